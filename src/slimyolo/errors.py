@@ -1,0 +1,89 @@
+"""Every exception slimyolo raises on purpose.
+
+::
+
+    SlimyoloError
+    ├── ConfigError              an option, a recipe or a YAML key is wrong
+    ├── DataError                a dataset, an image or a label is wrong
+    ├── ModelError               an architecture, a widths table or a tensor does not fit
+    ├── CheckpointError          a file is not a checkpoint, or is damaged
+    │   └── UnsafeCheckpointError    a file holds something that would have to be executed
+    ├── PruningError             a cut cannot be made as asked
+    │   └── UnknownOperationError    the graph holds an operation without a pruning rule
+    ├── TrainingError            training cannot start or go on (NaN loss, resume mismatch)
+    ├── ExportError              a format could not be written or does not agree with the model
+    └── StorageError             a folder or file cannot be written
+
+Messages say what was got, what was expected and what to type next. The command line prints the message alone and exits
+with status 2; a traceback of anything else is a defect of slimyolo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "ExportError",
+    "ModelError",
+    "PruningError",
+    "SlimyoloError",
+    "StorageError",
+    "TrainingError",
+    "UnknownOperationError",
+    "UnsafeCheckpointError",
+    "nearest_name_hint",
+]
+
+
+class SlimyoloError(Exception):
+    """Root of all errors that slimyolo raises on purpose."""
+
+
+class ConfigError(SlimyoloError):
+    """An option, a recipe or a YAML key is wrong."""
+
+
+class DataError(SlimyoloError):
+    """A dataset, an image or a label is wrong."""
+
+
+class ModelError(SlimyoloError):
+    """An architecture, a widths table or a tensor does not fit."""
+
+
+class CheckpointError(SlimyoloError):
+    """A file is not a checkpoint, or is damaged."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """A file holds something that would have to be executed to be read."""
+
+
+class PruningError(SlimyoloError):
+    """A cut cannot be made as asked."""
+
+
+class UnknownOperationError(PruningError):
+    """The graph holds an operation without a pruning rule."""
+
+
+class TrainingError(SlimyoloError):
+    """Training cannot start or go on."""
+
+
+class ExportError(SlimyoloError):
+    """A format could not be written, or does not agree with the model."""
+
+
+class StorageError(SlimyoloError):
+    """A folder or file cannot be written or read."""
+
+
+def nearest_name_hint(name: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` for the known name nearest to `name`, or an empty string when none is near."""
+    near = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,26 @@
+"""Boxes, placements and detections: plain values without a model."""
+
+from slimyolo.geometry.boxes import (
+    OverlapKind,
+    box_area,
+    clip_boxes,
+    cxcywh_to_xyxy,
+    iou_matrix,
+    paired_iou,
+    xyxy_to_cxcywh,
+)
+from slimyolo.geometry.detections import Detections, Frame
+from slimyolo.geometry.placement import Placement
+
+__all__ = [
+    "Detections",
+    "Frame",
+    "OverlapKind",
+    "Placement",
+    "box_area",
+    "clip_boxes",
+    "cxcywh_to_xyxy",
+    "iou_matrix",
+    "paired_iou",
+    "xyxy_to_cxcywh",
+]

@@ -1,0 +1,16 @@
+"""Files: atomic writes, run folders, records, safe reading of foreign checkpoints."""
+
+from slimyolo.storage.atomic import atomic_file, write_bytes, write_text
+from slimyolo.storage.records import read_json, to_plain, write_json
+from slimyolo.storage.run_folders import create_run_folder, latest_run_folder
+
+__all__ = [
+    "atomic_file",
+    "create_run_folder",
+    "latest_run_folder",
+    "read_json",
+    "to_plain",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]

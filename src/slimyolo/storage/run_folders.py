@@ -1,0 +1,48 @@
+"""Run folders: exp, exp2, exp3 …, never one that exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from slimyolo.errors import StorageError
+
+__all__ = ["create_run_folder", "latest_run_folder"]
+
+
+def create_run_folder(project: str | Path, name: str = "exp", exist_ok: bool = False) -> Path:
+    """Make and return ``project/name``, or with the first free number from 2 when it exists (``exp``, ``exp2``, …).
+
+    Creation itself decides who wins, so two runs started at once get different folders. With `exist_ok` an existing
+    folder is returned as it is.
+    """
+    root = Path(project)
+    if not name or Path(name).name != name:
+        raise StorageError(f"--name must be a plain folder name, got {name!r}. Put the path into --project.")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 100_000):
+            folder = root / (name if number == 1 else f"{name}{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                if exist_ok and folder.is_dir():
+                    return folder
+                continue
+            return folder
+    except OSError as error:
+        raise StorageError(
+            f"Cannot create a run folder in {root}: {error.strerror}. Choose another place with --project FOLDER."
+        ) from error
+    raise StorageError(f"{root} holds 99,999 runs named {name!r}; choose another --name.")
+
+
+def latest_run_folder(project: str | Path, name: str = "exp") -> Path | None:
+    """The folder ``project/name<N>`` with the highest number, or None when there is none."""
+    pattern = re.compile(re.escape(name) + r"(\d*)")
+    numbered = [
+        (int(match[1] or 1), entry)
+        for entry in (Path(project).iterdir() if Path(project).is_dir() else ())
+        if entry.is_dir() and (match := pattern.fullmatch(entry.name))
+    ]
+    return max(numbered)[1] if numbered else None

@@ -1,0 +1,46 @@
+"""Fixtures shared by all tests: where the material lies that is not ours to ship."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = REPOSITORY.parent / "shared"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The small parity fixtures kept in the repository."""
+    return Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def shared_folder() -> Path:
+    """Large parity fixtures, weights and photographs beside the checkout; skips when they are absent."""
+    return _present(SHARED / "fixtures").parent
+
+
+@pytest.fixture
+def yolov5n_weights() -> Path:
+    """The published v6.2 checkpoint; skips when absent."""
+    return _present(SHARED / "weights" / "yolov5n.pt")
+
+
+@pytest.fixture
+def mask_photographs() -> Path:
+    """The folder of the real face-mask photographs; skips when absent."""
+    return _present(SHARED / "datasets" / "mask_yolo")
+
+
+def _present(path: Path) -> Path:
+    if not path.exists():
+        pytest.skip(f"{path.name} is not beside this checkout (other people's material, not shipped)")
+    return path
