@@ -1,0 +1,22 @@
+"""From a detector and a dataset to metrics."""
+
+from slimyolo.evaluation.evaluate import (
+    DecodingDetector,
+    EvaluationBatch,
+    EvaluationResult,
+    LossValue,
+    evaluate_detector,
+)
+from slimyolo.evaluation.numbers import NUMBER_KINDS, NumberKind
+from slimyolo.evaluation.stage_clock import StageSpeed
+
+__all__ = [
+    "NUMBER_KINDS",
+    "DecodingDetector",
+    "EvaluationBatch",
+    "EvaluationResult",
+    "LossValue",
+    "NumberKind",
+    "StageSpeed",
+    "evaluate_detector",
+]

@@ -1,0 +1,42 @@
+"""Sparsity: penalties and proximal steps as pure functions, and the thin objects that the training loop calls."""
+
+from slimyolo.sparsity.groups import ScaleGroup, ScaleTable, layer_groups
+from slimyolo.sparsity.penalty import (
+    group_shrinkage,
+    group_soft_threshold,
+    l1_gradient,
+    ramp_deadlines,
+    ramp_shrinkage,
+    reference_beta_rate,
+    reference_gamma_rate,
+    soft_threshold,
+)
+from slimyolo.sparsity.protocol import NoSparsity, RunProgress, Sparsity, SparsityStatus
+from slimyolo.sparsity.proximal import SoftThreshold
+from slimyolo.sparsity.ranking import doomed_positions, layer_yardsticks, most_removable
+from slimyolo.sparsity.reference_l1 import ReferenceL1
+from slimyolo.sparsity.share_driven import ShareDriven
+
+__all__ = [
+    "NoSparsity",
+    "ReferenceL1",
+    "RunProgress",
+    "ScaleGroup",
+    "ScaleTable",
+    "ShareDriven",
+    "SoftThreshold",
+    "Sparsity",
+    "SparsityStatus",
+    "doomed_positions",
+    "group_shrinkage",
+    "group_soft_threshold",
+    "l1_gradient",
+    "layer_groups",
+    "layer_yardsticks",
+    "most_removable",
+    "ramp_deadlines",
+    "ramp_shrinkage",
+    "reference_beta_rate",
+    "reference_gamma_rate",
+    "soft_threshold",
+]

@@ -1,0 +1,79 @@
+"""Training: one loop, schedules, averaging, precision, and observers that look."""
+
+from slimyolo.training.averaging import Averaging, Ema, NoEma, ema_decay
+from slimyolo.training.contracts import BatchSource, Loss, Objective, TrainBatch, Validate
+from slimyolo.training.loop import FitResult, fit
+from slimyolo.training.losses import LossWatch
+from slimyolo.training.observers import (
+    CSV_COLUMNS,
+    CheckpointObserver,
+    CsvObserver,
+    RichProgressObserver,
+    TensorBoardObserver,
+)
+from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport
+from slimyolo.training.optimizers import OPTIMIZERS, apply_settings_, build_optimizer, parameter_groups
+from slimyolo.training.precision import Autocast, Fp32, Precision
+from slimyolo.training.progress import Progress
+from slimyolo.training.resizing import MultiScale, NoResizing, Resizing
+from slimyolo.training.schedule import (
+    ConstantSchedule,
+    Recipe,
+    Schedule,
+    Settings,
+    accumulation_after_warmup,
+    cosine_factor,
+    linear_factor,
+    scaled_weight_decay,
+)
+from slimyolo.training.state import RunState, random_state, restore_random_state_
+from slimyolo.training.stopping import EarlyStopping, NoStopping, Stopper
+
+__all__ = [
+    "CSV_COLUMNS",
+    "OPTIMIZERS",
+    "Autocast",
+    "Averaging",
+    "BatchReport",
+    "BatchSource",
+    "CheckpointObserver",
+    "ConstantSchedule",
+    "CsvObserver",
+    "EarlyStopping",
+    "Ema",
+    "EpochReport",
+    "FitResult",
+    "Fp32",
+    "Loss",
+    "LossWatch",
+    "MultiScale",
+    "NoEma",
+    "NoResizing",
+    "NoStopping",
+    "Objective",
+    "Observer",
+    "Precision",
+    "Progress",
+    "Recipe",
+    "Resizing",
+    "RichProgressObserver",
+    "RunReport",
+    "RunState",
+    "Schedule",
+    "Settings",
+    "Stopper",
+    "TensorBoardObserver",
+    "TrainBatch",
+    "Validate",
+    "accumulation_after_warmup",
+    "apply_settings_",
+    "build_optimizer",
+    "cosine_factor",
+    "ema_decay",
+    "fit",
+    "linear_factor",
+    "parameter_groups",
+    "random_state",
+    "restore_random_state_",
+    "scaled_weight_decay",
+]

@@ -1,0 +1,34 @@
+# `make test` and `make demo` are the whole set-up: they make the virtual environment, install, and run.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.PHONY: install test test-slow check demo clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[export,tensorboard,dev]'
+	touch $@
+
+check: install
+	$(BIN)/ruff check src tests benchmarks *.py prune_tools
+	$(BIN)/ruff format --check src tests benchmarks *.py prune_tools
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/pytest -q -n $(WORKERS) -m 'not slow'
+
+test-slow: install
+	$(BIN)/pytest -q -m slow
+
+demo: install
+	$(BIN)/python -m slimyolo data synth datasets/synth --train 240 --val 60 --exist-ok
+	$(BIN)/python -m slimyolo compress --recipe recipes/demo.yaml
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

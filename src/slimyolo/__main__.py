@@ -1,0 +1,5 @@
+"""``python -m slimyolo``."""
+
+from slimyolo.cli.main import main
+
+main()

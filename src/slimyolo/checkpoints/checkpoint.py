@@ -1,0 +1,126 @@
+"""What a checkpoint is, whatever file it came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from slimyolo.errors import CheckpointError, ModelError
+from slimyolo.models import Architecture, Detector, Widths, build_detector, widths_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Checkpoint", "Origin", "dense_widths"]
+
+Origin = Literal["slimyolo", "ultralytics"]
+
+_MOST_ROWS = 1_000
+_MOST_ELEMENTS = 500_000_000  # of a model while it is built; yolov5x6, the largest known, has 141 million
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A detector as data: what is needed to build it, its tensors, and what is known about it.
+
+    `anchors` float32 ``[nl, na, 2]``, (width, height) in network pixels. `tensors` and `ema` (the averaged copy, or
+    None) map state_dict names to CPU tensors, floats in float32. `widths` is None for a detector that was never pruned.
+    `training` is the state to resume from, or None. `origin` says whose file it was, `source` which.
+    """
+
+    architecture: Architecture
+    widths: Widths | None
+    names: tuple[str, ...]
+    anchors: Tensor
+    tensors: dict[str, Tensor]
+    ema: dict[str, Tensor] | None = None
+    training: dict[str, Any] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    origin: Origin = "slimyolo"
+    source: str = ""
+
+    def best_tensors(self, prefer_ema: bool = True) -> dict[str, Tensor]:
+        """The averaged tensors when there are any and they are preferred, else those of the trained model."""
+        return self.ema if prefer_ema and self.ema is not None else self.tensors
+
+    def detector(self, prefer_ema: bool = True) -> Detector:
+        """The detector in eval mode, float32, on the CPU. Raises `CheckpointError` when the tensors do not fit it."""
+        tensors = self.best_tensors(prefer_ema)
+        detector = self._built(tensors)
+        _check_tensors(self.source or "The checkpoint", detector.state_dict(), tensors)
+        detector.load_state_dict(tensors)
+        return detector.eval()
+
+    def _built(self, tensors: Mapping[str, Tensor]) -> Detector:
+        source = self.source or "The checkpoint"
+        rows = self.architecture.layers
+        blocks = sum(max(1, round(row.repeats * self.architecture.depth_multiple)) for row in rows)
+        if len(rows) > _MOST_ROWS or blocks > len(tensors) + len(rows):
+            raise CheckpointError(
+                f"{source} claims an architecture of {blocks:,} blocks but holds {len(tensors):,} tensors: damaged."
+            )
+        # Without widths the built model has the file's tensors and no others, so the file itself is the limit.
+        stored = sum(tensor.numel() for tensor in tensors.values())
+        limit = _MOST_ELEMENTS if self.widths is not None else 2 * stored + 1_000_000
+        try:
+            with _allocating_at_most(limit, source):
+                return build_detector(self.architecture, names=self.names, widths=self.widths, seed=0)
+        except ModelError as error:
+            raise CheckpointError(f"{source} does not describe a detector: {error}") from error
+
+
+def dense_widths(architecture: Architecture) -> Widths:
+    """The widths of a detector of this architecture that was never pruned."""
+    with _allocating_at_most(_MOST_ELEMENTS, architecture.name):
+        return widths_of(build_detector(architecture, seed=0))
+
+
+def _check_tensors(source: str, expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> None:
+    problems = [f"{name} is missing" for name in expected if name not in got]
+    problems += [f"{name} is not of this architecture" for name in got if name not in expected]
+    problems += [
+        f"{name} is {list(got[name].shape)}, expected {list(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in got and got[name].shape != tensor.shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
+        fused = any(name.endswith(".conv.bias") for name in got) and not any(".bn." in name for name in got)
+        hint = (
+            "Its batch norms are folded into its convolutions (it was fused): give the checkpoint from before that."
+            if fused
+            else "The file's architecture and its tensors disagree: it was altered, or written by another program."
+        )
+        raise CheckpointError(f"{source} does not fit its own architecture: {shown}. {hint}")
+
+
+@contextmanager
+def _allocating_at_most(elements: int, source: str) -> Iterator[None]:
+    """Refuse to build a model of more than `elements`: a file's claim must not ask for all the memory there is."""
+    with _AllocationLimit(elements, source):
+        yield
+
+
+class _AllocationLimit(TorchFunctionMode):
+    # A function mode and not a dispatch mode: the latter imports torch's compiler, which takes two seconds.
+    def __init__(self, elements: int, source: str) -> None:
+        super().__init__()
+        self._left = elements
+        self._source = source
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.empty:
+            sizes = args[0] if args and isinstance(args[0], (tuple, list)) else args
+            self._left -= math.prod(int(length) for length in sizes)
+            if self._left < 0:
+                raise CheckpointError(f"{self._source} describes a model far larger than it can be; it is not built.")
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,146 @@
+"""From a file to a `Checkpoint`, or to a clear answer about what the file is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slimyolo.checkpoints.checkpoint import Checkpoint
+from slimyolo.checkpoints.saving import FORMAT, VERSION
+from slimyolo.checkpoints.ultralytics import is_model_object, read_ultralytics
+from slimyolo.errors import CheckpointError, ModelError
+from slimyolo.models import Architecture, widths_from_plain
+from slimyolo.storage import read_foreign_pickle
+
+__all__ = ["load_checkpoint", "read_tensors"]
+
+_SUPPORTED = "Supported are checkpoints of slimyolo and of YOLOv5 v6.x and v7.0."
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """The checkpoint in a file of slimyolo, or in a published or trained YOLOv5 file (v6.x, v7.0).
+
+    Both are read by `storage.read_foreign_pickle`, which runs nothing that the file names. Raises
+    `UnsafeCheckpointError` when reading would need that, `CheckpointError` when the file is missing, damaged, newer
+    than this slimyolo, or something else (a state_dict alone, another tool's model): the message says what it is.
+    """
+    file = Path(path)
+    tree = read_foreign_pickle(file)
+    if isinstance(tree, dict) and isinstance(tree.get("format"), str) and tree["format"].startswith("slimyolo"):
+        return _read_own(str(file), tree)
+    if is_model_object(tree):
+        return read_ultralytics(str(file), tree, file.stat().st_size)
+    tensors = _tensor_mapping(tree)
+    if tensors:
+        example = next(iter(tensors))
+        raise CheckpointError(
+            f"{file} holds tensors alone ({len(tensors)}, the first is {example[:80]!r}), not the architecture they "
+            f"belong to. {_SUPPORTED} In Python: "
+            "transfer_(build_detector(read_architecture('yolov5n')), read_tensors(path))."
+        )
+    raise CheckpointError(f"{file} is no checkpoint of a detector: it holds {_described(tree)}. {_SUPPORTED}")
+
+
+def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The tensors of a file by name, float32, on the CPU, whatever the file knows of its architecture.
+
+    Reads what `load_checkpoint` reads (the averaged tensors when there are any), a state_dict alone, a dict with one
+    under ``state_dict`` or ``model``, and safetensors. For `transfer_`. Raises as `load_checkpoint`.
+    """
+    file = Path(path)
+    if file.suffix == ".safetensors":
+        return _read_safetensors(file)
+    tree = read_foreign_pickle(file)
+    tensors = _tensor_mapping(tree)
+    if not tensors:
+        return load_checkpoint(file).best_tensors()
+    size = file.stat().st_size
+    if sum(tensor.numel() for tensor in tensors.values()) > size:
+        raise CheckpointError(f"{file} holds more elements than bytes; it is not a real checkpoint.")
+    return {name: _as_float32(tensor) for name, tensor in tensors.items()}
+
+
+def _read_own(source: str, tree: Mapping[str, Any]) -> Checkpoint:
+    if tree["format"] != FORMAT or type(tree.get("version")) is not int:
+        raise CheckpointError(f"{source} is a slimyolo file of the kind {tree['format'][:60]!r}, not a checkpoint.")
+    if tree["version"] > VERSION:
+        raise CheckpointError(
+            f"{source} was written by a newer slimyolo (format version {tree['version']}, this one reads up to "
+            f"{VERSION}). Upgrade with: pip install --upgrade slimyolo."
+        )
+    names, anchors = _entry(source, tree, "names", list), _entry(source, tree, "anchors", Tensor)
+    if not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{source} is damaged: its class names are not texts.")
+    widths, ema, training = tree.get("widths"), tree.get("ema"), tree.get("training")
+    try:
+        architecture = Architecture.from_plain(_entry(source, tree, "architecture", dict)).with_anchors(anchors)
+        checkpoint = Checkpoint(
+            architecture=architecture,
+            widths=None if widths is None else widths_from_plain(widths),
+            names=tuple(names),
+            anchors=anchors.float(),
+            tensors=_named_tensors(source, "tensors", _entry(source, tree, "tensors", dict)),
+            ema=None if ema is None else _named_tensors(source, "ema", ema),
+            training=None if training is None else dict(_entry(source, tree, "training", dict)),
+            provenance=dict(_entry(source, tree, "provenance", dict)),
+            origin="slimyolo",
+            source=source,
+        )
+    except ModelError as error:
+        raise CheckpointError(f"{source} does not describe a detector: {error}") from error
+    if len(names) != architecture.nc:
+        raise CheckpointError(f"{source} is damaged: {architecture.nc} classes but {len(names)} names.")
+    return checkpoint
+
+
+def _entry(source: str, tree: Mapping[str, Any], key: str, kind: type[Any]) -> Any:
+    value = tree.get(key)
+    if not isinstance(value, kind):
+        raise CheckpointError(f"{source} is damaged: its {key!r} is {_described(value)}, expected a {kind.__name__}.")
+    return value
+
+
+def _named_tensors(source: str, key: str, tensors: Any) -> dict[str, Tensor]:
+    if not isinstance(tensors, dict) or not _are_tensors(tensors):
+        raise CheckpointError(f"{source} is damaged: its {key!r} is not a mapping of names to tensors.")
+    return dict(tensors)
+
+
+def _tensor_mapping(tree: Any) -> dict[str, Tensor]:
+    """A state_dict at the top, or under ``state_dict`` or ``model``; empty when there is none."""
+    if not isinstance(tree, dict) or "format" in tree:
+        return {}
+    for candidate in (tree, tree.get("state_dict"), tree.get("model")):
+        if isinstance(candidate, dict) and candidate and _are_tensors(candidate):
+            return candidate
+    return {}
+
+
+def _are_tensors(mapping: Mapping[Any, Any]) -> bool:
+    return all(isinstance(key, str) and isinstance(value, Tensor) for key, value in mapping.items())
+
+
+def _as_float32(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True).contiguous()
+
+
+def _read_safetensors(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return {name: _as_float32(tensor) for name, tensor in load_file(file).items()}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"Cannot read {file} as safetensors: {error}. Copy or download it again.") from error
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, dict):
+        keys = ", ".join(str(key)[:40] for key in list(value)[:6])
+        return f"a dict of {len(value)} ({keys})" if value else "an empty dict"
+    return "nothing" if value is None else f"a {type(value).__name__}"

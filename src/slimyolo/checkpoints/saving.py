@@ -1,0 +1,135 @@
+"""Our own format: plain data and tensors, nothing that runs.
+
+A dict written by `torch.save` (readable with ``torch.load(path, weights_only=True)``), version 1::
+
+    format        "slimyolo.checkpoint"
+    version       1; a reader refuses newer ones
+    architecture  Architecture.to_plain()
+    widths        widths_to_plain(), or None when never pruned
+    names         list of class names
+    anchors       float32 [nl, na, 2], (width, height) in network pixels
+    tensors       state_dict of the detector, floats in float32
+    ema           the same of the averaged copy, or None
+    training      state to resume from (optimizer, epoch, random generators …), or None
+    provenance    where it comes from (data, command, metrics, versions)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slimyolo.checkpoints.checkpoint import dense_widths
+from slimyolo.errors import CheckpointError
+from slimyolo.models import Detector, widths_of, widths_to_plain
+from slimyolo.storage import atomic_file
+
+__all__ = ["FORMAT", "VERSION", "save_checkpoint"]
+
+FORMAT = "slimyolo.checkpoint"
+VERSION = 1
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    detector: Detector,
+    *,
+    ema: nn.Module | None = None,
+    training: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `detector`, and what is given with it, to `path`, whole or not at all.
+
+    `ema`: the averaged copy, with the same tensors. `training` and `provenance`: plain data (numbers, text, lists,
+    dicts) and tensors; paths become text and numpy numbers become Python's, anything else raises `CheckpointError`
+    naming its place. Tensors of `training` keep dtype and strides, so that resuming is exact. Raises `StorageError`
+    when `path` cannot be written.
+    """
+    widths, dense = widths_of(detector), dense_widths(detector.architecture)
+    if widths.keys() != dense.keys():
+        raise CheckpointError(
+            "This detector has other layers than its architecture (was it fused?). Save the one from before `fused()`."
+        )
+    tensors = _model_tensors(detector)
+    averaged = None if ema is None else _model_tensors(ema)
+    if averaged is not None and {k: v.shape for k, v in averaged.items()} != {k: v.shape for k, v in tensors.items()}:
+        raise CheckpointError(
+            "The averaged copy (ema) has other tensors than the detector. Average a copy of the same."
+        )
+    about = {"slimyolo": _installed_version(), "torch": str(torch.__version__), "saved": _now(), **(provenance or {})}
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "architecture": detector.architecture.to_plain(),
+        "widths": None if widths == dense else widths_to_plain(widths),
+        "names": list(detector.names),
+        "anchors": detector.anchors.detach().to("cpu", torch.float32).contiguous(),
+        "tensors": tensors,
+        "ema": averaged,
+        "training": None if training is None else _plain("training", training),
+        "provenance": _plain("provenance", about),
+    }
+    with atomic_file(path) as file:
+        torch.save(content, file)
+
+
+def _model_tensors(module: nn.Module) -> dict[str, Tensor]:
+    tensors = {}
+    for name, tensor in module.state_dict().items():
+        dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+        tensors[name] = _compact(tensor.detach().to("cpu", dtype).contiguous())
+    return tensors
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    """A view of a larger storage would take that whole storage into the file."""
+    return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size() else tensor
+
+
+def _plain(place: str, value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return value.item() if isinstance(value, np.generic) else value  # numpy's float64 is a float
+    if isinstance(value, Tensor):
+        return _compact(value.detach().cpu())
+    if isinstance(value, Mapping):
+        return {_plain_key(place, key): _plain(f"{place}.{key}", item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_plain(f"{place}[{index}]", item) for index, item in enumerate(value)]
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, np.generic):
+        return _plain(place, value.item())
+    if isinstance(value, np.ndarray):
+        return _plain(place, torch.from_numpy(value.copy()))
+    raise CheckpointError(
+        f"{place} is a {type(value).__name__}; a checkpoint holds plain data and tensors only. "
+        "Give its state as numbers, text, lists, dicts or tensors."
+    )
+
+
+def _plain_key(place: str, key: Any) -> Any:
+    if isinstance(key, np.generic):
+        key = key.item()
+    if not isinstance(key, (str, int)):
+        raise CheckpointError(f"{place} has a {type(key).__name__} as a key, expected text or whole numbers.")
+    return key
+
+
+def _installed_version() -> str:
+    try:
+        return metadata.version("slimyolo")
+    except metadata.PackageNotFoundError:  # run from a source tree
+        return "unknown"
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,95 @@
+"""What a checkpoint is, as a record: for `slimyolo inspect`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from slimyolo.checkpoints.checkpoint import Checkpoint, Origin, dense_widths
+from slimyolo.checkpoints.loading import load_checkpoint
+
+__all__ = ["CheckpointSummary", "summarise_checkpoint"]
+
+
+@dataclass(frozen=True)
+class CheckpointSummary:
+    """Plain facts about a checkpoint file. Counts are of parameters (without batch-norm statistics and anchors)."""
+
+    path: str
+    origin: Origin
+    file_size_bytes: int
+    architecture: str
+    depth_multiple: float
+    width_multiple: float
+    layers: int
+    nc: int
+    names: tuple[str, ...]
+    params: int
+    pruned: bool
+    pruned_layers: int
+    batchnorm_channels: int
+    batchnorm_channels_dense: int
+    strides_px: tuple[int, ...]
+    anchors_px: tuple[tuple[tuple[float, float], ...], ...]
+    has_ema: bool
+    resumable: bool
+    epoch: int | None
+    metrics: dict[str, Any] | None
+    provenance: dict[str, Any]
+
+
+def summarise_checkpoint(path: str | os.PathLike[str]) -> CheckpointSummary:
+    """Read a checkpoint, build its detector, so that a file that cannot be used is not called good, and describe it.
+
+    Raises as `load_checkpoint`.
+    """
+    checkpoint = load_checkpoint(path)
+    detector = checkpoint.detector()
+    dense = dense_widths(checkpoint.architecture)
+    widths = checkpoint.widths or dense
+    batchnorms = [name for name in dense if name.endswith("bn")]
+    metrics = checkpoint.provenance.get("metrics")
+    return CheckpointSummary(
+        path=str(path),
+        origin=checkpoint.origin,
+        file_size_bytes=Path(path).stat().st_size,
+        architecture=checkpoint.architecture.name,
+        depth_multiple=checkpoint.architecture.depth_multiple,
+        width_multiple=checkpoint.architecture.width_multiple,
+        layers=len(checkpoint.architecture.layers),
+        nc=checkpoint.architecture.nc,
+        names=checkpoint.names,
+        params=sum(parameter.numel() for parameter in detector.parameters()),
+        pruned=checkpoint.widths is not None,
+        pruned_layers=sum(widths[name] != width for name, width in dense.items()),
+        batchnorm_channels=sum(widths[name].outputs for name in batchnorms),
+        batchnorm_channels_dense=sum(dense[name].outputs for name in batchnorms),
+        strides_px=tuple(int(stride) for stride in detector.stride.tolist()),
+        anchors_px=tuple(tuple((round(w, 2), round(h, 2)) for w, h in level) for level in checkpoint.anchors.tolist()),
+        has_ema=checkpoint.ema is not None,
+        resumable=checkpoint.training is not None,
+        epoch=_epoch(checkpoint),
+        metrics=metrics if isinstance(metrics, dict) else None,
+        provenance=_without_tensors(checkpoint.provenance),
+    )
+
+
+def _epoch(checkpoint: Checkpoint) -> int | None:
+    """The last finished epoch (from 0), when the file says it. YOLOv5 writes −1 into a finished, stripped file."""
+    for record in (checkpoint.training or {}, checkpoint.provenance):
+        epoch = record.get("epoch")
+        if type(epoch) is int and epoch >= 0:
+            return epoch
+    return None
+
+
+def _without_tensors(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_tensors(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_tensors(item) for item in value]
+    return f"(tensor {list(value.shape)})" if isinstance(value, Tensor) else value

@@ -1,0 +1,100 @@
+"""Tensors from a checkpoint into another detector, with a list of what fitted and what did not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from slimyolo.checkpoints.checkpoint import Checkpoint
+
+__all__ = ["Mismatch", "TransferReport", "transfer_"]
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A tensor of the same name but another shape; the detector's own value stayed."""
+
+    name: str
+    got: tuple[int, ...]
+    expected: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """Names of tensors by what became of them.
+
+    `matched` were copied; `missing` are the detector's and not in the checkpoint; `mismatched` differ in shape;
+    `unexpected` are only in the checkpoint; `excluded` were left out on purpose.
+    """
+
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    mismatched: tuple[Mismatch, ...]
+    unexpected: tuple[str, ...]
+    excluded: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tensor of the detector that was not excluded was given a value."""
+        return not self.missing and not self.mismatched
+
+    def summary(self, most: int = 8) -> str:
+        """A few lines for people; at most `most` names of each kind."""
+        total = len(self.matched) + len(self.missing) + len(self.mismatched) + len(self.excluded)
+        lines = [f"{len(self.matched)} of {total} tensors taken from the checkpoint"]
+        shapes = [f"{item.name} {_shape(item.got)} → {_shape(item.expected)}" for item in self.mismatched]
+        for title, names in (
+            ("another shape, kept as started", shapes),
+            ("not in the checkpoint, kept as started", list(self.missing)),
+            ("only in the checkpoint, not used", list(self.unexpected)),
+            ("left out on purpose", list(self.excluded)),
+        ):
+            if names:
+                more = f" and {len(names) - most} more" if len(names) > most else ""
+                lines.append(f"  {len(names)} {title}: {', '.join(names[:most])}{more}")
+        return "\n".join(lines)
+
+
+def transfer_(
+    detector: nn.Module,
+    checkpoint_or_tensors: Checkpoint | Mapping[str, Tensor],
+    *,
+    exclude: Sequence[str] = ("anchors",),
+) -> TransferReport:
+    """Copy every tensor of the same name and shape into `detector`, and report all others.
+
+    From a `Checkpoint` the averaged tensors are taken when there are any. `exclude`: names, or whole dotted parts at
+    the start or end of names, to leave alone; by default the anchors, which belong to the dataset. Values are converted
+    to the detector's dtype and device. Nothing is broadcast or cut: a head for other classes stays as started.
+    """
+    given = checkpoint_or_tensors
+    tensors = given.best_tensors() if isinstance(given, Checkpoint) else given
+    matched: list[str] = []
+    missing: list[str] = []
+    excluded: list[str] = []
+    mismatched: list[Mismatch] = []
+    own = detector.state_dict()
+    with torch.no_grad():
+        for name, target in own.items():
+            if any(_covers(entry, name) for entry in exclude):
+                excluded.append(name)
+            elif name not in tensors:
+                missing.append(name)
+            elif tensors[name].shape != target.shape:
+                mismatched.append(Mismatch(name, tuple(tensors[name].shape), tuple(target.shape)))
+            else:
+                target.copy_(tensors[name])
+                matched.append(name)
+    unexpected = tuple(name for name in tensors if name not in own)
+    return TransferReport(tuple(matched), tuple(missing), tuple(mismatched), unexpected, tuple(excluded))
+
+
+def _covers(entry: str, name: str) -> bool:
+    return name == entry or name.startswith(f"{entry}.") or name.endswith(f".{entry}")
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "scalar"

@@ -1,0 +1,182 @@
+"""The command table: name, settings, what runs, one line of explanation, examples. Nothing is decided here.
+
+Tasks are imported inside the functions, so that ``slimyolo --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from slimyolo.errors import ExportError
+from slimyolo.tasks.configs import (
+    CompressConfig,
+    DataCheckConfig,
+    DataSynthConfig,
+    ExportConfig,
+    FinetuneConfig,
+    InspectConfig,
+    PredictConfig,
+    PruneConfig,
+    SparsifyConfig,
+    TrainConfig,
+    ValConfig,
+)
+from slimyolo.tasks.configs.base import Config
+
+__all__ = ["COMMANDS", "Command"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command. `run` takes the settings and returns the exit status."""
+
+    settings: type[Config]
+    run: Callable[[Any], int]
+    summary: str
+    examples: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What the user types, ``data check`` for example."""
+        return self.settings.command
+
+
+def _train(config: TrainConfig) -> int:
+    from slimyolo.tasks.train import train
+
+    train(config)
+    return 0
+
+
+def _sparsify(config: SparsifyConfig) -> int:
+    from slimyolo.tasks.sparsify import sparsify
+
+    sparsify(config)
+    return 0
+
+
+def _prune(config: PruneConfig) -> int:
+    from slimyolo.tasks.prune import prune
+
+    prune(config)
+    return 0
+
+
+def _finetune(config: FinetuneConfig) -> int:
+    from slimyolo.tasks.finetune import finetune
+
+    finetune(config)
+    return 0
+
+
+def _validate(config: ValConfig) -> int:
+    from slimyolo.tasks.validate import validate
+
+    validate(config)
+    return 0
+
+
+def _compress(config: CompressConfig) -> int:
+    from slimyolo.tasks.compress import compress
+
+    compress(config)
+    return 0
+
+
+def _export(config: ExportConfig) -> int:
+    try:
+        from slimyolo.tasks.export import export
+    except ModuleNotFoundError as error:
+        if error.name != "slimyolo.tasks.export":
+            raise
+        raise ExportError("This version of slimyolo cannot export yet.") from None
+    export(config)
+    return 0
+
+
+def _predict(config: PredictConfig) -> int:
+    from slimyolo.tasks.predict import predict
+
+    record = predict(config)
+    return 1 if record.images == 0 else 0
+
+
+def _inspect(config: InspectConfig) -> int:
+    from slimyolo.tasks.inspect import inspect
+
+    print(inspect(config))
+    return 0
+
+
+def _data_check(config: DataCheckConfig) -> int:
+    from slimyolo.tasks.dataset import check, describe
+
+    report = check(config)
+    print(describe(report, config.limit))
+    return 1 if not report.usable or (config.strict and not report.clean) else 0
+
+
+def _data_synth(config: DataSynthConfig) -> int:
+    from slimyolo.tasks.dataset import synth
+
+    print(f"Dataset written: {synth(config)}")
+    return 0
+
+
+_DATA = "--data data/mask.yaml"
+_BEST = "runs/train/exp/weights/best.pt"
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        TrainConfig, _train, "train a detector",
+        (f"slimyolo train {_DATA} --weights yolov5n.pt --cfg models/yolov5n_mask.yaml --epochs 100 --batch-size 16",
+         f"slimyolo train {_DATA} --cfg yolov5n --hyp-set lr0=0.02 mosaic=0.5    # from scratch",
+         "slimyolo train --resume                                            # the newest run"),
+    ),
+    Command(
+        SparsifyConfig, _sparsify, "train until a share of the channels is at exactly zero",
+        (f"slimyolo sparsify {_DATA} --weights {_BEST} --percent 0.4 --epochs 50",
+         f"slimyolo sparsify {_DATA} --weights {_BEST} --method reference --sr 0.0005"),
+    ),
+    Command(
+        PruneConfig, _prune, "cut channels out, keeping what they contributed",
+        (f"slimyolo prune --weights {_BEST} --percent 0.4 {_DATA}",
+         f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run"),
+    ),
+    Command(
+        FinetuneConfig, _finetune, "train a pruned detector on",
+        (f"slimyolo finetune {_DATA} --weights runs/prune/exp/pruned.pt --epochs 50",),
+    ),
+    Command(
+        ValConfig, _validate, "measure a checkpoint: P, R, mAP, size, speed",
+        (f"slimyolo val {_DATA} --weights {_BEST} --json metrics.json",),
+    ),
+    Command(
+        PredictConfig, _predict, "detect in images, folders and videos; draw and save",
+        (f"slimyolo predict --weights {_BEST} --source photo.jpg",
+         f"slimyolo predict --weights {_BEST} --source 'album/*.jpg' --save-txt --save-crop --conf 0.4"),
+    ),
+    Command(
+        CompressConfig, _compress, "the whole chain: train, sparsify, prune, fine-tune, table",
+        (f"slimyolo compress {_DATA} --weights yolov5n.pt --cfg models/yolov5n_mask.yaml --percent 0.4",
+         "slimyolo compress recipe.yaml --resume"),
+    ),
+    Command(
+        ExportConfig, _export, "write a checkpoint in another format",
+        ("slimyolo export --weights runs/prune/exp/pruned.pt --include onnx --imgsz 320",),
+    ),
+    Command(
+        InspectConfig, _inspect, "show what a checkpoint is",
+        ("slimyolo inspect runs/prune/exp/pruned.pt",),
+    ),
+    Command(
+        DataCheckConfig, _data_check, "tell what is in a dataset and what is wrong with it",
+        ("slimyolo data check data/mask.yaml",),
+    ),
+    Command(
+        DataSynthConfig, _data_synth, "render a face / face_mask dataset to try things with",
+        ("slimyolo data synth datasets/synthetic --train 400 --val 100",),
+    ),
+)  # fmt: skip

@@ -1,0 +1,95 @@
+"""The ``slimyolo`` command: find the command, make its settings, run it, turn errors into exit statuses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slimyolo import __version__
+from slimyolo.cli.commands import COMMANDS, Command
+from slimyolo.cli.options import CONFIG_FILE, command_options, read_config_file
+from slimyolo.cli.screens import command_screen, overview_screen
+from slimyolo.cli.tokens import parse_tokens
+from slimyolo.errors import ConfigError, SlimyoloError, nearest_name_hint
+from slimyolo.tasks.configs import TrainConfig
+from slimyolo.tasks.configs.base import Config
+from slimyolo.tasks.resume import find_resumable, resumed_config
+
+__all__ = ["main", "make_settings", "run_command_line", "run_safely"]
+
+HELP = ("--help", "-h")
+FAILED, INTERRUPTED = 2, 130
+
+
+def main() -> None:
+    """Entry point of ``slimyolo`` and ``python -m slimyolo``."""
+    sys.exit(run_safely(lambda: run_command_line(sys.argv[1:])))
+
+
+def run_safely(action: Callable[[], int]) -> int:
+    """The exit status of `action`; a `SlimyoloError` is printed on stderr (status 2), Ctrl-C gives 130."""
+    try:
+        status = action()
+        sys.stdout.flush()
+    except SlimyoloError as error:
+        print(f"slimyolo: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("slimyolo: stopped.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader (head, less) has gone; nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
+
+
+def run_command_line(tokens: Sequence[str]) -> int:
+    """Run ``slimyolo TOKENS``; returns the exit status. Raises `SlimyoloError` on wrong input."""
+    if not tokens or tokens[0] in (*HELP, "help"):
+        print(command_screen(_find(tokens[1:])[0]) if len(tokens) > 1 else overview_screen(__version__))
+        return 0
+    if tokens[0] in ("--version", "-V"):
+        print(f"slimyolo {__version__}")
+        return 0
+    command, rest = _find(tokens)
+    if any(token in HELP for token in rest):
+        print(command_screen(command))
+        return 0
+    specs = [option.spec for option in command_options(command.settings)]
+    given = parse_tokens(specs, rest, program=f"slimyolo {command.name}")
+    path = given.pop(CONFIG_FILE, None)
+    recipe = read_config_file(path, command.settings) if path is not None else {}
+    return command.run(make_settings(command.settings, {**recipe, **given}))
+
+
+def make_settings(kind: type[Config], given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Config:
+    """The settings of one run from what was `given`; `defaults` are a reference script's own.
+
+    With ``resume`` the settings are those the run was started with.
+    """
+    values = {key: _single(value) if key in ("imgsz", "freeze") else value for key, value in given.items()}
+    where = values.get("resume")
+    if issubclass(kind, TrainConfig) and where not in (None, "", False):
+        project = {**(defaults or {}), **values}.get("project", kind.model_fields["project"].default)
+        del values["resume"]
+        return resumed_config(kind, find_resumable(str(where), Path(project)), values)
+    return kind(**{**(defaults or {}), **values})
+
+
+def _single(value: Any) -> Any:
+    """A list of one word → the word, where one number and several mean different things."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _find(tokens: Sequence[str]) -> tuple[Command, list[str]]:
+    for command in COMMANDS:
+        words = command.name.split()
+        if list(tokens[: len(words)]) == words:
+            return command, list(tokens[len(words) :])
+    typed = " ".join(tokens[:2]) if tokens[0] == "data" else tokens[0]
+    names = [command.name for command in COMMANDS]
+    hint = nearest_name_hint(typed, names)
+    raise ConfigError(f"There is no command {typed!r}.{hint} Commands: {', '.join(names)}.")

@@ -1,0 +1,117 @@
+"""The options of a command, read from its configuration: one description gives option, recipe key and help line."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from slimyolo.cli.tokens import Arity, OptionSpec
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.configs.base import Config, option_name, refuse_unknown_keys
+
+__all__ = ["CONFIG_FILE", "CommandOption", "command_options", "read_config_file"]
+
+CONFIG_FILE = "config file"
+VALUE_WORDS: Mapping[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
+VALUE_WORDS_BY_FIELD = {
+    "data": "YAML", "hyp": "YAML", "cfg": "YAML", "weights": "FILE", "file": "FILE", "json_file": "FILE",
+    "percent": "SHARE", "params": "SHARE", "macs": "SHARE", "floor": "SHARE", "reach": "SHARE", "device": "DEVICE",
+    "imgsz": "N", "classes": "N …", "freeze": "N …", "include": "FORMAT …", "hyp_set": "K=V …", "source": "SOURCE",
+    "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
+    "masked_file_name": "NAME", "output": "PATH",
+}  # fmt: skip
+PAIRS = ("imgsz",)  # one number or two
+
+
+@dataclass(frozen=True)
+class CommandOption:
+    """One option as parsed (`spec`) and as shown: group, value word, help, default."""
+
+    spec: OptionSpec
+    group: str
+    value_word: str
+    help: str
+    default: str
+    required: bool
+
+
+def command_options(kind: type[Config]) -> tuple[CommandOption, ...]:
+    """The options of a command whose settings are `kind`, in the order of its fields, ``--config`` last."""
+    options = [_from_field(name, field) for name, field in kind.model_fields.items()]
+    group = options[-1].group
+    config = OptionSpec(CONFIG_FILE, ("--config",), positional=kind.command == "compress")
+    words = "YAML file with these options as keys; options given here win"
+    return (*options, CommandOption(config, group, "YAML", words, "", False))
+
+
+def read_config_file(path: str, kind: type[Config]) -> dict[str, Any]:
+    """The values in a recipe: a YAML mapping with the option names, in ``snake_case`` or ``kebab-case``, as keys."""
+    try:
+        plain = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read the recipe {path}: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The recipe {path} is not a YAML file: {error}") from None
+    if not isinstance(plain, dict):
+        raise ConfigError(f"The recipe {path} holds no options: expected lines such as `percent: 0.4`.")
+    values = {str(key).replace("-", "_"): value for key, value in plain.items()}
+    refuse_unknown_keys(values, tuple(kind.model_fields), f"the recipe {path}")
+    return values
+
+
+def _from_field(name: str, field: FieldInfo) -> CommandOption:
+    extra: Any = field.json_schema_extra
+    parts, sequence = _parts(field.annotation)
+    first = extra["names"][0] if name.endswith(("_file", "_output")) and extra["names"] else option_name(name)
+    names = tuple(dict.fromkeys((first, *extra["names"])))
+    arity: Arity = "one"
+    if bool in parts:
+        arity = "flag"
+    elif extra["bare"] is not None:
+        arity = "maybe"
+    elif sequence or name in PAIRS:
+        arity = "many"
+    choices = [str(item) for part in parts for item in (typing.get_args(part) if _is_literal(part) else ())]
+    word = "|".join(choices) if choices and extra["bare"] is None else VALUE_WORDS_BY_FIELD.get(name, "")
+    if not word:
+        word = next((VALUE_WORDS[part] for part in parts if part in VALUE_WORDS), "VALUE")
+    spec = OptionSpec(name, names, arity, extra["bare"], extra["positional"])
+    required = field.is_required()
+    return CommandOption(
+        spec, extra["group"], "" if arity == "flag" else word, field.description or "", _default(field, extra), required
+    )
+
+
+def _default(field: FieldInfo, extra: Mapping[str, Any]) -> str:
+    if extra["shown_default"] is not None:
+        return str(extra["shown_default"])
+    value = field.default
+    if value is PydanticUndefined or value is None or value is False or value == ():
+        return ""
+    if isinstance(value, tuple):
+        return " ".join(str(item) for item in dict.fromkeys(value))
+    return str(value)
+
+
+def _parts(annotation: Any) -> tuple[list[Any], bool]:
+    """The plain types inside an annotation, and whether it is a sequence."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _parts(typing.get_args(annotation)[0])
+    if origin is tuple:
+        return [typing.get_args(annotation)[0]], True
+    if origin is None or _is_literal(annotation):
+        return [annotation], False
+    inner = [_parts(part) for part in typing.get_args(annotation)]
+    return [part for parts, _ in inner for part in parts], any(sequence for _, sequence in inner)
+
+
+def _is_literal(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is Literal

@@ -1,0 +1,83 @@
+"""Help screens: what a person types first. Plain text, bold headings on a terminal only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from slimyolo.cli.commands import COMMANDS, Command
+from slimyolo.cli.options import CommandOption, command_options
+
+__all__ = ["command_screen", "heading", "overview_screen", "two_columns"]
+
+WIDTH = min(max(shutil.get_terminal_size((110, 24)).columns, 80), 110)
+NAME_WIDTH = 33
+FIRST_GROUPS = ("What to train", "Sparsity")
+
+
+def overview_screen(version: str) -> str:
+    """The screen of ``slimyolo --help``."""
+    lines = [f"slimyolo {version}: make a YOLO detector smaller and faster", "", heading("Commands")]
+    lines += two_columns([(command.name, command.summary) for command in COMMANDS], 14)
+    lines += [
+        "",
+        heading("Examples"),
+        "  slimyolo data synth datasets/synthetic                       # something to try things with",
+        "  slimyolo compress --data data/mask.yaml --weights yolov5n.pt --percent 0.4",
+        "  slimyolo predict --weights runs/compress/exp/finetuned/weights/best.pt --source photo.jpg",
+        "",
+        "`slimyolo COMMAND --help` shows a command's options; --version the version. The reference project's commands",
+        "(train.py, prune_tools/train_sparity.py, prune_tools/prune.py, prune_tools/finetune.py, val.py, detect.py,",
+        "export.py) run from the repository root as they are.",
+    ]
+    return "\n".join(lines)
+
+
+def command_screen(command: Command) -> str:
+    """The screen of ``slimyolo COMMAND --help``: usage, options by group, examples."""
+    options = command_options(command.settings)
+    required = " ".join(_usage(option) for option in options if option.required)
+    lines = [f"slimyolo {command.name}: {command.summary}", ""]
+    lines += [f"{heading('Usage')} slimyolo {command.name} {required} [options]".replace("  ", " ")]
+    groups = dict.fromkeys(option.group for option in options)
+    for group in sorted(groups, key=lambda group: group not in FIRST_GROUPS):  # the others keep their order
+        lines.append(heading(group))
+        lines += two_columns([_row(option) for option in options if option.group == group], NAME_WIDTH)
+    lines.append(heading("Examples" if len(command.examples) > 1 else "Example"))
+    lines += [f"  {example}" for example in command.examples]
+    return "\n".join(lines)
+
+
+def heading(text: str) -> str:
+    """`text:` in bold on a terminal that wants colours, plain elsewhere."""
+    if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
+        return f"\x1b[1m{text}:\x1b[0m"
+    return f"{text}:"
+
+
+def two_columns(rows: Sequence[tuple[str, str]], name_width: int) -> list[str]:
+    """Rows of name and explanation, the explanation wrapped beside the name; a long name gets a line of its own."""
+    lines = []
+    for name, explanation in rows:
+        first, *rest = textwrap.wrap(explanation, WIDTH - name_width - 3, break_long_words=False) or [""]
+        if len(name) > name_width:
+            lines.append(f"  {name}")
+            lines.append(f"  {'':{name_width}} {first}".rstrip())
+        else:
+            lines.append(f"  {name:{name_width}} {first}".rstrip())
+        lines += [f"  {'':{name_width}} {line}" for line in rest]
+    return lines
+
+
+def _usage(option: CommandOption) -> str:
+    return option.value_word if option.spec.positional else f"{option.spec.names[0]} {option.value_word}"
+
+
+def _row(option: CommandOption) -> tuple[str, str]:
+    names = ", ".join(option.spec.names)
+    name = option.value_word if option.spec.positional else f"{names} {option.value_word}".rstrip()
+    note = f" (default: {option.default})" if option.default else " (required)" if option.required else ""
+    return name, option.help + note

@@ -1,0 +1,195 @@
+"""Parameters and multiply–accumulates of any module at a stated input, and what could not be counted."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from slimyolo.costs.operators import macs_of
+from slimyolo.errors import ModelError
+
+__all__ = ["LayerCost", "ModelCost", "model_cost"]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Cost of what one module does itself (not its children): `name` is "" for the root."""
+
+    name: str
+    kind: str
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """Parameters and MACs at `input_size`: (height, width) of one image, or the full shape of another input.
+
+    `uncounted` names operators whose MACs are unknown, as "operator ×calls"; when it is not empty, `macs` is a lower
+    bound. `layers` has a row for each module with parameters or MACs of its own, in the order of `named_modules`.
+    """
+
+    params: int
+    macs: int
+    input_size: tuple[int, ...]
+    uncounted: tuple[str, ...] = ()
+    layers: tuple[LayerCost, ...] = ()
+
+    @property
+    def gflops(self) -> float:
+        """2 × MACs / 10⁹, the figure of detector tables, at `input_size`."""
+        return 2 * self.macs / 1e9
+
+
+def model_cost(
+    module: nn.Module,
+    input_size: int | tuple[int, int] | Tensor | Sequence[Tensor] = 640,
+    *,
+    channels: int = 3,
+    forward: Callable[..., Any] | None = None,
+) -> ModelCost:
+    """Count `module` in eval mode, with the operators that really run.
+
+    `input_size`: side of a square image, (height, width), or example input(s); batch 1 unless an example says otherwise
+    (then `macs` is for the whole batch). `forward`: what to run instead of `module(*inputs)`, such as `detector.heads`.
+    The module runs on shapes alone (meta device), and with values only if it refuses that; it is left as it was. Raises
+    `ModelError` when it cannot run on that input.
+    """
+    inputs, shown = _inputs(module, input_size, channels)
+    try:
+        recorder = _record_on_shapes(module, inputs, forward)
+    except Exception:  # a module may need real values (data-dependent control flow, tensors outside its state)
+        try:
+            recorder = _record_on_values(module, inputs, forward)
+        except Exception as error:
+            raise ModelError(
+                f"The cost of {type(module).__name__} at input {shown} could not be counted, because it does not run: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    return ModelCost(
+        params=sum(parameter.numel() for parameter in module.parameters()),
+        macs=sum(recorder.macs.values()),
+        input_size=shown,
+        uncounted=tuple(f"{name} ×{count}" for name, count in sorted(recorder.unknown.items())),
+        layers=_layers(module, recorder.macs),
+    )
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the MACs of each operator under the module that is running."""
+
+    def __init__(self, running: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.macs: dict[str, int] = defaultdict(int)
+        self.unknown: Counter[str] = Counter()
+        self._running = running
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        namespace, _, operator = func._schema.name.partition("::")
+        known = namespace in ("aten", "prims")
+        macs = macs_of(operator, args, result) if known else None
+        if macs is None:
+            self.unknown[operator if known else f"{namespace}::{operator}"] += 1
+        elif macs:
+            self.macs[self._running[-1]] += macs
+        return result
+
+
+def _inputs(
+    module: nn.Module, size: int | tuple[int, int] | Tensor | Sequence[Tensor], channels: int
+) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    given = tuple(size) if isinstance(size, Sequence) else (size,)
+    tensors = tuple(item for item in given if isinstance(item, Tensor))
+    if tensors and len(tensors) == len(given):
+        shape = tuple(tensors[0].shape)
+        return tensors, shape[-2:] if len(shape) == 4 else shape
+    sides = [item for item in given if type(item) is int and item > 0]
+    if len(sides) != len(given) or len(sides) not in (1, 2):
+        raise ModelError(f"An input size is a number of pixels, (height, width) or example tensors; got {size!r}.")
+    first = next((item for item in module.parameters() if item.is_floating_point()), torch.empty(0))
+    image = torch.zeros(1, channels, sides[0], sides[-1], dtype=first.dtype, device=first.device)
+    return (image,), (sides[0], sides[-1])
+
+
+def _record_on_shapes(module: nn.Module, inputs: tuple[Tensor, ...], forward: Callable[..., Any] | None) -> _Recorder:
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    shapes = {name: torch.empty_like(value, device="meta") for name, value in state.items()}
+    caller = _Caller(module, forward)
+    with _prepared(module) as running, torch.no_grad():
+        recorder = _Recorder(running)
+        with recorder:
+            torch.func.functional_call(
+                caller,
+                {f"module.{name}": value for name, value in shapes.items()},
+                tuple(torch.empty_like(item, device="meta") for item in inputs),
+            )
+    return recorder
+
+
+def _record_on_values(module: nn.Module, inputs: tuple[Tensor, ...], forward: Callable[..., Any] | None) -> _Recorder:
+    with _prepared(module) as running, torch.no_grad():
+        recorder = _Recorder(running)
+        with recorder:
+            (forward or module)(*inputs)
+    return recorder
+
+
+class _Caller(nn.Module):
+    """Gives `functional_call` one module to call, whatever is to be run of it."""
+
+    def __init__(self, module: nn.Module, forward: Callable[..., Any] | None) -> None:
+        super().__init__()
+        self.module = module
+        self._forward = forward
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return (self._forward or self.module)(*inputs)
+
+
+@contextmanager
+def _prepared(module: nn.Module) -> Iterator[list[str]]:
+    """`module` in eval mode, yielding the stack of paths of the modules that are running; all undone afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    running = [""]
+    handles = []
+    for name, part in module.named_modules():
+
+        def enter(_: nn.Module, __: Any, name: str = name) -> None:
+            running.append(name)
+
+        def leave(_: nn.Module, __: Any, ___: Any) -> None:
+            running.pop()
+
+        handles.append(part.register_forward_pre_hook(enter))
+        handles.append(part.register_forward_hook(leave, always_call=True))
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused operator would hide the products inside
+    try:
+        module.eval()
+        yield running
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fastpath)
+        for handle in handles:
+            handle.remove()
+        for part, mode in modes:
+            part.training = mode
+
+
+def _layers(module: nn.Module, macs: Mapping[str, int]) -> tuple[LayerCost, ...]:
+    rows = []
+    for name, part in module.named_modules():
+        params = math.fsum(item.numel() for item in part.parameters(recurse=False))
+        if params or macs.get(name):
+            rows.append(LayerCost(name, type(part).__name__, int(params), macs.get(name, 0)))
+    return tuple(rows)

@@ -1,0 +1,202 @@
+"""Image files: their size from the header, and their pixels, both within bounds.
+
+The header is read before any pixel is decoded, so a file that would unpack to gigabytes is refused for the price of a
+few hundred bytes. Files are only ever read.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from slimyolo.errors import DataError
+
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "decode_image", "image_size", "lacks_end_marker", "read_image_bytes"]
+
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
+MAX_PIXELS = 150_000_000  # 450 MB as BGR; the largest cameras have 150 megapixels
+_END_OF_IMAGE = b"\xff\xd9"
+_ROTATED = range(5, 9)  # EXIF orientations that swap height and width
+_FILLER = 128  # what libjpeg paints where data is missing
+
+Image = npt.NDArray[np.uint8]
+
+
+def read_image_bytes(path: str | Path) -> bytes:
+    """The content of a file. Raises `DataError` when it cannot be read or is empty."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"Cannot read the image {path}: {error.strerror}.") from error
+    if not content:
+        raise DataError(f"The image {path} is empty (zero bytes). Fetch it again, or remove it.")
+    return content
+
+
+def image_size(content: bytes, path: str | Path = "") -> tuple[int, int] | None:
+    """(height, width) that an encoded image will have once decoded, EXIF rotation included; from the header alone.
+
+    None for formats whose header is not known here. `path` is for messages. Raises `DataError` for a damaged header.
+    """
+    try:
+        if content[:2] == b"\xff\xd8":
+            size = _jpeg_size(content)
+        elif content[:8] == b"\x89PNG\r\n\x1a\n":
+            size = _png_size(content)
+        elif content[:2] == b"BM":
+            size = _bmp_size(content)
+        elif content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+            size = _webp_size(content)
+        elif content[:4] in (b"II*\0", b"MM\0*"):
+            size = _tiff_size(content)
+        else:
+            return None
+    except (struct.error, IndexError, ValueError) as error:
+        raise DataError(f"The image {path} has a damaged header. Fetch it again, or remove it.") from error
+    if min(size) < 1:
+        raise DataError(f"The image {path} says that it is {size[1]} × {size[0]} pixels. Fetch it again, or remove it.")
+    return size
+
+
+def decode_image(path: str | Path, content: bytes | None = None) -> Image:
+    """Read an image as BGR uint8 ``[h, w, 3]``, rotated as its EXIF tag says.
+
+    Grey becomes three equal channels, alpha is dropped, 16 bits become the upper 8, CMYK becomes BGR. Works with any
+    file name. `content` spares reading the file when its bytes are at hand.
+
+    A JPEG without its end marker gets one in memory (never in the file). When only the marker was missing the image is
+    used; when image data is missing too the decoder leaves the lower right corner mid-grey, and the image is refused.
+
+    Raises `DataError`: unreadable, empty, no image, damaged, truncated, or above `MAX_PIXELS`.
+    """
+    content = read_image_bytes(path) if content is None else content
+    refuse_huge(image_size(content, path), path)
+    cut_short = lacks_end_marker(content)
+    if cut_short:
+        content += _END_OF_IMAGE
+        _refuse_missing_data(content, path)
+    image = _imdecode(content, cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError(f"The image {path} cannot be decoded: {_what_is_wrong(content)}. Fetch it again, or remove it.")
+    refuse_huge((image.shape[0], image.shape[1]), path)
+    return image
+
+
+def lacks_end_marker(content: bytes) -> bool:
+    """Whether `content` is a JPEG whose last scan is not followed by the end marker: a file that was cut short."""
+    return content[:2] == b"\xff\xd8" and content.rfind(_END_OF_IMAGE) < content.rfind(b"\xff\xda")
+
+
+def refuse_huge(size: tuple[int, int] | None, path: str | Path) -> None:
+    """Raises `DataError` when `size` (height, width) has more than `MAX_PIXELS` pixels."""
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        raise DataError(
+            f"The image {path} unpacks to {size[1]} × {size[0]} pixels; at most {MAX_PIXELS:,} pixels are decoded. "
+            f"Scale it down, or remove it."
+        )
+
+
+def _imdecode(content: bytes, flags: int) -> Image | None:
+    try:
+        image: Image | None = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error:
+        return None
+    return image
+
+
+def _refuse_missing_data(content: bytes, path: str | Path) -> None:
+    image = _imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image is None or bool((image[-4:, -4:] == _FILLER).all()):
+        raise DataError(f"The image {path} is truncated: part of the picture is missing. Fetch it again, or remove it.")
+
+
+def _what_is_wrong(content: bytes) -> str:
+    kinds = {
+        b"GIF8": "GIF is not supported",
+        b"%PDF": "it is a PDF",
+        b"<!DO": "it is a web page",
+        b"<htm": "it is a web page",
+    }
+    if content[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"):
+        return "HEIC and AVIF are not supported; convert it to JPEG"
+    return kinds.get(content[:4], "it is damaged or no image")
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int]:
+    position, orientation = 2, 1
+    while True:
+        while content[position] != 0xFF:  # tolerate stray bytes between segments, as decoders do
+            position += 1
+        while content[position] == 0xFF:
+            position += 1
+        marker = content[position]
+        position += 1
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # these stand alone
+            continue
+        if marker in (0xD9, 0xDA):
+            raise ValueError("image data before a frame header")
+        (length,) = struct.unpack_from(">H", content, position)
+        if marker == 0xE1 and content[position + 2 : position + 8] == b"Exif\0\0":
+            orientation = _tiff_tags(content[position + 8 : position + length]).get(274, 1)
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", content, position + 3)
+            return (width, height) if orientation in _ROTATED else (height, width)
+        position += max(length, 2)
+
+
+def _png_size(content: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from(">II", content, 16)
+    return height, width
+
+
+def _bmp_size(content: bytes) -> tuple[int, int]:
+    width, height = struct.unpack_from("<ii", content, 18)
+    return abs(height), abs(width)
+
+
+def _webp_size(content: bytes) -> tuple[int, int]:
+    kind = content[12:16]
+    if kind == b"VP8X":
+        width, height = (1 + int.from_bytes(content[start : start + 3], "little") for start in (24, 27))
+    elif kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", content, 21)
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        width, height = (value & 0x3FFF for value in struct.unpack_from("<HH", content, 26))
+    return height, width
+
+
+def _tiff_size(content: bytes) -> tuple[int, int]:
+    tags = _tiff_tags(content)
+    if 256 not in tags or 257 not in tags:
+        raise ValueError("no size in the first directory")
+    size = tags[257], tags[256]
+    return size[::-1] if tags.get(274, 1) in _ROTATED else size
+
+
+def _tiff_tags(content: bytes) -> dict[int, int]:
+    """The whole-number tags of the first directory of a TIFF file, which is also the form of EXIF data."""
+    order = {b"II": "<", b"MM": ">"}.get(content[:2])
+    if order is None or len(content) < 8:
+        return {}
+    tags: dict[int, int] = {}
+    try:
+        (start,) = struct.unpack_from(order + "I", content, 4)
+        (count,) = struct.unpack_from(order + "H", content, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, _ = struct.unpack_from(order + "HHI", content, entry)
+            if kind in (3, 4):
+                tags[tag] = _number(content, entry + 8, order, kind)
+    except struct.error:
+        pass  # what was read before the damage still counts; decoders do the same
+    return tags
+
+
+def _number(content: bytes, position: int, order: str, kind: int) -> int:
+    value: Any = struct.unpack_from(order + ("H" if kind == 3 else "I"), content, position)[0]
+    return int(value)

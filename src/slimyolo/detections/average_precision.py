@@ -1,0 +1,92 @@
+"""Precision, recall and average precision of ranked detections: pure functions of arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Interpolation", "RankedClass", "average_precision", "ranked_class", "smooth"]
+
+Interpolation = Literal["trapezoid", "coco"]
+FloatArray = npt.NDArray[np.float64]
+
+_RECALL_POINTS = np.linspace(0, 1, 101)
+_TINY = 1e-16  # keeps 0/0 out; far below any difference that counts
+
+
+@dataclass(frozen=True)
+class RankedClass:
+    """One class over a dataset. T = overlap thresholds, K = confidences asked for.
+
+    `ap` ``[T]``; `precision`, `recall` ``[K]`` at the first threshold, by confidence; `precision_by_recall` ``[K]``:
+    the precision envelope at the first threshold, over recalls spread evenly from 0 to 1.
+    """
+
+    ap: FloatArray
+    precision: FloatArray
+    recall: FloatArray
+    precision_by_recall: FloatArray
+
+
+def ranked_class(
+    correct: npt.NDArray[np.bool_],
+    scores: npt.ArrayLike,
+    labels: int,
+    confidences: FloatArray,
+    interpolation: Interpolation = "trapezoid",
+) -> RankedClass:
+    """The curves of one class from its detections, best score first.
+
+    `correct` ``[n, T]`` and `scores` ``[n]``; `labels` > 0 boxes of truth; `confidences` ``[K]`` ascending. Without
+    detections everything is 0.
+    """
+    levels = correct.shape[1]
+    if not len(correct):
+        nothing = np.zeros(len(confidences))
+        return RankedClass(np.zeros(levels), nothing, nothing, nothing)
+    hits = correct.cumsum(0)
+    recall = hits / (labels + _TINY)
+    precision = hits / np.arange(1, len(hits) + 1)[:, None]
+    falling = -np.asarray(scores, np.float64)
+    first_envelope = _envelope(recall[:, 0], precision[:, 0])
+    return RankedClass(
+        ap=np.array([average_precision(recall[:, t], precision[:, t], interpolation) for t in range(levels)]),
+        precision=np.interp(-confidences, falling, precision[:, 0], left=1),
+        recall=np.interp(-confidences, falling, recall[:, 0], left=0),
+        precision_by_recall=np.interp(np.linspace(0, 1, len(confidences)), *first_envelope),
+    )
+
+
+def average_precision(
+    recall: npt.ArrayLike, precision: npt.ArrayLike, interpolation: Interpolation = "trapezoid"
+) -> float:
+    """Area 0–1 under the precision envelope, from `recall` ``[n]`` (rising) and `precision` ``[n]``; 0 for n = 0.
+
+    ``trapezoid``: the envelope from (0, 1) to (1, 0), read at 101 recalls and integrated by trapezoids, as YOLOv5 does.
+    ``coco``: mean over 101 recalls of the best precision at that recall or a higher one, 0 where it is not reached, as
+    pycocotools does (Everingham et al. 2010 with 101 points).
+    """
+    rising, heights = np.asarray(recall, np.float64), np.asarray(precision, np.float64)
+    if not len(rising):
+        return 0.0
+    if interpolation == "coco":
+        envelope = np.append(np.maximum.accumulate(heights[::-1])[::-1], 0.0)
+        return float(envelope[np.searchsorted(rising, _RECALL_POINTS, side="left")].mean())
+    read = np.interp(_RECALL_POINTS, *_envelope(rising, heights))
+    return float(((read[1:] + read[:-1]) / 2 * np.diff(_RECALL_POINTS)).sum())
+
+
+def smooth(values: FloatArray, fraction: float) -> FloatArray:
+    """Moving mean of `values` ``[n]`` over about `fraction` of the length, ends repeated."""
+    width = round(len(values) * fraction * 2) // 2 + 1
+    padded = np.pad(values, width // 2, mode="edge")
+    return np.convolve(padded, np.full(width, 1 / width), mode="valid")[: len(values)]
+
+
+def _envelope(recall: FloatArray, precision: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Recalls and the best precision at that recall or a higher one, closed by (0, 1) and (1, 0)."""
+    heights = np.concatenate(([1.0], precision, [0.0]))
+    return np.concatenate(([0.0], recall, [1.0])), np.maximum.accumulate(heights[::-1])[::-1]

@@ -1,0 +1,246 @@
+"""Metrics of a detector over a dataset: P, R, mAP50, mAP50-95, per class, with curves and confusion."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from slimyolo.detections.average_precision import FloatArray, RankedClass, ranked_class, smooth
+from slimyolo.detections.confusion import ConfusionMatrix, confused_pairs, confusion_matrix
+from slimyolo.detections.matching import IOU_THRESHOLDS, MatchingRule, match_detections
+from slimyolo.errors import DataError, ModelError
+from slimyolo.geometry import Detections
+
+__all__ = ["ClassMetrics", "DetectionMetrics", "MetricCurves", "MetricsAccumulator", "fitness"]
+
+_CONFIDENCES = np.linspace(0, 1, 1000)
+_F1_SMOOTHING = 0.1
+_COCO_MAX_DETECTIONS = 100  # per image and class
+
+
+@dataclass(frozen=True)
+class ClassMetrics:
+    """One class: `images` that show it, `labels` in them, and shares 0–1: NaN without labels, as they are unknown."""
+
+    name: str
+    images: int
+    labels: int
+    precision: float
+    recall: float
+    map50: float
+    map50_95: float
+
+
+@dataclass(frozen=True)
+class MetricCurves:
+    """Curves at IoU 0.5 of the C classes that have labels; K = 1000.
+
+    `classes`: their numbers; `confidence` ``[K]`` and by it `precision`, `recall`, `f1` ``[C, K]``; `recall_axis`
+    ``[K]`` and by it `precision_by_recall` ``[C, K]``, the precision envelope.
+    """
+
+    classes: tuple[int, ...]
+    confidence: FloatArray
+    precision: FloatArray
+    recall: FloatArray
+    f1: FloatArray
+    recall_axis: FloatArray
+    precision_by_recall: FloatArray
+
+
+@dataclass(frozen=True)
+class DetectionMetrics:
+    """What a detector reaches on a dataset; all shares 0–1, means over the classes that have labels.
+
+    `precision` and `recall` at IoU 0.5 and at `confidence`, where the mean F1 (smoothed) is highest. `images` includes
+    those without labels. Without any label all shares are 0. `rule`: how detections were matched.
+    """
+
+    precision: float
+    recall: float
+    map50: float
+    map50_95: float
+    per_class: tuple[ClassMetrics, ...]
+    images: int
+    labels: int
+    detections: int
+    confidence: float
+    rule: MatchingRule = "yolov5"
+    curves: MetricCurves | None = field(default=None, compare=False, repr=False)
+    confusion: ConfusionMatrix | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of `precision` and `recall`."""
+        return 2 * self.precision * self.recall / (self.precision + self.recall + 1e-16)
+
+    def without_arrays(self) -> DetectionMetrics:
+        """The same numbers without curves and confusion: small enough for a record."""
+        return dataclasses.replace(self, curves=None, confusion=None)
+
+
+def fitness(metrics: DetectionMetrics) -> float:
+    """The number that the best checkpoint is chosen by: 0.1 · mAP50 + 0.9 · mAP50-95."""
+    return 0.1 * metrics.map50 + 0.9 * metrics.map50_95
+
+
+@dataclass(frozen=True)
+class _ImageOutcome:
+    """What is kept of one image."""
+
+    key: str | int | None
+    correct: npt.NDArray[np.bool_]
+    scores: npt.NDArray[np.float32]
+    classes: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    confused: npt.NDArray[np.int64]
+
+
+class MetricsAccumulator:
+    """Collects images one by one and computes `DetectionMetrics` over all of them.
+
+    `names` of the classes; `rule` ``yolov5`` (matching and area as YOLOv5 v6.2) or ``coco`` (as pycocotools: 100
+    detections per image and class, any object size). Equal scores rank in the order of the images.
+    """
+
+    def __init__(self, names: Sequence[str], *, rule: MatchingRule = "yolov5") -> None:
+        if not names:
+            raise ModelError("MetricsAccumulator needs at least one class name.")
+        self.names = tuple(names)
+        self.rule: MatchingRule = rule
+        self._outcomes: list[_ImageOutcome] = []
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def update(self, detections: Detections, truth: npt.ArrayLike, *, image: str | int | None = None) -> None:
+        """Add one image: its detections in source pixels and its `truth` ``[n, 5]`` = class, xyxy in source pixels.
+
+        `image` names it, so that `merge` can drop what two processes both evaluated. Raises `ValueError` for detections
+        in network pixels, `DataError` or `ModelError` for a class that has no name.
+        """
+        if detections.frame != "source":
+            raise ValueError("Metrics are taken in source pixels: call detections.to_source(placement) first.")
+        true = np.asarray(truth, np.float64).reshape(-1, 5)
+        labels = true[:, 0].astype(np.int64)
+        self._check_classes(labels, detections.classes)
+        order = np.argsort(-detections.scores, kind="stable")
+        boxes, scores, classes = detections.boxes[order], detections.scores[order], detections.classes[order]
+        if self.rule == "coco":
+            chosen = _best_of_each_class(classes, _COCO_MAX_DETECTIONS)
+            boxes, scores, classes = boxes[chosen], scores[chosen], classes[chosen]
+        correct = match_detections(boxes, classes, true, rule=self.rule)
+        confused = confused_pairs(boxes, scores, classes, true, background=len(self.names))
+        self._outcomes.append(_ImageOutcome(image, correct, scores, classes, labels, confused))
+
+    def merge(self, *others: MetricsAccumulator) -> MetricsAccumulator:
+        """All images of this and of `others`, as a new accumulator; the first of images that have the same `image`
+        name.
+
+        When every image is named they are put in the order of names, so that the result does not depend on how the
+        images were divided.
+        """
+        for other in others:
+            if (other.names, other.rule) != (self.names, self.rule):
+                raise ModelError(
+                    f"Only metrics of the same classes and rule can be merged, got {self.names} by {self.rule} "
+                    f"and {other.names} by {other.rule}."
+                )
+        outcomes = [outcome for part in (self, *others) for outcome in part._outcomes]
+        unique = list(
+            {o.key if o.key is not None else (i,): o for i, o in reversed(list(enumerate(outcomes)))}.values()
+        )
+        unique.reverse()
+        if all(isinstance(o.key, int) for o in unique) or all(isinstance(o.key, str) for o in unique):
+            unique.sort(key=lambda o: o.key)  # type: ignore[arg-type, return-value]
+        merged = MetricsAccumulator(self.names, rule=self.rule)
+        merged._outcomes = unique
+        return merged
+
+    def compute(self) -> DetectionMetrics:
+        """The metrics of all images so far. Pure: more images may follow."""
+        nc, outcomes = len(self.names), self._outcomes
+        correct = np.concatenate([np.zeros((0, len(IOU_THRESHOLDS)), np.bool_), *(o.correct for o in outcomes)])
+        scores = np.concatenate([np.zeros(0, np.float32), *(o.scores for o in outcomes)])
+        classes = np.concatenate([np.zeros(0, np.int64), *(o.classes for o in outcomes)])
+        labels = np.bincount(np.concatenate([np.zeros(0, np.int64), *(o.labels for o in outcomes)]), minlength=nc)
+        images = np.bincount(
+            np.concatenate([np.zeros(0, np.int64), *(np.unique(o.labels) for o in outcomes)]), minlength=nc
+        )
+        order = np.argsort(-scores, kind="stable")
+        correct, scores, classes = correct[order], scores[order], classes[order]
+
+        present = tuple(int(number) for number in np.flatnonzero(labels))
+        ranked = [
+            ranked_class(
+                correct[classes == number],
+                scores[classes == number],
+                int(labels[number]),
+                _CONFIDENCES,
+                "coco" if self.rule == "coco" else "trapezoid",
+            )
+            for number in present
+        ]
+        curves = _curves(present, ranked)
+        best = int(smooth(curves.f1.mean(0), _F1_SMOOTHING).argmax()) if present else 0
+        rows = {
+            number: (curves.precision[i, best], curves.recall[i, best], ranked[i].ap[0], ranked[i].ap.mean())
+            for i, number in enumerate(present)
+        }
+        unknown = (np.nan,) * 4
+        per_class = tuple(
+            ClassMetrics(name, int(images[number]), int(labels[number]), *(float(v) for v in rows.get(number, unknown)))
+            for number, name in enumerate(self.names)
+        )
+        precision, recall, map50, map50_95 = np.mean(list(rows.values()), 0) if rows else np.zeros(4)
+        return DetectionMetrics(
+            precision=float(precision),
+            recall=float(recall),
+            map50=float(map50),
+            map50_95=float(map50_95),
+            per_class=per_class,
+            images=len(outcomes),
+            labels=int(labels.sum()),
+            detections=len(scores),
+            confidence=float(_CONFIDENCES[best]),
+            rule=self.rule,
+            curves=curves,
+            confusion=confusion_matrix([o.confused for o in outcomes], self.names),
+        )
+
+    def _check_classes(self, labels: npt.NDArray[np.int64], found: npt.NDArray[np.int64]) -> None:
+        nc = len(self.names)
+        if len(labels) and (labels.min() < 0 or labels.max() >= nc):
+            raise DataError(
+                f"The truth holds class {labels.min() if labels.min() < 0 else labels.max()}, but the model knows "
+                f"{nc} ({', '.join(self.names[:8])}). Check the labels with `slimyolo data check`, or use single_class."
+            )
+        if len(found) and (found.min() < 0 or found.max() >= nc):
+            raise ModelError(f"A detection has class {found.max()}, but there are names for {nc} classes only.")
+
+
+def _curves(present: tuple[int, ...], ranked: list[RankedClass]) -> MetricCurves:
+    nothing = np.zeros((0, len(_CONFIDENCES)))
+    precision = np.stack([r.precision for r in ranked]) if ranked else nothing
+    recall = np.stack([r.recall for r in ranked]) if ranked else nothing
+    return MetricCurves(
+        classes=present,
+        confidence=_CONFIDENCES,
+        precision=precision,
+        recall=recall,
+        f1=2 * precision * recall / (precision + recall + 1e-16),
+        recall_axis=_CONFIDENCES,
+        precision_by_recall=np.stack([r.precision_by_recall for r in ranked]) if ranked else nothing,
+    )
+
+
+def _best_of_each_class(classes: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.bool_]:
+    """bool ``[n]``: among the first `most` of its class. `classes` ``[n]``, best score first."""
+    chosen = np.zeros(len(classes), np.bool_)
+    for number in np.unique(classes):
+        chosen[np.flatnonzero(classes == number)[:most]] = True
+    return chosen

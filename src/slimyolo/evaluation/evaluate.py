@@ -1,0 +1,211 @@
+"""Run a detector over a dataset and measure what it finds."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from slimyolo.detections import DetectionMetrics, MatchingRule, MetricsAccumulator, count_nonfinite_rows, nms
+from slimyolo.errors import ConfigError, DataError, ModelError
+from slimyolo.evaluation.numbers import (
+    NumberKind,
+    check_number_kind,
+    evaluation_mode,
+    forward_numbers,
+    prepared,
+    to_float,
+)
+from slimyolo.evaluation.stage_clock import StageClock, StageSpeed
+from slimyolo.geometry import Detections, Placement
+from slimyolo.models import Detector
+
+__all__ = ["DecodingDetector", "EvaluationBatch", "EvaluationResult", "LossValue", "evaluate_detector"]
+
+SINGLE_CLASS_NAME = "item"
+
+
+class EvaluationBatch(Protocol):
+    """What is read from a batch; `data.Batch` is one.
+
+    `images` uint8 ``[B, 3, H, W]`` RGB; `targets` ``[N, 6]``, for the loss; `placements`, `paths` and `truths` (``[n,
+    5]`` = class, xyxy in source pixels), one per image.
+    """
+
+    @property
+    def images(self) -> Tensor: ...
+    @property
+    def targets(self) -> Tensor: ...
+    @property
+    def placements(self) -> Sequence[Placement]: ...
+    @property
+    def paths(self) -> Sequence[Path]: ...
+    @property
+    def truths(self) -> Sequence[npt.NDArray[Any]]: ...
+
+
+class LossValue(Protocol):
+    """What is read from a loss; `losses.LossParts` is one."""
+
+    @property
+    def items(self) -> Mapping[str, Tensor]: ...
+
+
+class DecodingDetector(Protocol):
+    """Images ``[B, 3, H, W]`` (0–1) in, decoded rows ``[B, rows, 5+nc]`` out: a model or an exported file."""
+
+    @property
+    def names(self) -> Sequence[str]: ...
+    def __call__(self, images: Tensor, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What a detector reached on a dataset.
+
+    `loss`: the gained items, mean over images of the value of their batch, or None when no loss was given.
+    `nonfinite_rows`: decoded rows that held a NaN or an infinity and were dropped. The rest: how it was evaluated.
+    """
+
+    metrics: DetectionMetrics
+    speed: StageSpeed
+    loss: Mapping[str, float] | None
+    nonfinite_rows: int
+    conf: float
+    iou: float
+    max_det: int
+    precision: NumberKind
+    device: str
+
+
+def evaluate_detector(
+    detector: Detector | DecodingDetector,
+    batches: Iterable[EvaluationBatch],
+    *,
+    conf: float = 0.001,
+    iou: float = 0.6,
+    max_det: int = 300,
+    device: torch.device | str | None = None,
+    precision: NumberKind = "float32",
+    loss: Callable[[Sequence[Tensor], Tensor], LossValue] | None = None,
+    single_class: bool = False,
+    rule: MatchingRule = "yolov5",
+    on_batch: Callable[[EvaluationBatch, Sequence[Detections]], None] | None = None,
+) -> EvaluationResult:
+    """Metrics of `detector` over `batches`, with boxes compared in pixels of the source images.
+
+    NMS settings as `detections.nms`, multi-label; `rule` as `MetricsAccumulator`. `device` None: where the detector is.
+    A `precision` other than float32 and a `device` where the detector is not use a copy: the given detector comes back
+    as it was, its training modes too. Heads are decoded in float32 always. `loss` (heads, targets) asks for a
+    `Detector`. `single_class`: classes are ignored, in the truth too. `on_batch` gets every batch with its detections
+    in source pixels, in order.
+
+    Every image is suppressed and matched by itself, so the metrics do not depend on how images are batched; the loss
+    does, being a mean over the boxes of a batch. No image, no label and no detection are defined: all shares are 0.
+    Raises `ConfigError` for settings that contradict each other, `ModelError` when classes and rows do not fit.
+    """
+    check_number_kind(precision)
+    if not isinstance(detector, Detector) and (loss is not None or precision != "float32"):
+        raise ConfigError(
+            "A loss and precisions other than float32 need a slimyolo Detector, not a function or a wrapper."
+        )
+    place = _device(detector, device)
+    runner = _Runner(prepared(detector, precision, place) if isinstance(detector, nn.Module) else detector, precision)
+    accumulator = MetricsAccumulator([SINGLE_CLASS_NAME] if single_class else detector.names, rule=rule)
+    clock = StageClock(place)
+    losses: dict[str, Tensor] = {}
+    nonfinite = 0
+    with runner.evaluation_mode(), torch.no_grad():
+        for batch in batches:
+            clock.start()
+            images = to_float(batch.images, precision, place)
+            clock.lap("prepare")
+            decoded, heads = runner(images)
+            clock.lap("infer")
+            _check_rows(decoded, detector.names)
+            if loss is not None:
+                for name, value in loss(heads, batch.targets.to(place)).items.items():
+                    losses[name] = losses.get(name, torch.zeros((), device=place)) + value * len(images)
+            nonfinite += count_nonfinite_rows(decoded)
+            clock.start()
+            rows = nms(decoded, conf, iou, multi_label=True, agnostic=single_class, max_det=max_det)
+            clock.lap("suppress")
+            found = _take_in(rows, batch, accumulator, single_class)
+            clock.lap("match")
+            if on_batch is not None:
+                on_batch(batch, found)
+    images_seen = max(len(accumulator), 1)
+    return EvaluationResult(
+        metrics=accumulator.compute(),
+        speed=clock.per_image(images_seen),
+        loss=None if loss is None else {name: float(value) / images_seen for name, value in losses.items()},
+        nonfinite_rows=nonfinite,
+        conf=conf,
+        iou=iou,
+        max_det=max_det,
+        precision=precision,
+        device=str(place),
+    )
+
+
+class _Runner:
+    """Calls the model in its numbers: decoded rows and, of a `Detector`, the heads."""
+
+    def __init__(self, model: nn.Module | DecodingDetector, kind: NumberKind) -> None:
+        self._model, self._kind = model, kind
+
+    def evaluation_mode(self) -> contextlib.AbstractContextManager[None]:
+        return evaluation_mode(self._model) if isinstance(self._model, nn.Module) else contextlib.nullcontext()
+
+    def __call__(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        if not isinstance(self._model, Detector):
+            return torch.as_tensor(self._model(images)), []
+        with forward_numbers(self._kind, images.device):
+            heads = self._model.heads(images)
+        # half precision holds the coordinates of a 640 px image to half a pixel only
+        heads = [head.float() for head in heads]
+        return self._model.decode(heads), heads
+
+
+def _take_in(
+    rows: Sequence[Tensor], batch: EvaluationBatch, accumulator: MetricsAccumulator, single_class: bool
+) -> list[Detections]:
+    """Take one batch into the metrics; its detections in source pixels."""
+    if not len(rows) == len(batch.placements) == len(batch.truths):
+        raise DataError(
+            f"A batch of {len(rows)} images came with {len(batch.placements)} placements and {len(batch.truths)} truths. "
+            "Evaluate on data.EvalBatches; training batches do not know their source images."
+        )
+    found = []
+    for image_rows, placement, truth in zip(rows, batch.placements, batch.truths, strict=True):
+        table, true = image_rows.cpu().numpy(), np.asarray(truth, np.float32).reshape(-1, 5)
+        if single_class:
+            table, true = table.copy(), true.copy()
+            table[:, 5], true[:, 0] = 0, 0
+        detections = Detections.from_rows(table, "network").to_source(placement)
+        accumulator.update(detections, true)
+        found.append(detections)
+    return found
+
+
+def _check_rows(decoded: Tensor, names: Sequence[str]) -> None:
+    if decoded.ndim != 3 or decoded.shape[2] != 5 + len(names):
+        raise ModelError(
+            f"Expected decoded rows [B, rows, {5 + len(names)}] for {len(names)} classes ({', '.join(names[:8])}), "
+            f"got {tuple(decoded.shape)}. Do the class names belong to this model?"
+        )
+
+
+def _device(detector: object, device: torch.device | str | None) -> torch.device:
+    """The device as tensors name it (``cuda`` → ``cuda:0``), that of the detector's parameters for None."""
+    if device is not None:
+        return torch.empty(0, device=device).device
+    first = next(detector.parameters(), None) if isinstance(detector, nn.Module) else None
+    return first.device if first is not None else torch.device("cpu")

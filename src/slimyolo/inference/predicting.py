@@ -1,0 +1,139 @@
+"""Pictures → detections in source pixels, with the same letterbox, decode and NMS as validation."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from slimyolo.data import letterbox
+from slimyolo.detections import nms
+from slimyolo.errors import DataError, ModelError
+from slimyolo.geometry import Detections
+from slimyolo.inference.sources import BrokenPicture, Picture, PictureSource, read_pictures
+
+__all__ = ["DetectionSettings", "PredictedPicture", "StageTimes", "predict", "predict_picture", "predict_pictures"]
+
+
+class Predictor(Protocol):
+    """What is needed of a detector: decoded rows in eval mode, class names and strides."""
+
+    names: tuple[str, ...]
+    training: bool
+
+    @property
+    def stride(self) -> Tensor: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def __call__(self, images: Tensor) -> Any: ...
+
+
+@dataclass(frozen=True)
+class DetectionSettings:
+    """How detections are taken from the network. `imgsz` is (height, width); thresholds in 0–1.
+
+    `classes` None means all. With `half` the network runs in 16 bits.
+    """
+
+    imgsz: tuple[int, int] = (320, 320)
+    conf: float = 0.25
+    iou: float = 0.45
+    max_det: int = 1000
+    classes: Collection[int] | None = None
+    agnostic: bool = False
+    half: bool = False
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """Wall-clock milliseconds spent on one picture."""
+
+    prepare_ms: float
+    network_ms: float
+    nms_ms: float
+
+
+@dataclass(frozen=True)
+class PredictedPicture:
+    """A picture, what was detected in it (source pixels), the size the network saw, and the time it took."""
+
+    picture: Picture
+    detections: Detections
+    network_size: tuple[int, int]
+    times: StageTimes
+
+
+def predict(
+    detector: Predictor,
+    source: PictureSource,
+    *,
+    imgsz: int | tuple[int, int] = 320,
+    conf: float = 0.25,
+    iou: float = 0.45,
+    max_det: int = 1000,
+    classes: Collection[int] | None = None,
+    agnostic: bool = False,
+) -> list[Detections]:
+    """Detections of every picture of `source` (see `read_pictures`), in source pixels, best score first.
+
+    Raises `DataError` when a picture cannot be read, `ModelError` when the detector is in training mode.
+    """
+    size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
+    settings = DetectionSettings(size, conf, iou, max_det, classes, agnostic)
+    results = []
+    for outcome in predict_pictures(detector, source, settings):
+        if isinstance(outcome, BrokenPicture):
+            raise DataError(outcome.reason)
+        results.append(outcome.detections)
+    return results
+
+
+def predict_pictures(
+    detector: Predictor, source: PictureSource, settings: DetectionSettings, *, vid_stride: int = 1
+) -> Iterator[PredictedPicture | BrokenPicture]:
+    """One outcome for every picture of `source`, as it is read; broken pictures are passed on as such."""
+    for picture in read_pictures(source, vid_stride=vid_stride):
+        yield picture if isinstance(picture, BrokenPicture) else predict_picture(detector, picture, settings)
+
+
+def predict_picture(detector: Predictor, picture: Picture, settings: DetectionSettings) -> PredictedPicture:
+    """Detections of one picture. The network sees the smallest rectangle of whole strides that holds it."""
+    if detector.training:
+        raise ModelError("The detector is in training mode, where it gives no detections: call detector.eval() first.")
+    started = time.perf_counter()
+    parameter = next(iter(detector.parameters()))
+    stride = int(detector.stride.max())
+    size = (_whole(settings.imgsz[0], stride), _whole(settings.imgsz[1], stride))
+    image, placement = letterbox(picture.image, size, stride=stride, auto=True)
+    pixels = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))).to(parameter.device)
+    batch = pixels[None].to(torch.float16 if settings.half else parameter.dtype) / 255
+    prepared = time.perf_counter()
+    with torch.inference_mode():
+        decoded = detector(batch).float()
+    _wait(parameter.device)
+    computed = time.perf_counter()
+    (rows,) = nms(
+        decoded, settings.conf, settings.iou, multi_label=False, agnostic=settings.agnostic, max_det=settings.max_det,
+        classes=settings.classes,
+    )  # fmt: skip
+    detections = Detections.from_rows(rows.cpu().numpy(), "network").to_source(placement)
+    ended = time.perf_counter()
+    times = StageTimes((prepared - started) * 1e3, (computed - prepared) * 1e3, (ended - computed) * 1e3)
+    return PredictedPicture(picture, detections, placement.network_size, times)
+
+
+def _whole(pixels: int, stride: int) -> int:
+    """`pixels` rounded up to a multiple of `stride`, which the network needs."""
+    return math.ceil(pixels / stride) * stride
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,152 @@
+"""Detections as files: pictures, videos, YOLO labels, crops, JSON and CSV. Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from slimyolo.errors import StorageError
+from slimyolo.geometry import Detections, xyxy_to_cxcywh
+from slimyolo.inference.sources import ImageArray, Picture
+from slimyolo.storage import write_bytes, write_text
+
+__all__ = [
+    "CSV_COLUMNS",
+    "FreeNames",
+    "VideoFile",
+    "crop_detection",
+    "csv_text",
+    "detection_rows",
+    "safe_file_name",
+    "write_labels",
+    "write_picture",
+    "yolo_lines",
+]
+
+CSV_COLUMNS = ("image", "frame", "class", "name", "score", "x1", "y1", "x2", "y2")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def yolo_lines(detections: Detections, size: tuple[int, int], *, confidences: bool = False) -> list[str]:
+    """Lines of a YOLO label file: class, centre, width and height relative to `size` (height, width), confidence last.
+
+    `detections` are in source pixels; `size` is that of the source image.
+    """
+    height, width = size
+    relative = xyxy_to_cxcywh(detections.boxes) / np.asarray([width, height, width, height], np.float32)
+    lines = []
+    for number, box, score in zip(detections.classes, relative, detections.scores, strict=True):
+        values = [*box.tolist(), *([float(score)] if confidences else [])]
+        lines.append(" ".join([str(int(number)), *(f"{value:.6g}" for value in values)]))
+    return lines
+
+
+def detection_rows(picture: Picture, detections: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
+    """One plain row (`CSV_COLUMNS`) for every detection; boxes in source pixels, to a hundredth."""
+    return [
+        {
+            "image": str(picture.path or picture.name),
+            "frame": picture.video_frame,
+            "class": int(number),
+            "name": names[int(number)],
+            "score": round(float(score), 5),
+            **{key: round(float(value), 2) for key, value in zip(("x1", "y1", "x2", "y2"), box, strict=True)},
+        }
+        for box, score, number in zip(detections.boxes, detections.scores, detections.classes, strict=True)
+    ]
+
+
+def csv_text(rows: Sequence[dict[str, Any]]) -> str:
+    """`rows` as CSV with a header line, also when there are none."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def crop_detection(image: ImageArray, box: Sequence[float], margin: float = 0.05) -> ImageArray:
+    """The part of `image` inside `box` (xyxy, source pixels), by a share `margin` wider on each side; never empty."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box
+    dx, dy = (x2 - x1) * margin, (y2 - y1) * margin
+    left, top = min(max(int(x1 - dx), 0), width - 1), min(max(int(y1 - dy), 0), height - 1)
+    right, bottom = min(max(round(x2 + dx), left + 1), width), min(max(round(y2 + dy), top + 1), height)
+    return image[top:bottom, left:right]
+
+
+def write_picture(path: Path, image: ImageArray) -> Path:
+    """Write `image` (BGR) to `path` and return the path, with ``.jpg`` for endings that cannot be written."""
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        path = path.with_name(path.name + ".jpg") if path.suffix else path.with_suffix(".jpg")
+    encoded, content = cv2.imencode(path.suffix.lower(), image)
+    if not encoded:
+        raise StorageError(f"The picture {path} ({image.shape[1]} × {image.shape[0]}) could not be encoded.")
+    write_bytes(path, content.tobytes())
+    return path
+
+
+def write_labels(path: Path, lines: Sequence[str]) -> None:
+    """Write a label file of `lines`."""
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def safe_file_name(text: str) -> str:
+    """`text` without what file systems refuse; a class name may hold anything."""
+    return re.sub(r"[^\w.\- ]+", "_", text).strip(". ") or "unnamed"
+
+
+class FreeNames:
+    """Hands out file stems, each once: pictures of one name from different folders do not overwrite one another."""
+
+    def __init__(self) -> None:
+        self._owners: dict[str, str] = {}
+
+    def stem(self, picture: Picture) -> str:
+        """The stem for `picture`; the same for all frames of one video."""
+        owner = str(picture.path or picture.name)
+        stem, number = picture.name, 1
+        while self._owners.setdefault(stem, owner) != owner:
+            number += 1
+            stem = f"{picture.name}_{number}"
+        return stem
+
+
+class VideoFile:
+    """An MP4 file that frames are added to; opened at the first frame. Close it, or use it in a ``with``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_suffix(".mp4")
+        self._writer: Any = None
+        self._size = (0, 0)
+
+    def add(self, image: ImageArray, fps: float) -> None:
+        """Append a frame; all get the size of the first. Raises `StorageError` when the file cannot be written."""
+        if self._writer is None:
+            self._size = (image.shape[1], image.shape[0])
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), fps, self._size)
+            if not self._writer.isOpened():
+                raise StorageError(f"The video {self.path} cannot be written. Choose another --project, or --nosave.")
+        if (image.shape[1], image.shape[0]) != self._size:
+            image = cv2.resize(image, self._size)
+        self._writer.write(image)
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+
+    def __enter__(self) -> VideoFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,191 @@
+"""An architecture as plain data: what the YAML says, checked, with nothing built yet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from slimyolo.errors import ModelError, nearest_name_hint
+
+__all__ = ["Anchors", "Architecture", "LayerSpec", "spread_anchors"]
+
+Anchors = tuple[tuple[tuple[float, float], ...], ...]
+"""Per level, per anchor: (width, height) in network pixels."""
+
+_PLAIN_KEYS = ("name", "nc", "depth_multiple", "width_multiple", "anchors", "layers")
+_MOST_CLASSES = 100_000
+_MOST_REPEATS = 1_000
+
+
+@dataclass(frozen=True)
+class LayerSpec:
+    """One row `[from, number, module, args]`. `where` is for error messages only ("line 17") and never compared."""
+
+    sources: tuple[int, ...]
+    repeats: int
+    module: str
+    args: tuple[Any, ...]
+    where: str = field(default="", compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Name, class count, multiples, anchors (pixels) and layer rows of a detector, before multiples are applied.
+
+    Made by `read_architecture` or `from_plain`; `build_detector` makes the module. Raises `ModelError` when a value
+    could not belong to any detector; rows are checked against the module table by whoever reads or builds them.
+    """
+
+    name: str
+    nc: int
+    depth_multiple: float
+    width_multiple: float
+    anchors: Anchors
+    layers: tuple[LayerSpec, ...]
+
+    def __post_init__(self) -> None:
+        if type(self.nc) is not int or not 1 <= self.nc <= _MOST_CLASSES:
+            raise ModelError(f"{self.name}: nc should be a whole number from 1 to {_MOST_CLASSES}, got {self.nc!r}.")
+        for key in ("depth_multiple", "width_multiple"):
+            value = getattr(self, key)
+            if not _is_number(value) or not 0 < value <= 100:
+                raise ModelError(f"{self.name}: {key} should be a number above 0 (at most 100), got {value!r}.")
+        _check_anchors(self.name, self.anchors)
+        if not self.layers:
+            raise ModelError(f"{self.name}: there are no layers.")
+
+    def with_classes(self, nc: int) -> Architecture:
+        """The same architecture for `nc` classes."""
+        return replace(self, nc=nc)
+
+    def with_anchors(self, pixels: Tensor | Sequence[Sequence[Sequence[float]]]) -> Architecture:
+        """The same architecture with anchors [nl, na, 2] (width, height; pixels). The number of levels must stay."""
+        values = pixels.tolist() if isinstance(pixels, Tensor) else pixels
+        try:
+            anchors = tuple(tuple((float(w), float(h)) for w, h in level) for level in values)
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{self.name}: anchors should be [levels, anchors, 2] numbers, got {pixels!r}.") from error
+        if len(anchors) != len(self.anchors):
+            raise ModelError(
+                f"{self.name} has {len(self.anchors)} levels, got anchors for {len(anchors)}. "
+                "Give one row of anchors per level."
+            )
+        return replace(self, anchors=anchors)
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready data; `from_plain` is its exact inverse."""
+        return {
+            "name": self.name,
+            "nc": self.nc,
+            "depth_multiple": self.depth_multiple,
+            "width_multiple": self.width_multiple,
+            "anchors": [[list(pair) for pair in level] for level in self.anchors],
+            "layers": [[list(row.sources), row.repeats, row.module, _to_lists(row.args)] for row in self.layers],
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Architecture:
+        """An architecture from `to_plain` data. Raises `ModelError` naming the key or row that is wrong."""
+        if not isinstance(plain, Mapping):
+            raise ModelError(f"An architecture should be a mapping, got {type(plain).__name__}.")
+        for key in plain:
+            if key not in _PLAIN_KEYS:
+                raise ModelError(f"Unknown architecture key {key!r}.{nearest_name_hint(str(key), _PLAIN_KEYS)}")
+        missing = [key for key in _PLAIN_KEYS if key not in plain]
+        if missing:
+            raise ModelError(f"The architecture lacks {', '.join(missing)}.")
+        name = plain["name"]
+        if not isinstance(name, str):
+            raise ModelError(f"An architecture's name should be text, got {name!r}.")
+        if not isinstance(plain["layers"], Sequence):
+            raise ModelError(f"{name}: layers should be a list of rows, got {type(plain['layers']).__name__}.")
+        return cls(
+            name=name,
+            nc=plain["nc"],
+            depth_multiple=plain["depth_multiple"],
+            width_multiple=plain["width_multiple"],
+            anchors=read_anchors(name, plain["anchors"]),
+            layers=tuple(read_row(name, f"row {index}", row) for index, row in enumerate(plain["layers"])),
+        )
+
+
+def spread_anchors(levels: int, per_level: int) -> Anchors:
+    """Square anchors from 10 to 400 px in equal ratios: a start for autoanchor where only their number is given."""
+    count = levels * per_level
+    if count == 1:
+        sizes = [63.0]
+    else:
+        sizes = [round(10.0 * 40.0 ** (index / (count - 1)), 1) for index in range(count)]
+    return tuple(
+        tuple((size, size) for size in sizes[level * per_level : (level + 1) * per_level]) for level in range(levels)
+    )
+
+
+def read_row(name: str, where: str, row: Any) -> LayerSpec:
+    """One `[from, number, module, args]` row of the architecture `name` as a `LayerSpec`; errors say `where`."""
+    if not isinstance(row, (list, tuple)) or len(row) != 4:
+        raise ModelError(f"{name}, {where}: a layer is [from, number, module, args], got {row!r}.")
+    sources, repeats, module, args = row
+    sources = tuple(sources) if isinstance(sources, (list, tuple)) else (sources,)
+    if not sources or not all(type(source) is int for source in sources):
+        raise ModelError(f"{name}, {where}: 'from' should be a layer number or a list of them, got {row[0]!r}.")
+    if type(repeats) is not int or not 1 <= repeats <= _MOST_REPEATS:
+        raise ModelError(f"{name}, {where}: 'number' should be from 1 to {_MOST_REPEATS}, got {repeats!r}.")
+    if not isinstance(module, str):
+        raise ModelError(f"{name}, {where}: the module should be a name such as Conv, got {module!r}.")
+    if not isinstance(args, (list, tuple)):
+        raise ModelError(f"{name}, {where}: the arguments of {module} should be a list, got {args!r}.")
+    return LayerSpec(sources, repeats, module, tuple(_to_tuples(name, where, value) for value in args), where)
+
+
+def read_anchors(name: str, value: Any, levels: int | None = None) -> Anchors:
+    """Anchors in any of their written forms: flat rows `[w, h, w, h …]`, rows of pairs, or a number per level."""
+    if type(value) is int and levels is not None:
+        if not 1 <= value <= 100:
+            raise ModelError(f"{name}: the number of anchors a level should be from 1 to 100, got {value}.")
+        return spread_anchors(levels, value)
+    if not isinstance(value, (list, tuple)) or not all(isinstance(level, (list, tuple)) for level in value):
+        raise ModelError(f"{name}: anchors should be one list [w, h, w, h …] per level, got {value!r}.")
+    return tuple(_anchor_level(name, level) for level in value)
+
+
+def _anchor_level(name: str, level: Sequence[Any]) -> tuple[tuple[float, float], ...]:
+    flat: list[Any] = []
+    for item in level:
+        flat.extend(item if isinstance(item, (list, tuple)) else [item])
+    if not flat or len(flat) % 2 or not all(_is_number(number) for number in flat):
+        raise ModelError(f"{name}: a level's anchors should be numbers in pairs (width, height), got {level!r}.")
+    return tuple(
+        (float(width), float(height)) for width, height in zip(flat[::2], flat[1::2], strict=True)
+    )  # fmt: skip
+
+
+def _check_anchors(name: str, anchors: Anchors) -> None:
+    counts = {len(level) for level in anchors}
+    if not anchors or len(counts) != 1 or 0 in counts:
+        raise ModelError(
+            f"{name}: every level needs the same number of anchors, at least 1; got {[*map(len, anchors)]}."
+        )
+    sides = [side for level in anchors for pair in level for side in pair]
+    if not all(math.isfinite(side) and side > 0 for side in sides):
+        raise ModelError(f"{name}: anchor widths and heights should be above 0, got {anchors!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _to_tuples(name: str, where: str, value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_to_tuples(name, where, item) for item in value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise ModelError(f"{name}, {where}: an argument should be a number, text, true, false or a list; got {value!r}.")
+
+
+def _to_lists(value: Any) -> Any:
+    return [_to_lists(item) for item in value] if isinstance(value, tuple) else value

@@ -1,0 +1,85 @@
+"""Architecture (and widths) → `Detector`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import torch
+from torch import nn
+
+from slimyolo.errors import ModelError
+from slimyolo.models.architecture import Architecture
+from slimyolo.models.checking import absolute_sources, check_layers
+from slimyolo.models.detector import Detector
+from slimyolo.models.head import Detect
+from slimyolo.models.module_table import (
+    DETECT,
+    Incoming,
+    bind_arguments,
+    rule_of,
+    scaled_channels,
+    scaled_repeats,
+)
+from slimyolo.models.widths import Widths, narrow_
+
+__all__ = ["build_detector"]
+
+
+def build_detector(
+    architecture: Architecture,
+    *,
+    names: Sequence[str] | None = None,
+    widths: Widths | None = None,
+    seed: int | None = None,
+) -> Detector:
+    """A detector of this architecture with fresh random values, in train mode, on the CPU.
+
+    `names`: one per class ("class0", "class1" … without). `widths`: sizes of a pruned detector, see `narrow_`. `seed`
+    makes the values reproducible and leaves torch's global generator alone; without it they come from that generator.
+    Raises `ModelError` with the row that does not fit.
+    """
+    if seed is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build_detector(architecture, names=names, widths=widths)
+    check_layers(architecture)
+    layers: list[nn.Module] = []
+    outputs: dict[int, tuple[int, Fraction]] = {-1: (3, Fraction(1))}
+    for index, row in enumerate(architecture.layers):
+        sources = [outputs[source] for source in absolute_sources(row.sources, index)]
+        incoming = Incoming(
+            tuple(channels for channels, _ in sources),
+            tuple(stride for _, stride in sources),
+            scaled_repeats(row.repeats, architecture.depth_multiple),
+        )
+        if row.module == DETECT:
+            layers.append(_head(architecture, incoming))
+            break
+        values = bind_arguments(architecture.name, row)
+        if "outputs" in values:
+            values["outputs"] = scaled_channels(values["outputs"], architecture.width_multiple)
+        try:
+            built = rule_of(architecture.name, row).make(incoming, values)
+        except (ModelError, ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{architecture.name}, {row.where}: layer {index} ({row.module}, {incoming.channels[0]} channels in) "
+                f"cannot be made: {error}."
+            ) from error
+        layers.append(built.module)
+        outputs[index] = (built.outputs, built.stride)
+    detector = Detector(architecture, layers, names or [f"class{index}" for index in range(architecture.nc)])
+    if widths is not None:
+        narrow_(detector, widths)
+    return detector
+
+
+def _head(architecture: Architecture, incoming: Incoming) -> Detect:
+    if any(stride.denominator != 1 for stride in incoming.strides):
+        raise ModelError(f"{architecture.name}: the levels should have whole strides, got {incoming.strides}.")
+    return Detect(
+        architecture.nc,
+        torch.tensor(architecture.anchors, dtype=torch.float32),
+        incoming.channels,
+        [int(stride) for stride in incoming.strides],
+    )

@@ -1,0 +1,269 @@
+"""The blocks a YOLOv5-style architecture is made of: every block takes its sizes, none of them works sizes out twice.
+
+Channels of all convolutions may be changed later by `slimyolo.models.narrow_`: no forward method refers to a channel
+count, so a pruned detector is made of these same classes. Attribute names (`conv`, `bn`, `cv1`, `m` …) are those of the
+published YOLOv5 weights, because they are the keys of the state_dict.
+
+Sources: residual bottlenecks, He et al. 2016; cross-stage partial blocks (`C3`, `BottleneckCSP`), Wang et al. 2020
+(CSPNet); spatial pyramid pooling (`SPP`, `SPPF`), He et al. 2015; `GhostConv`, Han et al. 2020 (GhostNet); SiLU,
+Elfwing et al. 2018. `SPPF` computes what `SPP` with kernels 5, 9, 13 computes, by chaining one 5 × 5 pool.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    "BATCHNORM_EPS",
+    "BATCHNORM_MOMENTUM",
+    "C3",
+    "SPP",
+    "SPPF",
+    "Bottleneck",
+    "BottleneckCSP",
+    "C3Ghost",
+    "Concat",
+    "Conv",
+    "DWConv",
+    "Focus",
+    "GhostBottleneck",
+    "GhostConv",
+]
+
+BATCHNORM_EPS = 1e-3
+BATCHNORM_MOMENTUM = 0.03
+
+
+def _batchnorm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=BATCHNORM_EPS, momentum=BATCHNORM_MOMENTUM)
+
+
+class Conv(nn.Module):
+    """Convolution, batch norm, SiLU: [B, inputs, H, W] → [B, outputs, H/stride, W/stride].
+
+    `padding` None keeps the size at stride 1 (kernel // 2). `activation` False leaves the SiLU out.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        activation: bool = True,
+    ) -> None:
+        super().__init__()
+        pad = kernel // 2 if padding is None else padding
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, pad, groups=groups, bias=False)
+        self.bn: nn.Module = _batchnorm(outputs)  # nn.Identity once fused
+        self.act: nn.Module = nn.SiLU() if activation else nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H', W']."""
+        result: Tensor = self.act(self.bn(self.conv(images)))
+        return result
+
+
+class DWConv(Conv):
+    """A `Conv` with as many groups as inputs and outputs allow (depthwise when they are equal)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, activation: bool = True) -> None:
+        super().__init__(inputs, outputs, kernel, stride, groups=math.gcd(inputs, outputs), activation=activation)
+
+
+class Bottleneck(nn.Module):
+    """1 × 1 then 3 × 3 `Conv`, with an identity shortcut when asked for and inputs == outputs."""
+
+    def __init__(
+        self, inputs: int, outputs: int, shortcut: bool = True, groups: int = 1, expansion: float = 0.5
+    ) -> None:
+        super().__init__()
+        hidden = int(outputs * expansion)
+        self.cv1 = Conv(inputs, hidden, 1)
+        self.cv2 = Conv(hidden, outputs, 3, groups=groups)
+        self.add = shortcut and inputs == outputs
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        branch: Tensor = self.cv2(self.cv1(features))
+        return features + branch if self.add else branch
+
+
+class C3(nn.Module):
+    """Cross-stage partial block of three convolutions: half of the width goes through `repeats` bottlenecks."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        repeats: int = 1,
+        shortcut: bool = True,
+        groups: int = 1,
+        expansion: float = 0.5,
+    ) -> None:
+        super().__init__()
+        hidden = int(outputs * expansion)
+        self.cv1 = Conv(inputs, hidden, 1)
+        self.cv2 = Conv(inputs, hidden, 1)
+        self.cv3 = Conv(2 * hidden, outputs, 1)
+        self.m = nn.Sequential(*(self._inner(hidden, shortcut, groups) for _ in range(repeats)))
+
+    def _inner(self, hidden: int, shortcut: bool, groups: int) -> nn.Module:
+        return Bottleneck(hidden, hidden, shortcut, groups, expansion=1.0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        result: Tensor = self.cv3(torch.cat((self.m(self.cv1(features)), self.cv2(features)), 1))
+        return result
+
+
+class BottleneckCSP(nn.Module):
+    """Cross-stage partial block of the CSPNet paper: two plain convolutions and one batch norm after the concat."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        repeats: int = 1,
+        shortcut: bool = True,
+        groups: int = 1,
+        expansion: float = 0.5,
+    ) -> None:
+        super().__init__()
+        hidden = int(outputs * expansion)
+        self.cv1 = Conv(inputs, hidden, 1)
+        self.cv2 = nn.Conv2d(inputs, hidden, 1, bias=False)
+        self.cv3 = nn.Conv2d(hidden, hidden, 1, bias=False)
+        self.cv4 = Conv(2 * hidden, outputs, 1)
+        self.bn = _batchnorm(2 * hidden)
+        self.act = nn.SiLU()
+        self.m = nn.Sequential(*(Bottleneck(hidden, hidden, shortcut, groups, 1.0) for _ in range(repeats)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        joined = torch.cat((self.cv3(self.m(self.cv1(features))), self.cv2(features)), 1)
+        result: Tensor = self.cv4(self.act(self.bn(joined)))
+        return result
+
+
+class SPP(nn.Module):
+    """Spatial pyramid pooling: the features beside max pools of each kernel in `kernels` (odd), at stride 1."""
+
+    def __init__(self, inputs: int, outputs: int, kernels: Sequence[int] = (5, 9, 13)) -> None:
+        super().__init__()
+        hidden = inputs // 2
+        self.cv1 = Conv(inputs, hidden, 1)
+        self.cv2 = Conv(hidden * (len(kernels) + 1), outputs, 1)
+        self.m = nn.ModuleList(nn.MaxPool2d(kernel, 1, kernel // 2) for kernel in kernels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        reduced = self.cv1(features)
+        result: Tensor = self.cv2(torch.cat([reduced, *(pool(reduced) for pool in self.m)], 1))
+        return result
+
+
+class SPPF(nn.Module):
+    """`SPP` by three chained pools of one kernel: the same values in less time."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 5) -> None:
+        super().__init__()
+        hidden = inputs // 2
+        self.cv1 = Conv(inputs, hidden, 1)
+        self.cv2 = Conv(hidden * 4, outputs, 1)
+        self.m = nn.MaxPool2d(kernel, 1, kernel // 2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        reduced = self.cv1(features)
+        once = self.m(reduced)
+        twice = self.m(once)
+        result: Tensor = self.cv2(torch.cat((reduced, once, twice, self.m(twice)), 1))
+        return result
+
+
+class Focus(nn.Module):
+    """The four pixels of each 2 × 2 square side by side as channels, then a `Conv`: [B, c, H, W] → [B, o, H/2, W/2]."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        padding: int | None = None,
+        groups: int = 1,
+        activation: bool = True,
+    ) -> None:
+        super().__init__()
+        self.conv = Conv(4 * inputs, outputs, kernel, stride, padding, groups, activation)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H / 2 / stride, W / 2 / stride]; H and W even."""
+        squares = (
+            images[..., ::2, ::2], images[..., 1::2, ::2], images[..., ::2, 1::2], images[..., 1::2, 1::2],
+        )  # fmt: skip
+        result: Tensor = self.conv(torch.cat(squares, 1))
+        return result
+
+
+class GhostConv(nn.Module):
+    """Half of the outputs by a `Conv`, the other half from them by a cheap depthwise 5 × 5 `Conv`."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, activation: bool = True
+    ) -> None:
+        super().__init__()
+        hidden = outputs // 2
+        self.cv1 = Conv(inputs, hidden, kernel, stride, None, groups, activation)
+        self.cv2 = Conv(hidden, hidden, 5, 1, None, hidden, activation)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H / stride, W / stride]."""
+        primary = self.cv1(features)
+        return torch.cat((primary, self.cv2(primary)), 1)
+
+
+class GhostBottleneck(nn.Module):
+    """Two `GhostConv` around an optional depthwise stride, beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
+        super().__init__()
+        hidden = outputs // 2
+        strided = stride == 2
+        self.conv = nn.Sequential(
+            GhostConv(inputs, hidden, 1, 1),
+            DWConv(hidden, hidden, kernel, stride, activation=False) if strided else nn.Identity(),
+            GhostConv(hidden, outputs, 1, 1, activation=False),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if strided:
+            self.shortcut = nn.Sequential(
+                DWConv(inputs, inputs, kernel, stride, activation=False), Conv(inputs, outputs, 1, 1, activation=False)
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H / stride, W / stride]; at stride 1, inputs == outputs."""
+        result: Tensor = self.conv(features) + self.shortcut(features)
+        return result
+
+
+class C3Ghost(C3):
+    """A `C3` whose bottlenecks are `GhostBottleneck`s (these always have their shortcut, and no groups)."""
+
+    def _inner(self, hidden: int, shortcut: bool, groups: int) -> nn.Module:
+        return GhostBottleneck(hidden, hidden)
+
+
+class Concat(nn.Module):
+    """Feature maps of equal height and width beside one another along the channels."""
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """List of [B, cᵢ, H, W] → [B, Σ cᵢ, H, W]."""
+        return torch.cat(list(features), 1)

@@ -1,0 +1,142 @@
+"""The values of the analysis: which channels must be cut together, who reads them, what they cost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+
+from slimyolo.pruning.tracing import TracedProgram
+
+__all__ = ["ChannelGraph", "Consumer", "Emitter", "Group", "Member", "SizeSite", "Strategy", "spec_hash"]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """An axis of a tensor that a group cuts: channel `i` of the group is `index[i]` there ([width, copies])."""
+
+    tensor: str
+    axis: int
+    index: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Channels that the same tensors share; each of the `width` channels is one coupled set, cut or kept whole.
+
+    `units` are the channel's ids in the graph, `gammas` how many norm scales one channel owns.
+    """
+
+    id: int
+    name: str
+    width: int
+    units: Tensor
+    members: tuple[Member, ...]
+    layers: tuple[str, ...]
+    gammas: int
+
+
+@dataclass(frozen=True, eq=False)
+class Emitter:
+    """A layer whose parameters fix what a removed channel emits: a norm (γ = 0, β) or a convolution/linear (row 0, bias).
+
+    `units` [channels out]; `activation` is the node that alone reads the result and is element-wise, if there is one;
+    a `shadowed` layer is read by a norm alone, so that its own constant never shows.
+    """
+
+    kind: str  # "norm" | "linear"
+    node: str
+    weight: str
+    bias: str | None
+    units: Tensor
+    activation: str | None
+    shadowed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Consumer:
+    """A convolution or linear layer that mixes channels: `units` [channels in] in the order of its input.
+
+    `axis` is the input axis of its weight, `groups` its groups; `flat` says that a constant input channel adds a
+    constant (no padding); `running_mean` names the buffer that can take that constant, `bias` the parameter.
+    """
+
+    node: str
+    weight: str
+    bias: str | None
+    running_mean: str | None
+    owner: str
+    axis: int
+    groups: int
+    flat: bool
+    units: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SizeSite:
+    """A number kept as an attribute of a module that must shrink with the channels (`groups`, a split size …).
+
+    `item` is the position in a list or tuple attribute; the new value is the number of kept `units`.
+    """
+
+    path: str
+    attribute: str
+    item: int | None
+    value: int
+    units: Tensor
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How operations with sizes written in the code are treated, by module path: adapt, attributes or freeze.
+
+    `adapt` trusts the code to read sizes from shapes; `attributes` also shrinks the module's integer attributes that
+    hold the old size; `freeze` keeps the channels.
+    """
+
+    by_path: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, path: str, default: str) -> str:
+        return self.by_path.get(path, default)
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGraph:
+    """Everything `score`, `select` and `apply` need to know about a module; made by `trace`.
+
+    Unit ids are canonical: two positions with the same id are cut together; id 0 is "kept whole".
+    """
+
+    module: nn.Module
+    program: TracedProgram
+    groups: tuple[Group, ...]
+    emitters: tuple[Emitter, ...]
+    consumers: tuple[Consumer, ...]
+    sites: tuple[SizeSite, ...]
+    positions: Mapping[str, float]  # weight name -> multiply-accumulates per weight element (one image)
+    fixed_macs: float  # of products of two activations
+    sizes: Mapping[str, tuple[int, ...]]  # parameter name -> shape
+    fragile: Mapping[str, str]  # module path -> strategy in use there
+    kept: tuple[str, ...]  # human-readable reasons why channels are kept whole
+    spec: str
+    input_shape: tuple[int, ...]
+
+    def group_of_unit(self) -> dict[int, tuple[int, int]]:
+        """Unit id → (group id, channel in the group)."""
+        return {int(unit): (group.id, i) for group in self.groups for i, unit in enumerate(group.units.tolist())}
+
+    def without_program(self) -> ChannelGraph:
+        """A copy that drops the traced operations (smaller; constants can no longer be computed)."""
+        return replace(self, program=replace(self.program, nodes=()))
+
+
+def spec_hash(module: nn.Module) -> str:
+    """Hash of all tensor names and shapes: equal for models a plan fits, different for others."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict(keep_vars=True).items()):
+        if isinstance(tensor, torch.Tensor):
+            digest.update(f"{name}:{tuple(tensor.shape)};".encode())
+    return digest.hexdigest()[:32]

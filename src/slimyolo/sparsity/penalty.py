@@ -1,0 +1,82 @@
+"""The arithmetic of sparsity: gradients, proximal steps and ramps as pure functions.
+
+Sources: network slimming, Liu et al. 2017 (arXiv:1708.06519, eq. 1) for the L1 penalty on the scales of batch
+normalisation; Parikh & Boyd 2014, *Proximal Algorithms*, §6.5.2 and §6.5.4 for the (group) soft threshold; Zhu & Gupta
+2017 (arXiv:1710.01878, eq. 1) for the cubic ramp. How we differ is said in each docstring.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "group_shrinkage",
+    "group_soft_threshold",
+    "l1_gradient",
+    "ramp_deadlines",
+    "ramp_shrinkage",
+    "reference_beta_rate",
+    "reference_gamma_rate",
+    "soft_threshold",
+]
+
+
+def l1_gradient(scales: Tensor, rate: float) -> Tensor:
+    """`rate` · sign(scales): the subgradient of `rate` · ‖scales‖₁, any shape, 0 at 0."""
+    return torch.sign(scales).mul_(rate)
+
+
+def reference_gamma_rate(sr: float, epoch: int, epochs: int) -> float:
+    """The reference project's L1 rate on γ in `epoch` (from 0): `sr`, falling in a line to a tenth over the run."""
+    return sr * (1 - 0.9 * epoch / epochs)
+
+
+def reference_beta_rate(sr: float) -> float:
+    """The reference project's L1 rate on β: ten times `sr` in every epoch."""
+    return sr * 10
+
+
+def soft_threshold(values: Tensor, threshold: float | Tensor) -> Tensor:
+    """sign(v) · max(|v| − threshold, 0), any shape: the proximal step of `threshold` · ‖v‖₁; exact zeros."""
+    return torch.sign(values) * (values.abs() - threshold).clamp_min(0)
+
+
+def group_shrinkage(magnitudes: Tensor, threshold: float | Tensor) -> Tensor:
+    """The factors [width] by which a group soft-threshold multiplies channels of these magnitudes [width].
+
+    max(1 − threshold / magnitude, 0), and 0 where the magnitude is 0. `threshold` is in units of the magnitude.
+    """
+    return torch.where(magnitudes > 0, (1 - threshold / magnitudes).clamp_min(0), torch.zeros_like(magnitudes))
+
+
+def group_soft_threshold(values: Tensor, threshold: float | Tensor) -> Tensor:
+    """Shrink the channels of `values` [members, width] together, each by `threshold` of its root mean square.
+
+    The proximal step of threshold · √members · Σ‖column‖₂ (group lasso with the usual weight, Yuan & Lin 2006): with
+    one member it is `soft_threshold`; with several a channel reaches zero in all members at once.
+    """
+    magnitudes = values.square().mean(dim=0).sqrt()
+    return values * group_shrinkage(magnitudes, threshold)
+
+
+def ramp_deadlines(position: Tensor, *, start: float, reach: float, power: float = 3.0, grace: float = 0.25) -> Tensor:
+    """When the channel at `position` (its share 0–1 of what shall go, weakest first) has to be at zero.
+
+    Times are shares of the run. After a `grace` share of the ramp, in which everything doomed shrinks and nothing dies,
+    the share that is gone follows 1 − (1 − t)^power up to `reach`: many weak channels early, the dearest ones last,
+    when the network has had the longest time to move their work elsewhere. Zhu & Gupta's ramp without their frequency.
+    """
+    done = 1 - (1 - position.clamp(0, 1)).pow(1 / power)
+    return start + (reach - start) * (grace + (1 - grace) * done)
+
+
+def ramp_shrinkage(previous: float, now: float, deadlines: Tensor) -> Tensor:
+    """Factors that take every channel in even steps to exactly 0 at its deadline, for the step `previous` → `now`.
+
+    Without a gradient a channel falls in a straight line: each step takes (now − previous) / (deadline − previous) of
+    what is left, a group soft-threshold proportional to the distance left over the time left. Past deadlines give 0.
+    """
+    left = (deadlines - now).clamp_min(0)
+    span = left + (now - previous)
+    return torch.where(left > 1e-9, left / span, torch.zeros_like(left))

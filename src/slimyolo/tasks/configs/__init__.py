@@ -1,0 +1,41 @@
+"""One frozen configuration per command, checked at the edge; below the tasks there are only plain arguments."""
+
+from slimyolo.tasks.configs.base import Config, Device, ImageSize, LayerIndices, Precision, Share, option_name
+from slimyolo.tasks.configs.compressing import CompressConfig
+from slimyolo.tasks.configs.evaluating import (
+    DataCheckConfig,
+    DataSynthConfig,
+    ExportConfig,
+    InspectConfig,
+    PredictConfig,
+    ValConfig,
+)
+from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperparameters
+from slimyolo.tasks.configs.pruning import BudgetUnit, Constants, PruneConfig
+from slimyolo.tasks.configs.training import FinetuneConfig, SparsifyConfig, SparsityMethod, TrainConfig
+
+__all__ = [
+    "BudgetUnit",
+    "CompressConfig",
+    "Config",
+    "Constants",
+    "DataCheckConfig",
+    "DataSynthConfig",
+    "Device",
+    "ExportConfig",
+    "FinetuneConfig",
+    "HyperParameters",
+    "ImageSize",
+    "InspectConfig",
+    "LayerIndices",
+    "Precision",
+    "PredictConfig",
+    "PruneConfig",
+    "Share",
+    "SparsifyConfig",
+    "SparsityMethod",
+    "TrainConfig",
+    "ValConfig",
+    "option_name",
+    "read_hyperparameters",
+]

@@ -1,0 +1,78 @@
+"""Configuration of ``slimyolo prune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.configs.base import IMAGE_SIZE_NAMES, Config, Device, Share, option, workers_option
+from slimyolo.tasks.configs.training import BatchSize, CouplingPolicy, OptionalPath, OptionalText
+
+__all__ = ["BudgetUnit", "Constants", "PruneConfig", "budget_of"]
+
+Constants = Literal["carrier", "bias", "none"]
+BudgetUnit = Literal["channels", "params", "macs"]
+
+WHAT = "What to cut"
+HOW = "How to cut"
+CHECK = "Recalibration and validation (with --data)"
+OUTPUT = "Output"
+
+
+def budget_of(percent: float | None, params: float | None, macs: float | None) -> tuple[BudgetUnit, float]:
+    """The one budget given, as (unit, share to remove); 0.4 of the channels when none is. Raises on several."""
+    budgets: tuple[tuple[BudgetUnit, float | None], ...] = (("channels", percent), ("params", params), ("macs", macs))
+    given = [(unit, share) for unit, share in budgets if share is not None]
+    if len(given) > 1:
+        raise ConfigError("Give one of --percent, --params and --macs, not several: they are budgets of the same cut.")
+    return given[0] if given else ("channels", 0.4)
+
+
+class PruneConfig(Config):
+    """Settings of ``slimyolo prune``. Budgets are shares to REMOVE, above 0 and below 1."""
+
+    command: ClassVar[str] = "prune"
+
+    weights: Path = option(help="checkpoint to prune", group=WHAT)
+    percent: Share | None = option(None, "share of BatchNorm channels to remove", group=WHAT, shown_default="0.4")
+    params: Share | None = option(None, "… or share of the parameters", group=WHAT)
+    macs: Share | None = option(None, "… or share of the multiply-accumulates", group=WHAT)
+    dry_run: bool = option(False, "print the plan, write nothing", group=WHAT)
+
+    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=HOW)
+    floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=HOW)
+    round_to: int = option(1, "keep multiples of this many channels", group=HOW, ge=1)
+    constants: Constants = option("carrier", "where removed channels' constants go", group=HOW)
+    cfg: OptionalText = option(None, "only checked: the model the checkpoint should be", group=HOW)
+
+    data: OptionalPath = option(None, "dataset YAML: metrics before and after", group=CHECK)
+    recalibrate: bool = option(False, "new BatchNorm statistics from training images", group=CHECK)
+    imgsz: int = option(320, "image size, of costs and validation", group=CHECK, names=IMAGE_SIZE_NAMES, ge=32)
+    batch_size: BatchSize = option(32, "images per validation step", group=CHECK, ge=1)
+    conf: float = option(0.001, "confidence threshold", group=CHECK, names=("--conf-thres",), ge=0, le=1)
+    iou: float = option(0.6, "overlap threshold of NMS", group=CHECK, names=("--iou-thres",), ge=0, le=1)
+    max_det: int = option(300, "detections per image", group=CHECK, ge=1)
+    device: Device = option("auto", "cpu, cuda, cuda:N or N", group=CHECK)
+    half: bool = option(False, "validate in half precision (GPU)", group=CHECK)
+    workers: int = workers_option(CHECK)
+
+    file_name: str = option("pruned.pt", "the pruned checkpoint in the run folder", group=OUTPUT)
+    masked_file_name: OptionalText = option(None, "also keep the uncut, masked model", group=OUTPUT)
+    project: Path = option(Path("runs/prune"), "folder of the runs", group=OUTPUT)
+    name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
+    exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+
+    @property
+    def budget(self) -> tuple[BudgetUnit, float]:
+        """(unit, share to remove): the one of --percent, --params, --macs that was given, else 0.4 of the channels."""
+        return budget_of(self.percent, self.params, self.macs)
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> PruneConfig:
+        _ = self.budget
+        if self.recalibrate and self.data is None:
+            raise ConfigError("--recalibrate needs training images: add --data YAML.")
+        return self

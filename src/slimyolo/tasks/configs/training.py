@@ -1,0 +1,175 @@
+"""Configurations of the three training commands; they differ in defaults and in the sparsity that is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, model_validator
+
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.configs.base import (
+    IMAGE_SIZE_NAMES,
+    Config,
+    Device,
+    LayerIndices,
+    Precision,
+    Share,
+    option,
+    workers_option,
+)
+from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperparameters
+
+__all__ = ["FinetuneConfig", "SparsifyConfig", "SparsityMethod", "TrainConfig"]
+
+SparsityMethod = Literal["share", "reference", "soft-threshold"]
+CouplingPolicy = Literal["coupled", "skip-shortcuts"]
+
+WHAT = "What to train"
+HOW = "How long, how large"
+RECIPE = "Recipe"
+DEVICE = "Device and speed"
+OUTPUT = "Output"
+
+
+def _empty_to_none(value: Any) -> Any:
+    return None if value in ("", Path("")) else value
+
+
+def _check_batch_size(value: Any) -> Any:
+    if str(value).strip() == "-1":
+        raise ValueError("got -1: slimyolo has no automatic batch size yet. Give a number, such as 16.")
+    return value
+
+
+def _check_cache(value: Any) -> Any:
+    if value is True:
+        return "ram"
+    if value == "disk":
+        raise ValueError("got 'disk': images are cached in memory only. Use `--cache ram`, or leave --cache out.")
+    return value or None
+
+
+OptionalPath = Annotated[Path | None, BeforeValidator(_empty_to_none)]
+OptionalText = Annotated[str | None, BeforeValidator(_empty_to_none)]
+BatchSize = Annotated[int, BeforeValidator(_check_batch_size)]
+ImageCache = Annotated[Literal["ram"] | None, BeforeValidator(_check_cache)]
+
+
+class TrainConfig(Config):
+    """Settings of ``slimyolo train``. Sizes in pixels; `weights` None trains from scratch."""
+
+    command: ClassVar[str] = "train"
+
+    data: Path = option(help="dataset YAML", group=WHAT)
+    weights: OptionalPath = option(None, "checkpoint to start from; '' or none: from scratch", group=WHAT)
+    cfg: OptionalText = option(None, "model YAML or family name (yolov5n); none: the checkpoint's", group=WHAT)
+    hyp: OptionalPath = option(None, "hyper-parameter YAML, or scratch-low, scratch", group=WHAT)
+    hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=WHAT)
+    single_cls: bool = option(False, "treat all classes as one", group=WHAT)
+
+    epochs: int = option(200, "passes over the training images", group=HOW, ge=1)
+    batch_size: BatchSize = option(64, "images per step, all processes together", group=HOW, ge=1)
+    imgsz: int = option(320, "image size", group=HOW, names=IMAGE_SIZE_NAMES, ge=32)
+    patience: int = option(100, "stop after N epochs without gain; 0: never", group=HOW, ge=0)
+    resume: OptionalPath = option(None, "go on with the newest run, or this last.pt", bare="newest", group=HOW)
+
+    optimizer: Literal["SGD", "Adam", "AdamW"] = option("SGD", "optimizer", group=RECIPE)
+    cos_lr: bool = option(False, "cosine learning rate instead of linear", group=RECIPE)
+    label_smoothing: float = option(0.0, "epsilon of label smoothing", group=RECIPE, ge=0, lt=1)
+    freeze: LayerIndices = option((), "first N layers (10), or layer numbers (0 1 2)", group=RECIPE)
+    rect: bool = option(False, "rectangular batches, no mosaic", group=RECIPE)
+    multi_scale: bool = option(False, "vary the image size by half", group=RECIPE)
+    image_weights: bool = option(False, "show images of weak classes more often", group=RECIPE)
+    close_mosaic: int = option(0, "train the last N epochs without mosaic", group=RECIPE, ge=0)
+    noautoanchor: bool = option(False, "keep the anchors as they are", group=RECIPE)
+    seed: int = option(0, "seed of all randomness", group=RECIPE, ge=0)
+
+    device: Device = option("auto", "cpu, cuda, cuda:N or N; auto: a GPU if any", group=DEVICE)
+    precision: Precision = option("auto", "auto: bf16/fp16 where the device is fast at it", group=DEVICE)
+    workers: int = workers_option(DEVICE)
+    cache: ImageCache = option(None, "keep decoded images in memory", bare="ram", group=DEVICE)
+    sync_bn: bool = option(False, "synchronise BatchNorm over processes (torchrun)", group=DEVICE)
+
+    project: Path = option(Path("runs/train"), "folder of the runs", group=OUTPUT)
+    name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
+    exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+    save_period: int = option(-1, "also keep a checkpoint every N epochs", group=OUTPUT, ge=-1, shown_default="never")
+    nosave: bool = option(False, "keep only the last checkpoint", group=OUTPUT)
+    noval: bool = option(False, "validate after the last epoch only", group=OUTPUT)
+    noplots: bool = option(False, "write no plots", group=OUTPUT)
+
+    @property
+    def hyperparameters(self) -> HyperParameters:
+        """The numbers of `hyp`, with those of `hyp_set` on top. Raises `ConfigError`."""
+        return read_hyperparameters(self.hyp, self.hyp_set, preset=self._preset())
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> TrainConfig:
+        _ = self.hyperparameters  # a wrong file is said now, not after the dataset was read
+        if self.weights is None and self.cfg is None and self.resume is None:
+            raise ConfigError(
+                "There is nothing to train: give --weights FILE to start from a checkpoint, or --cfg yolov5n (or a "
+                "model YAML) to train from scratch."
+            )
+        if self.rect and self.image_weights:
+            raise ConfigError("--rect and --image-weights exclude each other: rectangular batches need a fixed order.")
+        if self.close_mosaic > self.epochs:
+            raise ConfigError(f"--close-mosaic {self.close_mosaic} is more than --epochs {self.epochs}.")
+        if self.nosave and self.save_period > 0:
+            raise ConfigError("--nosave and --save-period exclude each other: leave one out.")
+        return self
+
+    @classmethod
+    def _preset(cls) -> str:
+        return "scratch-low"
+
+
+class SparsifyConfig(TrainConfig):
+    """Settings of ``slimyolo sparsify``: training during which BatchNorm scales are brought to exactly zero."""
+
+    command: ClassVar[str] = "sparsify"
+
+    epochs: int = option(100, "passes over the training images", group=HOW, ge=1)
+    method: SparsityMethod = option("share", "share: reach --percent; reference: L1 at --sr", group="Sparsity")
+    percent: Share = option(0.4, "share of prunable channels to bring to zero", group="Sparsity")
+    reach: Share | None = option(None, "… by this fraction of the run", group="Sparsity", shown_default="1/3")
+    sr: float | None = option(
+        None, "rate of the L1 and soft-threshold methods", group="Sparsity", gt=0, shown_default="0.0005"
+    )
+    floor: Share = option(0.1, "share of each layer that stays (at least 1)", group="Sparsity")
+    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group="Sparsity")
+
+    @property
+    def reach_fraction(self) -> float:
+        """The fraction of the run by which `percent` is at zero."""
+        return 1 / 3 if self.reach is None else self.reach
+
+    @property
+    def rate(self) -> float:
+        """The penalty rate of methods ``reference`` and ``soft-threshold``."""
+        return 0.0005 if self.sr is None else self.sr
+
+    @model_validator(mode="after")
+    def _refuse_options_of_other_methods(self) -> SparsifyConfig:
+        if self.method != "share" and self.reach is not None:
+            raise ConfigError(f"--reach belongs to `--method share`, but --method is {self.method}: leave --reach out.")
+        if self.method == "share" and self.sr is not None:
+            raise ConfigError(
+                "--sr is the rate of `--method reference` or `--method soft-threshold`; the default method share finds "
+                "its own rate from --percent. Leave --sr out, or name one of these methods."
+            )
+        return self
+
+
+class FinetuneConfig(TrainConfig):
+    """Settings of ``slimyolo finetune``: training that starts from a (pruned) checkpoint and keeps its widths."""
+
+    command: ClassVar[str] = "finetune"
+
+    weights: Path = option(help="pruned checkpoint", group=WHAT)
+    epochs: int = option(100, "passes over the training images", group=HOW, ge=1)
+
+    @classmethod
+    def _preset(cls) -> str:
+        return "scratch"

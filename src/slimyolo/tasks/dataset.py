@@ -1,0 +1,42 @@
+"""``slimyolo data check`` and ``slimyolo data synth``: thin, the work is in `slimyolo.data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slimyolo.data.check import DatasetReport, check_dataset
+from slimyolo.data.dataset_yaml import read_dataset_yaml
+from slimyolo.storage import write_json
+from slimyolo.tasks.configs import DataCheckConfig, DataSynthConfig
+
+__all__ = ["check", "describe", "synth"]
+
+
+def check(config: DataCheckConfig) -> DatasetReport:
+    """What is in the dataset of ``config.data`` and what is wrong with it; also as JSON when asked for.
+
+    Raises `DataError` when the YAML or the dataset's folder cannot be found.
+    """
+    report = check_dataset(read_dataset_yaml(config.data), imgsz=config.imgsz)
+    if config.json_file is not None:
+        write_json(config.json_file, report)
+    return report
+
+
+def describe(report: DatasetReport, limit: int) -> str:
+    """The report for people, with the first `limit` defects by file and line (0: all)."""
+    defects = [defect for split in report.splits for defect in split.defects]
+    shown = defects if limit == 0 else defects[:limit]
+    lines = list(report.lines())
+    if shown:
+        lines += ["", f"Defects ({len(defects)}):", *(f"  {defect}" for defect in shown)]
+    if len(shown) < len(defects):
+        lines.append(f"  … and {len(defects) - len(shown)} more (--limit 0 shows all)")
+    return "\n".join(lines)
+
+
+def synth(config: DataSynthConfig) -> Path:
+    """Render the synthetic face / face_mask dataset into ``config.folder``; returns its data YAML."""
+    from slimyolo.data.synth import render_dataset
+
+    return render_dataset(config.folder, train=config.train, val=config.val, size=config.imgsz, seed=config.seed)

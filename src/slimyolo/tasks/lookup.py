@@ -1,0 +1,35 @@
+"""Where a checkpoint that the user names is looked for. Nothing is ever downloaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from slimyolo.errors import CheckpointError
+
+__all__ = ["find_weights", "weight_places"]
+
+
+def weight_places(name: str | Path) -> tuple[Path, ...]:
+    """The paths tried for `name`, in order: as given, in ``weights/``, and under ``$SLIMYOLO_WEIGHTS``."""
+    given = Path(name).expanduser()
+    places = [given]
+    if not given.is_absolute():
+        places.append(Path("weights") / given.name)
+        if folder := os.environ.get("SLIMYOLO_WEIGHTS"):
+            places.append(Path(folder).expanduser() / given.name)
+    return tuple(dict.fromkeys(places))
+
+
+def find_weights(name: str | Path) -> Path:
+    """The first of `weight_places` that is a file. Raises `CheckpointError` listing the places when there is none."""
+    places = weight_places(name)
+    for place in places:
+        if place.is_file():
+            return place
+    tried = "".join(f"\n  {place}" + (" (a folder)" if place.is_dir() else "") for place in places)
+    raise CheckpointError(
+        f"There is no checkpoint {str(name)!r}. Looked for:{tried}\n"
+        "slimyolo downloads nothing: put the file there, name its folder in $SLIMYOLO_WEIGHTS, or give "
+        "`--weights '' --cfg yolov5n` to train from scratch."
+    )

@@ -1,0 +1,92 @@
+"""What the tasks return and write down: frozen, plain, with units in the names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from slimyolo.detections import DetectionMetrics
+
+__all__ = ["CutRecord", "SizeRecord", "TrainRecord", "ValidationRecord"]
+
+
+@dataclass(frozen=True)
+class SizeRecord:
+    """Size of a detector. `macs` of convolutions, linear layers and matrix products at `imgsz` × `imgsz`."""
+
+    params: int
+    macs: int
+    imgsz: int
+    uncounted: tuple[str, ...] = ()
+
+    @property
+    def gflops(self) -> float:
+        """2 × GMACs."""
+        return 2 * self.macs / 1e9
+
+
+@dataclass(frozen=True)
+class ValidationRecord:
+    """A detector measured on one split. `speed_ms`: mean milliseconds an image of each stage, on `device`."""
+
+    weights: str
+    data: str
+    split: str
+    metrics: DetectionMetrics
+    size: SizeRecord
+    speed_ms: Mapping[str, float]
+    conf: float
+    iou: float
+    max_det: int
+    batch_size: int
+    precision: str
+    device: str
+    threads: int
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainRecord:
+    """A training run that ended. `best` and `last` are checkpoints; `metrics` are those of `best`, without curves.
+
+    `images_per_second` is the mean over all training epochs of this call, loader included, validation not.
+    """
+
+    command: str
+    folder: str
+    best: str
+    last: str
+    epochs_done: int
+    best_epoch: int | None
+    stopped_early: bool
+    metrics: DetectionMetrics
+    size: SizeRecord
+    zero_share: float
+    seconds: float
+    images_per_second: float
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CutRecord:
+    """A cut that was made (or planned, when `weights` is empty).
+
+    `channels`: per layer (name, before, kept). `max_relative_difference`: of the cut network against the masked one on
+    random images. Metrics are None when no data were given.
+    """
+
+    source: str
+    weights: str
+    target: str
+    channels_before: int
+    channels_after: int
+    layers: tuple[tuple[str, int, int], ...]
+    before: SizeRecord
+    after: SizeRecord
+    max_relative_difference: float
+    notes: tuple[str, ...]
+    metrics_before: DetectionMetrics | None
+    metrics_after: DetectionMetrics | None
+    seconds: float
+    provenance: Mapping[str, Any] = field(default_factory=dict)

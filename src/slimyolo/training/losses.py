@@ -1,0 +1,71 @@
+"""Watching the loss: means over an epoch, and an end to the run when it is no number any more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from slimyolo.errors import TrainingError
+from slimyolo.training.progress import Progress
+
+__all__ = ["LossWatch"]
+
+
+class LossWatch:
+    """Sums the loss parts on the device and looks at the totals every `every` batches, so that a GPU need not wait.
+
+    On a CPU looking costs nothing, so every batch is looked at before its gradient is taken.
+    """
+
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._sums: dict[str, Tensor] = {}
+        self._batches = 0
+        self._unseen: list[tuple[Tensor, Progress, Sequence[Path]]] = []
+
+    def add(self, total: Tensor, items: Mapping[str, Tensor], progress: Progress, paths: Sequence[Path]) -> None:
+        """Take in a batch; raises `TrainingError` when a total looked at now is not finite."""
+        self._batches += 1
+        for name, value in items.items():
+            self._sums[name] = self._sums[name] + value.detach() if name in self._sums else value.detach().clone()
+        self._unseen.append((total.detach(), progress, paths))
+        if len(self._unseen) >= self._every:
+            self.look()
+
+    def look(self) -> None:
+        """Raise `TrainingError`, naming the images, when a total since the last look is not finite."""
+        unseen, self._unseen = self._unseen, []
+        if not unseen:
+            return
+        totals = torch.stack([total.reshape(()) for total, _, _ in unseen]).tolist()
+        for value, (_, progress, paths) in zip(totals, unseen, strict=True):
+            if not math.isfinite(value):
+                raise TrainingError(_not_finite(value, progress, paths))
+
+    def close(self, promised: int) -> None:
+        """A last look; raises `TrainingError` when the epoch had another number of batches than was promised."""
+        self.look()
+        if self._batches != promised:
+            raise TrainingError(
+                f"The epoch gave {self._batches} batches where {promised} were promised, which the schedule counts on. "
+                f"The dataset changed while training: go on with --resume once it is whole."
+            )
+
+    def means(self) -> dict[str, float]:
+        """Mean of each part over the batches."""
+        return {name: float(value) / max(self._batches, 1) for name, value in self._sums.items()}
+
+
+def _not_finite(value: float, progress: Progress, paths: Sequence[Path]) -> str:
+    shown = ", ".join(str(path) for path in paths[:8])
+    more = f" and {len(paths) - 8} more" if len(paths) > 8 else ""
+    return (
+        f"The loss became {value} in epoch {progress.epoch + 1} of {progress.epochs}, batch {progress.step + 1} of "
+        f"{progress.steps_per_epoch}, on: {shown}{more}. Nothing was saved after the last whole epoch. "
+        f"Lower lr0 in the hyper-parameter file, train with --precision fp32, or look at these labels with "
+        f"`slimyolo data check`; then go on with --resume."
+    )

@@ -1,0 +1,8 @@
+"""Observers: results.csv, the terminal, TensorBoard, checkpoints. They only look."""
+
+from slimyolo.training.observers.checkpoints import CheckpointObserver
+from slimyolo.training.observers.csv_file import CSV_COLUMNS, CsvObserver
+from slimyolo.training.observers.tensorboard import TensorBoardObserver
+from slimyolo.training.observers.terminal import RichProgressObserver
+
+__all__ = ["CSV_COLUMNS", "CheckpointObserver", "CsvObserver", "RichProgressObserver", "TensorBoardObserver"]

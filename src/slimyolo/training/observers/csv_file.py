@@ -1,0 +1,79 @@
+"""results.csv: one row for each epoch, columns as the reference names them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+
+from slimyolo.errors import StorageError
+from slimyolo.storage import write_text
+from slimyolo.training.observing import BatchReport, EpochReport, RunReport
+
+__all__ = ["CSV_COLUMNS", "CsvObserver"]
+
+_LOSS_COLUMNS = ("train/box_loss", "train/obj_loss", "train/cls_loss")
+_METRIC_COLUMNS = (
+    "metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95",
+    "val/box_loss", "val/obj_loss", "val/cls_loss",
+)  # fmt: skip
+_RATE_COLUMNS = ("x/lr0", "x/lr1", "x/lr2")
+_SPARSITY_COLUMNS = ("sparsity/zero_channels", "sparsity/channels", "sparsity/share", "sparsity/median_gamma")
+CSV_COLUMNS = ("epoch", *_LOSS_COLUMNS, *_METRIC_COLUMNS, *_RATE_COLUMNS, *_SPARSITY_COLUMNS)
+
+
+class CsvObserver:
+    """Writes `path` anew, and whole, after every epoch; what was not measured stays empty.
+
+    A resumed run keeps the rows of the epochs before it. Raises `StorageError` when the file cannot be written, or is
+    not one of ours where a run is resumed.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._rows: list[dict[str, str]] = []
+
+    def started(self, report: RunReport) -> None:
+        """Take over the earlier epochs of a resumed run."""
+        self._rows = _rows_before(self._path, report.first_epoch) if report.first_epoch else []
+
+    def batch_done(self, report: BatchReport) -> None:
+        """Nothing."""
+
+    def epoch_done(self, report: EpochReport) -> None:
+        """Add a row."""
+        values: dict[str, float] = {f"train/{name.removesuffix('_loss')}_loss": v for name, v in report.losses.items()}
+        values |= dict(report.metrics)
+        values |= dict(zip(_RATE_COLUMNS, report.settings.learning_rates, strict=True))
+        status = report.sparsity
+        if status.channels:
+            measured = (status.zero_channels, status.channels, status.share, *status.quantiles((0.5,)))
+            values |= dict(zip(_SPARSITY_COLUMNS, measured, strict=True))
+        row = {name: _written(values[name]) for name in CSV_COLUMNS if name in values}
+        self._rows.append({"epoch": str(report.epoch), **row})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, CSV_COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        write_text(self._path, text.getvalue())
+
+    def ended(self) -> None:
+        """All is written."""
+
+
+def _rows_before(path: Path, epoch: int) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != CSV_COLUMNS:
+            raise StorageError(
+                f"{path} is not a results file of this program (its columns differ), so it cannot be continued. "
+                f"Move it away and resume again."
+            )
+        return [row for row in reader if row["epoch"].isdigit() and int(row["epoch"]) < epoch]
+
+
+def _written(value: float) -> str:
+    return f"{value:.6g}" if math.isfinite(value) else ""

@@ -1,0 +1,82 @@
+"""What observers are told. They only look: nothing they do may change the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from slimyolo.sparsity import SparsityStatus
+from slimyolo.training.progress import Progress
+from slimyolo.training.schedule import Settings
+
+__all__ = ["BatchReport", "EpochReport", "Observer", "RunReport"]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run that begins (or goes on) with `first_epoch`."""
+
+    epochs: int
+    first_epoch: int
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """A batch that was trained on. `losses` are detached scalars on the device: reading one waits for it."""
+
+    progress: Progress
+    settings: Settings
+    images: int
+    losses: Mapping[str, Tensor]
+    sparsity: Callable[[], SparsityStatus]
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """An epoch that was trained and, perhaps, validated.
+
+    `losses` are means over the epoch; `metrics` what validation gave, named as the columns of results.csv; `fitness` is
+    None when it was not measured or does not count yet (a sparse run whose share is not reached). `averaged` is the
+    copy that was validated, or the model itself. `training_state()` is all that `fit(resume_state=...)` needs
+    apart from the tensors of both models.
+    """
+
+    progress: Progress
+    settings: Settings
+    losses: Mapping[str, float]
+    metrics: Mapping[str, float]
+    fitness: float | None
+    is_best: bool
+    best_fitness: float | None
+    images: int
+    train_seconds: float
+    validation_seconds: float
+    sparsity: SparsityStatus
+    model: nn.Module = field(repr=False)
+    averaged: nn.Module = field(repr=False)
+    training_state: Callable[[], dict[str, Any]] = field(repr=False)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 0."""
+        return self.progress.epoch
+
+
+class Observer(Protocol):
+    """Someone who looks at a run."""
+
+    def started(self, report: RunReport) -> None:
+        """Before the first batch."""
+
+    def batch_done(self, report: BatchReport) -> None:
+        """After each batch."""
+
+    def epoch_done(self, report: EpochReport) -> None:
+        """After each epoch, validation included."""
+
+    def ended(self) -> None:
+        """Once, however the run ends: finished, stopped, failed or interrupted."""

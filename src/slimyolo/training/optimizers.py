@@ -1,0 +1,104 @@
+"""Optimizers over three groups of parameters: biases, weights (which decay), scales of normalisation layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from slimyolo.errors import ConfigError, nearest_name_hint
+from slimyolo.training.schedule import Settings
+
+__all__ = ["OPTIMIZERS", "apply_settings_", "build_optimizer", "parameter_groups"]
+
+_NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+_Groups = list[dict[str, object]]
+
+
+def _sgd(groups: _Groups, lr: float, momentum: float) -> Optimizer:
+    return SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=True)
+
+
+def _adam(groups: _Groups, lr: float, momentum: float) -> Optimizer:
+    return Adam(groups, lr=lr, betas=(momentum, 0.999), fused=True)
+
+
+def _adamw(groups: _Groups, lr: float, momentum: float) -> Optimizer:
+    return AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=True)
+
+
+OPTIMIZERS: Mapping[str, Callable[[_Groups, float, float], Optimizer]] = {"SGD": _sgd, "Adam": _adam, "AdamW": _adamw}
+
+
+def build_optimizer(
+    model: nn.Module, name: str = "SGD", *, lr0: float = 0.01, momentum: float = 0.937, weight_decay: float = 0.0005
+) -> Optimizer:
+    """SGD (Nesterov), Adam or AdamW over `parameter_groups` of `model`, fused kernels.
+
+    `weight_decay` is what `scaled_weight_decay` gave, and acts on the weights only; `momentum` is Adam's β₁. Parameters
+    that need no gradient are in their group too, so that a state fits whether layers are frozen or not.
+    Raises `ConfigError` for an unknown name or impossible numbers.
+    """
+    if name not in OPTIMIZERS:
+        raise ConfigError(
+            f"Unknown optimizer {name!r}; expected one of {', '.join(OPTIMIZERS)}.{nearest_name_hint(name, OPTIMIZERS)}"
+        )
+    for label, value, top in (
+        ("lr0", lr0, math.inf),
+        ("momentum", momentum, 1.0),
+        ("weight_decay", weight_decay, math.inf),
+    ):
+        if not (math.isfinite(value) and 0 <= value < top):
+            raise ConfigError(
+                f"{label} is {value}; it must be a number of 0 or more{' and below 1' if top == 1 else ''}."
+            )
+    biases, weights, scales = parameter_groups(model)
+    groups: _Groups = [
+        {"params": biases, "weight_decay": 0.0},
+        {"params": weights, "weight_decay": weight_decay},
+        {"params": scales, "weight_decay": 0.0},
+    ]
+    return OPTIMIZERS[name](groups, lr0, momentum)
+
+
+def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
+    """(all biases, all other weights, scales of normalisation layers), each in the order of `model.modules()`.
+
+    yolov5n: 60 biases (57 of batch normalisation, 3 of the head), 60 weights, 57 scales. A shared parameter comes once.
+    """
+    biases: list[nn.Parameter] = []
+    weights: list[nn.Parameter] = []
+    scales: list[nn.Parameter] = []
+    seen: set[int] = set()
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            if name == "bias":
+                biases.append(parameter)
+            elif name == "weight" and isinstance(module, _NORMALISATIONS):
+                scales.append(parameter)
+            else:
+                weights.append(parameter)
+    return biases, weights, scales
+
+
+def apply_settings_(optimizer: Optimizer, settings: Settings) -> None:
+    """Put learning rates and momentum into the optimizer's groups. Momentum warms up for SGD only, as in the recipe."""
+    rates = settings.learning_rates
+    for position, group in enumerate(optimizer.param_groups):
+        group["lr"] = rates[min(position, len(rates) - 1)]
+        if "momentum" in group:
+            group["momentum"] = settings.momentum
+
+
+def match_memory_layout_(optimizer: Optimizer) -> None:
+    """Give the optimizer's buffers the strides of their parameters: fused kernels walk both as flat memory."""
+    for parameter, buffers in optimizer.state.items():
+        for name, value in buffers.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                buffers[name] = torch.empty_like(parameter, memory_format=torch.preserve_format).copy_(value)

@@ -1,0 +1,160 @@
+"""The state of a run, exported and imported so that a resumed run equals the uninterrupted one bit for bit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from slimyolo.errors import TrainingError
+from slimyolo.sparsity import Sparsity
+from slimyolo.training.averaging import Averaging
+from slimyolo.training.optimizers import match_memory_layout_
+from slimyolo.training.precision import Precision
+from slimyolo.training.stopping import Stopper
+
+__all__ = ["RunState", "random_state", "restore_random_state_"]
+
+_VERSION = 1
+
+
+@dataclass
+class RunState:
+    """The loop's own numbers, and the objects whose state goes with them.
+
+    `epoch` is the next one to train; `last_step` the batch (of the run) of the latest optimizer step, −1 before any.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    precision: Precision
+    sparsity: Sparsity
+    ema: Averaging
+    stopper: Stopper
+    epochs: int
+    steps_per_epoch: int
+    epoch: int = 0
+    last_step: int = -1
+    best_fitness: float | None = None
+    best_epoch: int | None = None
+    stopped: bool = False
+
+    def close_epoch_(self, fitness: float | None) -> tuple[float | None, bool]:
+        """Count the epoch; (its fitness if it counts yet, whether it is the best so far, equal included)."""
+        counted = fitness if self.sparsity.settled else None
+        is_best = counted is not None and (self.best_fitness is None or counted >= self.best_fitness)
+        if is_best:
+            self.best_fitness, self.best_epoch = counted, self.epoch
+        self.stopped = self.stopper.stop(self.epoch, counted)
+        self.epoch += 1
+        return counted, is_best
+
+    def export(self) -> dict[str, Any]:
+        """Plain data and CPU tensors (readable with ``torch.load(weights_only=True)``), without the models' tensors.
+
+        Gradients waiting for an accumulated step that spans the epochs are among them.
+        """
+        gradients = {
+            name: p.grad.detach().cpu().clone() for name, p in self.model.named_parameters() if p.grad is not None
+        }
+        state = {
+            "version": _VERSION,
+            "epochs": self.epochs,
+            "steps_per_epoch": self.steps_per_epoch,
+            "epoch": self.epoch,
+            "last_step": self.last_step,
+            "best_fitness": self.best_fitness,
+            "best_epoch": self.best_epoch,
+            "stopped": self.stopped,
+            "gradients": gradients,
+            "optimizer": self.optimizer.state_dict(),
+            "random": random_state(),
+        }
+        exported = {**state, **{name: part.state_dict() for name, part in self._parts().items()}}
+        return {name: _on_cpu(value) for name, value in exported.items()}
+
+    def restore_(self, state: Mapping[str, Any]) -> None:
+        """Go on from `export`. The caller has put the tensors of the model and of its average back before.
+
+        Raises `TrainingError` when the state is of another version, another number of epochs or of batches an epoch.
+        """
+        if state.get("version") != _VERSION:
+            raise TrainingError(
+                f"The training state has version {state.get('version')}, this slimyolo reads version {_VERSION}. "
+                f"Resume with the version that wrote it, or start a new run with --weights."
+            )
+        for name, here in (("epochs", self.epochs), ("steps_per_epoch", self.steps_per_epoch)):
+            if state[name] != here:
+                raise TrainingError(
+                    f"The run to resume had {name} = {state[name]}, this one has {here}: its schedule would differ. "
+                    f"Resume with the same data, --batch-size and --epochs, or start a new run with --weights."
+                )
+        try:
+            self.optimizer.load_state_dict(dict(state["optimizer"]))
+        except (ValueError, KeyError) as error:
+            raise TrainingError(
+                f"The optimizer state to resume from does not fit this model or optimizer ({error}). "
+                f"Resume with the same --optimizer and the checkpoint's own model."
+            ) from error
+        match_memory_layout_(self.optimizer)
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.epoch, self.last_step = int(state["epoch"]), int(state["last_step"])
+        self.best_fitness, self.best_epoch = state["best_fitness"], state["best_epoch"]
+        self.stopped = bool(state["stopped"])
+        for name, parameter in self.model.named_parameters():
+            waiting = state["gradients"].get(name)
+            parameter.grad = None if waiting is None else torch.empty_like(parameter).copy_(waiting)
+        restore_random_state_(state["random"])
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "precision": self.precision,
+            "sparsity": self.sparsity,
+            "ema": self.ema,
+            "stopper": self.stopper,
+        }
+
+
+def random_state() -> dict[str, Any]:
+    """The global generators of Python, NumPy and PyTorch (CPU and every CUDA device) as plain data and tensors."""
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    return {
+        "python": list(random.getstate()[1]),
+        "python_gauss": random.getstate()[2],
+        "numpy": [
+            str(name),
+            torch.from_numpy(np.asarray(keys, dtype=np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
+        "torch": torch.get_rng_state(),
+        "cuda": list(torch.cuda.get_rng_state_all()) if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state_(state: Mapping[str, Any]) -> None:
+    """Set the global generators from `random_state`; CUDA ones only where there are as many devices."""
+    random.setstate((3, tuple(state["python"]), state["python_gauss"]))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"].cpu())
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+
+
+def _on_cpu(value: Any) -> Any:
+    if torch.is_tensor(value):
+        return value.detach().cpu().clone()
+    if isinstance(value, Mapping):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_on_cpu(item) for item in value)
+    return value

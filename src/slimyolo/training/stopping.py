@@ -1,0 +1,62 @@
+"""When a run ends before its last epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+__all__ = ["EarlyStopping", "NoStopping", "Stopper"]
+
+
+class Stopper(Protocol):
+    """What the loop asks after each epoch."""
+
+    def stop(self, epoch: int, fitness: float | None) -> bool:
+        """Whether to stop after `epoch`; `fitness` is None when it was not measured or does not count yet."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data from which `load_state_dict` goes on exactly."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+
+
+class NoStopping:
+    """Every epoch is run."""
+
+    def stop(self, epoch: int, fitness: float | None) -> bool:
+        """Never."""
+        return False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+
+class EarlyStopping:
+    """Stop when the fitness has not reached its best for `patience` epochs; 0 never stops. Equal counts as reached."""
+
+    def __init__(self, patience: int = 100) -> None:
+        self.patience = patience
+        self._best: float | None = None
+        self._best_epoch = 0
+
+    def stop(self, epoch: int, fitness: float | None) -> bool:
+        """Whether the best lies `patience` epochs back."""
+        if fitness is None:
+            return False
+        if self._best is None or fitness >= self._best:
+            self._best, self._best_epoch = fitness, epoch
+        return 0 < self.patience <= epoch - self._best_epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best fitness and its epoch."""
+        return {"best": self._best, "best_epoch": self._best_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        if state:
+            self._best, self._best_epoch = state["best"], int(state["best_epoch"])

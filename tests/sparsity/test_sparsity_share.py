@@ -1,0 +1,249 @@
+"""Properties of the share-driven method: what it promises, whatever the gradients do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from slimyolo.errors import ConfigError, TrainingError
+from slimyolo.sparsity import ScaleGroup, ShareDriven, layer_groups
+
+
+@dataclass(frozen=True)
+class At:
+    done: float
+    epoch: int = 0
+    epochs: int = 10
+
+
+def norms(*widths: int, seed: int = 0) -> nn.Sequential:
+    generator = torch.Generator().manual_seed(seed)
+    model = nn.Sequential(*[nn.BatchNorm2d(width) for width in widths])
+    with torch.no_grad():
+        for module in model:
+            module.weight.copy_(torch.rand(module.num_features, generator=generator) + 0.2)
+    return model
+
+
+def gammas(model: nn.Module) -> torch.Tensor:
+    return torch.cat([module.weight.detach() for module in model.modules() if isinstance(module, nn.BatchNorm2d)])
+
+
+def shake(model: nn.Module, generator: torch.Generator, size: float = 0.02) -> None:
+    """An optimizer step that knows nothing of sparsity: every γ moves, zeros too."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * size)
+
+
+def run(model: nn.Module, method: ShareDriven, steps: int, *, first: int = 0, last: int | None = None, seed: int = 1) -> None:
+    for step in range(first, steps if last is None else last):
+        shake(model, torch.Generator().manual_seed(seed * 1000 + step))
+        method.add_gradient(At((step + 1) / steps))
+        method.after_step(At((step + 1) / steps))
+
+
+@pytest.mark.parametrize("shrink", ["doomed", "all"])
+@pytest.mark.parametrize("ranking", ["live", "fixed"])
+@pytest.mark.parametrize(("share", "reach", "steps"), [(0.4, 1 / 3, 60), (0.7, 0.5, 7), (0.05, 1.0, 20), (0.4, 1 / 3, 2)])
+def test_the_share_is_at_zero_by_reach_and_stays(share: float, reach: float, steps: int, ranking: Any, shrink: Any) -> None:
+    model = norms(20, 30, 50)
+    average = norms(20, 30, 50, seed=5)
+    method = ShareDriven(model, layer_groups(model), share, reach=reach, ema=average, ranking=ranking, shrink=shrink)
+    wanted = round(share * 100)
+    held: torch.Tensor | None = None
+    for step in range(steps):
+        run(model, method, steps, first=step, last=step + 1)
+        zeros = gammas(model) == 0
+        if (step + 1) / steps >= reach - 1e-9:
+            assert method.settled
+            assert int(zeros.sum()) == wanted
+            assert held is None or torch.equal(held, zeros)
+            assert torch.equal(gammas(average) == 0, zeros)
+            held = zeros
+        else:
+            assert not method.settled
+            assert int(zeros.sum()) <= wanted
+    assert method.status().share == pytest.approx(share)
+    assert method.status().zero_channels == wanted
+
+
+def test_what_stays_is_not_touched_and_the_weakest_go_first() -> None:
+    model = norms(100)
+    before = gammas(model).clone()
+    method = ShareDriven(model, layer_groups(model), 0.4)
+    counts = []
+    for step in range(90):
+        method.after_step(At((step + 1) / 90))
+        counts.append(int((gammas(model) == 0).sum()))
+    order = before.argsort()
+    assert torch.equal(gammas(model)[order[:40]], torch.zeros(40))
+    assert torch.equal(gammas(model)[order[40:]], before[order[40:]])
+    assert counts[6] == 0  # the grace: all the doomed shrink, none dies
+    assert counts[14] > 20  # more than half of them in the first half of the ramp
+    assert counts[28] < 40
+    assert counts[29:] == [40] * 61
+
+
+def test_shrinking_everything_hurts_what_stays() -> None:
+    model = norms(100)
+    before = gammas(model).clone()
+    method = ShareDriven(model, layer_groups(model), 0.4, shrink="all")
+    for step in range(90):
+        method.after_step(At((step + 1) / 90))
+    stays = gammas(model) != 0
+    assert int((~stays).sum()) == 40
+    assert bool((gammas(model)[stays] < before[stays]).all())
+
+
+def test_nothing_happens_before_start() -> None:
+    model = norms(50)
+    before = gammas(model).clone()
+    method = ShareDriven(model, layer_groups(model), 0.4, start=0.2, reach=0.4)
+    method.after_step(At(0.2))
+    assert torch.equal(gammas(model), before)
+    method.after_step(At(0.3))
+    assert not torch.equal(gammas(model), before)
+    method.after_step(At(0.41))
+    assert int((gammas(model) == 0).sum()) == 20
+
+
+def test_momentum_and_decay_do_not_bring_channels_back() -> None:
+    model = norms(20)
+    method = ShareDriven(model, layer_groups(model), 0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1)
+    for step in range(30):
+        model[0].weight.grad = torch.full((20,), -1.0)  # the task pushes every γ up
+        model[0].bias.grad = torch.full((20,), -1.0)
+        optimizer.step()
+        method.after_step(At((step + 1) / 30))
+    assert int((gammas(model) == 0).sum()) == 10
+    assert bool((model[0].bias != 0).all())  # β is free
+
+
+def test_the_floor_holds_in_a_layer_of_weak_scales() -> None:
+    model = norms(20, 80)
+    with torch.no_grad():
+        model[0].weight.mul_(1e-3)
+    method = ShareDriven(model, layer_groups(model), 0.4, floor=0.25, normalise=0.0)
+    run(model, method, 30)
+    assert int((model[0].weight == 0).sum()) == 15
+    assert int((gammas(model) == 0).sum()) == 40
+
+
+def test_normalisation_spares_a_layer_of_small_scales() -> None:
+    model = norms(50, 50)
+    with torch.no_grad():
+        model[0].weight.mul_(0.01)
+    method = ShareDriven(model, layer_groups(model), 0.4, normalise=1.0)
+    method.after_step(At(1.0))
+    assert 10 <= int((model[0].weight == 0).sum()) <= 30
+
+
+def test_coupled_channels_count_for_each_scale_and_die_together() -> None:
+    model = norms(10, 10, 20)
+    everything = torch.arange(10)
+    groups = (
+        ScaleGroup("chain", (("0.weight", "0.bias", everything), ("1.weight", "1.bias", everything))),
+        ScaleGroup("2", (("2.weight", "2.bias", torch.arange(20)),)),
+    )
+    method = ShareDriven(model, groups, 0.5)
+    run(model, method, 30)
+    assert torch.equal(model[0].weight == 0, model[1].weight == 0)
+    assert int((gammas(model) == 0).sum()) in (20, 21)  # a pair may cross the share by one
+    assert method.status().channels == 40
+
+
+def test_weights_make_it_a_share_of_cost() -> None:
+    model = norms(10, 10)
+    cheap, dear = torch.arange(10), torch.arange(10)
+    groups = (
+        ScaleGroup("cheap", (("0.weight", "0.bias", cheap),), torch.full((10,), 1.0)),
+        ScaleGroup("dear", (("1.weight", "1.bias", dear),), torch.full((10,), 9.0)),
+    )
+    method = ShareDriven(model, groups, 0.45)
+    run(model, method, 30)
+    cost = int((model[0].weight == 0).sum()) + 9 * int((model[1].weight == 0).sum())
+    assert 45 <= cost < 45 + 9
+    assert method.status().share == pytest.approx(cost / 100)
+
+
+@pytest.mark.parametrize(("ranking", "saved"), [("live", True), ("fixed", False)])
+def test_a_channel_that_the_task_defends_is_swapped_for_another(ranking: Any, saved: bool) -> None:
+    model = nn.Sequential(nn.BatchNorm2d(10))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.linspace(1.0, 1.18, 10))
+    method = ShareDriven(model, layer_groups(model), 0.5, ranking=ranking)
+    for step in range(60):
+        with torch.no_grad():
+            model[0].weight[4] += 0.04 if step else 0.0  # the dearest of the doomed comes back against the shrinkage
+        method.after_step(At((step + 1) / 60))
+    zeros = model[0].weight == 0
+    assert bool(zeros[4]) is not saved
+    assert bool(zeros[5]) is saved
+    assert int(zeros.sum()) == 5
+
+
+def test_hysteresis_keeps_noise_from_changing_who_is_doomed() -> None:
+    def victims(**options: Any) -> torch.Tensor:
+        model = nn.Sequential(nn.BatchNorm2d(40))
+        with torch.no_grad():
+            model[0].weight.copy_(torch.linspace(1.0, 1.04, 40))
+        method = ShareDriven(model, layer_groups(model), 0.5, **options)
+        for step in range(60):
+            shake(model, torch.Generator().manual_seed(step), 0.005)
+            method.after_step(At((step + 1) / 60))
+        return model[0].weight == 0
+
+    first = victims(ranking="fixed")
+    assert not torch.equal(victims(hysteresis=0.0), first)
+    assert torch.equal(victims(hysteresis=0.3), first)
+
+
+@pytest.mark.parametrize("cut", [3, 12, 20, 25])
+def test_state_goes_on_exactly(cut: int) -> None:
+    straight = norms(20, 30)
+    run(straight, ShareDriven(straight, layer_groups(straight), 0.4), 60)
+    model = norms(20, 30)
+    first = ShareDriven(model, layer_groups(model), 0.4)
+    run(model, first, 60, last=cut)
+    second = ShareDriven(model, layer_groups(model), 0.4)
+    second.load_state_dict(first.state_dict())
+    run(model, second, 60, first=cut)
+    assert torch.equal(gammas(model), gammas(straight))
+    assert second.settled
+
+
+def test_a_foreign_state_is_refused() -> None:
+    model, other = norms(20, 30), norms(20, 31)
+    state = ShareDriven(model, layer_groups(model), 0.4).state_dict()
+    with pytest.raises(TrainingError, match=r"share of 0.4 over 2 channel groups; this run asks for 0.3"):
+        ShareDriven(model, layer_groups(model), 0.3).load_state_dict(state)
+    with pytest.raises(TrainingError, match="Resume with the options"):
+        ShareDriven(other, layer_groups(other), 0.4).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"share": 1.0}, "share of channels"),
+        ({"share": -0.1}, "share of channels"),
+        ({"share": 0.95}, r"at most 0.900 can go"),
+        ({"share": 0.6, "floor": 0.5}, r"floor of 0.5 in every layer at most 0.500"),
+        ({"share": 0.4, "reach": 0.0}, "ramp goes from 0 to 0"),
+        ({"share": 0.4, "start": 0.5}, "ramp goes from 0.5 to 0.33"),
+        ({"share": 0.4, "reach": 1.5}, "ramp"),
+        ({"share": 0.4, "floor": 1.0}, "floor is 1"),
+        ({"share": 0.4, "shrink": "some"}, "way to shrink 'some'"),
+        ({"share": 0.4, "ranking": "best"}, "ranking 'best'"),
+        ({"share": 0.4, "normalise": 2.0}, "power of the layer"),
+    ],
+)
+def test_impossible_settings_are_refused(options: dict[str, Any], says: str) -> None:
+    model = norms(20, 30)
+    with pytest.raises(ConfigError, match=says):
+        ShareDriven(model, layer_groups(model), **options)
