@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_unicode_names(tmp_path: Path, name: str) -> None:
         (b"<html><body>404", "it is a web page"),
         (b"GIF89a" + bytes(40), "GIF is not supported"),
         (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC and AVIF are not supported"),
-        (encoded(".jpg")[:300], "damaged header|truncated"),
+        (encoded(".jpg")[:300], "cannot be decoded"),
         (b"\xff\xd8\xff", "damaged header"),
         (b"\xff\xd8" + b"\xff\xd9", "damaged header"),
         (b"\x89PNG\r\n\x1a\n", "damaged header"),
@@ -143,18 +144,23 @@ def test_damaged_file_is_refused(tmp_path: Path, content: bytes, message: str) -
     assert look.problem
 
 
-@pytest.mark.parametrize("step", [3, 40])
-def test_no_prefix_of_a_file_raises_anything_else(step: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif"])
+def test_no_prefix_of_a_file_raises_anything_else(suffix: str, tmp_path: Path) -> None:
     """Whatever a file was cut to, the answer is a picture or a DataError."""
-    for suffix in (".jpg", ".png", ".webp", ".bmp", ".tif"):
-        content = encoded(suffix, smooth_picture(16, 16))
-        for length in range(1, len(content), max(len(content) // 40, step)):
-            path = tmp_path / f"a{suffix}"
-            path.write_bytes(content[:length])
-            try:
-                decode_image(path)
-            except DataError:
-                pass
+    content = encoded(suffix, smooth_picture(16, 16))
+    for length in range(1, len(content), max(len(content) // 80, 1)):
+        with contextlib.suppress(DataError):
+            decode_image(tmp_path / f"a{suffix}", content[:length])
+
+
+def test_no_flipped_byte_raises_anything_else(tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    for content in (rotated_jpeg(6), encoded(".png"), encoded(".webp"), encoded(".tif", smooth_picture(16, 16))):
+        for _ in range(40):
+            damaged = bytearray(content)
+            damaged[int(generator.integers(min(len(content), 200)))] ^= int(generator.integers(1, 256))
+            with contextlib.suppress(DataError):
+                decode_image(tmp_path / "a", bytes(damaged))
 
 
 def test_jpeg_without_its_end_marker_is_used_and_left_as_it_is(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ def geometry(data_folder: Path) -> dict[str, Any]:
 
 
 def test_letterbox_equals_yolov5(geometry: dict[str, Any]) -> None:
-    for height, width, size, auto, scaleup, ratio, _, _, out_h, out_w, top, bottom, left, right in geometry["letterbox"]:
+    for height, width, size, auto, scaleup, ratio, _, _, out_h, out_w, top, bottom, left, right in geometry[
+        "letterbox"
+    ]:
         image = np.zeros((height, width, 3), np.uint8)
         placed, placement = letterbox(image, size, stride=32, auto=bool(auto), scaleup=bool(scaleup))
         assert placed.shape == (out_h, out_w, 3)

@@ -162,9 +162,15 @@ def test_fingerprint_follows_content_not_place(make_dataset: MakeDataset) -> Non
         ("rm -r labels", r"None of the 2 train images .*labels/train/000\.txt"),
         ("for f in labels/train/*; do : > $f; done", "not one box"),
         ("for f in images/train/*; do : > $f; done", r"Nothing of the train split .*empty .*slimyolo data check"),
-        ("for f in labels/train/*; do echo x > $f; done", r"Nothing of the train split .*000\.txt:1: .*not a number|columns"),
+        (
+            "for f in labels/train/*; do echo x > $f; done",
+            r"Nothing of the train split .*000\.txt:1: .*not a number|columns",
+        ),
         ("mv images/train images/x; touch images/train", "neither a folder of images, nor a .txt list, nor an image"),
-        ("rm -r images/train; echo 'train: a.txt\nnames: [a]' > data.yaml; echo z.png > a.txt", r"First problem: .*z\.png does"),
+        (
+            "rm -r images/train; echo 'train: a.txt\nnames: [a]' > data.yaml; echo z.png > a.txt",
+            r"First problem: .*z\.png does",
+        ),
     ],
 )
 def test_split_without_anything_left(make_dataset: MakeDataset, break_it: str, message: str) -> None:

@@ -114,7 +114,9 @@ def plain_loss(heads: list[Tensor], targets: Tensor, nc: int) -> float:
     for level, (head, weight) in enumerate(zip(heads, (4.0, 1.0, 0.4), strict=True)):
         logits = head.detach().double()
         wanted = torch.zeros(logits.shape[:4], dtype=torch.float64)
-        found = assign_targets(targets.double(), ANCHORS.double() / torch.tensor(STRIDES)[:, None, None], [(s, s) for s in SIDES])
+        found = assign_targets(
+            targets.double(), ANCHORS.double() / torch.tensor(STRIDES)[:, None, None], [(s, s) for s in SIDES]
+        )
         matches = found[level].compact()
         box = cls = 0.0
         for n in range(len(matches.cell)):

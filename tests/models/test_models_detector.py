@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError
-from slimyolo.models import Detector, build_detector, read_architecture
+from slimyolo.models import Detector, build_detector, parse_architecture, read_architecture
 
 NANO = read_architecture("yolov5n").with_classes(2)
 
@@ -170,16 +170,24 @@ class _Heads(nn.Module):
         return self.detector.heads(batch)
 
 
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # torch 2.13 about its own pytree, with dynamic shapes
 @pytest.mark.parametrize("fuse", [False, True])
-def test_export_captures_forward_with_any_size(nano: Detector, fuse: bool) -> None:
-    module = nano.fused() if fuse else nano
+def test_export_captures_forward_with_any_size(fuse: bool) -> None:
+    small = parse_architecture(
+        "{nc: 2, depth_multiple: 1.0, width_multiple: 0.25, anchors: [[8, 8], [16, 16]], "
+        "backbone: [[-1, 1, Conv, [32, 6, 2, 2]], [-1, 1, Conv, [64, 3, 2]], [-1, 1, SPPF, [64]]], "
+        "head: [[-1, 1, nn.Upsample, [None, 2, nearest]], [[-1, 0], 1, Concat, [1]], [-1, 1, C3, [32]], "
+        "[[5, 2], 1, Detect, [nc, anchors]]]}",
+        name="small",
+    )
+    detector = build_detector(small, seed=0).eval()
+    module = detector.fused() if fuse else detector
     batch, rows, columns = (torch.export.Dim(name, min=1, max=40) for name in ("batch", "rows", "columns"))
-    program = torch.export.export(
-        module, (images(),), dynamic_shapes=({0: batch, 2: 32 * rows, 3: 32 * columns},)
-    ).run_decompositions()  # fmt: skip
-    for size in ((64, 96, 2), (128, 64, 3)):
+    shapes = ({0: batch, 2: 4 * rows, 3: 4 * columns},)
+    program = torch.export.export(module, (images(),), dynamic_shapes=shapes).run_decompositions()
+    for size in ((64, 96, 2), (12, 8, 3)):
         with torch.no_grad():
-            torch.testing.assert_close(program.module()(images(*size)), module(images(*size)), rtol=1e-4, atol=1e-3)
+            torch.testing.assert_close(program.module()(images(*size)), module(images(*size)))
 
 
 def test_export_captures_heads(nano: Detector) -> None:

@@ -10,7 +10,9 @@ import torch
 from slimyolo.sparsity import doomed_positions, layer_yardsticks, most_removable
 
 
-def slow_positions(keys: list[float], groups: list[int], weights: list[float], least: list[int], target: float) -> list[float]:
+def slow_positions(
+    keys: list[float], groups: list[int], weights: list[float], least: list[int], target: float
+) -> list[float]:
     blocked = set()
     for group, stay in enumerate(least):
         own = [c for c in range(len(keys)) if groups[c] == group]
@@ -40,7 +42,9 @@ def test_the_queue_equals_the_slow_search(seed: int) -> None:
 
 
 def test_nothing_is_doomed_for_a_share_of_nothing() -> None:
-    positions = doomed_positions(torch.zeros(3), torch.zeros(3, dtype=torch.long), torch.zeros(3).double(), torch.tensor([1]), 0)
+    positions = doomed_positions(
+        torch.zeros(3), torch.zeros(3, dtype=torch.long), torch.zeros(3).double(), torch.tensor([1]), 0
+    )
     assert positions.tolist() == [math.inf] * 3
 
 
@@ -49,7 +53,9 @@ def test_most_removable_keeps_the_cheapest_of_each_group() -> None:
     assert most_removable(groups, weights, torch.tensor([1, 1])) == 5.0
 
 
-@pytest.mark.parametrize(("power", "expected"), [(0.0, [1, 1, 1, 1, 1]), (1.0, [2, 2, 2, 1, 1]), (0.5, [2**0.5] * 3 + [1] * 2)])
+@pytest.mark.parametrize(
+    ("power", "expected"), [(0.0, [1, 1, 1, 1, 1]), (1.0, [2, 2, 2, 1, 1]), (0.5, [2**0.5] * 3 + [1] * 2)]
+)
 def test_yardsticks_are_medians_of_the_living(power: float, expected: list[float]) -> None:
     flat = torch.tensor([2.0, -2.0, 0.0, 0.0, 0.0])
     assert layer_yardsticks(flat, [3, 2], power).tolist() == pytest.approx(expected)

@@ -40,7 +40,9 @@ def shake(model: nn.Module, generator: torch.Generator, size: float = 0.02) -> N
             parameter.add_(torch.randn(parameter.shape, generator=generator) * size)
 
 
-def run(model: nn.Module, method: ShareDriven, steps: int, *, first: int = 0, last: int | None = None, seed: int = 1) -> None:
+def run(
+    model: nn.Module, method: ShareDriven, steps: int, *, first: int = 0, last: int | None = None, seed: int = 1
+) -> None:
     for step in range(first, steps if last is None else last):
         shake(model, torch.Generator().manual_seed(seed * 1000 + step))
         method.add_gradient(At((step + 1) / steps))
@@ -49,8 +51,12 @@ def run(model: nn.Module, method: ShareDriven, steps: int, *, first: int = 0, la
 
 @pytest.mark.parametrize("shrink", ["doomed", "all"])
 @pytest.mark.parametrize("ranking", ["live", "fixed"])
-@pytest.mark.parametrize(("share", "reach", "steps"), [(0.4, 1 / 3, 60), (0.7, 0.5, 7), (0.05, 1.0, 20), (0.4, 1 / 3, 2)])
-def test_the_share_is_at_zero_by_reach_and_stays(share: float, reach: float, steps: int, ranking: Any, shrink: Any) -> None:
+@pytest.mark.parametrize(
+    ("share", "reach", "steps"), [(0.4, 1 / 3, 60), (0.7, 0.5, 7), (0.05, 1.0, 20), (0.4, 1 / 3, 2)]
+)
+def test_the_share_is_at_zero_by_reach_and_stays(
+    share: float, reach: float, steps: int, ranking: Any, shrink: Any
+) -> None:
     model = norms(20, 30, 50)
     average = norms(20, 30, 50, seed=5)
     method = ShareDriven(model, layer_groups(model), share, reach=reach, ema=average, ranking=ranking, shrink=shrink)

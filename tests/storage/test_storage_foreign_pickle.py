@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from slimyolo.errors import CheckpointError, UnsafeCheckpointError
-from slimyolo.storage import ForeignClass, ForeignObject, read_foreign_pickle
+from slimyolo.storage import ForeignClass, ForeignObject, inert_pickle, read_foreign_pickle
 
 
 def torch_zip(
@@ -274,7 +274,8 @@ def test_reading_imports_nothing_and_never_unpickles(tmp_path: Path, monkeypatch
         monkeypatch.setattr(pickle, function, _trap)
     monkeypatch.setattr(torch, "load", _trap)
     assert read_foreign_pickle(path).class_name == "models.unheard_of.Thing"
-    assert set(sys.modules) == before
+    added = {name for name in set(sys.modules) - before if not name.startswith("encodings.")}  # zipfile decodes names
+    assert not added
 
 
 # What is refused because it is damaged or beyond the limits
@@ -285,20 +286,20 @@ def _nested(opening: bytes, closing: bytes, levels: int) -> bytes:
 
 
 BOMBS: dict[str, tuple[bytes, str]] = {
-    "nested tuples": (b"\x80\x02)" + b"\x85" * 100_000 + b".", "nested deeper than 200"),
-    "nested lists": (_nested(b"]", b"a", 100_000), "nested deeper than 200"),
-    "nested state": (_nested(b"cmodels\nA\n)R", b"b", 50_000), "nested deeper than 200"),
+    "nested tuples": (b"\x80\x02)" + b"\x85" * 20_000 + b".", "nested deeper than 200"),
+    "nested lists": (_nested(b"]", b"a", 20_000), "nested deeper than 200"),
+    "nested state": (_nested(b"cmodels\nA\n)R", b"b", 20_000), "nested deeper than 200"),
     "doubling references": (b"\x80\x02N\x85" + b"2\x86" * 150 + b".", "unfolds to more than"),
     "list in itself": (b"\x80\x02]q\x00h\x00a.", "contains itself"),
     "dict in itself": (b"\x80\x02}q\x00" + text("a") + b"h\x00s.", "contains itself"),
-    "too many steps": (b"\x80\x02(" + b"N" * 2_100_000 + b"t.", "more than 2,000,000 steps"),
+    "too many steps": (b"\x80\x02(" + b"N" * 100_001 + b"t.", "more than 100,000 steps"),
     "sets from one list": (
         b"\x80\x02(" + b"N" * 5_000 + b"lq\x00(" + b"c__builtin__\nset\nh\x00\x85R" * 1_000 + b"t.",
-        "more than 2,000,000 steps",
+        "more than 100,000 steps",
     ),
     "long joined path": (
         text("x" * 100_000) + b"q\x00cpathlib\nPosixPath\n(" + b"h\x00" * 1_000 + b"tR\x86.",
-        "more than 2,000,000 steps",
+        "more than 100,000 steps",
     ),
     "bytes copied again and again": (
         text("x" * 1_000_000)
@@ -307,12 +308,12 @@ BOMBS: dict[str, tuple[bytes, str]] = {
         + b"q\x010("
         + b"c_codecs\nencode\nh\x00h\x01\x86R" * 100
         + b"t.",
-        "more than 2,000,000 steps",
+        "more than 100,000 steps",
     ),
     "huge text length": (b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"abc.", "damaged"),
     "huge bytes length": (b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"abc.", "damaged"),
     "huge memo index": (b"\x80\x02Nr\xff\xff\xff\xffj\xff\xff\xff\xff\x86.", ""),
-    "deep tuple as a key": (b"\x80\x02})" + b"\x85" * 100_000 + b"Ns.", "as a key"),
+    "deep tuple as a key": (b"\x80\x02})" + b"\x85" * 20_000 + b"Ns.", "as a key"),
     "long number as a key": (b"\x80\x02}\x8b" + struct.pack("<i", 9_000) + b"\x7f" * 9_000 + b"Ns.", "as a key"),
     "tensor as large as the world": (tensor_call(0, (2**40, 2**40), (0, 0)) + b".", "far more elements"),
     "zero-stride tensor": (tensor_call(0, (2**33,), (0,)) + b".", "far more elements"),
@@ -355,7 +356,10 @@ BOMBS: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_bombs_and_damage_are_answered_in_little_memory(tmp_path: Path, name: str) -> None:
+def test_bombs_and_damage_are_answered_in_little_memory(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inert_pickle, "MAX_OPERATIONS", 100_000)  # a smaller limit makes smaller bombs
     pickled, words = BOMBS[name]
     path = torch_zip(tmp_path / "bomb.pt", pickled, {"0": struct.pack("<4f", 1, 2, 3, 4)})
     if not words:  # harmless here, deadly where the memo is an array
@@ -370,7 +374,7 @@ def test_bombs_and_damage_are_answered_in_little_memory(tmp_path: Path, name: st
         tracemalloc.stop()
     assert not isinstance(caught.value, UnsafeCheckpointError)
     assert "bomb.pt is not read:" in str(caught.value)
-    assert peak < 200 * 2**20
+    assert peak < 40 * 2**20
 
 
 def test_a_compressed_archive_is_refused_before_it_unfolds(tmp_path: Path) -> None:
@@ -457,7 +461,7 @@ def answer(path: Path) -> str:
     return path.name
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_are_read_or_answered_but_never_crash(
     tmp_path: Path, good_file: bytes, data: st.DataObject
@@ -470,7 +474,7 @@ def test_damaged_files_are_read_or_answered_but_never_crash(
     assert "flipped.pt" in answer(path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tail=st.binary(max_size=60))
 def test_arbitrary_pickle_bytes_are_read_or_answered(tmp_path: Path, tail: bytes) -> None:
     path = torch_zip(tmp_path / "random.pt", b"\x80\x02}](" + tail)

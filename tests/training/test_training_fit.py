@@ -90,7 +90,15 @@ def test_validation_gets_the_model_in_eval_mode_and_training_goes_on_in_train_mo
         modes.append(module.training)
         return 0.0, {}
 
-    fit(model, toy.batches(length=1), objective, build_optimizer(model), ConstantSchedule(0.01), epochs=2, validate=validate)
+    fit(
+        model,
+        toy.batches(length=1),
+        objective,
+        build_optimizer(model),
+        ConstantSchedule(0.01),
+        epochs=2,
+        validate=validate,
+    )
     assert modes == [True, False, True, False]
 
 
@@ -190,7 +198,8 @@ def test_sparsity_meets_true_clipped_gradients_once_a_step(toy: SimpleNamespace)
     model = toy.net()
     witness = Witness(model)
     fit(
-        model, toy.batches(length=8), toy.objective, build_optimizer(model), ConstantSchedule(0.01, accumulate=4), epochs=1,
+        model, toy.batches(length=8), toy.objective, build_optimizer(model), ConstantSchedule(0.01,
+        accumulate=4), epochs=1,
         precision=Autocast("cpu", torch.bfloat16), sparsity=witness, clip=0.01,
     )  # fmt: skip
     assert witness.order == ["gradient", "step"] * 2
@@ -201,13 +210,15 @@ def test_accumulated_gradients_are_the_sum(toy: SimpleNamespace) -> None:
     def weights(accumulate: int, size: int, length: int) -> Tensor:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 12 * 12, 3))
-        whole = [batch for batch in toy.batches(length=1, size=8).epoch(0)][0]
+        whole = next(toy.batches(length=1, size=8).epoch(0))
         parts = [
             type(whole)(whole.images[i : i + size], whole.targets[i : i + size], whole.paths[i : i + size])
             for i in range(0, 8, size)
         ]
         batches = SimpleNamespace(epoch=lambda epoch: iter(parts))
-        source = type("Parts", (), {"__len__": lambda self: length, "epoch": lambda self, epoch: batches.epoch(epoch)})()
+        source = type(
+            "Parts", (), {"__len__": lambda self: length, "epoch": lambda self, epoch: batches.epoch(epoch)}
+        )()
         optimizer = build_optimizer(model)
         fit(model, source, toy.objective, optimizer, ConstantSchedule(0.01, accumulate=accumulate), epochs=1, clip=None)
         return model[1].weight.detach().clone()
@@ -219,7 +230,8 @@ def test_accumulation_goes_on_across_epochs_and_the_end_is_stepped(toy: SimpleNa
     model, diary = toy.net(), Diary()
     ema = Ema(model)
     fit(
-        model, toy.batches(length=5), toy.objective, build_optimizer(model), ConstantSchedule(0.01, accumulate=4), epochs=3,
+        model, toy.batches(length=5), toy.objective, build_optimizer(model), ConstantSchedule(0.01,
+        accumulate=4), epochs=3,
         ema=ema, observers=(diary,),
     )  # fmt: skip
     # steps at batches 3, 7, 11 and, unfinished, at the last one (14)
@@ -230,9 +242,8 @@ def test_sparse_training_reaches_its_share_whatever_the_accumulation(toy: Simple
     model = toy.net()
     ema = Ema(model)
     sparsity = ShareDriven(model, layer_groups(model), 0.5, reach=1.0, ema=ema.module)
-    fit(
-        model, toy.batches(length=5), toy.objective, build_optimizer(model), Recipe(4), epochs=1, sparsity=sparsity, ema=ema
-    )  # fmt: skip
+    optimizer = build_optimizer(model)
+    fit(model, toy.batches(length=5), toy.objective, optimizer, Recipe(4), epochs=1, sparsity=sparsity, ema=ema)
     for module in (model, ema.module):
         assert sum(int((m.weight == 0).sum()) for m in module.modules() if isinstance(m, nn.BatchNorm2d)) == 14
 
@@ -242,7 +253,8 @@ def test_best_is_looked_for_only_once_the_share_is_reached(toy: SimpleNamespace)
     sparsity = ShareDriven(model, layer_groups(model), 0.5, reach=0.5)
     fitness = [0.9, 0.8, 0.3, 0.2, 0.3, 0.1]
     result = fit(
-        model, toy.batches(), toy.objective, build_optimizer(model), ConstantSchedule(0.01), epochs=6, sparsity=sparsity,
+        model, toy.batches(), toy.objective, build_optimizer(model), ConstantSchedule(0.01),
+        epochs=6, sparsity=sparsity,
         validate=lambda module, epoch: (fitness[epoch], {}), observers=(diary,), stopper=EarlyStopping(2),
     )  # fmt: skip
     assert [report.fitness for report in diary.epochs] == [None, None, 0.3, 0.2, 0.3, 0.1]
@@ -261,7 +273,9 @@ def test_early_stopping_ends_the_run(toy: SimpleNamespace) -> None:
 
 def test_a_loss_that_is_no_number_names_the_images(toy: SimpleNamespace) -> None:
     model, diary = toy.net(), Diary()
-    with pytest.raises(TrainingError, match=r"became nan in epoch 2 of 3, batch 4 of 5, on: 1-3-0.jpg, .*--precision fp32"):
+    with pytest.raises(
+        TrainingError, match=r"became nan in epoch 2 of 3, batch 4 of 5, on: 1-3-0.jpg, .*--precision fp32"
+    ):
         fit(
             model, toy.batches(poison=(1, 3)), toy.objective, build_optimizer(model), ConstantSchedule(0.01), epochs=3,
             observers=(diary,),

@@ -95,8 +95,13 @@ def _compact(tensor: Tensor) -> Tensor:
 
 
 def _plain(place: str, value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, float, str, bytes)):
-        return value.item() if isinstance(value, np.generic) else value  # numpy's float64 is a float
+    if isinstance(value, np.generic):  # before float: numpy's float64 is one
+        return _plain(place, value.item())
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (str, int, float, bytes):  # of a subclass (torch's version text, an enum) only the plain value is kept
+        if isinstance(value, kind):
+            return kind(value)
     if isinstance(value, Tensor):
         return _compact(value.detach().cpu())
     if isinstance(value, Mapping):
@@ -106,8 +111,6 @@ def _plain(place: str, value: Any) -> Any:
         return tuple(items) if isinstance(value, tuple) else items
     if isinstance(value, PurePath):
         return str(value)
-    if isinstance(value, np.generic):
-        return _plain(place, value.item())
     if isinstance(value, np.ndarray):
         return _plain(place, torch.from_numpy(value.copy()))
     raise CheckpointError(

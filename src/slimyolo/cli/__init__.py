@@ -1,5 +1,5 @@
-"""The command line: the ``slimyolo`` command and the reference project's scripts."""
+"""The command line: the ``slimyolo`` command (`cli.main`) and the reference project's scripts (`cli.reference`)."""
 
-from slimyolo.cli.main import main, run_command_line
+from slimyolo.cli.main import make_settings, run_command_line, run_safely
 
-__all__ = ["main", "run_command_line"]
+__all__ = ["make_settings", "run_command_line", "run_safely"]

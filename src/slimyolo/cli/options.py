@@ -19,6 +19,7 @@ from slimyolo.tasks.configs.base import Config, option_name, refuse_unknown_keys
 __all__ = ["CONFIG_FILE", "CommandOption", "command_options", "read_config_file"]
 
 CONFIG_FILE = "config file"
+SMALL_COMMAND = 8  # with fewer options a file of them helps nobody
 VALUE_WORDS: Mapping[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 VALUE_WORDS_BY_FIELD = {
     "data": "YAML", "hyp": "YAML", "cfg": "YAML", "weights": "FILE", "file": "FILE", "json_file": "FILE",
@@ -43,12 +44,16 @@ class CommandOption:
 
 
 def command_options(kind: type[Config]) -> tuple[CommandOption, ...]:
-    """The options of a command whose settings are `kind`, in the order of its fields, ``--config`` last."""
+    """The options of the command with settings `kind`, in the order of its fields; last ``--config``, or RECIPE."""
     options = [_from_field(name, field) for name, field in kind.model_fields.items()]
-    group = options[-1].group
-    config = OptionSpec(CONFIG_FILE, ("--config",), positional=kind.command == "compress")
+    if len(options) < SMALL_COMMAND:
+        return tuple(options)
+    groups = [option.group for option in options]
+    recipe = kind.command == "compress"
+    spec = OptionSpec(CONFIG_FILE, ("--config",), positional=recipe)
     words = "YAML file with these options as keys; options given here win"
-    return (*options, CommandOption(config, group, "YAML", words, "", False))
+    place = "Output" if "Output" in groups else groups[-1]
+    return (*options, CommandOption(spec, place, "RECIPE" if recipe else "YAML", words, "", False))
 
 
 def read_config_file(path: str, kind: type[Config]) -> dict[str, Any]:

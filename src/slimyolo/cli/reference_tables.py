@@ -2,7 +2,7 @@
 
 Every option is one row: its names, how many values follow, the reference's default, and its fate. ``to("field")``
 works; ``refused("…")`` stops with what to use instead; ``harmless("…")`` is true here in any case, and says so when
-given. The defaults are the reference's. A default model or hyper-parameter file that does not exist counts as not given.
+given. The defaults are the reference's; a default model or hyper-parameter file that does not exist is left out.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def training_rows(weights: str, hyp: str, epochs: int, *, default_cfg: bool) -> 
         flag("--noautoanchor"),
         flag("--noplots"),
         maybe("--evolve", None, "300", refused(
-            "hyper-parameters are not evolved. Try values yourself: --hyp with a copy of data/hyps/hyp.scratch-low.yaml,"
-            " or `slimyolo train --hyp-set lr0=0.02`.")),
+            "hyper-parameters are not evolved. Try values yourself: --hyp with a changed copy of hyp.scratch-low.yaml, "
+            "or `slimyolo train --hyp-set lr0=0.02`.")),
         one("--bucket", "", refused("nothing is uploaded. Copy the finished run folder, e.g. `gsutil cp -r`.")),
         maybe("--cache", None, "ram", to("cache")),
         flag("--image-weights"),

@@ -40,6 +40,7 @@ def command_screen(command: Command) -> str:
     """The screen of ``slimyolo COMMAND --help``: usage, options by group, examples."""
     options = command_options(command.settings)
     required = " ".join(_usage(option) for option in options if option.required)
+    required = f"RECIPE | {required}" if any(option.value_word == "RECIPE" for option in options) else required
     lines = [f"slimyolo {command.name}: {command.summary}", ""]
     lines += [f"{heading('Usage')} slimyolo {command.name} {required} [options]".replace("  ", " ")]
     groups = dict.fromkeys(option.group for option in options)

@@ -35,7 +35,7 @@ class OptionSpec:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `{self.prog} --help`.")
+        raise ConfigError(f"{message.removeprefix('argument ')}. See `{self.prog} --help`.")
 
 
 def parse_tokens(

@@ -124,7 +124,7 @@ def _inputs(
 
 def _record_on_shapes(module: nn.Module, inputs: tuple[Tensor, ...], forward: Callable[..., Any] | None) -> _Recorder:
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    shapes = {name: torch.empty_like(value, device="meta") for name, value in state.items()}
+    shapes = {name: _shape_only(value) for name, value in state.items()}
     caller = _Caller(module, forward)
     with _prepared(module) as running, torch.no_grad():
         recorder = _Recorder(running)
@@ -132,9 +132,14 @@ def _record_on_shapes(module: nn.Module, inputs: tuple[Tensor, ...], forward: Ca
             torch.func.functional_call(
                 caller,
                 {f"module.{name}": value for name, value in shapes.items()},
-                tuple(torch.empty_like(item, device="meta") for item in inputs),
+                tuple(_shape_only(item) for item in inputs),
             )
     return recorder
+
+
+def _shape_only(value: Tensor) -> Tensor:
+    # not empty_like: on the meta device it runs through Python, which is slow
+    return torch.empty(value.shape, dtype=value.dtype, device="meta")
 
 
 def _record_on_values(module: nn.Module, inputs: tuple[Tensor, ...], forward: Callable[..., Any] | None) -> _Recorder:
@@ -176,7 +181,8 @@ def _prepared(module: nn.Module) -> Iterator[list[str]]:
     fastpath = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # its fused operator would hide the products inside
     try:
-        module.eval()
+        for part in module.modules():  # not eval(): modules made by torch.export refuse it
+            part.training = False
         yield running
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)

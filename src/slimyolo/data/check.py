@@ -205,7 +205,9 @@ def _split_lines(split: SplitReport, imgsz: int) -> list[str]:
     lines.append(f"  longer side of the images: {low} to {high} px, median {middle}")
     if split.box_sides_px:
         sizes = " / ".join(f"{side:g}" for side in split.box_sides_px)
-        lines.append(f"  box sizes at {imgsz} px input (5/25/50/75/95 %): {sizes} px; {split.tiny_boxes} of 2 px or less")
+        lines.append(
+            f"  box sizes at {imgsz} px input (5/25/50/75/95 %): {sizes} px; {split.tiny_boxes} of 2 px or less"
+        )
     lines += [f"  {line}" for line in split.summary[1:]]
     return [
         *lines,

@@ -62,7 +62,8 @@ class EvalBatches:
         orders = [_Order(tuple(images), shape) for images, shape in zip(groups, shapes, strict=True)]
         self._orders = orders[rank::world]
         store = ImageStore(split.samples, imgsz, augmenting=False, cache=cache)
-        self._maker = BatchMaker(_EvalMaker(split, store), workers)
+        largest = max((len(order.images) * 3 * order.size[0] * order.size[1] for order in orders), default=0)
+        self._maker = BatchMaker(_EvalMaker(split, store), workers, largest)
 
     def __len__(self) -> int:
         """Batches of this process."""

@@ -88,8 +88,8 @@ class TrainBatches:
         self._seed, self._rect, self._image_weights = seed, rect, image_weights
         self._first_plain_epoch = None if epochs is None or not close_mosaic else epochs - close_mosaic
         self._rank, self._world = rank, world
-        self._store = ImageStore(split.samples, imgsz, augmenting=True, cache=cache)
-        self._maker = BatchMaker(_SceneMaker(split, self._store, imgsz, seed), workers)
+        store = ImageStore(split.samples, imgsz, augmenting=True, cache=cache)
+        self._maker = BatchMaker(_SceneMaker(split, store, imgsz, seed), workers, batch_size * 3 * imgsz * imgsz)
 
     def __len__(self) -> int:
         """Batches per epoch, the same for every process."""

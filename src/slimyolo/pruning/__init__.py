@@ -1,0 +1,54 @@
+"""Pruning: graph, groups, importance, select, plan, surgery, constants, calibrate, verify.
+
+`trace → score → select → apply → verify` is a chain of pure steps on any `nn.Module`; `prune_module` runs it in one call.
+Nothing here changes the module it is given.
+"""
+
+from slimyolo.pruning.calibrating import recalibrate_batchnorm_
+from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter, Group, Member, Strategy
+from slimyolo.pruning.constants import Constants, analyse_constants
+from slimyolo.pruning.graph_building import trace
+from slimyolo.pruning.operations import register_operation
+from slimyolo.pruning.plan import GroupPlan, PrunePlan
+from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
+from slimyolo.pruning.pruner import PruneReport, PruneResult, prune_module
+from slimyolo.pruning.scoring import IMPORTANCES, score
+from slimyolo.pruning.selecting import POLICIES, select
+from slimyolo.pruning.surgery import apply, mask_module
+from slimyolo.pruning.targets import ChannelShare, LatencyBudget, MacsShare, ParamsShare, Target
+from slimyolo.pruning.verifying import verify
+
+__all__ = [
+    "IMPORTANCES",
+    "POLICIES",
+    "ChannelGraph",
+    "ChannelShare",
+    "Constants",
+    "Consumer",
+    "CutCost",
+    "Emitter",
+    "Group",
+    "GroupPlan",
+    "LatencyBudget",
+    "MacsShare",
+    "Member",
+    "ParamsShare",
+    "PriceTable",
+    "PrunePlan",
+    "PruneReport",
+    "PruneResult",
+    "ScaleRef",
+    "Strategy",
+    "Target",
+    "analyse_constants",
+    "apply",
+    "mask_module",
+    "prune_module",
+    "recalibrate_batchnorm_",
+    "register_operation",
+    "scale_groups",
+    "score",
+    "select",
+    "trace",
+    "verify",
+]

@@ -24,7 +24,7 @@ class SoftThreshold:
     proximal gradient descent on the loss plus `rate` · Σ‖γ‖ (Parikh & Boyd 2014, §4.2), and shrinks less and less as
     the learning rate falls. Either way the loss scale, the batch size, clipping and momentum do not enter. A channel
     may come back when the task's gradient is stronger than the rate. Where a γ is at zero in the model, it is set to
-    zero in `ema` (the averaged copy, same parameter names), which never gets there by itself. No floor holds channels back.
+    zero in `ema` (the averaged copy, same parameter names), which never gets there by itself. There is no floor.
     """
 
     settled = True

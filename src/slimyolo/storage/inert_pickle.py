@@ -248,7 +248,7 @@ def fill_array_(array: np.ndarray[Any, Any], state: Any) -> int:
         expected *= length
     if expected != len(content):
         raise CheckpointError(f"its pickle is damaged: an array of {len(content)} bytes, expected {expected}")
-    array.__setstate__((1, shape, dtype, np.bool_(bool(fortran)), content))
+    array.__setstate__((1, shape, dtype, int(fortran), content))  # type: ignore[arg-type]  # numpy takes an int here
     return len(content)
 
 

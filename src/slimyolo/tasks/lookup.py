@@ -30,6 +30,6 @@ def find_weights(name: str | Path) -> Path:
     tried = "".join(f"\n  {place}" + (" (a folder)" if place.is_dir() else "") for place in places)
     raise CheckpointError(
         f"There is no checkpoint {str(name)!r}. Looked for:{tried}\n"
-        "slimyolo downloads nothing: put the file there, name its folder in $SLIMYOLO_WEIGHTS, or give "
-        "`--weights '' --cfg yolov5n` to train from scratch."
+        "slimyolo downloads nothing: put the file there, or name its folder in $SLIMYOLO_WEIGHTS. (Training can do "
+        "without one: --weights '' --cfg yolov5n.)"
     )

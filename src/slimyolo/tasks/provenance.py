@@ -22,7 +22,7 @@ def run_provenance(config: Config) -> dict[str, Any]:
         "slimyolo": __version__,
         "command": config.command,
         "settings": config.to_plain(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),

@@ -50,6 +50,7 @@ from slimyolo.training import (
     EpochReport,
     FitResult,
     MultiScale,
+    NoResizing,
     Observer,
     Recipe,
     RichProgressObserver,
@@ -113,7 +114,7 @@ def run_training(config: TrainConfig, make_sparsity: SparsityMaker | None = None
             precision=precision, sparsity=sparsity, ema=ema, observers=run.observers(),
             validate=None if config.noval else run.validation(eval_batches), stopper=EarlyStopping(config.patience),
             resume_state=resumed.training if resumed is not None else None,
-            resize=MultiScale(stride, seed=config.seed) if config.multi_scale else None,
+            resize=MultiScale(stride, seed=config.seed) if config.multi_scale else NoResizing(),
         )  # fmt: skip
         return run.finish(result, eval_batches, started)
 

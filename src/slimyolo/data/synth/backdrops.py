@@ -1,4 +1,4 @@
-"""Places: rooms, streets, parks, shops, halls, studios, walls, lights out of focus."""
+"""Places indoors (rooms, shops, halls, studios, walls, lights out of focus), and the table of all places."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-from slimyolo.data.synth.brush import Colour, mixed, scaled
+from slimyolo.data.synth.brush import mixed, scaled
 from slimyolo.data.synth.looks import random_colour
+from slimyolo.data.synth.outdoors import paint_park, paint_street
 from slimyolo.data.synth.stage import Stage
 
 __all__ = ["BACKDROPS"]
 
-_WALLS = ((226, 220, 208), (206, 214, 216), (236, 232, 222), (180, 196, 186), (200, 182, 160), (150, 166, 184), (214, 196, 190),
-          (120, 130, 126), (232, 214, 180))
+_WALLS = (
+    (226, 220, 208),
+    (206, 214, 216),
+    (236, 232, 222),
+    (180, 196, 186),
+    (200, 182, 160),
+    (150, 166, 184),
+    (214, 196, 190),
+    (120, 130, 126),
+    (232, 214, 180),
+)
 _WOOD = ((150, 106, 66), (116, 78, 48), (184, 140, 92), (92, 64, 46), (206, 172, 124))
 _GREEN = ((70, 110, 50), (90, 130, 60), (50, 90, 48), (110, 146, 70))
 
@@ -48,7 +58,13 @@ def _window(stage: Stage, left: float, right: float) -> None:
     ground = top + (bottom - top) * stage.uniform(0.55, 0.8)
     for _ in range(6):
         x = stage.uniform(left, right)
-        stage.box(max(left, x - 0.03), ground - stage.uniform(0.02, 0.12), min(right, x + 0.03), ground, scaled(sky, stage.uniform(0.6, 0.9)))
+        stage.box(
+            max(left, x - 0.03),
+            ground - stage.uniform(0.02, 0.12),
+            min(right, x + 0.03),
+            ground,
+            scaled(sky, stage.uniform(0.6, 0.9)),
+        )
     stage.box(left, ground, right, bottom, stage.pick(_GREEN))
     stage.box((left + right) / 2 - 0.006, top, (left + right) / 2 + 0.006, bottom, frame)
     stage.box(left, (top + bottom) / 2 - 0.006, right, (top + bottom) / 2 + 0.006, frame)
@@ -70,7 +86,13 @@ def _shelf(stage: Stage, left: float, right: float) -> None:
             if stage.chance(0.85):
                 colour = random_colour(stage.generator, vivid=0.55)
                 stage.box(x, y - high, min(x + wide, right), y, colour)
-                stage.box(x + wide * 0.2, y - high * 0.7, min(x + wide * 0.8, right), y - high * 0.6, mixed(colour, (255, 255, 255), 0.6))
+                stage.box(
+                    x + wide * 0.2,
+                    y - high * 0.7,
+                    min(x + wide * 0.8, right),
+                    y - high * 0.6,
+                    mixed(colour, (255, 255, 255), 0.6),
+                )
             x += wide + 0.002
         stage.box(left, y, right, y + 0.014, wood)
         y += stage.uniform(0.12, 0.18)
@@ -88,8 +110,11 @@ def _frames(stage: Stage, left: float, right: float) -> None:
         else:
             stage.box(*inner, random_colour(stage.generator))
             for _ in range(4):
-                stage.line([(stage.uniform(inner[0], inner[2]), stage.uniform(inner[1], inner[3])) for _ in range(2)],
-                           random_colour(stage.generator, vivid=0.8), 0.01)
+                stage.line(
+                    [(stage.uniform(inner[0], inner[2]), stage.uniform(inner[1], inner[3])) for _ in range(2)],
+                    random_colour(stage.generator, vivid=0.8),
+                    0.01,
+                )
 
 
 def _door(stage: Stage, left: float, right: float) -> None:
@@ -135,98 +160,6 @@ def _lamp(stage: Stage, left: float, right: float) -> None:
     stage.poly([(x - 0.05, y - 0.06), (x + 0.05, y - 0.06), (x + 0.1, y + 0.07), (x - 0.1, y + 0.07)], shade)
 
 
-def _sky(stage: Stage, horizon: float) -> None:
-    high = stage.pick(((90, 150, 214), (140, 184, 226), (196, 206, 214), (238, 196, 150), (60, 74, 110)))
-    stage.gradient(0, horizon, high, mixed(high, (240, 238, 232), 0.6))
-    for _ in range(int(stage.generator.integers(0, 5))):
-        x, y = stage.uniform(0, 1), stage.uniform(0, horizon * 0.7)
-        for _ in range(7):
-            stage.disc(x + stage.uniform(-0.1, 0.1), y + stage.uniform(-0.02, 0.02), stage.uniform(0.02, 0.06),
-                       mixed(high, (250, 250, 250), stage.uniform(0.4, 0.8)), squash=0.5)
-
-
-def _street(stage: Stage) -> None:
-    horizon = stage.uniform(0.5, 0.7)
-    _sky(stage, horizon)
-    x = -0.05
-    while x < 1:
-        wide, roof = stage.uniform(0.12, 0.3), stage.uniform(-0.1, 0.35)
-        wall = stage.pick(((170, 110, 86), (206, 196, 180), (140, 144, 150), (190, 170, 130), (110, 120, 130), (222, 216, 206)))
-        stage.box(x, roof, x + wide, horizon + 0.06, wall)
-        _facade(stage, x, roof, x + wide, horizon, wall)
-        x += wide
-    pavement = stage.pick(((168, 164, 158), (150, 150, 152), (186, 178, 168)))
-    stage.gradient(horizon + 0.05, 1, scaled(pavement, 0.9), pavement)
-    stage.poly([(0.1, 1), (0.46, horizon + 0.05), (0.62, horizon + 0.05), (1.3, 1)], stage.pick(((84, 84, 88), (100, 100, 102))))
-    for k in range(5):
-        y = horizon + 0.07 + (1 - horizon) * (k / 5) ** 1.4
-        stage.poly([(0.55 + 0.02 * k, y), (0.56 + 0.025 * k, y), (0.57 + 0.035 * k, y + 0.03 + 0.01 * k), (0.555 + 0.03 * k, y + 0.03 + 0.01 * k)],
-                   (226, 228, 230))
-    for _ in range(int(stage.generator.integers(0, 4))):
-        _car(stage, stage.uniform(0, 1), horizon + stage.uniform(0.05, 0.16), stage.uniform(0.08, 0.22))
-    for _ in range(int(stage.generator.integers(0, 3))):
-        x = stage.uniform(0.02, 0.98)
-        stage.line([(x, stage.uniform(0.05, 0.2)), (x, horizon + 0.15)], (70, 70, 72), 0.01)
-    if stage.chance(0.5):
-        _tree(stage, stage.uniform(0, 1), horizon + 0.1, stage.uniform(0.12, 0.22))
-    stage.grain(5, 3, horizon + 0.05, 1)
-
-
-def _facade(stage: Stage, left: float, top: float, right: float, bottom: float, wall: Colour) -> None:
-    glass = stage.pick(((70, 90, 110), (150, 180, 200), (50, 56, 66), (226, 210, 150)))
-    step = stage.uniform(0.04, 0.07)
-    for x in np.arange(left + 0.02, right - 0.03, step):
-        for y in np.arange(top + 0.03, bottom - 0.1, step * 1.4):
-            stage.box(x, y, x + step * 0.55, y + step * 0.8, scaled(glass, stage.uniform(0.7, 1.25)))
-    stage.box(left + 0.01, bottom - 0.05, right - 0.01, bottom + 0.06, scaled(glass, 0.7))
-    sign = random_colour(stage.generator, vivid=0.8)
-    stage.box(left + 0.01, bottom - 0.09, right - 0.01, bottom - 0.05, sign)
-    stage.writing(left + 0.03, bottom - 0.085, right - 0.03, bottom - 0.055, mixed(sign, (255, 255, 255), 0.85), 1)
-    stage.line([(left, top), (left, bottom)], scaled(wall, 0.7), 0.006)
-
-
-def _car(stage: Stage, x: float, y: float, wide: float) -> None:
-    paint = random_colour(stage.generator, vivid=0.75)
-    stage.poly([(x, y), (x, y - wide * 0.18), (x + wide * 0.2, y - wide * 0.22), (x + wide * 0.32, y - wide * 0.4), (x + wide * 0.72, y - wide * 0.4),
-                (x + wide * 0.86, y - wide * 0.22), (x + wide, y - wide * 0.18), (x + wide, y)], paint)
-    stage.poly([(x + wide * 0.27, y - wide * 0.23), (x + wide * 0.36, y - wide * 0.37), (x + wide * 0.68, y - wide * 0.37), (x + wide * 0.78, y - wide * 0.23)],
-               (90, 80, 70))
-    for share in (0.22, 0.78):
-        stage.disc(x + wide * share, y, wide * 0.09, (30, 30, 32))
-        stage.disc(x + wide * share, y, wide * 0.045, (150, 150, 152))
-
-
-def _tree(stage: Stage, x: float, base: float, reach: float) -> None:
-    stage.poly([(x - reach * 0.1, base), (x + reach * 0.1, base), (x + reach * 0.05, base - reach), (x - reach * 0.05, base - reach)], stage.pick(_WOOD))
-    for k in range(30):
-        colour = scaled(stage.pick(_GREEN), 0.6 + 0.6 * k / 30)
-        stage.disc(x + stage.generator.normal(0, 0.45) * reach - 0.1 * reach * k / 30, base - reach * 1.5 + stage.generator.normal(0, 0.4) * reach,
-                   reach * stage.uniform(0.12, 0.3), colour, squash=0.9)
-
-
-def _park(stage: Stage) -> None:
-    horizon = stage.uniform(0.4, 0.62)
-    _sky(stage, horizon)
-    hill = stage.pick(((100, 130, 120), (120, 150, 140), (90, 120, 90)))
-    x = np.linspace(-0.05, 1.05, 12)
-    ridge = horizon - 0.05 - 0.08 * np.abs(np.sin(x * 5 + stage.uniform(0, 6)))
-    stage.poly(np.concatenate([np.column_stack([x, ridge]), [[1.05, 1], [-0.05, 1]]]).astype(np.float32), hill)
-    grass = stage.pick(_GREEN)
-    stage.gradient(horizon, 1, scaled(grass, 1.15), scaled(grass, 0.85))
-    stage.grain(9, 3, horizon, 1)
-    for _ in range(int(stage.generator.integers(2, 7))):
-        depth = stage.uniform(0, 1)
-        _tree(stage, stage.uniform(-0.05, 1.05), horizon + 0.02 + 0.12 * depth, 0.06 + 0.16 * depth)
-    if stage.chance(0.5):
-        path = stage.pick(((196, 180, 150), (180, 176, 170)))
-        stage.poly([(0.2, 1), (0.5, horizon), (0.54, horizon), (0.8, 1)], path)
-    if stage.chance(0.4):
-        y = stage.uniform(0.6, 0.8)
-        for k in range(22):
-            stage.box(k / 20, y - 0.13, k / 20 + 0.008, y + 0.05, (80, 70, 60))
-        stage.box(0, y - 0.1, 1, y - 0.085, (80, 70, 60))
-
-
 def _shop(stage: Stage) -> None:
     back = stage.pick(_WALLS)
     stage.gradient(0, 1, scaled(back, 0.9), scaled(back, 0.6))
@@ -246,7 +179,13 @@ def _shop(stage: Stage) -> None:
                     stage.disc(x + wide * 0.5, y - wide * 0.48, wide * 0.48, colour)
                 else:
                     stage.box(x, y - high * 0.85, x + wide * 0.94, y, colour)
-                stage.box(x + wide * 0.14, y - high * 0.45, x + wide * 0.84, y - high * 0.25, mixed(colour, (255, 255, 255), 0.75))
+                stage.box(
+                    x + wide * 0.14,
+                    y - high * 0.45,
+                    x + wide * 0.84,
+                    y - high * 0.25,
+                    mixed(colour, (255, 255, 255), 0.75),
+                )
                 x += wide
         stage.box(0, y, 1, y + 0.02, (196, 198, 200))
         for x in np.arange(0.02, 1, 0.13):
@@ -262,7 +201,10 @@ def _hall(stage: Stage) -> None:
         y = 0.02 + 0.05 * k**1.1
         wide = 0.34 - 0.035 * k
         for x in (0.28, 0.72):
-            stage.poly([(x - wide * 0.3, y), (x + wide * 0.3, y), (x + wide * 0.26, y + 0.018), (x - wide * 0.26, y + 0.018)], (248, 250, 250))
+            stage.poly(
+                [(x - wide * 0.3, y), (x + wide * 0.3, y), (x + wide * 0.26, y + 0.018), (x - wide * 0.26, y + 0.018)],
+                (248, 250, 250),
+            )
     stage.gradient(floor, 1, scaled(wall, 0.62), scaled(wall, 0.82))
     for k in range(-5, 16):
         stage.line([(k / 10, floor), ((k / 10 - 0.5) * 3 + 0.5, 1.0)], scaled(wall, 0.55), 0.003)
@@ -273,10 +215,22 @@ def _hall(stage: Stage) -> None:
         stage.box(x, 0, x + 0.05, floor + 0.06, scaled(wall, 0.74))
         stage.box(x + 0.008, 0, x + 0.022, floor + 0.06, scaled(wall, 1.1))
     for _ in range(int(stage.generator.integers(1, 5))):
-        x, y, wide, high = stage.uniform(0, 0.8), stage.uniform(0.1, 0.45), stage.uniform(0.12, 0.3), stage.uniform(0.05, 0.16)
+        x, y, wide, high = (
+            stage.uniform(0, 0.8),
+            stage.uniform(0.1, 0.45),
+            stage.uniform(0.12, 0.3),
+            stage.uniform(0.05, 0.16),
+        )
         board = stage.pick(((30, 60, 120), (26, 28, 32), (240, 240, 240), (200, 40, 46), (30, 110, 80)))
         stage.box(x, y, x + wide, y + high, board)
-        stage.writing(x + 0.01, y + 0.01, x + wide - 0.01, y + high - 0.01, mixed((250, 250, 250), (40, 40, 40), float(sum(board) > 380)), max(1, int(high / 0.035)))
+        stage.writing(
+            x + 0.01,
+            y + 0.01,
+            x + wide - 0.01,
+            y + high - 0.01,
+            mixed((250, 250, 250), (40, 40, 40), float(sum(board) > 380)),
+            max(1, int(high / 0.035)),
+        )
 
 
 def _studio(stage: Stage) -> None:
@@ -309,13 +263,31 @@ def _wall(stage: Stage) -> None:
         for x in np.arange(-wide * (row % 2) / 2, 1, wide):
             stage.box(x, y, x + wide * 0.95, y + high * 0.92, scaled(wall, stage.uniform(0.88, 1.12)))
     for _ in range(int(stage.generator.integers(0, 4))):
-        x, y, width, height = stage.uniform(0, 0.8), stage.uniform(0, 0.6), stage.uniform(0.12, 0.3), stage.uniform(0.15, 0.35)
+        x, y, width, height = (
+            stage.uniform(0, 0.8),
+            stage.uniform(0, 0.6),
+            stage.uniform(0.12, 0.3),
+            stage.uniform(0.15, 0.35),
+        )
         paper = random_colour(stage.generator, vivid=0.7)
         stage.box(x, y, x + width, y + height, paper)
-        stage.box(x + 0.02, y + height * 0.15, x + width - 0.02, y + height * 0.5, random_colour(stage.generator, vivid=0.8))
+        stage.box(
+            x + 0.02, y + height * 0.15, x + width - 0.02, y + height * 0.5, random_colour(stage.generator, vivid=0.8)
+        )
         stage.writing(x + 0.02, y + height * 0.55, x + width - 0.02, y + height * 0.95, scaled(paper, 0.3), 5)
     stage.grain(6, 3)
 
 
-BACKDROPS: tuple[Callable[[Stage], None], ...] = (_room, _street, _park, _shop, _hall, _studio, _lights, _wall, _room, _street)
+BACKDROPS: tuple[Callable[[Stage], None], ...] = (
+    _room,
+    paint_street,
+    paint_park,
+    _shop,
+    _hall,
+    _studio,
+    _lights,
+    _wall,
+    _room,
+    paint_street,
+)
 """Painters of surroundings; each fills the whole stage."""

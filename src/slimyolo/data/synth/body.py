@@ -5,33 +5,46 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from slimyolo.data.synth.brush import Colour, Easel, Picture, curve, enlarged, fill, mixed, noise_tile, plain, scaled, stroke
-from slimyolo.data.synth.head import face_outline
+from slimyolo.data.synth.brush import (
+    Colour,
+    Easel,
+    Picture,
+    curve,
+    enlarged,
+    fill,
+    mixed,
+    noise_tile,
+    plain,
+    scaled,
+    stroke,
+    tapered,
+)
 from slimyolo.data.synth.looks import Look
-from slimyolo.data.synth.pose import LEFT, TOP, Array, Relief
+from slimyolo.data.synth.pose import LEFT, Array, Relief
 
 __all__ = ["draw_body", "draw_neck"]
 
 _FIELD = 48
+_RING = np.linspace(0, 2 * np.pi, 14, endpoint=False)
 _FIELD_WIDTH, _FIELD_TOP, _FIELD_HEIGHT = 6.4, 1.3, 6.4
 
 
-def draw_neck(easel: Easel, look: Look, relief: Relief) -> None:
-    """Paint the neck with the shadow of the chin."""
+def draw_neck(easel: Easel, look: Look, relief: Relief, outline: Array) -> None:
+    """Paint the neck with the shadow of the chin; `outline` is that of the face."""
     thick = (0.60 if look.man else 0.50) * (0.85 if look.age == "child" else 1.0)
     shift = float(easel.pose.place([[0.0, 0.9, -0.3]])[0, 0])
     right = [(shift + thick, 0.5), (shift * 0.6 + thick, 1.2), (thick * 1.08, 1.75), (1.15, 2.15), (1.3, 2.9)]
     left = [(shift - thick, 0.5), (shift * 0.6 - thick, 1.2), (-thick * 1.08, 1.75), (-1.15, 2.15), (-1.3, 2.9)]
-    outline = np.concatenate([curve(right), curve(left)[::-1]])
+    shape = np.concatenate([curve(right), curve(left)[::-1]])
     columns = LEFT + np.arange(relief.x.shape[1], dtype=np.float32) * relief.spacing
-    side = np.clip((columns - shift * 0.5) / (thick * 1.15), -0.98, 0.98)
+    side = np.clip((columns - shift * 0.5) / (thick * 1.15), -0.98, 0.98).astype(np.float32)
     x, _, z = easel.light.direction
     lambert = np.broadcast_to(side * x + np.sqrt(1 - side**2) * z * 0.9, relief.x.shape)
     field = easel.light.field(np.asarray(lambert, np.float32)) * np.asarray(look.skin, np.float32) * 0.93
-    under = face_outline(look, easel.pose) + np.array([0.0, 0.36], np.float32)
+    under = outline + np.array([0.0, 0.36], np.float32)
     dark = easel.shade(under, relief, 0.13)
     field *= (1 - 0.52 * dark)[..., None] ** np.array([1.15, 1.0, 0.85], np.float32)
-    easel.lay(easel.spread(field, relief), easel.mask(easel.pixels(outline)))
+    easel.lay(easel.spread(field, relief), easel.mask(easel.pixels(shape)))
 
 
 def draw_body(easel: Easel, look: Look, *, standing: bool) -> None:
@@ -39,7 +52,9 @@ def draw_body(easel: Easel, look: Look, *, standing: bool) -> None:
     bulk = look.bulk
     if standing:
         _draw_legs(easel, look)
-    half = np.array([[0.56, 1.72], [0.98, 1.98], [1.95, 2.32], [2.36, 2.72], [2.56, 3.6], [2.68, 5.0], [2.72, 7.0], [2.72, 12.0]])
+    half = np.array(
+        [[0.56, 1.72], [0.98, 1.98], [1.95, 2.32], [2.36, 2.72], [2.56, 3.6], [2.68, 5.0], [2.72, 7.0], [2.72, 12.0]]
+    )
     if standing:
         half = np.array([[0.56, 1.72], [0.98, 1.98], [1.85, 2.32], [2.15, 2.8], [1.75, 4.2], [1.5, 6.0], [1.62, 8.6]])
     half = half * np.array([bulk, 1.0])
@@ -78,15 +93,15 @@ def _body_shade(easel: Easel, look: Look) -> Picture:
     slope = np.clip((1.1 - y) / 1.1, 0, 1) * 0.5
     lambert = side * lx * 0.9 - slope * ly + np.sqrt(1 - side**2) * lz * 0.9
     start = look.seed % 150
-    folds = noise_tile(256, 9)[start:start + _FIELD, start // 2:start // 2 + _FIELD] * 0.055
+    folds = noise_tile(256, 9)[start : start + _FIELD, start // 2 : start // 2 + _FIELD] * 0.055
     lambert = np.asarray(lambert + folds, np.float32)
     arm = np.exp(-(((np.abs(x) - 0.72 - 0.02 * y) / 0.035) ** 2)) * np.clip((y - 2.2) / 0.8, 0, 1)
-    field = easel.light.field(lambert) * (1 - 0.42 * arm)[..., None]
+    field = easel.light.field(np.asarray(lambert, np.float32)) * (1 - 0.42 * arm)[..., None]
     chin = np.exp(-((x / 0.32) ** 2) - ((y - 0.55) / 0.45) ** 2)
-    field = np.clip(field * (1 - 0.35 * chin)[..., None] * 128, 0, 255).astype(np.uint8)
+    shade = np.clip(field * (1 - 0.35 * chin)[..., None] * 128, 0, 255).astype(np.uint8)
     cell = (easel.unit * _FIELD_WIDTH / _FIELD, easel.unit * _FIELD_HEIGHT / _FIELD)
     corner = (easel.origin[0] - _FIELD_WIDTH / 2 * easel.unit, easel.origin[1] + _FIELD_TOP * easel.unit)
-    return enlarged(field, cell, corner, easel.shape)
+    return enlarged(shade, cell, corner, easel.shape)
 
 
 def _draw_clothes(easel: Easel, layer: Picture, look: Look, neckline: Array) -> None:
@@ -114,7 +129,12 @@ def _draw_clothes(easel: Easel, layer: Picture, look: Look, neckline: Array) -> 
         fill(layer, np.concatenate([easel.pixels(rim), edge[::-1]]), scaled(look.cloth, 0.82))
         stroke(layer, easel.pixels(rim), dark, 0.05 * unit)
         for side in (-1, 1):
-            stroke(layer, easel.pixels(curve([(side * 0.3, 2.4), (side * 0.34, 3.0), (side * 0.30, 3.7)])), (226, 226, 226), 0.055 * unit)
+            stroke(
+                layer,
+                easel.pixels(curve([(side * 0.3, 2.4), (side * 0.34, 3.0), (side * 0.30, 3.7)])),
+                (226, 226, 226),
+                0.055 * unit,
+            )
     else:
         stroke(layer, edge, dark, 0.16 * unit)
         stroke(layer, edge + (0, 0.05 * unit), light if kind == "tee" else dark, 0.035 * unit)
@@ -141,7 +161,14 @@ def _draw_lapels(easel: Easel, layer: Picture, look: Look, *, suit: bool) -> Non
             collar = [(side * 0.58, 1.6), (0.0, 2.48), (side * 0.34, 2.82), (side * 0.78, 2.0)]
             fill(layer, easel.pixels(collar), scaled(inner, 0.92))
             stroke(layer, easel.pixels(collar), scaled(inner, 0.7), 0.025 * unit, closed=True)
-        lapel = [(side * 0.7, 1.7), (side * 1.05, 2.05), (side * 1.08, 2.9), (side * 0.72, 3.05), (0.02 * side, 5.0), (side * 0.3, 3.2)]
+        lapel = [
+            (side * 0.7, 1.7),
+            (side * 1.05, 2.05),
+            (side * 1.08, 2.9),
+            (side * 0.72, 3.05),
+            (0.02 * side, 5.0),
+            (side * 0.3, 3.2),
+        ]
         fill(layer, easel.pixels(lapel), scaled(look.cloth, 1.16))
         stroke(layer, easel.pixels(lapel), scaled(look.cloth, 0.6), 0.035 * unit, closed=True)
     stroke(layer, easel.pixels([(0.0, 5.0), (0.05, 9.0)]), scaled(look.cloth, 0.55), 0.05 * unit)
@@ -153,7 +180,12 @@ def _draw_print(easel: Easel, layer: Picture, look: Look) -> None:
         fill(layer, shape, look.cloth_second)
     for k in range(3):
         y = 3.5 + 0.3 * k
-        stroke(layer, easel.pixels([(-0.6 + 0.1 * k, y), (0.6 - 0.15 * k, y)]), scaled(look.cloth_second, 1.4), 0.12 * easel.unit)
+        stroke(
+            layer,
+            easel.pixels([(-0.6 + 0.1 * k, y), (0.6 - 0.15 * k, y)]),
+            scaled(look.cloth_second, 1.4),
+            0.12 * easel.unit,
+        )
 
 
 def _button(layer: Picture, at: Array, radius: float, colour: Colour) -> None:
@@ -166,25 +198,34 @@ def _draw_arms(easel: Easel, look: Look) -> None:
     for side in (-1, 1):
         x = look.bulk * side
         if bent and side > 0:
-            joints = [(x * 1.95, 2.8), (x * 2.5, 5.2), (x * 1.0, 4.6)]
+            joints = [(x * 1.78, 2.45), (x * 2.5, 5.2), (x * 1.0, 4.6)]
         else:
-            joints = [(x * 1.95, 2.8), (x * 2.3, 5.3), (x * 2.15, 7.9)]
+            joints = [(x * 1.78, 2.45), (x * 2.3, 5.3), (x * 2.15, 7.9)]
         shade = scaled(look.cloth, 0.82 + 0.2 * side * easel.light.direction[0])
         line = easel.pixels(curve(joints))
-        hand = line[-1]
-        for target, colour in ((easel.colour, look.skin), (easel.cover, 255.0)):
-            _button(target, hand, 0.42 * easel.unit, colour)  # type: ignore[arg-type]
-        easel.stroke(line, shade, 0.86)
+        palm = (
+            np.column_stack([np.cos(_RING) * 0.40, np.sin(_RING) * 0.52]) * easel.unit
+            + line[-1]
+            + (line[-1] - line[-4]) * 0.4
+        )
+        easel.fill(palm, scaled(look.skin, 0.9))
+        width = (
+            np.interp(np.linspace(0, 1, len(line)), [0, 0.12, 0.3, 1], [0.3, 0.85, 1.0, 0.72]) * easel.unit * look.bulk
+        )
+        easel.fill(tapered(line, width), shade)
+        easel.stroke(tapered(line, width), scaled(look.cloth, 0.6), 0.03)
 
 
 def _draw_legs(easel: Easel, look: Look) -> None:
     colour = mixed(scaled(look.cloth_second, 0.6), (70, 50, 45), 0.4)
     stride = 0.35 * np.sin(look.seed)
+    hips = easel.pixels([(-1.6, 7.4), (1.6, 7.4), (1.55, 9.4), (-1.55, 9.4)])
+    easel.fill(hips, colour)
     for side in (-1, 1):
         reach = side * (0.85 + stride * side)
         leg = easel.pixels([(side * 0.8, 8.0), (side * 0.85 + stride * 0.4, 13.5), (reach, 19.0)])
-        easel.stroke(curve(leg), scaled(colour, 0.95 + 0.15 * side * easel.light.direction[0]), 1.35)
+        line = curve(leg)
+        shade = scaled(colour, 0.95 + 0.15 * side * easel.light.direction[0])
+        easel.fill(tapered(line, np.linspace(1.75, 0.95, len(line)) * easel.unit), shade)
         shoe = easel.pixels([(reach - 0.5, 19.0), (reach + 0.5, 19.0), (reach + 0.65, 19.8), (reach - 0.65, 19.8)])
         easel.fill(shoe, (40, 38, 44))
-    hips = easel.pixels([(-1.6, 7.4), (1.6, 7.4), (1.55, 9.4), (-1.55, 9.4)])
-    easel.fill(hips, colour)

@@ -13,7 +13,21 @@ import numpy.typing as npt
 
 from slimyolo.data.synth.pose import LEFT, TOP, Array, Light, Pose, Relief
 
-__all__ = ["Colour", "Easel", "Picture", "curve", "enlarged", "fill", "mixed", "noise_tile", "plain", "scaled", "stroke", "strokes", "tapered"]
+__all__ = [
+    "Colour",
+    "Easel",
+    "Picture",
+    "curve",
+    "enlarged",
+    "fill",
+    "mixed",
+    "noise_tile",
+    "plain",
+    "scaled",
+    "stroke",
+    "strokes",
+    "tapered",
+]
 
 Picture: TypeAlias = npt.NDArray[np.uint8]
 Colour: TypeAlias = tuple[float, float, float]  # blue, green, red, 0–255
@@ -24,7 +38,7 @@ _LIMIT = 500000.0  # OpenCV's fixed-point coordinates overflow far outside the p
 
 def _fixed(points: npt.ArrayLike) -> npt.NDArray[np.int32]:
     pixels = np.asarray(points, np.float32) * np.float32(1 << _SHIFT)
-    return np.clip(pixels, -_LIMIT, _LIMIT, out=pixels).astype(np.int32)
+    return np.asarray(np.minimum(np.maximum(pixels, -_LIMIT), _LIMIT), np.int32)
 
 
 def fill(picture: Picture, points: npt.ArrayLike, colour: Colour | float, *, smooth: bool = True) -> None:
@@ -32,7 +46,9 @@ def fill(picture: Picture, points: npt.ArrayLike, colour: Colour | float, *, smo
     cv2.fillPoly(picture, [_fixed(points)], colour, cv2.LINE_AA if smooth else cv2.LINE_8, _SHIFT)
 
 
-def stroke(picture: Picture, points: npt.ArrayLike, colour: Colour | float, width: float, *, closed: bool = False) -> None:
+def stroke(
+    picture: Picture, points: npt.ArrayLike, colour: Colour | float, width: float, *, closed: bool = False
+) -> None:
     """Draw the line `points` [n, 2] of `width` pixels on `picture`, in place; below one pixel it is drawn as one."""
     cv2.polylines(picture, [_fixed(points)], closed, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
 
@@ -79,7 +95,7 @@ def tapered(points: npt.ArrayLike, widths: npt.ArrayLike) -> Array:
     normal = np.column_stack([-along[:, 1], along[:, 0]])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-6)
     offset = normal * (np.asarray(widths, np.float32) / 2)[:, None]
-    return np.concatenate([line + offset, (line - offset)[::-1]])
+    return np.asarray(np.concatenate([line + offset, (line - offset)[::-1]]), np.float32)
 
 
 def scaled(colour: Colour, factor: float) -> Colour:
@@ -112,12 +128,14 @@ def enlarged(low: Picture, cell: tuple[float, float], corner: tuple[float, float
     """
     rows, columns = shape
     first = [min(max(0, int(-corner[k] / cell[k]) - 1), low.shape[1 - k] - 1) for k in (0, 1)]
-    last = [min(low.shape[1 - k], max(first[k] + 1, int(((columns, rows)[k] - corner[k]) / cell[k]) + 2)) for k in (0, 1)]
-    low = low[first[1]:last[1], first[0]:last[0]]
+    last = [
+        min(low.shape[1 - k], max(first[k] + 1, int(((columns, rows)[k] - corner[k]) / cell[k]) + 2)) for k in (0, 1)
+    ]
+    low = low[first[1] : last[1], first[0] : last[0]]
     x, y = (round(corner[k] + first[k] * cell[k]) for k in (0, 1))
     size = tuple(max(1, round((last[k] - first[k]) * cell[k])) for k in (0, 1))
     large: Any = cv2.resize(low, size, interpolation=cv2.INTER_LINEAR)
-    large = large[max(0, -y):max(1, rows - y), max(0, -x):max(1, columns - x)]
+    large = large[max(0, -y) : max(1, rows - y), max(0, -x) : max(1, columns - x)]
     x, y = max(0, x), max(0, y)
     right, below = columns - x - large.shape[1], rows - y - large.shape[0]
     if x or y or right or below:
@@ -155,7 +173,9 @@ class Easel:
         if x1 - x0 < 2 or y1 - y0 < 2:
             return None
         origin = (self.origin[0] - x0, self.origin[1] - y0)
-        return Easel(self.colour[y0:y1, x0:x1], self.cover[y0:y1, x0:x1], self.unit, origin, self.pose, self.light, self.fine)
+        return Easel(
+            self.colour[y0:y1, x0:x1], self.cover[y0:y1, x0:x1], self.unit, origin, self.pose, self.light, self.fine
+        )
 
     def pixels(self, points: npt.ArrayLike) -> Array:
         """Sprite pixels of screen points in head units."""
@@ -209,4 +229,4 @@ class Easel:
         cells = (np.asarray(outline, np.float32) - np.array([LEFT, TOP], np.float32)) / relief.spacing
         fill(low, cells, 255)
         soft = cv2.GaussianBlur(low, (0, 0), max(0.3, blur / relief.spacing))
-        return np.asarray(soft, np.float32) / 255
+        return np.asarray(soft, np.float32) * np.float32(1 / 255)

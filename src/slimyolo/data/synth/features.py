@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from slimyolo.data.synth.brush import Colour, Easel, Picture, curve, fill, mixed, plain, scaled, stroke, tapered
 from slimyolo.data.synth.looks import Look
@@ -30,12 +32,18 @@ def draw_eyes(easel: Easel, look: Look) -> None:
 
 def _eye_line(look: Look, side: int, rise: float, peak: float) -> Array:
     """A lid from the inner to the outer corner, `rise` high (up is negative y), highest at share `peak`."""
-    half = 0.225 * look.eye_size
-    t = np.linspace(0, 1, 9)
+    t, arch = _lid(peak)
+    line = np.empty((9, 2), np.float32)
+    line[:, 0] = side * (EYE_X + (t - 0.47) * (0.45 * look.eye_size))
+    line[:, 1] = 0.02 - rise * arch - look.slant * (t - 0.5) * 2
+    return line
+
+
+@lru_cache(maxsize=8)
+def _lid(peak: float) -> tuple[Array, Array]:
+    t = np.linspace(0, 1, 9, dtype=np.float32)
     arch = np.where(t < peak, np.sin(t / peak * math.pi / 2), np.sin((1 - t) / (1 - peak) * math.pi / 2)) ** 0.85
-    x = EYE_X + (t - 0.47) * 2 * half
-    y = 0.02 - rise * arch - look.slant * (t - 0.5) * 2
-    return np.column_stack([side * x, y])
+    return t, np.asarray(arch, np.float32)
 
 
 def _draw_eye(easel: Easel, look: Look, side: int) -> None:
@@ -57,11 +65,18 @@ def _draw_eye(easel: Easel, look: Look, side: int) -> None:
         stroke(easel.colour, curve(bag), scaled(look.skin, (0.86 - 0.12 * look.lines) * lit), 0.025 * unit)
     _fill_eyeball(easel, look, side, almond, lit)
     width = (0.036 if look.man else 0.055) * unit
-    fill(easel.colour, tapered(curve(upper), width * np.interp(np.linspace(0, 1, 49), [0, 0.5, 1], [0.5, 0.9, 1.15])), lash)
+    fill(
+        easel.colour,
+        tapered(curve(upper), width * np.interp(np.linspace(0, 1, 49), [0, 0.5, 1], [0.5, 0.9, 1.15])),
+        lash,
+    )
     if easel.fine > 12:
         stroke(easel.colour, curve(lower), scaled(look.skin, 0.55 * lit), 0.018 * unit)
     if not look.man and easel.fine > 20:
-        wing = easel.face(np.array([[side * (EYE_X + 0.22 * look.eye_size), 0.0], [side * (EYE_X + 0.30 * look.eye_size), -0.07]]), 0.02)
+        wing = easel.face(
+            np.array([[side * (EYE_X + 0.22 * look.eye_size), 0.0], [side * (EYE_X + 0.30 * look.eye_size), -0.07]]),
+            0.02,
+        )
         stroke(easel.colour, wing, lash, 0.03 * unit)
 
 
@@ -86,7 +101,14 @@ def _fill_eyeball(easel: Easel, look: Look, side: int, almond: Array, lit: float
 
     corners = easel.face(np.array([[side * (EYE_X - 0.2), 0.04], [side * (EYE_X + 0.21), 0.02]])) - shift
     for corner in corners:
-        cv2.circle(ball, (int(corner[0]), int(corner[1])), max(1, round(0.05 * unit)), scaled((150, 160, 200), lit), -1, cv2.LINE_AA)
+        cv2.circle(
+            ball,
+            (int(corner[0]), int(corner[1])),
+            max(1, round(0.05 * unit)),
+            scaled((150, 160, 200), lit),
+            -1,
+            cv2.LINE_AA,
+        )
     fill(ball, disc(0.118), scaled(look.eye_colour, 0.45))
     fill(ball, disc(0.098), scaled(look.eye_colour, 0.95 * lit))
     fill(ball, disc(0.07, 0.0, 0.03), scaled(look.eye_colour, 1.35 * lit))
@@ -113,12 +135,14 @@ def draw_brows(easel: Easel, look: Look) -> None:
         y = np.array([-0.29, -0.325, -0.345, -0.325, -0.25]) + raised + (0.02 if look.man else -0.02)
         line = curve(easel.face(np.column_stack([x, y - look.slant * (np.abs(x) - 0.4)]), 0.04))
         widths = np.interp(np.linspace(0, 1, len(line)), [0, 0.15, 0.5, 1], [0.6, 1.0, 0.85, 0.15])
-        fill(easel.colour, tapered(line, widths * 0.095 * look.brow * easel.unit), scaled(colour, _light_on(easel, side)))
+        fill(
+            easel.colour, tapered(line, widths * 0.095 * look.brow * easel.unit), scaled(colour, _light_on(easel, side))
+        )
         if easel.fine > 30:
             _brow_hairs(easel, line, widths * look.brow, scaled(colour, 0.7), side)
 
 
-def _brow_hairs(easel: Easel, line: Array, widths: Array, colour: Colour, side: int) -> None:
+def _brow_hairs(easel: Easel, line: Array, widths: npt.NDArray[np.floating], colour: Colour, side: int) -> None:
     for k in range(1, len(line) - 2, 2):
         reach = widths[k] * 0.055 * easel.unit
         root = line[k] + (0, reach)
@@ -131,12 +155,24 @@ def draw_nose(easel: Easel, look: Look) -> None:
     wide = 0.17 + 0.07 * look.broad_nose
     dark, soft = scaled(look.skin, 0.34), scaled(look.skin, 0.68)
     for side in (-1, 1):
-        wing = np.array([[side * (wide + 0.015), 0.34], [side * (wide + 0.055), 0.44], [side * (wide + 0.02), 0.53],
-                         [side * (wide - 0.05), 0.545]])
+        wing = np.array(
+            [
+                [side * (wide + 0.015), 0.34],
+                [side * (wide + 0.055), 0.44],
+                [side * (wide + 0.02), 0.53],
+                [side * (wide - 0.05), 0.545],
+            ]
+        )
         line = curve(easel.face(wing, 0.10))
-        fill(easel.colour, tapered(line, 0.03 * unit * np.interp(np.linspace(0, 1, len(line)), [0, 0.6, 1], [0.3, 1, 0.4])), soft)
+        fill(
+            easel.colour,
+            tapered(line, 0.03 * unit * np.interp(np.linspace(0, 1, len(line)), [0, 0.6, 1], [0.3, 1, 0.4])),
+            soft,
+        )
         ring = np.linspace(0, 2 * math.pi, 14, endpoint=False)
-        hole = np.column_stack([side * (wide * 0.52) + 0.065 * np.cos(ring), 0.535 + 0.028 * np.sin(ring) - 0.012 * np.cos(ring) * side])
+        hole = np.column_stack(
+            [side * (wide * 0.52) + 0.065 * np.cos(ring), 0.535 + 0.028 * np.sin(ring) - 0.012 * np.cos(ring) * side]
+        )
         fill(easel.colour, easel.face(hole, 0.18), dark)
     base = curve(easel.face(np.array([[-0.09, 0.55], [0.0, 0.585], [0.09, 0.55]]), 0.2))
     stroke(easel.colour, base, soft, 0.03 * unit)
@@ -145,8 +181,11 @@ def draw_nose(easel: Easel, look: Look) -> None:
 def draw_mouth(easel: Easel, look: Look) -> None:
     """Paint the lips, and teeth where the mouth is open."""
     half, corner, gap = {
-        "neutral": (0.34, 0.0, 0.0), "smile": (0.41, -0.055, 0.0), "grin": (0.46, -0.08, 0.095),
-        "open": (0.30, 0.01, 0.15), "small": (0.26, 0.015, 0.0),
+        "neutral": (0.34, 0.0, 0.0),
+        "smile": (0.41, -0.055, 0.0),
+        "grin": (0.46, -0.08, 0.095),
+        "open": (0.30, 0.01, 0.15),
+        "small": (0.26, 0.015, 0.0),
     }[look.mouth]
     t = np.linspace(-1, 1, 9)
     arch = 1 - t**2
@@ -158,7 +197,7 @@ def draw_mouth(easel: Easel, look: Look) -> None:
     x = t * half
     lit = _light_on(easel, 0)
 
-    def line(y: Array) -> Array:
+    def line(y: npt.NDArray[np.floating]) -> Array:
         return curve(easel.face(np.column_stack([x, y]), 0.08))
 
     fill(easel.colour, np.concatenate([line(top), line(bottom)[::-1]]), scaled(look.lip, 0.98 * lit))
@@ -166,7 +205,11 @@ def draw_mouth(easel: Easel, look: Look) -> None:
     if gap:
         fill(easel.colour, np.concatenate([line(upper), line(lower)[::-1]]), (38, 24, 58))
         teeth = upper + (lower - upper) * (0.75 if look.mouth == "grin" else 0.35)
-        fill(easel.colour, np.concatenate([line(upper)[5:-5], line(teeth)[5:-5][::-1]]), scaled((226, 234, 238), 0.95 * lit))
+        fill(
+            easel.colour,
+            np.concatenate([line(upper)[5:-5], line(teeth)[5:-5][::-1]]),
+            scaled((226, 234, 238), 0.95 * lit),
+        )
     else:
         seam = line(upper)
         fill(easel.colour, tapered(seam, 0.03 * easel.unit * np.ones(len(seam))), scaled(look.lip, 0.36))
@@ -201,10 +244,13 @@ def draw_glasses(easel: Easel, look: Look) -> None:
     round_lens = look.seed % 2 == 0
     t = np.linspace(0, 2 * math.pi, 28, endpoint=False)
     power = 1.0 if round_lens else 0.55
-    ring = np.column_stack([
-        np.sign(np.cos(t)) * np.abs(np.cos(t)) ** power * 0.325, np.sign(np.sin(t)) * np.abs(np.sin(t)) ** power * (0.27 if round_lens else 0.22),
-    ])
-    width = 0.05 * easel.unit if not round_lens else 0.035 * easel.unit
+    ring = np.column_stack(
+        [
+            np.sign(np.cos(t)) * np.abs(np.cos(t)) ** power * 0.325,
+            np.sign(np.sin(t)) * np.abs(np.sin(t)) ** power * (0.27 if round_lens else 0.22),
+        ]
+    )
+    width = 0.05 if not round_lens else 0.035
     for side in (-1, 1):
         lens = easel.face(ring + np.array([side * 0.43, 0.05]), 0.16)
         if sun:
@@ -215,12 +261,12 @@ def draw_glasses(easel: Easel, look: Look) -> None:
             _tint(easel, lens, (250, 246, 240), 0.10)
             glare = easel.face(np.array([[side * 0.43 - 0.14, 0.12], [side * 0.43 + 0.04, -0.1]]), 0.16)
             stroke(easel.colour, glare, mixed(look.skin, (255, 255, 255), 0.45), 0.03 * easel.unit)
-        stroke(easel.colour, lens, frame, width, closed=True)
+        easel.stroke(lens, frame, width, closed=True)
         arm = easel.solid(np.array([[side * 0.75, 0.0, 0.86], [side * 0.97, 0.0, 0.45], [side * 1.03, 0.02, -0.1]]))
         if side * easel.pose.matrix[0, 2] < 0.35:
-            stroke(easel.colour, arm, frame, 0.04 * easel.unit)
+            easel.stroke(arm, frame, 0.04)
     bridge = curve(easel.face(np.array([[-0.11, 0.02], [0.0, -0.03], [0.11, 0.02]]), 0.22))
-    stroke(easel.colour, bridge, frame, width)
+    easel.stroke(bridge, frame, width)
 
 
 def _tint(easel: Easel, outline: Array, colour: Colour, share: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from slimyolo.data.synth.brush import Colour, Easel, Picture, curve, fill, scaled, strokes
 from slimyolo.data.synth.head import SKULL_CENTRE, SKULL_RADII, chin_height, lit_colour
@@ -26,9 +27,19 @@ _HAIRLINES = {
     "afro": ((1.02, 0.1), (0.93, -0.25), (0.85, -0.62), (0.64, -0.90), (0.3, -0.98), (0.0, -0.99)),
 }
 _LINE_OF = {"parted": "short", "curly": "short", "wavy": "long", "bob": "long"}
-_VOLUME = {"buzz": (1.02, 1.03), "short": (1.06, 1.12), "receding": (1.04, 1.05), "parted": (1.08, 1.16), "curly": (1.13, 1.19),
-           "fringe": (1.12, 1.13), "long": (1.13, 1.12), "wavy": (1.19, 1.15), "bob": (1.17, 1.13), "bun": (1.05, 1.07),
-           "afro": (1.45, 1.42)}
+_VOLUME = {
+    "buzz": (1.02, 1.03),
+    "short": (1.06, 1.12),
+    "receding": (1.04, 1.05),
+    "parted": (1.08, 1.16),
+    "curly": (1.13, 1.19),
+    "fringe": (1.12, 1.13),
+    "long": (1.13, 1.12),
+    "wavy": (1.19, 1.15),
+    "bob": (1.17, 1.13),
+    "bun": (1.05, 1.07),
+    "afro": (1.45, 1.42),
+}
 
 
 def hair_opening(look: Look) -> Array:
@@ -52,7 +63,7 @@ def draw_hair(easel: Easel, look: Look, relief: Relief) -> None:
     if look.hat not in ("none", "hood"):
         wide, high = min(wide, 1.08), min(high, 1.04)
     generator = np.random.default_rng(look.seed)
-    radii = np.array(SKULL_RADII) * (wide, high, wide)
+    radii = np.asarray(np.array(SKULL_RADII) * (wide, high, wide), np.float32)
     centre = np.array(SKULL_CENTRE)
     hull = easel.pose.ellipsoid(centre, radii, 72)
     if look.hair_style in ("curly", "afro", "short", "wavy"):
@@ -129,7 +140,7 @@ def _length(look: Look) -> float:
     return {"bob": 1.35, "long": 2.55, "wavy": 2.3}[look.hair_style] + 0.2 * math.sin(look.seed)
 
 
-def _wave(look: Look, y: Array) -> Array:
+def _wave(look: Look, y: npt.NDArray[np.floating]) -> Array:
     amount = 0.09 if look.hair_style == "wavy" else 0.02
     return np.asarray(amount * np.sin(y * 5.5 + look.seed), np.float32)
 
@@ -161,8 +172,10 @@ def draw_locks(easel: Easel, look: Look, relief: Relief) -> None:
         inner = np.interp(y, [-0.35, 0.3, 1.1, 1.7, length], [0.90, 0.93, 0.84, 0.74, 0.66]) * look.width
         outer = np.interp(y, [-0.35, 0.3, 1.2, length], [1.08, 1.17, 1.22, 1.06])
         depth = np.interp(y, [-0.35, 0.4, 1.2, length], [0.25, 0.15, 0.2, 0.4])
-        rows = [np.column_stack([side * (inner + (outer - inner) * share) + _wave(look, y + side), y, depth])
-                for share in np.linspace(0, 1, 12)]
+        rows = [
+            np.column_stack([side * (inner + (outer - inner) * share) + _wave(look, y + side), y, depth])
+            for share in np.linspace(0, 1, 12)
+        ]
         projected = [curve(easel.solid(row), steps=3) for row in rows]
         outlines.append(np.concatenate([projected[0], projected[-1][::-1]]))
         lines += projected[1:-1]
@@ -180,15 +193,51 @@ def draw_beard(easel: Easel, look: Look, relief: Relief) -> None:
     chin = chin_height(look)
     outlines = []
     if look.beard == "full":
-        jaw = [(-0.99, 0.1), (-0.95, 0.55), (-0.84, 1.0), (-0.55, chin - 0.04), (-0.2, chin + 0.14), (0.2, chin + 0.14),
-               (0.55, chin - 0.04), (0.84, 1.0), (0.95, 0.55), (0.99, 0.1), (0.86, 0.3), (0.76, 0.62), (0.5, 0.74),
-               (0.36, 1.0), (0.0, 1.06), (-0.36, 1.0), (-0.5, 0.74), (-0.76, 0.62), (-0.86, 0.3)]
+        jaw = [
+            (-0.99, 0.1),
+            (-0.95, 0.55),
+            (-0.84, 1.0),
+            (-0.55, chin - 0.04),
+            (-0.2, chin + 0.14),
+            (0.2, chin + 0.14),
+            (0.55, chin - 0.04),
+            (0.84, 1.0),
+            (0.95, 0.55),
+            (0.99, 0.1),
+            (0.86, 0.3),
+            (0.76, 0.62),
+            (0.5, 0.74),
+            (0.36, 1.0),
+            (0.0, 1.06),
+            (-0.36, 1.0),
+            (-0.5, 0.74),
+            (-0.76, 0.62),
+            (-0.86, 0.3),
+        ]
         outlines.append(easel.face(curve(jaw, closed=True, steps=3), 0.06, 1.03))
     elif look.beard == "goatee":
-        tuft = [(-0.26, 1.04), (-0.3, 1.25), (-0.16, chin + 0.1), (0.16, chin + 0.1), (0.3, 1.25), (0.26, 1.04), (0.0, 1.08)]
+        tuft = [
+            (-0.26, 1.04),
+            (-0.3, 1.25),
+            (-0.16, chin + 0.1),
+            (0.16, chin + 0.1),
+            (0.3, 1.25),
+            (0.26, 1.04),
+            (0.0, 1.08),
+        ]
         outlines.append(easel.face(curve(tuft, closed=True, steps=3), 0.06))
-    lip = [(0.0, 0.62), (0.2, 0.64), (0.38, 0.78), (0.42, 0.95), (0.3, 0.82), (0.0, 0.745), (-0.3, 0.82), (-0.42, 0.95),
-           (-0.38, 0.78), (-0.2, 0.64)]
+    lip = [
+        (0.0, 0.62),
+        (0.2, 0.64),
+        (0.38, 0.78),
+        (0.42, 0.95),
+        (0.3, 0.82),
+        (0.0, 0.745),
+        (-0.3, 0.82),
+        (-0.42, 0.95),
+        (-0.38, 0.78),
+        (-0.2, 0.64),
+    ]
     outlines.append(easel.face(curve(lip, closed=True, steps=3), 0.1))
     layer = easel.spread(lit_colour(easel, relief, scaled(look.hair, 0.9), shine=8.0, power=10.0), relief)
     if easel.fine > 9:

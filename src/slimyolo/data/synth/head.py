@@ -16,6 +16,9 @@ SKULL_RADII = (1.0, 1.2, 1.26)
 FOREHEAD = -1.02  # where the face ends and the hair begins, in head units
 
 
+_ROUND = np.radians(np.linspace(-12, 192, 17)).astype(np.float32)
+
+
 def chin_height(look: Look) -> float:
     """How far below the eyes the chin is, in head units."""
     return 1.42 + look.chin
@@ -24,15 +27,26 @@ def chin_height(look: Look) -> float:
 def face_outline(look: Look, pose: Pose, top: float = -1.45) -> Array:
     """Outline [n, 2] (screen, head units) of the face from height `top` to the chin, ears left out."""
     chin, jaw = chin_height(look), look.jaw
-    knots = np.array([
-        [-1.45, 0.0], [-1.36, 0.42], [-1.18, 0.68], [-0.9, 0.88], [-0.5, 0.975], [-0.1, 1.0], [0.3, 0.965 + 0.02 * jaw],
-        [0.65, 0.84 + 0.09 * jaw], [chin - 0.48, 0.68 + 0.18 * jaw], [chin - 0.2, 0.42 + 0.22 * jaw],
-        [chin - 0.05, 0.20 + 0.18 * jaw], [chin, 0.06 + 0.16 * jaw],
-    ])
-    dense = curve(knots, steps=5)
+    knots = np.array(
+        [
+            [-1.45, 0.0],
+            [-1.36, 0.42],
+            [-1.18, 0.68],
+            [-0.9, 0.88],
+            [-0.5, 0.975],
+            [-0.1, 1.0],
+            [0.3, 0.965 + 0.02 * jaw],
+            [0.65, 0.84 + 0.09 * jaw],
+            [chin - 0.48, 0.68 + 0.18 * jaw],
+            [chin - 0.2, 0.42 + 0.22 * jaw],
+            [chin - 0.05, 0.20 + 0.18 * jaw],
+            [chin, 0.06 + 0.16 * jaw],
+        ]
+    )
+    dense = curve(knots, steps=4)
     dense = dense[dense[:, 0] >= top]
     heights, widths = dense[:, 0], dense[:, 1] * look.width
-    angle = np.radians(np.linspace(-12, 192, 19))
+    angle = _ROUND
     front = 1.16 * np.sqrt(np.maximum(1 - (heights / 1.66) ** 2, 0.0)) - 0.05
     x = widths[:, None] * np.cos(angle)[None, :]
     z = np.where(np.sin(angle) > 0, front[:, None] * np.sin(angle)[None, :], np.sin(angle)[None, :])
@@ -40,18 +54,21 @@ def face_outline(look: Look, pose: Pose, top: float = -1.45) -> Array:
     return np.asarray(cv2.convexHull(pose.place(solid))[:, 0], np.float32)
 
 
-def lit_colour(easel: Easel, relief: Relief, colour: Colour, *, shine: float, power: float, bumps: bool = True) -> Array:
+def lit_colour(
+    easel: Easel, relief: Relief, colour: Colour, *, shine: float, power: float, bumps: bool = True
+) -> Array:
     """A colour field [rows, columns, 3] of the head's surface under the scene's light."""
     normal = relief.normal if bumps else relief.smooth
     direction = np.asarray(easel.light.direction, np.float32)
     half = direction + np.array([0, 0, 1], np.float32)
     half /= np.linalg.norm(half)
     field = easel.light.field(normal @ direction) * np.asarray(colour, np.float32)
-    return field + (shine * np.maximum(normal @ half, 0.0) ** power)[..., None]
+    gloss = shine * np.maximum(normal @ half, 0.0) ** power
+    return np.asarray(field + gloss[..., None], np.float32)
 
 
-def draw_skin(easel: Easel, look: Look, relief: Relief, shadow: Array | None) -> Picture:
-    """Paint skull and face; returns the mask of the face. `shadow` 0–1 darkens (hair, hat, mask edge)."""
+def draw_skin(easel: Easel, look: Look, relief: Relief, outline: Array, shadow: Array | None) -> None:
+    """Paint skull and face (`outline` of `face_outline`); `shadow` 0–1 darkens (hair, hat, mask edge)."""
     field = lit_colour(easel, relief, look.skin, shine=34.0, power=26.0)
     pale = min(1.0, sum(look.skin) / 500)
     red = relief.red * (0.10 + 0.06 * pale)
@@ -66,9 +83,8 @@ def draw_skin(easel: Easel, look: Look, relief: Relief, shadow: Array | None) ->
     if easel.fine > 60:
         _roughen(skin, 2.2)
     skull = easel.mask(easel.pixels(easel.pose.ellipsoid(SKULL_CENTRE, SKULL_RADII)))
-    face = easel.mask(easel.pixels(face_outline(look, easel.pose)))
-    easel.lay(skin, cv2.max(skull, face))
-    return face
+    fill(skull, easel.pixels(outline), 255, smooth=False)
+    easel.lay(skin, skull)
 
 
 def _roughen(picture: Picture, amount: float) -> None:
@@ -82,7 +98,7 @@ def _roughen(picture: Picture, amount: float) -> None:
 def _beard_zone(relief: Relief) -> Array:
     """Where a beard grows, 0–1, over the head's grid."""
     low = 1 / (1 + np.exp(-(relief.y - 0.62 - 0.25 * np.abs(relief.x) ** 2 + 0.5 * np.abs(relief.x) ** 6) / 0.06))
-    lips = np.exp(-((relief.x / 0.34) ** 2) ** 2 - ((relief.y - 0.85) / 0.12) ** 2)
+    lips = np.exp(-(((relief.x / 0.34) ** 2) ** 2) - ((relief.y - 0.85) / 0.12) ** 2)
     return np.asarray(low * (1 - lips) * (relief.z > -0.2), np.float32)
 
 

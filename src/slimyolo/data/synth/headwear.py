@@ -14,8 +14,13 @@ from slimyolo.data.synth.pose import Array, Relief
 __all__ = ["brow_line", "draw_behind", "draw_headwear"]
 
 # height of the lower edge on the forehead, growth of the skull in width and height
-_CROWNS = {"cap": (-0.62, 1.09, 1.12), "beanie": (-0.58, 1.12, 1.2), "brim": (-0.72, 1.07, 1.16), "helmet": (-0.62, 1.2, 1.22),
-           "surgeon": (-0.66, 1.08, 1.12)}
+_CROWNS = {
+    "cap": (-0.62, 1.09, 1.12),
+    "beanie": (-0.58, 1.12, 1.2),
+    "brim": (-0.72, 1.07, 1.16),
+    "helmet": (-0.62, 1.2, 1.22),
+    "surgeon": (-0.66, 1.08, 1.12),
+}
 
 
 def brow_line(look: Look) -> float:
@@ -30,7 +35,14 @@ def draw_behind(easel: Easel, look: Look) -> None:
     if look.hat not in ("hijab", "hood"):
         return
     colour = scaled(look.hat_colour if look.hat == "hijab" else look.cloth, 0.55)
-    outline = [(-1.2, -0.4, -0.3), (-1.3, 0.6, -0.3), (-1.45, 1.6, -0.3), (1.45, 1.6, -0.3), (1.3, 0.6, -0.3), (1.2, -0.4, -0.3)]
+    outline = [
+        (-1.2, -0.4, -0.3),
+        (-1.3, 0.6, -0.3),
+        (-1.45, 1.6, -0.3),
+        (1.45, 1.6, -0.3),
+        (1.3, 0.6, -0.3),
+        (1.2, -0.4, -0.3),
+    ]
     easel.fill(curve(easel.solid(outline), closed=True), colour)
 
 
@@ -53,10 +65,11 @@ def _crown_colour(look: Look) -> Colour:
 def _draw_crown(easel: Easel, look: Look, relief: Relief) -> None:
     edge, wide, high = _CROWNS[look.hat]
     colour = _crown_colour(look)
-    radii = np.array(SKULL_RADII) * (wide, high, wide)
+    radii = np.asarray(np.array(SKULL_RADII) * (wide, high, wide), np.float32)
     mask = easel.mask(easel.pixels(easel.pose.ellipsoid(SKULL_CENTRE, radii, 72)))
     around = np.linspace(-math.pi / 2, math.pi / 2, 15)
-    rim = np.column_stack([np.sin(around) * 1.06, np.full(15, edge) + 0.22 * (1 - np.cos(around)) ** 1.5, np.cos(around) * 1.14])
+    drop = np.full(15, edge) + 0.22 * (1 - np.cos(around)) ** 1.5
+    rim = np.column_stack([np.sin(around) * 1.06, drop, np.cos(around) * 1.14]).astype(np.float32)
     line = easel.solid(rim)
     below = easel.pixels([[3.0, 0.2], [3.0, 3.0], [-3.0, 3.0], [-3.0, 0.2]])
     fill(mask, np.concatenate([line, below]), 0, smooth=False)
@@ -84,7 +97,7 @@ def _crown_details(easel: Easel, layer: Picture, look: Look, colour: Colour, rad
     if look.hat == "beanie":
         fold = np.concatenate([easel.solid(rim), easel.solid(rim - np.array([0, 0.34, 0]))[::-1]])
         fill(layer, fold, scaled(colour, 0.9))
-        for k in range(0, 15):
+        for k in range(15):
             rib = np.stack([rim[k], rim[k] - np.array([0, 0.34, 0])])
             stroke(layer, easel.solid(rib), scaled(colour, 0.7), 0.03 * unit)
     if look.hat == "brim":
@@ -98,10 +111,16 @@ def _crown_details(easel: Easel, layer: Picture, look: Look, colour: Colour, rad
 def _draw_peak(easel: Easel, look: Look, colour: Colour, edge: float) -> None:
     reach = 0.72 if look.hat == "cap" else 0.34
     around = np.radians(np.linspace(12, 168, 17))
-    inner = np.column_stack([np.cos(around) * 1.04, np.full(17, edge - 0.03) + 0.1 * np.cos(around) ** 2, np.sin(around) * 1.12])
-    outer = np.column_stack([
-        np.cos(around) * 1.06, edge + 0.12 + 0.12 * np.cos(around) ** 2, np.sin(around) * 1.12 + reach * np.sin(around) ** 0.6,
-    ])
+    inner = np.column_stack(
+        [np.cos(around) * 1.04, np.full(17, edge - 0.03) + 0.1 * np.cos(around) ** 2, np.sin(around) * 1.12]
+    )
+    outer = np.column_stack(
+        [
+            np.cos(around) * 1.06,
+            edge + 0.12 + 0.12 * np.cos(around) ** 2,
+            np.sin(around) * 1.12 + reach * np.sin(around) ** 0.6,
+        ]
+    )
     easel.fill(easel.solid(np.concatenate([inner, outer[::-1]])), scaled(colour, 0.74))
     easel.stroke(easel.solid(outer), scaled(colour, 1.05), 0.05)
 
@@ -115,7 +134,7 @@ def _draw_brim(easel: Easel, layer: Picture, look: Look, colour: Colour, edge: f
     crown = np.concatenate([inner, easel.pixels([[-1.3, -2.5], [1.3, -2.5]])])
     fill(spread, crown, 0, smooth=False)
     easel.lay(plain(easel.shape, scaled(colour, 0.86)), spread)
-    stroke(easel.colour, outer[:25], scaled(colour, 1.1), 0.04 * easel.unit)
+    easel.stroke(outer[:25], scaled(colour, 1.1), 0.04)
 
 
 def _draw_wrap(easel: Easel, look: Look, relief: Relief) -> None:
@@ -125,14 +144,37 @@ def _draw_wrap(easel: Easel, look: Look, relief: Relief) -> None:
     growth = 1.22 if hood else 1.13
     radii = np.array(SKULL_RADII) * (growth, growth * (0.98 if hood else 1.0), growth)
     hull = easel.pose.ellipsoid(SKULL_CENTRE, radii, 72)
-    sides = [(-1.12, -0.2, 0.0), (-1.18, 0.7, 0.05), (-1.25, 1.5, 0.1), (-1.5, 2.15, 0.1), (-0.7, 2.75, 0.5), (0.0, 2.95, 0.6),
-             (0.7, 2.75, 0.5), (1.5, 2.15, 0.1), (1.25, 1.5, 0.1), (1.18, 0.7, 0.05), (1.12, -0.2, 0.0)]
+    sides = [
+        (-1.12, -0.2, 0.0),
+        (-1.18, 0.7, 0.05),
+        (-1.25, 1.5, 0.1),
+        (-1.5, 2.15, 0.1),
+        (-0.7, 2.75, 0.5),
+        (0.0, 2.95, 0.6),
+        (0.7, 2.75, 0.5),
+        (1.5, 2.15, 0.1),
+        (1.25, 1.5, 0.1),
+        (1.18, 0.7, 0.05),
+        (1.12, -0.2, 0.0),
+    ]
     mask = easel.mask(easel.pixels(hull), curve(easel.solid(sides), closed=True, steps=3))
     low = chin + (0.32 if hood else -0.04)
     wide = 0.96 if hood else 0.89
-    opening = [(wide, 0.1), (wide * 0.93, -0.45), (wide * 0.62, -0.83), (0.0, -0.93), (-wide * 0.62, -0.83), (-wide * 0.93, -0.45),
-               (-wide, 0.1), (-wide * 0.96, 0.6), (-wide * 0.72, low - 0.32), (-0.3, low), (0.3, low), (wide * 0.72, low - 0.32),
-               (wide * 0.96, 0.6)]
+    opening = [
+        (wide, 0.1),
+        (wide * 0.93, -0.45),
+        (wide * 0.62, -0.83),
+        (0.0, -0.93),
+        (-wide * 0.62, -0.83),
+        (-wide * 0.93, -0.45),
+        (-wide, 0.1),
+        (-wide * 0.96, 0.6),
+        (-wide * 0.72, low - 0.32),
+        (-0.3, low),
+        (0.3, low),
+        (wide * 0.72, low - 0.32),
+        (wide * 0.96, 0.6),
+    ]
     edge = easel.face(curve(opening, closed=True, steps=4), 0.02, 1.0)
     fill(mask, edge, 0, smooth=False)
     layer = easel.spread(lit_colour(easel, relief, colour, shine=10.0, power=8.0, bumps=False), relief)
@@ -142,7 +184,16 @@ def _draw_wrap(easel: Easel, look: Look, relief: Relief) -> None:
         stroke(layer, fold, scaled(colour, 0.80 if k % 2 else 1.12), 0.06 * easel.unit, closed=True)
     for k in range(4):
         y = 1.75 + 0.25 * k
-        drape = curve(easel.solid([(-1.2 + 0.1 * k, y - 0.35, 0.3), (-0.3, y + 0.1, 0.6), (0.4, y + 0.05, 0.6), (1.1 - 0.1 * k, y - 0.5, 0.3)]))
+        drape = curve(
+            easel.solid(
+                [
+                    (-1.2 + 0.1 * k, y - 0.35, 0.3),
+                    (-0.3, y + 0.1, 0.6),
+                    (0.4, y + 0.05, 0.6),
+                    (1.1 - 0.1 * k, y - 0.5, 0.3),
+                ]
+            )
+        )
         stroke(layer, drape, scaled(colour, 0.72 if k % 2 else 1.1), 0.08 * easel.unit)
     stroke(layer, edge, scaled(colour, 0.6), 0.07 * easel.unit, closed=True)
     easel.lay(layer, mask)

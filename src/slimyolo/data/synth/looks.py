@@ -11,14 +11,47 @@ from slimyolo.data.synth.brush import Colour, mixed, scaled
 __all__ = ["Look", "MaskLook", "random_colour", "random_look", "random_mask"]
 
 # red, green, blue as people write them; from light to deep
-SKIN = ((255, 226, 205), (248, 208, 180), (240, 194, 160), (228, 178, 140), (212, 158, 118), (190, 134, 96),
-        (160, 106, 74), (128, 84, 58), (98, 64, 46), (72, 48, 36))
+SKIN = (
+    (255, 226, 205),
+    (248, 208, 180),
+    (240, 194, 160),
+    (228, 178, 140),
+    (212, 158, 118),
+    (190, 134, 96),
+    (160, 106, 74),
+    (128, 84, 58),
+    (98, 64, 46),
+    (72, 48, 36),
+)
 SKIN_SHARE = (0.13, 0.16, 0.16, 0.13, 0.10, 0.09, 0.08, 0.07, 0.05, 0.03)
-HAIR = {"black": (26, 22, 24), "dark": (48, 34, 28), "brown": (84, 56, 38), "chestnut": (112, 70, 44),
-        "light": (150, 112, 74), "blond": (214, 176, 118), "red": (150, 72, 38), "grey": (140, 140, 142),
-        "white": (214, 212, 208), "dyed": (150, 60, 120)}
-CLOTHES = ((40, 44, 60), (30, 30, 34), (230, 230, 228), (170, 60, 56), (60, 90, 150), (70, 120, 90), (200, 170, 90),
-           (120, 120, 126), (90, 70, 60), (160, 190, 215), (215, 150, 160), (90, 60, 110), (210, 205, 190), (46, 70, 56))
+HAIR = {
+    "black": (26, 22, 24),
+    "dark": (48, 34, 28),
+    "brown": (84, 56, 38),
+    "chestnut": (112, 70, 44),
+    "light": (150, 112, 74),
+    "blond": (214, 176, 118),
+    "red": (150, 72, 38),
+    "grey": (140, 140, 142),
+    "white": (214, 212, 208),
+    "dyed": (150, 60, 120),
+}
+CLOTHES = (
+    (40, 44, 60),
+    (30, 30, 34),
+    (230, 230, 228),
+    (170, 60, 56),
+    (60, 90, 150),
+    (70, 120, 90),
+    (200, 170, 90),
+    (120, 120, 126),
+    (90, 70, 60),
+    (160, 190, 215),
+    (215, 150, 160),
+    (90, 60, 110),
+    (210, 205, 190),
+    (46, 70, 56),
+)
 HATS = ("none", "cap", "beanie", "hijab", "brim", "helmet", "surgeon", "hood")
 HAT_SHARE = (0.67, 0.07, 0.06, 0.07, 0.035, 0.035, 0.03, 0.03)
 MEN_HAIR = ("bald", "buzz", "short", "parted", "receding", "curly")
@@ -104,7 +137,9 @@ def random_look(generator: np.random.Generator, mask: MaskLook | None) -> Look:
         hat = "cap"
     beard = "none"
     if man and age in ("young", "adult", "old"):
-        beard = str(generator.choice(["none", "stubble", "full", "goatee", "moustache"], p=[0.48, 0.2, 0.16, 0.08, 0.08]))
+        beard = str(
+            generator.choice(["none", "stubble", "full", "goatee", "moustache"], p=[0.48, 0.2, 0.16, 0.08, 0.08])
+        )
     lip = mixed(skin, rgb(178, 70, 70), 0.48)
     if not man and age != "child" and generator.random() < 0.4:
         lip = mixed(skin, rgb(186, 30, 50), 0.75)
@@ -113,8 +148,15 @@ def random_look(generator: np.random.Generator, mask: MaskLook | None) -> Look:
     kinds = ["tee", "shirt", "suit", "hoodie", "striped", "scrubs", "jacket", "vneck"]
     eyes = (rgb(70, 44, 28), rgb(50, 32, 24), rgb(92, 66, 36), rgb(84, 110, 130), rgb(86, 104, 70))
     return Look(
-        man=man, age=age, skin=skin, hair=_hair_colour(generator, age, tone), hair_style=style, hat=hat,
-        hat_colour=_jittered(generator, rgb(*CLOTHES[int(generator.integers(len(CLOTHES)))]), 0.1), beard=beard, glasses=glasses,
+        man=man,
+        age=age,
+        skin=skin,
+        hair=_hair_colour(generator, age, tone),
+        hair_style=style,
+        hat=hat,
+        hat_colour=_jittered(generator, rgb(*CLOTHES[int(generator.integers(len(CLOTHES)))]), 0.1),
+        beard=beard,
+        glasses=glasses,
         jaw=float(np.clip(generator.normal(0.62 if man else 0.36, 0.17), 0, 1)),
         chin=float(generator.uniform(-0.06, 0.07)) - (0.16 if age == "child" else 0.0),
         width=float(generator.uniform(0.93, 1.06)) + (0.04 if age == "child" else 0.0),
@@ -122,13 +164,17 @@ def random_look(generator: np.random.Generator, mask: MaskLook | None) -> Look:
         eye_size=float(generator.uniform(0.88, 1.1)) * (1.18 if age == "child" else 1.0),
         eye_colour=eyes[int(generator.integers(2 if tone > 4 else 5))],
         eye_open=float(np.clip(generator.normal(0.98, 0.2), 0.3, 1.25)) if generator.random() > 0.05 else 0.0,
-        slant=float(generator.normal(0.02, 0.035)), gaze=(float(generator.normal(0, 0.35)), float(generator.normal(0, 0.15))),
+        slant=float(generator.normal(0.02, 0.035)),
+        gaze=(float(generator.normal(0, 0.35)), float(generator.normal(0, 0.15))),
         brow=float(generator.uniform(0.7, 1.35)) * (1.15 if man else 0.8),
         mouth=str(generator.choice(["neutral", "smile", "grin", "open", "small"], p=[0.34, 0.27, 0.2, 0.09, 0.1])),
-        lip=lip, clothes=str(generator.choice(kinds)), cloth=_jittered(generator, first, 0.12),
+        lip=lip,
+        clothes=str(generator.choice(kinds)),
+        cloth=_jittered(generator, first, 0.12),
         cloth_second=_jittered(generator, second, 0.12),
         bulk=float(generator.uniform(0.88, 1.12)) * (1.06 if man else 0.93) * (0.84 if age == "child" else 1.0),
-        seed=int(generator.integers(2**31)), mask=mask,
+        seed=int(generator.integers(2**31)),
+        mask=mask,
     )
 
 
@@ -138,15 +184,25 @@ def random_mask(generator: np.random.Generator, worn: str) -> MaskLook:
     pattern, valve = "plain", False
     colour, second = random_colour(generator, vivid=0.6), random_colour(generator, vivid=0.6)
     if kind == "surgical":
-        paints = (rgb(126, 186, 216), rgb(150, 200, 226), rgb(238, 240, 242), rgb(40, 40, 44), rgb(150, 206, 180),
-                  rgb(232, 178, 192))
+        paints: tuple[Colour, ...] = (
+            rgb(126, 186, 216),
+            rgb(150, 200, 226),
+            rgb(238, 240, 242),
+            rgb(40, 40, 44),
+            rgb(150, 206, 180),
+            rgb(232, 178, 192),
+        )
         colour = paints[int(generator.choice(6, p=[0.32, 0.22, 0.23, 0.13, 0.06, 0.04]))]
     elif kind in ("cup", "fold"):
         paints = (rgb(244, 244, 242), rgb(238, 238, 240), rgb(44, 44, 48), rgb(188, 190, 194))
         colour = paints[int(generator.choice(4, p=[0.5, 0.26, 0.15, 0.09]))]
         valve = bool(generator.random() < 0.3)
     else:
-        pattern = str(generator.choice(["plain", "dots", "stripes", "plaid", "flowers", "logo"], p=[0.4, 0.12, 0.14, 0.1, 0.12, 0.12]))
+        pattern = str(
+            generator.choice(
+                ["plain", "dots", "stripes", "plaid", "flowers", "logo"], p=[0.4, 0.12, 0.14, 0.1, 0.12, 0.12]
+            )
+        )
         if generator.random() < 0.3:
             colour = rgb(*[generator.uniform(20, 60)] * 3)
     drop = {"full": float(generator.uniform(-0.04, 0.07)), "below_nose": 0.47, "chin": 0.9}[worn]

@@ -12,7 +12,11 @@ from slimyolo.data.synth.head import chin_height
 from slimyolo.data.synth.looks import Look, MaskLook
 from slimyolo.data.synth.pose import LEFT, TOP, Array, Relief
 
-__all__ = ["Sheet", "draw_mask"]
+__all__ = ["Sheet", "contact_shadow", "draw_mask"]
+
+
+_ACROSS: Array = np.linspace(-1, 1, 17, dtype=np.float32)
+_GRID = np.meshgrid(np.linspace(-1, 1, 15, dtype=np.float32), np.linspace(0, 1, 9, dtype=np.float32))
 
 
 class Sheet:
@@ -26,7 +30,9 @@ class Sheet:
         wide = {"surgical": 0.90, "cup": 0.80, "fold": 0.88, "cloth": 0.90, "gaiter": 1.0}[mask.kind] * look.width
         shrink = {"full": 1.0, "below_nose": 0.95, "chin": 0.82}[mask.worn]
         self.wide_top = wide * shrink
-        self.wide_bottom = wide * {"surgical": 0.84, "cup": 0.78, "fold": 0.72, "cloth": 0.76, "gaiter": 0.9}[mask.kind] * shrink
+        self.wide_bottom = (
+            wide * {"surgical": 0.84, "cup": 0.78, "fold": 0.72, "cloth": 0.76, "gaiter": 0.9}[mask.kind] * shrink
+        )
         self.wing = {"surgical": 0.15, "cup": 0.36, "fold": 0.26, "cloth": 0.16, "gaiter": 0.08}[mask.kind]
         self.rise = {"surgical": 0.40, "cup": 0.46, "fold": 0.48, "cloth": 0.44, "gaiter": 0.2}[mask.kind]
         self.nose = 0.22 if mask.worn == "full" else 0.06
@@ -40,9 +46,15 @@ class Sheet:
 
     def lift(self, t: Array, s: Array) -> Array:
         """Height above the face."""
-        tent = self.nose * np.exp(-((t / 0.27) ** 2)) * (0.7 + 1.6 * s) * np.exp(-((np.maximum(s - 0.25, 0) / 0.3) ** 2))
+        tent = (
+            self.nose * np.exp(-((t / 0.27) ** 2)) * (0.7 + 1.6 * s) * np.exp(-((np.maximum(s - 0.25, 0) / 0.3) ** 2))
+        )
         if self.kind == "cup":
-            dome = 0.34 * np.clip(1 - t**2, 0, 1) ** 0.8 * np.maximum(np.sin(np.clip(s * 0.9 + 0.08, 0, 1) * math.pi), 0) ** 0.7
+            dome = (
+                0.34
+                * np.clip(1 - t**2, 0, 1) ** 0.8
+                * np.maximum(np.sin(np.clip(s * 0.9 + 0.08, 0, 1) * math.pi), 0) ** 0.7
+            )
             return np.asarray(0.05 + dome + 0.3 * tent)
         if self.kind == "fold":
             return np.asarray(0.05 + 0.36 * (1 - np.abs(t)) * np.sin(np.clip(s * 0.85 + 0.12, 0, 1) * math.pi))
@@ -54,20 +66,18 @@ class Sheet:
 
     def line(self, easel: Easel, s: float, first: float = -1.0, last: float = 1.0) -> Array:
         """Pixels of a line from left to right at share `s`."""
-        t = np.linspace(first, last, 17, dtype=np.float32)
+        t = _ACROSS * ((last - first) / 2) + (last + first) / 2
         return self.pixels(easel, t, np.full_like(t, s))
 
     def outline(self, easel: Easel) -> Array:
         """Pixels of the outline, which bulges where the sheet stands off the face."""
-        t, s = np.meshgrid(np.linspace(-1, 1, 17, dtype=np.float32), np.linspace(0, 1, 11, dtype=np.float32))
-        return np.asarray(cv2.convexHull(self.pixels(easel, t, s))[:, 0], np.float32)
+        return np.asarray(cv2.convexHull(self.pixels(easel, *_GRID))[:, 0], np.float32)
 
 
-def draw_mask(easel: Easel, look: Look, mask: MaskLook, relief: Relief) -> Picture:
-    """Paint a mask over the face and return the mask [rows, columns] of its pixels."""
+def draw_mask(easel: Easel, look: Look, mask: MaskLook, relief: Relief, outline: Array) -> Picture:
+    """Paint a mask over the face, `outline` being its sheet's, and return the mask [rows, columns] of its pixels."""
     sheet = Sheet(look, mask)
     _draw_straps(easel, sheet, mask, look)
-    outline = sheet.outline(easel)
     region = easel.mask(outline)
     shade = easel.spread(_light(easel, sheet, mask, relief) * 128, relief)
     layer = plain(easel.shape, mask.colour)
@@ -79,7 +89,7 @@ def draw_mask(easel: Easel, look: Look, mask: MaskLook, relief: Relief) -> Pictu
     easel.lay(layer, region)
     edge = scaled(mask.colour, 0.72)
     if mask.kind != "gaiter":
-        stroke(easel.colour, outline, edge, 0.022 * easel.unit, closed=True)
+        easel.stroke(outline, edge, 0.022, closed=True)
     if mask.kind in ("surgical", "fold", "cup") and easel.fine > 8:
         wire = sheet.line(easel, 0.07, -0.3, 0.3)
         stroke(easel.colour, wire, mixed(scaled(mask.colour, 0.8), (140, 140, 140), 0.3), 0.05 * easel.unit)
@@ -97,11 +107,11 @@ def _light(easel: Easel, sheet: Sheet, mask: MaskLook, relief: Relief) -> Array:
     above = sheet.top + sheet.wing * np.abs(t) ** 1.5
     below = sheet.bottom - sheet.rise * np.abs(t) ** 2.2
     s = np.clip((relief.y - above) / np.maximum(below - above, 0.1), -0.1, 1.1)
-    height = sheet.lift(t, s)
+    height = np.array(sheet.lift(t, s), np.float32)
     if mask.kind == "surgical":
-        height = height + 0.02 * np.abs(((s * 4.2) % 1.0) - 0.3) * (np.abs(s - 0.5) < 0.42)
+        height += 0.02 * np.abs(((s * 4.2) % 1.0) - 0.3) * (np.abs(s - 0.5) < 0.42)
     elif mask.kind in ("cloth", "gaiter"):
-        height = height + 0.016 * np.sin(t * 6 + s * 9 + mask.drop * 40) * (1 - 0.5 * np.exp(-((t / 0.4) ** 2)))
+        height += 0.016 * np.sin(t * 6 + s * 9 + mask.drop * 40) * (1 - 0.5 * np.exp(-((t / 0.4) ** 2)))
     slope_y, slope_x = np.gradient(height, relief.spacing)
     normal = relief.smooth.copy()
     normal[..., 0] -= np.clip(slope_x, -1.2, 1.2) * 0.85
@@ -165,12 +175,16 @@ def _draw_folds(easel: Easel, layer: Picture, sheet: Sheet, mask: MaskLook) -> N
                 stroke(layer, sheet.line(easel, s), light, 0.03 * unit)
             down = np.linspace(0, 1, 7, dtype=np.float32)
             for t in (-0.955, 0.955):
-                stroke(layer, sheet.pixels(easel, np.full(7, t, np.float32), down), scaled(mask.colour, 0.82), 0.03 * unit)
+                stroke(
+                    layer, sheet.pixels(easel, np.full(7, t, np.float32), down), scaled(mask.colour, 0.82), 0.03 * unit
+                )
     elif mask.kind == "fold":
         down = np.linspace(0, 1, 11, dtype=np.float32)
         stroke(layer, sheet.pixels(easel, np.zeros(11, np.float32), down), dark, 0.03 * unit)
         for t in (-0.86, 0.86):
-            stroke(layer, sheet.pixels(easel, np.full(11, t, np.float32), down), scaled(mask.colour, 0.86), 0.022 * unit)
+            stroke(
+                layer, sheet.pixels(easel, np.full(11, t, np.float32), down), scaled(mask.colour, 0.86), 0.022 * unit
+            )
     elif mask.kind == "cup":
         for s in (0.38, 0.72):
             stroke(layer, sheet.line(easel, s, -0.9, 0.9), scaled(mask.colour, 0.88), 0.02 * unit)
@@ -182,7 +196,15 @@ def _draw_folds(easel: Easel, layer: Picture, sheet: Sheet, mask: MaskLook) -> N
 
 def _draw_gaiter(easel: Easel, layer: Picture, sheet: Sheet) -> Picture:
     """The tube below the chin; returns its mask."""
-    tube = [(-0.88, 0.75, 0.2), (-0.78, 1.5, 0.0), (-0.82, 2.15, 0.1), (0.0, 2.4, 0.5), (0.82, 2.15, 0.1), (0.78, 1.5, 0.0), (0.88, 0.75, 0.2)]
+    tube = [
+        (-0.88, 0.75, 0.2),
+        (-0.78, 1.5, 0.0),
+        (-0.82, 2.15, 0.1),
+        (0.0, 2.4, 0.5),
+        (0.82, 2.15, 0.1),
+        (0.78, 1.5, 0.0),
+        (0.88, 0.75, 0.2),
+    ]
     outline = curve(easel.solid(tube), closed=True, steps=4)
     for k in range(4):
         y = 1.55 + 0.2 * k
@@ -212,24 +234,28 @@ def _draw_straps(easel: Easel, sheet: Sheet, mask: MaskLook, look: Look) -> None
             start = easel.face(end[None], 0.05)
             strap = curve(np.concatenate([start, easel.solid([middle, target])]))
             width = 0.055 if mask.kind == "cup" else 0.042
-            stroke(easel.colour, strap + (0, 0.03 * easel.unit), scaled(look.skin, 0.6), width * easel.unit)
-            stroke(easel.colour, strap, colour, width * easel.unit)
+            easel.stroke(strap + (0, 0.03 * easel.unit), scaled(look.skin, 0.6), width)
+            easel.stroke(strap, colour, width)
 
 
 def _draw_valve(easel: Easel, sheet: Sheet) -> None:
     t = 0.38 if sheet.kind == "fold" else 0.0
     ring = np.linspace(0, 2 * math.pi, 22, endpoint=False)
     circle = np.column_stack([np.cos(ring), np.sin(ring)]).astype(np.float32)
-    for radius, colour in ((0.19, (150, 152, 154)), (0.165, (214, 216, 218)), (0.10, (180, 182, 184)), (0.07, (226, 226, 228))):
-        at = circle * np.array([radius / sheet.wide_top, radius / (sheet.bottom - sheet.top)], np.float32) + np.array([t, 0.55], np.float32)
+    for radius, colour in (
+        (0.19, (150, 152, 154)),
+        (0.165, (214, 216, 218)),
+        (0.10, (180, 182, 184)),
+        (0.07, (226, 226, 228)),
+    ):
+        at = circle * np.array([radius / sheet.wide_top, radius / (sheet.bottom - sheet.top)], np.float32) + np.array(
+            [t, 0.55], np.float32
+        )
         fill(easel.colour, sheet.pixels(easel, at[:, 0], at[:, 1]), colour)
 
 
-def contact_shadow(easel: Easel, look: Look, relief: Relief) -> Array:
-    """How much the mask's edge darkens the skin beside it, 0–1 over the head's grid."""
-    if look.mask is None:
-        return np.zeros_like(relief.x)
-    outline = Sheet(look, look.mask).outline(easel)
+def contact_shadow(easel: Easel, relief: Relief, outline: Array) -> Array:
+    """How much a mask's edge darkens the skin beside it, 0–1 over the head's grid."""
     screen = (outline - np.asarray(easel.origin, np.float32)) / easel.unit
     low = (screen - np.array([LEFT, TOP], np.float32)) / relief.spacing
     field = np.zeros(relief.x.shape, np.uint8)

@@ -14,7 +14,7 @@ from slimyolo.data.synth.hair import draw_back_hair, draw_beard, draw_hair, draw
 from slimyolo.data.synth.head import FOREHEAD, draw_ear, draw_skin, face_outline
 from slimyolo.data.synth.headwear import brow_line, draw_behind, draw_headwear
 from slimyolo.data.synth.looks import Look
-from slimyolo.data.synth.masks import contact_shadow, draw_mask
+from slimyolo.data.synth.masks import Sheet, contact_shadow, draw_mask
 from slimyolo.data.synth.pose import LEFT, TOP, Array, Light, Pose, Relief, relief
 
 __all__ = ["Placing", "Sprite", "draw_person"]
@@ -31,17 +31,26 @@ class Placing:
 
 @dataclass(frozen=True)
 class Sprite:
-    """A painted thing in pixels of the picture: colours times coverage, coverage, face pixels, upper left corner."""
+    """A painted thing in pixels of the picture: colours times coverage, coverage, face pixels, upper left corner, and how
+    many pixels the face would have if all of it were seen."""
 
     colour: Picture
     cover: Picture
     face: Picture
     left: int
     top: int
+    area: float = 0.0
 
 
 def draw_person(
-    look: Look, pose: Pose, placing: Placing, light: Light, shape: tuple[int, int], *, standing: bool = False, behind: bool = False
+    look: Look,
+    pose: Pose,
+    placing: Placing,
+    light: Light,
+    shape: tuple[int, int],
+    *,
+    standing: bool = False,
+    behind: bool = False,
 ) -> Sprite | None:
     """Paint a person for a picture of `shape` (height, width); None when nothing of it is inside.
 
@@ -58,25 +67,35 @@ def draw_person(
     detail = 4 if unit < 14 else 3 if unit < 34 else 2
     size = ((bottom - top) * detail, (right - left) * detail)
     easel = Easel(
-        np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8), unit * detail,
-        ((placing.x - left) * detail, (placing.y - top) * detail), pose, light, unit,
+        np.zeros((*size, 3), np.uint8),
+        np.zeros(size, np.uint8),
+        unit * detail,
+        ((placing.x - left) * detail, (placing.y - top) * detail),
+        pose,
+        light,
+        unit,
     )
     face = _paint(easel, look, standing, behind)
     target = (right - left, bottom - top)
-    small = [np.asarray(cv2.resize(layer, target, interpolation=cv2.INTER_AREA), np.uint8) for layer in (easel.colour, easel.cover, face)]
-    return Sprite(small[0], small[1], small[2], left, top)
+    small = [
+        np.asarray(cv2.resize(layer, target, interpolation=cv2.INTER_AREA), np.uint8)
+        for layer in (easel.colour, easel.cover, face)
+    ]
+    area = 0.0 if behind else float(cv2.contourArea(face_outline(look, pose, FOREHEAD))) * unit**2
+    return Sprite(small[0], small[1], small[2], left, top, area)
 
 
 def _paint(easel: Easel, look: Look, standing: bool, behind: bool) -> Picture:
     """Paint everything from back to front; returns the face's pixels on the easel."""
     spacing = 0.04 if easel.fine > 40 else 0.07 if easel.fine > 14 else 0.11
     surface = relief(easel.pose, spacing, lines=look.lines, broad=look.broad_nose)
+    outline = face_outline(look, easel.pose)
     face = np.zeros(easel.shape, np.uint8)
     draw_back_hair(easel, look)
     draw_behind(easel, look)
     neck = easel.part(-2.0, 0.2, 2.0, 3.2)
     if neck is not None:
-        draw_neck(neck, look, surface)
+        draw_neck(neck, look, surface, outline)
     torso = easel.part(-3.1, 1.2, 3.1, 99.0)
     if torso is not None:
         draw_body(torso, look, standing=standing)
@@ -84,30 +103,34 @@ def _paint(easel: Easel, look: Look, standing: bool, behind: bool) -> Picture:
     if head is None:
         return face
     if behind:
-        _paint_back(head, look, surface)
+        _paint_back(head, look, surface, outline)
         return face
-    region = _paint_head(head, look, surface)
+    region = _paint_head(head, look, surface, outline)
     x0, y0 = round(easel.origin[0] - head.origin[0]), round(easel.origin[1] - head.origin[1])
-    face[y0:y0 + region.shape[0], x0:x0 + region.shape[1]] = region
+    face[y0 : y0 + region.shape[0], x0 : x0 + region.shape[1]] = region
     return face
 
 
-def _paint_head(easel: Easel, look: Look, surface: Relief) -> Picture:
+def _paint_head(easel: Easel, look: Look, surface: Relief, outline: Array) -> Picture:
     turn = float(easel.pose.matrix[0, 2])
     far = -1 if turn < 0 else 1
     draw_ear(easel, look, far)
-    draw_skin(easel, look, surface, _shadows(easel, look, surface))
+    edge = None if look.mask is None else Sheet(look, look.mask).outline(easel)
+    draw_skin(easel, look, surface, outline, _shadows(easel, look, surface, edge))
     draw_ear(easel, look, -far)
-    draw_nose(easel, look)
-    draw_mouth(easel, look)
+    covered = look.mask is not None and look.mask.worn == "full"
+    if not covered:
+        draw_nose(easel, look)
+        draw_mouth(easel, look)
     draw_eyes(easel, look)
     draw_brows(easel, look)
     draw_wrinkles(easel, look)
     easel.colour[:] = cv2.bitwise_and(easel.colour, easel.colour, mask=easel.cover)  # what stuck out beyond the cheek
-    draw_beard(easel, look, surface)
+    if not covered or look.beard == "full":
+        draw_beard(easel, look, surface)
     region = easel.mask(easel.pixels(face_outline(look, easel.pose, FOREHEAD)))
-    if look.mask is not None:
-        worn = draw_mask(easel, look, look.mask, surface)
+    if look.mask is not None and edge is not None:
+        worn = draw_mask(easel, look, look.mask, surface, edge)
         if look.mask.kind != "gaiter" and look.mask.worn == "full":
             region = cv2.max(region, worn)
     draw_glasses(easel, look)
@@ -117,11 +140,11 @@ def _paint_head(easel: Easel, look: Look, surface: Relief) -> Picture:
     return region
 
 
-def _paint_back(easel: Easel, look: Look, surface: Relief) -> None:
+def _paint_back(easel: Easel, look: Look, surface: Relief, outline: Array) -> None:
     """The back of a head: skin of the nape, ears, hair everywhere."""
     for side in (-1, 1):
         draw_ear(easel, look, side)
-    draw_skin(easel, look, surface, None)
+    draw_skin(easel, look, surface, outline, None)
     hair = np.asarray(look.hair, np.float32)
     light = easel.light.field(surface.smooth @ np.asarray(easel.light.direction, np.float32))
     hull = easel.pixels(easel.pose.ellipsoid((0.0, -0.2, 0.0), (1.05, 1.3, 1.2)))
@@ -131,9 +154,9 @@ def _paint_back(easel: Easel, look: Look, surface: Relief) -> None:
     draw_locks(easel, look, surface)
 
 
-def _shadows(easel: Easel, look: Look, surface: Relief) -> Array:
+def _shadows(easel: Easel, look: Look, surface: Relief, mask_edge: Array | None) -> Array:
     """How much hair, headwear and mask darken the skin, 0–1 over the head's grid."""
-    dark = contact_shadow(easel, look, surface)
+    dark = np.zeros_like(surface.x) if mask_edge is None else contact_shadow(easel, surface, mask_edge)
     edge = brow_line(look)
     if edge > -2:
         dark = np.maximum(dark, 0.42 / (1 + np.exp((surface.y - edge - 0.2) / 0.06)))

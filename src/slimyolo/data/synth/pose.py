@@ -187,7 +187,9 @@ def _face_chart(lines: float, broad: float) -> Array:
     step_x, step_y = 2.6 / size, 3.4 / size
     slope_y, slope_x = np.gradient(height, step_y, step_x)
     red = 0.9 * blob(0.52, 0.42, 0.25, 0.2) + 0.7 * blob(0.0, 0.42, 0.16, 0.12) + 0.3 * blob(0.0, 1.2, 0.25, 0.15)
-    dark = 0.35 * blob(0.27, -0.06, 0.14, 0.1) + 0.30 * blob(0.43, -0.13, 0.22, 0.06) + 0.5 * blob(0.0, 0.60, 0.2, 0.045)
+    dark = (
+        0.35 * blob(0.27, -0.06, 0.14, 0.1) + 0.30 * blob(0.43, -0.13, 0.22, 0.06) + 0.5 * blob(0.0, 0.60, 0.2, 0.045)
+    )
     dark += 0.3 * blob(0.0, 1.05, 0.18, 0.05) + (0.10 + 0.18 * lines) * blob(0.42, 0.16, 0.17, 0.05)
     dark += (0.12 + 0.35 * lines) * fold
     return np.stack([slope_x * 0.75, slope_y * 0.75, red, dark], axis=-1).astype(np.float32)

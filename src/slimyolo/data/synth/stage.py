@@ -25,7 +25,7 @@ class Stage:
 
     @property
     def side(self) -> int:
-        return self.picture.shape[0]
+        return int(self.picture.shape[0])
 
     def uniform(self, low: float, high: float) -> float:
         """One random number."""
@@ -47,9 +47,13 @@ class Stage:
     def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
         """A filled upright rectangle."""
         side = self.side
-        cv2.rectangle(self.picture, (int(left * side), int(top * side)), (int(right * side), int(bottom * side)), colour, -1)
+        cv2.rectangle(
+            self.picture, (int(left * side), int(top * side)), (int(right * side), int(bottom * side)), colour, -1
+        )
 
-    def line(self, points: list[tuple[float, float]] | Array, colour: Colour, width: float, *, smooth: bool = False) -> None:
+    def line(
+        self, points: list[tuple[float, float]] | Array, colour: Colour, width: float, *, smooth: bool = False
+    ) -> None:
         """A line; `smooth` bends it through the points."""
         path = np.asarray(points, np.float32) * self.side
         stroke(self.picture, curve(path) if smooth else path, colour, width * self.side)
@@ -64,9 +68,12 @@ class Stage:
         start, end = int(top * self.side), int(math.ceil(bottom * self.side))
         if end <= start:
             return
-        ramp = np.linspace(0, 1, end - start, dtype=np.float32)[:, None, None]
+        ramp = np.linspace(0, 1, end - start, dtype=np.float32)[:, None]
         colours = np.asarray(first, np.float32) * (1 - ramp) + np.asarray(second, np.float32) * ramp
-        self.picture[start:end] = colours.astype(np.uint8)
+        column = np.clip(colours, 0, 255).astype(np.uint8)[:, None]
+        self.picture[max(0, start) : end] = cv2.resize(
+            column, (self.side, end - start), interpolation=cv2.INTER_NEAREST
+        )[max(0, -start) :]
 
     def ball(self, x: float, y: float, radius: float, colour: Colour) -> None:
         """A shaded sphere."""
@@ -74,7 +81,12 @@ class Stage:
         for k in range(1, 7):
             share = k / 7
             shift = 0.32 * radius * share
-            self.disc(x - shift, y - shift, radius * (1 - 0.86 * share) * 0.97, mixed(scaled(colour, 0.6), scaled(colour, 1.3), share))
+            self.disc(
+                x - shift,
+                y - shift,
+                radius * (1 - 0.86 * share) * 0.97,
+                mixed(scaled(colour, 0.6), scaled(colour, 1.3), share),
+            )
         self.disc(x - 0.38 * radius, y - 0.4 * radius, radius * 0.12, mixed(colour, (255, 255, 255), 0.75))
 
     def writing(self, left: float, top: float, right: float, bottom: float, colour: Colour, rows: int) -> None:
@@ -95,7 +107,7 @@ class Stage:
         tile = noise_tile(512, size)
         shift = int(self.generator.integers(200))
         reach = max(1, min(512 - shift, end - start)), min(512 - shift, self.side)
-        piece = cv2.resize(tile[shift:shift + reach[0], shift:shift + reach[1]], (self.side, max(1, end - start)))
+        piece = cv2.resize(tile[shift : shift + reach[0], shift : shift + reach[1]], (self.side, max(1, end - start)))
         band = self.picture[start:end]
         cv2.add(band, cv2.merge([piece * amount] * 3), band, dtype=cv2.CV_8U)
 

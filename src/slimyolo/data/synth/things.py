@@ -17,12 +17,27 @@ __all__ = ["DISTRACTORS", "paint_hand", "paint_held_thing"]
 
 def _ball(stage: Stage, x: float, y: float, size: float) -> None:
     kind = int(stage.generator.integers(4))
-    colour = stage.pick(((230, 120, 40), (240, 240, 238), (200, 40, 50), (60, 120, 200), (240, 200, 60), (206, 168, 136), (150, 104, 76)))
+    colour = stage.pick(
+        (
+            (230, 120, 40),
+            (240, 240, 238),
+            (200, 40, 50),
+            (60, 120, 200),
+            (240, 200, 60),
+            (206, 168, 136),
+            (150, 104, 76),
+        )
+    )
     stage.ball(x, y, size, colour)
     dark = scaled(colour, 0.35)
     if kind == 0:
         for bend in (-0.5, 0.0, 0.5):
-            stage.line([(x + bend * size, y - size * 0.85), (x + bend * size * 1.6, y), (x + bend * size, y + size * 0.85)], dark, size * 0.06, smooth=True)
+            stage.line(
+                [(x + bend * size, y - size * 0.85), (x + bend * size * 1.6, y), (x + bend * size, y + size * 0.85)],
+                dark,
+                size * 0.06,
+                smooth=True,
+            )
         stage.line([(x - size * 0.97, y), (x, y + 0.1 * size), (x + size * 0.97, y)], dark, size * 0.06, smooth=True)
     elif kind == 1:
         for k in range(5):
@@ -36,11 +51,18 @@ def _clock(stage: Stage, x: float, y: float, size: float) -> None:
     stage.disc(x, y, size * 0.88, (240, 244, 246))
     for k in range(12):
         angle = k * math.pi / 6
-        inner, outer = (x + 0.72 * size * math.cos(angle), y + 0.72 * size * math.sin(angle)), (x + 0.82 * size * math.cos(angle), y + 0.82 * size * math.sin(angle))
+        inner, outer = (
+            (x + 0.72 * size * math.cos(angle), y + 0.72 * size * math.sin(angle)),
+            (x + 0.82 * size * math.cos(angle), y + 0.82 * size * math.sin(angle)),
+        )
         stage.line([inner, outer], (30, 30, 30), size * 0.05)
     for reach in (0.45, 0.66):
         angle = stage.uniform(0, 6.3)
-        stage.line([(x, y), (x + reach * size * math.cos(angle), y + reach * size * math.sin(angle))], (30, 30, 30), size * 0.06)
+        stage.line(
+            [(x, y), (x + reach * size * math.cos(angle), y + reach * size * math.sin(angle))],
+            (30, 30, 30),
+            size * 0.06,
+        )
 
 
 def _sign(stage: Stage, x: float, y: float, size: float) -> None:
@@ -56,8 +78,18 @@ def _sign(stage: Stage, x: float, y: float, size: float) -> None:
         stage.writing(x - size * 0.45, y - size * 0.4, x + size * 0.45, y + size * 0.4, (40, 40, 40), 1)
     elif kind == 2:
         stage.disc(x, y, size, blue)
-        stage.poly([(x - size * 0.2, y + size * 0.6), (x + size * 0.2, y + size * 0.6), (x + size * 0.2, y), (x + size * 0.5, y), (x, y - size * 0.6),
-                    (x - size * 0.5, y), (x - size * 0.2, y)], white)
+        stage.poly(
+            [
+                (x - size * 0.2, y + size * 0.6),
+                (x + size * 0.2, y + size * 0.6),
+                (x + size * 0.2, y),
+                (x + size * 0.5, y),
+                (x, y - size * 0.6),
+                (x - size * 0.5, y),
+                (x - size * 0.2, y),
+            ],
+            white,
+        )
     else:
         angle = np.arange(8) * math.pi / 4 + math.pi / 8
         stage.poly(np.column_stack([x + size * np.cos(angle), y + size * np.sin(angle)]).astype(np.float32), red)
@@ -74,7 +106,12 @@ def _lamp(stage: Stage, x: float, y: float, size: float) -> None:
 
 def _balloon(stage: Stage, x: float, y: float, size: float) -> None:
     colour = random_colour(stage.generator, vivid=0.95)
-    stage.line([(x, y + size), (x + size * 0.2, y + size * 2), (x - size * 0.1, y + size * 3.4)], (120, 120, 120), size * 0.04, smooth=True)
+    stage.line(
+        [(x, y + size), (x + size * 0.2, y + size * 2), (x - size * 0.1, y + size * 3.4)],
+        (120, 120, 120),
+        size * 0.04,
+        smooth=True,
+    )
     stage.disc(x, y, size, scaled(colour, 0.8), squash=1.2)
     stage.disc(x - 0.1 * size, y - 0.12 * size, size * 0.8, colour, squash=1.2)
     stage.disc(x - 0.4 * size, y - 0.5 * size, size * 0.16, mixed(colour, (255, 255, 255), 0.7), squash=1.4)
@@ -85,7 +122,9 @@ def _wheel(stage: Stage, x: float, y: float, size: float) -> None:
     stage.disc(x, y, size * 0.66, (170, 172, 176))
     for k in range(7):
         angle = k * 2 * math.pi / 7
-        stage.line([(x, y), (x + size * 0.6 * math.cos(angle), y + size * 0.6 * math.sin(angle))], (90, 92, 96), size * 0.12)
+        stage.line(
+            [(x, y), (x + size * 0.6 * math.cos(angle), y + size * 0.6 * math.sin(angle))], (90, 92, 96), size * 0.12
+        )
     stage.disc(x, y, size * 0.16, (60, 60, 64))
 
 
@@ -100,7 +139,12 @@ def _flower(stage: Stage, x: float, y: float, size: float) -> None:
     stage.line([(x, y), (x + size * 0.2, y + size * 3)], (50, 110, 60), size * 0.12)
     for k in range(14):
         angle = k * math.pi / 7
-        stage.disc(x + 0.75 * size * math.cos(angle), y + 0.75 * size * math.sin(angle), size * 0.3, scaled(petal, 0.9 + 0.1 * (k % 2)))
+        stage.disc(
+            x + 0.75 * size * math.cos(angle),
+            y + 0.75 * size * math.sin(angle),
+            size * 0.3,
+            scaled(petal, 0.9 + 0.1 * (k % 2)),
+        )
     stage.disc(x, y, size * 0.5, (36, 60, 90))
 
 
@@ -113,7 +157,11 @@ def _loose_mask(stage: Stage, x: float, y: float, size: float) -> None:
         return np.asarray(np.asarray(points) @ rotate * size + (x, y), np.float32)
 
     for side in (-1, 1):
-        stage.line(curve(at([(side * 1.0, -0.5), (side * 1.5, -0.4), (side * 1.5, 0.4), (side * 1.0, 0.5)])), (225, 225, 225), size * 0.06)
+        stage.line(
+            curve(at([(side * 1.0, -0.5), (side * 1.5, -0.4), (side * 1.5, 0.4), (side * 1.0, 0.5)])),
+            (225, 225, 225),
+            size * 0.06,
+        )
     stage.poly(at([(-1, -0.6), (1, -0.6), (1, 0.6), (-1, 0.6)]), colour)
     for y_line in (-0.3, 0.0, 0.3):
         stage.line(at([(-1, y_line), (1, y_line)]), scaled(colour, 0.75), size * 0.05)
@@ -127,7 +175,17 @@ def _fruit(stage: Stage, x: float, y: float, size: float) -> None:
 
 
 DISTRACTORS: tuple[Callable[[Stage, float, float, float], None], ...] = (
-    _ball, _clock, _sign, _lamp, _balloon, _wheel, _plate, _flower, _loose_mask, _fruit, _ball,
+    _ball,
+    _clock,
+    _sign,
+    _lamp,
+    _balloon,
+    _wheel,
+    _plate,
+    _flower,
+    _loose_mask,
+    _fruit,
+    _ball,
 )
 """Painters of a thing at (x, y) about `size` in radius, all in shares of the picture."""
 
@@ -136,7 +194,11 @@ def paint_hand(stage: Stage, x: float, y: float, size: float, skin: Colour, side
     """A hand laid over (x, y): palm at the `side`, fingers across; `size` is the length of the palm."""
     dark, light = scaled(skin, 0.66), mixed(skin, (235, 240, 255), 0.22)
     palm_x = x + side * size * 0.75
-    wrist = [(palm_x + side * size * 0.1, y + size * 0.25), (palm_x + side * size * 1.0, y + size * 1.6), (palm_x + side * size * 1.5, y + size * 4.0)]
+    wrist = [
+        (palm_x + side * size * 0.1, y + size * 0.25),
+        (palm_x + side * size * 1.0, y + size * 1.6),
+        (palm_x + side * size * 1.5, y + size * 4.0),
+    ]
     stage.line(wrist, scaled(skin, 0.8), size * 0.85, smooth=True)
     stage.disc(palm_x, y + size * 0.1, size * 0.62, dark)
     stage.disc(palm_x, y + size * 0.08, size * 0.58, scaled(skin, 0.93))
@@ -154,19 +216,60 @@ def paint_held_thing(stage: Stage, x: float, y: float, size: float) -> None:
     """A telephone, a cup, a book or a microphone in front of (x, y), about `size` high and wide."""
     kind = int(stage.generator.integers(4))
     if kind == 0:
-        stage.poly([(x - size * 0.32, y - size * 0.6), (x + size * 0.3, y - size * 0.64), (x + size * 0.34, y + size * 0.6), (x - size * 0.28, y + size * 0.64)],
-                   (34, 32, 32))
+        stage.poly(
+            [
+                (x - size * 0.32, y - size * 0.6),
+                (x + size * 0.3, y - size * 0.64),
+                (x + size * 0.34, y + size * 0.6),
+                (x - size * 0.28, y + size * 0.64),
+            ],
+            (34, 32, 32),
+        )
         stage.disc(x - size * 0.15, y - size * 0.45, size * 0.07, (80, 76, 74))
     elif kind == 1:
         cup = stage.pick(((245, 245, 240), (180, 60, 50), (60, 110, 90), (230, 190, 140)))
-        stage.poly([(x - size * 0.42, y - size * 0.5), (x + size * 0.42, y - size * 0.5), (x + size * 0.32, y + size * 0.7), (x - size * 0.32, y + size * 0.7)], cup)
-        stage.poly([(x + size * 0.1, y - size * 0.5), (x + size * 0.42, y - size * 0.5), (x + size * 0.32, y + size * 0.7), (x + size * 0.1, y + size * 0.7)], scaled(cup, 0.82))
+        stage.poly(
+            [
+                (x - size * 0.42, y - size * 0.5),
+                (x + size * 0.42, y - size * 0.5),
+                (x + size * 0.32, y + size * 0.7),
+                (x - size * 0.32, y + size * 0.7),
+            ],
+            cup,
+        )
+        stage.poly(
+            [
+                (x + size * 0.1, y - size * 0.5),
+                (x + size * 0.42, y - size * 0.5),
+                (x + size * 0.32, y + size * 0.7),
+                (x + size * 0.1, y + size * 0.7),
+            ],
+            scaled(cup, 0.82),
+        )
         stage.box(x - size * 0.39, y - size * 0.1, x + size * 0.37, y + size * 0.2, scaled(cup, 0.6))
     elif kind == 2:
         cover = random_colour(stage.generator, vivid=0.8)
-        stage.poly([(x - size * 0.7, y - size * 0.45), (x, y - size * 0.38), (x, y + size * 0.75), (x - size * 0.7, y + size * 0.65)], cover)
-        stage.poly([(x, y - size * 0.38), (x + size * 0.7, y - size * 0.45), (x + size * 0.7, y + size * 0.65), (x, y + size * 0.75)], scaled(cover, 0.85))
-        stage.writing(x - size * 0.55, y - size * 0.2, x - size * 0.12, y + size * 0.3, mixed(cover, (255, 255, 255), 0.8), 4)
+        stage.poly(
+            [
+                (x - size * 0.7, y - size * 0.45),
+                (x, y - size * 0.38),
+                (x, y + size * 0.75),
+                (x - size * 0.7, y + size * 0.65),
+            ],
+            cover,
+        )
+        stage.poly(
+            [
+                (x, y - size * 0.38),
+                (x + size * 0.7, y - size * 0.45),
+                (x + size * 0.7, y + size * 0.65),
+                (x, y + size * 0.75),
+            ],
+            scaled(cover, 0.85),
+        )
+        stage.writing(
+            x - size * 0.55, y - size * 0.2, x - size * 0.12, y + size * 0.3, mixed(cover, (255, 255, 255), 0.8), 4
+        )
     else:
         stage.line([(x, y), (x + size * 0.25, y + size * 1.8)], (40, 40, 42), size * 0.16)
         stage.ball(x, y - size * 0.1, size * 0.24, (70.0, 70.0, 72.0))

@@ -97,7 +97,7 @@ class Config(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
-            raise ConfigError("\n".join(_sentence(item) for item in error.errors())) from None
+            raise ConfigError("\n".join(_sentence(item, cls) for item in error.errors())) from None
 
     def to_plain(self) -> dict[str, Any]:
         """JSON- and YAML-ready data; ``type(config)(**config.to_plain())`` is the same configuration."""
@@ -131,11 +131,14 @@ EXPECTED = {
 }
 
 
-def _sentence(item: Any) -> str:
+def _sentence(item: Any, config: type[Config]) -> str:
     """One pydantic complaint as: option, what was got, what was expected."""
-    where = option_name(str(item["loc"][0])) if item["loc"] else "value"
-    kind, got = item["type"], item["input"]
+    field = str(item["loc"][0]) if item["loc"] else "value"
+    where, kind, got = option_name(field), item["type"], item["input"]
     if kind == "missing":
+        extra: Any = config.model_fields[field].json_schema_extra
+        if extra["positional"]:
+            return f"{field.upper()} is required: slimyolo {config.command} {field.upper()}."
         return f"{where} is required: add {where} VALUE."
     if kind == "value_error":
         return f"{where}: {str(item['msg']).removeprefix('Value error, ')}"
@@ -159,7 +162,7 @@ def parse_share(value: Any) -> Any:
         share = float("nan")
     if isinstance(value, bool) or not 0 < share < 1:
         raise ValueError(
-            f"got {value!r}, expected a share above 0 and below 1, such as 0.4 or 40%{_share_hint(share)}."
+            f"got {value!r}, expected a share above 0 and below 1, such as 0.4 or 40%.{_share_hint(share)}"
         )
     return share
 

@@ -54,8 +54,8 @@ class CompressConfig(Config):
     cfg: OptionalText = option(None, "model YAML or family name (yolov5n)", group=WHAT)
 
     percent: Share | None = option(None, "share of BatchNorm channels to remove", group=CUT, shown_default="0.4")
-    params: Share | None = option(None, "… or share of the parameters", group=CUT)
-    macs: Share | None = option(None, "… or share of the multiply-accumulates", group=CUT)
+    params: Share | None = option(None, "… or keep at most this share of the parameters", group=CUT)
+    macs: Share | None = option(None, "… or keep at most this share of the MACs", group=CUT)
     method: SparsityMethod = option("share", "of sparse training", group=CUT)
     sr: float | None = option(None, "rate of methods reference, soft-threshold", group=CUT, gt=0)
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT)
@@ -86,7 +86,7 @@ class CompressConfig(Config):
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
-        """(unit, share to remove), as `PruneConfig.budget`."""
+        """(unit, share), as `PruneConfig.budget`."""
         return budget_of(self.percent, self.params, self.macs)
 
     def train_config(self, folder: Path) -> TrainConfig:
@@ -95,10 +95,11 @@ class CompressConfig(Config):
 
     def sparsify_config(self, folder: Path, weights: Path) -> SparsifyConfig:
         """Sparse training of `weights`, writing to ``folder/sparse``."""
-        _, share = self.budget
+        unit, share = self.budget
+        gone = share if unit == "channels" else 1 - share  # channels to zero, near enough to what a budget will take
         return SparsifyConfig(
             weights=weights, epochs=self.sparse_epochs, method=self.method, policy=self.policy, floor=self.floor,
-            percent=share, sr=self.sr, **self._shared(folder, "sparse"),
+            percent=gone, sr=self.sr, **self._shared(folder, "sparse"),
         )  # fmt: skip
 
     def prune_config(self, folder: Path, weights: Path) -> PruneConfig:

@@ -23,7 +23,7 @@ OUTPUT = "Output"
 
 
 def budget_of(percent: float | None, params: float | None, macs: float | None) -> tuple[BudgetUnit, float]:
-    """The one budget given, as (unit, share to remove); 0.4 of the channels when none is. Raises on several."""
+    """The one budget given, as (unit, share): channels to remove, parameters or MACs to keep; else 0.4 of the channels."""
     budgets: tuple[tuple[BudgetUnit, float | None], ...] = (("channels", percent), ("params", params), ("macs", macs))
     given = [(unit, share) for unit, share in budgets if share is not None]
     if len(given) > 1:
@@ -32,14 +32,14 @@ def budget_of(percent: float | None, params: float | None, macs: float | None) -
 
 
 class PruneConfig(Config):
-    """Settings of ``slimyolo prune``. Budgets are shares to REMOVE, above 0 and below 1."""
+    """Settings of ``slimyolo prune``: `percent` of the channels to remove, or `params` or `macs` to keep, 0 to 1."""
 
     command: ClassVar[str] = "prune"
 
     weights: Path = option(help="checkpoint to prune", group=WHAT)
     percent: Share | None = option(None, "share of BatchNorm channels to remove", group=WHAT, shown_default="0.4")
-    params: Share | None = option(None, "… or share of the parameters", group=WHAT)
-    macs: Share | None = option(None, "… or share of the multiply-accumulates", group=WHAT)
+    params: Share | None = option(None, "… or keep at most this share of the parameters", group=WHAT)
+    macs: Share | None = option(None, "… or keep at most this share of the MACs", group=WHAT)
     dry_run: bool = option(False, "print the plan, write nothing", group=WHAT)
 
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=HOW)
@@ -67,7 +67,7 @@ class PruneConfig(Config):
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
-        """(unit, share to remove): the one of --percent, --params, --macs that was given, else 0.4 of the channels."""
+        """(unit, share): the one of --percent, --params, --macs that was given, else 0.4 of the channels."""
         return budget_of(self.percent, self.params, self.macs)
 
     @model_validator(mode="after")

@@ -1,0 +1,198 @@
+"""Which constant every channel would leave behind, and how it can be put where it belongs.
+
+A removed channel is a layer whose parameters make it constant: a norm with γ = 0 and β chosen, or a convolution row of
+zeros with its bias. Everything after that is the network's own arithmetic, so the masked network (`mask_module`) is the
+same module with other numbers, and a cut that accounts for every arriving constant is equal to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from slimyolo.errors import ConfigError
+from slimyolo.pruning.activations import activation_of, expected_value, preimage
+from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter
+from slimyolo.pruning.constant_flow import Arrival, flow_constants
+
+__all__ = ["CONSTANT_MODES", "Constants", "analyse_constants"]
+
+CONSTANT_MODES = ("carrier", "bias", "none")
+_WEAK = 1e-3  # a carrier below this value would make its weights too large
+
+
+@dataclass(frozen=True, eq=False)
+class Constants:
+    """Result of `analyse_constants`; unit-indexed tensors are bool [units].
+
+    `emitted` / `carried`: parameter value (β or bias) per emitter node and channel, for removed channels and for
+    carriers. `arrivals` / `carrier_arrivals`: what then arrives at each consumer. `needs_carrier`: the constant reaches
+    a zero-padded consumer. `zeroed`: forced to emit zero because nothing can carry its constant. `stuck`: cannot be cut.
+    """
+
+    mode: str
+    emitted: Mapping[str, Tensor]
+    carried: Mapping[str, Tensor]
+    arrivals: Mapping[str, Arrival]
+    carrier_arrivals: Mapping[str, Arrival]
+    needs_carrier: Tensor
+    zeroed: Tensor
+    stuck: Tensor
+
+
+def analyse_constants(
+    graph: ChannelGraph, mode: str = "carrier", means: Mapping[str, Tensor] | None = None
+) -> Constants:
+    """Constants of all channels of the graph, as if each were removed.
+
+    `mode`: "carrier" (exact), "bias" (padded consumers approximated by the constant's inner value) or "none" (β = 0 as
+    the reference project). `means` maps emitter nodes to measured mean outputs per channel (after their activation),
+    used instead of E[act(γz+β)].
+    """
+    if mode not in CONSTANT_MODES:
+        raise ConfigError(f"constants={mode!r}: expected one of {', '.join(CONSTANT_MODES)}.")
+    return _Analysis(graph, mode, means or {}).result()
+
+
+class _Analysis:
+    def __init__(self, graph: ChannelGraph, mode: str, means: Mapping[str, Tensor]) -> None:
+        self._graph, self._mode, self._means = graph, mode, means
+        self._nodes: dict[str, Node] = {node.name: node for node in graph.program.nodes}
+        self._tensors = {
+            **dict(graph.module.named_parameters(remove_duplicate=False)),
+            **dict(graph.module.named_buffers(remove_duplicate=False)),
+        }
+        counts = [int(e.units.max()) for e in graph.emitters if e.units.numel()]
+        counts += [int(c.units.max()) for c in graph.consumers if c.units.numel()]
+        counts += [int(g.units.max()) for g in graph.groups]
+        self._units = max(counts, default=0) + 1
+        self._shared = _shared_weights(graph)
+
+    def result(self) -> Constants:
+        estimate = {e.node: self._estimate(e) for e in self._graph.emitters}
+        zero = {e.node: self._silent(e) for e in self._graph.emitters}
+        carried = {e.node: self._carrier(e) for e in self._graph.emitters}
+        zeroed = torch.zeros(self._units, dtype=torch.bool)
+        if self._mode == "none":
+            zeroed[1:] = True
+        chosen = self._mixed(estimate, zero, zeroed)
+        arrivals = self._flow(chosen)
+        carriers = self._flow(carried) if self._mode != "bias" else arrivals
+        needs, broken = self._judge(arrivals, carriers)
+        if bool(broken.any()):
+            zeroed |= broken
+            chosen = self._mixed(estimate, zero, zeroed)
+            arrivals = self._flow(chosen)
+            needs, broken = self._judge(arrivals, carriers)
+        zeroed[0] = False
+        return Constants(self._mode, chosen, carried, arrivals, carriers, needs, zeroed & ~broken, broken)
+
+    # -- what emitters can give -----------------------------------------------------------------------------------
+
+    def _value(self, name: str) -> Tensor:
+        return self._tensors[name].detach().double().cpu()
+
+    def _estimate(self, emitter: Emitter) -> Tensor:
+        count = emitter.units.numel()
+        bias = torch.zeros(count, dtype=torch.float64) if emitter.bias is None else self._value(emitter.bias).clone()
+        if emitter.shadowed:
+            return torch.zeros_like(bias)
+        node = self._nodes[emitter.activation] if emitter.activation is not None else None
+        activation = activation_of(node)
+        measured = self._means.get(emitter.node)
+        if emitter.kind == "norm":
+            scale = self._value(emitter.weight)
+            wanted = expected_value(activation, scale, bias) if measured is None else measured.double()
+            changed = (scale != 0) & (activation(bias) != wanted)
+        elif measured is not None and emitter.bias is not None:
+            wanted, changed = measured.double(), torch.ones(count, dtype=torch.bool)
+        else:
+            return bias
+        if node is None:
+            return torch.where(changed, wanted, bias)
+        if bool(changed.any()):
+            found = preimage(activation, wanted[changed], bias[changed])
+            bias[changed] = torch.where(torch.isnan(found), bias[changed], found)
+        return bias
+
+    def _silent(self, emitter: Emitter) -> Tensor:
+        """Parameter value that makes the emitter give zero (NaN where it cannot)."""
+        count = emitter.units.numel()
+        zeros = torch.zeros(count, dtype=torch.float64)
+        if emitter.shadowed or emitter.activation is None:
+            return zeros
+        activation = activation_of(self._nodes[emitter.activation])
+        if float(activation(zeros[:1])) == 0.0:
+            return zeros
+        if emitter.bias is None:
+            return zeros
+        return preimage(activation, zeros[:1], zeros[:1]).expand(count).clone()
+
+    def _carrier(self, emitter: Emitter) -> Tensor:
+        """Parameter value that makes the emitter give one, or something far from zero."""
+        count = emitter.units.numel()
+        ones = torch.ones(count, dtype=torch.float64)
+        if emitter.shadowed or emitter.bias is None:
+            return torch.zeros_like(ones)
+        if emitter.activation is None:
+            return ones
+        activation = activation_of(self._nodes[emitter.activation])
+        found = preimage(activation, ones[:1], ones[:1])
+        return ones * (1.0 if bool(torch.isnan(found)) else float(found))
+
+    # -- where constants arrive -----------------------------------------------------------------------------------
+
+    def _mixed(self, estimate: Mapping[str, Tensor], zero: Mapping[str, Tensor], zeroed: Tensor) -> dict[str, Tensor]:
+        mixed = {}
+        for emitter in self._graph.emitters:
+            silent = zero[emitter.node]
+            use = zeroed[emitter.units] & ~torch.isnan(silent)
+            mixed[emitter.node] = torch.where(use, silent, estimate[emitter.node])
+        return mixed
+
+    def _flow(self, parameters: Mapping[str, Tensor]) -> dict[str, Arrival]:
+        emitted = {}
+        for emitter in self._graph.emitters:
+            # the activation is an operation of its own; an emitter gives its parameter value
+            emitted[emitter.node] = torch.where(emitter.units == 0, torch.nan, parameters[emitter.node])
+        return flow_constants(self._graph, emitted)
+
+    def _judge(self, arrivals: Mapping[str, Arrival], carriers: Mapping[str, Arrival]) -> tuple[Tensor, Tensor]:
+        """Units that need a carrier, and units whose constant can be put nowhere."""
+        needs = torch.zeros(self._units, dtype=torch.bool)
+        broken = torch.zeros(self._units, dtype=torch.bool)
+        for consumer in self._graph.consumers:
+            arrival = arrivals[consumer.node]
+            units = consumer.units
+            alive = units != 0
+            broken[units[alive & torch.isnan(arrival.values)]] = True
+            sent = alive & (torch.nan_to_num(arrival.values) != 0)
+            by_bias = consumer.flat & (arrival.patterns == 0) if self._mode != "bias" else torch.ones_like(sent)
+            folds = sent & by_bias
+            if not self._can_fold(consumer):
+                broken[units[folds]] = True
+            if consumer.weight in self._shared:
+                broken[units[sent]] = True
+            carry = sent & ~by_bias
+            needs[units[carry]] = True
+            other = carriers[consumer.node]
+            weak = torch.isnan(other.values) | (other.values.abs() < _WEAK) | (other.patterns != arrival.patterns)
+            broken[units[carry & weak]] = True
+        broken[0] = needs[0] = False
+        return needs & ~broken, broken
+
+    def _can_fold(self, consumer: Consumer) -> bool:
+        if consumer.bias is not None or consumer.running_mean is not None:
+            return True
+        owner = self._graph.module.get_submodule(consumer.owner)
+        return "bias" in owner._parameters and isinstance(owner, torch.nn.Module)
+
+
+def _shared_weights(graph: ChannelGraph) -> set[str]:
+    """Weights read more than once: a fold there would have to serve several inputs."""
+    seen: set[str] = set()
+    return {c.weight for c in graph.consumers if c.weight in seen or seen.add(c.weight)}  # type: ignore[func-returns-value]

@@ -1,0 +1,141 @@
+"""From chosen channels to a plan: carriers, folds and attribute changes written out as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter
+from slimyolo.pruning.constants import Constants
+from slimyolo.pruning.plan import ConsumerPlan, Emission, GroupPlan, MemberPlan, PrunePlan, SizeChange
+from slimyolo.pruning.prices import PriceTable
+from slimyolo.pruning.targets import Target
+
+__all__ = ["PlanTerms", "make_plan"]
+
+
+@dataclass(frozen=True)
+class PlanTerms:
+    """What a plan says about how it was made."""
+
+    target: Target
+    policy: str
+    importance: str
+    round_to: int
+    prunable_channels: int
+    notes: tuple[str, ...]
+
+
+def make_plan(
+    graph: ChannelGraph, constants: Constants, removed: Mapping[int, Tensor], table: PriceTable, terms: PlanTerms
+) -> PrunePlan:
+    """The plan that removes `removed[group id]` (channel indices), with carriers where constants need them."""
+    gone = torch.zeros_like(constants.needs_carrier)
+    carrier_unit = torch.zeros(gone.numel(), dtype=torch.int64)  # unit -> unit that carries its constant
+    kept: dict[int, list[int]] = {}
+    carriers: dict[int, int | None] = {}
+    channels = 0
+    for group in graph.groups:
+        out = removed.get(group.id, torch.zeros(0, dtype=torch.int64))
+        needing = out[constants.needs_carrier[group.units[out]]] if constants.mode == "carrier" or out.numel() else out
+        carrier = int(needing[0]) if needing.numel() else None
+        if carrier is not None and out.numel() < 2:
+            out, carrier = out[:0], None  # a lone channel replaced by its carrier saves nothing
+        units = group.units[out]
+        gone[units] = True
+        if carrier is not None:
+            carrier_unit[units] = group.units[carrier]
+        left = set(range(group.width)) - set(out.tolist())
+        kept[group.id] = sorted(left | ({carrier} if carrier is not None else set()))
+        carriers[group.id] = carrier
+        channels += out.numel() * max(1, group.gammas)
+    cut = gone.clone()  # units that disappear from the tensors: the removed ones without the carriers
+    cut[carrier_unit[carrier_unit > 0]] = False
+    groups = tuple(
+        GroupPlan(
+            g.name, g.layers, g.width, tuple(kept[g.id]), carriers[g.id],
+            tuple(MemberPlan(m.tensor, m.axis, tuple(tuple(r) for r in m.index.tolist())) for m in g.members), g.gammas,
+        )
+        for g in graph.groups
+    )  # fmt: skip
+    return PrunePlan(
+        spec=graph.spec, target=terms.target, policy=terms.policy, importance=terms.importance,
+        constants=constants.mode, round_to=terms.round_to, input_shape=graph.input_shape, groups=groups,
+        emissions=_emissions(graph, constants.emitted, gone),
+        carriers=_emissions(graph, constants.carried, gone & ~cut),
+        consumers=_consumers(graph, constants, gone, cut, carrier_unit),
+        sizes=_sizes(graph, cut),
+        before=table.cost({}), after=table.cost({g.id: g.width - len(kept[g.id]) for g in graph.groups}),
+        prunable_channels=terms.prunable_channels, removed_channels=channels,
+        zeroed_channels=int((gone & constants.zeroed).sum()) if constants.mode != "none" else 0, notes=terms.notes,
+    )  # fmt: skip
+
+
+def _emissions(graph: ChannelGraph, values: Mapping[str, Tensor], wanted: Tensor) -> tuple[Emission, ...]:
+    found: dict[str, Emission] = {}
+    for emitter in graph.emitters:
+        channels = torch.nonzero(wanted[emitter.units]).reshape(-1)
+        if emitter.shadowed or not channels.numel() or emitter.weight in found:
+            continue
+        amounts = values[emitter.node][channels]
+        found[emitter.weight] = Emission(
+            emitter.kind, emitter.weight, _out_axis(graph, emitter), emitter.bias, tuple(channels.tolist()),
+            tuple(amounts.tolist()),
+        )  # fmt: skip
+    return tuple(found.values())
+
+
+def _out_axis(graph: ChannelGraph, emitter: Emitter) -> int:
+    """Axis 0, or 1 for transposed convolutions, whose input axis comes first."""
+    reads_first = any(c.weight == emitter.weight and c.axis == 0 for c in graph.consumers)
+    return 1 if reads_first else 0
+
+
+def _consumers(
+    graph: ChannelGraph, constants: Constants, gone: Tensor, cut: Tensor, carrier_unit: Tensor
+) -> tuple[ConsumerPlan, ...]:
+    plans = []
+    for consumer in graph.consumers:
+        here = torch.nonzero(gone[consumer.units]).reshape(-1)
+        if not here.numel():
+            continue
+        arrival = constants.arrivals[consumer.node]
+        cleared = here[~cut[consumer.units[here]]]
+        folded, carried = [], []
+        for channel in here.tolist():
+            value = float(arrival.values[channel])
+            if value == 0.0 or value != value:
+                continue
+            if constants.mode == "bias" or (consumer.flat and int(arrival.patterns[channel]) == 0):
+                folded.append((channel, value))
+            else:
+                carried.append((channel, value, *_carrier_place(consumer, constants, channel, carrier_unit)))
+        plans.append(
+            ConsumerPlan(
+                consumer.weight, consumer.axis, consumer.groups, consumer.bias, consumer.running_mean,
+                tuple(folded), tuple(carried), tuple(cleared.tolist()),
+            )
+        )  # fmt: skip
+    return tuple(plans)
+
+
+def _carrier_place(consumer: Consumer, constants: Constants, channel: int, carrier_unit: Tensor) -> tuple[int, float]:
+    """Input channel of the carrier for `channel`: same pattern, same convolution group."""
+    arrival, carriers = constants.arrivals[consumer.node], constants.carrier_arrivals[consumer.node]
+    places = torch.nonzero(consumer.units == carrier_unit[consumer.units[channel]]).reshape(-1)
+    each = consumer.units.numel() // consumer.groups
+    fits = (carriers.patterns[places] == arrival.patterns[channel]) & (places // each == channel // each)
+    place = int(places[fits][0])
+    return place, float(carriers.values[place])
+
+
+def _sizes(graph: ChannelGraph, cut: Tensor) -> tuple[SizeChange, ...]:
+    changes: dict[tuple[str, str, int | None], SizeChange] = {}
+    for site in graph.sites:
+        new = int((~cut[site.units]).sum())
+        if new != site.value:
+            changes[site.path, site.attribute, site.item] = SizeChange(site.path, site.attribute, site.item, site.value, new)
+    return tuple(changes.values())

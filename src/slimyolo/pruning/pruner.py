@@ -1,0 +1,194 @@
+"""The whole chain in one call: trace → score → select → plan → apply → verify."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from slimyolo.errors import PruningError
+from slimyolo.models import Detector
+from slimyolo.pruning.channel_graph import ChannelGraph, Strategy
+from slimyolo.pruning.graph_building import retrace, trace
+from slimyolo.pruning.plan import PrunePlan
+from slimyolo.pruning.prices import CutCost
+from slimyolo.pruning.scoring import score
+from slimyolo.pruning.selecting import select
+from slimyolo.pruning.surgery import apply, mask_module
+from slimyolo.pruning.targets import LatencyBudget, Target
+from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
+from slimyolo.pruning.verifying import unseen_inputs, verify
+
+__all__ = ["PruneReport", "PruneResult", "prune_module"]
+
+M = TypeVar("M", bound=nn.Module)
+_EXACT = 1e-4
+_EXACT_DOUBLE = 1e-6
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """What a cut did: costs of one image at the traced size, and how far cut and masked model differ on unseen inputs."""
+
+    before: CutCost
+    after: CutCost
+    prunable_channels: int
+    removed_channels: int
+    carrier_channels: int
+    zeroed_channels: int
+    max_relative_difference: float
+    exact: bool
+    notes: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class PruneResult(Generic[M]):
+    """The cut model, the plan it was cut by, and the report."""
+
+    model: M
+    plan: PrunePlan
+    report: PruneReport
+
+
+def prune_module(
+    model: M,
+    example_inputs: Any,
+    target: Target,
+    *,
+    importance: str | Mapping[int, Tensor] = "gamma",
+    round_to: int = 1,
+    constants: str = "carrier",
+    keep: Sequence[str] = (),
+    on_unknown: str = "raise",
+    policy: str = "coupled",
+    frozen: Sequence[str] = (),
+    floor: float | None = None,
+    price: Callable[[PrunePlan], float] | None = None,
+    forward: Forward | None = None,
+    seed: int = 0,
+) -> PruneResult[M]:
+    """Cut `model` to `target` and prove that the cut equals the masked model.
+
+    `example_inputs` is a tensor or tuple the model runs on; the input model is not touched. `constants`: "carrier"
+    (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed). Other arguments as in `trace`
+    and `select`. A `Detector` is traced through its raw heads. Raises `UnknownOperationError` for an operation without a
+    rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
+    """
+    start = time.perf_counter()
+    run: Forward | None = forward if forward is not None else (_heads if isinstance(model, Detector) else None)
+    graph = trace(model, example_inputs, on_unknown=on_unknown, forward=run)
+    inputs = unseen_inputs(example_inputs, seed)
+    tried: dict[str, list[str]] = {path: [way] for path, way in graph.fragile.items()}
+    while True:
+        scores = score(model, graph, importance) if isinstance(importance, str) else importance
+        named = importance if isinstance(importance, str) else "given"
+        measure = price
+        if measure is None and isinstance(target, LatencyBudget):
+            measure = _eager_price(model, example_inputs, run)
+        plan = select(
+            graph, scores, target, keep=keep, frozen=frozen, floor=floor, round_to=round_to, policy=policy,
+            constants=constants, price=measure, importance=named,
+        )  # fmt: skip
+        cut = apply(model, plan)
+        masked = mask_module(model, plan)
+        blame, difference = _difference(masked, cut, inputs, run, exact=constants != "bias")
+        if blame is None:
+            break
+        strategy = _next_strategy(graph, tried, blame)
+        graph = retrace(graph, strategy, on_unknown)
+    report = PruneReport(
+        plan.before, plan.after, plan.prunable_channels, plan.removed_channels, plan.carrier_channels,
+        plan.zeroed_channels, difference, constants != "bias", plan.notes, time.perf_counter() - start,
+    )  # fmt: skip
+    return PruneResult(cut, plan, report)
+
+
+def _heads(detector: Detector, images: Tensor) -> list[Tensor]:
+    return detector.heads(images)
+
+
+def _difference(
+    masked: nn.Module, cut: nn.Module, inputs: Any, forward: Forward | None, *, exact: bool
+) -> tuple[str | None, float]:
+    """(None, difference) when the cut agrees with the mask; otherwise what to blame: a module path or a message."""
+    try:
+        difference = verify(masked, cut, inputs, forward=forward)
+    except Exception as error:  # the cut model's own code failed: a size written in it
+        return _failing_module(cut, error), float("inf")
+    if not exact or difference <= _EXACT:
+        return None, difference
+    doubles = tuple(i.double() if isinstance(i, Tensor) and i.is_floating_point() else i for i in inputs)
+    try:
+        precise = verify(deepcopy(masked).double(), deepcopy(cut).double(), doubles, forward=forward)
+    except RuntimeError:  # a model with a fixed precision inside
+        precise = difference
+    return (None if precise <= _EXACT_DOUBLE else "", difference)
+
+
+def _failing_module(model: nn.Module, error: BaseException) -> str:
+    """Path of the innermost module whose code was running when `error` was raised."""
+    paths = {id(part): name for name, part in model.named_modules()}
+    found = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        owner = frame.f_locals.get("self")
+        if id(owner) in paths:
+            found = paths[id(owner)]
+    return found
+
+
+def _next_strategy(graph: ChannelGraph, tried: dict[str, list[str]], blame: str) -> Strategy:
+    """Another way for the module at fault (or the nearest one with sizes in its code): attributes, adapt, then freeze."""
+    current = dict(graph.fragile)
+    open_ways = {
+        path: [way for way in ("attributes", "adapt", "freeze") if way not in tried.setdefault(path, [])] for path in current
+    }
+    candidates = [path for path, ways in open_ways.items() if ways]
+    if not candidates:
+        raise PruningError(
+            f"The cut model does not agree with the masked one (failing in {blame or 'its outputs'!r}) and no module with "
+            f"sizes in its code is left to keep whole. Keep the layers around it with keep=(...)."
+        )
+    near = [path for path in candidates if blame and (blame == path or blame.startswith(path + ".") or path.startswith(blame + ".") or path == "")]
+    chosen = max(near, key=lambda path: _common(path, blame)) if near else candidates[0]
+    if not near and blame == "":
+        for path in candidates:  # wrong numbers without a failing module: keep all of them whole
+            current[path] = "freeze"
+            tried[path] = ["attributes", "adapt", "freeze"]
+        return Strategy(current)
+    way = open_ways[chosen][0]
+    tried[chosen].append(way)
+    current[chosen] = way
+    return Strategy(current)
+
+
+def _common(first: str, second: str) -> int:
+    count = 0
+    for one, two in zip(first.split("."), second.split("."), strict=False):
+        if one != two:
+            break
+        count += 1
+    return count
+
+
+def _eager_price(model: nn.Module, example_inputs: Any, forward: Forward | None) -> Callable[[PrunePlan], float]:
+    """Median milliseconds of the cut model in eager mode, threads as they are, 3 warm-up and 9 timed runs."""
+    given = as_inputs(example_inputs)
+
+    def measure(plan: PrunePlan) -> float:
+        cut = apply(model, plan)
+        times = []
+        with evaluating(cut), torch.no_grad():
+            for _ in range(12):
+                start = time.perf_counter()
+                forward(cut, *given) if forward is not None else cut(*given)
+                times.append((time.perf_counter() - start) * 1e3)
+        return sorted(times[3:])[4]
+
+    return measure

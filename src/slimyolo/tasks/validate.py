@@ -1,0 +1,158 @@
+"""``slimyolo val``: what a checkpoint reaches on a dataset."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slimyolo.checkpoints import load_checkpoint
+from slimyolo.data import EvalBatches, read_dataset_yaml, read_split
+from slimyolo.detections import ClassMetrics, DetectionMetrics
+from slimyolo.errors import ConfigError
+from slimyolo.evaluation import EvaluationBatch, EvaluationResult, evaluate_detector
+from slimyolo.geometry import Detections, xyxy_to_cxcywh
+from slimyolo.models import Detector
+from slimyolo.storage import create_run_folder, write_json, write_text
+from slimyolo.tasks.configs import ValConfig
+from slimyolo.tasks.devices import pick_device
+from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.provenance import data_provenance, run_provenance
+from slimyolo.tasks.records import ValidationRecord
+from slimyolo.tasks.sizes import size_of
+
+__all__ = ["metrics_table", "validate"]
+
+log = logging.getLogger("slimyolo")
+
+MANY_CLASSES = 20
+
+
+def validate(config: ValConfig, detector: Detector | None = None) -> ValidationRecord:
+    """Measure a checkpoint (or `detector`) on one split; the record is also ``record.json`` in a new run folder.
+
+    Raises `ConfigError` when the classes of checkpoint and dataset do not fit.
+    """
+    if detector is None:
+        detector = load_checkpoint(find_weights(config.weights)).detector()
+    device = pick_device(config.device)
+    if config.half and device.type == "cpu":
+        raise ConfigError("--half needs a GPU: a processor computes half precision slower. Leave --half out.")
+    dataset = read_dataset_yaml(config.data)
+    if detector.nc != dataset.nc and not config.single_cls:
+        raise ConfigError(
+            f"{config.weights} detects {detector.nc} classes ({_shortened(detector.names)}), but {config.data} has "
+            f"{dataset.nc} ({_shortened(dataset.names)}). Give the dataset that it was trained for, or train a head for this "
+            f"one: slimyolo train --weights {config.weights} --data {config.data}."
+        )
+    if detector.names != dataset.names and not config.single_cls:
+        log.warning("class names differ: checkpoint %s, dataset %s", list(detector.names), list(dataset.names))
+    split = read_split(dataset, config.split, single_class=config.single_cls)
+    if split.defects:
+        log.warning("%d defects in the %s split; `slimyolo data check %s` lists them", len(split.defects), config.split, config.data)
+    found: list[tuple[Path, tuple[int, int], Detections]] = []
+    keep = config.save_txt or config.save_json
+
+    def remember(batch: EvaluationBatch, detections: Sequence[Detections]) -> None:
+        if keep:
+            sizes = [placement.source_size for placement in batch.placements]
+            found.extend(zip(batch.paths, sizes, detections, strict=True))
+
+    stride = int(detector.stride.max())
+    batches = EvalBatches(
+        split, config.imgsz, config.batch_size, stride=stride, workers=config.workers, cache=config.cache
+    )
+    with closing(batches):
+        result = evaluate_detector(
+            detector.fused(), batches, conf=config.conf, iou=config.iou, max_det=config.max_det, device=device,
+            precision="float16" if config.half else "float32", single_class=config.single_cls, on_batch=remember,
+        )  # fmt: skip
+    record = _record(config, detector, result, {"data": data_provenance(dataset, {config.split: split})})
+    log.info("%s", metrics_table(record.metrics, all_classes=config.verbose))
+    log.info(
+        "%.2f M parameters, %.2f GFLOPs at %d; %s ms an image on %s",
+        record.size.params / 1e6, record.size.gflops, config.imgsz,
+        ", ".join(f"{name} {value:.1f}" for name, value in record.speed_ms.items()), record.device,
+    )  # fmt: skip
+    _write(config, record, found)
+    return record
+
+
+def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
+    """Rows of class, images, labels, P, R, mAP50, mAP50-95 as text; the classes where there are several but not many."""
+    lines = [f"{'class':>20} {'images':>8} {'labels':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"]
+
+    def row(name: str, images: int, labels: int, *values: float) -> str:
+        cells = " ".join(f"{'—' if value != value else format(value, '.3f'):>{w}}" for value, w in zip(values, (8, 8, 8, 9), strict=True))
+        return f"{name[:20]:>20} {images:>8} {labels:>8} {cells}"
+
+    lines.append(
+        row("all", metrics.images, metrics.labels, metrics.precision, metrics.recall, metrics.map50, metrics.map50_95)
+    )
+    if all_classes or 1 < len(metrics.per_class) <= MANY_CLASSES:
+        one: ClassMetrics
+        for one in metrics.per_class:
+            lines.append(row(one.name, one.images, one.labels, one.precision, one.recall, one.map50, one.map50_95))
+    return "\n".join(lines)
+
+
+def _record(
+    config: ValConfig, detector: Detector, result: EvaluationResult, about: dict[str, Any]
+) -> ValidationRecord:
+    speed = result.speed
+    return ValidationRecord(
+        weights=str(config.weights), data=str(config.data), split=config.split, metrics=result.metrics,
+        size=size_of(detector, config.imgsz),
+        speed_ms={
+            "prepare": speed.prepare_ms, "infer": speed.infer_ms, "suppress": speed.suppress_ms, "match": speed.match_ms,
+        },
+        conf=result.conf, iou=result.iou, max_det=result.max_det, batch_size=config.batch_size,
+        precision=result.precision, device=result.device, threads=torch.get_num_threads(),
+        provenance={**run_provenance(config), **about},
+    )  # fmt: skip
+
+
+def _write(
+    config: ValConfig, record: ValidationRecord, found: Sequence[tuple[Path, tuple[int, int], Detections]]
+) -> None:
+    folder = create_run_folder(config.project, config.name, config.exist_ok)
+    write_json(folder / "record.json", record)
+    if config.json_file is not None:
+        write_json(config.json_file, record)
+    if config.save_txt:
+        for path, size, detections in found:
+            write_text(folder / "labels" / f"{path.stem}.txt", _label_rows(detections, size, config.save_conf))
+    if config.save_json:
+        write_json(folder / "predictions.json", [row for path, _, one in found for row in _coco_rows(path, one)])
+    log.info("written: %s", folder)
+
+
+def _label_rows(detections: Detections, size: tuple[int, int], with_scores: bool) -> str:
+    height, width = size
+    rows = xyxy_to_cxcywh(detections.boxes) / [width, height, width, height]
+    lines = []
+    for number, row, score in zip(detections.classes, rows, detections.scores, strict=True):
+        numbers = " ".join(f"{value:.6g}" for value in row)
+        lines.append(f"{number} {numbers}" + (f" {score:.6g}" if with_scores else ""))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _coco_rows(path: Path, detections: Detections) -> list[dict[str, Any]]:
+    image = int(path.stem) if path.stem.isnumeric() else path.stem
+    return [
+        {
+            "image_id": image,
+            "category_id": int(number),
+            "bbox": [round(float(value), 3) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1])],
+            "score": round(float(score), 5),
+        }
+        for box, score, number in zip(detections.boxes, detections.scores, detections.classes, strict=True)
+    ]
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")

@@ -1,0 +1,196 @@
+"""Table of cases: the ``slimyolo`` command, its messages, exit statuses, help screens and recipes."""
+
+from __future__ import annotations
+
+import resource
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimyolo import __version__
+from slimyolo.cli.commands import COMMANDS
+from slimyolo.cli.main import make_settings, run_command_line, run_safely
+from slimyolo.cli.options import CONFIG_FILE, command_options, read_config_file
+from slimyolo.cli.tokens import parse_tokens
+from slimyolo.errors import ConfigError, DataError
+from slimyolo.tasks.configs import CompressConfig, InspectConfig, PredictConfig, PruneConfig, TrainConfig
+from slimyolo.tasks.configs.base import Config
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def read(kind: type[Config], words: list[str]) -> Any:
+    given = parse_tokens([option.spec for option in command_options(kind)], words, program=f"slimyolo {kind.command}")
+    path = given.pop(CONFIG_FILE, None)
+    recipe = read_config_file(path, kind) if path else {}
+    return make_settings(kind, {**recipe, **given})
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["-h"], ["help"]])
+def test_overview(words: list[str], capsys: Any) -> None:
+    assert run_command_line(words) == 0
+    screen = capsys.readouterr().out
+    assert all(command.name in screen for command in COMMANDS)
+    assert len(screen.splitlines()) <= 30
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_command_screens_name_every_option_and_fit(command: Any, capsys: Any) -> None:
+    assert run_command_line([*command.name.split(), "--help"]) == 0
+    screen = capsys.readouterr().out
+    for field in command.settings.model_fields:
+        option = next(option for option in command_options(command.settings) if option.spec.key == field)
+        assert option.spec.positional or option.spec.names[0] in screen
+    lines = screen.splitlines()
+    assert len(lines) <= 60
+    assert all(len(line) <= 125 for line in lines)
+    assert "xample" in screen
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_examples_are_valid(command: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text("data: d.yaml\ncfg: yolov5n\n")
+    for example in command.examples:
+        words = shlex.split(example, comments=True)
+        assert words[: 1 + len(command.name.split())] == ["slimyolo", *command.name.split()]
+        if "--resume" in words and command.name == "train":
+            continue
+        read(command.settings, words[1 + len(command.name.split()) :])
+
+
+def test_version(capsys: Any) -> None:
+    assert run_command_line(["--version"]) == 0
+    assert capsys.readouterr().out == f"slimyolo {__version__}\n"
+
+
+WRONG = [
+    (["trian"], "There is no command 'trian'. Did you mean 'train'?"),
+    (["data"], "There is no command 'data'"),
+    (["data", "chek"], "Did you mean 'data check'"),
+    (["train", "--epoch", "3"], "Unknown option --epoch. Did you mean '--epochs'? See `slimyolo train --help`."),
+    (["train", "--cfg", "yolov5n"], "--data is required: add --data VALUE."),
+    (["val", "--weights", "w.pt", "--data", "d.yaml", "--save-conf"], "add --save-txt"),
+    (["prune", "--weights", "w.pt", "--percent", "0.4", "--macs", "0.5"], "Give one of --percent, --params and --macs"),
+    (["inspect"], "FILE is required: slimyolo inspect FILE."),
+    (["inspect", "a.pt", "b.pt"], "Unexpected word 'b.pt'"),
+    (["inspect", "a.pt", "--file", "b.pt"], "given twice"),
+    (["compress", "none.yaml"], "Cannot read the recipe none.yaml"),
+    (["train", "--resume", "--data", "d.yaml"], "no run to go on with in runs/train"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), WRONG, ids=lambda item: " ".join(item) if isinstance(item, list) else "")
+def test_wrong_input_is_answered_with_status_2(
+    words: list[str], said: str, capsys: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_safely(lambda: run_command_line(words)) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_settings_reach_the_command(tmp_path: Path) -> None:
+    config = read(
+        TrainConfig,
+        [
+            "--data",
+            "d.yaml",
+            "--cfg",
+            "yolov5n",
+            "--hyp-set",
+            "lr0=0.1",
+            "mosaic=0.5",
+            "--cache",
+            "--img",
+            "416",
+            "--rect",
+        ],
+    )
+    assert (config.hyperparameters.lr0, config.hyperparameters.mosaic) == (0.1, 0.5)
+    assert (config.cache, config.imgsz, config.rect) == ("ram", 416, True)
+
+
+def test_image_size_takes_one_number_or_two() -> None:
+    base = ["--weights", "w.pt", "--source", "x.jpg"]
+    assert read(PredictConfig, [*base, "--imgsz", "416"]).imgsz == (416, 416)
+    assert read(PredictConfig, [*base, "--imgsz", "256", "320"]).imgsz == (256, 320)
+
+
+def test_positionals() -> None:
+    assert read(InspectConfig, ["a.pt", "--json"]) == InspectConfig(file=Path("a.pt"), json_output=True)
+    assert read(InspectConfig, ["--file", "a.pt"]).file == Path("a.pt")
+
+
+def test_recipe_and_options_over_it(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("data: d.yaml\ncfg: yolov5n\npercent: 0.3\nsparse-epochs: 7\nrecalibrate: true\n")
+    config = read(CompressConfig, [str(recipe), "--percent", "0.5"])
+    assert (config.percent, config.sparse_epochs, config.recalibrate) == (0.5, 7, True)
+    assert read(PruneConfig, ["--weights", "w.pt", "--config", str(_file(tmp_path, "macs: 50%\n"))]).budget == (
+        "macs",
+        0.5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("percnt: 0.3\n", "Unknown key 'percnt' for the recipe"),
+        ("- a\n", "holds no options"),
+        ("a: [\n", "is not a YAML file"),
+        ("percent: 1.5\ndata: d\ncfg: c\n", "--percent: got 1.5"),
+    ],
+)
+def test_wrong_recipes(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read(CompressConfig, [str(_file(tmp_path, text))])
+
+
+def test_exit_statuses(capsys: Any) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    def failed() -> int:
+        raise DataError("The folder is empty.")
+
+    assert run_safely(lambda: 0) == 0
+    assert run_safely(interrupted) == 130
+    assert run_safely(failed) == 2
+    assert "slimyolo: The folder is empty." in capsys.readouterr().err
+
+
+def test_help_does_not_import_torch() -> None:
+    program = (
+        "import sys, slimyolo.cli.main as m; m.run_command_line(['train', '--help']); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_help_is_quick() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "slimyolo", "--help"], check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # processor time, which a busy machine hardly changes; 0.37 s measured
+    assert after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime < 0.8
+
+
+@pytest.mark.parametrize(
+    "shim",
+    ["train", "val", "detect", "export", "prune_tools/train_sparity", "prune_tools/prune", "prune_tools/finetune"],
+)
+def test_shims_run_from_the_checkout(shim: str) -> None:
+    path = REPOSITORY / f"{shim}.py"
+    assert len(path.read_text().splitlines()) < 10
+    done = subprocess.run([sys.executable, f"{shim}.py", "--help"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"python {shim}.py:")
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "settings.yaml"
+    path.write_text(text)
+    return path

@@ -1,0 +1,81 @@
+"""Table of cases: what the dataset report finds."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from slimyolo.data import DatasetReport, check_dataset, read_dataset_yaml
+from slimyolo.storage import to_plain
+
+MakeDataset = Callable[..., Path]
+
+
+def check(source: Path) -> DatasetReport:
+    return check_dataset(read_dataset_yaml(source), imgsz=320)
+
+
+def test_clean_dataset(make_dataset: MakeDataset) -> None:
+    source = make_dataset(train=9)
+    report = check(source)
+    (train,) = report.splits
+    assert report.usable
+    assert report.clean
+    assert (train.images, train.boxes, train.backgrounds, train.unlabelled) == (9, 12, 3, 0)
+    assert sum(row.boxes for row in train.classes) == 12
+    assert sum(row.box_share for row in train.classes) == pytest.approx(1)
+    assert list(train.box_sides_px) == sorted(train.box_sides_px)
+    assert 32 < train.box_sides_px[2] < 160  # boxes are 10 to 50 % of the side
+    assert report.lines()[-1] == "Nothing is wrong."
+    assert to_plain(report)["splits"][0]["images"] == 9
+
+
+def test_defects_are_told(make_dataset: MakeDataset) -> None:
+    source = make_dataset(train=6, val=3)
+    root = source.parent
+    (root / "labels" / "train" / "001.txt").write_text("0 0.5 0.5 0.2 0.2\n9 0.5 0.5 0.2 0.2\n")
+    (root / "labels" / "train" / "gone.txt").write_text("")
+    (root / "labels" / "train" / "classes.txt").write_text("face\n")
+    shutil.copy(root / "images" / "train" / "002.png", root / "images" / "train" / "002.bmp")
+    shutil.copy(root / "images" / "train" / "003.png", root / "images" / "val" / "copy.png")
+    report = check(source)
+    train, val = report.splits
+    assert report.usable
+    assert not report.clean
+    assert [path.name for path in train.orphan_labels] == ["gone.txt"]
+    assert [path.name for path in train.shared_labels] == ["002.txt"]
+    assert val.unlabelled == 1
+    assert any({"train", "val"} == set(group.splits) and len(group.images) >= 2 for group in report.leaks)
+    text = "\n".join(report.lines())
+    for words in ("001.txt:2: has class 9", "without an image: 1", "serve several images: 1", "in several splits"):
+        assert words in text
+    assert "No file was changed" in text
+
+
+def test_split_that_cannot_be_used_is_part_of_the_report(make_dataset: MakeDataset) -> None:
+    source = make_dataset(train=3)
+    source.write_text("train: images/train\nval: images/none\nnames: [face, face_mask]\n")
+    report = check(source)
+    assert not report.usable
+    assert "do not exist" in report.splits[1].error
+    assert "do not exist" in "\n".join(report.lines())
+
+
+def test_split_of_backgrounds_has_no_box_sizes(make_dataset: MakeDataset) -> None:
+    source = make_dataset(train=2, val=2)
+    for label in (source.parent / "labels" / "val").iterdir():
+        label.write_text("")
+    assert check(source).splits[1].box_sides_px == ()
+
+
+def test_shipped_yaml_files(mask_photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIMYOLO_DATASETS", str(mask_photographs.parent))
+    spec = read_dataset_yaml(Path(__file__).parents[2] / "data" / "mask.yaml")
+    assert spec.names == ("face", "face_mask")
+    report = check_dataset(spec, imgsz=320)
+    assert report.clean
+    assert [split.boxes for split in report.splits] == [3296, 776]
+    assert report.leaks == ()

@@ -1,0 +1,276 @@
+"""Table of cases: what the commands' settings accept and refuse, and that they survive being written down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from slimyolo.errors import CheckpointError, ConfigError
+from slimyolo.tasks.configs import (
+    CompressConfig,
+    DataCheckConfig,
+    DataSynthConfig,
+    ExportConfig,
+    FinetuneConfig,
+    HyperParameters,
+    InspectConfig,
+    PredictConfig,
+    PruneConfig,
+    SparsifyConfig,
+    TrainConfig,
+    ValConfig,
+    read_hyperparameters,
+)
+from slimyolo.tasks.configs.base import Config
+from slimyolo.tasks.lookup import find_weights, weight_places
+from slimyolo.tasks.resume import find_resumable, resumed_config, write_options
+
+EXAMPLES: list[Config] = [
+    TrainConfig(data="d.yaml", cfg="yolov5n", freeze=3, hyp_set=("lr0=0.02",), device="0"),
+    SparsifyConfig(data="d.yaml", weights="w.pt", method="reference", sr=0.001),
+    SparsifyConfig(data="d.yaml", weights="w.pt", percent="50%", reach=0.5),
+    FinetuneConfig(data="d.yaml", weights="w.pt"),
+    PruneConfig(weights="w.pt", macs=0.5, data="d.yaml", recalibrate=True),
+    ValConfig(weights="w.pt", data="d.yaml"),
+    PredictConfig(weights="w.pt", source="x", imgsz=(256, 320), classes=(0, 1)),
+    ExportConfig(weights="w.pt"),
+    InspectConfig(file="w.pt"),
+    CompressConfig(data="d.yaml", weights="w.pt"),
+    DataCheckConfig(data="d.yaml"),
+    DataSynthConfig(folder="f"),
+]
+
+
+@pytest.mark.parametrize("config", EXAMPLES, ids=lambda config: type(config).__name__)
+def test_plain_form_gives_the_same_settings(config: Config) -> None:
+    plain = yaml.safe_load(yaml.safe_dump(config.to_plain()))
+    assert type(config)(**plain) == config
+    assert config.changed() == config
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(Exception, match="frozen"):
+        EXAMPLES[0].epochs = 3  # type: ignore[attr-defined]
+
+
+TRAIN = {"data": "d.yaml", "cfg": "yolov5n"}
+SPARSE = {"data": "d.yaml", "weights": "w.pt"}
+PRUNE = {"weights": "w.pt"}
+
+REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
+    (TrainConfig, {"data": "d.yaml"}, "There is nothing to train"),
+    (TrainConfig, {"cfg": "yolov5n"}, "--data is required"),
+    (TrainConfig, {**TRAIN, "epoch": 3}, "Unknown key 'epoch' for TrainConfig. Did you mean 'epochs'?"),
+    (TrainConfig, {**TRAIN, "epochs": 0}, "--epochs: got 0, expected 1 or more."),
+    (TrainConfig, {**TRAIN, "epochs": "ten"}, "--epochs: got 'ten', expected a whole number."),
+    (TrainConfig, {**TRAIN, "label_smoothing": "x"}, "--label-smoothing: got 'x', expected a number."),
+    (TrainConfig, {**TRAIN, "label_smoothing": 1}, "--label-smoothing: got 1, expected less than 1.0."),
+    (TrainConfig, {**TRAIN, "imgsz": 8}, "--imgsz: got 8, expected 32 or more."),
+    (TrainConfig, {**TRAIN, "batch_size": -1}, "no automatic batch size"),
+    (TrainConfig, {**TRAIN, "batch_size": 0}, "--batch-size: got 0, expected 1 or more."),
+    (TrainConfig, {**TRAIN, "cache": "disk"}, "in memory only"),
+    (TrainConfig, {**TRAIN, "cache": "rom"}, "expected one of ram"),
+    (TrainConfig, {**TRAIN, "rect": "perhaps"}, "--rect: got 'perhaps', expected true or false."),
+    (TrainConfig, {**TRAIN, "optimizer": "Adm"}, "expected one of SGD, Adam, AdamW. Did you mean 'Adam'?"),
+    (TrainConfig, {**TRAIN, "precision": "fp8"}, "expected one of auto, fp32, bf16, fp16"),
+    (TrainConfig, {**TRAIN, "device": "gpu"}, "--device: got 'gpu', expected auto, cpu"),
+    (TrainConfig, {**TRAIN, "device": "0,1,2"}, "torchrun --nproc_per_node 3"),
+    (TrainConfig, {**TRAIN, "freeze": "all"}, "--freeze: got 'all', expected a number of layers"),
+    (TrainConfig, {**TRAIN, "freeze": [-1]}, "--freeze: got [-1]"),
+    (TrainConfig, {**TRAIN, "rect": True, "image_weights": True}, "--rect and --image-weights exclude each other"),
+    (TrainConfig, {**TRAIN, "epochs": 3, "close_mosaic": 4}, "--close-mosaic 4 is more than --epochs 3"),
+    (TrainConfig, {**TRAIN, "nosave": True, "save_period": 2}, "--nosave and --save-period exclude each other"),
+    (TrainConfig, {**TRAIN, "hyp": "none.yaml"}, "Cannot read the hyper-parameter file none.yaml"),
+    (TrainConfig, {**TRAIN, "hyp_set": ("lr0",)}, "expected KEY=VALUE"),
+    (TrainConfig, {**TRAIN, "hyp_set": ("mosaik=1",)}, "Unknown key 'mosaik' for --hyp-set. Did you mean 'mosaic'?"),
+    (TrainConfig, {**TRAIN, "hyp_set": ("mosaic=2",)}, "Hyper-parameters: mosaic: got '2', expected 1.0 or less."),
+    (SparsifyConfig, {**SPARSE, "sr": 0.1}, "--sr is the rate of `--method reference`"),
+    (SparsifyConfig, {**SPARSE, "method": "reference", "reach": 0.2}, "--reach belongs to `--method share`"),
+    (SparsifyConfig, {**SPARSE, "method": "l1"}, "expected one of share, reference, soft-threshold"),
+    (FinetuneConfig, {"data": "d.yaml"}, "--weights is required"),
+    (PruneConfig, {**PRUNE, "percent": 0}, "--percent: got 0, expected a share above 0 and below 1"),
+    (PruneConfig, {**PRUNE, "percent": 1}, "above 0 and below 1"),
+    (PruneConfig, {**PRUNE, "percent": 1.5}, "above 0 and below 1"),
+    (PruneConfig, {**PRUNE, "percent": 40}, "Did you mean 0.4?"),
+    (PruneConfig, {**PRUNE, "percent": "abc"}, "got 'abc'"),
+    (PruneConfig, {**PRUNE, "percent": True}, "got True"),
+    (PruneConfig, {**PRUNE, "percent": float("nan")}, "got nan"),
+    (PruneConfig, {**PRUNE, "percent": 0.4, "params": 0.4}, "Give one of"),
+    (PruneConfig, {**PRUNE, "recalibrate": True}, "--recalibrate needs training images: add --data"),
+    (PruneConfig, {**PRUNE, "round_to": 0}, "--round-to: got 0"),
+    (ValConfig, {"weights": "w", "data": "d", "save_conf": True}, "add --save-txt"),
+    (PredictConfig, {"weights": "w", "source": "s", "save_conf": True}, "add --save-txt"),
+    (PredictConfig, {"weights": "w", "source": "s", "classes": (-1,)}, "expected class numbers from 0"),
+    (PredictConfig, {"weights": "w", "source": "s", "imgsz": (1, 2, 3)}, "expected one number, or height and width"),
+    (PredictConfig, {"weights": "w", "source": "s", "imgsz": "big"}, "--imgsz: got 'big'"),
+    (ExportConfig, {"weights": "w", "int8": True}, "--int8 needs images for calibration"),
+    (ExportConfig, {"weights": "w", "int8": True, "half": True}, "--int8 and --half exclude"),
+    (CompressConfig, {"data": "d"}, "Give --weights FILE"),
+    (CompressConfig, {"data": "d", "cfg": "yolov5n", "epochs": 0}, "--epochs 0 skips the base training"),
+    (CompressConfig, {"data": "d", "cfg": "yolov5n", "sr": 0.1}, "--sr is for `--method reference`"),
+    (CompressConfig, {"data": "d", "cfg": "yolov5n", "percent": 0.1, "macs": 0.1}, "Give one of"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "values", "said"), REFUSED, ids=lambda item: "")
+def test_refused_with_a_reason(kind: type[Config], values: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        kind(**values)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "budget"),
+    [
+        ({}, ("channels", 0.4)),
+        ({"percent": 0.99}, ("channels", 0.99)),  # the floor of each layer, not a refusal, is what stops it
+        ({"percent": "40%"}, ("channels", 0.4)),
+        ({"params": "0.3"}, ("params", 0.3)),
+        ({"macs": 0.5}, ("macs", 0.5)),
+    ],
+)
+def test_budgets(given: dict[str, Any], budget: tuple[str, float]) -> None:
+    assert PruneConfig(**PRUNE, **given).budget == budget
+
+
+@pytest.mark.parametrize(
+    ("given", "device"),
+    [
+        ("", "auto"),
+        (None, "auto"),
+        ("CPU", "cpu"),
+        (0, "cuda:0"),
+        ("1", "cuda:1"),
+        ("cuda:2", "cuda:2"),
+        ("mps", "mps"),
+    ],
+)
+def test_devices(given: Any, device: str) -> None:
+    assert TrainConfig(**TRAIN, device=given).device == device
+
+
+def test_methods_of_sparse_training_have_their_numbers() -> None:
+    assert SparsifyConfig(**SPARSE).reach_fraction == pytest.approx(1 / 3)
+    assert SparsifyConfig(**SPARSE, reach=0.5).reach_fraction == 0.5
+    assert SparsifyConfig(**SPARSE, method="soft-threshold").rate == 0.0005
+
+
+def test_the_chain_hands_its_settings_down(tmp_path: Path) -> None:
+    chain = CompressConfig(
+        data="d.yaml", cfg="yolov5n", percent=0.3, epochs=2, sparse_epochs=3, finetune_epochs=4, seed=5
+    )
+    base = chain.train_config(tmp_path)
+    sparse = chain.sparsify_config(tmp_path, Path("base.pt"))
+    cut = chain.prune_config(tmp_path, Path("sparse.pt"))
+    tuned = chain.finetune_config(tmp_path, Path("pruned.pt"))
+    assert (base.epochs, sparse.epochs, tuned.epochs) == (2, 3, 4)
+    assert (sparse.percent, cut.budget, sparse.seed) == (0.3, ("channels", 0.3), 5)
+    assert [stage.name for stage in (base, sparse, cut, tuned)] == ["base", "sparse", "pruned", "finetuned"]
+    assert all(stage.project == tmp_path for stage in (base, sparse, cut, tuned))
+    assert tuned.hyperparameters.lrf == 0.1
+
+
+# --- hyper-parameters -------------------------------------------------------------------------------------------------
+
+
+def test_presets() -> None:
+    assert read_hyperparameters(None) == HyperParameters()
+    assert read_hyperparameters("scratch").lrf == 0.1
+    assert TrainConfig(**TRAIN).hyperparameters.lrf == 0.01
+
+
+def test_the_files_of_the_repository_equal_the_presets() -> None:
+    folder = Path(__file__).parents[2] / "data" / "hyps"
+    assert read_hyperparameters(folder / "hyp.scratch-low.yaml") == read_hyperparameters("scratch-low")
+    assert read_hyperparameters(folder / "hyp.scratch.yaml") == read_hyperparameters("scratch")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lr: 0.1\n", "Unknown key 'lr'"),
+        ("lr0: fast\n", "lr0: got 'fast', expected a number"),
+        ("just text\n", "holds no hyper-parameters"),
+        ("a: [\n", "is not a YAML file"),
+    ],
+)
+def test_wrong_hyper_parameter_files(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "hyp.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_hyperparameters(path)
+    assert said in str(caught.value)
+    assert "hyp.yaml" in str(caught.value)
+
+
+def test_assignments_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "hyp.yaml"
+    path.write_text("lr0: 0.5\nbox: 0.1\nanchors: 3\n")
+    values = read_hyperparameters(path, ("lr0=0.25",))
+    assert (values.lr0, values.box, values.anchors) == (0.25, 0.1, 3)
+
+
+# --- looking files up -------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_looked_for_in_three_places(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLIMYOLO_WEIGHTS", str(tmp_path / "shelf"))
+    with pytest.raises(CheckpointError) as caught:
+        find_weights("yolov5n.pt")
+    assert all(str(place) in str(caught.value) for place in weight_places("yolov5n.pt"))
+    assert "downloads nothing" in str(caught.value)
+    for place in (tmp_path / "shelf", tmp_path / "weights", tmp_path):
+        place.mkdir(exist_ok=True)
+        (place / "yolov5n.pt").touch()
+        assert find_weights("yolov5n.pt").resolve() == place / "yolov5n.pt"
+
+
+def test_an_absolute_path_is_looked_for_only_there(tmp_path: Path) -> None:
+    assert weight_places(tmp_path / "a.pt") == (tmp_path / "a.pt",)
+    with pytest.raises(CheckpointError, match="a folder"):
+        find_weights(tmp_path)
+
+
+# --- resuming ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "exp"
+    (folder / "weights").mkdir(parents=True)
+    (folder / "weights" / "last.pt").touch()
+    write_options(folder, TrainConfig(**TRAIN, epochs=7, project=tmp_path / "runs"))
+    return folder
+
+
+def test_a_run_goes_on_with_its_own_settings(run: Path) -> None:
+    checkpoint = find_resumable("newest", run.parent)
+    assert checkpoint == find_resumable(run, run.parent) == run / "weights" / "last.pt"
+    config = resumed_config(TrainConfig, checkpoint, {"workers": 1, "epochs": "7"})
+    assert (config.epochs, config.workers, config.resume, config.cfg) == (7, 1, checkpoint, "yolov5n")
+
+
+def test_a_run_does_not_go_on_differently(run: Path) -> None:
+    checkpoint = run / "weights" / "last.pt"
+    with pytest.raises(ConfigError, match="with --epochs 7; got 9"):
+        resumed_config(TrainConfig, checkpoint, {"epochs": 9})
+    with pytest.raises(ConfigError, match="belongs to a run of `train`"):
+        resumed_config(SparsifyConfig, checkpoint, {})
+
+
+def test_what_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no run to go on with"):
+        find_resumable("newest", tmp_path)
+    with pytest.raises(ConfigError, match="no checkpoint"):
+        find_resumable(tmp_path / "none.pt", tmp_path)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "last.pt").touch()
+    with pytest.raises(ConfigError, match=r"opt.yaml, which says how the run was started"):
+        resumed_config(TrainConfig, tmp_path / "weights" / "last.pt", {})
+    (tmp_path / "opt.yaml").write_text("[]")
+    with pytest.raises(ConfigError, match="holds no options"):
+        resumed_config(TrainConfig, tmp_path / "weights" / "last.pt", {})
