@@ -105,7 +105,7 @@ def test_missing_pictures_of_a_finished_rendering_are_made_again(rendered: Path,
 def test_foreign_folder_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "photos.jpg").write_bytes(b"mine")
     with pytest.raises(
-        DataError, match="not empty and was not made by slimyolo data synth.*Choose a folder that is new or empty"
+        DataError, match=r"not empty and was not made by slimyolo data synth.*Choose a folder that is new or empty"
     ):
         render_dataset(tmp_path, train=1, val=0)
     assert [path.name for path in tmp_path.iterdir()] == ["photos.jpg"]
@@ -114,7 +114,7 @@ def test_foreign_folder_is_refused_and_untouched(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", '{"slimyolo_synth": 3}', "\x00\xff"])
 def test_damaged_marker_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "synth.json").write_text(text, encoding="latin-1")
-    with pytest.raises(DataError, match="damaged or not a rendering's. Nothing was written"):
+    with pytest.raises(DataError, match=r"damaged or not a rendering's\. Nothing was written"):
         render_dataset(tmp_path, train=1, val=0)
 
 
@@ -129,7 +129,7 @@ def test_other_rendering_is_refused(rendered: Path) -> None:
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "set").write_text("")
-    with pytest.raises(DataError, match="is a file; expected a folder"):
+    with pytest.raises(DataError, match=r"is a file; expected a folder"):
         render_dataset(tmp_path / "set", train=1)
 
 

@@ -26,7 +26,7 @@ FACTS: dict[str, Any] = json.loads(gzip.decompress((REPOSITORY / "tests/data/d1_
 NAMES = [name for name in FACTS if not name.startswith("_")]
 
 
-@lru_cache(maxsize=1)  # the larger ones have a gigabyte of values: one at a time
+@lru_cache(maxsize=None)
 def built(name: str) -> Detector:
     architecture = read_architecture(name.removesuffix("_nc2")).with_classes(FACTS[name]["nc"])
     return on_shapes(architecture)

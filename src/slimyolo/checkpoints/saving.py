@@ -99,7 +99,8 @@ def _plain(place: str, value: Any) -> Any:
         return _plain(place, value.item())
     if value is None or isinstance(value, bool):
         return value
-    for kind in (str, int, float, bytes):  # of a subclass (torch's version text, an enum) only the plain value is kept
+    kinds: tuple[type[Any], ...] = (str, int, float, bytes)
+    for kind in kinds:  # of a subclass (torch's version text, an enum) only the plain value is kept
         if isinstance(value, kind):
             return kind(value)
     if isinstance(value, Tensor):

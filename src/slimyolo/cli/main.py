@@ -12,6 +12,7 @@ from slimyolo import __version__
 from slimyolo.cli.commands import COMMANDS, Command
 from slimyolo.cli.options import CONFIG_FILE, command_options, read_config_file
 from slimyolo.cli.screens import command_screen, overview_screen
+from slimyolo.cli.speaking import speak
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, SlimyoloError, nearest_name_hint
 from slimyolo.tasks.configs import TrainConfig
@@ -31,6 +32,7 @@ def main() -> None:
 
 def run_safely(action: Callable[[], int]) -> int:
     """The exit status of `action`; a `SlimyoloError` is printed on stderr (status 2), Ctrl-C gives 130."""
+    speak()
     try:
         status = action()
         sys.stdout.flush()

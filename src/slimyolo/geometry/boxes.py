@@ -22,29 +22,33 @@ ArrayOrTensor = TypeVar("ArrayOrTensor", "np.ndarray[Any, Any]", Tensor)
 def cxcywh_to_xyxy(boxes: ArrayOrTensor) -> ArrayOrTensor:
     """Centre and size ``[..., 4]`` → corners ``[..., 4]``, in the same unit."""
     centre, half = boxes[..., :2], boxes[..., 2:4] / 2
-    return _concatenate(centre - half, centre + half)
+    result: ArrayOrTensor = _concatenate(centre - half, centre + half)
+    return result
 
 
 def xyxy_to_cxcywh(boxes: ArrayOrTensor) -> ArrayOrTensor:
     """Corners ``[..., 4]`` → centre and size ``[..., 4]``, in the same unit."""
     low, high = boxes[..., :2], boxes[..., 2:4]
-    return _concatenate((low + high) / 2, high - low)
+    result: ArrayOrTensor = _concatenate((low + high) / 2, high - low)
+    return result
 
 
 def clip_boxes(boxes: ArrayOrTensor, size: tuple[int, int]) -> ArrayOrTensor:
     """Corners ``[..., 4]`` in pixels, limited to an image of `size` = (height, width)."""
     height, width = size
     x, y = boxes[..., 0::2].clip(0, width), boxes[..., 1::2].clip(0, height)
-    return _stack(x[..., 0], y[..., 0], x[..., 1], y[..., 1])
+    result: ArrayOrTensor = _stack(x[..., 0], y[..., 0], x[..., 1], y[..., 1])
+    return result
 
 
 def box_area(boxes: ArrayOrTensor) -> ArrayOrTensor:
     """Area ``[...]`` of corners ``[..., 4]``, in squared units of the input."""
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    area: ArrayOrTensor = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    return area
 
 
 def iou_matrix(first: Tensor, second: Tensor, eps: float = 1e-7) -> Tensor:
-    """Intersection over union ``[n, m]`` of every box of `first` ``[n, 4]`` with every one of `second` ``[m, 4]`` (xyxy)."""
+    """Intersection over union ``[n, m]`` of each box of `first` ``[n, 4]`` with each of `second` ``[m, 4]`` (xyxy)."""
     low = torch.max(first[:, None, :2], second[None, :, :2])
     high = torch.min(first[:, None, 2:4], second[None, :, 2:4])
     intersection = (high - low).clamp(min=0).prod(-1)

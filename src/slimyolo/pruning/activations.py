@@ -50,7 +50,7 @@ def preimage(activation: Activation, wanted: Tensor, near: Tensor) -> Tensor:
     best, index = distance.min(dim=1)
     left, right = grid[index], grid[index + 1]
     left_above = activation(left) >= wanted
-    for _ in range(60):
+    for _ in range(44):  # 0.01 / 2**44: below the last digit of a double
         middle = (left + right) / 2
         same = (activation(middle) >= wanted) == left_above
         left, right = torch.where(same, middle, left), torch.where(same, right, middle)

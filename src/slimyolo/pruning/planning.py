@@ -105,14 +105,21 @@ def _consumers(
         arrival = constants.arrivals[consumer.node]
         cleared = here[~cut[consumer.units[here]]]
         folded, carried = [], []
-        for channel in here.tolist():
-            value = float(arrival.values[channel])
+        places: dict[tuple[int, int, int], tuple[int, float]] = {}
+        rows = zip(
+            here.tolist(), arrival.values[here].tolist(), arrival.patterns[here].tolist(),
+            carrier_unit[consumer.units[here]].tolist(), strict=True,
+        )  # fmt: skip
+        for channel, value, pattern, unit in rows:
             if value == 0.0 or value != value:
                 continue
-            if constants.mode == "bias" or (consumer.flat and int(arrival.patterns[channel]) == 0):
+            if constants.mode == "bias" or (consumer.flat and pattern == 0):
                 folded.append((channel, value))
-            else:
-                carried.append((channel, value, *_carrier_place(consumer, constants, channel, carrier_unit)))
+                continue
+            key = (unit, pattern, channel // (consumer.units.numel() // consumer.groups))
+            if key not in places:
+                places[key] = _carrier_place(consumer, constants, *key)
+            carried.append((channel, value, *places[key]))
         plans.append(
             ConsumerPlan(
                 consumer.weight, consumer.axis, consumer.groups, consumer.bias, consumer.running_mean,
@@ -122,12 +129,12 @@ def _consumers(
     return tuple(plans)
 
 
-def _carrier_place(consumer: Consumer, constants: Constants, channel: int, carrier_unit: Tensor) -> tuple[int, float]:
-    """Input channel of the carrier for `channel`: same pattern, same convolution group."""
-    arrival, carriers = constants.arrivals[consumer.node], constants.carrier_arrivals[consumer.node]
-    places = torch.nonzero(consumer.units == carrier_unit[consumer.units[channel]]).reshape(-1)
+def _carrier_place(consumer: Consumer, constants: Constants, unit: int, pattern: int, part: int) -> tuple[int, float]:
+    """Input channel and value of carrier `unit` where a constant of this pattern arrives in convolution group `part`."""
+    carriers = constants.carrier_arrivals[consumer.node]
+    places = torch.nonzero(consumer.units == unit).reshape(-1)
     each = consumer.units.numel() // consumer.groups
-    fits = (carriers.patterns[places] == arrival.patterns[channel]) & (places // each == channel // each)
+    fits = (carriers.patterns[places] == pattern) & (places // each == part)
     place = int(places[fits][0])
     return place, float(carriers.values[place])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import TypeVar
 
@@ -132,14 +132,13 @@ def _slice_(model: nn.Module, plan: PrunePlan) -> None:
         for (tensor, axis), drop in list(drops.items()):
             if tensor == weight and axis == _output_axis(model, weight):
                 drops[bias, 0] = drop
-    replaced: dict[int, Tensor] = {}
+    fresh_of: dict[str, Tensor] = {}
     for (name, axis), drop in drops.items():
-        tensor = _get(model, name)
+        tensor = fresh_of.get(name, _get(model, name))
         stay = torch.tensor([i for i in range(tensor.shape[axis]) if i not in drop], device=tensor.device)
         smaller = tensor.detach().index_select(axis, stay)
-        fresh: Tensor = nn.Parameter(smaller, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else smaller
-        _replace_everywhere_(model, tensor, fresh)
-        replaced[id(tensor)] = fresh
+        fresh_of[name] = smaller
+    _replace_everywhere_(model, {id(_get(model, name)): tensor for name, tensor in fresh_of.items()})
 
 
 def _output_axis(model: nn.Module, weight: str) -> int:
@@ -147,13 +146,21 @@ def _output_axis(model: nn.Module, weight: str) -> int:
     return 1 if isinstance(owner, nn.modules.conv._ConvTransposeNd) else 0
 
 
-def _replace_everywhere_(model: nn.Module, old: Tensor, new: Tensor) -> None:
-    """Put `new` wherever the module holds `old` (shared tensors stay shared)."""
+def _replace_everywhere_(model: nn.Module, smaller: Mapping[int, Tensor]) -> None:
+    """Put the smaller tensors wherever the module holds the old ones, by id (shared tensors stay shared)."""
+    made: dict[int, nn.Parameter] = {}
+    alive: list[Tensor] = []
     for part in model.modules():
-        for table in (part._parameters, part._buffers):
-            for key, held in table.items():
-                if held is old:
-                    table[key] = new  # type: ignore[assignment]
+        for key, held in part._parameters.items():
+            if held is not None and id(held) in smaller:
+                if id(held) not in made:
+                    alive.append(held)  # its id must not be taken by a new tensor
+                    made[id(held)] = nn.Parameter(smaller[id(held)], requires_grad=held.requires_grad)
+                part._parameters[key] = made[id(held)]
+        for key, buffer in part._buffers.items():
+            if buffer is not None and id(buffer) in smaller:
+                alive.append(buffer)
+                part._buffers[key] = smaller[id(buffer)]
 
 
 def _resize_(model: nn.Module, change: SizeChange) -> None:

@@ -12,7 +12,7 @@ from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import ConfigError, StorageError
 from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
-from slimyolo.tasks.configs import CompressConfig, FinetuneConfig, SparsifyConfig, TrainConfig, ValConfig
+from slimyolo.tasks.configs import CompressConfig, TrainConfig, ValConfig
 from slimyolo.tasks.finetune import finetune
 from slimyolo.tasks.provenance import run_provenance
 from slimyolo.tasks.prune import prune
@@ -93,7 +93,11 @@ class _Chain:
 
     def training(self, stage: str, task: Callable[[AnyTrainConfig], TrainRecord], config: AnyTrainConfig) -> StageRow:
         last = self.folder / stage / "weights" / "last.pt"
-        if last.is_file() and load_checkpoint(last).training is not None and (self.folder / stage / OPTIONS_FILE).is_file():
+        if (
+            last.is_file()
+            and load_checkpoint(last).training is not None
+            and (self.folder / stage / OPTIONS_FILE).is_file()
+        ):
             log.info("stage %s: going on from %s", stage, last)
             given = {"workers": config.workers, "device": config.device, "cache": config.cache}
             config = resumed_config(type(config), last, given)

@@ -35,5 +35,7 @@ def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
     if name == "fp32":
         return Fp32()
     if name == "fp16" and device.type == "cpu":
-        raise ConfigError("--precision fp16 needs a GPU. On a processor use --precision fp32, or bf16 where it is fast.")
+        raise ConfigError(
+            "--precision fp16 needs a GPU. On a processor use --precision fp32, or bf16 where it is fast."
+        )
     return Autocast(device, torch.bfloat16 if name == "bf16" else torch.float16)

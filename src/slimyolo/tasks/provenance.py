@@ -36,7 +36,12 @@ def data_provenance(dataset: DatasetSpec, splits: Mapping[str, SplitData]) -> di
         "file": str(dataset.source),
         "names": list(dataset.names),
         "splits": {
-            name: {"images": len(split), "boxes": split.boxes, "defects": len(split.defects), "fingerprint": split.fingerprint}
+            name: {
+                "images": len(split),
+                "boxes": split.boxes,
+                "defects": len(split.defects),
+                "fingerprint": split.fingerprint,
+            }
             for name, split in splits.items()
         },
     }

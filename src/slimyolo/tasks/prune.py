@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -82,7 +81,14 @@ def prune(config: PruneConfig) -> CutRecord:
     after = _metrics(config, result.model, data)
     if before is not None and after is not None:
         for name, one in (("before", before), ("after ", after)):
-            log.info("%s: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f", name, one.precision, one.recall, one.map50, one.map50_95)
+            log.info(
+                "%s: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f",
+                name,
+                one.precision,
+                one.recall,
+                one.map50,
+                one.map50_95,
+            )
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     about = _about(config, checkpoint, data, after)
     weights = folder / config.file_name
@@ -125,7 +131,9 @@ def cut_detector(
 
 def target_of(unit: BudgetUnit, share: float) -> Target:
     """The target of a budget as the command line gives it: channels to remove, parameters or MACs to keep."""
-    kinds = {"channels": ChannelShare, "params": ParamsShare, "macs": MacsShare}
+    kinds: dict[BudgetUnit, type[ChannelShare] | type[ParamsShare] | type[MacsShare]] = {
+        "channels": ChannelShare, "params": ParamsShare, "macs": MacsShare,
+    }  # fmt: skip
     return kinds[unit](share)
 
 

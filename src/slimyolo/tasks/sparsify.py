@@ -47,7 +47,9 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module) -> Spa
         skipped = set(reference_excluded_batchnorms(model)) if config.policy == "skip-shortcuts" else set()
         layers = [name for name in batchnorm_names(model) if name not in skipped]
         gammas = [f"{name}.weight" for name in layers]
-        log.info("sparsity: L1 on γ (and ten times on β) of %d layers, rate %g falling to a tenth", len(layers), config.rate)
+        log.info(
+            "sparsity: L1 on γ (and ten times on β) of %d layers, rate %g falling to a tenth", len(layers), config.rate
+        )
         return ReferenceL1(model, gammas, [f"{name}.bias" for name in layers], config.rate, config.epochs)
     groups = prunable_groups(model, config.policy)
     if not groups:

@@ -67,8 +67,6 @@ def _continued(checkpoint: Checkpoint, names: tuple[str, ...], seed: int) -> Det
     return detector
 
 
-
-
 def _same_layers(asked: Architecture, own: Architecture) -> bool:
     """Whether both describe the same network, whatever the classes, anchors and names are."""
     alike = asked.with_classes(own.nc).with_anchors(own.anchors)

@@ -53,7 +53,12 @@ def validate(config: ValConfig, detector: Detector | None = None) -> ValidationR
         log.warning("class names differ: checkpoint %s, dataset %s", list(detector.names), list(dataset.names))
     split = read_split(dataset, config.split, single_class=config.single_cls)
     if split.defects:
-        log.warning("%d defects in the %s split; `slimyolo data check %s` lists them", len(split.defects), config.split, config.data)
+        log.warning(
+            "%d defects in the %s split; `slimyolo data check %s` lists them",
+            len(split.defects),
+            config.split,
+            config.data,
+        )
     found: list[tuple[Path, tuple[int, int], Detections]] = []
     keep = config.save_txt or config.save_json
 
@@ -87,7 +92,10 @@ def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
     lines = [f"{'class':>20} {'images':>8} {'labels':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"]
 
     def row(name: str, images: int, labels: int, *values: float) -> str:
-        cells = " ".join(f"{'—' if value != value else format(value, '.3f'):>{w}}" for value, w in zip(values, (8, 8, 8, 9), strict=True))
+        cells = " ".join(
+            f"{'—' if value != value else format(value, '.3f'):>{w}}"
+            for value, w in zip(values, (8, 8, 8, 9), strict=True)
+        )
         return f"{name[:20]:>20} {images:>8} {labels:>8} {cells}"
 
     lines.append(
@@ -100,9 +108,7 @@ def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _record(
-    config: ValConfig, detector: Detector, result: EvaluationResult, about: dict[str, Any]
-) -> ValidationRecord:
+def _record(config: ValConfig, detector: Detector, result: EvaluationResult, about: dict[str, Any]) -> ValidationRecord:
     speed = result.speed
     return ValidationRecord(
         weights=str(config.weights), data=str(config.data), split=config.split, metrics=result.metrics,

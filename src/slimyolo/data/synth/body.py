@@ -137,7 +137,7 @@ def _draw_clothes(easel: Easel, layer: Picture, look: Look, neckline: Array) -> 
             )
     else:
         stroke(layer, edge, dark, 0.16 * unit)
-        stroke(layer, edge + (0, 0.05 * unit), light if kind == "tee" else dark, 0.035 * unit)
+        stroke(layer, edge + np.array([0, 0.05 * unit]), light if kind == "tee" else dark, 0.035 * unit)
         if kind == "scrubs":
             pocket = [(0.6, 3.3), (1.5, 3.3), (1.5, 4.3), (0.6, 4.3)]
             stroke(layer, easel.pixels(pocket), dark, 0.04 * unit, closed=True)

@@ -146,7 +146,12 @@ def _brow_hairs(easel: Easel, line: Array, widths: npt.NDArray[np.floating], col
     for k in range(1, len(line) - 2, 2):
         reach = widths[k] * 0.055 * easel.unit
         root = line[k] + (0, reach)
-        stroke(easel.colour, np.stack([root, root + (side * reach * 1.2, -reach * 2.2)]), colour, 0.012 * easel.unit)
+        stroke(
+            easel.colour,
+            np.stack([root, root + np.array([side * reach * 1.2, -reach * 2.2])]),
+            colour,
+            0.012 * easel.unit,
+        )
 
 
 def draw_nose(easel: Easel, look: Look) -> None:

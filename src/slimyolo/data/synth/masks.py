@@ -93,7 +93,12 @@ def draw_mask(easel: Easel, look: Look, mask: MaskLook, relief: Relief, outline:
     if mask.kind in ("surgical", "fold", "cup") and easel.fine > 8:
         wire = sheet.line(easel, 0.07, -0.3, 0.3)
         stroke(easel.colour, wire, mixed(scaled(mask.colour, 0.8), (140, 140, 140), 0.3), 0.05 * easel.unit)
-        stroke(easel.colour, wire - (0, 0.02 * easel.unit), mixed(mask.colour, (255, 255, 255), 0.5), 0.02 * easel.unit)
+        stroke(
+            easel.colour,
+            wire - np.array([0, 0.02 * easel.unit]),
+            mixed(mask.colour, (255, 255, 255), 0.5),
+            0.02 * easel.unit,
+        )
     if mask.valve:
         _draw_valve(easel, sheet)
     return region
@@ -119,8 +124,8 @@ def _light(easel: Easel, sheet: Sheet, mask: MaskLook, relief: Relief) -> Array:
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
     light = easel.light.field(normal @ np.asarray(easel.light.direction, np.float32))
     if max(mask.colour) < 90:
-        light = light + 0.5 * np.maximum(normal[..., 2:], 0) ** 12
-    return np.asarray(light, np.float32)
+        light += 0.5 * np.maximum(normal[..., 2:], 0) ** 12
+    return light
 
 
 def _draw_pattern(easel: Easel, layer: Picture, sheet: Sheet, mask: MaskLook, look: Look) -> None:
@@ -234,7 +239,7 @@ def _draw_straps(easel: Easel, sheet: Sheet, mask: MaskLook, look: Look) -> None
             start = easel.face(end[None], 0.05)
             strap = curve(np.concatenate([start, easel.solid([middle, target])]))
             width = 0.055 if mask.kind == "cup" else 0.042
-            easel.stroke(strap + (0, 0.03 * easel.unit), scaled(look.skin, 0.6), width)
+            easel.stroke(strap + np.array([0, 0.03 * easel.unit]), scaled(look.skin, 0.6), width)
             easel.stroke(strap, colour, width)
 
 

@@ -31,8 +31,11 @@ class Placing:
 
 @dataclass(frozen=True)
 class Sprite:
-    """A painted thing in pixels of the picture: colours times coverage, coverage, face pixels, upper left corner, and how
-    many pixels the face would have if all of it were seen."""
+    """A painted thing in pixels of the picture.
+
+    Colours times coverage, coverage, face pixels, upper left corner, and how many pixels the face would have if all of it
+    were seen.
+    """
 
     colour: Picture
     cover: Picture

@@ -65,7 +65,7 @@ class Stage:
 
     def gradient(self, top: float, bottom: float, first: Colour, second: Colour) -> None:
         """A band over the whole width whose colour runs from `first` to `second`."""
-        start, end = int(top * self.side), int(math.ceil(bottom * self.side))
+        start, end = int(top * self.side), math.ceil(bottom * self.side)
         if end <= start:
             return
         ramp = np.linspace(0, 1, end - start, dtype=np.float32)[:, None]

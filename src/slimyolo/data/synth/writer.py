@@ -37,13 +37,13 @@ def render_dataset(
 ) -> Path:
     """Render a face / face_mask dataset into `folder` and return the path of its data YAML.
 
-    Writes images/train, images/val (JPEG, `size` × `size` pixels), labels/train, labels/val (class cx cy w h, relative),
-    `data.yaml`, and `synth.json`, which says what the folder is. Every picture depends on `seed`, its split and its
+    Writes images/train, images/val (JPEG, `size` × `size` pixels), labels/train, labels/val (class cx cy w h,
+    relative), `data.yaml`, and `synth.json`, which says what the folder is. Every picture depends on `seed`, its split and its
     number alone. A folder with the same rendering is completed where pictures are missing and otherwise left as it is.
     `on_progress(done, total)` is called after each picture.
 
-    Raises `DataError` when a number is out of range or the folder holds something else, `StorageError` when it cannot be
-    written.
+    Raises `DataError` when a number is out of range or the folder holds something else, `StorageError` when it cannot
+    be written.
     """
     target = Path(folder)
     counts = {"train": _whole(train, "train", 1), "val": _whole(val, "val", 0)}
@@ -78,9 +78,8 @@ def _whole(value: int, name: str, least: int, most: int | None = None) -> int:
         or (most is not None and value > most)
     ):
         limit = f"from {least} to {most}" if most is not None else f"of at least {least}"
-        raise DataError(
-            f"{name} is {value!r}; expected a whole number {limit}. Give for example {name}={max(least, 320 if name == 'size' else 60)}."
-        )
+        example = 320 if name == "size" else 60
+        raise DataError(f"{name} is {value!r}; expected a whole number {limit}. Give for example {name}={example}.")
     return int(value)
 
 
@@ -90,12 +89,12 @@ def _claim(folder: Path, recipe: dict[str, int]) -> bool:
         raise DataError(
             f"{folder} is a file; expected a folder to render into. Choose another folder, for example {folder}_synth."
         )
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(not path.name.startswith(f".{MARKER}.") for path in folder.iterdir()):
         state = _read_marker(folder)
         if state["slimyolo_synth"] != recipe:
             raise DataError(
-                f"{folder} holds another rendering ({_described(state['slimyolo_synth'])}); asked for was {_described(recipe)}. "
-                f"Choose another folder, or delete {folder} first."
+                f"{folder} holds another rendering ({_described(state['slimyolo_synth'])}); asked for was "
+                f"{_described(recipe)}. Choose another folder, or delete {folder} first."
             )
         if state.get("state") == "finished":
             return True
@@ -155,8 +154,8 @@ def _write_sample(scene: RenderedScene, image: Path, label: Path) -> None:
             with suppress(OSError):
                 part.unlink()
             raise StorageError(
-                f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to and that has free space; the same "
-                f"command goes on where it stopped."
+                f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to and that has free space; "
+                f"the same command goes on where it stopped."
             ) from error
 
 

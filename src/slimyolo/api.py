@@ -1,0 +1,144 @@
+"""The Python API: load, predict, evaluate, prune. Imported as ``slimyolo.load`` and so on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimyolo.checkpoints import load_checkpoint, save_checkpoint
+from slimyolo.data import EvalBatches, read_dataset_yaml, read_split
+from slimyolo.detections import DetectionMetrics
+from slimyolo.errors import ModelError
+from slimyolo.evaluation import evaluate_detector
+from slimyolo.geometry import Detections
+from slimyolo.inference import predict as predict_source
+from slimyolo.models import Detector
+from slimyolo.pruning import ChannelShare, PrunePlan, PruneReport, Target
+from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.prune import cut_detector
+
+__all__ = ["Pruned", "evaluate", "load", "predict", "prune"]
+
+DetectorOrPath = Detector | str | os.PathLike[str]
+ImageOrPath = str | os.PathLike[str] | npt.NDArray[np.uint8]
+
+
+def load(path: str | os.PathLike[str]) -> Detector:
+    """A checkpoint (slimyolo's, or a published YOLOv5 6.x/7.0 ``.pt``) as a detector in eval mode, float32, on the CPU.
+
+    Nothing in the file is executed. The detector takes images ``[B, 3, H, W]`` RGB in 0–1 and returns decoded rows
+    ``[B, rows, 5+nc]``; ``.heads(images)`` gives the raw logits per level. It has ``.names``, ``.stride`` and ``.anchors``
+    (pixels). Raises `CheckpointError`.
+    """
+    return load_checkpoint(find_weights(Path(path))).detector()
+
+
+def predict(
+    detector_or_path: DetectorOrPath,
+    image: ImageOrPath | Sequence[ImageOrPath],
+    imgsz: int | tuple[int, int] = 320,
+    conf: float = 0.25,
+    iou: float = 0.45,
+    max_det: int = 1000,
+    classes: Sequence[int] | None = None,
+    agnostic: bool = False,
+) -> list[Detections]:
+    """Detections of each image, boxes xyxy in pixels of the source image.
+
+    `image`: a file, folder or glob, a BGR uint8 array ``[H, W, 3]`` as OpenCV reads it, or a list of these. `conf`:
+    least score; `iou`: overlap above which the weaker box of a class goes.
+    """
+    detector = _detector(detector_or_path)
+    return predict_source(
+        detector.fused(),
+        _as_source(image),
+        imgsz=imgsz,
+        conf=conf,
+        iou=iou,
+        max_det=max_det,
+        classes=classes,
+        agnostic=agnostic,
+    )
+
+
+def evaluate(
+    detector_or_path: DetectorOrPath,
+    data_yaml: str | os.PathLike[str],
+    imgsz: int = 320,
+    split: str = "val",
+    batch_size: int = 32,
+    conf: float = 0.001,
+    iou: float = 0.6,
+    max_det: int = 300,
+    workers: int = 0,
+) -> DetectionMetrics:
+    """Precision, recall, mAP50 and mAP50-95, overall and per class, on one split of a dataset (``.map50`` and so on).
+
+    Raises `DataError` when the data are missing, `ModelError` when the classes of detector and dataset do not fit.
+    """
+    detector = _detector(detector_or_path)
+    dataset = read_dataset_yaml(Path(data_yaml))
+    if dataset.nc != detector.nc:
+        raise ModelError(
+            f"The detector has {detector.nc} classes, {data_yaml} has {dataset.nc}. Evaluate it on data of its own classes."
+        )
+    batches = EvalBatches(
+        read_split(dataset, split), imgsz, batch_size, stride=int(detector.stride.max()), workers=workers
+    )  # fmt: skip
+    with closing(batches):
+        return evaluate_detector(detector.fused(), batches, conf=conf, iou=iou, max_det=max_det).metrics
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """A cut detector with its plan and report."""
+
+    model: Detector
+    plan: PrunePlan
+    report: PruneReport
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the cut detector as a checkpoint; `load` and every command take it."""
+        save_checkpoint(path, self.model, provenance={"command": "slimyolo.prune", "plan": self.plan.summary()})
+
+
+def prune(
+    detector_or_path: DetectorOrPath,
+    target: Target = ChannelShare(0.4),  # noqa: B008 - a frozen value
+    imgsz: int = 320,
+    policy: str = "coupled",
+    floor: float = 0.1,
+    round_to: int = 1,
+    constants: str = "carrier",
+    importance: str = "gamma",
+) -> Pruned:
+    """Cut channels out of a detector to a `target` (`slimyolo.pruning`: ChannelShare, ParamsShare, MacsShare, LatencyBudget).
+
+    The detector given is not touched; ``.model`` is the cut one, trainable and saveable. What removed channels emitted
+    is kept as constants (`constants`). See ``slimyolo prune --help`` for the other arguments.
+    """
+    result = cut_detector(
+        _detector(detector_or_path), target, imgsz=imgsz, policy=policy, floor=floor, round_to=round_to,
+        constants=constants, importance=importance,
+    )  # fmt: skip
+    return Pruned(result.model, result.plan, result.report)
+
+
+def _as_source(image: ImageOrPath | Sequence[ImageOrPath]) -> Any:
+    """Paths of any kind as `Path`; arrays and lists as they are."""
+    if isinstance(image, (str, np.ndarray)):
+        return image
+    if isinstance(image, os.PathLike):
+        return Path(image)
+    return [_as_source(one) for one in image]
+
+
+def _detector(detector_or_path: DetectorOrPath) -> Detector:
+    return detector_or_path if isinstance(detector_or_path, Detector) else load(detector_or_path)

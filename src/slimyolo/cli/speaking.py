@@ -1,0 +1,27 @@
+"""What the tasks log becomes what a person reads: facts on standard output, warnings on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+__all__ = ["speak"]
+
+
+class _Facts(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno < logging.WARNING
+
+
+def speak() -> None:
+    """Print what slimyolo logs. Called by the command line alone: a program that uses the API decides for itself."""
+    log = logging.getLogger("slimyolo")
+    log.handlers.clear()
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    facts, warnings = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
+    facts.addFilter(_Facts())
+    warnings.setLevel(logging.WARNING)
+    warnings.setFormatter(logging.Formatter("warning: %(message)s"))
+    log.addHandler(facts)
+    log.addHandler(warnings)

@@ -1,0 +1,40 @@
+"""Properties of ``slimyolo data synth`` and ``data check`` end to end: what is rendered is clean, what is broken is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from slimyolo.cli.main import run_command_line
+from slimyolo.errors import DataError
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    assert run_command_line(["data", "synth", str(tmp_path / "set"), "--train", "2", "--val", "1", "--size", "96"]) == 0
+    return tmp_path / "set" / "data.yaml"
+
+
+def test_a_rendered_dataset_is_clean(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.json"
+    assert run_command_line(["data", "check", str(dataset), "--strict", "--json", str(report)]) == 0
+    assert "Nothing is wrong." in capsys.readouterr().out
+    assert [split["images"] for split in json.loads(report.read_text())["splits"]] == [2, 1]
+
+
+def test_defects_are_listed_by_file_and_line(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    label = sorted((dataset.parent / "labels" / "train").glob("*.txt"))[0]
+    label.write_text("9 0.5 0.5 0.1 0.1\n0 0.5 0.5 x 0.1\n")
+    assert run_command_line(["data", "check", str(dataset)]) == 0
+    assert f"{label}:1" in capsys.readouterr().out
+    assert run_command_line(["data", "check", str(dataset), "--strict", "--limit", "1"]) == 1
+    printed = capsys.readouterr().out
+    assert f"{label}:2" not in printed.partition("Defects")[2]
+    assert "and 1 more (--limit 0 shows all)" in printed
+
+
+def test_a_dataset_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.yaml"):
+        run_command_line(["data", "check", str(tmp_path / "none.yaml")])
