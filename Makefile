@@ -27,8 +27,8 @@ test-slow: install
 	$(BIN)/pytest -q -m slow
 
 demo: install
-	$(BIN)/python -m slimyolo data synth datasets/synth --train 240 --val 60 --exist-ok
-	$(BIN)/python -m slimyolo compress --recipe recipes/demo.yaml
+	$(BIN)/python -m slimyolo data synth datasets/synth --train 240 --val 60
+	$(BIN)/python -m slimyolo compress recipes/demo.yaml
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

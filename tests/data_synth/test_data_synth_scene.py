@@ -19,7 +19,7 @@ LIGHT = Light((0.3, -0.4, 0.87), (0.45, 0.5, 0.6))
 
 @pytest.fixture(scope="module")
 def scenes() -> list[RenderedScene]:
-    return [render_scene(np.random.default_rng([11, index]), 128) for index in range(110)]
+    return [render_scene(np.random.default_rng([11, index]), 128) for index in range(80)]
 
 
 def test_boxes_are_inside_and_of_known_classes(scenes: list[RenderedScene]) -> None:

@@ -107,6 +107,12 @@ def test_seed_gives_the_same_values_and_leaves_the_global_generator_alone() -> N
     assert not torch.equal(first.model[0].conv.weight, other.model[0].conv.weight)
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 64, 80), (1, 3, 48, 64), (1, 1, 64, 64), (3, 64, 64)])
+def test_images_that_do_not_fit_are_refused(nano: Detector, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ModelError, match=r"should be \[B, 3, height, width\] .* multiples of 32, got .*Letterbox"):
+        nano(torch.zeros(shape))
+
+
 def test_names_belong_to_the_classes() -> None:
     assert build_detector(NANO, seed=0).names == ("class0", "class1")
     detector = build_detector(NANO, names=["face", "face_mask"], seed=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ FACTS: dict[str, Any] = json.loads(gzip.decompress((REPOSITORY / "tests/data/d1_
 NAMES = [name for name in FACTS if not name.startswith("_")]
 
 
-@lru_cache(maxsize=None)
+@cache
 def built(name: str) -> Detector:
     architecture = read_architecture(name.removesuffix("_nc2")).with_classes(FACTS[name]["nc"])
     return on_shapes(architecture)

@@ -1,4 +1,4 @@
-"""Properties of ``slimyolo data synth`` and ``data check`` end to end: what is rendered is clean, what is broken is told."""
+"""Properties of ``slimyolo data synth`` and ``data check`` end to end: what is rendered is clean, defects are told."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_rendered_dataset_is_clean(dataset: Path, tmp_path: Path, capsys: pyte
 
 def test_defects_are_listed_by_file_and_line(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     label = sorted((dataset.parent / "labels" / "train").glob("*.txt"))[0]
-    label.write_text("9 0.5 0.5 0.1 0.1\n0 0.5 0.5 x 0.1\n")
+    label.write_text("9 0.5 0.5 0.1 0.1\n0 0.5 0.5 x 0.1\n0 0.5 0.5 0.1 0.1\n")
     assert run_command_line(["data", "check", str(dataset)]) == 0
     assert f"{label}:1" in capsys.readouterr().out
     assert run_command_line(["data", "check", str(dataset), "--strict", "--limit", "1"]) == 1

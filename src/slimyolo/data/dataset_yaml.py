@@ -162,7 +162,7 @@ def _names_in_order(names: Mapping[Any, Any], source: Path) -> list[Any]:
 def _find_root(path: Any, source: Path, search: Sequence[Path], download: Any) -> Path:
     beside = source.parent
     if path is None or path == "":
-        return beside
+        return beside.absolute()
     if not isinstance(path, str):
         raise DataError(f"{source}: path must be one folder, got {path!r}.")
     wanted = Path(path).expanduser()
@@ -176,7 +176,7 @@ def _find_root(path: Any, source: Path, search: Sequence[Path], download: Any) -
     places = list(dict.fromkeys(Path(os.path.normpath(candidate)) for candidate in candidates))
     for place in places:
         if place.is_dir():
-            return place
+            return place.absolute()
     looked = "\n".join(f"  {place.absolute()}" for place in places)
     hint = f"Put the dataset there, set 'path:' in {source}, or set ${DATASETS_VARIABLE} to the folder of your datasets"
     if download is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -117,36 +118,21 @@ def evaluate_detector(
             "A loss and precisions other than float32 need a slimyolo Detector, not a function or a wrapper."
         )
     place = _device(detector, device)
-    runner = _Runner(prepared(detector, precision, place) if isinstance(detector, nn.Module) else detector, precision)
+    model = prepared(detector, precision, place) if isinstance(detector, nn.Module) else detector
     accumulator = MetricsAccumulator([SINGLE_CLASS_NAME] if single_class else detector.names, rule=rule)
-    clock = StageClock(place)
-    losses: dict[str, Tensor] = {}
-    nonfinite = 0
-    with runner.evaluation_mode(), torch.no_grad():
+    suppress = partial(nms, conf=conf, iou=iou, multi_label=True, agnostic=single_class, max_det=max_det)
+    tally = _Tally(model, precision, place, accumulator, suppress, loss, single_class)
+    with evaluation_mode(model) if isinstance(model, nn.Module) else contextlib.nullcontext(), torch.no_grad():
         for batch in batches:
-            clock.start()
-            images = to_float(batch.images, precision, place)
-            clock.lap("prepare")
-            decoded, heads = runner(images)
-            clock.lap("infer")
-            _check_rows(decoded, detector.names)
-            if loss is not None:
-                for name, value in loss(heads, batch.targets.to(place)).items.items():
-                    losses[name] = losses.get(name, torch.zeros((), device=place)) + value * len(images)
-            nonfinite += count_nonfinite_rows(decoded)
-            clock.start()
-            rows = nms(decoded, conf, iou, multi_label=True, agnostic=single_class, max_det=max_det)
-            clock.lap("suppress")
-            found = _take_in(rows, batch, accumulator, single_class)
-            clock.lap("match")
+            found = tally.take(batch)
             if on_batch is not None:
                 on_batch(batch, found)
-    images_seen = max(len(accumulator), 1)
+    images = max(len(accumulator), 1)
     return EvaluationResult(
         metrics=accumulator.compute(),
-        speed=clock.per_image(images_seen),
-        loss=None if loss is None else {name: float(value) / images_seen for name, value in losses.items()},
-        nonfinite_rows=nonfinite,
+        speed=tally.clock.per_image(images),
+        loss=None if loss is None else {name: float(value) / images for name, value in tally.losses.items()},
+        nonfinite_rows=tally.nonfinite_rows,
         conf=conf,
         iou=iou,
         max_det=max_det,
@@ -155,33 +141,64 @@ def evaluate_detector(
     )
 
 
-class _Runner:
-    """Calls the model in its numbers: decoded rows and, of a `Detector`, the heads."""
+class _Tally:
+    """What is added up while batches go by."""
 
-    def __init__(self, model: nn.Module | DecodingDetector, kind: NumberKind) -> None:
-        self._model, self._kind = model, kind
+    def __init__(
+        self,
+        model: nn.Module | DecodingDetector,
+        kind: NumberKind,
+        device: torch.device,
+        accumulator: MetricsAccumulator,
+        suppress: Callable[[Tensor], list[Tensor]],
+        loss: Callable[[Sequence[Tensor], Tensor], LossValue] | None,
+        single_class: bool,
+    ) -> None:
+        self._model, self._kind, self._device = model, kind, device
+        self._names: Sequence[str] = model.names  # type: ignore[assignment]
+        self._accumulator, self._suppress, self._loss, self._single_class = accumulator, suppress, loss, single_class
+        self.clock = StageClock(device)
+        self.losses: dict[str, Tensor] = {}
+        self.nonfinite_rows = 0
 
-    def evaluation_mode(self) -> contextlib.AbstractContextManager[None]:
-        return evaluation_mode(self._model) if isinstance(self._model, nn.Module) else contextlib.nullcontext()
+    def take(self, batch: EvaluationBatch) -> list[Detections]:
+        """Run one batch and add it; its detections in source pixels."""
+        self.clock.start()
+        images = to_float(batch.images, self._kind, self._device)
+        self.clock.lap("prepare")
+        decoded, heads = self._run(images)
+        self.clock.lap("infer")
+        _check_rows(decoded, self._names)
+        if self._loss is not None:
+            for name, value in self._loss(heads, batch.targets.to(self._device)).items.items():
+                self.losses[name] = self.losses.get(name, torch.zeros_like(value)) + value * len(images)
+        self.nonfinite_rows += count_nonfinite_rows(decoded)
+        self.clock.start()
+        rows = self._suppress(decoded)
+        self.clock.lap("suppress")
+        found = _matched(rows, batch, self._accumulator, self._single_class)
+        self.clock.lap("match")
+        return found
 
-    def __call__(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _run(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Decoded rows and, of a `Detector`, the heads."""
         if not isinstance(self._model, Detector):
             return torch.as_tensor(self._model(images)), []
-        with forward_numbers(self._kind, images.device):
+        with forward_numbers(self._kind, self._device):
             heads = self._model.heads(images)
         # half precision holds the coordinates of a 640 px image to half a pixel only
         heads = [head.float() for head in heads]
         return self._model.decode(heads), heads
 
 
-def _take_in(
+def _matched(
     rows: Sequence[Tensor], batch: EvaluationBatch, accumulator: MetricsAccumulator, single_class: bool
 ) -> list[Detections]:
-    """Take one batch into the metrics; its detections in source pixels."""
+    """Take the rows of one batch into the metrics; its detections in source pixels."""
     if not len(rows) == len(batch.placements) == len(batch.truths):
         raise DataError(
-            f"A batch of {len(rows)} images came with {len(batch.placements)} placements and {len(batch.truths)} truths. "
-            "Evaluate on data.EvalBatches; training batches do not know their source images."
+            f"A batch of {len(rows)} images came with {len(batch.placements)} placements and {len(batch.truths)} "
+            "truths. Evaluate on data.EvalBatches; training batches do not know their source images."
         )
     found = []
     for image_rows, placement, truth in zip(rows, batch.placements, batch.truths, strict=True):

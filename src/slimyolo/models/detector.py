@@ -72,7 +72,11 @@ class Detector(nn.Module):
         self.architecture = architecture
 
     def heads(self, images: Tensor) -> list[Tensor]:
-        """[B, 3, H, W] → raw logits [B, na, H / stride, W / stride, 5 + nc] per level (x, y, w, h, object, classes)."""
+        """[B, 3, H, W] → raw logits [B, na, H / stride, W / stride, 5 + nc] per level (x, y, w, h, object, classes).
+
+        Raises `ModelError` when the images do not have 3 channels, or sides that are multiples of the largest stride.
+        """
+        self._check_input(images)
         kept: dict[int, Tensor] = {-1: images}
         for index in range(len(self.model) - 1):
             layer = self.model[index]
@@ -82,6 +86,14 @@ class Detector(nn.Module):
                 del kept[source]
         result: list[Tensor] = self.head([kept[source] for source in self._routes[-1]])
         return result
+
+    def _check_input(self, images: Tensor) -> None:
+        side = self.head.largest_stride
+        if images.dim() != 4 or images.shape[1] != 3 or images.shape[2] % side or images.shape[3] % side:
+            raise ModelError(
+                f"Images for {self.architecture.name} should be [B, 3, height, width] with sides that are multiples of "
+                f"{side}, got {list(images.shape)}. Letterbox them first."
+            )
 
     def decode(self, heads: Sequence[Tensor]) -> Tensor:
         """Raw logits per level → [B, rows, 5 + nc]: cx, cy, w, h in network pixels, objectness and classes (0–1)."""

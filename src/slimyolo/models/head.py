@@ -33,6 +33,7 @@ class Detect(nn.Module):
         levels, per_level, _ = anchors_px.shape
         self.nc = nc
         self.na = per_level
+        self.largest_stride = max(strides)
         self.register_buffer("stride", torch.tensor(strides, dtype=torch.float32), persistent=False)
         self.register_buffer("anchors", anchors_px.float() / self.stride.view(levels, 1, 1))
         self.m = nn.ModuleList(nn.Conv2d(channels, per_level * (5 + nc), 1) for channels in inputs)

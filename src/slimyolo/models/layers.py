@@ -59,6 +59,8 @@ class Conv(nn.Module):
         activation: bool = True,
     ) -> None:
         super().__init__()
+        if inputs < 1 or outputs < 1:
+            raise ValueError(f"a convolution needs channels, got {inputs} in and {outputs} out")
         pad = kernel // 2 if padding is None else padding
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, pad, groups=groups, bias=False)
         self.bn: nn.Module = _batchnorm(outputs)  # nn.Identity once fused
@@ -220,6 +222,8 @@ class GhostConv(nn.Module):
         self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, activation: bool = True
     ) -> None:
         super().__init__()
+        if outputs % 2:
+            raise ValueError(f"a GhostConv has an even number of outputs, got {outputs}")
         hidden = outputs // 2
         self.cv1 = Conv(inputs, hidden, kernel, stride, None, groups, activation)
         self.cv2 = Conv(hidden, hidden, 5, 1, None, hidden, activation)
@@ -235,8 +239,10 @@ class GhostBottleneck(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
-        hidden = outputs // 2
         strided = stride == 2
+        if not strided and (stride != 1 or inputs != outputs):
+            raise ValueError(f"a GhostBottleneck has stride 2, or as many outputs as inputs; got {stride=}, {outputs=}")
+        hidden = outputs // 2
         self.conv = nn.Sequential(
             GhostConv(inputs, hidden, 1, 1),
             DWConv(hidden, hidden, kernel, stride, activation=False) if strided else nn.Identity(),

@@ -6,7 +6,7 @@ To add a module: write its class in `layers.py`, and a row in `MODULES`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -112,22 +112,24 @@ def _whole(low: int, high: int) -> Callable[[Any], bool]:
     return lambda value: type(value) is int and low <= value <= high
 
 
+def _odd(value: Any) -> bool:
+    return _whole(1, 1024)(value) and value % 2 == 1
+
+
 _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "channels": (_accept(_whole(1, _MOST_CHANNELS)), f"a whole number from 1 to {_MOST_CHANNELS}"),
     "count": (_accept(_whole(1, 1024)), "a whole number from 1 to 1024"),
-    "odd": (_accept(lambda value: _whole(1, 1024)(value) and value % 2 == 1), "an odd whole number"),
+    "odd": (_accept(_odd), "an odd whole number"),
     "padding": (_accept(lambda value: value is None or _whole(0, 1024)(value)), "a whole number from 0, or None"),
     "flag": (_accept(lambda value: type(value) is bool), "True or False"),
     "share": (_accept(lambda value: type(value) in (int, float) and 0 < value <= 16), "a number above 0"),
     "odd list": (
-        _accept(lambda value: isinstance(value, tuple) and len(value) > 0 and all(v % 2 == 1 for v in value)
-                if isinstance(value, tuple) and all(_whole(1, 1024)(v) for v in value) else False),
+        _accept(lambda value: isinstance(value, tuple) and len(value) > 0 and all(map(_odd, value))),
         "a list of odd whole numbers",
     ),
     "border": (
-        _accept(lambda value: _whole(0, 1024)(value)
-                or (isinstance(value, tuple) and len(value) == 4 and all(_whole(0, 1024)(v) for v in value))),
-        "a whole number, or [left, right, top, bottom]",
+        _accept(lambda value: isinstance(value, tuple) and len(value) == 4 and all(map(_whole(0, 1024), value))),
+        "[left, right, top, bottom]",
     ),
     "none": (_accept(lambda value: value is None), "None"),
     "one": (_accept(lambda value: type(value) is int and value == 1), "1 (the channels)"),
@@ -237,8 +239,3 @@ def scaled_channels(channels: int, width_multiple: float) -> int:
 def scaled_repeats(repeats: int, depth_multiple: float) -> int:
     """`repeats` × `depth_multiple`, rounded half to even, at least 1; a single one stays single."""
     return max(round(repeats * depth_multiple), 1) if repeats > 1 else repeats
-
-
-def known_modules() -> Sequence[str]:
-    """Names that a row may use."""
-    return tuple(MODULES)

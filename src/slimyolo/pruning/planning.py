@@ -11,7 +11,7 @@ from torch import Tensor
 from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter
 from slimyolo.pruning.constants import Constants
 from slimyolo.pruning.plan import ConsumerPlan, Emission, GroupPlan, MemberPlan, PrunePlan, SizeChange
-from slimyolo.pruning.prices import PriceTable
+from slimyolo.pruning.prices import CutCost, PriceTable
 from slimyolo.pruning.targets import Target
 
 __all__ = ["PlanTerms", "make_plan"]
@@ -61,14 +61,17 @@ def make_plan(
         )
         for g in graph.groups
     )  # fmt: skip
+    consumers = _consumers(graph, constants, gone, cut, carrier_unit)
+    after = table.cost({g.id: g.width - len(kept[g.id]) for g in graph.groups})
+    after = CutCost(after.params + _made_biases(graph, consumers, cut), after.macs)
     return PrunePlan(
         spec=graph.spec, target=terms.target, policy=terms.policy, importance=terms.importance,
         constants=constants.mode, round_to=terms.round_to, input_shape=graph.input_shape, groups=groups,
         emissions=_emissions(graph, constants.emitted, gone),
         carriers=_emissions(graph, constants.carried, gone & ~cut),
-        consumers=_consumers(graph, constants, gone, cut, carrier_unit),
+        consumers=consumers,
         sizes=_sizes(graph, cut),
-        before=table.cost({}), after=table.cost({g.id: g.width - len(kept[g.id]) for g in graph.groups}),
+        before=table.cost({}), after=after,
         prunable_channels=terms.prunable_channels, removed_channels=channels,
         zeroed_channels=int((gone & constants.zeroed).sum()) if constants.mode != "none" else 0, notes=terms.notes,
     )  # fmt: skip
@@ -127,6 +130,13 @@ def _consumers(
             )
         )  # fmt: skip
     return tuple(plans)
+
+
+def _made_biases(graph: ChannelGraph, consumers: tuple[ConsumerPlan, ...], cut: Tensor) -> int:
+    """Parameters of the biases that folding has to make."""
+    makers = {emitter.weight: emitter.units for emitter in graph.emitters if emitter.kind == "linear"}
+    made = {c.weight for c in consumers if c.folded and c.bias is None and c.running_mean is None}
+    return sum(int((~cut[makers[weight]]).sum()) for weight in made)
 
 
 def _carrier_place(consumer: Consumer, constants: Constants, unit: int, pattern: int, part: int) -> tuple[int, float]:

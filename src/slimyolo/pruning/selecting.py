@@ -203,8 +203,26 @@ class _Selection:
     def by_steps(self, target: Target, price: Price | None, importance: str) -> dict[int, Tensor]:
         """Removed channels per group: as many steps of the sequence as the target asks for."""
         sequence = self._sequence()
+        if isinstance(target, ChannelShare):
+            return self._fill_share(sequence, target.share)
         count = self._steps_for(sequence, target, price, importance)
         return self._removed_after(sequence, count)
+
+    def _fill_share(self, sequence: Sequence[_Step], share: float) -> dict[int, Tensor]:
+        """Every step that still fits below the share, in order; a group stops at its first that does not."""
+        room = share * self.prunable + 1e-9
+        done: dict[int, int] = {}
+        closed: set[int] = set()
+        for step in sequence:
+            more = (step.removed - done.get(step.group, 0)) * _weight(self.by_id[step.group])
+            if step.group in closed or more > room:
+                closed.add(step.group)
+                continue
+            room -= more
+            done[step.group] = step.removed
+        if not closed and room >= 1:
+            self._report_floors("the share of removed channels")
+        return {group: self.order[group][:count] for group, count in done.items()}
 
     def _last(self, sequence: Sequence[_Step], count: int) -> dict[int, _Step]:
         return {step.group: step for step in sequence[:count]}
@@ -213,17 +231,6 @@ class _Selection:
         return {group: self.order[group][: step.removed] for group, step in self._last(sequence, count).items()}
 
     def _steps_for(self, sequence: Sequence[_Step], target: Target, price: Price | None, importance: str) -> int:
-        if isinstance(target, ChannelShare):
-            allowed = target.share * self.prunable + 1e-9
-
-            def fits(count: int) -> bool:
-                last = self._last(sequence, count)
-                return sum(s.removed * _weight(self.by_id[g]) for g, s in last.items()) <= allowed
-
-            count = _largest(fits, len(sequence))
-            if count == len(sequence):
-                self._report_floors("the share of removed channels")
-            return count
         if isinstance(target, LatencyBudget):
             if price is None:
                 raise ConfigError("LatencyBudget needs price=: a function that gives the milliseconds of a plan.")
@@ -235,12 +242,17 @@ class _Selection:
                 plan = make_plan(self.graph, self.constants, self._removed_after(sequence, count), self.table, terms)
                 return measure(plan) > limit
         else:
+            assert not isinstance(target, ChannelShare)
             dense = self.table.cost({})
             limit = target.share * (dense.params if isinstance(target, ParamsShare) else dense.macs)
 
             def over(count: int) -> bool:
                 gone = {g: self.by_id[g].width - s.slots for g, s in self._last(sequence, count).items()}
                 cost = self.table.cost(gone)
+                if isinstance(target, ParamsShare) and cost.params <= limit:  # biases that folding makes count, too
+                    terms = PlanTerms(target, "coupled", importance, self.round_to, self.prunable, ())
+                    removed = self._removed_after(sequence, count)
+                    cost = make_plan(self.graph, self.constants, removed, self.table, terms).after
                 return (cost.params if isinstance(target, ParamsShare) else cost.macs) > limit
 
         if over(len(sequence)):

@@ -61,11 +61,13 @@ def draw_body(easel: Easel, look: Look, *, standing: bool) -> None:
     neckline = _neckline(look)
     right = curve(half, steps=4)
     outline = np.concatenate([right, (right * np.array([-1, 1], np.float32))[::-1], neckline])
-    mask = easel.mask(easel.pixels(outline))
-    layer = plain(easel.shape, look.cloth)
-    _draw_clothes(easel, layer, look, neckline)
-    cv2.multiply(layer, _body_shade(easel, look), layer, 1 / 128)
-    easel.lay(layer, mask)
+    torso = easel.part(-3.0, 1.2, 3.0, 8.8 if standing else 12.0)
+    if torso is not None:
+        mask = torso.mask(torso.pixels(outline))
+        layer = plain(torso.shape, look.cloth)
+        _draw_clothes(torso, layer, look, neckline)
+        cv2.multiply(layer, _body_shade(torso, look), layer, 1 / 128)
+        torso.lay(layer, mask)
     if standing:
         _draw_arms(easel, look)
 

@@ -132,9 +132,9 @@ def draw_brows(easel: Easel, look: Look) -> None:
     raised = {"open": -0.08, "smile": -0.03, "grin": -0.02}.get(look.mouth, 0.0)
     for side in (-1, 1):
         x = side * np.array([0.16, 0.30, 0.46, 0.60, 0.72])
-        y = np.array([-0.29, -0.325, -0.345, -0.325, -0.25]) + raised + (0.02 if look.man else -0.02)
+        y = np.array([-0.315, -0.34, -0.345, -0.32, -0.245]) + raised + (0.02 if look.man else -0.02)
         line = curve(easel.face(np.column_stack([x, y - look.slant * (np.abs(x) - 0.4)]), 0.04))
-        widths = np.interp(np.linspace(0, 1, len(line)), [0, 0.15, 0.5, 1], [0.6, 1.0, 0.85, 0.15])
+        widths = np.interp(np.linspace(0, 1, len(line)), [0, 0.15, 0.5, 1], [0.5, 0.9, 0.85, 0.15])
         fill(
             easel.colour, tapered(line, widths * 0.095 * look.brow * easel.unit), scaled(colour, _light_on(easel, side))
         )
@@ -148,7 +148,7 @@ def _brow_hairs(easel: Easel, line: Array, widths: npt.NDArray[np.floating], col
         root = line[k] + (0, reach)
         stroke(
             easel.colour,
-            np.stack([root, root + np.array([side * reach * 1.2, -reach * 2.2])]),
+            np.stack([root, root + np.array([side * reach * 0.9, -reach * 1.5])]),
             colour,
             0.012 * easel.unit,
         )
@@ -259,7 +259,7 @@ def draw_glasses(easel: Easel, look: Look) -> None:
     for side in (-1, 1):
         lens = easel.face(ring + np.array([side * 0.43, 0.05]), 0.16)
         if sun:
-            fill(easel.colour, lens, (26, 22, 24))
+            easel.fill(lens, (26, 22, 24))
             glare = easel.face(ring[15:21] * 0.7 + np.array([side * 0.43, 0.05]), 0.16)
             stroke(easel.colour, glare, (120, 112, 104), 0.05 * easel.unit)
         else:

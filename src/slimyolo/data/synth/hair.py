@@ -69,10 +69,11 @@ def draw_hair(easel: Easel, look: Look, relief: Relief) -> None:
     if look.hair_style in ("curly", "afro", "short", "wavy"):
         rough = {"curly": 0.05, "afro": 0.035, "short": 0.02, "wavy": 0.03}[look.hair_style]
         middle = hull.mean(0)
-        hull = middle + (hull - middle) * (1 + rough * generator.standard_normal((72, 1)).astype(np.float32))
-        hull = curve(hull, closed=True, steps=3)
+        knots = hull[:: 2 if look.hair_style in ("curly", "afro") else 4]
+        bumps = rough * generator.standard_normal((len(knots), 1)).astype(np.float32)
+        hull = curve(middle + (knots - middle) * (1 + bumps), closed=True)
     mask = easel.mask(easel.pixels(hull))
-    fill(mask, easel.face(hair_opening(look), 0.0, 1.25), 0, smooth=False)
+    fill(mask, easel.face(hair_opening(look), 0.0, 1.15 if look.hair_style == "afro" else 1.5), 0, smooth=False)
     if look.hair_style == "bun" and look.hat == "none":
         ball = easel.pose.ellipsoid((0.0, -1.62, -0.35), (0.42, 0.36, 0.42))
         fill(mask, easel.pixels(ball), 255, smooth=False)

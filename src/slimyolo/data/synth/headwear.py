@@ -181,7 +181,7 @@ def _draw_wrap(easel: Easel, look: Look, relief: Relief) -> None:
     centre = easel.pixels([[0.0, 0.2]])[0]
     for k, growth_of_fold in enumerate((1.07, 1.16, 1.27, 1.4)):
         fold = centre + (edge - centre) * growth_of_fold
-        stroke(layer, fold, scaled(colour, 0.80 if k % 2 else 1.12), 0.06 * easel.unit, closed=True)
+        stroke(layer, fold, scaled(colour, 0.86 if k % 2 else 1.06), 0.06 * easel.unit, closed=True)
     for k in range(4):
         y = 1.75 + 0.25 * k
         drape = curve(
@@ -194,6 +194,6 @@ def _draw_wrap(easel: Easel, look: Look, relief: Relief) -> None:
                 ]
             )
         )
-        stroke(layer, drape, scaled(colour, 0.72 if k % 2 else 1.1), 0.08 * easel.unit)
+        stroke(layer, drape, scaled(colour, 0.8 if k % 2 else 1.05), 0.08 * easel.unit)
     stroke(layer, edge, scaled(colour, 0.6), 0.07 * easel.unit, closed=True)
     easel.lay(layer, mask)

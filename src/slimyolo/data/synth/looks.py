@@ -12,9 +12,9 @@ __all__ = ["Look", "MaskLook", "random_colour", "random_look", "random_mask"]
 
 # red, green, blue as people write them; from light to deep
 SKIN = (
-    (255, 226, 205),
-    (248, 208, 180),
-    (240, 194, 160),
+    (244, 210, 188),
+    (240, 198, 170),
+    (233, 186, 152),
     (228, 178, 140),
     (212, 158, 118),
     (190, 134, 96),

@@ -33,8 +33,8 @@ class Placing:
 class Sprite:
     """A painted thing in pixels of the picture.
 
-    Colours times coverage, coverage, face pixels, upper left corner, and how many pixels the face would have if all of it
-    were seen.
+    Colours times coverage, coverage, face pixels, upper left corner, and how many pixels the face would have if all
+    of it were seen.
     """
 
     colour: Picture
@@ -67,7 +67,7 @@ def draw_person(
     bottom = min(rows, int(placing.y + 20.5 * unit) + 2 if standing else rows)
     if right - left < 2 or bottom - top < 2:
         return None
-    detail = 4 if unit < 14 else 3 if unit < 34 else 2
+    detail = 4 if unit < 7 else 3 if unit < 20 else 2
     size = ((bottom - top) * detail, (right - left) * detail)
     easel = Easel(
         np.zeros((*size, 3), np.uint8),
@@ -99,7 +99,7 @@ def _paint(easel: Easel, look: Look, standing: bool, behind: bool) -> Picture:
     neck = easel.part(-2.0, 0.2, 2.0, 3.2)
     if neck is not None:
         draw_neck(neck, look, surface, outline)
-    torso = easel.part(-3.1, 1.2, 3.1, 99.0)
+    torso = easel.part(-3.1, 1.2, 3.1, 20.5)
     if torso is not None:
         draw_body(torso, look, standing=standing)
     head = easel.part(-2.0, -2.6, 2.0, 3.1)
@@ -128,7 +128,6 @@ def _paint_head(easel: Easel, look: Look, surface: Relief, outline: Array) -> Pi
     draw_eyes(easel, look)
     draw_brows(easel, look)
     draw_wrinkles(easel, look)
-    easel.colour[:] = cv2.bitwise_and(easel.colour, easel.colour, mask=easel.cover)  # what stuck out beyond the cheek
     if not covered or look.beard == "full":
         draw_beard(easel, look, surface)
     region = easel.mask(easel.pixels(face_outline(look, easel.pose, FOREHEAD)))
@@ -140,6 +139,7 @@ def _paint_head(easel: Easel, look: Look, surface: Relief, outline: Array) -> Pi
     draw_hair(easel, look, surface)
     draw_headwear(easel, look, surface)
     draw_locks(easel, look, surface)
+    cv2.min(easel.colour, cv2.merge([easel.cover] * 3), easel.colour)  # what stuck out beyond the cheek
     return region
 
 

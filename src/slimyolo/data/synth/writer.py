@@ -38,8 +38,8 @@ def render_dataset(
     """Render a face / face_mask dataset into `folder` and return the path of its data YAML.
 
     Writes images/train, images/val (JPEG, `size` × `size` pixels), labels/train, labels/val (class cx cy w h,
-    relative), `data.yaml`, and `synth.json`, which says what the folder is. Every picture depends on `seed`, its split and its
-    number alone. A folder with the same rendering is completed where pictures are missing and otherwise left as it is.
+    relative), `data.yaml`, and `synth.json`, which says what the folder is. Every picture depends on `seed`, its split
+    and its number alone. A folder with the same rendering is completed where pictures are missing and otherwise left as it is.
     `on_progress(done, total)` is called after each picture.
 
     Raises `DataError` when a number is out of range or the folder holds something else, `StorageError` when it cannot
@@ -154,8 +154,8 @@ def _write_sample(scene: RenderedScene, image: Path, label: Path) -> None:
             with suppress(OSError):
                 part.unlink()
             raise StorageError(
-                f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to and that has free space; "
-                f"the same command goes on where it stopped."
+                f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to and that has free "
+                f"space; the same command goes on where it stopped."
             ) from error
 
 

@@ -1,0 +1,249 @@
+"""Parity with the reference's selection (d7), budgets by closed formula, and a table of refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from pruning_networks import Network, randomise_
+from torch import Tensor, nn
+
+from slimyolo.errors import ConfigError, PruningError, UnknownOperationError
+from slimyolo.models import build_detector, read_architecture, reference_excluded_batchnorms, widths_of
+from slimyolo.pruning import (
+    ChannelShare,
+    LatencyBudget,
+    MacsShare,
+    ParamsShare,
+    PrunePlan,
+    analyse_constants,
+    apply,
+    mask_module,
+    prune_module,
+    recalibrate_batchnorm_,
+    register_operation,
+    scale_groups,
+    score,
+    select,
+    trace,
+    verify,
+)
+
+EXAMPLE = torch.zeros(1, 3, 12, 12)
+
+
+@pytest.fixture(scope="module")
+def yolov5n() -> nn.Module:
+    torch.manual_seed(0)
+    return randomise_(build_detector(read_architecture("yolov5n")), 1)
+
+
+@pytest.fixture(scope="module")
+def yolov5n_graph(yolov5n):  # type: ignore[no-untyped-def]
+    return trace(yolov5n, torch.zeros(1, 3, 64, 64), forward=type(yolov5n).heads)
+
+
+def test_yolov5n_groups_own_all_batchnorm_channels(yolov5n_graph) -> None:  # type: ignore[no-untyped-def]
+    assert sum(group.width * group.gammas for group in yolov5n_graph.groups) == 4752
+    assert yolov5n_graph.kept == ()
+    scales = scale_groups(yolov5n_graph)
+    assert sum(scale.width * len(scale.members) for scale in scales) == 4752
+    assert all(scale.macs > 0 and scale.params > 0 for scale in scales)
+
+
+def test_reference_policy_keeps_what_the_reference_keeps(yolov5n_graph, data_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    yolov5n = yolov5n_graph.module
+    excluded = reference_excluded_batchnorms(yolov5n)
+    constants = analyse_constants(yolov5n_graph, "none")
+    cases = json.loads((data_folder / "d7_prune_selection.json").read_text())["cases"]
+    gammas = np.load(data_folder / "d7_prune_gammas.npz")
+    modules = dict(yolov5n.named_modules())
+    for case in cases:
+        if case.get("refused"):
+            continue
+        with torch.no_grad():
+            for name in case["kept"]:
+                modules[name].weight.copy_(gamma_of(case, gammas, name))
+        plan = select(
+            yolov5n_graph, score(yolov5n, yolov5n_graph, "gamma"), ChannelShare(case["percent"]), policy="reference",
+            frozen=excluded, constants=constants,
+        )  # fmt: skip
+        kept = {layer: len(group.kept) for group in plan.groups for layer in group.layers if layer in case["kept"]}
+        assert kept == {name: known for name, known in case["kept"].items()}
+        assert plan.removed_channels == case["channels_removed"]
+        assert plan.prunable_channels == 3712
+
+
+def gamma_of(case: dict[str, object], gammas: np.lib.npyio.NpzFile, name: str) -> Tensor:
+    prefix = "gamma" if case["gammas"] == "pretrained" else str(case["gammas"])
+    return torch.from_numpy(gammas[f"{prefix}|{name}"])
+
+
+def test_exact_zeros_of_yolov5n_are_free(yolov5n) -> None:  # type: ignore[no-untyped-def]
+    import copy
+
+    model = copy.deepcopy(yolov5n)
+    example = torch.zeros(1, 3, 64, 64)
+    generator, tensors = torch.Generator().manual_seed(3), dict(model.named_parameters())
+    with torch.no_grad():
+        for scale in scale_groups(trace(model, example, forward=type(model).heads)):
+            chosen = torch.randperm(scale.width, generator=generator)[: scale.width // 2]
+            for gamma, _, index in scale.members:
+                tensors[gamma][index[chosen]] = 0.0
+    result = prune_module(model, example, ChannelShare(0.5))
+    assert result.report.removed_channels == 4752 // 2
+    images = torch.rand(1, 3, 320, 320, generator=generator)
+    assert verify(model, result.model, images, forward=type(model).heads) < 1e-4
+    assert verify(model, result.model, images) < 1e-4
+    rebuilt = build_detector(model.architecture, widths=widths_of(result.model))
+    rebuilt.load_state_dict(result.model.state_dict())
+    assert verify(rebuilt, result.model, images) == 0.0
+
+
+@pytest.mark.parametrize("round_to", [1, 4])
+@pytest.mark.parametrize("target", [ParamsShare(0.5), MacsShare(0.5), ParamsShare(0.8)])
+def test_budget_is_met_from_below_by_one_step(target: ParamsShare | MacsShare, round_to: int) -> None:
+    model = randomise_(Network(("residual", "dense"), width=32), 0)
+    plan = prune_module(model, EXAMPLE, target, round_to=round_to).plan
+    part, whole = (plan.after.params, plan.before.params) if isinstance(target, ParamsShare) else (plan.after.macs, plan.before.macs)
+    assert part <= target.share * whole
+    assert part > (target.share - 0.06 * round_to) * whole
+    if round_to > 1:
+        assert all(len(group.kept) % round_to == 0 for group in plan.groups if len(group.kept) < group.width)
+
+
+def test_channel_share_is_met_from_below_and_floors_are_named() -> None:
+    model = randomise_(Network(("spp",)), 0)
+    plan = prune_module(model, EXAMPLE, ChannelShare(0.5)).plan
+    assert 0 <= 0.5 * plan.prunable_channels - plan.removed_channels <= 1
+    tight = prune_module(model, EXAMPLE, ChannelShare(0.95), floor=0.5).plan
+    assert any("floor of 0.5" in note for note in tight.notes)
+    assert all(len(group.kept) >= group.width / 2 for group in tight.groups)
+
+
+def test_latency_budget_asks_the_price_function() -> None:
+    model = randomise_(Network(("residual",)), 0)
+    asked: list[PrunePlan] = []
+
+    def price(plan: PrunePlan) -> float:
+        asked.append(plan)
+        return plan.after.macs / 1e5
+
+    plan = prune_module(model, EXAMPLE, LatencyBudget(4.0), price=price).plan
+    assert asked
+    assert 3.5 < plan.after.macs / 1e5 <= 4.0
+
+
+def test_keep_patterns_hold_layers() -> None:
+    model = randomise_(Network(("spp",)), 0)
+    plan = prune_module(model, EXAMPLE, ChannelShare(0.5), keep=("stem", "neck.*")).plan
+    widths = {group.name: (group.width, len(group.kept)) for group in plan.groups}
+    assert widths["stem.0"] == (16, 16)
+    assert widths["neck.0"] == (16, 16)
+
+
+def test_plan_is_data_and_refuses_another_model() -> None:
+    model = randomise_(Network(("residual",)), 0)
+    plan = prune_module(model, EXAMPLE, ChannelShare(0.5)).plan
+    assert PrunePlan.from_json(plan.to_json()) == plan
+    assert "stem.0" in plan.table()
+    other = Network(("spp",))
+    for act in (lambda: apply(other, plan), lambda: mask_module(other, plan)):
+        with pytest.raises(PruningError, match="made for another model"):
+            act()
+
+
+class Strange(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(torch.special.i1(self.one(x)))
+
+
+def test_unknown_operation_is_named_and_can_be_kept_or_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    from slimyolo.pruning import operations
+
+    example = torch.zeros(1, 3, 4, 4)
+    with pytest.raises(UnknownOperationError, match=r"aten\.special_i1.*register_operation"):
+        trace(Strange(), example)
+    graph = trace(Strange(), example, on_unknown="keep")
+    assert graph.groups == ()
+    assert any("unknown" in reason for reason in graph.kept)
+    monkeypatch.setattr(operations, "_TABLE", dict(operations._TABLE))
+    register_operation("aten.special_i1", like="unary")
+    assert trace(Strange(), example).groups[0].width == 8
+
+
+class Hidden(nn.Module):
+    """Sizes written in the code as numbers: only keeping the channels is safe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 3), nn.Conv2d(4, 8, 3)
+        self.three = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a, b = self.one(x).split(4, 1)
+        return self.three(F.relu(self.two(a * b)).mean((2, 3)))
+
+
+def test_sizes_written_in_the_code_keep_their_channels() -> None:
+    torch.manual_seed(0)
+    result = prune_module(Hidden(), EXAMPLE, ChannelShare(0.4))
+    kept = {group.name: len(group.kept) for group in result.plan.groups}
+    assert "one" not in kept
+    assert kept["two"] < 8
+    assert result.report.max_relative_difference < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("act", "error", "match"),
+    [
+        (lambda: ChannelShare(1.5), ConfigError, r"ChannelShare\(1.5\).*above 0 and below 1"),
+        (lambda: MacsShare(0), ConfigError, r"MacsShare\(0\)"),
+        (lambda: ParamsShare("abc"), ConfigError, "ParamsShare"),  # type: ignore[arg-type]
+        (lambda: LatencyBudget(-1), ConfigError, "milliseconds above 0"),
+        (lambda: prune_module(Network(("spp",)), EXAMPLE, 0.4), ConfigError, "target 0.4"),  # type: ignore[arg-type]
+        (lambda: prune_module(Network(("spp",)), "x", ChannelShare(0.4)), PruningError, "example_inputs is str"),
+        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), round_to=0), ConfigError, "round_to=0"),
+        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), floor=2.0), ConfigError, "floor=2.0"),
+        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), constants="x"), ConfigError, "constants='x'"),
+        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), importance="gama"), ConfigError, "Did you mean 'gamma'"),
+        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), policy="x"), ConfigError, "policy='x'"),
+        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), keep=("stam",)), ConfigError, "Did you mean 'stem'"),
+        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), frozen=("stam",)), ConfigError, "frozen='stam'"),
+        (lambda: prune_module(Network(("spp",)), EXAMPLE, MacsShare(0.4), policy="reference"), ConfigError, "ChannelShare"),
+        (lambda: trace(nn.Linear(3, 3), EXAMPLE[..., 0, :3], on_unknown="maybe"), ConfigError, "on_unknown"),
+        (lambda: trace(nn.Linear(5, 3), EXAMPLE), PruningError, "could not capture"),
+        (lambda: register_operation("aten.x", like="unari"), ConfigError, "Did you mean 'unary'"),
+        (lambda: PrunePlan.from_json("{"), PruningError, "damaged"),
+        (lambda: PrunePlan.from_json("{}"), PruningError, "not a prune plan"),
+        (lambda: recalibrate_batchnorm_(Network(("spp",)), []), PruningError, "no batches"),
+    ],
+)  # fmt: skip
+def test_refusals_say_what_to_do(act, error: type[Exception], match: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(error, match=match):
+        act()
+
+
+def test_recalibration_averages_and_restores_modes() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4, momentum=0.03), nn.Dropout(0.5))
+    model.train()
+    batches = [torch.randn(8, 3, 6, 6) + 1 for _ in range(3)]
+    assert recalibrate_batchnorm_(model, batches) == 3
+    expected = torch.stack([model[0](b).mean((0, 2, 3)) for b in batches]).mean(0)
+    assert torch.allclose(model[1].running_mean, expected, atol=1e-5)
+    assert model[1].momentum == 0.03
+    assert model.training
+    assert model[2].training
+
+
+def test_verify_refuses_other_shapes() -> None:
+    with pytest.raises(PruningError, match="shapes"):
+        verify(nn.Conv2d(3, 4, 1), nn.Conv2d(3, 5, 1), EXAMPLE)
