@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# waiting threads that spin take the processor from those that work, when tests share two cores
+export OMP_WAIT_POLICY := PASSIVE
 WORKERS ?= 2
 
 .PHONY: install test test-slow check demo clean

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
+
+# a busy machine must not turn a slow first call into a failure; and the same examples are tried each time
+hypothesis.settings.register_profile("slimyolo", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("slimyolo")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / "shared"

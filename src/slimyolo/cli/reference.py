@@ -20,6 +20,7 @@ from slimyolo.cli.screens import heading, two_columns
 from slimyolo.cli.tokens import OptionSpec, parse_tokens
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.configs.base import Config
+from slimyolo.tasks.lookup import same_file_of_newest_run
 
 __all__ = ["run_script", "script_screen", "translate"]
 
@@ -41,7 +42,7 @@ def translate(script: ReferenceScript, tokens: Sequence[str]) -> tuple[Config, t
         raise ConfigError(f"{error}{_native_hint(script, tokens)}") from None
     values: dict[str, Any] = {}
     defaults: dict[str, Any] = dict(script.fixed)
-    notes = []
+    notes: list[str] = []
     for option in script.options:
         name, fate = option.names[0], option.fate
         if name not in given:
@@ -49,6 +50,8 @@ def translate(script: ReferenceScript, tokens: Sequence[str]) -> tuple[Config, t
                 defaults[fate.text] = default
             continue
         value = _checked(option, given[name])
+        if name == "--weights":
+            value = _of_newest_run(str(value), notes)
         if fate.kind == "works":
             values[fate.text] = value
         elif fate.kind == "harmless":
@@ -92,6 +95,17 @@ def _checked(option: ReferenceOption, value: Any) -> Any:
             raise ConfigError(f"{option.names[0]}: got {len(value)} files; models are not combined. Give one.")
         return value[0]
     return value
+
+
+def _of_newest_run(weights: str, notes: list[str]) -> str:
+    """`weights`, or the same file of the newest run where that run number does not exist here."""
+    if not weights or Path(weights).exists():
+        return weights
+    newest = same_file_of_newest_run(Path(weights))
+    if newest is None:
+        return weights
+    notes.append(f"--weights {weights} does not exist; taking {newest.as_posix()}, the newest run that has one.")
+    return newest.as_posix()
 
 
 def _default(option: ReferenceOption) -> Any:

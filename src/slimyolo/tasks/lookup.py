@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from slimyolo.errors import CheckpointError
 
-__all__ = ["find_weights", "weight_places"]
+__all__ = ["find_weights", "same_file_of_newest_run", "weight_places"]
 
 
 def weight_places(name: str | Path) -> tuple[Path, ...]:
@@ -33,3 +34,18 @@ def find_weights(name: str | Path) -> Path:
         "slimyolo downloads nothing: put the file there, or name its folder in $SLIMYOLO_WEIGHTS. (Training can do "
         "without one: --weights '' --cfg yolov5n.)"
     )
+
+
+def same_file_of_newest_run(path: Path) -> Path | None:
+    """For ``runs/train/exp3/weights/best.pt`` that does not exist: that file of the newest run ``runs/train/exp*``, if any.
+
+    The run numbers in the reference's instructions are its author's; on another machine the same step has another number.
+    """
+    for depth, part in enumerate(path.parts[:-1]):
+        numbered = re.fullmatch(r"(exp)\d*", part)
+        if numbered is None:
+            continue
+        project, rest = Path(*path.parts[:depth]), Path(*path.parts[depth + 1 :])
+        found = [run / rest for run in project.glob(f"{numbered[1]}*") if (run / rest).is_file()]
+        return max(found, key=lambda file: file.stat().st_mtime, default=None)
+    return None

@@ -22,7 +22,11 @@ log = logging.getLogger("slimyolo")
 
 def sparsify(config: SparsifyConfig) -> TrainRecord:
     """Train with the sparsity method of `config`; see `run_training`."""
-    return run_training(config, lambda model, averaged: _method(config, model, averaged))
+    return run_training(
+        config,
+        lambda model, averaged: _method(config, model, averaged),
+        step_every_batch=config.method == "reference",
+    )
 
 
 def prunable_groups(model: Detector, policy: str) -> list[ScaleGroup]:

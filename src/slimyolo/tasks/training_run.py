@@ -71,12 +71,16 @@ SparsityMaker = Callable[[Detector, nn.Module], Sparsity]
 CONF, IOU, MAX_DET = 0.001, 0.6, 300  # validation as the reference
 
 
-def run_training(config: TrainConfig, make_sparsity: SparsityMaker | None = None) -> TrainRecord:
+def run_training(
+    config: TrainConfig, make_sparsity: SparsityMaker | None = None, *, step_every_batch: bool = False
+) -> TrainRecord:
     """Train as `config` says and return the record, which is also ``record.json`` in the run folder.
 
     Everything that can be refused is refused before the run folder is made. The folder then holds ``opt.yaml``,
     ``hyp.yaml``, ``results.csv``, ``weights/last.pt`` (with the state to resume from, until the run has ended) and
     ``weights/best.pt`` (the averaged weights of the best epoch), and TensorBoard events where tensorboard is installed.
+
+    `step_every_batch`: no accumulation and no clipping, as the reference's sparse training.
     """
     if config.sync_bn:
         raise ConfigError("--sync-bn synchronises several processes; this version trains in one. Leave it out.")
@@ -100,7 +104,7 @@ def run_training(config: TrainConfig, make_sparsity: SparsityMaker | None = None
         _fit_anchors_(model, train_split, config, hyp)
     _freeze_(model, config.freeze)
     folder = _run_folder(config)
-    run = _Run(config, model, hyp, train_split, val_split, dataset, device, folder)
+    run = _Run(config, model, hyp, train_split, val_split, dataset, device, folder, step_every_batch)
     log.info("run folder: %s", folder)
     ema = Ema(model, start=resumed.detector() if resumed is not None and resumed.ema is not None else None)
     sparsity = make_sparsity(model, ema.module) if make_sparsity is not None else NoSparsity()
@@ -111,7 +115,7 @@ def run_training(config: TrainConfig, make_sparsity: SparsityMaker | None = None
     with closing(run.train_batches()) as batches, closing(run.eval_batches()) as eval_batches:
         result = fit(
             model, batches, Supervised(run.loss()), optimizer, run.schedule(), epochs=config.epochs, device=device,
-            precision=precision, sparsity=sparsity, ema=ema, observers=run.observers(),
+            precision=precision, sparsity=sparsity, ema=ema, clip=None if step_every_batch else 10.0, observers=run.observers(),
             validate=None if config.noval else run.validation(eval_batches), stopper=EarlyStopping(config.patience),
             resume_state=resumed.training if resumed is not None else None,
             resize=MultiScale(stride, seed=config.seed) if config.multi_scale else NoResizing(),
@@ -121,7 +125,7 @@ def run_training(config: TrainConfig, make_sparsity: SparsityMaker | None = None
 
 @dataclass
 class _Run:
-    """What the parts of one run share. `class_map50`: mAP of each class, for --image-weights."""
+    """What the parts of one run share. `class_map`: mAP50-95 of each class, for --image-weights."""
 
     config: TrainConfig
     model: Detector
@@ -131,6 +135,7 @@ class _Run:
     dataset: DatasetSpec
     device: torch.device
     folder: Path
+    step_every_batch: bool
     class_map: npt.NDArray[np.float64] | None = None
     images: int = 0
     train_seconds: float = 0.0
@@ -165,6 +170,7 @@ class _Run:
         return Recipe(
             self.config.batch_size, hyp.lr0, hyp.lrf, hyp.momentum, hyp.warmup_epochs, hyp.warmup_momentum,
             hyp.warmup_bias_lr, cosine=self.config.cos_lr,
+            nominal_batch=self.config.batch_size if self.step_every_batch else 64,
         )  # fmt: skip
 
     def observers(self) -> list[Observer]:

@@ -17,7 +17,7 @@ from slimyolo.data.synth.looks import Look
 from slimyolo.data.synth.masks import Sheet, contact_shadow, draw_mask
 from slimyolo.data.synth.pose import LEFT, TOP, Array, Light, Pose, Relief, relief
 
-__all__ = ["Placing", "Sprite", "draw_person"]
+__all__ = ["Placing", "Sprite", "draw_person", "face_top"]
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,14 @@ def draw_person(
         np.asarray(cv2.resize(layer, target, interpolation=cv2.INTER_AREA), np.uint8)
         for layer in (easel.colour, easel.cover, face)
     ]
-    area = 0.0 if behind else float(cv2.contourArea(face_outline(look, pose, FOREHEAD))) * unit**2
+    area = 0.0 if behind else float(cv2.contourArea(face_outline(look, pose, face_top(look)))) * unit**2
     return Sprite(small[0], small[1], small[2], left, top, area)
+
+
+def face_top(look: Look) -> float:
+    """Height in head units at which the face to be learnt ends: hairline, or a little under fringe and headwear."""
+    fringe = -0.75 if look.hair_style == "fringe" else FOREHEAD
+    return max(fringe, brow_line(look) - 0.06)
 
 
 def _paint(easel: Easel, look: Look, standing: bool, behind: bool) -> Picture:
@@ -130,7 +136,7 @@ def _paint_head(easel: Easel, look: Look, surface: Relief, outline: Array) -> Pi
     draw_wrinkles(easel, look)
     if not covered or look.beard == "full":
         draw_beard(easel, look, surface)
-    region = easel.mask(easel.pixels(face_outline(look, easel.pose, FOREHEAD)))
+    region = easel.mask(easel.pixels(face_outline(look, easel.pose, face_top(look))))
     if look.mask is not None and edge is not None:
         worn = draw_mask(easel, look, look.mask, surface, edge)
         if look.mask.kind != "gaiter" and look.mask.worn == "full":
