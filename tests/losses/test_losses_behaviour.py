@@ -219,6 +219,25 @@ def test_last_match_owns_a_shared_position() -> None:
     assert make_loss()(heads, targets_of(*rows)).items["obj"] == first
 
 
+def test_same_input_same_gradients_with_threads() -> None:
+    """Thousands of matches on few positions: the order in which their gradients add up must not be left to chance."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.rand(8000, 6, generator=generator) * torch.tensor([0, 0, 1, 1, 0.3, 0.3])
+    threads, gradients = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(2)
+        for _ in range(4):
+            heads = make_heads()
+            make_loss()(heads, targets).total.backward()
+            gradients.append([head.grad for head in heads])
+    finally:
+        torch.set_num_threads(threads)
+    for first, again in zip(gradients[0] * 3, sum(gradients[1:], []), strict=True):  # noqa: RUF017
+        assert first is not None
+        assert again is not None
+        assert torch.equal(first, again)
+
+
 def test_box_without_size_matches_nothing() -> None:
     parts = make_loss()(make_heads(), targets_of((0, 0, 0.5, 0.5, 0, 0.2)))
     assert parts.items["box"] == 0

@@ -178,7 +178,7 @@ def test_errors_name_the_file_the_line_and_what_was_expected(written: str, broke
             "[-1, 1, GhostBottleneck, [256, 3]]",
             r"line 10: .*GhostBottleneck has stride 2",
         ),
-        ("[-1, 3, C3, [128]]", "[-1, 3, C3Ghost, [128, True, 1, 0.23]]", r"line 9: .*even number of outputs, got 7"),
+        ("[-1, 3, C3, [128]]", "[-1, 3, C3Ghost, [128, True, 1, 0.23]]", r"line 9: .*even number of outputs, got 3"),
         # 3 input channels do not divide into 2 groups
         ("Conv, [64, 6, 2, 2]", "Conv, [64, 6, 2, 2, 2]", r"line 8: layer 0 \(Conv, 3 channels in\) cannot be made"),
     ],

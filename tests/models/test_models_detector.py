@@ -177,8 +177,7 @@ class _Heads(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")  # torch 2.13 about its own pytree, with dynamic shapes
-@pytest.mark.parametrize("fuse", [False, True])
-def test_export_captures_forward_with_any_size(fuse: bool) -> None:
+def test_export_captures_forward_with_any_size() -> None:
     small = parse_architecture(
         "{nc: 2, depth_multiple: 1.0, width_multiple: 0.25, anchors: [[8, 8], [16, 16]], "
         "backbone: [[-1, 1, Conv, [32, 6, 2, 2]], [-1, 1, Conv, [64, 3, 2]], [-1, 1, SPPF, [64]]], "
@@ -186,8 +185,7 @@ def test_export_captures_forward_with_any_size(fuse: bool) -> None:
         "[[5, 2], 1, Detect, [nc, anchors]]]}",
         name="small",
     )
-    detector = build_detector(small, seed=0).eval()
-    module = detector.fused() if fuse else detector
+    module = build_detector(small, seed=0).fused()
     batch, rows, columns = (torch.export.Dim(name, min=1, max=40) for name in ("batch", "rows", "columns"))
     shapes = ({0: batch, 2: 4 * rows, 3: 4 * columns},)
     program = torch.export.export(module, (images(),), dynamic_shapes=shapes).run_decompositions()

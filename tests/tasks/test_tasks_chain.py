@@ -56,9 +56,15 @@ def test_a_second_run_gets_another_folder(base_run: TrainRecord, tiny_data: Path
 
 @pytest.mark.parametrize(
     ("method", "extra"),
-    [("share", {"percent": 0.4}), ("reference", {"sr": 0.01, "policy": "skip-shortcuts"}), ("soft-threshold", {"sr": 0.001})],
+    [
+        ("share", {"percent": 0.4}),
+        ("reference", {"sr": 0.01, "policy": "skip-shortcuts"}),
+        ("soft-threshold", {"sr": 0.001}),
+    ],
 )
-def test_sparse_training_shrinks(base_run: TrainRecord, tiny_data: Path, tmp_path: Path, method: str, extra: dict[str, Any]) -> None:
+def test_sparse_training_shrinks(
+    base_run: TrainRecord, tiny_data: Path, tmp_path: Path, method: str, extra: dict[str, Any]
+) -> None:
     config = SparsifyConfig(
         data=tiny_data, weights=base_run.best, epochs=3, method=method, project=tmp_path, **{**QUICK, **extra}
     )
@@ -75,7 +81,9 @@ def test_the_cut_of_a_sparse_model_changes_nothing(base_run: TrainRecord, tiny_d
     sparse = sparsify(
         SparsifyConfig(data=tiny_data, weights=base_run.best, epochs=3, percent=0.4, project=tmp_path, **QUICK)
     )
-    record = prune(PruneConfig(weights=sparse.best, percent=0.4, project=tmp_path / "cut", data=tiny_data, imgsz=64, workers=0))
+    record = prune(
+        PruneConfig(weights=sparse.best, percent=0.4, project=tmp_path / "cut", data=tiny_data, imgsz=64, workers=0)
+    )
     dense, cut = slimyolo.load(sparse.best), slimyolo.load(record.weights)
     images = torch.rand(2, 3, 96, 64, generator=torch.Generator().manual_seed(5))
     for before, after in zip(dense.heads(images), cut.heads(images), strict=True):
@@ -101,14 +109,16 @@ def test_a_pruned_checkpoint_goes_into_every_command(base_run: TrainRecord, tiny
 def test_a_pruned_checkpoint_takes_other_classes(base_run: TrainRecord, tiny_data: Path, tmp_path: Path) -> None:
     cut = prune(PruneConfig(weights=base_run.best, percent=0.3, project=tmp_path, imgsz=64))
     data = tmp_path / "three.yaml"
-    data.write_text(tiny_data.read_text().replace("nc: 2", "nc: 3") .replace("path: .", f"path: {tiny_data.parent}"))
+    data.write_text(tiny_data.read_text().replace("nc: 2", "nc: 3").replace("path: .", f"path: {tiny_data.parent}"))
     text = data.read_text()
     data.write_text(text if "2:" in text else text.rstrip() + "\n  2: other\n")
     record = finetune(FinetuneConfig(data=data, weights=cut.weights, epochs=1, project=tmp_path / "ft", **QUICK))
     assert slimyolo.load(record.best).nc == 3
 
 
-def test_interrupted_training_resumes_to_the_same_weights(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_training_resumes_to_the_same_weights(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def config(name: str) -> SparsifyConfig:
         return SparsifyConfig(
             data=tiny_data, weights=None, cfg="yolov5n", epochs=3, percent=0.3, project=tmp_path, name=name, **QUICK

@@ -66,7 +66,7 @@ class DetectionLoss:
     `anchor_t`: largest ratio of sides for a match; `fl_gamma`: focal γ, 0 for none; `label_smoothing` in 0–1.
 
     Boxes: xy = 2σ - 0.5 cells, wh = (2σ)² · anchor. CIoU: Zheng et al., AAAI 2020. The objectness target is the CIoU of
-    the matched box, not below 0 and without gradient; the last match of a position wins, on every device. Class loss is
+    the matched box, not below 0 and without gradient; the last match of a position wins. Class loss is
     0 for one class. Arithmetic is float32 at least, whatever the precision of the heads. Nothing waits for the device.
     """
 
@@ -145,7 +145,7 @@ class DetectionLoss:
 
     def _matched_terms(self, head: Tensor, matches: Matches) -> tuple[Tensor, Tensor, Tensor]:
         """Mean box loss, mean class loss and the CIoU ``[n]`` of the matches of one level; zeros without matches."""
-        rows = _wide(head[matches.image, matches.anchor, matches.row, matches.column])
+        rows = _wide(_rows_at(head, matches.cell))
         valid = matches.valid
         count = valid.sum().clamp(min=1)
         boxes = matches.boxes.to(rows.dtype)
@@ -195,6 +195,13 @@ def _objectness_targets(quality: Tensor, matches: Matches, logits: Tensor) -> Te
     owner.scatter_reduce_(0, matches.cell, torch.where(matches.valid, order, -1), "amax")
     wanted = torch.where(owner >= 0, quality[owner.clamp(min=0)], 0)
     return wanted.view(logits.shape)
+
+
+def _rows_at(head: Tensor, cell: Tensor) -> Tensor:
+    """Rows ``[n, 5+nc]`` of a head by `Matches.cell`; where rows repeat, their gradients add up in a fixed order."""
+    flat = head.reshape(-1, head.shape[-1])
+    # indexing adds gradients atomically on a CPU with several threads, index_select does so on a GPU: neither here
+    return flat.index_select(0, cell) if head.device.type == "cpu" else flat[cell]
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -205,17 +205,16 @@ def _draw_arms(easel: Easel, look: Look) -> None:
             joints = [(x * 1.78, 2.45), (x * 2.3, 5.3), (x * 2.15, 7.9)]
         shade = scaled(look.cloth, 0.82 + 0.2 * side * easel.light.direction[0])
         line = easel.pixels(curve(joints))
-        palm = (
-            np.column_stack([np.cos(_RING) * 0.40, np.sin(_RING) * 0.52]) * easel.unit
-            + line[-1]
-            + (line[-1] - line[-4]) * 0.4
-        )
-        easel.fill(palm, scaled(look.skin, 0.9))
-        width = (
-            np.interp(np.linspace(0, 1, len(line)), [0, 0.12, 0.3, 1], [0.3, 0.85, 1.0, 0.72]) * easel.unit * look.bulk
-        )
-        easel.fill(tapered(line, width), shade)
-        easel.stroke(tapered(line, width), scaled(look.cloth, 0.6), 0.03)
+        palm = np.column_stack([np.cos(_RING) * 0.40, np.sin(_RING) * 0.52]) * easel.unit
+        easel.fill(palm + line[-1] + (line[-1] - line[-4]) * 0.4, scaled(look.skin, 0.9))
+        share = np.linspace(0, 1, len(line))
+        width = np.interp(share, [0, 0.12, 0.3, 1], [0.3, 0.85, 1.0, 0.72]) * easel.unit * look.bulk
+        upper, fore = tapered(line[:8], width[:8]), tapered(line[5:], width[5:])  # one outline would cross itself
+        easel.fill(upper, shade)
+        easel.fill(fore, scaled(shade, 1.04))
+        for part in (upper, fore):
+            for side_line in (part[: len(part) // 2], part[len(part) // 2 :]):
+                easel.stroke(side_line, scaled(look.cloth, 0.6), 0.03)
 
 
 def _draw_legs(easel: Easel, look: Look) -> None:

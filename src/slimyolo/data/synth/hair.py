@@ -41,6 +41,8 @@ _VOLUME = {
     "afro": (1.45, 1.42),
 }
 
+_MOUSTACHE = ((0.0, 0.62), (0.2, 0.64), (0.38, 0.78), (0.42, 0.95), (0.3, 0.82), (0.0, 0.745))
+
 
 def hair_opening(look: Look) -> Array:
     """Outline [n, 2] (face points) of what the hair leaves free, the hairline first."""
@@ -192,54 +194,6 @@ def draw_beard(easel: Easel, look: Look, relief: Relief) -> None:
         return
     generator = np.random.default_rng(look.seed + 1)
     chin = chin_height(look)
-    outlines = []
-    if look.beard == "full":
-        jaw = [
-            (-0.99, 0.1),
-            (-0.95, 0.55),
-            (-0.84, 1.0),
-            (-0.55, chin - 0.04),
-            (-0.2, chin + 0.14),
-            (0.2, chin + 0.14),
-            (0.55, chin - 0.04),
-            (0.84, 1.0),
-            (0.95, 0.55),
-            (0.99, 0.1),
-            (0.86, 0.3),
-            (0.76, 0.62),
-            (0.5, 0.74),
-            (0.36, 1.0),
-            (0.0, 1.06),
-            (-0.36, 1.0),
-            (-0.5, 0.74),
-            (-0.76, 0.62),
-            (-0.86, 0.3),
-        ]
-        outlines.append(easel.face(curve(jaw, closed=True, steps=3), 0.06, 1.03))
-    elif look.beard == "goatee":
-        tuft = [
-            (-0.26, 1.04),
-            (-0.3, 1.25),
-            (-0.16, chin + 0.1),
-            (0.16, chin + 0.1),
-            (0.3, 1.25),
-            (0.26, 1.04),
-            (0.0, 1.08),
-        ]
-        outlines.append(easel.face(curve(tuft, closed=True, steps=3), 0.06))
-    lip = [
-        (0.0, 0.62),
-        (0.2, 0.64),
-        (0.38, 0.78),
-        (0.42, 0.95),
-        (0.3, 0.82),
-        (0.0, 0.745),
-        (-0.3, 0.82),
-        (-0.42, 0.95),
-        (-0.38, 0.78),
-        (-0.2, 0.64),
-    ]
-    outlines.append(easel.face(curve(lip, closed=True, steps=3), 0.1))
     layer = easel.spread(lit_colour(easel, relief, scaled(look.hair, 0.9), shine=8.0, power=10.0), relief)
     if easel.fine > 9:
         count = 200 if easel.fine > 30 else 70
@@ -248,4 +202,30 @@ def draw_beard(easel: Easel, look: Look, relief: Relief) -> None:
         ends = np.stack([easel.face(roots, 0.05), easel.face(tips, 0.05)], axis=1)
         strokes(layer, ends[::2], _tinted(look.hair, 0.6), 0.02 * easel.unit)
         strokes(layer, ends[1::2], _tinted(look.hair, 1.4), 0.02 * easel.unit)
-    easel.lay(layer, easel.mask(*outlines))
+    easel.lay(layer, easel.mask(*_beard_outlines(easel, look, chin)))
+
+
+def _beard_outlines(easel: Easel, look: Look, chin: float) -> list[Array]:
+    """Outlines (pixels) of what grows, from right halves that are mirrored."""
+    outlines = [easel.face(_mirrored(_MOUSTACHE), 0.1)]
+    if look.beard == "full":
+        jaw = [
+            (0.2, chin + 0.14),
+            (0.55, chin - 0.04),
+            (0.84, 1.0),
+            (0.95, 0.55),
+            (0.99, 0.1),
+            (0.86, 0.3),
+            (0.76, 0.62),
+        ]
+        outlines.append(easel.face(_mirrored((*jaw, (0.5, 0.74), (0.36, 1.0), (0.0, 1.06))), 0.06, 1.03))
+    elif look.beard == "goatee":
+        outlines.append(easel.face(_mirrored(((0.16, chin + 0.1), (0.3, 1.25), (0.26, 1.04), (0.0, 1.08))), 0.06))
+    return outlines
+
+
+def _mirrored(half: tuple[tuple[float, float], ...]) -> Array:
+    """A closed smooth outline from its right half, which ends on the middle line."""
+    right = np.asarray(half, np.float32)
+    left = right[::-1] * np.array([-1, 1], np.float32)
+    return curve(np.concatenate([right, left[left[:, 0] < 0]]), closed=True, steps=3)

@@ -22,6 +22,21 @@ _CROWNS = {
     "surgeon": (-0.66, 1.08, 1.12),
 }
 
+# the cloth of a headscarf or hood over neck and shoulders
+_DRAPE = (
+    (-1.12, -0.2, 0.0),
+    (-1.18, 0.7, 0.05),
+    (-1.25, 1.5, 0.1),
+    (-1.5, 2.15, 0.1),
+    (-0.7, 2.75, 0.5),
+    (0.0, 2.95, 0.6),
+    (0.7, 2.75, 0.5),
+    (1.5, 2.15, 0.1),
+    (1.25, 1.5, 0.1),
+    (1.18, 0.7, 0.05),
+    (1.12, -0.2, 0.0),
+)
+
 
 def brow_line(look: Look) -> float:
     """Height on the forehead down to which headwear covers it; -2 without headwear."""
@@ -144,37 +159,19 @@ def _draw_wrap(easel: Easel, look: Look, relief: Relief) -> None:
     growth = 1.22 if hood else 1.13
     radii = np.array(SKULL_RADII) * (growth, growth * (0.98 if hood else 1.0), growth)
     hull = easel.pose.ellipsoid(SKULL_CENTRE, radii, 72)
-    sides = [
-        (-1.12, -0.2, 0.0),
-        (-1.18, 0.7, 0.05),
-        (-1.25, 1.5, 0.1),
-        (-1.5, 2.15, 0.1),
-        (-0.7, 2.75, 0.5),
-        (0.0, 2.95, 0.6),
-        (0.7, 2.75, 0.5),
-        (1.5, 2.15, 0.1),
-        (1.25, 1.5, 0.1),
-        (1.18, 0.7, 0.05),
-        (1.12, -0.2, 0.0),
-    ]
-    mask = easel.mask(easel.pixels(hull), curve(easel.solid(sides), closed=True, steps=3))
-    low = chin + (0.32 if hood else -0.04)
-    wide = 0.96 if hood else 0.89
-    opening = [
-        (wide, 0.1),
-        (wide * 0.93, -0.45),
-        (wide * 0.62, -0.83),
-        (0.0, -0.93),
-        (-wide * 0.62, -0.83),
-        (-wide * 0.93, -0.45),
-        (-wide, 0.1),
-        (-wide * 0.96, 0.6),
-        (-wide * 0.72, low - 0.32),
-        (-0.3, low),
-        (0.3, low),
-        (wide * 0.72, low - 0.32),
-        (wide * 0.96, 0.6),
-    ]
+    mask = easel.mask(easel.pixels(hull), curve(easel.solid(_DRAPE), closed=True, steps=3))
+    low, wide = (chin + 0.32, 0.96) if hood else (chin - 0.04, 0.89)
+    half = np.array(
+        [
+            [0.3, low],
+            [wide * 0.72, low - 0.32],
+            [wide * 0.96, 0.6],
+            [wide, 0.1],
+            [wide * 0.93, -0.45],
+            [wide * 0.62, -0.83],
+        ]
+    )
+    opening = np.concatenate([half, [[0.0, -0.93]], (half * np.array([-1, 1]))[::-1]])
     edge = easel.face(curve(opening, closed=True, steps=4), 0.02, 1.0)
     fill(mask, edge, 0, smooth=False)
     layer = easel.spread(lit_colour(easel, relief, colour, shine=10.0, power=8.0, bumps=False), relief)
@@ -184,16 +181,13 @@ def _draw_wrap(easel: Easel, look: Look, relief: Relief) -> None:
         stroke(layer, fold, scaled(colour, 0.86 if k % 2 else 1.06), 0.06 * easel.unit, closed=True)
     for k in range(4):
         y = 1.75 + 0.25 * k
-        drape = curve(
-            easel.solid(
-                [
-                    (-1.2 + 0.1 * k, y - 0.35, 0.3),
-                    (-0.3, y + 0.1, 0.6),
-                    (0.4, y + 0.05, 0.6),
-                    (1.1 - 0.1 * k, y - 0.5, 0.3),
-                ]
-            )
-        )
+        ends = [
+            (-1.2 + 0.1 * k, y - 0.35, 0.3),
+            (-0.3, y + 0.1, 0.6),
+            (0.4, y + 0.05, 0.6),
+            (1.1 - 0.1 * k, y - 0.5, 0.3),
+        ]
+        drape = curve(easel.solid(ends))
         stroke(layer, drape, scaled(colour, 0.8 if k % 2 else 1.05), 0.08 * easel.unit)
     stroke(layer, edge, scaled(colour, 0.6), 0.07 * easel.unit, closed=True)
     easel.lay(layer, mask)

@@ -62,7 +62,7 @@ def draw_person(
     """
     unit = placing.unit
     rows, columns = shape
-    left, right = max(0, int(placing.x - 3.1 * unit)), min(columns, int(placing.x + 3.1 * unit) + 2)
+    left, right = max(0, int(placing.x - 3.7 * unit)), min(columns, int(placing.x + 3.7 * unit) + 2)
     top = max(0, int(placing.y - 2.7 * unit))
     bottom = min(rows, int(placing.y + 20.5 * unit) + 2 if standing else rows)
     if right - left < 2 or bottom - top < 2:
@@ -105,7 +105,7 @@ def _paint(easel: Easel, look: Look, standing: bool, behind: bool) -> Picture:
     neck = easel.part(-2.0, 0.2, 2.0, 3.2)
     if neck is not None:
         draw_neck(neck, look, surface, outline)
-    torso = easel.part(-3.1, 1.2, 3.1, 20.5)
+    torso = easel.part(-3.7, 1.2, 3.7, 20.5)
     if torso is not None:
         draw_body(torso, look, standing=standing)
     head = easel.part(-2.0, -2.6, 2.0, 3.1)

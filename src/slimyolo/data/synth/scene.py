@@ -129,14 +129,14 @@ def _composed(generator: np.random.Generator, size: int) -> list[_Stand]:
         "group": (int(generator.integers(3, 6)), 0.045, 0.095),
         "crowd": (int(generator.integers(6, 13)), 0.02, 0.06),
     }[kind]
-    middle = float(generator.uniform(0.36, 0.52))
+    horizon = float(generator.uniform(0.24, 0.42))
+    slope = float(generator.uniform(0, {"pair": 1.2, "group": 2.5, "crowd": 4.5}[kind]))  # how high the camera is
     stands: list[_Stand] = []
     for _ in range(count * 4):
         if len(stands) == count:
             break
         unit = float(np.exp(generator.uniform(np.log(low), np.log(high))))
-        depth = (unit - low) / (high - low)
-        y = middle + (depth - 0.5) * (0.36 if kind == "crowd" else 0.16) + float(generator.normal(0, 0.035))
+        y = horizon + slope * unit + float(generator.normal(0, 0.7)) * unit
         x = float(generator.uniform(0.04, 0.96))
         close = 1.35 if generator.random() < 0.15 else 2.3
         if all(

@@ -214,62 +214,25 @@ def paint_hand(stage: Stage, x: float, y: float, size: float, skin: Colour, side
 
 def paint_held_thing(stage: Stage, x: float, y: float, size: float) -> None:
     """A telephone, a cup, a book or a microphone in front of (x, y), about `size` high and wide."""
+
+    def shape(colour: Colour, *points: tuple[float, float]) -> None:
+        stage.poly(np.asarray(points, np.float32) * np.float32(size) + np.array([x, y], np.float32), colour)
+
     kind = int(stage.generator.integers(4))
     if kind == 0:
-        stage.poly(
-            [
-                (x - size * 0.32, y - size * 0.6),
-                (x + size * 0.3, y - size * 0.64),
-                (x + size * 0.34, y + size * 0.6),
-                (x - size * 0.28, y + size * 0.64),
-            ],
-            (34, 32, 32),
-        )
+        shape((34, 32, 32), (-0.32, -0.6), (0.3, -0.64), (0.34, 0.6), (-0.28, 0.64))
         stage.disc(x - size * 0.15, y - size * 0.45, size * 0.07, (80, 76, 74))
     elif kind == 1:
         cup = stage.pick(((245, 245, 240), (180, 60, 50), (60, 110, 90), (230, 190, 140)))
-        stage.poly(
-            [
-                (x - size * 0.42, y - size * 0.5),
-                (x + size * 0.42, y - size * 0.5),
-                (x + size * 0.32, y + size * 0.7),
-                (x - size * 0.32, y + size * 0.7),
-            ],
-            cup,
-        )
-        stage.poly(
-            [
-                (x + size * 0.1, y - size * 0.5),
-                (x + size * 0.42, y - size * 0.5),
-                (x + size * 0.32, y + size * 0.7),
-                (x + size * 0.1, y + size * 0.7),
-            ],
-            scaled(cup, 0.82),
-        )
-        stage.box(x - size * 0.39, y - size * 0.1, x + size * 0.37, y + size * 0.2, scaled(cup, 0.6))
+        shape(cup, (-0.42, -0.5), (0.42, -0.5), (0.32, 0.7), (-0.32, 0.7))
+        shape(scaled(cup, 0.82), (0.1, -0.5), (0.42, -0.5), (0.32, 0.7), (0.1, 0.7))
+        shape(scaled(cup, 0.6), (-0.39, -0.1), (0.39, -0.1), (0.37, 0.2), (-0.37, 0.2))
     elif kind == 2:
         cover = random_colour(stage.generator, vivid=0.8)
-        stage.poly(
-            [
-                (x - size * 0.7, y - size * 0.45),
-                (x, y - size * 0.38),
-                (x, y + size * 0.75),
-                (x - size * 0.7, y + size * 0.65),
-            ],
-            cover,
-        )
-        stage.poly(
-            [
-                (x, y - size * 0.38),
-                (x + size * 0.7, y - size * 0.45),
-                (x + size * 0.7, y + size * 0.65),
-                (x, y + size * 0.75),
-            ],
-            scaled(cover, 0.85),
-        )
-        stage.writing(
-            x - size * 0.55, y - size * 0.2, x - size * 0.12, y + size * 0.3, mixed(cover, (255, 255, 255), 0.8), 4
-        )
+        shape(cover, (-0.7, -0.45), (0.0, -0.38), (0.0, 0.75), (-0.7, 0.65))
+        shape(scaled(cover, 0.85), (0.0, -0.38), (0.7, -0.45), (0.7, 0.65), (0.0, 0.75))
+        print_colour = mixed(cover, (255, 255, 255), 0.8)
+        stage.writing(x - size * 0.55, y - size * 0.2, x - size * 0.12, y + size * 0.3, print_colour, 4)
     else:
         stage.line([(x, y), (x + size * 0.25, y + size * 1.8)], (40, 40, 42), size * 0.16)
         stage.ball(x, y - size * 0.1, size * 0.24, (70.0, 70.0, 72.0))
