@@ -92,17 +92,15 @@ class _Chain:
         return weights
 
     def training(self, stage: str, task: Callable[[AnyTrainConfig], TrainRecord], config: AnyTrainConfig) -> StageRow:
-        last = self.folder / stage / "weights" / "last.pt"
-        if (
-            last.is_file()
-            and load_checkpoint(last).training is not None
-            and (self.folder / stage / OPTIONS_FILE).is_file()
-        ):
-            log.info("stage %s: going on from %s", stage, last)
-            given = {"workers": config.workers, "device": config.device, "cache": config.cache}
-            config = resumed_config(type(config), last, given)
-        record = task(config)
-        return _training_row(stage, record)
+        folder = self.folder / stage
+        record, last = folder / "record.json", folder / "weights" / "last.pt"
+        if not record.is_file():  # else it had ended, and the chain was stopped before it noted that
+            if last.is_file() and (folder / OPTIONS_FILE).is_file() and load_checkpoint(last).training is not None:
+                log.info("stage %s: going on from %s", stage, last)
+                given = {"workers": config.workers, "device": config.device, "cache": config.cache}
+                config = resumed_config(type(config), last, given)
+            task(config)
+        return _training_row(stage, read_json(record))
 
     def cut(self, weights: Path) -> StageRow:
         record = prune(self.config.prune_config(self.folder, weights))
@@ -125,12 +123,22 @@ class _Chain:
         )  # fmt: skip
 
 
-def _training_row(stage: str, record: TrainRecord) -> StageRow:
-    metrics, size = record.metrics, record.size
+def _training_row(stage: str, record: dict[str, Any]) -> StageRow:
+    """From the ``record.json`` of a training run."""
+    metrics, size = record["metrics"], record["size"]
     return StageRow(
-        stage, metrics.precision, metrics.recall, metrics.map50, metrics.map50_95, size.params, size.macs, size.imgsz,
-        record.epochs_done, record.seconds / 60, record.best,
-    )  # fmt: skip
+        stage,
+        metrics["precision"],
+        metrics["recall"],
+        metrics["map50"],
+        metrics["map50_95"],
+        size["params"],
+        size["macs"],
+        size["imgsz"],
+        record["epochs_done"],
+        record["seconds"] / 60,
+        record["best"],
+    )
 
 
 def _cut_row(record: CutRecord) -> StageRow:
