@@ -17,8 +17,8 @@ SHARED = REPOSITORY.parent / "shared"
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _two_threads() -> None:
-    torch.set_num_threads(2)
+def _one_thread() -> None:
+    torch.set_num_threads(1)  # the tests themselves run in parallel; spinning threads would fight
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def test_every_structure_is_cut_exactly(name: str) -> None:
     fresh.load_state_dict(replayed.state_dict())
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     names=st.lists(st.sampled_from(sorted(BLOCKS)), min_size=1, max_size=3),
     act=st.sampled_from(ACTS),

@@ -93,6 +93,7 @@ def test_exact_zeros_of_yolov5n_are_free(yolov5n) -> None:  # type: ignore[no-un
     assert result.report.removed_channels == 4752 // 2
     images = torch.rand(1, 3, 320, 320, generator=generator)
     assert verify(model, result.model, images, forward=type(model).heads) < 1e-4
+    images = images[..., :64, :96]
     assert verify(model, result.model, images) < 1e-4
     rebuilt = build_detector(model.architecture, widths=widths_of(result.model))
     rebuilt.load_state_dict(result.model.state_dict())
@@ -104,7 +105,8 @@ def test_exact_zeros_of_yolov5n_are_free(yolov5n) -> None:  # type: ignore[no-un
 def test_budget_is_met_from_below_by_one_step(target: ParamsShare | MacsShare, round_to: int) -> None:
     model = randomise_(Network(("residual", "dense"), width=32), 0)
     plan = prune_module(model, EXAMPLE, target, round_to=round_to).plan
-    part, whole = (plan.after.params, plan.before.params) if isinstance(target, ParamsShare) else (plan.after.macs, plan.before.macs)
+    by_params = isinstance(target, ParamsShare)
+    part, whole = (cost.params if by_params else cost.macs for cost in (plan.after, plan.before))
     assert part <= target.share * whole
     assert part > (target.share - 0.06 * round_to) * whole
     if round_to > 1:
@@ -209,7 +211,7 @@ def test_sizes_written_in_the_code_keep_their_channels() -> None:
         (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), round_to=0), ConfigError, "round_to=0"),
         (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), floor=2.0), ConfigError, "floor=2.0"),
         (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), constants="x"), ConfigError, "constants='x'"),
-        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), importance="gama"), ConfigError, "Did you mean 'gamma'"),
+        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), importance="gama"), ConfigError, "mean 'gamma'"),
         (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), policy="x"), ConfigError, "policy='x'"),
         (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), keep=("stam",)), ConfigError, "Did you mean 'stem'"),
         (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), frozen=("stam",)), ConfigError, "frozen='stam'"),

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from slimyolo.errors import ExportError
 from slimyolo.tasks.configs import (
     CompressConfig,
     DataCheckConfig,
@@ -86,12 +85,8 @@ def _compress(config: CompressConfig) -> int:
 
 
 def _export(config: ExportConfig) -> int:
-    try:
-        from slimyolo.tasks.export import export
-    except ModuleNotFoundError as error:
-        if error.name != "slimyolo.tasks.export":
-            raise
-        raise ExportError("This version of slimyolo cannot export yet.") from None
+    from slimyolo.tasks.export import export
+
     export(config)
     return 0
 

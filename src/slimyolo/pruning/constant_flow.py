@@ -18,7 +18,7 @@ from torch.fx import Node
 
 from slimyolo.pruning.channel_graph import ChannelGraph
 from slimyolo.pruning.coupling import reduced_axes
-from slimyolo.pruning.layout import cat_arrays, compress, normal_axis, pad_rank, run_layout
+from slimyolo.pruning.layout import cat_arrays, normal_axis, pad_rank, run_layout
 from slimyolo.pruning.operations import Kind, kind_of, operation_name
 from slimyolo.pruning.signatures import argument, convolution_call
 
@@ -138,7 +138,9 @@ class _Flow:
         rank = max(item.ndim for item in raw if isinstance(item, Tensor))
         shaped = [pad_rank(item, rank) if isinstance(item, Tensor) else item for item in raw]
         if str(node.target).split(".")[-2].endswith("_"):  # in place, the result must have the broadcast shape
-            tensors = torch.broadcast_tensors(*[item for item in shaped if isinstance(item, Tensor)])
+            tensors = torch.broadcast_tensors(  # type: ignore[no-untyped-call]
+                *[item for item in shaped if isinstance(item, Tensor)]
+            )
             parts = iter(tensors)
             shaped = [next(parts).clone() if isinstance(item, Tensor) else item for item in shaped]
         values = target(*shaped, **node.kwargs)
@@ -260,9 +262,7 @@ class _Flow:
         fill: Any = argument(node, 3, "value") if name == "aten.pad" else argument(node, 2, "value")
         fill = 0.0 if fill is None else float(fill)
         if wide:
-            pads: Any = node.args[1]
-            values = torch.nn.functional.pad(given.values.expand([b if a in wide else s for a, (b, s) in enumerate(zip(before, given.values.shape, strict=True))]), [p if len(before) - 1 - i // 2 in wide else 0 for i, p in enumerate(pads)], value=0.0)
-            return _Constant(compress(torch.full_like(values, torch.nan)), torch.zeros((1,) * values.ndim, dtype=torch.int64))
+            return self._nothing(node)  # new channels: `couple` keeps what meets them
         changes = given.values != fill
         if fill == 0.0:
             return self._picture(node, given, changes)

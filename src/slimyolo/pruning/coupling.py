@@ -103,7 +103,7 @@ class Coupling:
 
     def _placeholder(self, node: Node) -> Any:
         shape = _shape(node)
-        if node.name in self.program.tensors:
+        if node.name in self.program.tensors and shape is not None:
             return Weight(((self.program.tensors[node.name], None),), shape)
         return self._empty(shape) if shape is not None else None
 
@@ -149,7 +149,8 @@ class Coupling:
         if isinstance(value, Weight):
             self._locked.update(name for name, _ in value.parts)
         elif isinstance(value, (list, tuple)):
-            return any([self._freeze(item) for item in value])
+            found = [self._freeze(item) for item in value]  # every one, not only up to the first
+            return any(found)
         return False
 
     def _note(self, node: Node, why: str) -> None:
@@ -228,7 +229,7 @@ class Coupling:
     def _join_active(self, active: Sequence[Activation], rank: int) -> Tensor:
         arrays = [pad_rank(item.ids, rank) for item in active]
         shapes = [(1,) * (rank - len(item.shape)) + item.shape for item in active]
-        real = torch.broadcast_shapes(*shapes)
+        real = torch.broadcast_shapes(*shapes)  # type: ignore[no-untyped-call]
         varying = sorted({axis for array in arrays for axis in varying_axes(array)})
         sizes = [real[axis] if axis in varying else 1 for axis in range(rank)]
         joined: Tensor | None = None
@@ -475,7 +476,7 @@ class Coupling:
             arrays.append(ids)
             shapes.append(real)
         if any(other != axis for array in arrays for other in varying_axes(array)):
-            sizes = list(torch.broadcast_shapes(*[a.shape for a in arrays]))
+            sizes = list(torch.broadcast_shapes(*[a.shape for a in arrays]))  # type: ignore[no-untyped-call]
             sizes[axis] = 1
             joined = arrays[0].narrow(axis, 0, 1).expand(sizes)
             for array in arrays:
@@ -493,7 +494,8 @@ class Coupling:
             parts = node.meta["val"] if isinstance(node.meta["val"], (list, tuple)) else [node.meta["val"]]
             if short == "slice" and parts[0].shape[axis] == value.shape[axis]:
                 return value
-            if not self._split_channels(node, short, self._vector(value, axis), [p.shape[axis] for p in parts if short not in {"select", "unbind"}]):
+            sizes = [] if short in {"select", "unbind"} else [part.shape[axis] for part in parts]
+            if not self._split_channels(node, short, self._vector(value, axis), sizes):
                 self._note(node, f"{short} with a size written in the code; its channels are kept whole")
                 return self._freezing(node, silent=True)
             value = self._of(node.args[0])
@@ -560,7 +562,7 @@ class Coupling:
             return self._empty_result(node)
         shape = _shape(node)
         assert shape is not None
-        args = [argument_value for argument_value in node.args[1:]]
+        args = list(node.args[1:])
         if kind is Kind.RESHAPE:
             moved = [(n, e.reshape(shape)) for n, e in value.elements()]
         elif name in {"aten.expand", "aten.expand_as"}:
@@ -626,7 +628,8 @@ class Coupling:
 
     def _getitem(self, node: Node) -> Any:
         value = self._values[node.args[0]]  # type: ignore[index]
-        item = value[node.args[1]] if isinstance(value, (tuple, list)) else None
+        position: Any = node.args[1]
+        item = value[position] if isinstance(value, (tuple, list)) else None
         return item if item is not None else self._empty_result(node)
 
     def _shaped(self, node: Node, ids: Any) -> Any:

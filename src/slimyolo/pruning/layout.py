@@ -54,7 +54,8 @@ def _along(array: Tensor, shape: Sequence[int], axis: int) -> Tensor:
 
 def cat_arrays(arrays: Sequence[Tensor], shapes: Sequence[Sequence[int]], axis: int) -> Tensor:
     """Concatenate the arrays of tensors with these real shapes along `axis`."""
-    common = torch.broadcast_shapes(*[tuple(1 if i == axis else n for i, n in enumerate(a.shape)) for a in arrays])
+    others = [tuple(1 if i == axis else n for i, n in enumerate(a.shape)) for a in arrays]
+    common = torch.broadcast_shapes(*others)  # type: ignore[no-untyped-call]
     parts = []
     for array, shape in zip(arrays, shapes, strict=True):
         sizes = list(common)

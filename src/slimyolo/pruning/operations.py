@@ -50,7 +50,8 @@ _NAMES: dict[Kind, str] = {
     Kind.UNARY: """relu relu6 silu sigmoid tanh hardswish hardsigmoid hardtanh leaky_relu elu selu celu gelu mish softplus
         softsign log_sigmoid abs neg exp expm1 log log1p log2 sqrt rsqrt square reciprocal sin cos erf floor ceil round
         sign clamp clamp_min clamp_max pow softshrink hardshrink threshold rrelu clip nan_to_num""",
-    Kind.ELEMENTWISE: "add sub rsub mul div maximum minimum prelu lerp addcmul addcdiv where true_divide multiply divide subtract",
+    Kind.ELEMENTWISE: """add sub rsub mul div maximum minimum prelu lerp addcmul addcdiv where true_divide multiply divide
+        subtract""",
     Kind.CONVOLUTION: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution",
     Kind.LINEAR: "linear",
     Kind.BATCH_NORM: """batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm _batch_norm_impl_index

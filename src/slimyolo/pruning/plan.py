@@ -161,7 +161,9 @@ class PrunePlan:
                 raise PruningError(f"The plan has version {version}, this slimyolo reads version {_VERSION}; upgrade it.")
             return cls(**_from_plain(plain))
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            raise PruningError(f"The prune plan is damaged ({error}); make it again with `slimyolo prune --plan FILE`.") from error
+            raise PruningError(
+                f"The prune plan is damaged ({error}); make it again with `slimyolo prune --plan FILE`."
+            ) from error
 
     def save(self, path: Path) -> None:
         """Write the JSON to `path` (atomically)."""

@@ -155,7 +155,7 @@ def _next_strategy(graph: ChannelGraph, tried: dict[str, list[str]], blame: str)
             f"The cut model does not agree with the masked one (failing in {blame or 'its outputs'!r}) and no module with "
             f"sizes in its code is left to keep whole. Keep the layers around it with keep=(...)."
         )
-    near = [path for path in candidates if blame and (blame == path or blame.startswith(path + ".") or path.startswith(blame + ".") or path == "")]
+    near = [path for path in candidates if blame and (path == "" or _related(path, blame))]
     chosen = max(near, key=lambda path: _common(path, blame)) if near else candidates[0]
     if not near and blame == "":
         for path in candidates:  # wrong numbers without a failing module: keep all of them whole
@@ -166,6 +166,11 @@ def _next_strategy(graph: ChannelGraph, tried: dict[str, list[str]], blame: str)
     tried[chosen].append(way)
     current[chosen] = way
     return Strategy(current)
+
+
+def _related(first: str, second: str) -> bool:
+    """True when one path is the other or lies inside it."""
+    return first == second or first.startswith(second + ".") or second.startswith(first + ".")
 
 
 def _common(first: str, second: str) -> int:

@@ -22,6 +22,7 @@ __all__ = ["POLICIES", "kept_groups", "select"]
 
 POLICIES = ("coupled", "reference")
 Price = Callable[[PrunePlan], float]
+_UNITS: dict[type, str] = {ParamsShare: "parameters", MacsShare: "MACs", LatencyBudget: "milliseconds"}
 
 
 def select(
@@ -70,7 +71,8 @@ def select(
         selection.notes.extend(selection.blocked_note())
     else:
         removed = selection.by_steps(target, price, importance)
-    terms = PlanTerms(target, policy, importance, round_to, selection.prunable, tuple(dict.fromkeys([*selection.notes, *graph.kept])))
+    notes = tuple(dict.fromkeys([*selection.notes, *graph.kept]))
+    terms = PlanTerms(target, policy, importance, round_to, selection.prunable, notes)
     return make_plan(graph, known, removed, selection.table, terms)
 
 
@@ -256,7 +258,7 @@ class _Selection:
                 return (cost.params if isinstance(target, ParamsShare) else cost.macs) > limit
 
         if over(len(sequence)):
-            self._report_floors("parameters" if isinstance(target, ParamsShare) else "MACs" if isinstance(target, MacsShare) else "milliseconds")
+            self._report_floors(_UNITS[type(target)])
             return len(sequence)
         return 0 if not over(0) else _largest(over, len(sequence)) + 1
 
@@ -280,8 +282,10 @@ class _Selection:
             return {}
         threshold = float(torch.sort(pool).values[min(int(pool.numel() * share), pool.numel() - 1)])
         if threshold == 0.0:
-            self.notes.append("The reference rule keeps every channel whose score equals the threshold, and that is 0 here: "
-                              "nothing is removed. Use policy='coupled', which removes channels that are exactly zero.")  # fmt: skip
+            self.notes.append(
+                "The reference rule keeps every channel whose score equals the threshold, and that is 0 here: nothing is "
+                "removed. Use policy='coupled', which removes channels that are exactly zero."
+            )
         left = {key: now for key, (now, _) in self.minimum.items()}
         removed = {}
         for group in self.groups:

@@ -111,7 +111,7 @@ def _add_constant_(model: nn.Module, plan: ConsumerPlan, added: Tensor) -> None:
         owner = model.get_submodule(plan.weight.rpartition(".")[0])
         weight = _get(model, plan.weight)
         if isinstance(owner._parameters.get("bias"), Tensor):
-            owner.bias.data.add_(added.to(weight))  # type: ignore[operator, union-attr]
+            owner.bias.data.add_(added.to(weight))  # type: ignore[operator]
         else:
             owner.bias = nn.Parameter(added.to(weight), requires_grad=weight.requires_grad)
 
@@ -127,18 +127,18 @@ def _slice_(model: nn.Module, plan: PrunePlan) -> None:
             for channel, places in enumerate(member.index):
                 if channel not in kept:
                     drop.update(places)
-    made_biases = {(c.weight.rpartition(".")[0] + ".bias", c.weight) for c in plan.consumers if c.folded and c.bias is None and c.running_mean is None}
-    for bias, weight in made_biases:  # follow the output axis of their layer
-        for (tensor, axis), drop in list(drops.items()):
-            if tensor == weight and axis == _output_axis(model, weight):
-                drops[bias, 0] = drop
+    for consumer in plan.consumers:  # biases made by folding follow the output axis of their layer
+        if consumer.folded and consumer.bias is None and consumer.running_mean is None:
+            made = drops.get((consumer.weight, _output_axis(model, consumer.weight)))
+            if made is not None:
+                drops[consumer.weight.rpartition(".")[0] + ".bias", 0] = made
     fresh_of: dict[str, Tensor] = {}
     for (name, axis), drop in drops.items():
         tensor = fresh_of.get(name, _get(model, name))
         stay = torch.tensor([i for i in range(tensor.shape[axis]) if i not in drop], device=tensor.device)
         smaller = tensor.detach().index_select(axis, stay)
         fresh_of[name] = smaller
-    _replace_everywhere_(model, {id(_get(model, name)): tensor for name, tensor in fresh_of.items()})
+    _replace_everywhere_(model, {id(_get(model, name)): smaller for name, smaller in fresh_of.items()})
 
 
 def _output_axis(model: nn.Module, weight: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -49,10 +50,10 @@ class ChannelSets:
             item = int(parent[item])
         return item
 
-    def _roots(self, ids: np.ndarray) -> np.ndarray:
-        roots = self._parent[ids]
+    def _roots(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        roots: npt.NDArray[np.int64] = np.asarray(self._parent[ids])
         while True:
-            above = self._parent[roots]
+            above = np.asarray(self._parent[roots])
             if np.array_equal(above, roots):
                 return roots
             roots = above

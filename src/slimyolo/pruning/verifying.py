@@ -26,7 +26,9 @@ def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward |
         second = list(_tensors(forward(cut, *given) if forward is not None else cut(*given)))
     shapes = [[tuple(t.shape) for t in outputs] for outputs in (first, second)]
     if shapes[0] != shapes[1]:
-        raise PruningError(f"The cut model gives outputs of shapes {shapes[1]}, the masked model {shapes[0]}; cut it again from the plan.")
+        raise PruningError(
+            f"The cut model gives outputs of shapes {shapes[1]}, the masked model {shapes[0]}; cut it again from the plan."
+        )
     worst = 0.0
     for one, two in zip(first, second, strict=True):
         if one.is_floating_point() and one.numel():
