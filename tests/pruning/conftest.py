@@ -1,8 +1,30 @@
-"""Makes the test networks of this folder importable."""
+"""Fixtures of this folder; also makes its test networks importable."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+from pruning_networks import randomise_
+
+from slimyolo.models import Detector, build_detector, read_architecture
+from slimyolo.pruning import ChannelGraph, trace
+
+
+@pytest.fixture(scope="session")
+def yolov5n() -> Detector:
+    """A yolov5n with random scales and statistics; not to be changed."""
+    torch.manual_seed(0)
+    detector = build_detector(read_architecture("yolov5n"))
+    randomise_(detector, 1)
+    return detector
+
+
+@pytest.fixture(scope="session")
+def yolov5n_graph(yolov5n: Detector) -> ChannelGraph:
+    return trace(yolov5n, torch.zeros(1, 3, 64, 64), forward=Detector.heads)

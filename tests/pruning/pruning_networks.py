@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from slimyolo.pruning import ChannelGraph, scale_groups
+
 
 class ConvBn(nn.Sequential):
     def __init__(
@@ -216,3 +218,14 @@ def randomise_(module: nn.Module, seed: int, zero: float = 0.0) -> nn.Module:
                 part.running_mean.copy_(torch.randn(count, generator=generator) * 0.3)
                 part.running_var.copy_(torch.rand(count, generator=generator) + 0.5)
     return module.eval()
+
+
+def zero_half_of_every_group_(model: nn.Module, graph: ChannelGraph, seed: int) -> None:
+    """γ = 0 for half of the channels of every group of `graph` (of this model, or one with the same layers)."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = dict(model.named_parameters())
+    with torch.no_grad():
+        for scale in scale_groups(graph):
+            chosen = torch.randperm(scale.width, generator=generator)[: scale.width // 2]
+            for gamma, _, index in scale.members:
+                tensors[gamma][index[chosen]] = 0.0

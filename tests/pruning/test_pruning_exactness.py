@@ -8,10 +8,20 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pruning_networks import BLOCKS, Network, randomise_
+from pruning_networks import BLOCKS, Network, randomise_, zero_half_of_every_group_
 from torch import nn
 
-from slimyolo.pruning import ChannelShare, MacsShare, ParamsShare, PrunePlan, apply, mask_module, prune_module, verify
+from slimyolo.pruning import (
+    ChannelShare,
+    MacsShare,
+    ParamsShare,
+    PrunePlan,
+    apply,
+    mask_module,
+    prune_module,
+    trace,
+    verify,
+)
 
 EXAMPLE = torch.zeros(2, 3, 12, 12)
 ACTS = [nn.SiLU, nn.ReLU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.PReLU]
@@ -58,22 +68,10 @@ def test_channels_at_exactly_zero_are_free(names: tuple[str, ...]) -> None:
     """γ = 0 on whole groups, β random: the cut model equals the model before the cut."""
     torch.manual_seed(3)
     model = randomise_(Network(names), 4)
-    zero_half_of_every_group_(model, 5)
+    zero_half_of_every_group_(model, trace(model, EXAMPLE), 5)
     result = prune_module(model, EXAMPLE, ChannelShare(0.45), floor=0.0)
     assert result.report.removed_channels > 0.3 * result.report.prunable_channels
     assert verify(model, result.model, torch.randn(2, 3, 20, 20)) < 1e-4
-
-
-def zero_half_of_every_group_(model: nn.Module, seed: int) -> None:
-    from slimyolo.pruning import scale_groups, trace
-
-    generator = torch.Generator().manual_seed(seed)
-    tensors = dict(model.named_parameters())
-    with torch.no_grad():
-        for scale in scale_groups(trace(model, EXAMPLE)):
-            chosen = torch.randperm(scale.width, generator=generator)[: scale.width // 2]
-            for gamma, _, index in scale.members:
-                tensors[gamma][index[chosen]] = 0.0
 
 
 def test_bias_constants_state_their_error_and_none_zeroes() -> None:
@@ -83,6 +81,9 @@ def test_bias_constants_state_their_error_and_none_zeroes() -> None:
     approximate = prune_module(model, EXAMPLE, ChannelShare(0.5), constants="bias")
     zeroed = prune_module(model, EXAMPLE, ChannelShare(0.5), constants="none")
     assert exact.report.exact
+    assert not any("approximation" in note for note in exact.report.notes)
+    stated = f"{approximate.report.max_relative_difference:.1e}"
+    assert any("constants='bias'" in note and stated in note for note in approximate.report.notes)
     assert exact.report.max_relative_difference < 1e-5 < approximate.report.max_relative_difference
     assert not approximate.report.exact
     assert approximate.report.carrier_channels == zeroed.report.carrier_channels == 0

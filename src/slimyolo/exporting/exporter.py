@@ -73,7 +73,7 @@ def export_detector(
     with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
         draft = Path(folder) / f"draft{row.suffix}"
         try:
-            written = row.write(model.fused(), draft, settings)
+            written = row.write(model.fused().requires_grad_(False), draft, settings)
             runner = row.open(draft, place)
             random = agreement(model, runner, noise)
             real = agreement(model, runner, real_images) if real_images else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from slimyolo.exporting.settings import ExportSettings, Runner, Written
 from slimyolo.exporting.torchscript import open_torchscript, write_torchscript
 from slimyolo.models import Detector
 
-__all__ = ["FORMATS", "Format", "find_format", "format_names", "require_packages"]
+__all__ = ["FORMATS", "Format", "checker_version", "find_format", "format_names", "require_packages"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ def find_format(name: str) -> Format:
         return FORMATS[name]
     today = f"Written today: {', '.join(FORMATS)}."
     if name in NOT_YET:
-        raise ExportError(f"--include {name}: slimyolo does not write this format yet. {today} {NOT_YET[name]}".rstrip())
+        raise ExportError(
+            f"--include {name}: slimyolo does not write this format yet. {today} {NOT_YET[name]}".rstrip()
+        )
     hint = nearest_name_hint(name, (*FORMATS, *NOT_YET))
     raise ExportError(f"--include {name}: there is no such format.{hint} {today}")
 
@@ -91,4 +93,4 @@ def require_packages(row: Format, simplify: bool = False) -> None:
 
 def checker_version(row: Format) -> str:
     """``onnxruntime 1.20.0``: what ran the file."""
-    return f"{row.checker} {importlib.metadata.version(row.checker)}"
+    return f"{row.checker} {importlib.import_module(row.checker).__version__}"

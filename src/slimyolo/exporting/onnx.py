@@ -7,7 +7,6 @@ torch 2.13 and onnx 1.23).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,14 +68,6 @@ def open_onnx(path: Path, device: torch.device) -> Runner:
         return torch.from_numpy(rows).to(device)
 
     return run
-
-
-def read_metadata(path: Path) -> Mapping[str, str]:
-    """The metadata of an ONNX file: names and imgsz (JSON), stride, task, slimyolo (version)."""
-    import onnx
-
-    model = onnx.load(str(path), load_external_data=False)
-    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:

@@ -6,7 +6,9 @@ A trace keeps the sizes of the head's grids as operations, so the file takes oth
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,20 +19,25 @@ from slimyolo.models import Detector
 
 __all__ = ["open_torchscript", "write_torchscript"]
 
+jit: Any = torch.jit  # without types of its own
+
 
 def write_torchscript(detector: Detector, path: Path, settings: ExportSettings) -> Written:
-    """Write `detector` (fused, eval mode) to `path`. Each metadata entry is one extra file of the archive."""
+    """Write `detector` (fused, eval mode, no gradients) to `path`. Each metadata entry is one extra file of the archive."""
     example = torch.zeros(settings.batch, 3, *settings.size, device=detector.stride.device)
     with quiet(), torch.no_grad():
-        traced = torch.jit.trace(detector, example, check_trace=False)  # checked afterwards, from the file
-        torch.jit.save(traced, str(path), _extra_files={key: value.encode() for key, value in settings.metadata.items()})
+        traced = jit.trace(detector, example, check_trace=False)  # checked afterwards, from the file
+        extra = {key: value.encode() for key, value in settings.metadata.items()}
+        content = io.BytesIO()  # written to a file by torch itself, a full disk ends the whole process
+        jit.save(traced, content, _extra_files=extra)
+    path.write_bytes(content.getvalue())
     return Written({"device": detector.stride.device.type})
 
 
 def open_torchscript(path: Path, device: torch.device) -> Runner:
     """The file loaded onto `device`."""
     with quiet():
-        module = torch.jit.load(str(path), map_location=device)
+        module = jit.load(str(path), map_location=device)
 
     def run(images: Tensor) -> Tensor:
         rows: Tensor = module(images.to(device))

@@ -17,10 +17,9 @@ from torch import Tensor
 from torch.fx import Node
 
 from slimyolo.pruning.channel_graph import ChannelGraph
-from slimyolo.pruning.coupling import reduced_axes
 from slimyolo.pruning.layout import cat_arrays, normal_axis, pad_rank, run_layout
 from slimyolo.pruning.operations import Kind, kind_of, operation_name
-from slimyolo.pruning.signatures import argument, convolution_call
+from slimyolo.pruning.signatures import argument, convolution_call, reduced_axes
 
 __all__ = ["Arrival", "flow_constants"]
 
@@ -320,10 +319,9 @@ class _Flow:
         if isinstance(given, Tensor):
             target: Any = node.target
             return target(given, *[self._of(item) for item in node.args[1:]], **node.kwargs)
-        if not isinstance(given, _Constant):
-            return self._nothing(node)
         kind, name = kind_of(node.target), operation_name(node.target)
-        assert kind is not None
+        if not isinstance(given, _Constant) or kind is None:
+            return self._nothing(node)
         shape = tuple(node.args[0].meta["val"].shape)  # type: ignore[union-attr]
         meta = node.meta["val"]
         out_shape = tuple(meta.shape) if isinstance(meta, Tensor) else None

@@ -7,8 +7,10 @@ same module with other numbers, and a cut that accounts for every arriving const
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,6 +73,7 @@ class _Analysis:
         counts += [int(g.units.max()) for g in graph.groups]
         self._units = max(counts, default=0) + 1
         self._shared = _shared_weights(graph)
+        self._solved: dict[tuple[Any, str, str, float], float] = {}
 
     def result(self) -> Constants:
         estimate = {e.node: self._estimate(e) for e in self._graph.emitters}
@@ -125,12 +128,8 @@ class _Analysis:
         zeros = torch.zeros(count, dtype=torch.float64)
         if emitter.shadowed or emitter.activation is None:
             return zeros
-        activation = activation_of(self._nodes[emitter.activation])
-        if float(activation(zeros[:1])) == 0.0:
-            return zeros
-        if emitter.bias is None:
-            return zeros
-        return preimage(activation, zeros[:1], zeros[:1]).expand(count).clone()
+        found = self._giving(self._nodes[emitter.activation], 0.0)
+        return zeros + found if emitter.bias is not None else zeros
 
     def _carrier(self, emitter: Emitter) -> Tensor:
         """Parameter value that makes the emitter give one, or something far from zero."""
@@ -140,9 +139,18 @@ class _Analysis:
             return torch.zeros_like(ones)
         if emitter.activation is None:
             return ones
-        activation = activation_of(self._nodes[emitter.activation])
-        found = preimage(activation, ones[:1], ones[:1])
-        return ones * (1.0 if bool(torch.isnan(found)) else float(found))
+        found = self._giving(self._nodes[emitter.activation], 1.0)
+        return ones if math.isnan(found) else ones * found
+
+    def _giving(self, node: Node, wanted: float) -> float:
+        """Input near `wanted` of which the activation at `node` makes `wanted`; NaN when none does."""
+        key = (node.target, str(node.args[1:]), str(node.kwargs), wanted)
+        if key not in self._solved:
+            activation = activation_of(node)
+            goal = torch.full((1,), wanted, dtype=torch.float64)
+            at_zero = wanted == 0.0 and float(activation(goal)) == 0.0
+            self._solved[key] = 0.0 if at_zero else float(preimage(activation, goal, goal))
+        return self._solved[key]
 
     # -- where constants arrive -----------------------------------------------------------------------------------
 

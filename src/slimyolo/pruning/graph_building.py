@@ -1,4 +1,4 @@
-"""`trace`: export a module, couple its channels and sort them into groups."""
+"""`trace`: capture the operations of a module, couple its channels and sort them into groups."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError
 from slimyolo.pruning.channel_graph import ChannelGraph, Group, Member, Strategy, spec_hash
-from slimyolo.pruning.coupling import Coupling, couple
-from slimyolo.pruning.tracing import Forward, TracedProgram, as_inputs, export_program
+from slimyolo.pruning.coupling import couple
+from slimyolo.pruning.tracing import Forward, TracedProgram, as_inputs, capture_program
+from slimyolo.pruning.workspace import Coupling
 
 __all__ = ["retrace", "trace"]
 
@@ -32,14 +33,14 @@ def trace(
     """
     if on_unknown not in {"raise", "keep"}:
         raise ConfigError(f"on_unknown={on_unknown!r}: expected 'raise' or 'keep'.")
-    program = export_program(module, example_inputs, forward)
+    program = capture_program(module, example_inputs, forward)
     first = next((given for given in as_inputs(example_inputs) if isinstance(given, Tensor)), None)
     shape = tuple(first.shape) if first is not None else ()
     return _build(module, program, strategy or Strategy(), on_unknown, shape)
 
 
 def retrace(graph: ChannelGraph, strategy: Strategy, on_unknown: str) -> ChannelGraph:
-    """The same module under another strategy, without exporting again."""
+    """The same module under another strategy, without tracing again."""
     return _build(graph.module, graph.program, strategy, on_unknown, graph.input_shape)
 
 

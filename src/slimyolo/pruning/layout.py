@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,7 +56,7 @@ def _along(array: Tensor, shape: Sequence[int], axis: int) -> Tensor:
 def cat_arrays(arrays: Sequence[Tensor], shapes: Sequence[Sequence[int]], axis: int) -> Tensor:
     """Concatenate the arrays of tensors with these real shapes along `axis`."""
     others = [tuple(1 if i == axis else n for i, n in enumerate(a.shape)) for a in arrays]
-    common = torch.broadcast_shapes(*others)  # type: ignore[no-untyped-call]
+    common = np.broadcast_shapes(*others)
     parts = []
     for array, shape in zip(arrays, shapes, strict=True):
         sizes = list(common)

@@ -232,7 +232,13 @@ class _Selection:
     def _removed_after(self, sequence: Sequence[_Step], count: int) -> dict[int, Tensor]:
         return {group: self.order[group][: step.removed] for group, step in self._last(sequence, count).items()}
 
-    def _steps_for(self, sequence: Sequence[_Step], target: Target, price: Price | None, importance: str) -> int:
+    def _steps_for(
+        self,
+        sequence: Sequence[_Step],
+        target: ParamsShare | MacsShare | LatencyBudget,
+        price: Price | None,
+        importance: str,
+    ) -> int:
         if isinstance(target, LatencyBudget):
             if price is None:
                 raise ConfigError("LatencyBudget needs price=: a function that gives the milliseconds of a plan.")
@@ -244,7 +250,6 @@ class _Selection:
                 plan = make_plan(self.graph, self.constants, self._removed_after(sequence, count), self.table, terms)
                 return measure(plan) > limit
         else:
-            assert not isinstance(target, ChannelShare)
             dense = self.table.cost({})
             limit = target.share * (dense.params if isinstance(target, ParamsShare) else dense.macs)
 

@@ -1,16 +1,29 @@
-"""Reading the arguments of traced operations by position or keyword."""
+"""Reading traced operations: their arguments by position or keyword, their shapes, what they multiply."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
 from torch.fx import Node
 
+from slimyolo.errors import PruningError
+from slimyolo.pruning.layout import normal_axis
 from slimyolo.pruning.operations import operation_name
 
-__all__ = ["ConvolutionCall", "argument", "convolution_call"]
+__all__ = [
+    "ConvolutionCall",
+    "argument",
+    "convolution_call",
+    "product_macs",
+    "real_shape",
+    "reduced_axes",
+    "shape_of",
+    "shape_of_value",
+]
 
 
 def argument(node: Node, position: int, name: str) -> Any:
@@ -61,6 +74,55 @@ def convolution_call(node: Node) -> ConvolutionCall:
         unpadded=_zero(padding) and _zero(output_padding),
         stride=_numbers(stride, 1),
     )
+
+
+def shape_of(node: Node) -> tuple[int, ...] | None:
+    """Shape of the tensor that a traced operation gives; None when it gives something else."""
+    return shape_of_value(node.meta.get("val"))
+
+
+def real_shape(node: Node) -> tuple[int, ...]:
+    """Shape of the tensor that a traced operation gives; raises `PruningError` when it gives something else."""
+    shape = shape_of(node)
+    if shape is None:
+        raise PruningError(f"{operation_name(node.target)} gives no tensor here; keep what it touches with on_unknown='keep'.")
+    return shape
+
+
+def shape_of_value(value: Any) -> tuple[int, ...] | None:
+    """Shape of a tensor; None for anything else."""
+    return tuple(int(n) for n in value.shape) if isinstance(value, Tensor) else None
+
+
+def reduced_axes(node: Node, rank: int) -> tuple[set[int], bool]:
+    """Axes that a reduction removes, and whether they stay with size 1."""
+    name = operation_name(node.target)
+    position = 2 if name in {"aten.linalg_vector_norm", "aten.norm"} else 1
+    axes: Any = argument(node, position, "dim")
+    keep = argument(node, position + 1, "keepdim")
+    if name in {"aten.var", "aten.std", "aten.var_mean", "aten.std_mean"}:
+        keep = node.kwargs.get("keepdim", node.args[3] if len(node.args) > 3 else False)
+    if axes is None or (isinstance(axes, (list, tuple)) and not axes) or isinstance(axes, (Node, bool)):
+        axes = list(range(rank))
+    listed = [axes] if isinstance(axes, int) else list(axes)
+    return {normal_axis(int(axis), rank) for axis in listed}, bool(keep)
+
+
+def product_macs(node: Node) -> float:
+    """Multiply-accumulates of a product of activations (whole batch); 0 for anything else."""
+    name = operation_name(node.target).removeprefix("aten.")
+    shapes = [shape_of(item) for item in node.all_input_nodes]
+    known = [shape for shape in shapes if shape is not None]
+    out = shape_of(node)
+    if out is None or len(known) < 2:
+        return 0.0
+    if name in {"matmul", "mm", "bmm"}:
+        return float(math.prod(out) * known[0][-1])
+    if name in {"baddbmm", "addmm"} and len(known) == 3:
+        return float(math.prod(out) * known[1][-1])
+    if name == "scaled_dot_product_attention":
+        return float(2 * math.prod(known[0]) * known[1][-2])
+    return 0.0
 
 
 def _numbers(value: Any, default: int) -> tuple[int, ...]:

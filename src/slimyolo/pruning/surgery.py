@@ -84,17 +84,15 @@ def _fold_(model: nn.Module, plan: ConsumerPlan) -> None:
     sums = exact.reshape(rows, each, -1).sum(2)
     for channel, value in plan.folded:
         added += torch.where(group_of_row == channel // each, sums[:, channel % each] * value, 0.0)
-    carried = torch.zeros_like(exact) if plan.carried else None
+    carried = torch.zeros_like(exact)
     for channel, value, carrier, carrier_value in plan.carried:
         own = group_of_row == carrier // each
-        assert carried is not None
         carried[own, carrier % each] += exact[own, channel % each] * (value / carrier_value)
     changed = exact.clone()
     for channel in plan.cleared:
         changed[group_of_row == channel // each, channel % each] = 0.0
-    if carried is not None:
-        changed += carried
-    if plan.cleared or carried is not None:
+    changed += carried
+    if plan.cleared or plan.carried:
         weight.data.copy_((changed if plan.axis == 1 else changed.transpose(0, 1)).to(weight))
     if plan.folded:
         _add_constant_(model, plan, added)

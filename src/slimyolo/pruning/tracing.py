@@ -1,8 +1,8 @@
-"""From a module to a flat list of operations, by `torch.export` (never by running the user's code symbolically)."""
+"""From a module to a flat list of operations: one run written down (`recording`), or `torch.export` where that cannot be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,18 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 from slimyolo.errors import PruningError
+from slimyolo.pruning.recording import record
 
-__all__ = ["Forward", "TracedProgram", "as_inputs", "evaluating", "export_program"]
+__all__ = [
+    "Forward",
+    "TracedProgram",
+    "as_inputs",
+    "capture_program",
+    "evaluating",
+    "export_program",
+    "module_of",
+    "record_program",
+]
 
 Forward = Callable[..., Any]
 _PREFIX = "module."
@@ -36,7 +46,7 @@ class TracedProgram:
 
 
 class _Call(nn.Module):
-    """Runs `forward(module, *inputs)`; exists because torch.export wants an `nn.Module`."""
+    """Runs `forward(module, *inputs)`; exists because both ways of tracing want an `nn.Module`."""
 
     def __init__(self, module: nn.Module, forward: Forward) -> None:
         super().__init__()
@@ -72,16 +82,36 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def export_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
-    """Export `forward(module, *example_inputs)` in eval mode and list its operations.
+def capture_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
+    """The operations of `forward(module, *example_inputs)` in eval mode.
 
-    Raises `PruningError` when torch.export cannot capture the module, with its reason.
+    Raises `PruningError` when the module does not run on the inputs or torch.export, asked where a run on shapes is not
+    enough, cannot capture it.
     """
+    try:
+        return record_program(module, example_inputs, forward)
+    except PruningError:
+        raise
+    except Exception:  # it needs values, or does not run at all: torch.export knows, and says why
+        return export_program(module, example_inputs, forward)
+
+
+def record_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
+    """By `record`: fast, but only for modules that run on shapes alone; raises what the run raises."""
     inputs = as_inputs(example_inputs)
-    call = _Call(module, forward) if forward is not None else _Call(module, lambda owner, *given: owner(*given))
+    with evaluating(module):
+        recording = record(_call(module, forward), inputs)
+    return _program(
+        module, inputs, recording.nodes, recording.tensors, recording.constants, recording.output_nodes
+    )
+
+
+def export_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
+    """By `torch.export`; raises `PruningError` when it cannot capture the module, with its reason."""
+    inputs = as_inputs(example_inputs)
     with evaluating(module), torch.no_grad():
         try:
-            exported = torch.export.export(call.eval(), inputs, strict=False)
+            exported = torch.export.export(_call(module, forward), inputs, strict=False)
         except Exception as error:  # torch.export raises many types; all of them mean "not captured"
             raise PruningError(
                 f"torch.export could not capture {type(module).__name__}: {error}. Pruning needs a module whose forward "
@@ -89,16 +119,27 @@ def export_program(module: nn.Module, example_inputs: Any, forward: Forward | No
             ) from error
     signature = exported.graph_signature
     named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    tensors = {place: name.removeprefix(_PREFIX) for place, name in named.items()}
     constants = {place: exported.constants[name] for place, name in signature.inputs_to_lifted_tensor_constants.items()}
     output = next(node for node in exported.graph.nodes if node.op == "output")
+    return _program(module, inputs, exported.graph.nodes, named, constants, output.all_input_nodes)
+
+
+def _call(module: nn.Module, forward: Forward | None) -> nn.Module:
+    return _Call(module, forward if forward is not None else lambda owner, *given: owner(*given)).eval()
+
+
+def _program(
+    module: nn.Module, inputs: Sequence[Any], nodes: Iterable[Node], named: Mapping[str, str],
+    constants: Mapping[str, Any], outputs: Iterable[Node],
+) -> TracedProgram:  # fmt: skip
+    tensors = {place: name.removeprefix(_PREFIX) for place, name in named.items()}
     first = next((given for given in inputs if isinstance(given, Tensor) and given.ndim > 0), None)
     return TracedProgram(
-        nodes=tuple(exported.graph.nodes),
+        nodes=tuple(nodes),
         tensors=tensors,
         constants={place: value for place, value in constants.items() if isinstance(value, Tensor)},
         aliases=_aliases(module, set(tensors.values())),
-        output_nodes=tuple(output.all_input_nodes),
+        output_nodes=tuple(outputs),
         batch=int(first.shape[0]) if first is not None else 1,
     )
 

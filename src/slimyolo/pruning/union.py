@@ -33,8 +33,7 @@ class ChannelSets:
         different = left != right
         if not different.any():
             return
-        pairs = np.unique(np.stack([left[different], right[different]], 1), axis=0)
-        for a, b in pairs.tolist():
+        for a, b in set(zip(left[different].tolist(), right[different].tolist(), strict=True)):
             root_a, root_b = self._root(a), self._root(b)
             self._parent[max(root_a, root_b)] = min(root_a, root_b)
 

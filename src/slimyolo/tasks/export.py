@@ -53,8 +53,9 @@ def export(config: ExportConfig) -> ExportRecord:
     """Write the checkpoint in each format of ``config.include``; the record is also logged.
 
     Each file is run on random images, and on images of ``config.data`` when given, and appears only when it agrees with
-    PyTorch. Raises `ExportError` for formats that cannot be written, a missing package, a failed or disagreeing export;
-    `ConfigError` for options that nothing implements. With several formats, those before the failing one stay.
+    PyTorch. With several formats, those before a failing one stay. Raises `ExportError` for formats that cannot be
+    written, a missing package, a failed or disagreeing export; `ConfigError` for options that nothing implements;
+    `DataError` for data that cannot be read.
     """
     _refuse_unfinished(config)
     rows = [find_format(name) for name in dict.fromkeys(config.include)]
@@ -100,7 +101,7 @@ def _target(config: ExportConfig, weights: Path, row: Format, *, alone: bool) ->
         raise ConfigError(f"--output {output} is one file, but --include asks for several. Give a folder.")
     if output.suffix != row.suffix:
         raise ConfigError(
-            f"--output {output}: a {row.name} file ends in {row.suffix}. Give --output {output.with_suffix(row.suffix)}, "
+            f"--output {output}: {row.name} files end in {row.suffix}. Give --output {output.with_suffix(row.suffix)}, "
             f"or a folder."
         )
     return output
@@ -121,15 +122,13 @@ def _metadata(detector: Detector, config: ExportConfig) -> dict[str, str]:
 def _photographs(data: Path, size: tuple[int, int], batch: int) -> list[Tensor]:
     """Letterboxed validation images, spread over the split, in full batches [batch, 3, *size] float32 RGB 0–1."""
     samples = read_split(read_dataset_yaml(data), "val").samples
-    if not samples:
-        raise ConfigError(f"--data {data}: its val split has no images to compare on. Leave --data out.")
     count = -(-min(REAL_IMAGES, len(samples)) // batch) * batch
     chosen = [samples[int(position) % len(samples)] for position in np.linspace(0, len(samples) - 1, count)]
     images = []
     for sample in chosen:
         pixels, _ = letterbox(decode_image(sample.image), size)
         images.append(torch.from_numpy(np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))).float() / 255)
-    return list(torch.stack(images).split(batch))
+    return [torch.stack(images[start : start + batch]) for start in range(0, count, batch)]
 
 
 def _tell(file: ExportedFile) -> None:

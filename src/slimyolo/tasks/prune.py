@@ -36,7 +36,6 @@ from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.records import CutRecord, SizeRecord
-from slimyolo.tasks.sizes import size_of
 
 __all__ = ["cut_detector", "prune", "target_of"]
 
@@ -218,8 +217,7 @@ def _record(
     layers = tuple(
         (layer, group.width, len(group.kept)) for group in result.plan.groups for layer in group.layers
     )  # fmt: skip
-    before: SizeRecord = size_of(detector, config.imgsz)
-    after: SizeRecord = size_of(result.model, config.imgsz)
+    before, after = (SizeRecord(cost.params, cost.macs, config.imgsz) for cost in (report.before, report.after))
     log.info(
         "%.3f → %.3f M parameters, %.3f → %.3f GFLOPs at %d",
         before.params / 1e6, after.params / 1e6, before.gflops, after.gflops, config.imgsz,

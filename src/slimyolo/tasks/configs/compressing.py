@@ -112,8 +112,16 @@ class CompressConfig(Config):
         )  # fmt: skip
 
     def finetune_config(self, folder: Path, weights: Path) -> FinetuneConfig:
-        """Fine-tuning of `weights`, writing to ``folder/finetuned``."""
-        return FinetuneConfig(weights=weights, epochs=self.finetune_epochs, **self._shared(folder, "finetuned"))
+        """Fine-tuning of `weights`, writing to ``folder/finetuned``.
+
+        Without ``--hyp`` two numbers differ from ``slimyolo finetune``. The learning rate falls to a hundredth, not to a
+        tenth: in a short run the average of the weights smooths little, so the end of the schedule has to. And biases warm
+        up to the learning rate from below, not from ten times above it, which suits a network that knows nothing yet.
+        """
+        shared = self._shared(folder, "finetuned")
+        if self.hyp is None:
+            shared |= {"hyp": "scratch-low", "hyp_set": ("warmup_bias_lr=0", *self.hyp_set)}
+        return FinetuneConfig(weights=weights, epochs=self.finetune_epochs, **shared)
 
     def _shared(self, folder: Path, stage: str) -> dict[str, Any]:
         shared = {name: getattr(self, name) for name in SHARED_FIELDS}

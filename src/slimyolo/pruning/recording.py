@@ -1,0 +1,179 @@
+"""One run of a module written down, operation by operation, on shapes alone.
+
+In inference mode torch hands every operator to a dispatch mode before it is taken apart, so that the list is the one that
+`torch.export` makes (conv2d, batch_norm, linear, chunk …), in a tenth of its time and without its compiler being imported.
+The module runs on the meta device: what needs values (data-dependent branches, tensors outside the module's state) refuses
+to run there, and `tracing` asks `torch.export` instead.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Graph, Node
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from slimyolo.pruning.shape_rules import run_on_shapes, shape_only
+
+__all__ = ["NotRecordable", "Recording", "record"]
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+
+
+class NotRecordable(Exception):
+    """The run cannot be written down on shapes alone; never seen by users."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The operations in order; placeholder names → tensor names of the module, and → tensors that it holds elsewhere."""
+
+    nodes: tuple[Node, ...]
+    tensors: Mapping[str, str]
+    constants: Mapping[str, Tensor]
+    output_nodes: tuple[Node, ...]
+
+
+def record(call: nn.Module, inputs: Sequence[Any]) -> Recording:
+    """Record `call(*inputs)` in the mode (eval) that it is in. Names are those of `call`'s parameters and buffers.
+
+    The module is left as it was, with the attributes that its forward may set. Raises whatever the run raises, or
+    `NotRecordable`.
+    """
+    recorder = _Recorder()
+    held = [*call.named_parameters(), *call.named_buffers()]
+    shapes = {name: recorder.state(name, tensor) for name, tensor in held}
+    given = tree_map_only(Tensor, recorder.input, tuple(inputs))
+    with _attributes_kept(call), _paths(call) as running, torch.inference_mode():
+        recorder.running = running
+        with recorder:
+            outputs = torch.func.functional_call(call, shapes, given)
+    return recorder.finish(outputs)
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Makes a node of each operator call. Tensors are known by identity; all are kept alive while the run lasts."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.running: list[tuple[str, type]] = []
+        self._graph = Graph()
+        self._nodes: dict[int, Node] = {}
+        self._alive: list[Tensor] = []
+        self._tensors: dict[str, str] = {}
+        self._constants: dict[str, Tensor] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # to be skipped by torch's compiler, it would have to be imported: longer than all the rest of a cut
+
+    def state(self, name: str, tensor: Tensor) -> Tensor:
+        """Stand-in of a parameter or buffer."""
+        shape = shape_only(tensor)
+        self._tensors[self._place("state", shape).name] = name
+        return shape
+
+    def input(self, tensor: Tensor) -> Tensor:
+        """Stand-in of an input tensor."""
+        shape = shape_only(tensor)
+        self._place("input", shape)
+        return shape
+
+    def finish(self, outputs: Any) -> Recording:
+        leaves = tree_leaves(outputs)
+        if not all(isinstance(leaf, (Tensor, *_PLAIN)) for leaf in leaves):
+            raise NotRecordable("outputs that are no tensors, numbers or containers of them")
+        found = tuple(dict.fromkeys(self._node(leaf) for leaf in leaves if isinstance(leaf, Tensor)))
+        self._graph.output(found)
+        self._graph.eliminate_dead_code()
+        return Recording(tuple(self._graph.nodes), self._tensors, self._constants, found)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        node = self._graph.call_function(
+            func, tree_map_only(Tensor, self._node, tuple(args)), tree_map_only(Tensor, self._node, given)
+        )
+        path, kind = self.running[-1] if self.running else ("", type(None))
+        node.meta["nn_module_stack"] = {path: (path, kind)}
+        result = run_on_shapes(func, args, given)
+        self._know(node, result)
+        for position, argument in enumerate(func._schema.arguments):  # readers after this see the changed tensor
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                changed = args[position] if position < len(args) else given.get(argument.name)
+                if isinstance(changed, Tensor):
+                    self._nodes[id(changed)] = node
+        return result
+
+    def _place(self, name: str, tensor: Tensor) -> Node:
+        node = self._graph.placeholder(name)
+        self._know(node, tensor)
+        return node
+
+    def _know(self, node: Node, result: Any) -> None:
+        node.meta["val"] = result
+        if isinstance(result, Tensor):
+            self._nodes[id(result)] = node
+            self._alive.append(result)
+        elif isinstance(result, (list, tuple)):
+            for position, part in enumerate(result):
+                if isinstance(part, Tensor):
+                    item = self._graph.call_function(operator.getitem, (node, position))
+                    item.meta["nn_module_stack"] = node.meta["nn_module_stack"]
+                    self._know(item, part)
+
+    def _node(self, tensor: Tensor) -> Node:
+        known = self._nodes.get(id(tensor))
+        if known is None:
+            if tensor.is_meta:
+                raise NotRecordable("a tensor of unknown origin")
+            known = self._place("constant", tensor)
+            self._constants[known.name] = tensor
+        return known
+
+
+@contextmanager
+def _paths(call: nn.Module) -> Iterator[list[tuple[str, type]]]:
+    """The stack of (path, type) of the modules whose forward is running."""
+    running: list[tuple[str, type]] = []
+    handles = []
+    for name, part in call.named_modules():
+        handles.append(part.register_forward_pre_hook(_entering(running, name, type(part)), prepend=True))
+        handles.append(part.register_forward_hook(_leaving(running), always_call=True))
+    try:
+        yield running
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _entering(running: list[tuple[str, type]], name: str, kind: type) -> Callable[..., None]:
+    return lambda *_: running.append((name, kind))
+
+
+def _leaving(running: list[tuple[str, type]]) -> Callable[..., None]:
+    def leave(*_: Any) -> None:
+        running.pop()
+
+    return leave
+
+
+@contextmanager
+def _attributes_kept(module: nn.Module) -> Iterator[None]:
+    """Take back attributes that modules set while running (a cached grid would be a tensor without values)."""
+    before = [(vars(part), dict(vars(part))) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for own, held in before:
+            for key in own.keys() - held.keys():
+                del own[key]
+            own.update(held)

@@ -1,0 +1,100 @@
+"""Operations that only move elements: concatenation, reshapes, permutations, shuffles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import Node
+
+from slimyolo.pruning.layout import cat_arrays, compress, normal_axis, run_layout, varying_axes
+from slimyolo.pruning.operations import Kind, kind_of, operation_name
+from slimyolo.pruning.signatures import argument, real_shape, shape_of
+from slimyolo.pruning.tracing import module_of
+from slimyolo.pruning.workspace import Activation, Coupling, Weight
+
+__all__ = ["cat", "getitem", "move", "reshape", "shuffle"]
+
+
+def cat(state: Coupling, node: Node) -> Any:
+    stacking = kind_of(node.target) is Kind.STACK
+    values = state.of(argument(node, 0, "tensors"))
+    shape = real_shape(node)
+    axis = normal_axis(int(argument(node, 1, "dim") or 0), len(shape))
+    if all(isinstance(item, Weight) for item in values):
+        state.freeze(list(values))
+        return state.empty(shape)
+    arrays, shapes = [], []
+    for item in values:
+        known = isinstance(item, Activation)
+        if not known:
+            state.freeze(item)
+        ids = item.ids if known else torch.zeros((1,) * len(item.shape), dtype=torch.int64)
+        real = tuple(item.shape)
+        if stacking:
+            ids, real = ids.unsqueeze(axis), (*real[:axis], 1, *real[axis:])
+        arrays.append(ids)
+        shapes.append(real)
+    if any(other != axis for array in arrays for other in varying_axes(array)):
+        sizes = list(np.broadcast_shapes(*[a.shape for a in arrays]))
+        sizes[axis] = 1
+        joined = arrays[0].narrow(axis, 0, 1).expand(sizes)
+        for array in arrays:
+            state.sets.join(array, joined)
+        arrays = [state.sets.find(array) for array in arrays]
+    return Activation(compress(state.sets.find(cat_arrays(arrays, shapes, axis))), shape)
+
+
+def reshape(state: Coupling, node: Node) -> Any:
+    value, shape = state.of(node.args[0]), shape_of(node)
+    if not isinstance(value, Activation) or shape is None:
+        return state.layout_of_weight(node, value)
+    if not varying_axes(value.ids):
+        state.sets.freeze(value.ids)
+        return state.empty(shape)
+    ids = value.ids.expand(value.shape).reshape(shape)
+    ids = state.rectangular(compress(ids), None)
+    path, _ = module_of(node)
+    axes = varying_axes(ids)
+    numbers = [shape[axis] for axis in axes]
+    strategy = state.strategy_at(path, numbers if numbers != [value.shape[a] for a in varying_axes(value.ids)] else [])
+    if strategy == "freeze" or len(axes) != 1:
+        state.freeze(value)
+        return state.empty(shape)
+    if strategy == "attributes":
+        state.add_sites(path, shape[axes[0]], ids.reshape(-1))
+    return Activation(ids, shape)
+
+
+def move(state: Coupling, node: Node) -> Any:
+    value = state.of(node.args[0])
+    if not isinstance(value, Activation):
+        return state.layout_of_weight(node, value)
+    name = operation_name(node.target).removeprefix("aten.")
+    args = [state.of(item) if isinstance(item, Node) else item for item in node.args[1:]]
+    result = run_layout(Kind.MOVE, name, node.target, value.ids, value.shape, args, dict(node.kwargs))  # type: ignore[arg-type]
+    return state.shaped(node, result)
+
+
+def shuffle(state: Coupling, node: Node) -> Any:
+    value, shape = state.of(node.args[0]), shape_of(node)
+    if not isinstance(value, Activation) or shape is None or varying_axes(value.ids) not in ([], [len(value.shape) - 3]):
+        return state.freezing(node)
+    name = operation_name(node.target).removeprefix("aten.")
+    if "channel_shuffle" in name and varying_axes(value.ids):
+        groups = int(node.args[1])  # type: ignore[arg-type]
+        each = state.vector(value, 1).reshape(groups, -1)
+        state.sets.join(each, each[:1])
+        value = state.of(node.args[0])
+        if not varying_axes(value.ids):
+            return state.freezing(node)
+    ids = run_layout(Kind.SHUFFLE, name, node.target, value.ids, value.shape, node.args[1:], dict(node.kwargs))  # type: ignore[arg-type]
+    return Activation(state.rectangular(ids, len(shape) - 3), shape)
+
+
+def getitem(state: Coupling, node: Node) -> Any:
+    value = state.values[node.args[0]]  # type: ignore[index]
+    position: Any = node.args[1]
+    item = value[position] if isinstance(value, (tuple, list)) else None
+    return item if item is not None else state.empty_result(node)

@@ -1,0 +1,82 @@
+"""Splits, slices and selections: parts of one axis, often with sizes written in the code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.fx import Node
+
+from slimyolo.pruning.layout import run_layout, split_axis, varying_axes
+from slimyolo.pruning.operations import Kind, operation_name
+from slimyolo.pruning.signatures import argument
+from slimyolo.pruning.tracing import module_of
+from slimyolo.pruning.workspace import Activation, Coupling
+
+__all__ = ["split"]
+
+
+def split(state: Coupling, node: Node) -> Any:
+    value = state.of(node.args[0])
+    short = operation_name(node.target).removeprefix("aten.")
+    if not isinstance(value, Activation):
+        return state.layout_of_weight(node, value)
+    axis = split_axis(short, len(value.shape), node.args[1:], dict(node.kwargs))
+    if axis in varying_axes(value.ids):
+        parts = node.meta["val"] if isinstance(node.meta["val"], (list, tuple)) else [node.meta["val"]]
+        if short == "slice" and parts[0].shape[axis] == value.shape[axis]:
+            return value
+        sizes = [] if short in {"select", "unbind"} else [part.shape[axis] for part in parts]
+        if not _split_channels(state, node, short, state.vector(value, axis), sizes):
+            state.note(node, f"{short} with a size written in the code; its channels are kept whole")
+            return state.freezing(node, silent=True)
+        value = state.of(node.args[0])
+        if not varying_axes(value.ids):
+            return state.freezing(node)
+    result = run_layout(Kind.SPLIT, short, node.target, value.ids, value.shape, node.args[1:], dict(node.kwargs))  # type: ignore[arg-type]
+    return state.shaped(node, result)
+
+
+def _split_channels(state: Coupling, node: Node, short: str, ids: Tensor, sizes: Sequence[int]) -> bool:
+    """Make a split of channels survive a cut; False when only keeping them whole does."""
+    path, _ = module_of(node)
+    if not sizes or short in {"tensor_split", "narrow"}:
+        return False
+    numbers = sorted(set(sizes)) if short != "slice" else _slice_bounds(node, len(ids))
+    strategy = state.strategy_at(path, numbers)
+    if strategy == "freeze":
+        return False
+    if short == "slice":
+        return _slice_channels(state, path, strategy, ids, numbers)
+    equal = len(set(sizes)) == 1
+    if not equal and strategy != "attributes":
+        return False
+    start = 0
+    for size in sizes:
+        part = ids[start : start + size]
+        if equal:
+            state.sets.join(part, ids[:size])
+        if strategy == "attributes" and not state.add_sites(path, size, part) and not equal:
+            return False
+        start += size
+    return True
+
+
+def _slice_channels(state: Coupling, path: str, strategy: str, ids: Tensor, bounds: Sequence[int]) -> bool:
+    start, end = bounds
+    if strategy == "attributes":
+        return all(state.add_sites(path, bound, ids[:bound]) for bound in bounds if 0 < bound < len(ids))
+    width = end - start
+    if width <= 0 or len(ids) % width or start % width:
+        return False
+    blocks = ids.reshape(-1, width)
+    state.sets.join(blocks, blocks[:1])
+    return True
+
+
+def _slice_bounds(node: Node, size: int) -> list[int]:
+    start: Any = argument(node, 2, "start")
+    end: Any = argument(node, 3, "end")
+    low, high, _ = slice(start, end).indices(size)
+    return [low, high]

@@ -1,0 +1,146 @@
+"""What an operator makes of shapes, without values.
+
+torch knows for every operator, but for some of the commonest its rule is written in Python and imports the whole compiler
+on first use: seconds, for a network of convolutions, norms and sums. Those have a rule here; all others are torch's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["run_on_shapes", "shape_only"]
+
+
+def shape_only(tensor: Tensor) -> Tensor:
+    """A tensor of the meta device with the shape, strides and type of `tensor`."""
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def run_on_shapes(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What operator `function` gives on meta tensors: by a rule of this file where one fits, by torch otherwise."""
+    rule = _RULES.get(function)
+    known = rule(args, kwargs) if rule is not None else None
+    return known if known is not None else function(*args, **kwargs)
+
+
+def _batch_norm(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """In eval mode, with statistics and scales that fit: as the input."""
+    images, training = args[0], args[5]
+    fits = images.ndim >= 2 and all(given is None or given.shape == images.shape[1:2] for given in args[1:5])
+    return shape_only(images) if fits and not training and _ordinary(images) else None
+
+
+def _conv2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """[B, in, H, W] with a kernel that fits, in C order, padding given in numbers."""
+    images, weight, bias, stride, padding, dilation, groups = [*args, *_CONV2D_DEFAULTS[len(args) :]]
+    fits = images.ndim == weight.ndim == 4 and images.shape[1] == weight.shape[1] * groups
+    fits = fits and weight.shape[0] % groups == 0 and (bias is None or bias.shape == weight.shape[:1])
+    fits = fits and all(_ordinary(given) and given.is_contiguous() for given in (images, weight))
+    if not fits or images.dtype != weight.dtype:
+        return None
+    return _windowed(images, weight.shape[0], weight.shape[2:], stride, padding, dilation)
+
+
+def _max_pool2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """[B, channels, H, W] in C order, rounded down, the padding within half a window."""
+    images, kernel, stride, padding, dilation, ceiling = [*args, *_MAX_POOL2D_DEFAULTS[len(args) :]]
+    fits = images.ndim == 4 and _ordinary(images) and images.is_contiguous() and not ceiling
+    fits = fits and all(2 * p <= k for p, k in zip(_pair(padding), _pair(kernel), strict=True))
+    return _windowed(images, images.shape[1], kernel, stride or kernel, padding, dilation) if fits else None
+
+
+def _windowed(
+    images: Tensor,
+    channels: int,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Tensor | None:
+    """Each side: floor((n + 2·padding - dilation·(k - 1) - 1) / stride) + 1; None when nothing is left."""
+    sizes = zip(images.shape[2:], *map(_pair, (kernel, stride, padding, dilation)), strict=True)
+    sides = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes]
+    return _empty((images.shape[0], channels, *sides), images.dtype) if min(sides) > 0 else None
+
+
+def _nearest2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """[B, channels, H, W] in C order, to a size or by factors."""
+    images, size, factors = args
+    if images.ndim != 4 or not _ordinary(images) or not images.is_contiguous() or (size is None) == (factors is None):
+        return None
+    sides = size if size is not None else [math.floor(n * f) for n, f in zip(images.shape[2:], factors, strict=True)]
+    return _empty((*images.shape[:2], *sides), images.dtype) if min(sides) > 0 else None
+
+
+def _pair(numbers: Sequence[int]) -> tuple[int, int]:
+    return int(numbers[0]), int(numbers[-1])
+
+
+def _unary(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    return shape_only(args[0]) if _ordinary(args[0]) else None
+
+
+def _arithmetic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """Two tensors of one shape, layout and floating type, or one and a number: as the first."""
+    first, second = args[0], args[1]
+    if isinstance(second, Tensor):
+        same = _layout(second) == _layout(first)
+    else:
+        same = isinstance(second, (int, float))
+    return shape_only(first) if same and _ordinary(first) else None
+
+
+def _cat(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """Tensors in C order that differ in size along one axis only: the sizes along it are added."""
+    parts, axis = args[0], int(args[1]) if len(args) > 1 else 0
+    first = parts[0]
+    others = {(*part.shape[:axis], *part.shape[axis:][1:], part.ndim, part.dtype) for part in parts}
+    plain = all(_ordinary(part) and part.is_contiguous() for part in parts)
+    if len(others) > 1 or not plain or not 0 <= axis < first.ndim:
+        return None
+    total = sum(part.shape[axis] for part in parts)
+    return _empty((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype)
+
+
+def _contiguous(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """A copy in C order; what is in it already is torch's own case (the same tensor)."""
+    copied = len(args) == 1 and not kwargs and args[0].is_meta and not args[0].is_contiguous()
+    return _empty(args[0].shape, args[0].dtype) if copied else None
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    return torch.empty(tuple(shape), dtype=dtype, device="meta")
+
+
+def _layout(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+
+
+def _ordinary(tensor: Tensor) -> bool:
+    """A floating meta tensor without gaps, in C order or channels last."""
+    dense = tensor.is_contiguous() or (tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
+    return tensor.is_meta and tensor.is_floating_point() and dense
+
+
+_CONV2D_DEFAULTS: tuple[Any, ...] = (None, None, None, (1, 1), (0, 0), (1, 1), 1)
+_MAX_POOL2D_DEFAULTS: tuple[Any, ...] = (None, None, (), (0, 0), (1, 1), False)
+_ATEN = torch.ops.aten
+_RULES: dict[Any, Callable[[Sequence[Any], Mapping[str, Any]], Tensor | None]] = {
+    _ATEN.batch_norm.default: _batch_norm,
+    _ATEN.conv2d.default: _conv2d,
+    _ATEN.max_pool2d.default: _max_pool2d,
+    _ATEN.upsample_nearest2d.vec: _nearest2d,
+    _ATEN.cat.default: _cat,
+    _ATEN.contiguous.default: _contiguous,
+    _ATEN.silu.default: _unary,
+    _ATEN.relu.default: _unary,
+    _ATEN.add.Tensor: _arithmetic,
+    _ATEN.sub.Tensor: _arithmetic,
+    _ATEN.mul.Tensor: _arithmetic,
+    _ATEN.div.Tensor: _arithmetic,
+}

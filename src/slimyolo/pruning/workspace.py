@@ -1,0 +1,203 @@
+"""What is known while channels are followed: every value's channel ids, which ids are one, and what was found so far.
+
+The rules (`rules_*`) read and extend this; `coupling` walks the operations and hands each to its rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Node
+
+from slimyolo.pruning.channel_graph import Consumer, Emitter, SizeSite, Strategy
+from slimyolo.pruning.layout import compress, normal_axis, varying_axes
+from slimyolo.pruning.operations import Kind, kind_of, operation_name
+from slimyolo.pruning.signatures import argument, product_macs, real_shape, shape_of
+from slimyolo.pruning.sizes import attributes_holding
+from slimyolo.pruning.tracing import TracedProgram, module_of
+from slimyolo.pruning.union import ChannelSets
+
+__all__ = ["Activation", "Coupling", "Weight"]
+
+
+@dataclass(frozen=True, eq=False)
+class Activation:
+    """A tensor that depends on the input: channel ids (compressed) and real shape."""
+
+    ids: Tensor
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A tensor made of parameters alone: for each parameter the element every position comes from (dense)."""
+
+    parts: tuple[tuple[str, Tensor | None], ...]  # None: the parameter itself
+    shape: tuple[int, ...]
+
+    @property
+    def plain(self) -> str | None:
+        return self.parts[0][0] if len(self.parts) == 1 and self.parts[0][1] is None else None
+
+    def elements(self) -> tuple[tuple[str, Tensor], ...]:
+        count = math.prod(self.shape)
+        return tuple((n, torch.arange(count).reshape(self.shape) if e is None else e) for n, e in self.parts)
+
+
+class Coupling:
+    """The result of `couple`, and the workspace in which it is made."""
+
+    def __init__(self, module: nn.Module, program: TracedProgram, strategy: Strategy) -> None:
+        self.module = module
+        self.program = program
+        self.strategy = strategy
+        self.sets = ChannelSets()
+        self.axes: dict[tuple[str, int], Tensor] = {}
+        self.emitters: list[Emitter] = []
+        self.consumers: list[Consumer] = []
+        self.sites: list[SizeSite] = []
+        self.positions: dict[str, float] = {}
+        self.fixed_macs = 0.0
+        self.fragile: dict[str, str] = {}
+        self.kept: list[str] = []
+        self.locked: set[str] = set()
+        self.values: dict[Node, Any] = {}
+        self.parts = dict(module.named_modules())
+
+    def of(self, argument_value: Any) -> Any:
+        if isinstance(argument_value, Node):
+            value = self.values[argument_value]
+            if isinstance(value, Activation):
+                value = Activation(compress(self.sets.find(value.ids)), value.shape)
+                self.values[argument_value] = value
+            return value
+        if isinstance(argument_value, (list, tuple)):
+            return type(argument_value)(self.of(item) for item in argument_value)
+        return argument_value
+
+    def empty(self, shape: Sequence[int] | None) -> Activation | None:
+        return None if shape is None else Activation(torch.zeros((1,) * len(shape), dtype=torch.int64), tuple(shape))
+
+    def empty_result(self, node: Node) -> Any:
+        value = node.meta.get("val")
+        if isinstance(value, (list, tuple)):
+            return tuple(self.empty(tuple(part.shape)) if isinstance(part, Tensor) else None for part in value)
+        return self.empty(shape_of(node))
+
+    def freeze(self, value: Any) -> bool:
+        """Keep every channel in `value`; True when there was any that could have been cut."""
+        if isinstance(value, Activation):
+            alive = bool((self.sets.find(value.ids) != 0).any())
+            self.sets.freeze(value.ids)
+            return alive
+        if isinstance(value, Weight):
+            self.locked.update(name for name, _ in value.parts)
+        elif isinstance(value, (list, tuple)):
+            found = [self.freeze(item) for item in value]  # every one, not only up to the first
+            return any(found)
+        return False
+
+    def note(self, node: Node, why: str) -> None:
+        path, _ = module_of(node)
+        text = f"{path or '(root)'}: {why}"
+        if text not in self.kept:
+            self.kept.append(text)
+
+    def freezing(self, node: Node, silent: bool = False) -> Any:
+        alive = [self.freeze(self.of(item)) for item in (*node.args, *node.kwargs.values())]
+        if any(alive) and not silent:
+            self.note(node, f"{operation_name(node.target).removeprefix('aten.')} mixes channels; they are kept whole")
+        self.fixed_macs += product_macs(node) / self.program.batch
+        return self.empty_result(node)
+
+    def vector(self, value: Activation, axis: int) -> Tensor:
+        """Ids of all channels along `axis`; freezes what varies elsewhere."""
+        axis = normal_axis(axis, len(value.shape))
+        size = value.shape[axis]
+        if varying_axes(value.ids) != [axis]:
+            self.sets.freeze(value.ids)
+            return torch.zeros(size, dtype=torch.int64)
+        return value.ids.reshape(-1)
+
+    def bind(self, tensor: str, axis: int, ids: Tensor) -> None:
+        """Axis `axis` of a module tensor has these channels; a second use joins them to the first."""
+        known = self.axes.get((tensor, axis))
+        if known is None:
+            self.axes[tensor, axis] = ids.clone()
+        else:
+            self.sets.join(known, ids)
+
+    def alone_read(self, node: Node) -> Node | None:
+        return next(iter(node.users)) if len(node.users) == 1 else None
+
+    def add_emitter(self, node: Node, kind: str, weight: str, bias: str | None, ids: Tensor) -> None:
+        reader = self.alone_read(node)
+        read_as = kind_of(reader.target) if reader is not None and reader.op == "call_function" else None
+        norms = {Kind.BATCH_NORM, Kind.GROUP_NORM, Kind.INSTANCE_NORM}
+        shadowed = kind == "linear" and read_as in norms and reader is not None and argument(reader, 1, "weight") is not None
+        if read_as is Kind.GROUP_NORM and reader is not None:
+            shadowed = argument(reader, 2, "weight") is not None
+        activation = reader.name if read_as is Kind.UNARY and reader is not None else None
+        self.emitters.append(Emitter(kind, node.name, weight, bias, ids, activation, shadowed))
+
+    def tensor(self, name: str) -> Tensor:
+        owner, _, leaf = name.rpartition(".")
+        return getattr(self.parts[owner], leaf)  # type: ignore[no-any-return]
+
+    def outputs(self, count: int) -> Tensor:
+        return self.sets.fresh(count) if count > 1 else torch.zeros(count, dtype=torch.int64)
+
+    def count(self, weight: str, positions: float) -> None:
+        self.positions[weight] = self.positions.get(weight, 0.0) + positions / self.program.batch
+
+    def strategy_at(self, path: str, numbers: Sequence[int]) -> str:
+        module = self.parts.get(path, self.module)
+        read = any(attributes_holding(module, number, used=True) for number in numbers if number > 1)
+        chosen = self.strategy.of(path, "attributes" if read else "adapt")
+        self.fragile[path] = chosen
+        return chosen
+
+    def add_sites(self, path: str, value: int, ids: Tensor) -> bool:
+        module = self.parts.get(path, self.module)
+        found = attributes_holding(module, value, used=True) or attributes_holding(module, value, used=False)
+        self.sites.extend(SizeSite(path, name, item, value, ids.clone()) for name, item in found)
+        return bool(found)
+
+    def rectangular(self, ids: Tensor, axis: int | None) -> Tensor:
+        """Couple ids so that they vary along one axis only: `axis`, or the last that varies."""
+        varying = varying_axes(ids)
+        if len(varying) > 1:
+            stay = axis if axis is not None else varying[-1]
+            for other in varying:
+                if other != stay:
+                    self.sets.join(ids, ids.narrow(other, 0, 1))
+            ids = self.sets.find(ids)
+        return compress(ids)
+
+    def layout_of_weight(self, node: Node, value: Any) -> Any:
+        if not isinstance(value, Weight):
+            return self.empty_result(node)
+        kind, name = kind_of(node.target), operation_name(node.target)
+        if isinstance(node.meta.get("val"), (list, tuple)):
+            self.freeze(value)
+            return self.empty_result(node)
+        shape = real_shape(node)
+        args = list(node.args[1:])
+        if kind is Kind.RESHAPE:
+            moved = [(n, e.reshape(shape)) for n, e in value.elements()]
+        elif name in {"aten.expand", "aten.expand_as"}:
+            moved = [(n, e.expand(shape)) for n, e in value.elements()]
+        else:
+            moved = [(n, node.target(e, *args, **node.kwargs)) for n, e in value.elements()]  # type: ignore[operator]
+        return Weight(tuple(moved), shape)
+
+    def shaped(self, node: Node, ids: Any) -> Any:
+        if isinstance(ids, tuple):
+            return tuple(Activation(part, tuple(meta.shape)) for part, meta in zip(ids, node.meta["val"], strict=True))
+        shape = real_shape(node)
+        return Activation(ids, shape)

@@ -1,0 +1,119 @@
+"""Table of cases: ``slimyolo export`` from checkpoint to files, where they go, and what it refuses with status 2."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from slimyolo.checkpoints import save_checkpoint
+from slimyolo.cli.main import run_command_line, run_safely
+from slimyolo.errors import ConfigError, DataError, ExportError
+from slimyolo.models import Detector
+from slimyolo.tasks.configs import ExportConfig
+from slimyolo.tasks.export import export
+
+
+@pytest.fixture
+def checkpoint(small_detector: Detector, tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "best.pt", small_detector)
+    return tmp_path / "best.pt"
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """Three pictures of different shapes as a dataset."""
+    folder = tmp_path / "data" / "images" / "val"
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for number, shape in enumerate(((40, 60, 3), (64, 32, 3), (20, 20, 3))):
+        cv2.imwrite(str(folder / f"{number}.png"), generator.integers(0, 255, shape, dtype=np.uint8))
+    labels = tmp_path / "data" / "labels" / "val"
+    labels.mkdir(parents=True)
+    (labels / "0.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    path = tmp_path / "data" / "data.yaml"
+    path.write_text("path: .\ntrain: images/val\nval: images/val\nnames: [face, masqué]\n", encoding="utf-8")
+    return path
+
+
+def test_both_formats_beside_the_checkpoint(
+    checkpoint: Path, photographs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "slimyolo")
+    config = ExportConfig(
+        weights=checkpoint, include=("onnx", "torchscript", "onnx"), imgsz=[32, 48], batch_size=2, data=photographs
+    )
+    record = export(config)
+    assert [file.path.name for file in record.files] == ["best.onnx", "best.torchscript"]
+    assert sorted(path.name for path in checkpoint.parent.glob("best*")) == ["best.onnx", "best.pt", "best.torchscript"]
+    for file in record.files:
+        assert file.real is not None
+        assert file.real.images == 4, "three photographs fill two batches of two"
+    metadata = {entry.key: entry.value for entry in onnx.load(record.files[0].path).metadata_props}
+    assert json.loads(metadata["names"]) == ["face", "masqué"]
+    assert json.loads(metadata["imgsz"]) == [32, 48]
+    assert (metadata["stride"], metadata["batch"], metadata["task"]) == ("4", "2", "detect")
+    assert metadata["slimyolo"] == record.provenance["slimyolo"]
+    assert "4 real images: boxes differ by up to" in caplog.text
+    assert "images [2, 3, 32, 48] → output0 [2, 960, 7]; opset 17" in caplog.text
+
+
+def test_where_the_file_goes(checkpoint: Path, tmp_path: Path) -> None:
+    base = ExportConfig(weights=checkpoint, include=["torchscript"], imgsz=32)
+    for output, place in (
+        (tmp_path / "folder", tmp_path / "folder" / "best.torchscript"),
+        (tmp_path / "n" / "mine.torchscript", tmp_path / "n" / "mine.torchscript"),
+    ):
+        (file,) = export(base.changed(output=output)).files
+        assert file.path == place
+        assert place.is_file()
+    with pytest.raises(
+        ConfigError, match=r"torchscript files end in \.torchscript\. Give --output .*mine\.torchscript, or"
+    ):
+        export(base.changed(output=tmp_path / "mine.pt"))
+    with pytest.raises(ConfigError, match=r"is one file, but --include asks for several\. Give a folder"):
+        export(base.changed(output=tmp_path / "mine.onnx", include=("onnx", "torchscript")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"half": True}, r"--half: slimyolo export writes float32 onnx and torchscript today\. Leave it out"),
+        ({"int8": True, "data": "d.yaml"}, r"--int8: .* quantise the ONNX file"),
+        ({"nms": True}, r"--nms: .* suppress overlaps behind the network"),
+    ],
+)
+def test_options_that_nothing_implements(checkpoint: Path, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        export(ExportConfig(weights=checkpoint, imgsz=32, **changes))
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
+
+
+def test_a_format_is_refused_before_anything_is_written(checkpoint: Path) -> None:
+    with pytest.raises(ExportError, match="--include ncnn: slimyolo does not write this format yet"):
+        export(ExportConfig(weights=checkpoint, include=["torchscript", "ncnn"], imgsz=32))
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
+
+
+def test_a_dataset_without_validation_images(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "d.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [face, mask]\n")
+    with pytest.raises(DataError, match="image"):
+        export(ExportConfig(weights=checkpoint, include=["torchscript"], imgsz=32, data=tmp_path / "d.yaml"))
+    assert not (tmp_path / "best.torchscript").exists()
+
+
+def test_the_command_ends_with_status_two(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _status(["export", "--weights", str(checkpoint), "--include", "onnxx", "--imgsz", "32"]) == 2
+    assert "Did you mean 'onnx'?" in capsys.readouterr().err
+    assert _status(["export", "--weights", str(checkpoint), "--include", "torchscript", "--imgsz", "32"]) == 0
+    assert "boxes differ by up to" in capsys.readouterr().out
+
+
+def _status(words: list[str]) -> int:
+    return run_safely(lambda: run_command_line(words))
