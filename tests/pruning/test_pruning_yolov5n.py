@@ -18,9 +18,11 @@ from slimyolo.models import Detector, build_detector, reference_excluded_batchno
 from slimyolo.pruning import (
     ChannelGraph,
     ChannelShare,
+    Constants,
     MacsShare,
     PrunePlan,
     PruneResult,
+    analyse_constants,
     mask_module,
     prune_module,
     score,
@@ -82,9 +84,10 @@ def test_costs_of_the_plan_are_those_counted(yolov5n: Detector, halved: PruneRes
 def test_d7_synthetic_scales_are_selected_as_by_the_reference(yolov5n: Detector, data_folder: Path) -> None:
     model = copy.deepcopy(yolov5n)
     graph = trace(model, EXAMPLE, forward=Detector.heads)
+    constants = analyse_constants(graph, "none")  # all zero, whatever the scales are
     for case in _cases(data_folder, "synthetic_sparse"):
         _set_scales_(model, case, data_folder)
-        _check_selection(_reference_plan(model, graph, case), case)
+        _check_selection(_reference_plan(model, graph, constants, case), case)
 
 
 def test_d7_masked_published_weights_detect_as_the_reference_masked(
@@ -93,11 +96,12 @@ def test_d7_masked_published_weights_detect_as_the_reference_masked(
     """Statistics of all decoded rows: Σ|x|, standard deviation, largest objectness."""
     model = load_checkpoint(yolov5n_weights).detector()
     graph = trace(model, EXAMPLE, forward=Detector.heads)
+    constants = analyse_constants(graph, "none")  # all zero, whatever the scales are
     images = torch.from_numpy(np.load(shared_folder / "fixtures" / "d2_random_input_320.npy"))
     cases = [*_cases(data_folder, "pretrained"), *_cases(data_folder, "synthetic_sparse")[-1:]]
     for case in cases:
         _set_scales_(model, case, data_folder)
-        plan = _reference_plan(model, graph, case)
+        plan = _reference_plan(model, graph, constants, case)
         _check_selection(plan, case)
         with torch.no_grad():
             rows = mask_module(model, plan)(images).double()
@@ -119,9 +123,9 @@ def _set_scales_(model: Detector, case: dict[str, Any], folder: Path) -> None:
             model.get_parameter(f"{name}.weight").copy_(torch.from_numpy(gammas[f"gamma|{name}"]))
 
 
-def _reference_plan(model: Detector, graph: ChannelGraph, case: dict[str, Any]) -> PrunePlan:
+def _reference_plan(model: Detector, graph: ChannelGraph, constants: Constants, case: dict[str, Any]) -> PrunePlan:
     return select(
-        graph, score(model, graph, "gamma"), ChannelShare(case["percent"]), policy="reference", constants="none",
+        graph, score(model, graph, "gamma"), ChannelShare(case["percent"]), policy="reference", constants=constants,
         frozen=reference_excluded_batchnorms(model),
     )  # fmt: skip
 

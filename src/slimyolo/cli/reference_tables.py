@@ -222,7 +222,7 @@ DETECT_ROWS = (
 TENSORFLOW = refused("TensorFlow formats are not written. See `slimyolo export --help` for those that are.")
 
 EXPORT_ROWS = (
-    one("--data", "data/mask.yaml", to("data"), default_applies=False),
+    ReferenceOption(("--data",), "data/mask.yaml", to("data"), default_applies=False),
     many(("--weights",), "runs/train/exp4/weights/best.pt", to("weights"), single=True),
     many(IMGSZ, (320, 320), to("imgsz")),
     one("--batch-size", 1, to("batch_size")),

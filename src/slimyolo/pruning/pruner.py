@@ -114,10 +114,11 @@ def prune_module(
 def _approximation_note(constants: str, difference: float) -> tuple[str, ...]:
     if constants != "bias":
         return ()
-    return (
+    note = (
         f"constants='bias' is an approximation at padded borders: on unseen random inputs the cut model differs from the "
-        f"masked one by {difference:.1e} of the largest output. constants='carrier' is exact.",
+        f"masked one by {difference:.1e} of the largest output. constants='carrier' is exact."
     )
+    return (note,)
 
 
 def _heads(detector: Detector, images: Tensor) -> list[Tensor]:
