@@ -170,7 +170,15 @@ def test_the_chain_hands_its_settings_down(tmp_path: Path) -> None:
     assert (sparse.percent, cut.budget, sparse.seed) == (0.3, ("channels", 0.3), 5)
     assert [stage.name for stage in (base, sparse, cut, tuned)] == ["base", "sparse", "pruned", "finetuned"]
     assert all(stage.project == tmp_path for stage in (base, sparse, cut, tuned))
-    assert tuned.hyperparameters.lrf == 0.1
+    assert (tuned.hyperparameters.lrf, tuned.hyperparameters.warmup_bias_lr) == (0.01, 0)
+    own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"))
+    assert (own.hyperparameters.lrf, own.hyperparameters.warmup_bias_lr) == (0.1, 0.1)
+
+
+def test_a_macs_budget_says_what_stays_and_the_sparse_stage_zeroes_the_rest(tmp_path: Path) -> None:
+    chain = CompressConfig(data="d.yaml", cfg="yolov5n", macs=0.7)
+    assert chain.prune_config(tmp_path, Path("w.pt")).budget == ("macs", 0.7)
+    assert chain.sparsify_config(tmp_path, Path("w.pt")).percent == pytest.approx(0.3)
 
 
 # --- hyper-parameters -------------------------------------------------------------------------------------------------
