@@ -11,10 +11,18 @@ from slimyolo.pruning import ChannelGraph, scale_groups
 
 class ConvBn(nn.Sequential):
     def __init__(
-        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, act: type[nn.Module] = nn.SiLU
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        groups: int = 1,
+        act: type[nn.Module] = nn.SiLU,
     ):
         super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs), act()
+            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+            nn.BatchNorm2d(outputs),
+            act(),
         )
 
 
@@ -94,7 +102,8 @@ class Shuffle(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.body = nn.Sequential(
-            ConvBn(width // 2, width // 2, 1, act=nn.ReLU), ConvBn(width // 2, width // 2, 3, groups=width // 2, act=nn.ReLU)
+            ConvBn(width // 2, width // 2, 1, act=nn.ReLU),
+            ConvBn(width // 2, width // 2, 3, groups=width // 2, act=nn.ReLU),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,7 +143,9 @@ class Grouped(nn.Module):
     def __init__(self, width: int, groups: int):
         super().__init__()
         self.body = nn.Sequential(
-            ConvBn(width, width, 1, act=nn.ReLU), ConvBn(width, width, 3, groups=groups, act=nn.ReLU), ConvBn(width, width, 1)
+            ConvBn(width, width, 1, act=nn.ReLU),
+            ConvBn(width, width, 3, groups=groups, act=nn.ReLU),
+            ConvBn(width, width, 1),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,7 +156,9 @@ class Attention(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.norm, self.qkv, self.out = nn.LayerNorm(width), nn.Linear(width, width * 3), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width * 2), nn.GELU(), nn.Linear(width * 2, width))
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width * 2), nn.GELU(), nn.Linear(width * 2, width)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape

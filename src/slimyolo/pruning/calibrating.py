@@ -19,7 +19,11 @@ def recalibrate_batchnorm_(module: nn.Module, batches: Iterable[Tensor]) -> int:
     Batches are float images [B, 3, H, W] as the module takes them. Only BatchNorm runs in training mode; parameters and
     the modes of all layers are as before afterwards. Returns the number of batches; raises `PruningError` for none.
     """
-    norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats]
+    norms = [
+        part
+        for part in module.modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats
+    ]
     before = [(part.momentum, part.running_mean, part.running_var) for part in norms]
     count = 0
     with evaluating(module), torch.no_grad():

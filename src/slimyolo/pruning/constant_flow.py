@@ -124,7 +124,9 @@ class _Flow:
         target: Any = node.target
         constants = [item for item in operands if isinstance(item, _Constant)]
         if not constants:
-            plain = [item.double() if isinstance(item, Tensor) and item.is_floating_point() else item for item in operands]
+            plain = [
+                item.double() if isinstance(item, Tensor) and item.is_floating_point() else item for item in operands
+            ]
             if any(item is None for item, given in zip(plain, node.args, strict=True) if isinstance(given, Node)):
                 return self._nothing(node)
             return target(*[p.clone() if isinstance(p, Tensor) else p for p in plain], **node.kwargs)
@@ -265,7 +267,9 @@ class _Flow:
         changes = given.values != fill
         if fill == 0.0:
             return self._picture(node, given, changes)
-        return _Constant(torch.where(changes | (given.patterns != 0), torch.nan, given.values), torch.zeros_like(given.patterns))
+        return _Constant(
+            torch.where(changes | (given.patterns != 0), torch.nan, given.values), torch.zeros_like(given.patterns)
+        )
 
     def _reduce(self, node: Node) -> Any:
         given = self._of(node.args[0])
@@ -274,7 +278,14 @@ class _Flow:
         real = node.args[0].meta["val"].shape  # type: ignore[union-attr]
         axes, keep = reduced_axes(node, len(real))
         short = operation_name(node.target).removeprefix("aten.")
-        if any(given.values.shape[axis] > 1 for axis in axes) or short not in {"mean", "sum", "amax", "amin", "max", "min"}:
+        if any(given.values.shape[axis] > 1 for axis in axes) or short not in {
+            "mean",
+            "sum",
+            "amax",
+            "amin",
+            "max",
+            "min",
+        }:
             return self._nothing(node)
         factor = math.prod(real[axis] for axis in axes) if short == "sum" else 1
         result = _Constant(given.values * factor, given.patterns)
@@ -366,7 +377,9 @@ _HANDLERS: dict[Kind, Callable[[_Flow, Node], Any]] = {
 
 
 def _unknown(rank: int) -> _Constant:
-    return _Constant(torch.full((1,) * rank, torch.nan, dtype=torch.float64), torch.zeros((1,) * rank, dtype=torch.int64))
+    return _Constant(
+        torch.full((1,) * rank, torch.nan, dtype=torch.float64), torch.zeros((1,) * rank, dtype=torch.int64)
+    )
 
 
 def _flat_only(result: _Constant, given: _Constant) -> _Constant:

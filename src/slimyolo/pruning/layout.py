@@ -100,6 +100,8 @@ def run_layout(
 
 def split_axis(short: str, rank: int, args: Sequence[Any], kwargs: dict[str, Any]) -> int:
     """The axis that a split, slice or select works on."""
-    position = 1 if short in {"chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split"} else 0
+    position = (
+        1 if short in {"chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split"} else 0
+    )
     axis = kwargs.get("dim", args[position] if len(args) > position else 0)
     return normal_axis(int(axis), rank)

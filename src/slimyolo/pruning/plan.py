@@ -129,7 +129,9 @@ class PrunePlan:
                 rows.append((layer if place == 0 else f"  + {layer}", str(group.width), str(len(group.kept)), mark))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         lines = [
-            "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
             for row in rows
         ]
         return "\n".join(line.rstrip() for line in [*lines, self.summary()])
@@ -158,7 +160,9 @@ class PrunePlan:
                 raise PruningError("This JSON is not a prune plan; make one with `slimyolo prune --plan FILE`.")
             version = plain.pop("version", 0)
             if version != _VERSION:
-                raise PruningError(f"The plan has version {version}, this slimyolo reads version {_VERSION}; upgrade it.")
+                raise PruningError(
+                    f"The plan has version {version}, this slimyolo reads version {_VERSION}; upgrade it."
+                )
             return cls(**_from_plain(plain))
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise PruningError(

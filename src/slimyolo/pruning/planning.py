@@ -154,5 +154,7 @@ def _sizes(graph: ChannelGraph, cut: Tensor) -> tuple[SizeChange, ...]:
     for site in graph.sites:
         new = int((~cut[site.units]).sum())
         if new != site.value:
-            changes[site.path, site.attribute, site.item] = SizeChange(site.path, site.attribute, site.item, site.value, new)
+            changes[site.path, site.attribute, site.item] = SizeChange(
+                site.path, site.attribute, site.item, site.value, new
+            )
     return tuple(changes.values())

@@ -158,7 +158,8 @@ def _next_strategy(graph: ChannelGraph, tried: dict[str, list[str]], blame: str)
     """Another way for the module at fault (or the nearest one with sizes in its code): attributes, adapt, then freeze."""
     current = dict(graph.fragile)
     open_ways = {
-        path: [way for way in ("attributes", "adapt", "freeze") if way not in tried.setdefault(path, [])] for path in current
+        path: [way for way in ("attributes", "adapt", "freeze") if way not in tried.setdefault(path, [])]
+        for path in current
     }
     candidates = [path for path, ways in open_ways.items() if ways]
     if not candidates:

@@ -72,7 +72,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # to be skipped by torch's compiler, it would have to be imported: longer than all the rest of a cut
+        return (
+            False  # to be skipped by torch's compiler, it would have to be imported: longer than all the rest of a cut
+        )
 
     def state(self, name: str, tensor: Tensor) -> Tensor:
         """Stand-in of a parameter or buffer."""

@@ -50,7 +50,13 @@ def convolution(state: Coupling, node: Node) -> Any:
 
 
 def _add_consumer(
-    state: Coupling, node: Node, call: ConvolutionCall, weight: str, shape: Sequence[int], bias: str | None, inputs: Tensor
+    state: Coupling,
+    node: Node,
+    call: ConvolutionCall,
+    weight: str,
+    shape: Sequence[int],
+    bias: str | None,
+    inputs: Tensor,
 ) -> None:
     flat = call.unpadded if not call.transposed else call.pointwise(shape)
     mean = _mean_behind(state, node) if bias is None else None

@@ -79,7 +79,11 @@ def move(state: Coupling, node: Node) -> Any:
 
 def shuffle(state: Coupling, node: Node) -> Any:
     value, shape = state.of(node.args[0]), shape_of(node)
-    if not isinstance(value, Activation) or shape is None or varying_axes(value.ids) not in ([], [len(value.shape) - 3]):
+    if (
+        not isinstance(value, Activation)
+        or shape is None
+        or varying_axes(value.ids) not in ([], [len(value.shape) - 3])
+    ):
         return state.freezing(node)
     name = operation_name(node.target).removeprefix("aten.")
     if "channel_shuffle" in name and varying_axes(value.ids):

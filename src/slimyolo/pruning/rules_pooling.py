@@ -25,7 +25,10 @@ def pool(state: Coupling, node: Node) -> Any:
     if any(axis >= rank - pooled for axis in varying_axes(value.ids)):
         return state.freezing(node)
     if isinstance(node.meta.get("val"), (list, tuple)):
-        return (Activation(value.ids, tuple(node.meta["val"][0].shape)), state.empty(shape_of_value(node.meta["val"][1])))
+        return (
+            Activation(value.ids, tuple(node.meta["val"][0].shape)),
+            state.empty(shape_of_value(node.meta["val"][1])),
+        )
     shape = real_shape(node)
     return Activation(value.ids, shape)
 

@@ -39,9 +39,7 @@ def score(model: nn.Module, graph: ChannelGraph, importance: str = "gamma") -> d
 
 def _gammas(group: Group, tensors: Mapping[str, Tensor], norms: set[str]) -> Tensor:
     """|γ| [width, scales]."""
-    found = [
-        tensors[m.tensor].detach().double().cpu().abs()[m.index] for m in group.members if m.tensor in norms
-    ]
+    found = [tensors[m.tensor].detach().double().cpu().abs()[m.index] for m in group.members if m.tensor in norms]
     return torch.cat(found, 1) if found else torch.zeros(group.width, 0, dtype=torch.float64)
 
 

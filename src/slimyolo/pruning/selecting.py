@@ -51,7 +51,9 @@ def select(
     Raises `ConfigError` for contradicting arguments.
     """
     if policy not in POLICIES:
-        raise ConfigError(f"policy={policy!r}: expected one of {', '.join(POLICIES)}.{nearest_name_hint(policy, POLICIES)}")
+        raise ConfigError(
+            f"policy={policy!r}: expected one of {', '.join(POLICIES)}.{nearest_name_hint(policy, POLICIES)}"
+        )
     if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
         raise ConfigError(f"round_to={round_to!r}: expected a whole number of at least 1, for instance 8.")
     target_to_plain(target)  # refuses what is not a target
@@ -128,7 +130,9 @@ class _Selection:
         self.minimum = self._minimum()
         stuck = sum(int(self.constants.stuck[group.units].sum()) for group in self.groups)
         if stuck:
-            self.notes.append(f"{stuck} coupled channels are kept: nothing can take the constant they would leave behind")
+            self.notes.append(
+                f"{stuck} coupled channels are kept: nothing can take the constant they would leave behind"
+            )
 
     def _order(self, group: Group) -> Tensor:
         """Channels that may go, least important first."""
@@ -275,7 +279,9 @@ class _Selection:
         """Which layers stand at their floor."""
         if not self.blocked:
             return []
-        names = ", ".join(f"{self.by_id[g].name} (keeps {left} of {self.by_id[g].width})" for g, left in self.blocked.items())
+        names = ", ".join(
+            f"{self.by_id[g].name} (keeps {left} of {self.by_id[g].width})" for g, left in self.blocked.items()
+        )
         return [f"At the floor of {self.floor:g} of each layer, at least one channel: {names}."]
 
     # -- the reference policy --------------------------------------------------------------------------------------
@@ -297,7 +303,11 @@ class _Selection:
             order = self.order[group.id]
             out = order[self.scores[group.id][order] < threshold]
             axes = [(m.tensor, m.axis, m.index.shape[1]) for m in group.members if (m.tensor, m.axis) in left]
-            room = min((left[t, a] - self.minimum[t, a][1]) // copies for t, a, copies in axes) if axes else group.width - 1
+            room = (
+                min((left[t, a] - self.minimum[t, a][1]) // copies for t, a, copies in axes)
+                if axes
+                else group.width - 1
+            )
             if out.numel() > room:
                 self.blocked[group.id] = group.width - max(room, 0)
                 out = out[: max(room, 0)]

@@ -85,7 +85,9 @@ def real_shape(node: Node) -> tuple[int, ...]:
     """Shape of the tensor that a traced operation gives; raises `PruningError` when it gives something else."""
     shape = shape_of(node)
     if shape is None:
-        raise PruningError(f"{operation_name(node.target)} gives no tensor here; keep what it touches with on_unknown='keep'.")
+        raise PruningError(
+            f"{operation_name(node.target)} gives no tensor here; keep what it touches with on_unknown='keep'."
+        )
     return shape
 
 

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from slimyolo.errors import ConfigError
 
-__all__ = ["ChannelShare", "LatencyBudget", "MacsShare", "ParamsShare", "Target", "target_from_plain", "target_to_plain"]
+__all__ = [
+    "ChannelShare",
+    "LatencyBudget",
+    "MacsShare",
+    "ParamsShare",
+    "Target",
+    "target_from_plain",
+    "target_to_plain",
+]
 
 
 def _check_share(owner: str, share: object) -> None:
@@ -57,7 +65,9 @@ class LatencyBudget:
     def __post_init__(self) -> None:
         value: object = self.milliseconds
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 < float(value) < float("inf"):
-            raise ConfigError(f"LatencyBudget({value!r}): expected milliseconds above 0, for instance LatencyBudget(8).")
+            raise ConfigError(
+                f"LatencyBudget({value!r}): expected milliseconds above 0, for instance LatencyBudget(8)."
+            )
 
 
 Target = ChannelShare | ParamsShare | MacsShare | LatencyBudget

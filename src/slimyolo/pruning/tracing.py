@@ -101,9 +101,7 @@ def record_program(module: nn.Module, example_inputs: Any, forward: Forward | No
     inputs = as_inputs(example_inputs)
     with evaluating(module):
         recording = record(_call(module, forward), inputs)
-    return _program(
-        module, inputs, recording.nodes, recording.tensors, recording.constants, recording.output_nodes
-    )
+    return _program(module, inputs, recording.nodes, recording.tensors, recording.constants, recording.output_nodes)
 
 
 def export_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
@@ -156,4 +154,8 @@ def _aliases(module: nn.Module, used: set[str]) -> dict[str, str]:
     """Names of shared tensors → the name the graph uses for the same tensor."""
     every = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     canonical = {id(tensor): name for name, tensor in every if name in used}
-    return {name: canonical[id(tensor)] for name, tensor in every if id(tensor) in canonical and canonical[id(tensor)] != name}
+    return {
+        name: canonical[id(tensor)]
+        for name, tensor in every
+        if id(tensor) in canonical and canonical[id(tensor)] != name
+    }

@@ -139,7 +139,9 @@ class Coupling:
         reader = self.alone_read(node)
         read_as = kind_of(reader.target) if reader is not None and reader.op == "call_function" else None
         norms = {Kind.BATCH_NORM, Kind.GROUP_NORM, Kind.INSTANCE_NORM}
-        shadowed = kind == "linear" and read_as in norms and reader is not None and argument(reader, 1, "weight") is not None
+        shadowed = (
+            kind == "linear" and read_as in norms and reader is not None and argument(reader, 1, "weight") is not None
+        )
         if read_as is Kind.GROUP_NORM and reader is not None:
             shadowed = argument(reader, 2, "weight") is not None
         activation = reader.name if read_as is Kind.UNARY and reader is not None else None
