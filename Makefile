@@ -2,8 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# waiting threads that spin take the processor from those that work, when tests share two cores
-export OMP_WAIT_POLICY := PASSIVE
 WORKERS ?= 2
 
 .PHONY: install test test-slow check demo clean
@@ -22,8 +20,9 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# PASSIVE: waiting threads that spin take the processor from those that work, when tests share two cores
 test: check
-	$(BIN)/pytest -q -n $(WORKERS) -m 'not slow'
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -q -n $(WORKERS) -m 'not slow'
 
 test-slow: install
 	$(BIN)/pytest -q -m slow

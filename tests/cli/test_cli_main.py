@@ -39,7 +39,8 @@ def test_overview(words: list[str], capsys: Any) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_command_screens_name_every_option_and_fit(command: Any, capsys: Any) -> None:
+def test_command_screens_name_every_option_and_fit(command: Any, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("slimyolo.cli.screens.WIDTH", 110)  # pytest's workers have a narrow terminal
     assert run_command_line([*command.name.split(), "--help"]) == 0
     screen = capsys.readouterr().out
     for field in command.settings.model_fields:

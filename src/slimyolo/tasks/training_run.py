@@ -110,7 +110,7 @@ def run_training(
     sparsity = make_sparsity(model, ema.module) if make_sparsity is not None else NoSparsity()
     optimizer = build_optimizer(
         model, config.optimizer, lr0=hyp.lr0, momentum=hyp.momentum,
-        weight_decay=scaled_weight_decay(hyp.weight_decay, config.batch_size),
+        weight_decay=scaled_weight_decay(hyp.weight_decay, config.batch_size, config.nominal_batch),
     )  # fmt: skip
     with closing(run.train_batches()) as batches, closing(run.eval_batches()) as eval_batches:
         result = fit(
@@ -170,7 +170,7 @@ class _Run:
         return Recipe(
             self.config.batch_size, hyp.lr0, hyp.lrf, hyp.momentum, hyp.warmup_epochs, hyp.warmup_momentum,
             hyp.warmup_bias_lr, cosine=self.config.cos_lr,
-            nominal_batch=self.config.batch_size if self.step_every_batch else 64,
+            nominal_batch=self.config.batch_size if self.step_every_batch else self.config.nominal_batch,
         )  # fmt: skip
 
     def observers(self) -> list[Observer]:

@@ -23,6 +23,7 @@ from slimyolo.tasks.configs.training import (
     CouplingPolicy,
     FinetuneConfig,
     ImageCache,
+    OptimizerName,
     OptionalPath,
     OptionalText,
     SparsifyConfig,
@@ -39,7 +40,7 @@ SHARED = "All stages"
 OUTPUT = "Output"
 
 SHARED_FIELDS = (
-    *("data", "imgsz", "batch_size", "hyp", "hyp_set", "noautoanchor"),
+    *("data", "imgsz", "batch_size", "nominal_batch", "optimizer", "hyp", "hyp_set", "noautoanchor"),
     *("seed", "device", "precision", "workers", "cache"),
 )
 
@@ -71,6 +72,8 @@ class CompressConfig(Config):
 
     imgsz: int = option(320, "image size", group=SHARED, names=IMAGE_SIZE_NAMES, ge=32)
     batch_size: BatchSize = option(16, "images per step", group=SHARED, ge=1)
+    nominal_batch: int = option(64, "images per optimizer step: batches are accumulated to it", group=SHARED, ge=1)
+    optimizer: OptimizerName = option("SGD", "SGD, Adam, AdamW", group=SHARED)
     hyp: OptionalPath = option(None, "hyper-parameter YAML, or scratch-low, scratch", group=SHARED)
     hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=SHARED)
     noautoanchor: bool = option(False, "keep the anchors as they are", group=SHARED)

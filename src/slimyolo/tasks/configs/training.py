@@ -23,6 +23,7 @@ from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperpa
 __all__ = ["FinetuneConfig", "SparsifyConfig", "SparsityMethod", "TrainConfig"]
 
 SparsityMethod = Literal["share", "reference", "soft-threshold"]
+OptimizerName = Literal["SGD", "Adam", "AdamW"]
 CouplingPolicy = Literal["coupled", "skip-shortcuts"]
 
 WHAT = "What to train"
@@ -70,11 +71,12 @@ class TrainConfig(Config):
 
     epochs: int = option(200, "passes over the training images", group=HOW, ge=1)
     batch_size: BatchSize = option(64, "images per step, all processes together", group=HOW, ge=1)
+    nominal_batch: int = option(64, "images per optimizer step: batches are accumulated to it", group=HOW, ge=1)
     imgsz: int = option(320, "image size", group=HOW, names=IMAGE_SIZE_NAMES, ge=32)
     patience: int = option(100, "stop after N epochs without gain; 0: never", group=HOW, ge=0)
     resume: OptionalPath = option(None, "go on with the newest run, or this last.pt", bare="newest", group=HOW)
 
-    optimizer: Literal["SGD", "Adam", "AdamW"] = option("SGD", "optimizer", group=RECIPE)
+    optimizer: OptimizerName = option("SGD", "optimizer", group=RECIPE)
     cos_lr: bool = option(False, "cosine learning rate instead of linear", group=RECIPE)
     label_smoothing: float = option(0.0, "epsilon of label smoothing", group=RECIPE, ge=0, lt=1)
     freeze: LayerIndices = option((), "first N layers (10), or layer numbers (0 1 2)", group=RECIPE)
