@@ -18,7 +18,7 @@ from slimyolo.cli.options import CONFIG_FILE, command_options, read_config_file
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, DataError
 from slimyolo.tasks.configs import CompressConfig, InspectConfig, PredictConfig, PruneConfig, TrainConfig
-from slimyolo.tasks.configs.base import Config
+from slimyolo.tasks.configs.options import Config
 
 REPOSITORY = Path(__file__).parents[2]
 

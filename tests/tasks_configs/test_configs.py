@@ -24,7 +24,7 @@ from slimyolo.tasks.configs import (
     ValConfig,
     read_hyperparameters,
 )
-from slimyolo.tasks.configs.base import Config
+from slimyolo.tasks.configs.options import Config
 from slimyolo.tasks.lookup import find_weights, weight_places
 from slimyolo.tasks.resume import find_resumable, resumed_config, write_options
 

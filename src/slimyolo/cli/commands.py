@@ -22,7 +22,7 @@ from slimyolo.tasks.configs import (
     TrainConfig,
     ValConfig,
 )
-from slimyolo.tasks.configs.base import Config
+from slimyolo.tasks.configs.options import Config
 
 __all__ = ["COMMANDS", "Command"]
 

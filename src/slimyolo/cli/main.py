@@ -16,7 +16,7 @@ from slimyolo.cli.speaking import speak
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, SlimyoloError, nearest_name_hint
 from slimyolo.tasks.configs import TrainConfig
-from slimyolo.tasks.configs.base import Config
+from slimyolo.tasks.configs.options import Config
 from slimyolo.tasks.resume import find_resumable, resumed_config
 
 __all__ = ["main", "make_settings", "run_command_line", "run_safely"]

@@ -21,7 +21,7 @@ from slimyolo.tasks.configs import (
     TrainConfig,
     ValConfig,
 )
-from slimyolo.tasks.configs.base import Config
+from slimyolo.tasks.configs.options import Config
 
 __all__ = ["OPTIONAL_FILES", "SCRIPTS", "Fate", "ReferenceOption", "ReferenceScript"]
 

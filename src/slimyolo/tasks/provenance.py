@@ -11,7 +11,7 @@ import torch
 
 from slimyolo import __version__
 from slimyolo.data import DatasetSpec, SplitData
-from slimyolo.tasks.configs.base import Config
+from slimyolo.tasks.configs.options import Config
 
 __all__ = ["data_provenance", "run_provenance"]
 

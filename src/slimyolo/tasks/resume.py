@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.base import option_name
+from slimyolo.tasks.configs.options import option_name
 from slimyolo.tasks.configs.training import TrainConfig
 
 __all__ = ["NEWEST", "OPTIONS_FILE", "find_resumable", "resumed_config", "write_options"]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.base import (
+from slimyolo.tasks.configs.options import (
     IMAGE_SIZE_NAMES,
     Config,
     Device,

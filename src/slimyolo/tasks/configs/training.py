@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.base import (
+from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperparameters
+from slimyolo.tasks.configs.options import (
     IMAGE_SIZE_NAMES,
     Config,
     Device,
@@ -18,7 +19,6 @@ from slimyolo.tasks.configs.base import (
     option,
     workers_option,
 )
-from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperparameters
 
 __all__ = ["FinetuneConfig", "SparsifyConfig", "SparsityMethod", "TrainConfig"]
 
