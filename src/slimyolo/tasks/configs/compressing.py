@@ -119,7 +119,8 @@ class CompressConfig(Config):
 
         Without ``--hyp`` two numbers differ from ``slimyolo finetune``. The learning rate falls to a hundredth, not to a
         tenth: in a short run the average of the weights smooths little, so the end of the schedule has to. And biases warm
-        up to the learning rate from below, not from ten times above it, which suits a network that knows nothing yet.
+        up from zero, not from ten times the learning rate, which is meant for networks that know nothing yet; that made
+        little difference when tried (docs/results.md).
         """
         shared = self._shared(folder, "finetuned")
         if self.hyp is None:
