@@ -5,11 +5,13 @@ Tasks are imported inside the functions, so that ``slimyolo --help`` answers at 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from slimyolo.tasks.configs import (
+    CompletionConfig,
     CompressConfig,
     DataCheckConfig,
     DataSynthConfig,
@@ -18,6 +20,7 @@ from slimyolo.tasks.configs import (
     InspectConfig,
     PredictConfig,
     PruneConfig,
+    ServeConfig,
     SparsifyConfig,
     TrainConfig,
     ValConfig,
@@ -25,6 +28,8 @@ from slimyolo.tasks.configs import (
 from slimyolo.tasks.configs.options import Config
 
 __all__ = ["COMMANDS", "Command"]
+
+log = logging.getLogger("slimyolo")
 
 
 @dataclass(frozen=True)
@@ -95,13 +100,18 @@ def _predict(config: PredictConfig) -> int:
     from slimyolo.tasks.predict import predict
 
     record = predict(config)
+    if record.interrupted:
+        return 130
     return 1 if record.images == 0 else 0
 
 
 def _inspect(config: InspectConfig) -> int:
     from slimyolo.tasks.inspect import inspect
 
-    print(inspect(config))
+    if config.json_output:
+        print(inspect(config))
+    else:
+        log.info("%s", inspect(config))
     return 0
 
 
@@ -109,14 +119,28 @@ def _data_check(config: DataCheckConfig) -> int:
     from slimyolo.tasks.dataset import check, describe
 
     report = check(config)
-    print(describe(report, config.limit))
+    log.info("%s", describe(report, config.limit))
     return 1 if not report.usable or (config.strict and not report.clean) else 0
 
 
 def _data_synth(config: DataSynthConfig) -> int:
     from slimyolo.tasks.dataset import synth
 
-    print(f"Dataset written: {synth(config)}")
+    log.info("Dataset written: %s", synth(config))
+    return 0
+
+
+def _serve(config: ServeConfig) -> int:
+    from slimyolo.tasks.serve import serve
+
+    serve(config)
+    return 0
+
+
+def _completion(config: CompletionConfig) -> int:
+    from slimyolo.cli.completion import completion_script
+
+    print(completion_script(config.shell), end="")
     return 0
 
 
@@ -151,7 +175,8 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         PredictConfig, _predict, "detect in images, folders and videos; draw and save",
         (f"slimyolo predict --weights {_BEST} --source photo.jpg",
-         f"slimyolo predict --weights {_BEST} --source 'album/*.jpg' --save-txt --save-crop --conf 0.4"),
+         f"slimyolo predict --weights {_BEST} --source 'album/*.jpg' --save-txt --save-crop --conf 0.4",
+         f"slimyolo predict --weights {_BEST} --source 0 --show    # a camera"),
     ),
     Command(
         CompressConfig, _compress, "the whole chain: train, sparsify, prune, fine-tune, table",
@@ -173,5 +198,14 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         DataSynthConfig, _data_synth, "render a face / face_mask dataset to try things with",
         ("slimyolo data synth datasets/synthetic --train 400 --val 100",),
+    ),
+    Command(
+        ServeConfig, _serve, "try checkpoints side by side on a local page",
+        (f"slimyolo serve --weights {_BEST} runs/prune/exp/pruned.pt    # then open http://127.0.0.1:8000",),
+    ),
+    Command(
+        CompletionConfig, _completion, "let the shell complete commands and options",
+        ('eval "$(slimyolo completion bash)"    # in ~/.bashrc',
+         'slimyolo completion zsh > "${fpath[1]}/_slimyolo"'),
     ),
 )  # fmt: skip

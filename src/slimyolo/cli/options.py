@@ -22,7 +22,7 @@ CONFIG_FILE = "config file"
 SMALL_COMMAND = 8  # with fewer options a file of them helps nobody
 VALUE_WORDS: Mapping[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 VALUE_WORDS_BY_FIELD = {
-    "data": "YAML", "hyp": "YAML", "cfg": "YAML", "weights": "FILE", "file": "FILE", "json_file": "FILE",
+    "data": "YAML", "hyp": "YAML", "cfg": "YAML", "weights": "FILE", "file": "FILE", "json_file": "[FILE]",
     "percent": "SHARE", "params": "SHARE", "macs": "SHARE", "floor": "SHARE", "reach": "SHARE", "device": "DEVICE",
     "imgsz": "N", "classes": "N …", "freeze": "N …", "include": "FORMAT …", "hyp_set": "K=V …", "source": "SOURCE",
     "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
@@ -41,6 +41,7 @@ class CommandOption:
     help: str
     default: str
     required: bool
+    choices: tuple[str, ...] = ()
 
 
 def command_options(kind: type[Config]) -> tuple[CommandOption, ...]:
@@ -90,8 +91,9 @@ def _from_field(name: str, field: FieldInfo) -> CommandOption:
     spec = OptionSpec(name, names, arity, extra["bare"], extra["positional"])
     required = field.is_required()
     return CommandOption(
-        spec, extra["group"], "" if arity == "flag" else word, field.description or "", _default(field, extra), required
-    )
+        spec, extra["group"], "" if arity == "flag" else word, field.description or "", _default(field, extra), required,
+        tuple(choices),
+    )  # fmt: skip
 
 
 def _default(field: FieldInfo, extra: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Pictures to detections: sources, prediction, drawing and writing."""
 
 from slimyolo.inference.drawing import class_colour, draw_detections
+from slimyolo.inference.pictures import BrokenPicture, Picture, as_picture_array
 from slimyolo.inference.predicting import (
     DetectionSettings,
     PredictedPicture,
@@ -9,14 +10,9 @@ from slimyolo.inference.predicting import (
     predict_picture,
     predict_pictures,
 )
-from slimyolo.inference.sources import (
-    VIDEO_SUFFIXES,
-    BrokenPicture,
-    Picture,
-    PictureSource,
-    as_picture_array,
-    read_pictures,
-)
+from slimyolo.inference.sources import DEFAULT_PATIENCE, VIDEO_SUFFIXES, PictureSource, read_pictures
+from slimyolo.inference.streams import Patience
+from slimyolo.inference.window import PictureWindow, open_window
 from slimyolo.inference.writing import (
     CSV_COLUMNS,
     FreeNames,
@@ -32,12 +28,15 @@ from slimyolo.inference.writing import (
 
 __all__ = [
     "CSV_COLUMNS",
+    "DEFAULT_PATIENCE",
     "VIDEO_SUFFIXES",
     "BrokenPicture",
     "DetectionSettings",
     "FreeNames",
+    "Patience",
     "Picture",
     "PictureSource",
+    "PictureWindow",
     "PredictedPicture",
     "StageTimes",
     "VideoFile",
@@ -47,6 +46,7 @@ __all__ = [
     "csv_text",
     "detection_rows",
     "draw_detections",
+    "open_window",
     "predict",
     "predict_picture",
     "predict_pictures",

@@ -30,6 +30,7 @@ from slimyolo.exporting import (
 from slimyolo.models import Detector
 from slimyolo.tasks.configs import ExportConfig
 from slimyolo.tasks.devices import pick_device
+from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import run_provenance
 
@@ -75,7 +76,9 @@ def export(config: ExportConfig) -> ExportRecord:
         file = export_detector(detector, row, path, settings, real_images=real_images, device=device)
         _tell(file)
         files.append(file)
-    return ExportRecord(str(weights), tuple(files), run_provenance(config))
+    record = ExportRecord(str(weights), tuple(files), run_provenance(config))
+    give_json(config.json_file, record)
+    return record
 
 
 def _refuse_unfinished(config: ExportConfig) -> None:

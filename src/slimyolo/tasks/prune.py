@@ -33,6 +33,7 @@ from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import PruneConfig
 from slimyolo.tasks.configs.pruning import BudgetUnit
 from slimyolo.tasks.devices import pick_device
+from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.records import CutRecord, SizeRecord
@@ -73,7 +74,9 @@ def prune(config: PruneConfig) -> CutRecord:
         )
     if config.dry_run:
         log.info("dry run: nothing is written")
-        return _record(config, "", detector, result, (None, None), started, {})
+        record = _record(config, "", detector, result, (None, None), started, {})
+        give_json(config.json_file, record)
+        return record
     if config.recalibrate and data is not None:
         _recalibrate_(result.model, data, config)
     before = _metrics(config, detector, data)
@@ -98,6 +101,7 @@ def prune(config: PruneConfig) -> CutRecord:
     record = _record(config, str(weights), detector, result, (before, after), started, about)
     write_json(folder / "record.json", record)
     log.info("written: %s", weights)
+    give_json(config.json_file, record)
     return record
 
 

@@ -174,7 +174,9 @@ class _Run:
         )  # fmt: skip
 
     def observers(self) -> list[Observer]:
-        observers: list[Observer] = [CsvObserver(self.folder / "results.csv"), RichProgressObserver()]
+        observers: list[Observer] = [CsvObserver(self.folder / "results.csv")]
+        if log.level <= logging.INFO:  # not with --quiet
+            observers.append(RichProgressObserver())
         try:
             observers.append(TensorBoardObserver(self.folder))
         except TrainingError:

@@ -20,6 +20,7 @@ from slimyolo.models import Detector
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import ValConfig
 from slimyolo.tasks.devices import pick_device
+from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.records import ValidationRecord
@@ -127,8 +128,7 @@ def _write(
 ) -> None:
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     write_json(folder / "record.json", record)
-    if config.json_file is not None:
-        write_json(config.json_file, record)
+    give_json(config.json_file, record)
     if config.save_txt:
         for path, size, detections in found:
             write_text(folder / "labels" / f"{path.stem}.txt", _label_rows(detections, size, config.save_conf))

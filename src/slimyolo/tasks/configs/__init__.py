@@ -12,10 +12,12 @@ from slimyolo.tasks.configs.evaluating import (
 from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperparameters
 from slimyolo.tasks.configs.options import Config, Device, ImageSize, LayerIndices, Precision, Share, option_name
 from slimyolo.tasks.configs.pruning import BudgetUnit, Constants, PruneConfig
+from slimyolo.tasks.configs.serving import CompletionConfig, ServeConfig
 from slimyolo.tasks.configs.training import FinetuneConfig, SparsifyConfig, SparsityMethod, TrainConfig
 
 __all__ = [
     "BudgetUnit",
+    "CompletionConfig",
     "CompressConfig",
     "Config",
     "Constants",
@@ -31,6 +33,7 @@ __all__ = [
     "Precision",
     "PredictConfig",
     "PruneConfig",
+    "ServeConfig",
     "Share",
     "SparsifyConfig",
     "SparsityMethod",

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, Share, option, workers_option
+from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, Share, json_option, option, workers_option
 from slimyolo.tasks.configs.training import BatchSize, CouplingPolicy, OptionalPath, OptionalText
 
 __all__ = ["BudgetUnit", "Constants", "PruneConfig", "budget_of"]
@@ -59,6 +59,7 @@ class PruneConfig(Config):
     half: bool = option(False, "validate in half precision (GPU)", group=CHECK)
     workers: int = workers_option(CHECK)
 
+    json_file: OptionalPath = json_option(OUTPUT)
     file_name: str = option("pruned.pt", "the pruned checkpoint in the run folder", group=OUTPUT)
     masked_file_name: OptionalText = option(None, "also keep the uncut, masked model", group=OUTPUT)
     project: Path = option(Path("runs/prune"), "folder of the runs", group=OUTPUT)

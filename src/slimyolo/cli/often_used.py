@@ -1,0 +1,35 @@
+"""Which options ``slimyolo COMMAND --help`` shows, so that it fits on a screen; ``--help-all`` shows the others too.
+
+A command without a row here shows all its options. Required and positional ones are shown in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["OFTEN_USED"]
+
+TRAINING = ("data", "weights", "cfg", "epochs", "batch_size", "imgsz", "resume", "hyp_set", "device", "cache", "name")
+
+OFTEN_USED: Mapping[str, tuple[str, ...]] = {
+    "train": (*TRAINING, "hyp", "patience", "project"),
+    "sparsify": (*TRAINING, "method", "percent", "reach", "sr"),
+    "finetune": (*TRAINING, "patience", "project"),
+    "prune": (
+        *("percent", "params", "macs", "dry_run", "policy", "round_to", "data", "recalibrate", "imgsz", "device"),
+        *("json_file", "name"),
+    ),
+    "val": (
+        *("weights", "data", "split", "imgsz", "conf", "iou", "batch_size", "device", "json_file", "verbose", "save_txt"),
+        *("save_json", "name"),
+    ),
+    "predict": (
+        *("imgsz", "vid_stride", "conf", "iou", "classes", "device", "show", "nosave", "save_txt", "save_json"),
+        *("save_csv", "save_crop", "json_file", "name"),
+    ),
+    "compress": (
+        *("config file", "data", "weights", "cfg", "percent", "macs", "round_to", "recalibrate", "epochs"),
+        *("sparse_epochs", "finetune_epochs", "resume", "imgsz", "batch_size", "device", "cache", "name"),
+    ),
+    "export": ("include", "imgsz", "batch_size", "output", "half", "int8", "data", "dynamic", "nms", "json_file"),
+}
