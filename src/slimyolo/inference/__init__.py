@@ -1,7 +1,7 @@
 """Pictures to detections: sources, prediction, drawing and writing."""
 
 from slimyolo.inference.drawing import class_colour, draw_detections
-from slimyolo.inference.pictures import BrokenPicture, Picture, as_picture_array
+from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_picture_array
 from slimyolo.inference.predicting import (
     DetectionSettings,
     PredictedPicture,
@@ -33,6 +33,7 @@ __all__ = [
     "BrokenPicture",
     "DetectionSettings",
     "FreeNames",
+    "ImageArray",
     "Patience",
     "Picture",
     "PictureSource",
