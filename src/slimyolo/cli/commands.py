@@ -205,7 +205,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         CompletionConfig, _completion, "let the shell complete commands and options",
-        ('eval "$(slimyolo completion bash)"    # in ~/.bashrc',
-         'slimyolo completion zsh > "${fpath[1]}/_slimyolo"'),
+        ("slimyolo completion bash > ~/.local/share/bash-completion/completions/slimyolo",
+         'slimyolo completion zsh > "${fpath[1]}/_slimyolo"',
+         "slimyolo completion fish > ~/.config/fish/completions/slimyolo.fish"),
     ),
 )  # fmt: skip

@@ -31,6 +31,17 @@ def _names(command: Command) -> list[str]:
     return [name for option in _options(command) for name in option.spec.names] + list(EVERYWHERE)
 
 
+def _places(command: Command) -> tuple[str, ...]:
+    """The words that may stand without an option before them, where they are few: ``completion bash``."""
+    return next((option.choices for option in _options(command) if option.spec.positional), ())
+
+
+def _summaries() -> dict[str, str]:
+    """First word → what it is for; of a family (``data check``, ``data synth``) the second words."""
+    own = {command.name: command.summary for command in COMMANDS}
+    return {first: own.get(first, ", ".join(seconds)) for first, seconds in _first_words().items()}
+
+
 def _kind(option: CommandOption) -> str:
     """What follows an option: ``none``, ``folder``, ``file``, ``choice`` or ``word`` (something that cannot be guessed)."""
     if option.spec.arity == "flag":
@@ -66,6 +77,7 @@ def _bash_branches() -> str:
         lines += [
             f"    {shlex.quote(command.name)})",
             f"      options={shlex.quote(' '.join(_names(command)))}",
+            f"      places={shlex.quote(' '.join(_places(command)))}",
             '      case "$previous" in',
             *values,
             "      esac ;;",
@@ -77,11 +89,12 @@ def _bash() -> str:
     seconds = "\n".join(
         f"    {first}) seconds={shlex.quote(' '.join(rest))} ;;" for first, rest in _first_words().items() if rest
     )
-    return f"""# bash completion of slimyolo. Once:  slimyolo completion bash > ~/.local/share/bash-completion/completions/slimyolo
+    return f"""# bash completion of slimyolo. Once:
+#   slimyolo completion bash > ~/.local/share/bash-completion/completions/slimyolo
 # or in ~/.bashrc:  eval "$(slimyolo completion bash)"
 _slimyolo() {{
   local current="${{COMP_WORDS[COMP_CWORD]}}" previous="${{COMP_WORDS[COMP_CWORD-1]}}"
-  local command="${{COMP_WORDS[1]}}" seconds='' options='' kind='' words=''
+  local command="${{COMP_WORDS[1]}}" seconds='' options='' places='' kind='' words=''
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W {shlex.quote(" ".join([*_first_words(), "--help", "--version"]))} -- "$current"))
@@ -108,6 +121,8 @@ _slimyolo() {{
   esac
   if [[ "$current" == -* ]]; then
     COMPREPLY=($(compgen -W "$options" -- "$current"))
+  elif [ -n "$places" ]; then
+    COMPREPLY=($(compgen -W "$places" -- "$current"))
   else
     compopt -o filenames 2>/dev/null
     COMPREPLY=($(compgen -f -- "$current"))
@@ -125,9 +140,10 @@ def _zsh() -> str:
     for command in COMMANDS:
         specs = [_zsh_spec(option) for option in _options(command)]
         specs += [shlex.quote(f"{name}[{text}]") for name, text in _GENERAL.items()]
-        branches.append(f"    {shlex.quote(command.name)}) _arguments {' '.join(specs)} '*:file:_files' ;;")
-    summaries = {command.name.split()[0]: command.summary for command in COMMANDS}
-    firsts = describe([(first, summaries[first]) for first in _first_words()])
+        places = " ".join(_places(command))
+        rest = f"*:value:({places})" if places else "*:file:_files"
+        branches.append(f"    {shlex.quote(command.name)}) _arguments {' '.join(specs)} {shlex.quote(rest)} ;;")
+    firsts = describe(list(_summaries().items()))
     seconds = "\n".join(f"    {first}) seconds=({' '.join(rest)}) ;;" for first, rest in _first_words().items() if rest)
     body = "\n".join(branches)
     return f"""#compdef slimyolo
@@ -185,8 +201,8 @@ def _fish() -> str:
     ]
     summaries = {command.name: command.summary for command in COMMANDS}
     for first, seconds in _first_words().items():
-        summary = summaries.get(first, "")
-        lines.append(f"complete -c slimyolo -f -n __fish_use_subcommand -a {first} -d {_fish_text(summary)}")
+        summary = _fish_text(_summaries()[first])
+        lines.append(f"complete -c slimyolo -f -n __fish_use_subcommand -a {first} -d {summary}")
         for second in seconds:
             condition = f"__fish_seen_subcommand_from {first}; and not __fish_seen_subcommand_from {' '.join(seconds)}"
             lines.append(

@@ -20,7 +20,19 @@ OFTEN_USED: Mapping[str, tuple[str, ...]] = {
         *("json_file", "name"),
     ),
     "val": (
-        *("weights", "data", "split", "imgsz", "conf", "iou", "batch_size", "device", "json_file", "verbose", "save_txt"),
+        *(
+            "weights",
+            "data",
+            "split",
+            "imgsz",
+            "conf",
+            "iou",
+            "batch_size",
+            "device",
+            "json_file",
+            "verbose",
+            "save_txt",
+        ),
         *("save_json", "name"),
     ),
     "predict": (

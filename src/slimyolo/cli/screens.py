@@ -36,7 +36,9 @@ def overview_screen(version: str) -> str:
             "warnings; --version the version. The reference project's commands (train.py, prune_tools/train_sparity.py, "
             "prune_tools/prune.py, prune_tools/finetune.py, val.py, detect.py, export.py) run from the repository root as "
             "they are.",
-            WIDTH, break_long_words=False, break_on_hyphens=False,
+            WIDTH,
+            break_long_words=False,
+            break_on_hyphens=False,
         ),
     ]
     return "\n".join(lines)

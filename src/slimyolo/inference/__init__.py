@@ -11,7 +11,7 @@ from slimyolo.inference.predicting import (
     predict_pictures,
 )
 from slimyolo.inference.sources import DEFAULT_PATIENCE, VIDEO_SUFFIXES, PictureSource, read_pictures
-from slimyolo.inference.streams import Patience
+from slimyolo.inference.streams import Patience, without_password
 from slimyolo.inference.window import PictureWindow, open_window
 from slimyolo.inference.writing import (
     CSV_COLUMNS,
@@ -53,6 +53,7 @@ __all__ = [
     "predict_pictures",
     "read_pictures",
     "safe_file_name",
+    "without_password",
     "write_labels",
     "write_picture",
     "yolo_lines",

@@ -20,7 +20,7 @@ from slimyolo.inference.pictures import ImageArray
 
 __all__ = ["can_write", "text_ink"]
 
-ASCENT, DESCENT = 0.95, 0.27  # of the letter size, above and below the line that letters stand on; CJK fits
+ASCENT, DESCENT = 1.05, 0.35  # of the letter size, above and below the line that letters stand on; CJK fits
 UNASSIGNED = "\U0010fffe"  # every font draws it as what it draws for letters that it lacks
 
 # the first that exists is taken; those with Chinese letters come first

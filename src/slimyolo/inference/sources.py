@@ -53,8 +53,10 @@ def _read_named(source: str, vid_stride: int, patience: Patience) -> Iterator[Pi
         yield from read_address(source, vid_stride, patience)
     elif Path(source).suffix.lower() in LIST_SUFFIXES and Path(source).is_file():
         for entry in _read_list(Path(source)):
-            yield from _read_named(entry, vid_stride, patience) if is_stream_address(entry) else _read_file(
-                Path(entry), vid_stride
+            yield from (
+                _read_named(entry, vid_stride, patience)
+                if is_stream_address(entry)
+                else _read_file(Path(entry), vid_stride)
             )
     else:
         for path in _find_files(source):

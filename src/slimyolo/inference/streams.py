@@ -74,7 +74,12 @@ def read_address(address: str, vid_stride: int, patience: Patience) -> Iterator[
 
 
 def without_password(address: str) -> str:
-    """`address` as it may be printed and written: the user name and password of ``rtsp://user:secret@host`` left out."""
+    """`address` as it may be printed and written: the user name and password of ``rtsp://user:secret@host`` left out.
+
+    What is no network address stays as it is.
+    """
+    if not is_stream_address(address):
+        return address
     parts = urllib.parse.urlsplit(address)
     return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
@@ -90,7 +95,9 @@ def _download(address: str, shown: str, timeout_s: float) -> bytes | BrokenPictu
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         return BrokenPicture(shown, f"Cannot fetch {shown}: {reason}.")
     if len(content) > MAX_DOWNLOAD_BYTES:
-        return BrokenPicture(shown, f"{shown} is larger than {MAX_DOWNLOAD_BYTES >> 20} MiB: not a picture to detect in.")
+        return BrokenPicture(
+            shown, f"{shown} is larger than {MAX_DOWNLOAD_BYTES >> 20} MiB: not a picture to detect in."
+        )
     return content
 
 

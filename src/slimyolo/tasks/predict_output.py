@@ -20,6 +20,7 @@ from slimyolo.inference import (
     detection_rows,
     draw_detections,
     safe_file_name,
+    without_password,
     write_labels,
     write_picture,
     yolo_lines,
@@ -172,7 +173,7 @@ class PredictOutput:
         return {
             "names": self.names,
             "weights": str(self.config.weights),
-            "source": self.config.source,
+            "source": without_password(self.config.source),
             "speed_ms": speed,
             "images": self.entries,
         }

@@ -49,9 +49,7 @@ def serve(config: ServeConfig) -> None:
             model.name, model.file_bytes / 1e6, model.params / 1e6, 2 * model.macs / 1e9, model.imgsz[1], model.imgsz[0],
         )  # fmt: skip
     if not config.loopback:
-        log.warning(
-            "--host %s: everybody who can reach this machine can use the page; it has no password", config.host
-        )
+        log.warning("--host %s: everybody who can reach this machine can use the page; it has no password", config.host)
     shown = f"[{config.host}]" if ":" in config.host else config.host
     log.info("open http://%s:%d in a browser; Ctrl-C ends it", shown, port)
     settings = uvicorn.Config(

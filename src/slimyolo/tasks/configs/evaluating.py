@@ -8,7 +8,15 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, ImageSize, json_option, option, workers_option
+from slimyolo.tasks.configs.options import (
+    IMAGE_SIZE_NAMES,
+    Config,
+    Device,
+    ImageSize,
+    json_option,
+    option,
+    workers_option,
+)
 from slimyolo.tasks.configs.training import BatchSize, ImageCache, OptionalPath
 
 __all__ = ["DataCheckConfig", "DataSynthConfig", "ExportConfig", "InspectConfig", "PredictConfig", "ValConfig"]
