@@ -16,7 +16,7 @@ from torch import Tensor
 from slimyolo.errors import ExportError, SlimyoloError
 from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, random_images
 from slimyolo.exporting.formats import Format, checker_version, require_packages
-from slimyolo.exporting.settings import ExportSettings
+from slimyolo.exporting.settings import ExportSettings, RunOptions
 from slimyolo.models import Detector
 from slimyolo.storage import atomic_file
 
@@ -74,7 +74,7 @@ def export_detector(
         draft = Path(folder) / f"draft{row.suffix}"
         try:
             written = row.write(model.fused().requires_grad_(False), draft, settings)
-            runner = row.open(draft, place)
+            runner = row.open(draft, RunOptions(device=place)).run
             random = agreement(model, runner, noise)
             real = agreement(model, runner, real_images) if real_images else None
         except SlimyoloError:

@@ -8,11 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from slimyolo.errors import ExportError, nearest_name_hint
 from slimyolo.exporting.onnx import open_onnx, write_onnx
-from slimyolo.exporting.settings import ExportSettings, Runner, Written
+from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.exporting.torchscript import open_torchscript, write_torchscript
 from slimyolo.models import Detector
 
@@ -35,7 +33,7 @@ class Format:
     simplifier: str | None
     bound: bool
     write: Callable[[Detector, Path, ExportSettings], Written]
-    open: Callable[[Path, torch.device], Runner]
+    open: Callable[[Path, RunOptions], Opened]
 
 
 FORMATS: Mapping[str, Format] = {

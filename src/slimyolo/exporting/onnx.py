@@ -15,7 +15,7 @@ from torch import Tensor
 
 from slimyolo.errors import ExportError
 from slimyolo.exporting.quiet import quiet
-from slimyolo.exporting.settings import ExportSettings, Runner, Written
+from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
 
 __all__ = ["open_onnx", "write_onnx"]
@@ -44,7 +44,7 @@ def write_onnx(detector: Detector, path: Path, settings: ExportSettings) -> Writ
         _strip_(model)
         if settings.dynamic:
             _name_sizes_(model)
-        onnx.helper.set_model_props(model, dict(settings.metadata))
+        onnx.helper.set_model_props(model, dict(settings.metadata_text))
         onnx.checker.check_model(model, full_check=True)
     path.write_bytes(model.SerializeToString())
     opset = _opset_of(model)
@@ -52,22 +52,28 @@ def write_onnx(detector: Detector, path: Path, settings: ExportSettings) -> Writ
     return Written({"opset": str(opset), "ir_version": str(model.ir_version)}, notes)
 
 
-def open_onnx(path: Path, device: torch.device) -> Runner:
-    """ONNX Runtime on the processor, with as many threads as torch uses. `device` is where the results go."""
+def open_onnx(path: Path, options: RunOptions) -> Opened:
+    """ONNX Runtime on the processor. The first input takes the images, the first output gives the rows."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    if (found := _names(session)) != (expected := (["images"], ["output0"])):
-        raise ExportError(f"The ONNX file has inputs and outputs {found}, expected {expected}.")
+    asked = onnxruntime.SessionOptions()
+    asked.intra_op_num_threads = options.thread_count
+    asked.inter_op_num_threads = 1
+    asked.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), asked, providers=["CPUExecutionProvider"])
+    source, target = session.get_inputs()[0], session.get_outputs()[0].name
+    half = source.type == "tensor(float16)"  # written by other tools; ours take float32 always
 
     def run(images: Tensor) -> Tensor:
-        (rows,) = session.run(["output0"], {"images": images.cpu().numpy()})
-        return torch.from_numpy(rows).to(device)
+        (rows,) = session.run([target], {source.name: (images.half() if half else images).numpy()})
+        return torch.from_numpy(rows).float()
 
-    return run
+    shape = tuple(
+        side if isinstance(side, int) else str(side or name)
+        for side, name in zip(source.shape, ("batch", "channels", "height", "width"), strict=False)
+    )
+    metadata = session.get_modelmeta().custom_metadata_map
+    return Opened(run, metadata, shape, {"onnxruntime": onnxruntime.__version__})
 
 
 def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:
@@ -125,7 +131,3 @@ def _name_sizes_(model: Any) -> None:
 
 def _opset_of(model: Any) -> int:
     return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-
-
-def _names(session: Any) -> tuple[list[str], list[str]]:
-    return [value.name for value in session.get_inputs()], [value.name for value in session.get_outputs()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from slimyolo.exporting import (
     Agreement,
     ExportedFile,
     ExportSettings,
+    FileMetadata,
     Format,
     export_detector,
     find_format,
@@ -107,16 +107,11 @@ def _target(config: ExportConfig, weights: Path, row: Format, *, alone: bool) ->
     return output
 
 
-def _metadata(detector: Detector, config: ExportConfig) -> dict[str, str]:
-    return {
-        "names": json.dumps(list(detector.names), ensure_ascii=False),
-        "stride": str(int(detector.stride.max())),
-        "imgsz": json.dumps(list(config.imgsz)),
-        "batch": str(config.batch_size),
-        "dynamic": json.dumps(config.dynamic),
-        "task": "detect",
-        "slimyolo": __version__,
-    }
+def _metadata(detector: Detector, config: ExportConfig) -> FileMetadata:
+    return FileMetadata(
+        names=detector.names, stride=int(detector.stride.max()), imgsz=config.imgsz, batch=config.batch_size,
+        dynamic=config.dynamic, slimyolo=__version__,
+    )  # fmt: skip
 
 
 def _photographs(data: Path, size: tuple[int, int], batch: int) -> list[Tensor]:
