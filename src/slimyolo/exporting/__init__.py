@@ -3,7 +3,7 @@
 from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, detections_agreement, random_images
 from slimyolo.exporting.exporter import ExportedFile, Suppress, export_detector
 from slimyolo.exporting.formats import FORMATS, Format, check_settings, find_format, format_names, require_packages
-from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, Suppression
+from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, NetworkCost, Suppression
 from slimyolo.exporting.openvino import import_openvino
 from slimyolo.exporting.quiet import quiet, without_telemetry
 from slimyolo.exporting.runtimes import RUNTIMES, ExportedModel, Runtime, is_exported, open_exported
@@ -19,6 +19,7 @@ __all__ = [
     "ExportedModel",
     "FileMetadata",
     "Format",
+    "NetworkCost",
     "Opened",
     "RunOptions",
     "RunPrecision",

@@ -27,6 +27,7 @@ from slimyolo.exporting import (
     ExportSettings,
     FileMetadata,
     Format,
+    NetworkCost,
     Suppression,
     check_settings,
     export_detector,
@@ -39,6 +40,7 @@ from slimyolo.tasks.configs import ExportConfig
 from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import run_provenance
+from slimyolo.tasks.sizes import size_of
 
 __all__ = ["ExportRecord", "export"]
 
@@ -91,9 +93,11 @@ def export(config: ExportConfig) -> ExportRecord:
 
 def _settings(config: ExportConfig, detector: Detector) -> ExportSettings:
     suppression = Suppression(config.conf, config.iou, config.max_det) if config.nms else None
+    cost = size_of(detector, max(config.imgsz))
     metadata = FileMetadata(
         names=detector.names, stride=int(detector.stride.max()), imgsz=config.imgsz, batch=config.batch_size,
-        dynamic=config.dynamic, half=config.half, nms=suppression, slimyolo=__version__,
+        dynamic=config.dynamic, half=config.half, nms=suppression,
+        cost=NetworkCost(cost.params, cost.macs, cost.imgsz), slimyolo=__version__,
     )  # fmt: skip
     return ExportSettings(
         size=config.imgsz, batch=config.batch_size, dynamic=config.dynamic, half=config.half, nms=suppression,
