@@ -1,23 +1,45 @@
 """Out of PyTorch: one file per format, one table that names them, and the proof that the file computes the same."""
 
-from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, random_images
-from slimyolo.exporting.exporter import ExportedFile, export_detector
-from slimyolo.exporting.formats import FORMATS, Format, find_format, format_names, require_packages
-from slimyolo.exporting.settings import ExportSettings, Runner, Written
+from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, detections_agreement, random_images
+from slimyolo.exporting.exporter import ExportedFile, Suppress, export_detector
+from slimyolo.exporting.formats import FORMATS, Format, check_settings, find_format, format_names, require_packages
+from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, NetworkCost, Suppression
+from slimyolo.exporting.openvino import import_openvino
+from slimyolo.exporting.quiet import quiet, without_telemetry
+from slimyolo.exporting.runtimes import RUNTIMES, ExportedModel, Runtime, is_exported, open_exported
+from slimyolo.exporting.settings import ExportSettings, Opened, Runner, RunOptions, RunPrecision, Written
 
 __all__ = [
     "FORMATS",
+    "METADATA_KEYS",
+    "RUNTIMES",
     "Agreement",
     "ExportSettings",
     "ExportedFile",
+    "ExportedModel",
+    "FileMetadata",
     "Format",
+    "NetworkCost",
+    "Opened",
+    "RunOptions",
+    "RunPrecision",
     "Runner",
+    "Runtime",
+    "Suppress",
+    "Suppression",
     "Tolerance",
     "Written",
     "agreement",
+    "check_settings",
+    "detections_agreement",
     "export_detector",
     "find_format",
     "format_names",
+    "import_openvino",
+    "is_exported",
+    "open_exported",
+    "quiet",
     "random_images",
     "require_packages",
+    "without_telemetry",
 ]

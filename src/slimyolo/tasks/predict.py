@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import time
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import ConfigError
 from slimyolo.inference import BrokenPicture, DetectionSettings, Patience, open_window, predict_pictures
+from slimyolo.models import Detector
 from slimyolo.tasks.configs import PredictConfig
-from slimyolo.tasks.devices import pick_device
-from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.opening import fixed_size, open_model, run_device
 from slimyolo.tasks.predict_output import PredictOutput, PredictRecord
 
 __all__ = ["PredictRecord", "predict"]
@@ -26,17 +25,17 @@ def predict(config: PredictConfig) -> PredictRecord:
     no display for ``show``, or the run folder cannot be written.
     """
     window = open_window(f"slimyolo {config.source}") if config.show else None
-    device = pick_device(config.device)
-    if config.half and device.type == "cpu":
-        raise ConfigError("--half needs a GPU: on a processor leave --half out.")
-    detector = load_checkpoint(find_weights(config.weights)).detector()
-    _check_classes(config.classes, detector.names)
-    detector = detector.fused().to(device)
-    if config.half:
-        detector = detector.half()
+    model = open_model(config.weights, config.class_names, config.device)
+    device = run_device(model, config.device, config.half)
+    _check_classes(config.classes, model.names)
+    size = fixed_size(model, config.imgsz)
     settings = DetectionSettings(
-        config.imgsz, config.conf, config.iou, config.max_det, config.classes or None, config.agnostic_nms, config.half
-    )
+        size or config.imgsz, config.conf, config.iou, config.max_det, config.classes or None, config.agnostic_nms,
+        config.half, fixed=size is not None,
+    )  # fmt: skip
+    detector = model.fused().to(device) if isinstance(model, Detector) else model
+    if config.half and isinstance(detector, Detector):
+        detector = detector.half()
     patience = Patience(config.stream_timeout, config.reconnect)
     outcomes = predict_pictures(detector, config.source, settings, vid_stride=config.vid_stride, patience=patience)
     with PredictOutput(config, detector.names, window) as output:
