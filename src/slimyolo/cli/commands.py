@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimyolo.tasks.configs import (
+    BenchConfig,
     CompressConfig,
     DataCheckConfig,
     DataSynthConfig,
@@ -91,6 +92,13 @@ def _export(config: ExportConfig) -> int:
     return 0
 
 
+def _bench(config: BenchConfig) -> int:
+    from slimyolo.tasks.bench import bench
+
+    bench(config)
+    return 0
+
+
 def _predict(config: PredictConfig) -> int:
     from slimyolo.tasks.predict import predict
 
@@ -161,6 +169,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         ExportConfig, _export, "write a checkpoint in another format",
         ("slimyolo export --weights runs/prune/exp/pruned.pt --include onnx --imgsz 320",),
+    ),
+    Command(
+        BenchConfig, _bench, "time models on runtimes, side by side",
+        (f"slimyolo bench --weights {_BEST} runs/prune/exp/pruned.pt --runtime onnxruntime,openvino --threads 2",
+         f"slimyolo bench --weights {_BEST} --precision fp32,int8 {_DATA}"),
     ),
     Command(
         InspectConfig, _inspect, "show what a checkpoint is",

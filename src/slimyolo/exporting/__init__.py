@@ -4,22 +4,32 @@ from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, random
 from slimyolo.exporting.exporter import ExportedFile, export_detector
 from slimyolo.exporting.formats import FORMATS, Format, find_format, format_names, require_packages
 from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, Suppression
+from slimyolo.exporting.onnx_int8 import OnnxQuantiser
 from slimyolo.exporting.openvino import import_openvino
+from slimyolo.exporting.openvino_int8 import OpenvinoQuantiser
+from slimyolo.exporting.quantising import Accuracy, Quantisation, QuantisedFile, Quantiser, quantise_within
 from slimyolo.exporting.quiet import quiet, without_telemetry
 from slimyolo.exporting.runtimes import RUNTIMES, ExportedModel, Runtime, is_exported, open_exported
+from slimyolo.exporting.sensitivity import convolution_harm
 from slimyolo.exporting.settings import ExportSettings, Opened, Runner, RunOptions, RunPrecision, Written
 
 __all__ = [
     "FORMATS",
     "METADATA_KEYS",
     "RUNTIMES",
+    "Accuracy",
     "Agreement",
     "ExportSettings",
     "ExportedFile",
     "ExportedModel",
     "FileMetadata",
     "Format",
+    "OnnxQuantiser",
     "Opened",
+    "OpenvinoQuantiser",
+    "Quantisation",
+    "QuantisedFile",
+    "Quantiser",
     "RunOptions",
     "RunPrecision",
     "Runner",
@@ -28,12 +38,14 @@ __all__ = [
     "Tolerance",
     "Written",
     "agreement",
+    "convolution_harm",
     "export_detector",
     "find_format",
     "format_names",
     "import_openvino",
     "is_exported",
     "open_exported",
+    "quantise_within",
     "quiet",
     "random_images",
     "require_packages",
