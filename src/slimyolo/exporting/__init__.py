@@ -9,6 +9,7 @@ from slimyolo.exporting.openvino import import_openvino
 from slimyolo.exporting.openvino_int8 import OpenvinoQuantiser
 from slimyolo.exporting.quantising import Accuracy, Quantisation, QuantisedFile, Quantiser, quantise_within
 from slimyolo.exporting.quiet import quiet, without_telemetry
+from slimyolo.exporting.resizing import resized_onnx
 from slimyolo.exporting.runtimes import RUNTIMES, ExportedModel, Runtime, is_exported, open_exported
 from slimyolo.exporting.sensitivity import convolution_harm
 from slimyolo.exporting.settings import ExportSettings, Opened, Runner, RunOptions, RunPrecision, Written
@@ -49,5 +50,6 @@ __all__ = [
     "quiet",
     "random_images",
     "require_packages",
+    "resized_onnx",
     "without_telemetry",
 ]

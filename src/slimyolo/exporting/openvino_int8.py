@@ -45,7 +45,7 @@ class OpenvinoQuantiser:
             quantised = nncf.quantize(
                 model, nncf.Dataset([batch.numpy() for batch in self._images]),
                 preset=nncf.QuantizationPreset.MIXED, target_device=nncf.TargetDevice.CPU, subset_size=len(self._images),
-                ignored_scope=nncf.IgnoredScope(names=[*(self._names[one] for one in in_float), *self._decoding]),
+                ignored_scope=nncf.IgnoredScope(names=[*(self._names[one] for one in in_float), *self._decoding], validate=False),
                 advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
             )  # fmt: skip
         openvino.save_model(quantised, str(path), compress_to_fp16=False)
