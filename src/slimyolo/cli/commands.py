@@ -154,7 +154,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ValConfig, _validate, "measure a checkpoint: P, R, mAP, size, speed",
-        (f"slimyolo val {_DATA} --weights {_BEST} --json metrics.json",),
+        (f"slimyolo val {_DATA} --weights {_BEST} --json metrics.json",
+         f"slimyolo val {_DATA} --weights pruned_openvino_model            # an exported file"),
     ),
     Command(
         PredictConfig, _predict, "detect in images, folders and videos; draw and save",
@@ -168,7 +169,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         ExportConfig, _export, "write a checkpoint in another format",
-        ("slimyolo export --weights runs/prune/exp/pruned.pt --include onnx --imgsz 320",),
+        ("slimyolo export --weights runs/prune/exp/pruned.pt --format onnx openvino ncnn --imgsz 320",
+         f"slimyolo export --weights {_BEST} --format onnx --nms --dynamic {_DATA}"),
     ),
     Command(
         BenchConfig, _bench, "time models on runtimes, side by side",

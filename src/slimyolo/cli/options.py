@@ -24,8 +24,8 @@ VALUE_WORDS: Mapping[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT
 VALUE_WORDS_BY_FIELD = {
     "data": "YAML", "hyp": "YAML", "cfg": "YAML", "weights": "FILE", "file": "FILE", "json_file": "FILE",
     "percent": "SHARE", "params": "SHARE", "macs": "SHARE", "floor": "SHARE", "reach": "SHARE", "device": "DEVICE",
-    "imgsz": "N", "classes": "N …", "freeze": "N …", "include": "FORMAT …", "hyp_set": "K=V …", "source": "SOURCE",
-    "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
+    "imgsz": "N", "classes": "N …", "freeze": "N …", "format": "FORMAT …", "hyp_set": "K=V …", "source": "SOURCE",
+    "class_names": "NAME …", "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
     "masked_file_name": "NAME", "output": "PATH",
 }  # fmt: skip
 PAIRS = ("imgsz",)  # one number or two

@@ -243,7 +243,7 @@ EXPORT_ROWS = (
     one("--topk-all", 100, to("max_det")),
     one("--iou-thres", 0.45, to("iou")),
     one("--conf-thres", 0.25, to("conf")),
-    many(("--include",), ("onnx",), to("include")),
+    many(("--include",), ("onnx",), to("format")),
 )
 
 LOW, OLD = "data/hyps/hyp.scratch-low.yaml", "data/hyps/hyp.scratch.yaml"

@@ -1,8 +1,8 @@
 """Out of PyTorch: one file per format, one table that names them, and the proof that the file computes the same."""
 
-from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, random_images
-from slimyolo.exporting.exporter import ExportedFile, export_detector
-from slimyolo.exporting.formats import FORMATS, Format, find_format, format_names, require_packages
+from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, detections_agreement, random_images
+from slimyolo.exporting.exporter import ExportedFile, Suppress, export_detector
+from slimyolo.exporting.formats import FORMATS, Format, check_settings, find_format, format_names, require_packages
 from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, Suppression
 from slimyolo.exporting.onnx_int8 import OnnxQuantiser
 from slimyolo.exporting.openvino import import_openvino
@@ -35,11 +35,14 @@ __all__ = [
     "RunPrecision",
     "Runner",
     "Runtime",
+    "Suppress",
     "Suppression",
     "Tolerance",
     "Written",
     "agreement",
+    "check_settings",
     "convolution_harm",
+    "detections_agreement",
     "export_detector",
     "find_format",
     "format_names",

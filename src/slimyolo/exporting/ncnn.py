@@ -6,18 +6,52 @@ Input ``in0``, one image [3, H, W]; output ``out0``, the decoded rows [rows, 5 +
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from slimyolo.errors import CheckpointError
-from slimyolo.exporting.settings import Opened, RunOptions
+from slimyolo.errors import CheckpointError, ExportError
+from slimyolo.exporting.flat import FlatDetector
+from slimyolo.exporting.quiet import quiet
+from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
+from slimyolo.models import Detector
 
-__all__ = ["METADATA_FILE", "open_ncnn"]
+__all__ = ["METADATA_FILE", "open_ncnn", "write_ncnn"]
+
+jit: Any = torch.jit  # without types of its own
 
 METADATA_FILE = "metadata.json"
+
+
+def write_ncnn(detector: Detector, path: Path, settings: ExportSettings) -> Written:
+    """Write `detector` (fused, eval mode, on the CPU) into the folder `path`, for one image of a fixed size."""
+    import pnnx
+
+    height, width = settings.size
+    module = FlatDetector(detector, 1, settings.size)
+    example = torch.zeros(1, 3, height, width)
+    with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
+        with quiet(), torch.no_grad():
+            jit.save(jit.trace(module, example, check_trace=False), f"{folder}/model.pt")
+        # pnnx writes seven files beside its input, and speaks at length
+        words = [pnnx.EXEC_PATH, "model.pt", f"inputshape=[1,3,{height},{width}]", f"fp16={int(settings.half)}"]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+        files = [Path(folder) / f"model.ncnn.{kind}" for kind in ("param", "bin")]
+        if done.returncode != 0 or not all(file.is_file() for file in files):
+            said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
+            raise ExportError(f"ncnn: pnnx failed with status {done.returncode}; its last words: {said[:300]}")
+        path.mkdir()
+        for file in files:
+            shutil.copyfile(file, path / file.name)
+    metadata = json.dumps(dict(settings.metadata_text), ensure_ascii=False, indent=2)
+    (path / METADATA_FILE).write_text(metadata + "\n", encoding="utf-8")
+    return Written({"weights": "fp16" if settings.half else "fp32", "pnnx": pnnx.__version__})
 
 
 def open_ncnn(path: Path, options: RunOptions) -> Opened:

@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from slimyolo.errors import ExportError
+from slimyolo.exporting.half import HalfDetector
+from slimyolo.exporting.onnx_nms import append_nms_
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
 
-__all__ = ["open_onnx", "write_onnx"]
+__all__ = ["onnx_model", "open_onnx", "write_onnx"]
 
 DEFAULT_OPSET = 17  # read by every runtime that is still maintained
 OLDEST_DIRECT = 18  # below it the exporter converts by itself, and keeps 18 where that fails
@@ -31,9 +33,18 @@ def write_onnx(detector: Detector, path: Path, settings: ExportSettings) -> Writ
     When the operator set asked for cannot be had, the nearest that can is written and a note says so. Raises whatever
     the exporter raises.
     """
+    model = onnx_model(detector, settings)
+    path.write_bytes(model.SerializeToString())
+    asked, opset = _asked(settings), _opset_of(model)
+    notes = () if opset == asked else (f"operator set {asked} cannot be written; {opset} is the nearest that can.",)
+    return Written({"opset": str(opset), "ir_version": str(model.ir_version)}, notes)
+
+
+def onnx_model(detector: Detector, settings: ExportSettings) -> Any:
+    """`detector` as an ONNX protocol buffer that passed ONNX's own checker, with its metadata."""
     import onnx
 
-    asked = DEFAULT_OPSET if settings.opset is None else settings.opset
+    asked = _asked(settings)
     with quiet():
         model = _captured(detector, settings, min(max(asked, OLDEST_DIRECT), NEWEST))
         model = _converted(model, asked)
@@ -42,14 +53,13 @@ def write_onnx(detector: Detector, path: Path, settings: ExportSettings) -> Writ
 
             model = onnxslim.slim(model)
         _strip_(model)
+        if settings.nms is not None:
+            append_nms_(model, settings.nms)
         if settings.dynamic:
             _name_sizes_(model)
         onnx.helper.set_model_props(model, dict(settings.metadata_text))
         onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString())
-    opset = _opset_of(model)
-    notes = () if opset == asked else (f"operator set {asked} cannot be written; {opset} is the nearest that can.",)
-    return Written({"opset": str(opset), "ir_version": str(model.ir_version)}, notes)
+    return model
 
 
 def open_onnx(path: Path, options: RunOptions) -> Opened:
@@ -78,9 +88,14 @@ def open_onnx(path: Path, options: RunOptions) -> Opened:
     return Opened(run, metadata, shape, {"onnxruntime": onnxruntime.__version__})
 
 
+def _asked(settings: ExportSettings) -> int:
+    return DEFAULT_OPSET if settings.opset is None else settings.opset
+
+
 def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:
     """The model as a protocol buffer, in an operator set that the exporter writes itself."""
     stride = int(detector.stride.max())
+    module = HalfDetector(detector) if settings.half else detector
     if settings.dynamic:
         # small, and nothing of size 1 or of equal sides: the capture would take those for constants
         example = torch.zeros(2, 3, 2 * stride, 3 * stride)
@@ -89,7 +104,7 @@ def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:
     else:
         example, shapes = torch.zeros(settings.batch, 3, *settings.size), None
     with torch.no_grad():
-        program = torch.export.export(detector, (example,), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
         translated = torch.onnx.export(
             program, (example,), dynamo=True, opset_version=opset, input_names=["images"], output_names=["output0"],
             external_data=False, optimize=True, verbose=False,
@@ -128,7 +143,9 @@ def _name_sizes_(model: Any) -> None:
         (model.graph.output[0], {0: "batch", 1: "rows"}),
     ):
         for axis, name in names.items():
-            value.type.tensor_type.shape.dim[axis].dim_param = name
+            side = value.type.tensor_type.shape.dim[axis]
+            if not side.dim_value:  # with NMS the number of rows is fixed
+                side.dim_param = name
 
 
 def _opset_of(model: Any) -> int:

@@ -6,6 +6,8 @@ and gives other outputs there than elsewhere.
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ import torch
 from torch import Tensor
 
 from slimyolo.exporting.metadata import METADATA_KEYS
+from slimyolo.exporting.onnx import onnx_model
 from slimyolo.exporting.quiet import without_telemetry
-from slimyolo.exporting.settings import Opened, RunOptions
+from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
+from slimyolo.models import Detector
 
-__all__ = ["import_openvino", "open_openvino"]
+__all__ = ["import_openvino", "open_openvino", "write_openvino"]
 
 SECTION = "slimyolo"  # of the file's rt_info
 PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
@@ -27,6 +31,23 @@ def import_openvino() -> Any:
     with without_telemetry():
         import openvino
     return openvino
+
+
+def write_openvino(detector: Detector, path: Path, settings: ExportSettings) -> Written:
+    """Write `detector` (fused, eval mode, on the CPU) into the folder `path`. With ``half`` the weights are stored in 16
+    bits; what they are multiplied in is decided when the file is opened."""
+    openvino = import_openvino()
+    whole = replace(settings, half=False, opset=None, simplify=False)
+    with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
+        source = Path(folder) / "model.onnx"
+        source.write_bytes(onnx_model(detector, whole).SerializeToString())
+        model = openvino.Core().read_model(str(source))
+    for key, value in settings.metadata_text.items():
+        model.set_rt_info(value, [SECTION, key])
+    path.mkdir()
+    stem = path.name.removesuffix("_openvino_model")
+    openvino.save_model(model, str(path / f"{stem}.xml"), compress_to_fp16=settings.half)
+    return Written({"weights": "fp16" if settings.half else "fp32"})
 
 
 def open_openvino(path: Path, options: RunOptions) -> Opened:
@@ -48,7 +69,7 @@ def open_openvino(path: Path, options: RunOptions) -> Opened:
         side.get_length() if side.is_static else name
         for side, name in zip(model.input(0).get_partial_shape(), ("batch", "channels", "height", "width"), strict=True)
     ]
-    return Opened(run, _metadata(model), tuple(shape), {"openvino": openvino.__version__})
+    return Opened(run, _metadata(model), tuple(shape), {"openvino": openvino.__version__.partition("-")[0]})
 
 
 def _metadata(model: Any) -> dict[str, str]:

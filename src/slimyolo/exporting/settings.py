@@ -46,10 +46,12 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class Written:
-    """What a format says about the file it wrote: `details` (``{"opset": "17"}``), and notes for the user."""
+    """What a format says about the file it wrote: `details` (``{"opset": "17"}``), notes for the user, and what could
+    not be checked here, with what to type where it can."""
 
     details: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slimyolo.exporting.half import HalfDetector
 from slimyolo.exporting.metadata import METADATA_KEYS
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
+from slimyolo.exporting.torchscript_nms import with_nms
 from slimyolo.models import Detector
 
 __all__ = ["open_torchscript", "write_torchscript"]
@@ -26,8 +28,11 @@ jit: Any = torch.jit  # without types of its own
 def write_torchscript(detector: Detector, path: Path, settings: ExportSettings) -> Written:
     """Write `detector` (fused, eval mode, no gradients) to `path`. Each metadata entry is one extra file of the archive."""
     example = torch.zeros(settings.batch, 3, *settings.size, device=detector.stride.device)
+    module = HalfDetector(detector) if settings.half else detector
     with quiet(), torch.no_grad():
-        traced = jit.trace(detector, example, check_trace=False)  # checked afterwards, from the file
+        traced = jit.trace(module, example, check_trace=False)  # checked afterwards, from the file
+        if settings.nms is not None:
+            traced = with_nms(traced, settings.nms)
         extra = {key: value.encode() for key, value in settings.metadata_text.items()}
         content = io.BytesIO()  # written to a file by torch itself, a full disk ends the whole process
         jit.save(traced, content, _extra_files=extra)

@@ -36,7 +36,7 @@ class Exports:
         key = (path, name)
         if key not in self._made:
             row, config = find_format(name), self._config
-            target = self._folder / f"{len(self._made)}" / f"{path.stem}{row.suffix}"
+            target = self._folder / f"{len(self._made)}" / f"{path.stem}{row.ending}"
             target.parent.mkdir()
             settings = ExportSettings(
                 config.imgsz, config.batch,

@@ -18,14 +18,17 @@ DETECTION = "Detection"
 DEVICE = "Device and speed"
 OUTPUT = "Output"
 DRAWING = "Drawing"
+ClassNames = tuple[str, ...]
+CLASS_NAMES_HELP = "class names of an exported file that does not say them"
 
 
 class ValConfig(Config):
-    """Settings of ``slimyolo val``: metrics of a checkpoint on one split of a dataset."""
+    """Settings of ``slimyolo val``: metrics of a checkpoint or exported file on one split of a dataset."""
 
     command: ClassVar[str] = "val"
 
-    weights: Path = option(help="checkpoint", group=MODEL)
+    weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL)
+    class_names: ClassNames = option((), CLASS_NAMES_HELP, group=MODEL, names=("--names",))
     data: Path = option(help="dataset YAML", group=MODEL)
     split: Literal["val", "train", "test"] = option("val", "which images", group=MODEL, names=("--task",))
     imgsz: int = option(320, "image size", group=MODEL, names=IMAGE_SIZE_NAMES, ge=32)
@@ -62,7 +65,8 @@ class PredictConfig(Config):
 
     command: ClassVar[str] = "predict"
 
-    weights: Path = option(help="checkpoint", group=MODEL)
+    weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL)
+    class_names: ClassNames = option((), CLASS_NAMES_HELP, group=MODEL, names=("--names",))
     source: str = option(help="image, video, folder, 'glob*.jpg', list.txt, or camera number", group=MODEL)
     imgsz: ImageSize = option((320, 320), "image size: N, or height width", group=MODEL, names=IMAGE_SIZE_NAMES)
     vid_stride: int = option(1, "take every N-th video frame", group=MODEL, ge=1)
@@ -113,25 +117,39 @@ class ExportConfig(Config):
     command: ClassVar[str] = "export"
 
     weights: Path = option(help="checkpoint", group=MODEL)
-    include: tuple[str, ...] = option(("onnx",), "formats", group=MODEL)
+    format: tuple[str, ...] = option(
+        ("onnx",), "formats: onnx openvino ncnn torchscript coreml tensorrt", group=MODEL, names=("--include",)
+    )
     imgsz: ImageSize = option((320, 320), "input size: N, or height width", group=MODEL, names=IMAGE_SIZE_NAMES)
     batch_size: BatchSize = option(1, "images per call", group=MODEL, ge=1)
     output: OptionalPath = option(None, "file or folder; none: beside the checkpoint", group=MODEL)
 
-    half: bool = option(False, "16-bit weights (not yet)", group="Format")
-    int8: bool = option(False, "8-bit weights and activations (not yet)", group="Format")
-    data: OptionalPath = option(None, "dataset YAML, to compare on real images", group="Format")
+    half: bool = option(False, "16-bit weights", group="Format")
+    int8: bool = option(False, "8-bit convolutions: onnx, openvino; with --data", group="Format")
+    calibration_images: int = option(128, "training images that 8-bit ranges come from", group="Format", ge=1)
+    int8_tolerance: float = option(0.01, "mAP that 8 bits may cost on validation images", group="Format", gt=0, lt=1)
     dynamic: bool = option(False, "any batch and image size", group="Format")
     simplify: bool = option(False, "simplify the graph", group="Format")
     opset: int | None = option(None, "ONNX operator set", group="Format", shown_default="17", ge=9)
-    nms: bool = option(False, "include NMS (not yet)", group="Format")
+    nms: bool = option(False, "include NMS: the file gives [batch, max-det, 6]", group="Format")
     conf: float = option(0.25, "its confidence threshold", group="Format", names=("--conf-thres",), ge=0, le=1)
     iou: float = option(0.45, "its overlap threshold", group="Format", names=("--iou-thres",), ge=0, le=1)
     max_det: int = option(100, "its detections per image", group="Format", ge=1)
     device: Device = option("cpu", "cpu, cuda, cuda:N or N", group="Format")
 
+    data: OptionalPath = option(None, "compare on validation images of this dataset YAML", group="Check and examples")
+    images: str | None = option(
+        None,
+        "compare on these: a picture, a folder, 'glob*.jpg'",
+        group="Check and examples",
+        shown_default="a drawn scene",
+    )
+    no_examples: bool = option(False, "write no example programs beside the files", group="Check and examples")
+
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> ExportConfig:
+        if self.data is not None and self.images is not None:
+            raise ConfigError("--data and --images both say on what to compare: leave one out.")
         if self.int8 and self.half:
             raise ConfigError("--int8 and --half exclude each other: leave one out.")
         if self.int8 and self.data is None:
