@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimyolo.tasks.configs import (
+    BenchConfig,
     CompletionConfig,
     CompressConfig,
     DataCheckConfig,
@@ -93,6 +94,13 @@ def _export(config: ExportConfig) -> int:
     from slimyolo.tasks.export import export
 
     export(config)
+    return 0
+
+
+def _bench(config: BenchConfig) -> int:
+    from slimyolo.tasks.bench import bench
+
+    bench(config)
     return 0
 
 
@@ -188,6 +196,11 @@ COMMANDS: tuple[Command, ...] = (
         ExportConfig, _export, "write a checkpoint in another format",
         ("slimyolo export --weights runs/prune/exp/pruned.pt --format onnx openvino ncnn --imgsz 320",
          f"slimyolo export --weights {_BEST} --format onnx --nms --dynamic {_DATA}"),
+    ),
+    Command(
+        BenchConfig, _bench, "time models on runtimes, side by side",
+        (f"slimyolo bench --weights {_BEST} runs/prune/exp/pruned.pt --runtime onnxruntime,openvino --threads 2",
+         f"slimyolo bench --weights {_BEST} --precision fp32,int8 {_DATA}"),
     ),
     Command(
         InspectConfig, _inspect, "show what a checkpoint is",

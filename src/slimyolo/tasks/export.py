@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +29,7 @@ from slimyolo.exporting import (
     FileMetadata,
     Format,
     NetworkCost,
+    QuantisedFile,
     Suppression,
     check_settings,
     export_detector,
@@ -41,6 +43,7 @@ from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import run_provenance
+from slimyolo.tasks.quantising import quantise_file, tell_quantised
 from slimyolo.tasks.sizes import size_of
 
 __all__ = ["ExportRecord", "export"]
@@ -48,15 +51,18 @@ __all__ = ["ExportRecord", "export"]
 log = logging.getLogger("slimyolo")
 
 REAL_IMAGES = 8
+QUANTISED_FORMATS: Mapping[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""Formats with INT8, and the runtime that each is made for."""
 
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """The files that were written from one checkpoint, in the order asked for."""
+    """The files that were written from one checkpoint, in the order asked for; `quantised` are those in 8 bits."""
 
     weights: str
     files: tuple[ExportedFile, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    quantised: tuple[QuantisedFile, ...] = ()
 
 
 def export(config: ExportConfig) -> ExportRecord:
@@ -69,7 +75,7 @@ def export(config: ExportConfig) -> ExportRecord:
     cannot be read.
     """
     if config.int8:
-        raise ConfigError("--int8: slimyolo export writes float files. Leave it out.")
+        return _export_int8(config)
     rows = [find_format(name) for name in dict.fromkeys(config.format)]
     for row in rows:
         require_packages(row, config.simplify)
@@ -90,6 +96,39 @@ def export(config: ExportConfig) -> ExportRecord:
         _tell(file)
         files.append(file)
     record = ExportRecord(str(weights), tuple(files), run_provenance(config))
+    give_json(config.json_file, record)
+    return record
+
+
+def _export_int8(config: ExportConfig) -> ExportRecord:
+    """The INT8 files NAME_int8… of each format, from a float ONNX file that agreed with PyTorch and is not kept."""
+    unable = [name for name in config.format if name not in QUANTISED_FORMATS]
+    if unable or config.data is None:
+        raise ConfigError(f"--int8 writes {' and '.join(QUANTISED_FORMATS)}, not {', '.join(unable)}.")
+    if config.nms:
+        raise ConfigError("--int8 and --nms exclude each other: the metric that decides needs all rows. Leave --nms out.")
+    row = find_format("onnx")
+    require_packages(row, config.simplify)
+    weights = find_weights(config.weights)
+    detector = load_checkpoint(weights).detector()
+    targets = {
+        name: _target(config, weights.with_name(f"{weights.stem}_int8.pt"), find_format(name), alone=len(config.format) == 1)
+        for name in dict.fromkeys(config.format)
+    }
+    files = []
+    with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
+        source = export_detector(
+            detector, row, Path(folder) / "float.onnx", _settings(config, detector), real_images=_real_images(config)
+        ).path
+        for name, target in targets.items():
+            inside = target / f"{target.name.removesuffix('_openvino_model')}.xml" if name == "openvino" else target
+            file = quantise_file(
+                detector, source, inside, QUANTISED_FORMATS[name], config.data, size=config.imgsz, batch=config.batch_size,
+                images=config.calibration_images, tolerance=config.int8_tolerance,
+            )  # fmt: skip
+            tell_quantised(file)
+            files.append(file)
+    record = ExportRecord(str(weights), (), run_provenance(config), tuple(files))
     give_json(config.json_file, record)
     return record
 

@@ -1,5 +1,6 @@
 """One frozen configuration per command, checked at the edge; below the tasks there are only plain arguments."""
 
+from slimyolo.tasks.configs.benching import BenchConfig
 from slimyolo.tasks.configs.budgets import BudgetUnit
 from slimyolo.tasks.configs.compressing import CompressConfig
 from slimyolo.tasks.configs.evaluating import (
@@ -17,6 +18,7 @@ from slimyolo.tasks.configs.serving import CompletionConfig, ServeConfig
 from slimyolo.tasks.configs.training import FinetuneConfig, SparsifyConfig, SparsityMethod, TrainConfig
 
 __all__ = [
+    "BenchConfig",
     "BudgetUnit",
     "CompletionConfig",
     "CompressConfig",

@@ -137,7 +137,9 @@ class ExportConfig(Config):
     output: OptionalPath = option(None, "file or folder; none: beside the checkpoint", group=MODEL)
 
     half: bool = option(False, "16-bit weights", group="Format")
-    int8: bool = option(False, "8-bit weights and activations (not yet)", group="Format")
+    int8: bool = option(False, "8-bit convolutions: onnx, openvino; with --data", group="Format")
+    calibration_images: int = option(128, "training images that 8-bit ranges come from", group="Format", ge=1)
+    int8_tolerance: float = option(0.01, "mAP that 8 bits may cost on validation images", group="Format", gt=0, lt=1)
     dynamic: bool = option(False, "any batch and image size", group="Format")
     simplify: bool = option(False, "simplify the graph", group="Format")
     opset: int | None = option(None, "ONNX operator set", group="Format", shown_default="17", ge=9)
