@@ -9,9 +9,11 @@ from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter, Grou
 from slimyolo.pruning.constants import Constants, analyse_constants
 from slimyolo.pruning.graph_building import trace
 from slimyolo.pruning.operations import register_operation
+from slimyolo.pruning.output_error import output_error
 from slimyolo.pruning.plan import GroupPlan, PrunePlan
 from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
 from slimyolo.pruning.pruner import PruneReport, PruneResult, prune_module
+from slimyolo.pruning.reconstructing import LayerRepair, ReconstructionReport, reconstruct_
 from slimyolo.pruning.scoring import IMPORTANCES, score
 from slimyolo.pruning.selecting import POLICIES, select
 from slimyolo.pruning.surgery import apply, mask_module
@@ -30,6 +32,7 @@ __all__ = [
     "Group",
     "GroupPlan",
     "LatencyBudget",
+    "LayerRepair",
     "MacsShare",
     "Member",
     "ParamsShare",
@@ -37,14 +40,17 @@ __all__ = [
     "PrunePlan",
     "PruneReport",
     "PruneResult",
+    "ReconstructionReport",
     "ScaleRef",
     "Strategy",
     "Target",
     "analyse_constants",
     "apply",
     "mask_module",
+    "output_error",
     "prune_module",
     "recalibrate_batchnorm_",
+    "reconstruct_",
     "register_operation",
     "scale_groups",
     "score",
