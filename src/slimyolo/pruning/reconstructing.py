@@ -12,7 +12,7 @@ penalty is on the change of the weights, not on the weights.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass
@@ -34,9 +34,10 @@ from slimyolo.pruning.tracing import Forward, TracedProgram, capture_program, ev
 
 __all__ = ["LayerRepair", "ReconstructionReport", "reconstruct_"]
 
-HELD_OUT = 8  # every eighth image judges the fit and takes no part in it
+HELD_OUT = 8  # of every eight images one judges the repair, taking no part in it, and one chooses the ridge
 ROWS_PER_WEIGHT = 16
 ROWS_AT_LEAST = 4096
+RIDGES = (1e-3, 1e-2, 1e-1)
 NEGLIGIBLE = 1e-10  # squared relative error below which a layer needs no repair
 
 
@@ -44,15 +45,15 @@ NEGLIGIBLE = 1e-10  # squared relative error below which a layer needs no repair
 class LayerRepair:
     """Error of one layer's output against the dense one on held-out images, √(Σ(y − ŷ)² / Σ(y − ȳ)²), before and after.
 
-    `before` is with the errors of the layers in front of it already repaired. `kept`: the fit was no better on the
-    held-out images and was not used.
+    `before` is with the errors of the layers in front of it already repaired. `ridge` is the one chosen; None: no fit was
+    better than the layer as it was, which stayed.
     """
 
     layer: str
     rows: int
     before: float
     after: float
-    kept: bool
+    ridge: float | None
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,6 @@ class ReconstructionReport:
     skipped: tuple[str, ...]
     images: int
     held_out: int
-    ridge: float
     error_before: float
     error_after: float
     seconds: float
@@ -78,7 +78,7 @@ def reconstruct_(
     plan: PrunePlan,
     batches: Iterable[Tensor],
     *,
-    ridge: float = 1e-3,
+    ridge: float | Sequence[float] = RIDGES,
     forward: Forward | None = None,
     memory_bytes: int = 2 << 30,
     seed: int = 0,
@@ -87,14 +87,16 @@ def reconstruct_(
     """Fit every convolution and linear layer of `cut` to the outputs of `dense`; `plan` is the cut between the two.
 
     `batches` are inputs of both networks (float, as they take them), at least 8 images; each is run once. Images join as
-    the maps get smaller, so that what waits at a layer stays below `memory_bytes`. `ridge`: as in `solve_ridge`.
+    the maps get smaller, so that what waits at a layer stays below `memory_bytes`. `ridge`: as in `solve_ridge`; of several
+    each layer takes the one that is best on images set aside for that.
     `on_layer` is told of every layer. Where a BatchNorm follows, the intercept goes into its running mean. Channels that
     carry constants stay what they are. Recalibrate BatchNorm after this, not before.
 
-    Raises `PruningError` for too few images, for a plan of another model, or for renewed BatchNorm statistics.
+    Raises `PruningError` for fewer than 8 images, for a plan of another model, or for renewed BatchNorm statistics.
     """
-    if not 0.0 <= ridge < float("inf"):
-        raise ConfigError(f"ridge={ridge!r}: expected a number of at least 0, for instance 1e-3.")
+    ridges = (float(ridge),) if isinstance(ridge, (int, float)) else tuple(ridge)
+    if not ridges or not all(0.0 <= one < float("inf") for one in ridges):
+        raise ConfigError(f"ridge={ridge!r}: expected a number of at least 0, or several, for instance 1e-2.")
     plan.check(dense)
     started = time.perf_counter()
     run: Forward | None = forward if forward is not None else (_heads if isinstance(cut, Detector) else None)
@@ -111,7 +113,7 @@ def reconstruct_(
             with halting(cut, [s.layer for s in sites], before=True) as cut_halts:
                 repair.halts = (dense_halts, cut_halts)
                 for site in sites:
-                    layers.append(repair.layer_(site, ridge, generator))
+                    layers.append(repair.layer_(site, ridges, generator))
                     if on_layer is not None:
                         on_layer(layers[-1])
                 repair.close()
@@ -122,7 +124,7 @@ def reconstruct_(
             )
         errors = [output_error(dense, model, judges, forward=run) for model in (before, cut)]
     return ReconstructionReport(
-        tuple(layers), skipped, repair.images, sum(len(images) for images in judges), ridge, errors[0], errors[1],
+        tuple(layers), skipped, repair.images, sum(len(images) for images in judges), errors[0], errors[1],
         time.perf_counter() - started,
     )  # fmt: skip
 
@@ -220,25 +222,32 @@ class _Repair:
         self.held_out: list[Tensor] = []
         self._exhausted = False
 
-    def layer_(self, site: _Site, ridge: float, generator: torch.Generator) -> LayerRepair:
+    def layer_(self, site: _Site, ridges: Sequence[float], generator: torch.Generator) -> LayerRepair:
         """Bring all batches to the layer and fit it."""
         layer: Any = self._cut.get_submodule(site.layer)
-        seen = self._bring(site.layer)
-        sums, judge = self._sums(site, layer, seen, generator)
+        sums, chooser, judge = self._sums(site, layer, self._bring(site.layer), generator)
         weight, intercept = _parameters(self._cut, self._dense, layer, site)
         free = site.free.to(weight.device).reshape(intercept.shape)
+        movable = layer.bias is not None or site.running_mean is not None
+
+        def fitted(rows: RowSums, ridge: float) -> tuple[Tensor, Tensor]:
+            solved, shifted = solve_ridge(rows, weight, intercept, ridge, free_intercept=movable)
+            return torch.where(free[..., None], solved, weight), torch.where(free, shifted, intercept)
+
         before = _error(judge, weight, intercept, free)
-        if before < NEGLIGIBLE:
-            return LayerRepair(site.layer, sums.count, before**0.5, before**0.5, True)
-        has_intercept = layer.bias is not None or site.running_mean is not None
-        solved, shifted = solve_ridge(sums, weight, intercept, ridge, free_intercept=has_intercept)
-        solved = torch.where(free[..., None], solved, weight)
-        shifted = torch.where(free, shifted, intercept)
-        after = _error(judge, solved, shifted, free)
-        if not after < before:
-            return LayerRepair(site.layer, sums.count, before**0.5, before**0.5, True)
+        best, chosen = _error(chooser, weight, intercept, free), None
+        if best > NEGLIGIBLE:
+            for ridge in ridges:
+                error = _error(chooser, *fitted(sums, ridge), free)
+                if error < best:
+                    best, chosen = error, ridge
+        if chosen is None:
+            return LayerRepair(site.layer, sums.count, before**0.5, before**0.5, None)
+        solved, shifted = fitted(sums.plus(chooser), chosen)
         _write_(self._cut, layer, site, solved, shifted - intercept)
-        return LayerRepair(site.layer, sums.count, before**0.5, after**0.5, False)
+        return LayerRepair(
+            site.layer, sums.count + chooser.count, before**0.5, _error(judge, solved, shifted, free) ** 0.5, chosen
+        )
 
     def close(self) -> None:
         """Abandon what still stands at a layer."""
@@ -248,7 +257,7 @@ class _Repair:
         self._passes = []
 
     def _bring(self, layer: str) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """(input in the cut, output in the dense network, held-out images) of all batches that there is room for."""
+        """(input in the cut, output in the dense network, numbers of its images) of all batches that there is room for."""
         seen = []
         for place in range(len(self._passes)):
             seen.append(self._at(place, layer))
@@ -265,37 +274,39 @@ class _Repair:
         return seen
 
     def _at(self, place: int, layer: str) -> tuple[Tensor, Tensor, Tensor]:
-        dense, cut, judging = self._passes[place]
-        return cut.go_to(layer), dense.go_to(layer), judging
+        dense, cut, numbers = self._passes[place]
+        return cut.go_to(layer), dense.go_to(layer), numbers
 
     def _start(self, images: Tensor) -> None:
         numbers = torch.arange(self.images, self.images + len(images))
-        judging = numbers % HELD_OUT == HELD_OUT - 1
         self.images += len(images)
+        judging = numbers % HELD_OUT == HELD_OUT - 1
         if bool(judging.any()):
             self.held_out.append(images[judging.to(images.device)])
         dense, cut = (
             HaltingPass(halts, _call(model, images, self._forward))
             for halts, model in zip(self.halts, (self._dense, self._cut), strict=True)
         )
-        self._passes.append((dense, cut, judging))
+        self._passes.append((dense, cut, numbers))
 
     def _sums(
         self, site: _Site, layer: Layer, seen: list[tuple[Tensor, Tensor, Tensor]], generator: torch.Generator
-    ) -> tuple[RowSums, RowSums]:
+    ) -> tuple[RowSums, RowSums, RowSums]:
+        """Sums over the images that are fitted to, that choose, and that judge."""
         groups = 1 if isinstance(layer, nn.Linear) else layer.groups
         inputs, outputs = layer.weight[0].numel(), layer.weight.shape[0] // groups
-        sums, judge = (RowSums.empty(groups, inputs, outputs, layer.weight.device) for _ in range(2))
+        sums, chooser, judge = (RowSums.empty(groups, inputs, outputs, layer.weight.device) for _ in range(3))
         wanted = -(-max(ROWS_AT_LEAST, ROWS_PER_WEIGHT * inputs) // len(seen))
-        for given, target, judging in seen:
+        for given, target, numbers in seen:
             total = positions_of(layer, target)
             chosen = torch.randperm(total, generator=generator)[:wanted].to(given.device)
             rows, values = layer_rows(layer, given, target, chosen)
             values = values[:, site.rows.to(values.device)].reshape(len(chosen), groups, outputs).transpose(0, 1)
-            aside = judging.to(given.device)[chosen // (total // len(judging))]
-            sums.add_(rows[:, ~aside], values[:, ~aside])
-            judge.add_(rows[:, aside], values[:, aside])
-        return sums, judge
+            part = (numbers.to(given.device) % HELD_OUT)[chosen // (total // len(numbers))] - (HELD_OUT - 3)
+            for place, own in enumerate((sums, chooser, judge)):
+                mine = part.clamp_min(0) == place
+                own.add_(rows[:, mine], values[:, mine])
+        return sums, chooser, judge
 
 
 def _call(model: nn.Module, images: Tensor, forward: Forward | None) -> Callable[[], object]:

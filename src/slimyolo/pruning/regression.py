@@ -105,6 +105,13 @@ class RowSums:
         self.xy += rows.transpose(1, 2) @ wanted
         self.yy += wanted.square().sum(1)
 
+    def plus(self, other: RowSums) -> RowSums:
+        """The sums over the rows of both."""
+        return RowSums(
+            self.count + other.count, self.x + other.x, self.y + other.y, self.xx + other.xx, self.xy + other.xy,
+            self.yy + other.yy,
+        )  # fmt: skip
+
     def error(self, weight: Tensor, intercept: Tensor) -> tuple[Tensor, Tensor]:
         """Σ(y − wx − t)² and Σ(y − ȳ)² of each output [g, o], with `weight` [g, o, k] and `intercept` [g, o]."""
         moved = weight.transpose(1, 2)  # [g, k, o]
