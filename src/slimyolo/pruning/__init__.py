@@ -15,26 +15,41 @@ from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
 from slimyolo.pruning.pruner import PruneReport, PruneResult, prune_module
 from slimyolo.pruning.reconstructing import LayerRepair, ReconstructionReport, reconstruct_
 from slimyolo.pruning.scoring import IMPORTANCES, score
+from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
 from slimyolo.pruning.selecting import POLICIES, select
 from slimyolo.pruning.surgery import apply, mask_module
-from slimyolo.pruning.targets import ChannelShare, LatencyBudget, MacsShare, ParamsShare, Target
+from slimyolo.pruning.savings import PER
+from slimyolo.pruning.targets import (
+    ChannelShare,
+    LatencyBudget,
+    MacsBudget,
+    MacsShare,
+    ParamsBudget,
+    ParamsShare,
+    Target,
+)
 from slimyolo.pruning.verifying import verify
 
 __all__ = [
+    "DATA_IMPORTANCES",
     "IMPORTANCES",
+    "PER",
     "POLICIES",
     "ChannelGraph",
     "ChannelShare",
     "Constants",
     "Consumer",
     "CutCost",
+    "DataImportance",
     "Emitter",
     "Group",
     "GroupPlan",
     "LatencyBudget",
     "LayerRepair",
+    "MacsBudget",
     "MacsShare",
     "Member",
+    "ParamsBudget",
     "ParamsShare",
     "PriceTable",
     "PrunePlan",
@@ -46,6 +61,7 @@ __all__ = [
     "Target",
     "analyse_constants",
     "apply",
+    "fisher_scores",
     "mask_module",
     "output_error",
     "prune_module",
@@ -55,6 +71,7 @@ __all__ = [
     "scale_groups",
     "score",
     "select",
+    "taylor_scores",
     "trace",
     "verify",
 ]

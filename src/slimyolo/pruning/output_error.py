@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from slimyolo.pruning.tracing import Forward, evaluating
-from slimyolo.pruning.verifying import output_tensors
 
 __all__ = ["output_error"]
 
@@ -47,7 +47,8 @@ def output_error(dense: nn.Module, other: nn.Module, batches: Iterable[Tensor], 
 
 def _outputs(module: nn.Module, images: Tensor, forward: Forward | None) -> list[Tensor]:
     outputs = forward(module, images) if forward is not None else module(images)
-    return [tensor for tensor in output_tensors(outputs) if tensor.is_floating_point() and tensor.numel()]
+    leaves = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    return [leaf for leaf in leaves if leaf.is_floating_point() and leaf.numel()]
 
 
 def _columns(output: Tensor) -> Tensor:

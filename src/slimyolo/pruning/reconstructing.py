@@ -302,7 +302,7 @@ class _Repair:
             chosen = torch.randperm(total, generator=generator)[:wanted].to(given.device)
             rows, values = layer_rows(layer, given, target, chosen)
             values = values[:, site.rows.to(values.device)].reshape(len(chosen), groups, outputs).transpose(0, 1)
-            part = (numbers.to(given.device) % HELD_OUT)[chosen // (total // len(numbers))] - (HELD_OUT - 3)
+            part = (numbers.to(given.device) % HELD_OUT)[chosen * len(numbers) // total] - (HELD_OUT - 3)
             for place, own in enumerate((sums, chooser, judge)):
                 mine = part.clamp_min(0) == place
                 own.add_(rows[:, mine], values[:, mine])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from slimyolo.errors import PruningError
 from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
 
-__all__ = ["output_tensors", "unseen_inputs", "verify"]
+__all__ = ["unseen_inputs", "verify"]
 
 
 def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward | None = None) -> float:
@@ -22,8 +22,8 @@ def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward |
     """
     given = as_inputs(inputs)
     with evaluating(masked, cut), torch.no_grad():
-        first = list(output_tensors(forward(masked, *given) if forward is not None else masked(*given)))
-        second = list(output_tensors(forward(cut, *given) if forward is not None else cut(*given)))
+        first = list(_tensors(forward(masked, *given) if forward is not None else masked(*given)))
+        second = list(_tensors(forward(cut, *given) if forward is not None else cut(*given)))
     shapes = [[tuple(t.shape) for t in outputs] for outputs in (first, second)]
     if shapes[0] != shapes[1]:
         raise PruningError(
@@ -50,13 +50,12 @@ def unseen_inputs(example_inputs: Any, seed: int) -> tuple[Any, ...]:
     return tuple(fresh(item) for item in as_inputs(example_inputs))
 
 
-def output_tensors(outputs: Any) -> Iterator[Tensor]:
-    """All tensors in what a module gives: a tensor, or any nesting of dicts, lists and tuples of them."""
+def _tensors(outputs: Any) -> Iterator[Tensor]:
     if isinstance(outputs, Tensor):
         yield outputs
     elif isinstance(outputs, dict):
         for item in outputs.values():
-            yield from output_tensors(item)
+            yield from _tensors(item)
     elif isinstance(outputs, (list, tuple)):
         for item in outputs:
-            yield from output_tensors(item)
+            yield from _tensors(item)
