@@ -16,6 +16,8 @@ from slimyolo.tasks.configs import (
     ExportConfig,
     FinetuneConfig,
     InspectConfig,
+    PlanDiffConfig,
+    PlanShowConfig,
     PredictConfig,
     PruneConfig,
     SparsifyConfig,
@@ -61,6 +63,21 @@ def _prune(config: PruneConfig) -> int:
 
     prune(config)
     return 0
+
+
+def _plan_show(config: PlanShowConfig) -> int:
+    from slimyolo.tasks.plan import show
+
+    print(show(config))
+    return 0
+
+
+def _plan_diff(config: PlanDiffConfig) -> int:
+    from slimyolo.tasks.plan import diff
+
+    text, equal = diff(config)
+    print(text)
+    return 0 if equal else 1
 
 
 def _finetune(config: FinetuneConfig) -> int:
@@ -139,6 +156,14 @@ COMMANDS: tuple[Command, ...] = (
         PruneConfig, _prune, "cut channels out, keeping what they contributed",
         (f"slimyolo prune --weights {_BEST} --percent 0.4 {_DATA}",
          f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run"),
+    ),
+    Command(
+        PlanShowConfig, _plan_show, "show a prune plan: per group what stays and what it saves",
+        ("slimyolo plan show runs/prune/exp/plan.json",),
+    ),
+    Command(
+        PlanDiffConfig, _plan_diff, "compare two prune plans; exit status 1 when they differ",
+        ("slimyolo plan diff runs/prune/exp/plan.json runs/prune/exp2/plan.json",),
     ),
     Command(
         FinetuneConfig, _finetune, "train a pruned detector on",

@@ -91,7 +91,8 @@ def _find(tokens: Sequence[str]) -> tuple[Command, list[str]]:
         words = command.name.split()
         if list(tokens[: len(words)]) == words:
             return command, list(tokens[len(words) :])
-    typed = " ".join(tokens[:2]) if tokens[0] == "data" else tokens[0]
     names = [command.name for command in COMMANDS]
+    family = any(name.startswith(f"{tokens[0]} ") for name in names)
+    typed = " ".join(tokens[:2]) if family else tokens[0]
     hint = nearest_name_hint(typed, names)
     raise ConfigError(f"There is no command {typed!r}.{hint} Commands: {', '.join(names)}.")

@@ -11,6 +11,7 @@ from slimyolo.pruning.graph_building import trace
 from slimyolo.pruning.operations import register_operation
 from slimyolo.pruning.output_error import output_error
 from slimyolo.pruning.plan import GroupPlan, PrunePlan
+from slimyolo.pruning.plan_comparing import PlanDifference, compare_plans
 from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
 from slimyolo.pruning.pruner import PruneReport, PruneResult, prune_module
 from slimyolo.pruning.reconstructing import LayerRepair, ReconstructionReport, reconstruct_
@@ -51,6 +52,7 @@ __all__ = [
     "Member",
     "ParamsBudget",
     "ParamsShare",
+    "PlanDifference",
     "PriceTable",
     "PrunePlan",
     "PruneReport",
@@ -61,6 +63,7 @@ __all__ = [
     "Target",
     "analyse_constants",
     "apply",
+    "compare_plans",
     "fisher_scores",
     "mask_module",
     "output_error",

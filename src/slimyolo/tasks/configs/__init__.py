@@ -12,6 +12,7 @@ from slimyolo.tasks.configs.evaluating import (
 )
 from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperparameters
 from slimyolo.tasks.configs.options import Config, Device, ImageSize, LayerIndices, Precision, Share, option_name
+from slimyolo.tasks.configs.plans import PlanDiffConfig, PlanShowConfig
 from slimyolo.tasks.configs.pruning import Constants, PruneConfig
 from slimyolo.tasks.configs.training import FinetuneConfig, SparsifyConfig, SparsityMethod, TrainConfig
 
@@ -29,6 +30,8 @@ __all__ = [
     "ImageSize",
     "InspectConfig",
     "LayerIndices",
+    "PlanDiffConfig",
+    "PlanShowConfig",
     "Precision",
     "PredictConfig",
     "PruneConfig",
