@@ -16,10 +16,12 @@ from slimyolo.tasks.configs import (
     ExportConfig,
     FinetuneConfig,
     InspectConfig,
+    IterateConfig,
     PlanDiffConfig,
     PlanShowConfig,
     PredictConfig,
     PruneConfig,
+    SensitivityConfig,
     SparsifyConfig,
     TrainConfig,
     ValConfig,
@@ -80,6 +82,13 @@ def _plan_diff(config: PlanDiffConfig) -> int:
     return 0 if equal else 1
 
 
+def _sensitivity(config: SensitivityConfig) -> int:
+    from slimyolo.tasks.sensitivity import sensitivity
+
+    sensitivity(config)
+    return 0
+
+
 def _finetune(config: FinetuneConfig) -> int:
     from slimyolo.tasks.finetune import finetune
 
@@ -98,6 +107,13 @@ def _compress(config: CompressConfig) -> int:
     from slimyolo.tasks.compress import compress
 
     compress(config)
+    return 0
+
+
+def _iterate(config: IterateConfig) -> int:
+    from slimyolo.tasks.iterate import iterate
+
+    iterate(config)
     return 0
 
 
@@ -166,6 +182,11 @@ COMMANDS: tuple[Command, ...] = (
         ("slimyolo plan diff runs/prune/exp/plan.json runs/prune/exp2/plan.json",),
     ),
     Command(
+        SensitivityConfig, _sensitivity, "what each group of channels means: cut alone, from 90 to 10 %",
+        (f"slimyolo sensitivity --weights {_BEST} {_DATA}",
+         f"slimyolo prune --weights {_BEST} --caps runs/sensitivity/exp --max-error 0.05 --macs 0.6"),
+    ),
+    Command(
         FinetuneConfig, _finetune, "train a pruned detector on",
         (f"slimyolo finetune {_DATA} --weights runs/prune/exp/pruned.pt --epochs 50",),
     ),
@@ -182,6 +203,11 @@ COMMANDS: tuple[Command, ...] = (
         CompressConfig, _compress, "the whole chain: train, sparsify, prune, fine-tune, table",
         (f"slimyolo compress {_DATA} --weights yolov5n.pt --cfg models/yolov5n_mask.yaml --percent 0.4",
          "slimyolo compress recipe.yaml --resume"),
+    ),
+    Command(
+        IterateConfig, _iterate, "prune in rounds with training between",
+        (f"slimyolo iterate --weights {_BEST} {_DATA} --macs 0.5 --rounds 3 --round-epochs 5 --epochs 30",
+         f"slimyolo iterate --weights {_BEST} {_DATA} --macs 0.5 --rounds 3 --resume"),
     ),
     Command(
         ExportConfig, _export, "write a checkpoint in another format",

@@ -1,4 +1,4 @@
-"""How far two networks' outputs are apart on images, as one number."""
+"""How far another network's outputs are from a dense one's on images, as one number."""
 
 from __future__ import annotations
 
@@ -10,39 +10,43 @@ from torch.utils._pytree import tree_leaves
 
 from slimyolo.pruning.tracing import Forward, evaluating
 
-__all__ = ["output_error"]
+__all__ = ["OutputReference", "output_error"]
+
+
+class OutputReference:
+    """The outputs of a dense network on some images, kept to compare others with."""
+
+    def __init__(self, dense: nn.Module, batches: Iterable[Tensor], *, forward: Forward | None = None) -> None:
+        """Run `dense` on `batches`, inputs of both networks; `forward` runs `forward(module, images)` instead of it."""
+        self._forward = forward
+        self._seen = []
+        with evaluating(dense), torch.no_grad():
+            for images in batches:
+                self._seen.append((images, _outputs(dense, images, forward)))
+        self._spread = [_spread([outputs[place] for _, outputs in self._seen]) for place in range(self._count())]
+
+    def error(self, other: nn.Module) -> float:
+        """√(mean over outputs of Σ(d − o)² / Σ(d − d̄)²): 0 is equal, 1 is as good as a constant per channel.
+
+        Every floating output tensor weighs the same; d̄ is the mean of its last axis (of axis 1 where it has four: maps)
+        over everything else.
+        """
+        wrong = [0.0] * self._count()
+        with evaluating(other), torch.no_grad():
+            for images, wanted in self._seen:
+                found = _outputs(other, images, self._forward)
+                for place, (one, two) in enumerate(zip(wanted, found, strict=True)):
+                    wrong[place] += float((one.double() - two.double()).square().sum())
+        shares = [error / max(spread, 1e-12) for error, spread in zip(wrong, self._spread, strict=True)]
+        return float((sum(shares) / max(len(shares), 1)) ** 0.5)
+
+    def _count(self) -> int:
+        return len(self._seen[0][1]) if self._seen else 0
 
 
 def output_error(dense: nn.Module, other: nn.Module, batches: Iterable[Tensor], *, forward: Forward | None = None) -> float:
-    """√(Σ(d − o)² / Σ(d − d̄)²) over all floating outputs: 0 is equal, 1 is as good as a constant per channel.
-
-    `batches` are inputs of both networks; every output tensor weighs the same. d̄ is the mean of an output over the images
-    and all its axes of space. `forward` runs `forward(module, images)` instead of the module.
-    """
-    wrong: list[float] = []
-    means: list[Tensor] = []
-    squares: list[Tensor] = []
-    counts: list[int] = []
-    with evaluating(dense, other), torch.no_grad():
-        for images in batches:
-            pairs = [_outputs(module, images, forward) for module in (dense, other)]
-            for place, (one, two) in enumerate(zip(*pairs, strict=True)):
-                if len(wrong) <= place:
-                    wrong.append(0.0)
-                    means.append(torch.zeros((), dtype=torch.float64))
-                    squares.append(torch.zeros((), dtype=torch.float64))
-                    counts.append(0)
-                exact = one.double()
-                wrong[place] += float((exact - two.double()).square().sum())
-                columns = _columns(exact)
-                means[place] = means[place] + columns.sum(0)
-                squares[place] = squares[place] + columns.square().sum(0)
-                counts[place] += columns.shape[0]
-    shares = []
-    for error, total, square, count in zip(wrong, means, squares, counts, strict=True):
-        spread = float((square - total.square() / count).sum())
-        shares.append(error / max(spread, 1e-12))
-    return (sum(shares) / max(len(shares), 1)) ** 0.5
+    """`OutputReference(dense, batches).error(other)`, for one comparison."""
+    return OutputReference(dense, batches, forward=forward).error(other)
 
 
 def _outputs(module: nn.Module, images: Tensor, forward: Forward | None) -> list[Tensor]:
@@ -51,6 +55,16 @@ def _outputs(module: nn.Module, images: Tensor, forward: Forward | None) -> list
     return [leaf for leaf in leaves if leaf.is_floating_point() and leaf.numel()]
 
 
-def _columns(output: Tensor) -> Tensor:
-    """Rows are images and places, columns what is compared: the last axis of heads and of classifiers."""
-    return output.reshape(-1, output.shape[-1]) if output.ndim != 4 else output.movedim(1, -1).reshape(-1, output.shape[1])
+def _spread(outputs: list[Tensor]) -> float:
+    """Σ(d − d̄)² of one output over all batches."""
+    total: Tensor | float = 0.0
+    squares: Tensor | float = 0.0
+    count = 0
+    for output in outputs:
+        columns = (output if output.ndim != 4 else output.movedim(1, -1)).reshape(-1, _channels(output)).double()
+        total, squares, count = total + columns.sum(0), squares + columns.square().sum(0), count + len(columns)
+    return float(torch.as_tensor(squares - torch.as_tensor(total).square() / max(count, 1)).sum())
+
+
+def _channels(output: Tensor) -> int:
+    return output.shape[1] if output.ndim == 4 else output.shape[-1]

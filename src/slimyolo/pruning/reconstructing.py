@@ -25,7 +25,7 @@ from slimyolo.errors import ConfigError, PruningError
 from slimyolo.models import Detector
 from slimyolo.pruning.halting import HaltingPass, Halts, halting
 from slimyolo.pruning.operations import Kind, kind_of
-from slimyolo.pruning.output_error import output_error
+from slimyolo.pruning.output_error import OutputReference
 from slimyolo.pruning.plan import PrunePlan
 from slimyolo.pruning.regression import Layer, RowSums, fits_regression, layer_rows, positions_of, solve_ridge
 from slimyolo.pruning.signatures import argument, convolution_call
@@ -122,7 +122,8 @@ def reconstruct_(
             raise PruningError(
                 f"reconstruct_ got {repair.images} images: expected at least {HELD_OUT}, a few hundred are better."
             )
-        errors = [output_error(dense, model, judges, forward=run) for model in (before, cut)]
+        reference = OutputReference(dense, judges, forward=run)
+        errors = [reference.error(model) for model in (before, cut)]
     return ReconstructionReport(
         tuple(layers), skipped, repair.images, sum(len(images) for images in judges), errors[0], errors[1],
         time.perf_counter() - started,
