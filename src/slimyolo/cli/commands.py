@@ -19,8 +19,12 @@ from slimyolo.tasks.configs import (
     ExportConfig,
     FinetuneConfig,
     InspectConfig,
+    IterateConfig,
+    PlanDiffConfig,
+    PlanShowConfig,
     PredictConfig,
     PruneConfig,
+    SensitivityConfig,
     ServeConfig,
     SparsifyConfig,
     TrainConfig,
@@ -69,6 +73,28 @@ def _prune(config: PruneConfig) -> int:
     return 0
 
 
+def _plan_show(config: PlanShowConfig) -> int:
+    from slimyolo.tasks.plan import show
+
+    print(show(config))
+    return 0
+
+
+def _plan_diff(config: PlanDiffConfig) -> int:
+    from slimyolo.tasks.plan import diff
+
+    text, equal = diff(config)
+    print(text)
+    return 0 if equal else 1
+
+
+def _sensitivity(config: SensitivityConfig) -> int:
+    from slimyolo.tasks.sensitivity import sensitivity
+
+    sensitivity(config)
+    return 0
+
+
 def _finetune(config: FinetuneConfig) -> int:
     from slimyolo.tasks.finetune import finetune
 
@@ -87,6 +113,13 @@ def _compress(config: CompressConfig) -> int:
     from slimyolo.tasks.compress import compress
 
     compress(config)
+    return 0
+
+
+def _iterate(config: IterateConfig) -> int:
+    from slimyolo.tasks.iterate import iterate
+
+    iterate(config)
     return 0
 
 
@@ -173,6 +206,19 @@ COMMANDS: tuple[Command, ...] = (
          f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run"),
     ),
     Command(
+        PlanShowConfig, _plan_show, "show a prune plan: per group what stays and what it saves",
+        ("slimyolo plan show runs/prune/exp/plan.json",),
+    ),
+    Command(
+        PlanDiffConfig, _plan_diff, "compare two prune plans; exit status 1 when they differ",
+        ("slimyolo plan diff runs/prune/exp/plan.json runs/prune/exp2/plan.json",),
+    ),
+    Command(
+        SensitivityConfig, _sensitivity, "what each group of channels means: cut alone, from 90 to 10 %",
+        (f"slimyolo sensitivity --weights {_BEST} {_DATA}",
+         f"slimyolo prune --weights {_BEST} --caps runs/sensitivity/exp --max-error 0.05 --macs 0.6"),
+    ),
+    Command(
         FinetuneConfig, _finetune, "train a pruned detector on",
         (f"slimyolo finetune {_DATA} --weights runs/prune/exp/pruned.pt --epochs 50",),
     ),
@@ -191,6 +237,11 @@ COMMANDS: tuple[Command, ...] = (
         CompressConfig, _compress, "the whole chain: train, sparsify, prune, fine-tune, table",
         (f"slimyolo compress {_DATA} --weights yolov5n.pt --cfg models/yolov5n_mask.yaml --percent 0.4",
          "slimyolo compress recipe.yaml --resume"),
+    ),
+    Command(
+        IterateConfig, _iterate, "prune in rounds with training between",
+        (f"slimyolo iterate --weights {_BEST} {_DATA} --macs 0.5 --rounds 3 --round-epochs 5 --epochs 30",
+         f"slimyolo iterate --weights {_BEST} {_DATA} --macs 0.5 --rounds 3 --resume"),
     ),
     Command(
         ExportConfig, _export, "write a checkpoint in another format",

@@ -95,10 +95,10 @@ def _find(tokens: Sequence[str]) -> tuple[Command, list[str]]:
         words = command.name.split()
         if list(tokens[: len(words)]) == words:
             return command, list(tokens[len(words) :])
-    families = {command.name.split()[0] for command in COMMANDS if " " in command.name}
     if tokens[0] in QUIET:
         raise ConfigError(f"Write {tokens[0]} after the command: slimyolo COMMAND … {tokens[0]}.")
-    typed = " ".join(tokens[: 2 if tokens[0] in families else 1])
     names = [command.name for command in COMMANDS]
+    family = any(name.startswith(f"{tokens[0]} ") for name in names)
+    typed = " ".join(tokens[:2]) if family else tokens[0]
     hint = nearest_name_hint(typed, names)
     raise ConfigError(f"There is no command {typed!r}.{hint} Commands: {', '.join(names)}.")

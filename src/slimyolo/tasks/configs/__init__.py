@@ -12,8 +12,11 @@ from slimyolo.tasks.configs.evaluating import (
     ValConfig,
 )
 from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperparameters
+from slimyolo.tasks.configs.iterating import IterateConfig
 from slimyolo.tasks.configs.options import Config, Device, ImageSize, LayerIndices, Precision, Share, option_name
+from slimyolo.tasks.configs.plans import PlanDiffConfig, PlanShowConfig
 from slimyolo.tasks.configs.pruning import Constants, PruneConfig
+from slimyolo.tasks.configs.sensitivity import SensitivityConfig
 from slimyolo.tasks.configs.serving import CompletionConfig, ServeConfig
 from slimyolo.tasks.configs.training import FinetuneConfig, SparsifyConfig, SparsityMethod, TrainConfig
 
@@ -32,10 +35,14 @@ __all__ = [
     "HyperParameters",
     "ImageSize",
     "InspectConfig",
+    "IterateConfig",
     "LayerIndices",
+    "PlanDiffConfig",
+    "PlanShowConfig",
     "Precision",
     "PredictConfig",
     "PruneConfig",
+    "SensitivityConfig",
     "ServeConfig",
     "Share",
     "SparsifyConfig",
