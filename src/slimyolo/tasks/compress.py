@@ -27,7 +27,7 @@ __all__ = ["ChainRecord", "compress"]
 log = logging.getLogger("slimyolo")
 
 CHAIN_FILE, TABLE_FILE, ROWS_FILE = "chain.json", "table.md", "table.json"
-FREE_TO_CHANGE = ("resume", "workers", "device", "cache", "project", "name", "exist_ok")
+FREE_TO_CHANGE = ("resume", "workers", "device", "cache", "project", "name", "exist_ok", "noplots")
 AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
 
 
@@ -113,7 +113,7 @@ class _Chain:
         record = validate(
             ValConfig(
                 weights=config.weights, data=config.data, imgsz=config.imgsz, device=config.device,
-                workers=config.workers, project=self.folder, name="base", exist_ok=True,
+                workers=config.workers, noplots=config.noplots, project=self.folder, name="base", exist_ok=True,
             )
         )  # fmt: skip
         metrics, size = record.metrics, record.size
