@@ -6,7 +6,7 @@ The files are records: reports and plots are made from them alone, now or years 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,6 @@ SHOWN_SCORE = 0.25  # as predict's threshold: what a user would see
 SHOWN_BOXES = 100
 PICTURED_BATCHES = 3
 CURVE_STEP = 5  # every fifth of the 1000 points: a picture shows no more
-
-Show = Callable[[str, npt.NDArray[np.uint8]], None]
-"""(name, RGB uint8 [h, w, 3]) → None: a picture for whoever keeps pictures too, TensorBoard for example."""
 
 
 def write_evidence(folder: Path, metrics: DetectionMetrics) -> None:
@@ -91,17 +88,16 @@ class ValidationPictures:
             if path in self._chosen:
                 self._keep(self._chosen[path], index, batch, detections[index])
 
-    def write(self, folder: Path, show: Show | None = None) -> None:
-        """Write all files into `folder`; `show` gets the pictures of whole batches."""
+    def write(self, folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
+        """Write all files into `folder`; returns the pictures of whole batches (RGB uint8) for whoever shows them too."""
         for name, content in self._files.items():
             write_bytes(folder / name, content)
         for name, picture in self._grids.items():
             write_bytes(folder / f"{name}.jpg", jpeg_bytes(picture, longest_side=1920, quality=90))
-            if show is not None:
-                show(name, np.ascontiguousarray(picture[..., ::-1]))
         images = [self._images[number] for number in sorted(self._images)]
         about = {"names": self._names, "shown_score": SHOWN_SCORE, "images": images}
         _write_compact(folder / SAMPLE_FILE, about)
+        return {name: np.ascontiguousarray(picture[..., ::-1]) for name, picture in self._grids.items()}
 
     def _keep(self, number: int, index: int, batch: EvaluationBatch, found: Detections) -> None:
         placement = batch.placements[index]

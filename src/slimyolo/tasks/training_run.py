@@ -240,7 +240,7 @@ class _Run:
         )  # fmt: skip
         write_json(self.folder / "record.json", record)
         if pictures is not None:
-            pictures.write(self.folder, lambda name, image: self._show(name, image, result.epochs_done))
+            self._show(pictures.write(self.folder), result.epochs_done)
             write_plots(self.folder)
         _say_result(record)
         return record
@@ -248,11 +248,11 @@ class _Run:
     def _draw_batch(self, number: int, batch: TrainBatch) -> None:
         picture = train_picture(batch, self.train_split.names)
         write_bytes(self.folder / f"train_batch{number}.jpg", jpeg_bytes(picture, longest_side=1920, quality=90))
-        self._show(f"train_batch{number}", np.ascontiguousarray(picture[..., ::-1]), 0)
+        self._show({f"train_batch{number}": np.ascontiguousarray(picture[..., ::-1])}, 0)
 
-    def _show(self, name: str, image: npt.NDArray[np.uint8], epoch: int) -> None:
+    def _show(self, pictures: Mapping[str, npt.NDArray[np.uint8]], epoch: int) -> None:
         if self.tensorboard is not None:
-            self.tensorboard.add_picture(name, image, epoch)
+            self.tensorboard.add_pictures(pictures, epoch)
 
     def _hyperparameters(self) -> dict[str, Any]:
         names = ("epochs", "batch_size", "imgsz", "optimizer", "seed")

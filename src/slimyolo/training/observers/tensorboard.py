@@ -14,14 +14,13 @@ from slimyolo.training.observing import BatchReport, EpochReport, RunReport
 
 __all__ = ["TensorBoardObserver"]
 
-_RESULT = "metrics/mAP_0.5:0.95"
-_RESULTS = ("metrics/precision", "metrics/recall", "metrics/mAP_0.5", _RESULT)
+_RESULTS = ("metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95")
 
 
 class TensorBoardObserver:
     """Writes events into `folder` after every epoch: losses, metrics, learning rates, sparsity, and `bn_weights/hist`.
 
-    `hyperparameters` appear in the HPARAMS tab beside the metrics of the last epoch. `add_picture` may be called at any
+    `hyperparameters` appear in the HPARAMS tab beside the metrics of the last epoch. `add_pictures` may be called at any
     time. Raises `TrainingError` when the tensorboard package is missing.
     """
 
@@ -65,10 +64,11 @@ class TensorBoardObserver:
             self._writer.add_scalar(name, value, report.epoch)
         self._writer.flush()
 
-    def add_picture(self, name: str, image: npt.NDArray[np.uint8], epoch: int) -> None:
-        """Write an image (RGB uint8 ``[h, w, 3]``) under `name`; after the run into a further events file."""
+    def add_pictures(self, pictures: Mapping[str, npt.NDArray[np.uint8]], epoch: int) -> None:
+        """Write images (RGB uint8 ``[h, w, 3]``) under their names; after the run into a further events file."""
         writer = self._writer or self._make_writer(log_dir=str(self._folder))
-        writer.add_image(name, image, epoch, dataformats="HWC")
+        for name, image in pictures.items():
+            writer.add_image(name, image, epoch, dataformats="HWC")
         if self._writer is None:
             writer.close()
 
