@@ -18,6 +18,7 @@ from slimyolo.tasks.configs import (
     InspectConfig,
     PredictConfig,
     PruneConfig,
+    ReportConfig,
     SparsifyConfig,
     TrainConfig,
     ValConfig,
@@ -120,6 +121,13 @@ def _data_synth(config: DataSynthConfig) -> int:
     return 0
 
 
+def _report(config: ReportConfig) -> int:
+    from slimyolo.tasks.report import report
+
+    report(config)
+    return 0
+
+
 _DATA = "--data data/mask.yaml"
 _BEST = "runs/train/exp/weights/best.pt"
 
@@ -165,6 +173,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         InspectConfig, _inspect, "show what a checkpoint is",
         ("slimyolo inspect runs/prune/exp/pruned.pt",),
+    ),
+    Command(
+        ReportConfig, _report, "one HTML page about finished runs: tables, plots, pictures",
+        ("slimyolo report runs/compress/exp --open",
+         "slimyolo report runs/compress/exp runs/compress/exp2 --output compared.html"),
     ),
     Command(
         DataCheckConfig, _data_check, "tell what is in a dataset and what is wrong with it",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 
 from markupsafe import Markup
 
@@ -13,7 +14,8 @@ from slimyolo.reports.stages import Run, Stage
 from slimyolo.reports.svg import Chart, finite_range, nice_ticks
 
 __all__ = [
-    "Figure", "Legend", "curve_figures", "gamma_figures", "history_figures", "label_figures", "layer_figure", "trade_off",
+    "Figure", "Legend", "curve_figures", "gamma_figures", "history_figures", "label_figures", "layer_figure",
+    "measured_points", "normalised_layers", "timed_points", "trade_off",
 ]  # fmt: skip
 
 MOST_COLUMNS = 60  # epochs in the heat map: more than a phone has pixels for otherwise
@@ -117,15 +119,15 @@ def _gamma_heat(gammas: GammaHistory) -> Figure:
     cells = [[(count / fullest) ** 0.5 for count in epoch.counts] for epoch in chosen]
     columns = [epoch.epoch + 0.5 for epoch in chosen] + [last.epoch + 1.5]
     top = _highest(gammas)
-    title = "|γ| of the prunable channels over the epochs"
+    title = "|γ| over the epochs"
     chart = Chart(title, (columns[0], columns[-1]), (0.0, top), "epoch", "|γ|", x_ticks=_epoch_ticks(chosen))
     shown = sum(edge < top - 1e-9 for edge in edges)
     chart.heat(columns, edges[: shown + 1], [column[:shown] for column in cells])
     legend: tuple[Legend, ...] = ()
     if any(epoch.threshold is not None for epoch in chosen):
         chart.line([(epoch.epoch + 1.0, epoch.threshold) for epoch in chosen], 1, dashed=True)
-        legend = (Legend("threshold of the wanted share", 1, True),)
-    caption = "Darker: more channels. Those at exactly zero are not in the map"
+        legend = (Legend("threshold: the wanted share lies at or under it", 1, True),)
+    caption = "The stronger the colour, the more channels. Those at exactly zero are not in the map"
     return Figure(title, chart.svg(), f"{caption}: {last.zeros:,} of {_total(last):,} at the end.", legend)
 
 
@@ -174,7 +176,9 @@ def layer_figure(stage: Stage) -> Figure:
         chart.bar(place + 0.08, place + 0.92, 0.0, 1.0, 0, faint=True)
         chart.bar(place + 0.08, place + 0.92, 0.0, kept / max(before, 1), 0)
     before, kept = sum(row[1] for row in layers), sum(row[2] for row in layers)
-    return Figure(title, chart.svg(), f"{kept:,} of {before:,} channels of {len(layers)} layers stayed.")
+    carriers = kept - stage.channels[1] if stage.channels else 0
+    note = f", {carriers:,} of them as constant carriers" if carriers > 0 else ""
+    return Figure(title, chart.svg(), f"{kept:,} of {before:,} channels of {len(layers)} layers stayed{note}.")
 
 
 def normalised_layers(layers: Sequence[tuple[str, int, int]]) -> tuple[tuple[str, int, int], ...]:
@@ -225,7 +229,7 @@ def label_figures(labels: LabelCounts) -> tuple[Figure, ...]:
         chart = Chart(f"{title}, {labels.split}", (0.0, 1.0), limits, across, up, y_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1))
         columns = [[(row[column] / fullest) ** 0.5 for row in rows] for column in range(len(rows))]
         chart.heat(edges, edges, columns)
-        figures.append(Figure(f"{title}, {labels.split}", chart.svg(), "Relative to the image. Darker: more boxes."))
+        figures.append(Figure(f"{title}, {labels.split}", chart.svg(), "Relative to the image. The stronger the colour, the more boxes."))
     return tuple(figures)
 
 
@@ -236,6 +240,27 @@ def measured_points(run: Run, several: bool) -> tuple[tuple[str, float, float, f
         for stage in run.stages
         if stage.numbers is not None and stage.gflops is not None
     )
+
+
+def timed_points(run: Run) -> tuple[tuple[tuple[str, float, float, float], ...], str]:
+    """As `measured_points` with milliseconds, of the first runtime on which two stages were timed; and its name."""
+    for bench in run.benches:
+        for kind in dict.fromkeys((line.runtime, line.precision) for line in bench.lines):
+            points = tuple(
+                (stage.name, line.median_ms, stage.numbers.map50, stage.numbers.map50_95)
+                for stage in run.stages
+                for line in bench.lines
+                if (line.runtime, line.precision) == kind and stage.numbers and _same_file(line.weights, stage.weights)
+            )
+            if len(points) > 1:
+                return points, " ".join(kind)
+    return (), ""
+
+
+def _same_file(first: str, second: str) -> bool:
+    """Whether two paths that were typed in different folders mean one checkpoint: the shorter ends the longer."""
+    parts = sorted((Path(first).parts, Path(second).parts), key=len)
+    return len(parts[0]) > 1 and parts[1][-len(parts[0]) :] == parts[0]
 
 
 def _column(stage: Stage, name: str) -> tuple[float | None, ...]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["command_line", "validation_command"]
+__all__ = ["bench_command", "command_line", "validation_command"]
 
 POSITIONAL = ("file", "folder")
 ONLY_ASKED = ("resume",)  # says how a run went on, not what it was
@@ -33,3 +33,8 @@ def validation_command(weights: str, settings: Mapping[str, Any], folder: str) -
     if chosen["data"] is None:
         chosen["data"] = "data.yaml"
     return command_line("val", {"weights": weights, **chosen, "project": folder, "name": "val"})
+
+
+def bench_command(weights: Sequence[str], imgsz: int | None, folder: str) -> str:
+    """The ``slimyolo bench`` that times these checkpoints and leaves its record where a report finds it."""
+    return command_line("bench", {"weights": list(weights), "imgsz": imgsz, "project": folder, "name": "bench"})

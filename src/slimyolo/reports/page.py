@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,9 +16,10 @@ from slimyolo.reports.charts import (
     layer_figure,
     measured_points,
     normalised_layers,
+    timed_points,
     trade_off,
 )
-from slimyolo.reports.commands import command_line, validation_command
+from slimyolo.reports.commands import bench_command, command_line, validation_command
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
 from slimyolo.reports.run_files import Curves, LabelCounts
 from slimyolo.reports.stages import Run, Stage
@@ -74,7 +75,7 @@ class Chapter:
     tiles: tuple[Tile, ...]
     head: tuple[str, ...]
     rows: tuple[Row, ...]
-    trade: Figure | None
+    trades: tuple[Figure, ...]
     histories: tuple[Figure, ...]
     gammas: tuple[Figure, ...]
     cut: Stage | None
@@ -104,10 +105,10 @@ def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made
     chapters = tuple(_chapter(run, f"r{number}", images) for number, run in enumerate(runs))
     several = len(runs) > 1
     points = [point for run in runs for point in measured_points(run, several)]
-    sizes = {stage.imgsz for run in runs for stage in run.stages if stage.imgsz is not None}
+    sizes = {stage.imgsz for run in runs for stage in run.stages}
     compared = trade_off(points, _gflops_words(sizes), "mAP against GFLOPs") if several and points else None
     return environment.get_template("report.html").render(
-        title=", ".join(run.name for run in runs), chapters=chapters, several=several, compared=compared, version=version,
+        head=_head([stage for run in runs for stage in run.stages]), title=", ".join(run.name for run in runs), chapters=chapters, several=several, compared=compared, version=version,
         made=made, box_colours=BOX_COLOURS, series=SERIES,
     )  # fmt: skip
 
@@ -115,7 +116,6 @@ def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made
 def _chapter(run: Run, mark: str, images: int) -> Chapter:
     missing: dict[str, Missing] = {}
     ends = [stage for stage in dict.fromkeys((run.dense, run.slim)) if stage is not None]
-    points = measured_points(run, False)
     histories = history_figures(run.stages)
     if not histories and any(stage.is_training for stage in run.stages):
         missing["histories"] = Missing("There is no results.csv with an epoch in it.")
@@ -134,14 +134,18 @@ def _chapter(run: Run, mark: str, images: int) -> Chapter:
     if not all(stage.sample for stage in ends) or not ends:
         without = [stage for stage in ends if stage.sample is None]
         missing["pictures"] = _to_validate("Validation pictures were not kept", without)
+    if not run.benches and ends and all(stage.weights for stage in ends):
+        missing["latency"] = Missing(
+            "Nothing was timed. This fills the section; then make the report again:",
+            (bench_command([stage.weights for stage in ends], ends[0].imgsz, str(run.folder)),),
+        )
     labels = next((stage.labels for stage in run.stages if stage.labels), ())
     if not labels:
         missing["labels"] = _to_validate("Label statistics were not kept", ends[-1:])
     return Chapter(
         mark=mark, run=run, headline=_headline(run), tiles=_tiles(run),
-        head=_head(run), rows=tuple(_row(stage, run) for stage in run.stages),
-        trade=trade_off(points, _gflops_words({stage.imgsz for stage in run.stages if stage.imgsz}), "mAP against GFLOPs")
-        if len(points) > 1 else None,
+        head=_head(run.stages), rows=tuple(_row(stage, run) for stage in run.stages),
+        trades=_trades(run),
         histories=histories, gammas=gammas, cut=cut, layers=layer_figure(cut) if cut else None,
         layer_rows=normalised_layers(cut.layers) if cut else (),
         curves=curve_figures(with_curves[:4]),
@@ -150,6 +154,19 @@ def _chapter(run: Run, mark: str, images: int) -> Chapter:
         label_sets=tuple((one, label_figures(one)) for one in labels),
         commands=_commands(run), facts=_facts(run), settings=_settings(run), missing=missing,
     )  # fmt: skip
+
+
+def _trades(run: Run) -> tuple[Figure, ...]:
+    """mAP against MACs and, where two stages were timed, against milliseconds."""
+    figures = []
+    points = measured_points(run, False)
+    if len(points) > 1:
+        sizes = {stage.imgsz for stage in run.stages}
+        figures.append(trade_off(points, _gflops_words(sizes), "mAP against GFLOPs"))
+    timed, words = timed_points(run)
+    if timed:
+        figures.append(trade_off(timed, f"median ms, {words}", "mAP against latency"))
+    return tuple(figures)
 
 
 def _title(stage: Stage, run: Run) -> str:
@@ -161,6 +178,8 @@ def _title(stage: Stage, run: Run) -> str:
 
 def _headline(run: Run) -> str:
     dense, slim = run.dense, run.slim
+    if not run.stages and run.benches:
+        return " ".join(run.benches[0].verdicts) or "One model was timed."
     if dense is None or dense.numbers is None:
         return "Nothing has been measured yet."
     if slim is None or slim.numbers is None or not dense.params or not dense.macs or not slim.params or not slim.macs:
@@ -191,9 +210,9 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
     return tuple(tiles)
 
 
-def _head(run: Run) -> tuple[str, ...]:
-    sizes = {stage.imgsz for stage in run.stages if stage.imgsz}
-    return ("stage", "epochs", "P", "R", "mAP50", "mAP50-95", "params (M)", _gflops_words(sizes), "minutes")
+def _head(stages: Sequence[Stage]) -> tuple[str, ...]:
+    cost = _gflops_words(stage.imgsz for stage in stages)
+    return ("stage", "epochs", "P", "R", "mAP50", "mAP50-95", "params (M)", cost, "minutes")
 
 
 def _row(stage: Stage, run: Run) -> Row:
@@ -248,6 +267,8 @@ def _commands(run: Run) -> tuple[tuple[str, str], ...]:
     if run.is_chain:
         rows.append(("the chain", command_line("compress", run.provenance.get("settings", {}))))
     rows += [(stage.name, command_line(stage.command, stage.settings)) for stage in run.stages if stage.settings]
+    for bench in run.benches:
+        rows.append((f"{bench.folder.name} (benchmark)", command_line("bench", bench.provenance.get("settings", {}))))
     return tuple(rows)
 
 
@@ -278,8 +299,8 @@ def _settings(run: Run) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _gflops_words(sizes: set[int | None] | set[int]) -> str:
-    known = sorted(size for size in sizes if size)
+def _gflops_words(sizes: Iterable[int | None]) -> str:
+    known = sorted({size for size in sizes if size})
     return "GFLOPs @" + "/".join(map(str, known)) if known else "GFLOPs"
 
 

@@ -15,7 +15,10 @@ from slimyolo.reports.run_files import SampleImage, SampleSet
 __all__ = ["BOX_COLOURS", "Panel", "PictureRow", "picture_rows"]
 
 BOX_COLOURS = 8
-MOST_WORDS = 8  # boxes: with more, words would hide the picture
+MOST_WORDS = 10  # boxes: with more, words would hide the picture
+LETTER = 0.6  # width of a bold letter by its height
+
+Words = tuple[float, float, str]
 
 
 @dataclass(frozen=True)
@@ -75,34 +78,59 @@ def _panel(
 ) -> Panel:
     counts = Counter(_name(names, int(number)) for number, _, _ in boxes)
     said = ", ".join(f"{count} × {name}" for name, count in counts.most_common(4)) or "nothing"
-    letter = max(0.05 * max(image.width, image.height), 8)
+    letter = max(0.042 * max(image.width, image.height), 8)
     parts = [
         f'<svg class="photo" viewBox="0 0 {image.width} {image.height}" role="img" '
         f'aria-label="{escape(title)}, {escape(image.name)}: {escape(said)}"><use href="#{mark}"/>'
     ]
-    drawn = [_box(image, int(number), score, box, names, letter) for number, score, box in reversed(boxes)]
-    parts += [rectangle for rectangle, _ in drawn]
-    if len(boxes) <= MOST_WORDS:
-        parts += [words for _, words in drawn]
+    parts += [_rectangle(image, int(number), score, box, names) for number, score, box in reversed(boxes)]
+    taken: list[Words] = []
+    for number, score, box in boxes if len(boxes) <= MOST_WORDS else ():
+        words = _place_words(image, _said(names, int(number), score), box, letter, taken)
+        if words is not None:
+            taken.append(words)
+            parts.append(f'<text class="tag" x="{words[0]:.1f}" y="{words[1]:.1f}" font-size="{letter:.1f}">{escape(words[2])}</text>')
     return Panel(title, said, Markup("".join([*parts, "</svg>"])))
 
 
-def _box(
-    image: SampleImage, number: int, score: float | None, box: Sequence[float], names: Sequence[str], letter: float
-) -> tuple[str, str]:
-    left, top, right, bottom = (
-        value * size for value, size in zip(box, (image.width, image.height) * 2, strict=True)
-    )  # fmt: skip
-    said = _name(names, number) + ("" if score is None else f" {score:.2f}")
+def _rectangle(
+    image: SampleImage, number: int, score: float | None, box: Sequence[float], names: Sequence[str]
+) -> str:  # fmt: skip
+    left, top, right, bottom = _pixels(image, box)
     place = f'x="{left:.1f}" y="{top:.1f}" width="{max(right - left, 1):.1f}" height="{max(bottom - top, 1):.1f}"'
-    rectangle = (
-        f'<g><title>{escape(said)}</title><rect class="case" {place}/>'
-        f'<rect class="box b{number % BOX_COLOURS}" {place}/></g>'
+    return (
+        f"<g><title>{escape(_said(names, number, score))}</title>"
+        f'<rect class="case" {place}/><rect class="box b{number % BOX_COLOURS}" {place}/></g>'
     )
-    base = top - letter * 0.3 if top > letter * 1.4 else top + letter * 1.1
-    start = min(max(left, 2), max(image.width - 0.56 * letter * len(said), 2))
-    words = f'<text class="tag" x="{start:.1f}" y="{base:.1f}" font-size="{letter:.1f}">{escape(said)}</text>'
-    return rectangle, words
+
+
+def _place_words(
+    image: SampleImage, said: str, box: Sequence[float], letter: float, taken: Sequence[Words]
+) -> Words | None:
+    """(x, baseline, words) above the box, under it or inside, where no other words are; None when there is no room."""
+    left, top, right, bottom = _pixels(image, box)
+    for text in (said, said.rpartition(" ")[2]):  # the score alone, where the whole does not fit
+        width = LETTER * letter * len(text)
+        across = (min(max(left, 2), max(image.width - width - 2, 2)), max(min(right, image.width - 2) - width, 2))
+        for base in (top - letter * 0.35, bottom + letter, top + letter * 1.1):
+            for start in across:
+                inside = letter < base < image.height - 2
+                if inside and not any(
+                    abs(base - other[1]) < letter * 1.15
+                    and start < other[0] + LETTER * letter * len(other[2])
+                    and other[0] < start + width
+                    for other in taken
+                ):
+                    return start, base, text
+    return None
+
+
+def _pixels(image: SampleImage, box: Sequence[float]) -> tuple[float, float, float, float]:
+    return box[0] * image.width, box[1] * image.height, box[2] * image.width, box[3] * image.height
+
+
+def _said(names: Sequence[str], number: int, score: float | None) -> str:
+    return _name(names, number) + ("" if score is None else f" {score:.2f}")
 
 
 def _name(names: Sequence[str], number: int) -> str:

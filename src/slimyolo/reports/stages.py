@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimyolo.errors import ConfigError, StorageError
+from slimyolo.reports.bench_records import Bench, read_bench
 from slimyolo.reports.run_files import (
     Curves,
     GammaHistory,
@@ -99,13 +100,17 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run or a chain of stages. `provenance` is the chain's own, that of the only stage otherwise."""
+    """A run or a chain of stages. `provenance` is the chain's own, that of the only stage otherwise.
+
+    `benches`: what ``slimyolo bench`` measured; a folder of that command is a run without stages.
+    """
 
     name: str
     folder: Path
     is_chain: bool
     stages: tuple[Stage, ...]
     provenance: Mapping[str, Any]
+    benches: tuple[Bench, ...] = ()
 
     @property
     def dense(self) -> Stage | None:
@@ -126,20 +131,23 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise ConfigError(
-            f"There is no run folder {folder}. Give one that train, sparsify, prune, finetune, val or compress wrote, such "
+            f"There is no run folder {folder}. Give one that train, sparsify, prune, finetune, val, bench or compress wrote, such "
             "as runs/compress/exp."
         )
     if (folder / "chain.json").is_file():
         provenance = _mapping(read_json(folder / "chain.json"), folder / "chain.json")
         stages = [_read_stage(folder / name, name) for name in CHAIN_STAGES if _is_stage(folder / name)]
-        return Run(folder.resolve().name, folder, True, tuple(stages), provenance)
+        return Run(folder.resolve().name, folder, True, tuple(stages), provenance, _benches(folder))
+    bench = read_bench(folder)
+    if bench is not None:
+        return Run(folder.resolve().name, folder, False, (), bench.provenance, (bench,))
     if not _is_stage(folder):
         raise ConfigError(
             f"{folder} is no run folder: it holds neither chain.json (of compress) nor record.json nor opt.yaml. Give a "
-            "folder that train, sparsify, prune, finetune, val or compress wrote."
+            "folder that train, sparsify, prune, finetune, val, bench or compress wrote."
         )
     stage = _read_stage(folder, folder.resolve().name)
-    return Run(folder.resolve().name, folder, False, (stage,), stage.provenance)
+    return Run(folder.resolve().name, folder, False, (stage,), stage.provenance, _benches(folder))
 
 
 def _is_stage(folder: Path) -> bool:
@@ -220,6 +228,12 @@ def _later_validations(folder: Path) -> Sequence[Path]:
     """``val``, ``val2`` … in a run folder: what `slimyolo val --project FOLDER --name val` left there, newest first."""
     found = [place for place in folder.glob("val*") if place.is_dir()]
     return sorted(found, key=lambda place: place.stat().st_mtime, reverse=True)
+
+
+def _benches(folder: Path) -> tuple[Bench, ...]:
+    """What ``slimyolo bench --project FOLDER --name bench`` left in a run folder."""
+    found = (read_bench(place) for place in sorted(folder.glob("bench*")) if place.is_dir())
+    return tuple(bench for bench in found if bench is not None)
 
 
 def _mapping(value: Any, path: Path) -> Mapping[str, Any]:

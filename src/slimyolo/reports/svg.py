@@ -16,7 +16,7 @@ __all__ = ["SERIES", "Chart", "finite_range", "nice_ticks"]
 
 SERIES = 8
 WIDTH, HEIGHT = 360.0, 240.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 10.0, 10.0, 36.0
+LEFT, RIGHT, TOP, BOTTOM = 54.0, 10.0, 10.0, 36.0
 _LETTER = 6.0  # px, of an average letter at the plots' size
 HEAT_LEVELS = 12
 
@@ -134,7 +134,7 @@ class Chart:
             parts.append(f'<text x="{LEFT - 5}" y="{at + 3.5:.1f}" text-anchor="end">{words}</text>')
         middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
         parts.append(f'<text class="name" x="{middle_x}" y="{HEIGHT - 6}" text-anchor="middle">{escape(self.x_label)}</text>')
-        turned = f'transform="translate(10 {middle_y}) rotate(-90)" text-anchor="middle"'
+        turned = f'transform="translate(9 {middle_y}) rotate(-90)" text-anchor="middle"'
         parts.append(f'<text class="name" {turned}>{escape(self.y_label)}</text>')
         return parts
 

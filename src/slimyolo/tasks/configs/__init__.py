@@ -12,6 +12,7 @@ from slimyolo.tasks.configs.evaluating import (
 from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperparameters
 from slimyolo.tasks.configs.options import Config, Device, ImageSize, LayerIndices, Precision, Share, option_name
 from slimyolo.tasks.configs.pruning import BudgetUnit, Constants, PruneConfig
+from slimyolo.tasks.configs.reporting import ReportConfig
 from slimyolo.tasks.configs.training import FinetuneConfig, SparsifyConfig, SparsityMethod, TrainConfig
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Precision",
     "PredictConfig",
     "PruneConfig",
+    "ReportConfig",
     "Share",
     "SparsifyConfig",
     "SparsityMethod",

@@ -25,8 +25,8 @@ class GammaObserver:
     The file holds ``edges`` (`GAMMA_BINS` + 1 values from 0 to a little above the largest |γ| after the first epoch) and
     ``epochs``, a list of: ``epoch``; ``zeros``, channels at exactly zero; ``counts`` of the others between the edges;
     ``above``, those beyond the last edge; ``median``; ``share`` that counts as zero and ``target_share``, as
-    `SparsityStatus`; ``threshold``, the |γ| under which the target share lies (null without a target). A resumed
-    run keeps the epochs before it. Raises `StorageError` when the file cannot be written or, on resuming, read.
+    `SparsityStatus`; ``threshold``, the largest |γ| of the target share of smallest ones (null without a target). A
+    resumed run keeps the epochs before it. Raises `StorageError` when the file cannot be written or, on resuming, read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -79,5 +79,10 @@ def _row(status: SparsityStatus, edges: list[float]) -> dict[str, Any]:
         "median": round(status.quantiles((0.5,))[0], 6),
         "share": round(status.share, 6),
         "target_share": wanted,
-        "threshold": None if wanted is None else round(status.quantiles((wanted,))[0], 6),
+        "threshold": None if wanted is None else _largest_of_smallest(status.magnitudes, wanted),
     }
+
+
+def _largest_of_smallest(magnitudes: Tensor, share: float) -> float:
+    count = min(max(math.ceil(share * magnitudes.numel()), 1), magnitudes.numel())
+    return round(float(magnitudes.kthvalue(count).values), 6)
