@@ -126,7 +126,7 @@ def _gamma_heat(gammas: GammaHistory) -> Figure:
     legend: tuple[Legend, ...] = ()
     if any(epoch.threshold is not None for epoch in chosen):
         chart.line([(epoch.epoch + 1.0, epoch.threshold) for epoch in chosen], 1, dashed=True)
-        legend = (Legend("threshold: the wanted share lies at or under it", 1, True),)
+        legend = (Legend("threshold of the wanted share", 1, True),)
     caption = "The stronger the colour, the more channels. Those at exactly zero are not in the map"
     return Figure(title, chart.svg(), f"{caption}: {last.zeros:,} of {_total(last):,} at the end.", legend)
 
