@@ -24,6 +24,7 @@ from slimyolo.tasks.configs import (
     PlanShowConfig,
     PredictConfig,
     PruneConfig,
+    ReportConfig,
     SensitivityConfig,
     ServeConfig,
     SparsifyConfig,
@@ -185,6 +186,13 @@ def _completion(config: CompletionConfig) -> int:
     return 0
 
 
+def _report(config: ReportConfig) -> int:
+    from slimyolo.tasks.report import report
+
+    report(config)
+    return 0
+
+
 _DATA = "--data data/mask.yaml"
 _BEST = "runs/train/exp/weights/best.pt"
 
@@ -256,6 +264,11 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         InspectConfig, _inspect, "show what a checkpoint is",
         ("slimyolo inspect runs/prune/exp/pruned.pt",),
+    ),
+    Command(
+        ReportConfig, _report, "one HTML page about finished runs: tables, plots, pictures",
+        ("slimyolo report runs/compress/exp --open",
+         "slimyolo report runs/compress/exp runs/compress/exp2 --output compared.html"),
     ),
     Command(
         DataCheckConfig, _data_check, "tell what is in a dataset and what is wrong with it",

@@ -26,7 +26,7 @@ VALUE_WORDS_BY_FIELD = {
     "percent": "SHARE", "params": "SHARE", "macs": "SHARE", "floor": "SHARE", "reach": "SHARE", "device": "DEVICE",
     "imgsz": "N", "classes": "N …", "freeze": "N …", "format": "FORMAT …", "hyp_set": "K=V …", "source": "SOURCE",
     "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
-    "masked_file_name": "NAME", "output": "PATH", "class_names": "NAME …",
+    "masked_file_name": "NAME", "output": "PATH", "class_names": "NAME …", "runs": "RUN …",
 }  # fmt: skip
 PAIRS = ("imgsz",)  # one number or two
 

@@ -16,8 +16,10 @@ from slimyolo.errors import ConfigError
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult, evaluate_detector
 from slimyolo.geometry import Detections, xyxy_to_cxcywh
 from slimyolo.models import Detector
+from slimyolo.reports.plot_files import write_plots
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import ValConfig
+from slimyolo.tasks.evidence import ValidationPictures, write_evidence, write_labels
 from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.opening import OpenedModel, fixed_size, open_model, run_device
 from slimyolo.tasks.provenance import data_provenance, run_provenance
@@ -62,7 +64,11 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     found: list[tuple[Path, tuple[int, int], Detections]] = []
     keep = config.save_txt or config.save_json
 
+    pictures = None if config.noplots else ValidationPictures(split, single_class=config.single_cls)
+
     def remember(batch: EvaluationBatch, detections: Sequence[Detections]) -> None:
+        if pictures is not None:
+            pictures.see(batch, detections)
         if keep:
             sizes = [placement.source_size for placement in batch.placements]
             found.extend(zip(batch.paths, sizes, detections, strict=True))
@@ -84,7 +90,12 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
         record.size.params / 1e6, record.size.gflops, record.size.imgsz,
         ", ".join(f"{name} {value:.1f}" for name, value in record.speed_ms.items()), record.device,
     )  # fmt: skip
-    _write(config, record, found)
+    folder = _write(config, record, found)
+    write_evidence(folder, record.metrics)
+    write_labels(folder, {config.split: split})
+    if pictures is not None:
+        pictures.write(folder)
+        write_plots(folder)
     return record
 
 
@@ -153,7 +164,7 @@ def _record(
 
 def _write(
     config: ValConfig, record: ValidationRecord, found: Sequence[tuple[Path, tuple[int, int], Detections]]
-) -> None:
+) -> Path:
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     write_json(folder / "record.json", record)
     give_json(config.json_file, record)
@@ -163,6 +174,7 @@ def _write(
     if config.save_json:
         write_json(folder / "predictions.json", [row for path, _, one in found for row in _coco_rows(path, one)])
     log.info("written: %s", folder)
+    return folder
 
 
 def _label_rows(detections: Detections, size: tuple[int, int], with_scores: bool) -> str:

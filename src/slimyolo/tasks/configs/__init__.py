@@ -16,6 +16,7 @@ from slimyolo.tasks.configs.iterating import IterateConfig
 from slimyolo.tasks.configs.options import Config, Device, ImageSize, LayerIndices, Precision, Share, option_name
 from slimyolo.tasks.configs.plans import PlanDiffConfig, PlanShowConfig
 from slimyolo.tasks.configs.pruning import Constants, PruneConfig
+from slimyolo.tasks.configs.reporting import ReportConfig
 from slimyolo.tasks.configs.sensitivity import SensitivityConfig
 from slimyolo.tasks.configs.serving import CompletionConfig, ServeConfig
 from slimyolo.tasks.configs.training import FinetuneConfig, SparsifyConfig, SparsityMethod, TrainConfig
@@ -42,6 +43,7 @@ __all__ = [
     "Precision",
     "PredictConfig",
     "PruneConfig",
+    "ReportConfig",
     "SensitivityConfig",
     "ServeConfig",
     "Share",

@@ -57,6 +57,7 @@ class ValConfig(Config):
     save_txt: bool = option(False, "write detections as YOLO label files", group=OUTPUT)
     save_conf: bool = option(False, "with confidences in these files", group=OUTPUT)
     save_json: bool = option(False, "write detections as COCO JSON", group=OUTPUT)
+    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT)
     project: Path = option(Path("runs/val"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
     exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)

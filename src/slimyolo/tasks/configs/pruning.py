@@ -56,6 +56,7 @@ class PruneConfig(Config):
     project: Path = option(Path("runs/prune"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
     exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+    noplots: bool = option(False, "keep no validation pictures for the report", group=OUTPUT)
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
