@@ -40,7 +40,7 @@ def test_models_and_limits(client: Client) -> None:
     assert [model["name"] for model in about["models"]] == ["dense.pt", "pruned.pt"]
     assert about["models"][0] == {
         "name": "dense.pt", "classes": list(NAMES), "file_mb": 4.0, "params": 1_770_000, "gflops": 1.03,
-        "imgsz": [320, 320], "pruned": False,
+        "imgsz": [320, 320],
     }  # fmt: skip
     assert (about["max_mb"], about["max_megapixels"], about["conf"]) == (0.05, 1.0, 0.25)
 

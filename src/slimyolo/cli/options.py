@@ -85,7 +85,9 @@ def _from_field(name: str, field: FieldInfo) -> CommandOption:
     elif sequence or name in PAIRS:
         arity = "many"
     choices = [str(item) for part in parts for item in (typing.get_args(part) if _is_literal(part) else ())]
+    counted = parts == [int] and not sequence  # whatever it is called: --runs N of bench, RUN … of report
     word = "|".join(choices) if choices and extra["bare"] is None else VALUE_WORDS_BY_FIELD.get(name, "")
+    word = VALUE_WORDS[int] if counted else word
     if not word:
         word = next((VALUE_WORDS[part] for part in parts if part in VALUE_WORDS), "VALUE")
     spec = OptionSpec(name, names, arity, extra["bare"], extra["positional"])

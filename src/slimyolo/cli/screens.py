@@ -64,7 +64,7 @@ def command_screen(command: Command, *, everything: bool = False) -> str:
         lines += two_columns([rows[option.spec.key] for option in shown if option.group == group], name_width)
     if everything:
         lines.append(heading("Every command"))
-        lines += two_columns([("--quiet, -q", "print warnings and errors only")], name_width)
+        lines += two_columns([("--quiet, -q", "print warnings and errors only")], max(name_width, 11))
     lines.append(heading("Examples" if len(command.examples) > 1 else "Example"))
     lines += [line for example in command.examples for line in _example(example)]
     if len(shown) < len(options):

@@ -14,7 +14,8 @@ __all__ = ["ServedModel", "describe_model", "describe_result"]
 
 @dataclass(frozen=True)
 class ServedModel:
-    """One model. `file_bytes`, `params` and `macs` (at `imgsz`, height and width) are shown beside its detections.
+    """One model. `file_bytes`, `params` and `macs` (at `imgsz`, height and width) are shown beside its detections; None where
+    an exported file does not say them.
 
     `detect` takes a BGR uint8 image ``[h, w, 3]`` and the least confidence.
     """
@@ -22,10 +23,9 @@ class ServedModel:
     name: str
     class_names: tuple[str, ...]
     file_bytes: int
-    params: int
-    macs: int
+    params: int | None
+    macs: int | None
     imgsz: tuple[int, int]
-    pruned: bool
     detect: Callable[[ImageArray, float], PredictedPicture]
 
 
@@ -36,9 +36,8 @@ def describe_model(model: ServedModel) -> dict[str, Any]:
         "classes": list(model.class_names),
         "file_mb": round(model.file_bytes / 1e6, 3),
         "params": model.params,
-        "gflops": round(2 * model.macs / 1e9, 4),
+        "gflops": None if model.macs is None else round(2 * model.macs / 1e9, 4),
         "imgsz": list(model.imgsz),
-        "pruned": model.pruned,
     }
 
 

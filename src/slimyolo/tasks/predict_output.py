@@ -128,8 +128,10 @@ class PredictOutput:
         if self.config.save_csv:
             write_text(self.folder / "detections.csv", csv_text(self.rows))
         record = PredictRecord(
-            self._folder or self.config.project, self._images, self._detections, tuple(self.broken), *means, interrupted
-        )
+            self._folder or self.config.project, self._images, self._detections, tuple(self.broken),
+            read_ms=means[0], prepare_ms=means[1], network_ms=means[2], nms_ms=means[3], write_ms=means[4],
+            interrupted=interrupted,
+        )  # fmt: skip
         speeds = ", ".join(f"{stage} {mean:.1f}" for stage, mean in zip(STAGES, means, strict=True))
         log.info(
             "%d pictures, %d detections, %d skipped; ms per picture: %s",

@@ -10,17 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.costs import model_cost
 from slimyolo.errors import ConfigError
 from slimyolo.inference import DetectionSettings, ImageArray, Picture, PredictedPicture, predict_picture
 from slimyolo.models import Detector
 from slimyolo.serving import AllowedHosts, ServedModel, UploadLimits
 from slimyolo.tasks.configs import ServeConfig
-from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.opening import fixed_size, open_model, run_device
 
 __all__ = ["serve", "served_models"]
 
@@ -44,10 +42,9 @@ def serve(config: ServeConfig) -> None:
     app = create_app(models, hosts=hosts, limits=limits, conf=config.conf)
     port = connection.getsockname()[1]
     for model in models:
-        log.info(
-            "%s: %.2f MB, %.2f M parameters, %.2f GFLOPs at %d x %d",
-            model.name, model.file_bytes / 1e6, model.params / 1e6, 2 * model.macs / 1e9, model.imgsz[1], model.imgsz[0],
-        )  # fmt: skip
+        size = "" if model.params is None else f", {model.params / 1e6:.2f} M parameters"
+        size += "" if model.macs is None else f", {2 * model.macs / 1e9:.2f} GFLOPs"
+        log.info("%s: %.2f MB%s at %d x %d", model.name, model.file_bytes / 1e6, size, model.imgsz[1], model.imgsz[0])
     if not config.loopback:
         log.warning("--host %s: everybody who can reach this machine can use the page; it has no password", config.host)
     shown = f"[{config.host}]" if ":" in config.host else config.host
@@ -62,9 +59,8 @@ def serve(config: ServeConfig) -> None:
 
 def served_models(config: ServeConfig) -> list[ServedModel]:
     """The models of ``config.weights``, loaded and warmed up, each under a name of its own."""
-    device = pick_device(config.device)
     paths = [find_weights(weights) for weights in config.weights]
-    models = [_served(file, name, config, device) for file, name in zip(paths, _names(paths), strict=True)]
+    models = [_served(file, name, config) for file, name in zip(paths, _names(paths), strict=True)]
     grey = np.full((*config.imgsz, 3), 114, np.uint8)
     for model in models:
         for _ in range(WARM_UP):  # the first pictures would be timed with what only they have to do
@@ -83,22 +79,32 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [f"{name} ({number})" if longer.count(name) > 1 else name for number, name in enumerate(longer, 1)]
 
 
-def _served(file: Path, name: str, config: ServeConfig, device: torch.device) -> ServedModel:
-    checkpoint = load_checkpoint(file)
-    detector: Detector = checkpoint.detector()
-    stride = int(detector.stride.max())
-    height, width = (math.ceil(pixels / stride) * stride for pixels in config.imgsz)
-    cost = model_cost(detector, (height, width), forward=detector.heads)
-    fused = detector.fused().to(device)
+def _served(file: Path, name: str, config: ServeConfig) -> ServedModel:
+    model = open_model(file, (), config.device)
+    device = run_device(model, config.device, half=False)
+    fixed = fixed_size(model, config.imgsz)
+    stride = int(model.stride.max())
+    height, width = fixed or (
+        math.ceil(config.imgsz[0] / stride) * stride,
+        math.ceil(config.imgsz[1] / stride) * stride,
+    )
+    if isinstance(model, Detector):
+        cost = model_cost(model, (height, width), forward=model.heads)
+        params, macs = cost.params, cost.macs
+    else:
+        params, macs = (model.cost.params, model.cost.macs) if model.cost is not None else (None, None)
+    runner = model.fused().to(device) if isinstance(model, Detector) else model
 
     def detect(image: ImageArray, conf: float) -> PredictedPicture:
-        settings = DetectionSettings(config.imgsz, conf, config.iou)
-        return predict_picture(fused, Picture(image, "uploaded"), settings)
+        settings = DetectionSettings((height, width), conf, config.iou, fixed=fixed is not None)
+        return predict_picture(runner, Picture(image, "uploaded"), settings)
 
-    return ServedModel(
-        name, tuple(detector.names), file.stat().st_size, cost.params, cost.macs, (height, width),
-        checkpoint.widths is not None, detect,
-    )  # fmt: skip
+    return ServedModel(name, tuple(model.names), _bytes(file), params, macs, (height, width), detect)
+
+
+def _bytes(path: Path) -> int:
+    """Of a file, or of all files of a folder that holds an exported model."""
+    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file()) if path.is_dir() else path.stat().st_size
 
 
 def _listen(config: ServeConfig) -> socket.socket:

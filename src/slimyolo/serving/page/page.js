@@ -28,8 +28,10 @@ function median(values) {
 
 function facts(model) {
   const size = model.imgsz[0] === model.imgsz[1] ? `${model.imgsz[0]}` : `${model.imgsz[1]} × ${model.imgsz[0]}`;
-  return `${model.file_mb.toFixed(2)} MB · ${(model.params / 1e6).toFixed(2)} M parameters · `
-    + `${model.gflops.toFixed(2)} GFLOPs @${size} · ${model.pruned ? "pruned" : "dense"}`;
+  const words = [`${model.file_mb.toFixed(2)} MB`];
+  if (model.params !== null) words.push(`${(model.params / 1e6).toFixed(2)} M parameters`);
+  words.push(model.gflops === null ? `@${size}` : `${model.gflops.toFixed(2)} GFLOPs @${size}`);
+  return words.join(" · ");
 }
 
 async function start() {
