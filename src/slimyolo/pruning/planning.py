@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter
+from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter, shapes_of
 from slimyolo.pruning.constants import Constants
 from slimyolo.pruning.plan import ConsumerPlan, Emission, GroupPlan, MemberPlan, PrunePlan, SizeChange
 from slimyolo.pruning.prices import CutCost, PriceTable
@@ -58,6 +58,7 @@ def make_plan(
         GroupPlan(
             g.name, g.layers, g.width, tuple(kept[g.id]), carriers[g.id],
             tuple(MemberPlan(m.tensor, m.axis, tuple(tuple(r) for r in m.index.tolist())) for m in g.members), g.gammas,
+            _saving(table, g.id, g.width - len(kept[g.id])),
         )
         for g in graph.groups
     )  # fmt: skip
@@ -74,7 +75,14 @@ def make_plan(
         before=table.cost({}), after=after,
         prunable_channels=terms.prunable_channels, removed_channels=channels,
         zeroed_channels=int((gone & constants.zeroed).sum()) if constants.mode != "none" else 0, notes=terms.notes,
+        tensors=tuple(shapes_of(graph.module).items()),
     )  # fmt: skip
+
+
+def _saving(table: PriceTable, group: int, count: int) -> CutCost:
+    """What taking `count` channels out of this group alone saves."""
+    params, macs = table.saving({}, group, count)
+    return CutCost(params, round(macs))
 
 
 def _emissions(graph: ChannelGraph, values: Mapping[str, Tensor], wanted: Tensor) -> tuple[Emission, ...]:

@@ -12,13 +12,14 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from slimyolo.errors import PruningError
+from slimyolo.errors import ConfigError, PruningError
 from slimyolo.models import Detector
 from slimyolo.pruning.channel_graph import ChannelGraph, Strategy
 from slimyolo.pruning.graph_building import retrace, trace
 from slimyolo.pruning.plan import PrunePlan
 from slimyolo.pruning.prices import CutCost
-from slimyolo.pruning.scoring import score
+from slimyolo.pruning.scoring import Scores, score
+from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance
 from slimyolo.pruning.selecting import select
 from slimyolo.pruning.surgery import apply, mask_module
 from slimyolo.pruning.targets import LatencyBudget, Target
@@ -26,6 +27,10 @@ from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
 from slimyolo.pruning.verifying import unseen_inputs, verify
 
 __all__ = ["PruneReport", "PruneResult", "prune_module"]
+
+Importance = Callable[[nn.Module, ChannelGraph], Scores]
+ImportanceLike = str | Scores | Importance
+"""A name of `IMPORTANCES`, scores by group id, or a function of model and graph that gives them (`DataImportance`)."""
 
 M = TypeVar("M", bound=nn.Module)
 _EXACT = 1e-4
@@ -62,7 +67,8 @@ def prune_module(
     example_inputs: Any,
     target: Target,
     *,
-    importance: str | Mapping[int, Tensor] = "gamma",
+    importance: ImportanceLike = "gamma",
+    per: str = "channels",
     round_to: int = 1,
     constants: str = "carrier",
     keep: Sequence[str] = (),
@@ -70,6 +76,8 @@ def prune_module(
     policy: str = "coupled",
     frozen: Sequence[str] = (),
     floor: float | None = None,
+    floor_of: Mapping[str, float] | None = None,
+    cap_of: Mapping[str, float] | None = None,
     price: Callable[[PrunePlan], float] | None = None,
     forward: Forward | None = None,
     seed: int = 0,
@@ -87,14 +95,13 @@ def prune_module(
     inputs = unseen_inputs(example_inputs, seed)
     tried: dict[str, list[str]] = {path: [way] for path, way in graph.fragile.items()}
     while True:
-        scores = score(model, graph, importance) if isinstance(importance, str) else importance
-        named = importance if isinstance(importance, str) else "given"
+        scores, named = _scores(model, graph, importance)
         measure = price
-        if measure is None and isinstance(target, LatencyBudget):
+        if measure is None and (isinstance(target, LatencyBudget) or per == "ms"):
             measure = _eager_price(model, example_inputs, run)
         plan = select(
-            graph, scores, target, keep=keep, frozen=frozen, floor=floor, round_to=round_to, policy=policy,
-            constants=constants, price=measure, importance=named,
+            graph, scores, target, keep=keep, frozen=frozen, floor=floor, floor_of=floor_of, cap_of=cap_of,
+            round_to=round_to, policy=policy, constants=constants, per=per, price=measure, importance=named,
         )  # fmt: skip
         cut = apply(model, plan)
         masked = mask_module(model, plan)
@@ -109,6 +116,19 @@ def prune_module(
         time.perf_counter() - start,
     )  # fmt: skip
     return PruneResult(cut, plan, report)
+
+
+def _scores(model: nn.Module, graph: ChannelGraph, importance: ImportanceLike) -> tuple[Scores, str]:
+    """The scores, and what the plan calls them."""
+    if isinstance(importance, str):
+        if importance in DATA_IMPORTANCES:
+            raise ConfigError(
+                f"importance={importance!r} is measured on data: pass importance=DataImportance({importance!r}, batches, loss)."
+            )
+        return score(model, graph, importance), importance
+    if isinstance(importance, Mapping):
+        return importance, "given"
+    return importance(model, graph), importance.kind if isinstance(importance, DataImportance) else "given"
 
 
 def _approximation_note(constants: str, difference: float) -> tuple[str, ...]:

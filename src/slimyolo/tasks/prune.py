@@ -33,6 +33,8 @@ from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import PruneConfig
 from slimyolo.tasks.configs.budgets import BudgetUnit
 from slimyolo.tasks.devices import pick_device
+from slimyolo.tasks.evidence import ValidationPictures, write_evidence
+from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.records import CutRecord, SizeRecord
@@ -73,12 +75,16 @@ def prune(config: PruneConfig) -> CutRecord:
         )
     if config.dry_run:
         log.info("dry run: nothing is written")
-        return _record(config, "", detector, result, (None, None), started, {})
+        record = _record(config, "", detector, result, (None, None), started, {})
+        give_json(config.json_file, record)
+        return record
     if config.recalibrate and data is not None:
         _recalibrate_(result.model, data, config)
     before = _metrics(config, detector, data)
-    after = _metrics(config, result.model, data)
+    pictures = None if data is None or config.noplots else ValidationPictures(data[1], batches=False)
+    after = evidence = _metrics(config, result.model, data, pictures)
     if before is not None and after is not None:
+        before, after = before.without_arrays(), after.without_arrays()
         for name, one in (("before", before), ("after ", after)):
             log.info(
                 "%s: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f",
@@ -89,6 +95,10 @@ def prune(config: PruneConfig) -> CutRecord:
                 one.map50_95,
             )
     folder = create_run_folder(config.project, config.name, config.exist_ok)
+    if evidence is not None:
+        write_evidence(folder, evidence)
+    if pictures is not None:
+        pictures.write(folder)
     about = _about(config, checkpoint, data, after)
     weights = folder / config.file_name
     save_checkpoint(weights, result.model, provenance=about)
@@ -98,6 +108,7 @@ def prune(config: PruneConfig) -> CutRecord:
     record = _record(config, str(weights), detector, result, (before, after), started, about)
     write_json(folder / "record.json", record)
     log.info("written: %s", weights)
+    give_json(config.json_file, record)
     return record
 
 
@@ -160,7 +171,10 @@ def _data_of(config: PruneConfig, detector: Detector) -> tuple[DatasetSpec, Spli
 
 
 def _metrics(
-    config: PruneConfig, detector: Detector, data: tuple[DatasetSpec, SplitData] | None
+    config: PruneConfig,
+    detector: Detector,
+    data: tuple[DatasetSpec, SplitData] | None,
+    pictures: ValidationPictures | None = None,
 ) -> DetectionMetrics | None:
     if data is None:
         return None
@@ -171,8 +185,9 @@ def _metrics(
         result = evaluate_detector(
             detector.fused(), batches, conf=config.conf, iou=config.iou, max_det=config.max_det,
             device=pick_device(config.device), precision="float16" if config.half else "float32",
+            on_batch=None if pictures is None else pictures.see,
         )  # fmt: skip
-    return result.metrics.without_arrays()
+    return result.metrics
 
 
 def _recalibrate_(detector: Detector, data: tuple[DatasetSpec, SplitData], config: PruneConfig) -> None:

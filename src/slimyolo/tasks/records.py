@@ -8,7 +8,7 @@ from typing import Any
 
 from slimyolo.detections import DetectionMetrics
 
-__all__ = ["CutRecord", "SizeRecord", "TrainRecord", "ValidationRecord"]
+__all__ = ["CutRecord", "RepairRecord", "SizeRecord", "TrainRecord", "ValidationRecord"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,22 @@ class TrainRecord:
 
 
 @dataclass(frozen=True)
+class RepairRecord:
+    """One step of repairing a cut detector. Errors are those of `pruning.output_error` against the dense detector.
+
+    `images` of the training split were used; errors are on validation images, metrics on all of them (None without).
+    """
+
+    step: str
+    images: int
+    error_before: float
+    error_after: float
+    metrics_before: DetectionMetrics | None
+    metrics_after: DetectionMetrics | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class CutRecord:
     """A cut that was made (or planned, when `weights` is empty).
 
@@ -90,3 +106,4 @@ class CutRecord:
     metrics_after: DetectionMetrics | None
     seconds: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    repairs: tuple[RepairRecord, ...] = ()

@@ -30,13 +30,16 @@ from slimyolo.data import (
 from slimyolo.detections import DetectionMetrics, fitness
 from slimyolo.errors import ConfigError, TrainingError
 from slimyolo.evaluation import evaluate_detector
+from slimyolo.inference.picture_grid import jpeg_bytes
 from slimyolo.losses import DetectionLoss, Supervised, boxes_at_size, choose_anchors, scaled_gains
 from slimyolo.models import Detector
+from slimyolo.reports.plot_files import write_plots
 from slimyolo.sparsity import NoSparsity, Sparsity
-from slimyolo.storage import create_run_folder, write_json, write_text
+from slimyolo.storage import create_run_folder, write_bytes, write_json, write_text
 from slimyolo.tasks.configs import TrainConfig
 from slimyolo.tasks.configs.hyperparameters import HyperParameters
 from slimyolo.tasks.devices import pick_device, pick_precision
+from slimyolo.tasks.evidence import ValidationPictures, train_picture, write_evidence, write_labels
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.records import SizeRecord, TrainRecord
 from slimyolo.tasks.resume import write_options
@@ -48,13 +51,16 @@ from slimyolo.training import (
     EarlyStopping,
     Ema,
     EpochReport,
+    FirstBatchesObserver,
     FitResult,
+    GammaObserver,
     MultiScale,
     NoResizing,
     Observer,
     Recipe,
     RichProgressObserver,
     TensorBoardObserver,
+    TrainBatch,
     Validate,
     build_optimizer,
     fit,
@@ -78,7 +84,9 @@ def run_training(
 
     Everything that can be refused is refused before the run folder is made. The folder then holds ``opt.yaml``,
     ``hyp.yaml``, ``results.csv``, ``weights/last.pt`` (with the state to resume from, until the run has ended) and
-    ``weights/best.pt`` (the averaged weights of the best epoch), and TensorBoard events where tensorboard is installed.
+    ``weights/best.pt`` (the averaged weights of the best epoch), what its report is made from (``labels.json``,
+    ``gammas.json`` of a sparse run, ``curves.json``), and TensorBoard events where tensorboard is installed. Without
+    ``noplots`` also pictures: a sample of the validation images, and the plots that the reference writes.
 
     `step_every_batch`: no accumulation and no clipping, as the reference's sparse training.
     """
@@ -139,6 +147,7 @@ class _Run:
     class_map: npt.NDArray[np.float64] | None = None
     images: int = 0
     train_seconds: float = 0.0
+    tensorboard: TensorBoardObserver | None = None
 
     def train_batches(self) -> TrainBatches:
         config = self.config
@@ -174,11 +183,19 @@ class _Run:
         )  # fmt: skip
 
     def observers(self) -> list[Observer]:
-        observers: list[Observer] = [CsvObserver(self.folder / "results.csv"), RichProgressObserver()]
+        write_labels(self.folder, {"train": self.train_split, "val": self.val_split})
+        observers: list[Observer] = [
+            CsvObserver(self.folder / "results.csv"), GammaObserver(self.folder / "gammas.json"),
+        ]  # fmt: skip
+        if log.level <= logging.INFO:  # not with --quiet
+            observers.append(RichProgressObserver())
         try:
-            observers.append(TensorBoardObserver(self.folder))
+            self.tensorboard = TensorBoardObserver(self.folder, self._hyperparameters())
+            observers.append(self.tensorboard)
         except TrainingError:
             log.info("TensorBoard events are not written (pip install 'slimyolo[tensorboard]'); results.csv is")
+        if not self.config.noplots:
+            observers.insert(0, FirstBatchesObserver(self._draw_batch))
         return [*observers, CheckpointObserver(self._save)]
 
     def validation(self, batches: EvalBatches) -> Validate:
@@ -209,10 +226,15 @@ class _Run:
             save_checkpoint(best, checkpoint.detector(), provenance=checkpoint.provenance)
         save_checkpoint(last, checkpoint.detector(), provenance=checkpoint.provenance)
         detector = load_checkpoint(best).detector()
-        metrics = evaluate_detector(
+        pictures = (
+            None if self.config.noplots else ValidationPictures(self.val_split, single_class=self.config.single_cls)
+        )
+        whole = evaluate_detector(
             detector.fused(), batches, conf=CONF, iou=IOU, max_det=MAX_DET, device=self.device,
-            single_class=self.config.single_cls,
-        ).metrics.without_arrays()  # fmt: skip
+            single_class=self.config.single_cls, on_batch=None if pictures is None else pictures.see,
+        ).metrics  # fmt: skip
+        write_evidence(self.folder, whole)
+        metrics = whole.without_arrays()
         record = TrainRecord(
             command=self.config.command, folder=str(self.folder), best=str(best), last=str(last),
             epochs_done=result.epochs_done, best_epoch=result.best_epoch, stopped_early=result.stopped_early,
@@ -221,8 +243,25 @@ class _Run:
             provenance=self._provenance(),
         )  # fmt: skip
         write_json(self.folder / "record.json", record)
+        if pictures is not None:
+            self._show(pictures.write(self.folder), result.epochs_done)
+            write_plots(self.folder)
         _say_result(record)
         return record
+
+    def _draw_batch(self, number: int, batch: TrainBatch) -> None:
+        picture = train_picture(batch, self.train_split.names)
+        write_bytes(self.folder / f"train_batch{number}.jpg", jpeg_bytes(picture, longest_side=1920, quality=90))
+        self._show({f"train_batch{number}": np.ascontiguousarray(picture[..., ::-1])}, 0)
+
+    def _show(self, pictures: Mapping[str, npt.NDArray[np.uint8]], epoch: int) -> None:
+        if self.tensorboard is not None:
+            self.tensorboard.add_pictures(pictures, epoch)
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        names = ("epochs", "batch_size", "imgsz", "optimizer", "seed")
+        chosen = {name: getattr(self.config, name) for name in names}
+        return {**chosen, **{name: value for name, value in self.hyp.to_plain().items() if value is not None}}
 
     def _save(self, report: EpochReport) -> None:
         self.images += report.images

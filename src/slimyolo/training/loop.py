@@ -119,7 +119,9 @@ class _Loop:
                 self.step(progress)
             seen += len(batch.paths)
             for observer in self.observers:
-                observer.batch_done(BatchReport(progress, settings, len(batch.paths), loss.items, run.sparsity.status))
+                observer.batch_done(
+                    BatchReport(progress, settings, len(batch.paths), loss.items, run.sparsity.status, batch)
+                )
         watch.close(run.steps_per_epoch)
         trained = time.perf_counter()
         averaged = run.model if run.ema.module is None else run.ema.module

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from slimyolo.sparsity import SparsityStatus
+from slimyolo.training.contracts import TrainBatch
 from slimyolo.training.progress import Progress
 from slimyolo.training.schedule import Settings
 
@@ -26,13 +27,17 @@ class RunReport:
 
 @dataclass(frozen=True)
 class BatchReport:
-    """A batch that was trained on. `losses` are detached scalars on the device: reading one waits for it."""
+    """A batch that was trained on. `losses` are detached scalars on the device: reading one waits for it.
+
+    `batch` is what the loader gave, on the CPU: its tensors may be reused once the observer returns.
+    """
 
     progress: Progress
     settings: Settings
     images: int
     losses: Mapping[str, Tensor]
     sparsity: Callable[[], SparsityStatus]
+    batch: TrainBatch = field(repr=False)
 
 
 @dataclass(frozen=True)

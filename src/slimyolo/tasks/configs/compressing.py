@@ -42,7 +42,7 @@ OUTPUT = "Output"
 
 SHARED_FIELDS = (
     *("data", "imgsz", "batch_size", "nominal_batch", "optimizer", "hyp", "hyp_set", "noautoanchor"),
-    *("seed", "device", "precision", "workers", "cache"),
+    *("seed", "device", "precision", "workers", "cache", "noplots"),
 )
 
 
@@ -87,6 +87,7 @@ class CompressConfig(Config):
     project: Path = option(Path("runs/compress"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
     exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT)
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
@@ -113,7 +114,7 @@ class CompressConfig(Config):
             weights=weights, percent=self.percent, params=self.params, macs=self.macs, policy=self.policy,
             floor=self.floor, round_to=self.round_to, constants=self.constants, recalibrate=self.recalibrate,
             data=self.data, imgsz=self.imgsz, device=self.device, workers=self.workers,
-            project=folder, name="pruned", exist_ok=True,
+            noplots=self.noplots, project=folder, name="pruned", exist_ok=True,
         )  # fmt: skip
 
     def finetune_config(self, folder: Path, weights: Path) -> FinetuneConfig:

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
-from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, Share, option, workers_option
+from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, Share, json_option, option, workers_option
 from slimyolo.tasks.configs.training import BatchSize, CouplingPolicy, OptionalPath, OptionalText
 
 __all__ = ["Constants", "PruneConfig"]
@@ -50,11 +50,13 @@ class PruneConfig(Config):
     half: bool = option(False, "validate in half precision (GPU)", group=CHECK)
     workers: int = workers_option(CHECK)
 
+    json_file: OptionalPath = json_option(OUTPUT)
     file_name: str = option("pruned.pt", "the pruned checkpoint in the run folder", group=OUTPUT)
     masked_file_name: OptionalText = option(None, "also keep the uncut, masked model", group=OUTPUT)
     project: Path = option(Path("runs/prune"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
     exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+    noplots: bool = option(False, "keep no validation pictures for the report", group=OUTPUT)
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:

@@ -101,7 +101,7 @@ class TrainConfig(Config):
     save_period: int = option(-1, "also keep a checkpoint every N epochs", group=OUTPUT, ge=-1, shown_default="never")
     nosave: bool = option(False, "keep only the last checkpoint", group=OUTPUT)
     noval: bool = option(False, "validate after the last epoch only", group=OUTPUT)
-    noplots: bool = option(False, "write no plots", group=OUTPUT)
+    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT)
 
     @property
     def hyperparameters(self) -> HyperParameters:
