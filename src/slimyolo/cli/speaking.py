@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 __all__ = ["speak"]
@@ -14,10 +15,13 @@ class _Facts(logging.Filter):
 
 
 def speak() -> None:
-    """Print what slimyolo logs. Called by the command line alone: a program that uses the API decides for itself."""
+    """Print what slimyolo logs. Called by the command line alone: a program that uses the API decides for itself.
+
+    Of processes that torchrun started together only the first one speaks; the others print their errors.
+    """
     log = logging.getLogger("slimyolo")
     log.handlers.clear()
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.ERROR)
     log.propagate = False
     facts, warnings = logging.StreamHandler(sys.stdout), logging.StreamHandler(sys.stderr)
     facts.addFilter(_Facts())

@@ -34,6 +34,7 @@ from slimyolo.tasks.configs import PruneConfig
 from slimyolo.tasks.configs.pruning import BudgetUnit
 from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.processes import refuse_several_processes
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.records import CutRecord, SizeRecord
 
@@ -51,6 +52,7 @@ def prune(config: PruneConfig) -> CutRecord:
     The pruned checkpoint keeps names, strides and anchors. With data it is measured before and after. Nothing is written
     when the cut network disagrees with the masked one, or with ``dry_run``.
     """
+    refuse_several_processes("prune")
     started = time.perf_counter()
     checkpoint = load_checkpoint(find_weights(config.weights))
     detector = checkpoint.detector()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,24 +26,26 @@ from slimyolo.data import (
     class_balance_weights,
     image_weights_of_classes,
     read_dataset_yaml,
-    read_split,
 )
 from slimyolo.detections import DetectionMetrics, fitness
 from slimyolo.errors import ConfigError, TrainingError
-from slimyolo.evaluation import evaluate_detector
-from slimyolo.losses import DetectionLoss, Supervised, boxes_at_size, choose_anchors, scaled_gains
+from slimyolo.evaluation import EvaluationResult, evaluate_detector
+from slimyolo.losses import DetectionLoss, Supervised, scaled_gains
 from slimyolo.models import Detector
 from slimyolo.sparsity import NoSparsity, Sparsity
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import TrainConfig
 from slimyolo.tasks.configs.hyperparameters import HyperParameters
-from slimyolo.tasks.devices import pick_device, pick_precision
+from slimyolo.tasks.devices import pick_precision
+from slimyolo.tasks.preparing import check_image_size, fit_anchors_, freeze_, read_splits, seed_everything
+from slimyolo.tasks.processes import joined_team, loader_processes, share_of_batch
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.records import SizeRecord, TrainRecord
 from slimyolo.tasks.resume import write_options
 from slimyolo.tasks.sizes import size_of
 from slimyolo.tasks.starting import starting_detector
 from slimyolo.training import (
+    Alone,
     CheckpointObserver,
     CsvObserver,
     EarlyStopping,
@@ -54,11 +57,13 @@ from slimyolo.training import (
     Observer,
     Recipe,
     RichProgressObserver,
+    Team,
     TensorBoardObserver,
     Validate,
     build_optimizer,
     fit,
     scaled_weight_decay,
+    share_batchnorms_,
 )
 
 __all__ = ["SparsityMaker", "run_training"]
@@ -82,30 +87,38 @@ def run_training(
 
     `step_every_batch`: no accumulation and no clipping, as the reference's sparse training.
     """
-    if config.sync_bn:
-        raise ConfigError("--sync-bn synchronises several processes; this version trains in one. Leave it out.")
+    with joined_team(config.device) as (team, device):
+        return _train(config, make_sparsity, step_every_batch, team, device)
+
+
+def _train(
+    config: TrainConfig, make_sparsity: SparsityMaker | None, step_every_batch: bool, team: Team, device: torch.device
+) -> TrainRecord:
     started = time.perf_counter()
-    device = pick_device(config.device)
+    if config.sync_bn and team.world == 1:
+        raise ConfigError(
+            "--sync-bn synchronises several processes, but this is one. Leave it out, or start several: "
+            "torchrun --nproc_per_node 2 -m slimyolo train …"
+        )
+    share_of_batch(config.batch_size, team.world)
     precision = pick_precision(config.precision, device)
     dataset = read_dataset_yaml(config.data)
-    train_split, val_split = _read_splits(dataset, config)
-    _seed_everything(config.seed)
+    train_split, val_split = read_splits(dataset, config)
+    seed_everything(config.seed)
     resumed = _resumable(config)
     names = ("item",) if config.single_cls and dataset.nc > 1 else dataset.names
     model = resumed.detector(prefer_ema=False).train() if resumed is not None else starting_detector(config, names)
     hyp = config.hyperparameters
     stride = int(model.stride.max())
-    if config.imgsz % stride:
-        raise ConfigError(
-            f"--imgsz {config.imgsz} is not a multiple of {stride}, the model's largest stride. "
-            f"Use {max(stride, round(config.imgsz / stride) * stride)}."
-        )
+    check_image_size(config.imgsz, stride)
     if resumed is None and not config.noautoanchor:
-        _fit_anchors_(model, train_split, config, hyp)
-    _freeze_(model, config.freeze)
-    folder = _run_folder(config)
-    run = _Run(config, model, hyp, train_split, val_split, dataset, device, folder, step_every_batch)
+        fit_anchors_(model, train_split, config, hyp)
+    freeze_(model, config.freeze)
+    folder = team.told(_run_folder(config) if team.rank == 0 else Path())
+    run = _Run(config, team, model, hyp, train_split, val_split, dataset, device, folder, step_every_batch)
     log.info("run folder: %s", folder)
+    if config.sync_bn:
+        share_batchnorms_(model)
     ema = Ema(model, start=resumed.detector() if resumed is not None and resumed.ema is not None else None)
     sparsity = make_sparsity(model, ema.module) if make_sparsity is not None else NoSparsity()
     optimizer = build_optimizer(
@@ -114,11 +127,11 @@ def run_training(
     )  # fmt: skip
     with closing(run.train_batches()) as batches, closing(run.eval_batches()) as eval_batches:
         result = fit(
-            model, batches, Supervised(run.loss()), optimizer, run.schedule(), epochs=config.epochs, device=device,
+            model, batches, Supervised(run.loss(team.sum)), optimizer, run.schedule(), epochs=config.epochs, device=device,
             precision=precision, sparsity=sparsity, ema=ema, clip=None if step_every_batch else 10.0, observers=run.observers(),
             validate=None if config.noval else run.validation(eval_batches), stopper=EarlyStopping(config.patience),
             resume_state=resumed.training if resumed is not None else None,
-            resize=MultiScale(stride, seed=config.seed) if config.multi_scale else NoResizing(),
+            resize=MultiScale(stride, seed=config.seed) if config.multi_scale else NoResizing(), team=team,
         )  # fmt: skip
         return run.finish(result, eval_batches, started)
 
@@ -128,6 +141,7 @@ class _Run:
     """What the parts of one run share. `class_map`: mAP50-95 of each class, for --image-weights."""
 
     config: TrainConfig
+    team: Team
     model: Detector
     hyp: HyperParameters
     train_split: SplitData
@@ -145,24 +159,28 @@ class _Run:
         fields = Augmentation.__dataclass_fields__
         augmentation = Augmentation(**{name: value for name, value in self.hyp.to_plain().items() if name in fields})
         return TrainBatches(
-            self.train_split, config.imgsz, config.batch_size, augmentation, seed=config.seed, workers=config.workers,
-            cache=config.cache, rect=config.rect, close_mosaic=config.close_mosaic, epochs=config.epochs,
-            image_weights=self._image_weights if config.image_weights else None, stride=int(self.model.stride.max()),
+            self.train_split, config.imgsz, share_of_batch(config.batch_size, self.team.world), augmentation,
+            seed=config.seed, workers=loader_processes(config.workers), cache=config.cache, rect=config.rect,
+            close_mosaic=config.close_mosaic, epochs=config.epochs, stride=int(self.model.stride.max()),
+            image_weights=self._image_weights if config.image_weights else None,
+            rank=self.team.rank, world=self.team.world,
         )  # fmt: skip
 
     def eval_batches(self) -> EvalBatches:
         config = self.config
         return EvalBatches(
-            self.val_split, config.imgsz, 2 * config.batch_size, stride=int(self.model.stride.max()),
-            workers=min(config.workers, 1), cache=config.cache,
+            self.val_split, config.imgsz, 2 * share_of_batch(config.batch_size, self.team.world),
+            stride=int(self.model.stride.max()), workers=min(config.workers, 1), cache=config.cache,
+            rank=self.team.rank, world=self.team.world,
         )  # fmt: skip
 
-    def loss(self) -> DetectionLoss:
+    def loss(self, total: Callable[[torch.Tensor], torch.Tensor] = Alone().sum) -> DetectionLoss:
+        """`total` adds up over the processes where all of them call the loss together: in training."""
         model, hyp = self.model, self.hyp
         gains = scaled_gains(hyp.to_plain(), len(model.stride), model.nc, self.config.imgsz)
         return DetectionLoss(
             model.anchors, model.stride, model.nc, **gains, cls_pw=hyp.cls_pw, obj_pw=hyp.obj_pw, anchor_t=hyp.anchor_t,
-            fl_gamma=hyp.fl_gamma, label_smoothing=self.config.label_smoothing,
+            fl_gamma=hyp.fl_gamma, label_smoothing=self.config.label_smoothing, total=total,
         )  # fmt: skip
 
     def schedule(self) -> Recipe:
@@ -174,6 +192,9 @@ class _Run:
         )  # fmt: skip
 
     def observers(self) -> list[Observer]:
+        """Those that write and show: in process 0 alone."""
+        if self.team.rank:
+            return []
         observers: list[Observer] = [CsvObserver(self.folder / "results.csv"), RichProgressObserver()]
         try:
             observers.append(TensorBoardObserver(self.folder))
@@ -186,33 +207,37 @@ class _Run:
 
         def validate(module: nn.Module, epoch: int) -> tuple[float, Mapping[str, float]]:
             assert isinstance(module, Detector)  # fit hands back what it was given
-            result = evaluate_detector(
-                module.fused(), batches, conf=CONF, iou=IOU, max_det=MAX_DET, device=self.device, loss=loss,
-                single_class=self.config.single_cls,
-            )  # fmt: skip
+            result = self.measured(module, batches, loss)
             metrics = result.metrics
             self.class_map = np.nan_to_num(np.asarray([one.map50_95 for one in metrics.per_class]))
             columns = {
                 "metrics/precision": metrics.precision, "metrics/recall": metrics.recall,
                 "metrics/mAP_0.5": metrics.map50, "metrics/mAP_0.5:0.95": metrics.map50_95,
             }  # fmt: skip
-            return fitness(metrics), {**columns, **{f"val/{k}_loss": v for k, v in (result.loss or {}).items()}}
+            columns |= {f"val/{name}_loss": value for name, value in (result.loss or {}).items()}
+            return self.team.told((fitness(metrics), columns))
 
         return validate
 
+    def measured(self, detector: Detector, batches: EvalBatches, loss: DetectionLoss | None = None) -> EvaluationResult:
+        """The detector on all validation images, each process on its share of them."""
+        return evaluate_detector(
+            detector.fused(), batches, conf=CONF, iou=IOU, max_det=MAX_DET, device=self.device, loss=loss,
+            single_class=self.config.single_cls, shard=(self.team.rank, self.team.world), gather=self.team.gather,
+        )  # fmt: skip
+
     def finish(self, result: FitResult, batches: EvalBatches, started: float) -> TrainRecord:
-        """Strip ``last.pt``, measure ``best.pt``, write the record."""
-        weights = self.folder / "weights"
-        last, best = weights / "last.pt", weights / "best.pt"
-        checkpoint = load_checkpoint(last)
-        if not best.exists():  # nothing was validated, or a sparse run ended before its share was reached
+        """Measure ``best.pt``, write the record, strip ``last.pt``: in this order, so that a kill leaves what to resume."""
+        best, last = (self.folder / "weights" / name for name in ("best.pt", "last.pt"))
+        first = self.team.rank == 0
+        if first and not best.exists():  # nothing was validated, or a sparse run ended before its share was reached
+            checkpoint = load_checkpoint(last)
             save_checkpoint(best, checkpoint.detector(), provenance=checkpoint.provenance)
-        save_checkpoint(last, checkpoint.detector(), provenance=checkpoint.provenance)
-        detector = load_checkpoint(best).detector()
-        metrics = evaluate_detector(
-            detector.fused(), batches, conf=CONF, iou=IOU, max_det=MAX_DET, device=self.device,
-            single_class=self.config.single_cls,
-        ).metrics.without_arrays()  # fmt: skip
+        detector = (load_checkpoint(best).detector() if first else copy.deepcopy(self.model)).to(self.device)
+        self.team.align_(detector)
+        metrics = self.measured(detector, batches).metrics.without_arrays()
+        if not first:
+            return self.team.told(cast(TrainRecord, None))
         record = TrainRecord(
             command=self.config.command, folder=str(self.folder), best=str(best), last=str(last),
             epochs_done=result.epochs_done, best_epoch=result.best_epoch, stopped_early=result.stopped_early,
@@ -221,8 +246,10 @@ class _Run:
             provenance=self._provenance(),
         )  # fmt: skip
         write_json(self.folder / "record.json", record)
+        checkpoint = load_checkpoint(last)
+        save_checkpoint(last, checkpoint.detector(), provenance=checkpoint.provenance)
         _say_result(record)
-        return record
+        return self.team.told(record)
 
     def _save(self, report: EpochReport) -> None:
         self.images += report.images
@@ -255,22 +282,6 @@ class _Run:
         return image_weights_of_classes(self.train_split, class_weights)
 
 
-def _read_splits(dataset: DatasetSpec, config: TrainConfig) -> tuple[SplitData, SplitData]:
-    splits = []
-    for name in ("train", "val"):
-        split = read_split(dataset, name, single_class=config.single_cls)
-        log.info("%s: %d images, %d boxes, %d without boxes", name, len(split), split.boxes, split.backgrounds)
-        if split.defects:
-            log.warning(
-                "%s: %d defects in images and labels, the first: %s. `slimyolo data check %s` lists them all.",
-                name, len(split.defects), split.defects[0], config.data,
-            )  # fmt: skip
-        splits.append(split)
-    if not splits[0].boxes:
-        log.warning("train: no image has a box; the detector can only learn to find nothing")
-    return splits[0], splits[1]
-
-
 def _resumable(config: TrainConfig) -> Checkpoint | None:
     if config.resume is None:
         return None
@@ -291,32 +302,6 @@ def _run_folder(config: TrainConfig) -> Path:
     lines = [f"{name}: {value}" for name, value in config.hyperparameters.to_plain().items() if value is not None]
     write_text(folder / "hyp.yaml", "\n".join(lines) + "\n")
     return folder
-
-
-def _fit_anchors_(model: Detector, split: SplitData, config: TrainConfig, hyp: HyperParameters) -> None:
-    generator = torch.Generator().manual_seed(config.seed)
-    sizes = [sample.size for sample in split.samples]
-    wh = boxes_at_size(sizes, [sample.boxes for sample in split.samples], config.imgsz, generator)
-    choice = choose_anchors(wh, model.anchors.cpu(), config.imgsz, generator, hyp.anchor_t)
-    log.info("%s", choice.summary)
-    if choice.changed:
-        model.set_anchors_(choice.anchors)
-
-
-def _freeze_(model: Detector, layers: tuple[int, ...]) -> None:
-    if not layers:
-        return
-    if max(layers) >= len(model.model):
-        raise ConfigError(f"--freeze {max(layers)}: the model has layers 0 to {len(model.model) - 1}.")
-    for index in layers:
-        for parameter in model.model[index].parameters():
-            parameter.requires_grad_(False)
-    log.info("frozen layers: %s", ", ".join(map(str, layers)))
-
-
-def _seed_everything(seed: int) -> None:
-    torch.manual_seed(seed + 1)
-    np.random.seed(seed + 1)
 
 
 def _say_result(record: TrainRecord) -> None:

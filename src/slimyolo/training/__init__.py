@@ -1,6 +1,7 @@
 """Training: one loop, schedules, averaging, precision, and observers that look."""
 
 from slimyolo.training.averaging import Averaging, Ema, NoEma, ema_decay
+from slimyolo.training.compiling import eager
 from slimyolo.training.contracts import BatchSource, Loss, Objective, TrainBatch, Validate
 from slimyolo.training.loop import FitResult, fit
 from slimyolo.training.losses import LossWatch
@@ -26,12 +27,15 @@ from slimyolo.training.schedule import (
     linear_factor,
     scaled_weight_decay,
 )
+from slimyolo.training.shared_batchnorm import SharedBatchNorm2d, share_batchnorms_
 from slimyolo.training.state import RunState, random_state, restore_random_state_
 from slimyolo.training.stopping import EarlyStopping, NoStopping, Stopper
+from slimyolo.training.team import Alone, Team, Together
 
 __all__ = [
     "CSV_COLUMNS",
     "OPTIMIZERS",
+    "Alone",
     "Autocast",
     "Averaging",
     "BatchReport",
@@ -61,14 +65,18 @@ __all__ = [
     "RunState",
     "Schedule",
     "Settings",
+    "SharedBatchNorm2d",
     "Stopper",
+    "Team",
     "TensorBoardObserver",
+    "Together",
     "TrainBatch",
     "Validate",
     "accumulation_after_warmup",
     "apply_settings_",
     "build_optimizer",
     "cosine_factor",
+    "eager",
     "ema_decay",
     "fit",
     "linear_factor",
@@ -76,4 +84,5 @@ __all__ = [
     "random_state",
     "restore_random_state_",
     "scaled_weight_decay",
+    "share_batchnorms_",
 ]
