@@ -114,12 +114,14 @@ def _train(
     if resumed is None and not config.noautoanchor:
         fit_anchors_(model, train_split, config, hyp)
     freeze_(model, config.freeze)
+    team.align_(model)
     folder = team.told(_run_folder(config) if team.rank == 0 else Path())
     run = _Run(config, team, model, hyp, train_split, val_split, dataset, device, folder, step_every_batch)
     log.info("run folder: %s", folder)
     if config.sync_bn:
         share_batchnorms_(model)
     ema = Ema(model, start=resumed.detector() if resumed is not None and resumed.ema is not None else None)
+    team.align_(ema.module)
     sparsity = make_sparsity(model, ema.module) if make_sparsity is not None else NoSparsity()
     optimizer = build_optimizer(
         model, config.optimizer, lr0=hyp.lr0, momentum=hyp.momentum,

@@ -75,7 +75,6 @@ def fit(
     for module in (model, ema.module, beside):
         if module is not None:
             _move_(module, torch.device(device), layout)
-            team.align_(module)
     optimizer.zero_grad(set_to_none=True)
     run = RunState(model, optimizer, precision, sparsity, ema, stopper, epochs, len(batches), beside)
     if resume_state is not None:

@@ -72,11 +72,11 @@ class _SumOverProcesses(Function):
     """Σ over processes; the gradient of a sum is the sum of what flows back to each of its readers."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, values: Tensor) -> Tensor:
         return _summed(values)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return _summed(gradient)
 
 

@@ -7,6 +7,7 @@ same everywhere, bit by bit, and only the process of rank 0 has to write.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
@@ -129,9 +130,11 @@ class Together:
         """`model` in DistributedDataParallel."""
         from torch.nn.parallel import DistributedDataParallel
 
-        self.align_(model)
         devices = [self._device] if self._device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        with warnings.catch_warnings():
+            # torch 2.13 renames the option; the new name is unknown to older versions
+            warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
+            return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
     def gathering(self, called: nn.Module, last: bool) -> AbstractContextManager[Any]:
         """DistributedDataParallel's ``no_sync`` except for the last batch."""
@@ -194,5 +197,5 @@ class Together:
         self._distributed.all_reduce(total)
         total /= self.world
         with torch.no_grad():
-            for tensor, part in zip(tensors, total.split([tensor.numel() for tensor in tensors]), strict=True):
+            for tensor, part in zip(tensors, torch.split(total, [tensor.numel() for tensor in tensors]), strict=True):
                 tensor.copy_(part.view(tensor.shape))
