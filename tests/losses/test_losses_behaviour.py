@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -367,6 +368,6 @@ def test_losses_of_two_processes_add_up_to_that_of_the_whole_batch() -> None:
         loss(lambda values: counted.append(values) or values)(*part)
     both = sum(counted[1:], counted[0])
     losses = [loss(lambda values: both)(*part).total for part in parts]
-    assert float(losses[0] + losses[1]) == pytest.approx(float(whole.total), rel=1e-5)
+    assert (losses[0] + losses[1]).item() == pytest.approx(whole.total.item(), rel=1e-5)
     (gradient,) = torch.autograd.grad(losses[0] + losses[1], heads[:1])
     assert torch.allclose(gradient, expected, atol=1e-6)

@@ -165,13 +165,13 @@ def test_the_chain_hands_its_settings_down(tmp_path: Path) -> None:
     base = chain.train_config(tmp_path)
     sparse = chain.sparsify_config(tmp_path, Path("base.pt"))
     cut = chain.prune_config(tmp_path, Path("sparse.pt"))
-    tuned = chain.finetune_config(tmp_path, Path("pruned.pt"))
+    tuned = chain.finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt"))
     assert (base.epochs, sparse.epochs, tuned.epochs) == (2, 3, 4)
     assert (sparse.percent, cut.budget, sparse.seed) == (0.3, ("channels", 0.3), 5)
     assert [stage.name for stage in (base, sparse, cut, tuned)] == ["base", "sparse", "pruned", "finetuned"]
     assert all(stage.project == tmp_path for stage in (base, sparse, cut, tuned))
     assert (tuned.hyperparameters.lrf, tuned.hyperparameters.warmup_bias_lr) == (0.01, 0)
-    own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"))
+    own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt"))
     assert (own.hyperparameters.lrf, own.hyperparameters.warmup_bias_lr) == (0.1, 0.1)
 
 

@@ -118,6 +118,11 @@ class DetectionLoss:
         self._positive, self._negative = smoothed_targets(label_smoothing)
         self._total = total
 
+    @property
+    def level_weights(self) -> tuple[float, ...]:
+        """What each level's objectness weighs, finest level first."""
+        return tuple(self._level_weights)
+
     def __call__(self, heads: Sequence[Tensor], targets: Tensor) -> LossParts:
         """The loss of raw `heads` ``[B, na, ny, nx, 5+nc]`` per level against `targets` ``[N, 6]`` (relative cxcywh).
 

@@ -52,12 +52,12 @@ def compress(config: CompressConfig) -> ChainRecord:
     folder = _folder(config)
     log.info("chain folder: %s", folder)
     chain = _Chain(config, folder, {row.stage: row for row in _rows_before(folder)})
-    weights = chain.base()
-    weights = chain.stage("sparse", lambda: chain.training("sparse", sparsify, config.sparsify_config(folder, weights)))
+    base = chain.base()
+    weights = chain.stage("sparse", lambda: chain.training("sparse", sparsify, config.sparsify_config(folder, base)))
     weights = chain.stage("pruned", lambda: chain.cut(weights))
     if config.finetune_epochs:
         weights = chain.stage(
-            "finetuned", lambda: chain.training("finetuned", finetune, config.finetune_config(folder, weights))
+            "finetuned", lambda: chain.training("finetuned", finetune, config.finetune_config(folder, weights, base))
         )
     rows = tuple(chain.rows.values())
     log.info("\n%s\nwritten: %s", stage_table_markdown(rows), folder / TABLE_FILE)

@@ -30,13 +30,14 @@ from slimyolo.data import (
 from slimyolo.detections import DetectionMetrics, fitness
 from slimyolo.errors import ConfigError, TrainingError
 from slimyolo.evaluation import EvaluationResult, evaluate_detector
-from slimyolo.losses import DetectionLoss, Supervised, scaled_gains
+from slimyolo.losses import DetectionLoss, scaled_gains
 from slimyolo.models import Detector
 from slimyolo.sparsity import NoSparsity, Sparsity
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import TrainConfig
 from slimyolo.tasks.configs.hyperparameters import HyperParameters
 from slimyolo.tasks.devices import pick_precision
+from slimyolo.tasks.distilling import objective_of, train_beside_
 from slimyolo.tasks.preparing import check_image_size, fit_anchors_, freeze_, read_splits, seed_everything
 from slimyolo.tasks.processes import joined_team, loader_processes, share_of_batch
 from slimyolo.tasks.provenance import data_provenance, run_provenance
@@ -123,17 +124,21 @@ def _train(
     ema = Ema(model, start=resumed.detector() if resumed is not None and resumed.ema is not None else None)
     team.align_(ema.module)
     sparsity = make_sparsity(model, ema.module) if make_sparsity is not None else NoSparsity()
+    objective, beside = objective_of(config, model, run.loss(team.sum), device)
+    team.align_(beside)
     optimizer = build_optimizer(
         model, config.optimizer, lr0=hyp.lr0, momentum=hyp.momentum,
         weight_decay=scaled_weight_decay(hyp.weight_decay, config.batch_size, config.nominal_batch),
     )  # fmt: skip
+    train_beside_(optimizer, beside)
     with closing(run.train_batches()) as batches, closing(run.eval_batches()) as eval_batches:
         result = fit(
-            model, batches, Supervised(run.loss(team.sum)), optimizer, run.schedule(), epochs=config.epochs, device=device,
+            model, batches, objective, optimizer, run.schedule(), epochs=config.epochs, device=device,
             precision=precision, sparsity=sparsity, ema=ema, clip=None if step_every_batch else 10.0, observers=run.observers(),
             validate=None if config.noval else run.validation(eval_batches), stopper=EarlyStopping(config.patience),
             resume_state=resumed.training if resumed is not None else None,
             resize=MultiScale(stride, seed=config.seed) if config.multi_scale else NoResizing(), team=team,
+            beside=beside,
         )  # fmt: skip
         return run.finish(result, eval_batches, started)
 

@@ -24,6 +24,7 @@ from slimyolo.tasks.configs.training import (
     FinetuneConfig,
     ImageCache,
     OptimizerName,
+    OptionalDistillationTerms,
     OptionalPath,
     OptionalText,
     SparsifyConfig,
@@ -70,6 +71,10 @@ class CompressConfig(Config):
     finetune_epochs: int = option(60, "fine-tuning; 0: none", group=STAGES, ge=0)
     resume: bool = option(False, "go on with run --name after its last whole stage", group=STAGES)
 
+    distill: OptionalDistillationTerms = option(
+        None, "fine-tune with the base as teacher: response, feature, or both", group=STAGES, bare="response,feature"
+    )
+
     imgsz: int = option(320, "image size", group=SHARED, names=IMAGE_SIZE_NAMES, ge=32)
     batch_size: BatchSize = option(16, "images per step", group=SHARED, ge=1)
     nominal_batch: int = option(64, "images per optimizer step: batches are accumulated to it", group=SHARED, ge=1)
@@ -114,8 +119,8 @@ class CompressConfig(Config):
             project=folder, name="pruned", exist_ok=True,
         )  # fmt: skip
 
-    def finetune_config(self, folder: Path, weights: Path) -> FinetuneConfig:
-        """Fine-tuning of `weights`, writing to ``folder/finetuned``.
+    def finetune_config(self, folder: Path, weights: Path, base: Path) -> FinetuneConfig:
+        """Fine-tuning of `weights`, writing to ``folder/finetuned``; `base` is the teacher when there shall be one.
 
         Without ``--hyp`` two numbers differ from ``slimyolo finetune``. The learning rate falls to a hundredth, not to a
         tenth: in a short run the average of the weights smooths little, so the end of the schedule has to. And biases warm
@@ -125,6 +130,8 @@ class CompressConfig(Config):
         shared = self._shared(folder, "finetuned")
         if self.hyp is None:
             shared |= {"hyp": "scratch-low", "hyp_set": ("warmup_bias_lr=0", *self.hyp_set)}
+        if self.distill is not None:
+            shared |= {"teacher": base, "distill": self.distill}
         return FinetuneConfig(weights=weights, epochs=self.finetune_epochs, **shared)
 
     def _shared(self, folder: Path, stage: str) -> dict[str, Any]:

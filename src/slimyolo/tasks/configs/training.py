@@ -17,6 +17,7 @@ from slimyolo.tasks.configs.options import (
     Precision,
     Share,
     option,
+    option_name,
     workers_option,
 )
 
@@ -24,11 +25,13 @@ __all__ = ["FinetuneConfig", "SparsifyConfig", "SparsityMethod", "TrainConfig"]
 
 SparsityMethod = Literal["share", "reference", "soft-threshold"]
 OptimizerName = Literal["SGD", "Adam", "AdamW"]
+DISTILLATION_TERMS = ("response", "feature")
 CouplingPolicy = Literal["coupled", "skip-shortcuts"]
 
 WHAT = "What to train"
 HOW = "How long, how large"
 RECIPE = "Recipe"
+DISTILLATION = "Distillation"
 DEVICE = "Device and speed"
 OUTPUT = "Output"
 
@@ -51,9 +54,23 @@ def _check_cache(value: Any) -> Any:
     return value or None
 
 
+def _parse_terms(value: Any) -> Any:
+    """``"response,feature"`` or a list of such words → the terms, in the order of the table."""
+    words = [value] if isinstance(value, str) else list(value or ())
+    terms = [term.strip() for word in words for term in str(word).split(",") if term.strip()]
+    unknown = [term for term in terms if term not in DISTILLATION_TERMS]
+    if unknown or not terms:
+        raise ValueError(f"got {' '.join(map(str, words))!r}, expected {' or '.join(DISTILLATION_TERMS)}, or both: response,feature.")
+    return tuple(term for term in DISTILLATION_TERMS if term in terms)
+
+
 OptionalPath = Annotated[Path | None, BeforeValidator(_empty_to_none)]
 OptionalText = Annotated[str | None, BeforeValidator(_empty_to_none)]
 BatchSize = Annotated[int, BeforeValidator(_check_batch_size)]
+DistillationTerms = Annotated[tuple[str, ...], BeforeValidator(_parse_terms)]
+OptionalDistillationTerms = Annotated[
+    tuple[str, ...] | None, BeforeValidator(lambda value: None if value is None else _parse_terms(value))
+]
 ImageCache = Annotated[Literal["ram"] | None, BeforeValidator(_check_cache)]
 
 
@@ -87,6 +104,11 @@ class TrainConfig(Config):
     noautoanchor: bool = option(False, "keep the anchors as they are", group=RECIPE)
     seed: int = option(0, "seed of all randomness", group=RECIPE, ge=0)
 
+    teacher: OptionalPath = option(None, "checkpoint to learn from too, such as the model before the cut", group=DISTILLATION)
+    distill: DistillationTerms = option(("response", "feature"), "what of it: response, feature, or both", group=DISTILLATION)
+    distill_response: float = option(1.0, "weight of what its head says", group=DISTILLATION, gt=0)
+    distill_feature: float = option(1.0, "weight of where its neck answers", group=DISTILLATION, gt=0)
+
     device: Device = option("auto", "cpu, cuda, cuda:N or N; auto: a GPU if any", group=DEVICE)
     precision: Precision = option("auto", "auto: bf16/fp16 where the device is fast at it", group=DEVICE)
     workers: int = workers_option(DEVICE)
@@ -114,6 +136,10 @@ class TrainConfig(Config):
                 "There is nothing to train: give --weights FILE to start from a checkpoint, or --cfg yolov5n (or a "
                 "model YAML) to train from scratch."
             )
+        if self.teacher is None and self.resume is None:
+            for name in ("distill", "distill_response", "distill_feature"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ConfigError(f"{option_name(name)} says what to learn from a teacher: add --teacher FILE, or leave it out.")
         if self.rect and self.image_weights:
             raise ConfigError("--rect and --image-weights exclude each other: rectangular batches need a fixed order.")
         if self.close_mosaic > self.epochs:
