@@ -11,7 +11,7 @@ from typing import IO
 
 from slimyolo.errors import StorageError
 
-__all__ = ["atomic_file", "write_bytes", "write_text"]
+__all__ = ["atomic_file", "remove_leftovers", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -40,6 +40,13 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError):
             raise _cannot_write(target, error) from error
         raise
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Delete what a killed process had begun to write into `folder` and could not take back."""
+    for path in Path(folder).glob(".*.part"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

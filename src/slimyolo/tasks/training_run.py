@@ -33,7 +33,7 @@ from slimyolo.evaluation import EvaluationResult, evaluate_detector
 from slimyolo.losses import DetectionLoss, scaled_gains
 from slimyolo.models import Detector
 from slimyolo.sparsity import NoSparsity, Sparsity
-from slimyolo.storage import create_run_folder, write_json, write_text
+from slimyolo.storage import create_run_folder, remove_leftovers, write_json, write_text
 from slimyolo.tasks.configs import TrainConfig
 from slimyolo.tasks.configs.hyperparameters import HyperParameters
 from slimyolo.tasks.devices import pick_precision
@@ -58,6 +58,7 @@ from slimyolo.training import (
     Observer,
     Recipe,
     RichProgressObserver,
+    Snapshot,
     Team,
     TensorBoardObserver,
     Validate,
@@ -118,6 +119,8 @@ def _train(
     team.align_(model)
     folder = team.told(_run_folder(config) if team.rank == 0 else Path())
     run = _Run(config, team, model, hyp, train_split, val_split, dataset, device, folder, step_every_batch)
+    if resumed is not None and resumed.training is not None:
+        run.class_map = class_map_of(resumed.training)
     log.info("run folder: %s", folder)
     if config.sync_bn:
         share_batchnorms_(model)
@@ -207,7 +210,7 @@ class _Run:
             observers.append(TensorBoardObserver(self.folder))
         except TrainingError:
             log.info("TensorBoard events are not written (pip install 'slimyolo[tensorboard]'); results.csv is")
-        return [*observers, CheckpointObserver(self._save)]
+        return [*observers, CheckpointObserver(self._save, self._begin)]
 
     def validation(self, batches: EvalBatches) -> Validate:
         loss = self.loss()
@@ -264,18 +267,26 @@ class _Run:
         is_end = report.epoch + 1 == report.progress.epochs
         if self.config.nosave and not is_end:
             return
-        model, averaged, weights = report.model, report.averaged, self.folder / "weights"
-        assert isinstance(model, Detector)
-        assert isinstance(averaged, Detector)
+        averaged, weights = report.averaged, self.folder / "weights"
+        assert isinstance(averaged, Detector)  # fit hands back what it was given
         about = {**self._provenance(), "epoch": report.epoch, "metrics": dict(report.metrics)}
         if report.is_best:
             save_checkpoint(weights / "best.pt", averaged, provenance=about)
-        save_checkpoint(
-            weights / "last.pt", model, ema=averaged, training=report.training_state(), provenance=about
-        )  # fmt: skip
+        self._save_state(Snapshot(report.model, averaged, report.training_state), about)
         period = self.config.save_period
         if period > 0 and (report.epoch + 1) % period == 0:
             save_checkpoint(weights / f"epoch{report.epoch}.pt", averaged, provenance=about)
+
+    def _begin(self, snapshot: Snapshot) -> None:
+        if not self.config.nosave:
+            self._save_state(snapshot, {**self._provenance(), "epoch": -1})
+
+    def _save_state(self, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
+        """``last.pt``, from which the run goes on: the loop's state, and the class mAP that --image-weights follows."""
+        assert isinstance(snapshot.model, Detector)  # fit hands back what it was given
+        state = {**snapshot.training_state(), "class_map": self.class_map}
+        path = self.folder / "weights" / "last.pt"
+        save_checkpoint(path, snapshot.model, ema=snapshot.averaged, training=state, provenance=about)
 
     def _provenance(self) -> dict[str, Any]:
         return {
@@ -287,6 +298,12 @@ class _Run:
         known = self.class_map if self.class_map is not None else np.zeros(self.train_split.nc)
         class_weights = class_balance_weights(self.train_split) * (1 - known) ** 2
         return image_weights_of_classes(self.train_split, class_weights)
+
+
+def class_map_of(training: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
+    """mAP50-95 of each class at the last validation before a run was stopped; None when there was none."""
+    kept = training.get("class_map")  # runs of slimyolo 0.1 did not keep it
+    return None if kept is None else np.asarray(kept, np.float64)
 
 
 def _resumable(config: TrainConfig) -> Checkpoint | None:
@@ -303,7 +320,9 @@ def _resumable(config: TrainConfig) -> Checkpoint | None:
 
 def _run_folder(config: TrainConfig) -> Path:
     if config.resume is not None:
-        return Path(config.resume).resolve().parent.parent
+        weights = Path(config.resume).resolve().parent
+        remove_leftovers(weights)
+        return weights.parent
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     write_options(folder, config)
     lines = [f"{name}: {value}" for name, value in config.hyperparameters.to_plain().items() if value is not None]

@@ -12,7 +12,7 @@ from slimyolo.training.observers import (
     RichProgressObserver,
     TensorBoardObserver,
 )
-from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport
+from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport, Snapshot
 from slimyolo.training.optimizers import OPTIMIZERS, apply_settings_, build_optimizer, parameter_groups
 from slimyolo.training.precision import Autocast, Fp32, Precision
 from slimyolo.training.progress import Progress
@@ -66,6 +66,7 @@ __all__ = [
     "Schedule",
     "Settings",
     "SharedBatchNorm2d",
+    "Snapshot",
     "Stopper",
     "Team",
     "TensorBoardObserver",

@@ -17,7 +17,7 @@ from slimyolo.training.averaging import Averaging, NoEma
 from slimyolo.training.compiling import eager
 from slimyolo.training.contracts import BatchSource, Objective, Validate
 from slimyolo.training.losses import LossWatch
-from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport
+from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport, Snapshot
 from slimyolo.training.optimizers import apply_settings_
 from slimyolo.training.precision import Fp32, Precision
 from slimyolo.training.progress import Progress
@@ -84,7 +84,7 @@ def fit(
     metrics: Mapping[str, float] = {}
     try:
         for observer in observers:
-            observer.started(RunReport(epochs, run.epoch, len(batches)))
+            observer.started(RunReport(epochs, run.epoch, len(batches), Snapshot(model, run.averaged, run.export)))
         while run.epoch < epochs and not run.stopped:
             report = loop.epoch(validate)
             metrics = report.metrics
@@ -136,13 +136,13 @@ class _Loop:
         if run.last_step < progress.iteration:  # gradients wait for a step of the next epoch: state 0 must have all
             self.team.even_(run.model, run.beside)
         trained = time.perf_counter()
-        averaged = run.model if run.ema.module is None else run.ema.module
-        fitness, metrics = validate(averaged.eval(), run.epoch) if validate is not None else (None, {})
+        fitness, metrics = validate(run.averaged.eval(), run.epoch) if validate is not None else (None, {})
         counted, is_best = run.close_epoch_(fitness)
         return EpochReport(
             progress, self.schedule(progress), self.team.means(watch.means()), metrics, counted, is_best,
             run.best_fitness, sum(self.team.gather(seen)),
-            trained - began, time.perf_counter() - trained, run.sparsity.status(), run.model, averaged, run.export,
+            trained - began, time.perf_counter() - trained, run.sparsity.status(), run.model, run.averaged,
+            run.export,
         )  # fmt: skip
 
     def step(self, progress: Progress) -> None:

@@ -47,6 +47,11 @@ class RunState:
     best_epoch: int | None = None
     stopped: bool = False
 
+    @property
+    def averaged(self) -> nn.Module:
+        """The averaged copy that is validated and kept; without averaging the model itself."""
+        return self.model if self.ema.module is None else self.ema.module
+
     def close_epoch_(self, fitness: float | None) -> tuple[float | None, bool]:
         """Count the epoch; (its fitness if it counts yet, whether it is the best so far, equal included)."""
         counted = fitness if self.sparsity.settled else None
