@@ -70,4 +70,7 @@ def test_options_of_distillation(given: dict[str, Any], says: str) -> None:
 
 def test_terms_come_as_one_word_or_several() -> None:
     for given in ("feature,response", ["feature", "response"], ("response", "feature")):
-        assert TrainConfig(data="d.yaml", cfg="yolov5n", teacher="t.pt", distill=given).distill == ("response", "feature")
+        assert TrainConfig(data="d.yaml", cfg="yolov5n", teacher="t.pt", distill=given).distill == (
+            "response",
+            "feature",
+        )

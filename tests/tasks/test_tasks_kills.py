@@ -80,7 +80,9 @@ def after_the_record(number: int) -> None:
     training_run.write_json = lambda *arguments: (write(*arguments), die())  # type: ignore[attr-defined]
 
 
-def killed(task: Callable[[Any], TrainRecord], config: TrainConfig, prepare: Callable[[int], None], number: int) -> None:
+def killed(
+    task: Callable[[Any], TrainRecord], config: TrainConfig, prepare: Callable[[int], None], number: int
+) -> None:
     """Run `task` in a process that `prepare` has made die at some moment."""
 
     def life() -> None:
@@ -95,9 +97,7 @@ def killed(task: Callable[[Any], TrainRecord], config: TrainConfig, prepare: Cal
     assert process.exitcode == -signal.SIGKILL
 
 
-def check(
-    command: str, settings: dict[str, Any], folder: Path, kills: list[tuple[Callable[[int], None], int]]
-) -> None:
+def check(command: str, settings: dict[str, Any], folder: Path, kills: list[tuple[Callable[[int], None], int]]) -> None:
     kind, task = COMMANDS[command]
     whole = task(kind(**settings, project=folder, name="whole"))
     config = kind(**settings, project=folder, name="killed")
@@ -150,7 +150,9 @@ def test_every_training_survives_kills(
     command: str, kills: Any, tiny_data: Path, small_cfg: Path, tmp_path: Path
 ) -> None:
     start = tmp_path / "start.pt"
-    save_checkpoint(start, build_detector(read_architecture(small_cfg).with_classes(2), names=("face", "face_mask"), seed=3))
+    save_checkpoint(
+        start, build_detector(read_architecture(small_cfg).with_classes(2), names=("face", "face_mask"), seed=3)
+    )
     check(command, {**QUICK, "data": tiny_data, "weights": start, "optimizer": "AdamW"}, tmp_path, kills)
 
 

@@ -87,7 +87,13 @@ def test_words_travel(outcomes: list[dict[str, Any]]) -> None:
 
 def test_one_alone_shares_nothing() -> None:
     team, values = Alone(), torch.ones(2)
-    assert (team.rank, team.world, team.gather(3), team.told("x"), team.means({"a": 1.0})) == (0, 1, [3], "x", {"a": 1.0})
+    assert (team.rank, team.world, team.gather(3), team.told("x"), team.means({"a": 1.0})) == (
+        0,
+        1,
+        [3],
+        "x",
+        {"a": 1.0},
+    )
     assert team.sum(values) is values
     assert team.whole(values) is values
 

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import PurePath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ def _write(content: Mapping[str, Any], file: IO[bytes]) -> None:
     """torch.save, with the system's own error where the disk is full: torch says "unexpected pos" instead."""
     watched = _WatchedFile(file)
     try:
-        torch.save(content, watched)
+        torch.save(content, cast(IO[bytes], watched))
     except RuntimeError:
         if watched.error is not None:
             raise watched.error from None

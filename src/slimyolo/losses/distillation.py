@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -65,5 +64,7 @@ def channel_wise_divergence(student: Tensor, teacher: Tensor, temperature: float
 def _bernoulli_divergence(student: Tensor, teacher: Tensor) -> Tensor:
     """KL(σ(teacher) ‖ σ(student)) element by element, of logits."""
     wanted = teacher.sigmoid()
-    both = [functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none") for logits in (student, teacher)]
+    both = [
+        functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none") for logits in (student, teacher)
+    ]
     return both[0] - both[1]

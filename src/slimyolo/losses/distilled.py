@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -67,19 +67,19 @@ class Distilled:
         with _Tap(self._student) as own:
             heads = model(images)
         if isinstance(heads, Tensor):
-            raise TrainingError("The model returned decoded boxes instead of heads: call model.train() before training.")
+            raise TrainingError(
+                "The model returned decoded boxes instead of heads: call model.train() before training."
+            )
         with torch.no_grad(), _Tap(self._teacher) as wanted:
             answers = self._teacher.heads(images)
         parts = self._loss(heads, targets)
         total, items = parts.total, dict(parts.items)
-        for name, weight, term in (
-            ("response", self._response, lambda: self._response_term(heads, answers)),
-            ("feature", self._feature, lambda: self._feature_term(own.features, wanted.features)),
-        ):
-            if weight > 0:
-                value = weight * term()
-                total = total + value * len(images)
-                items[name] = value.detach()
+        if self._response > 0:
+            value = self._response * self._response_term(heads, answers)
+            total, items["response"] = total + value * len(images), value.detach()
+        if self._feature > 0:
+            value = self._feature * self._feature_term(own.features, wanted.features)
+            total, items["feature"] = total + value * len(images), value.detach()
         return LossParts(total, items)
 
     def _response_term(self, heads: Sequence[Tensor], answers: Sequence[Tensor]) -> Tensor:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -14,7 +17,7 @@ from slimyolo.models import Detector
 from slimyolo.tasks.configs import TrainConfig
 from slimyolo.tasks.configs.hyperparameters import HyperParameters
 
-__all__ = ["check_image_size", "fit_anchors_", "freeze_", "read_splits", "seed_everything"]
+__all__ = ["check_image_size", "fit_anchors_", "freeze_", "read_splits", "reproducible", "seed_everything"]
 
 log = logging.getLogger("slimyolo")
 
@@ -63,6 +66,27 @@ def seed_everything(seed: int) -> None:
     """The global generators, the same in every process."""
     torch.manual_seed(seed + 1)
     np.random.seed(seed + 1)
+
+
+@contextmanager
+def reproducible(wanted: bool, one_size: bool) -> Iterator[None]:
+    """Inside: deterministic kernels only (``--deterministic``), or the fastest ones for batches of `one_size`.
+
+    A processor gives the same result either way. On a GPU an operation without a deterministic kernel warns by name.
+    """
+    before = (
+        torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+    )  # fmt: skip
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.backends.cudnn.benchmark = one_size and not wanted
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cudnn.benchmark = before[2]
 
 
 def check_image_size(imgsz: int, stride: int) -> None:

@@ -54,7 +54,7 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module) -> Spa
         log.info(
             "sparsity: L1 on γ (and ten times on β) of %d layers, rate %g falling to a tenth", len(layers), config.rate
         )
-        return ReferenceL1(model, gammas, [f"{name}.bias" for name in layers], config.rate, config.epochs)
+        return ReferenceL1(model, gammas, [f"{name}.bias" for name in layers], config.rate)
     groups = prunable_groups(model, config.policy)
     if not groups:
         raise ConfigError("There is no channel to shrink: the model has no BatchNorm, or the policy skips all of it.")

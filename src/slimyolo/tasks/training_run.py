@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from torch import nn
 from slimyolo.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from slimyolo.data import (
     Augmentation,
+    Batch,
     DatasetSpec,
     EvalBatches,
     SplitData,
@@ -33,16 +34,26 @@ from slimyolo.evaluation import EvaluationResult, evaluate_detector
 from slimyolo.losses import DetectionLoss, scaled_gains
 from slimyolo.models import Detector
 from slimyolo.sparsity import NoSparsity, Sparsity
-from slimyolo.storage import create_run_folder, remove_leftovers, write_json, write_text
+from slimyolo.storage import write_json
 from slimyolo.tasks.configs import TrainConfig
 from slimyolo.tasks.configs.hyperparameters import HyperParameters
 from slimyolo.tasks.devices import pick_precision
 from slimyolo.tasks.distilling import objective_of, train_beside_
-from slimyolo.tasks.preparing import check_image_size, fit_anchors_, freeze_, read_splits, seed_everything
+from slimyolo.tasks.inspecting import keeping_bad_batch
+from slimyolo.tasks.memory import answering_out_of_memory, measured_batch_size
+from slimyolo.tasks.preparing import (
+    check_image_size,
+    fit_anchors_,
+    freeze_,
+    read_splits,
+    reproducible,
+    seed_everything,
+)
 from slimyolo.tasks.processes import joined_team, loader_processes, share_of_batch
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.records import SizeRecord, TrainRecord
-from slimyolo.tasks.resume import write_options
+from slimyolo.tasks.rehearsal import epochs_that_fit, rehearsed_epoch_seconds
+from slimyolo.tasks.run_folder import class_map_of, resumable, run_folder
 from slimyolo.tasks.sizes import size_of
 from slimyolo.tasks.starting import starting_detector
 from slimyolo.training import (
@@ -56,13 +67,19 @@ from slimyolo.training import (
     MultiScale,
     NoResizing,
     Observer,
+    Precision,
     Recipe,
+    Resizing,
     RichProgressObserver,
     Snapshot,
+    Stopper,
     Team,
     TensorBoardObserver,
+    TimeBudget,
     Validate,
     build_optimizer,
+    compile_if_it_pays,
+    eager,
     fit,
     scaled_weight_decay,
     share_batchnorms_,
@@ -102,48 +119,27 @@ def _train(
             "--sync-bn synchronises several processes, but this is one. Leave it out, or start several: "
             "torchrun --nproc_per_node 2 -m slimyolo train …"
         )
-    share_of_batch(config.batch_size, team.world)
     precision = pick_precision(config.precision, device)
     dataset = read_dataset_yaml(config.data)
     train_split, val_split = read_splits(dataset, config)
     seed_everything(config.seed)
-    resumed = _resumable(config)
+    resumed = resumable(config)
     names = ("item",) if config.single_cls and dataset.nc > 1 else dataset.names
     model = resumed.detector(prefer_ema=False).train() if resumed is not None else starting_detector(config, names)
-    hyp = config.hyperparameters
-    stride = int(model.stride.max())
-    check_image_size(config.imgsz, stride)
+    check_image_size(config.imgsz, int(model.stride.max()))
     if resumed is None and not config.noautoanchor:
-        fit_anchors_(model, train_split, config, hyp)
+        fit_anchors_(model, train_split, config, config.hyperparameters)
     freeze_(model, config.freeze)
     team.align_(model)
-    folder = team.told(_run_folder(config) if team.rank == 0 else Path())
-    run = _Run(config, team, model, hyp, train_split, val_split, dataset, device, folder, step_every_batch)
-    if resumed is not None and resumed.training is not None:
-        run.class_map = class_map_of(resumed.training)
-    log.info("run folder: %s", folder)
+    if config.batch_size == -1:
+        each = measured_batch_size(model, config.imgsz, len(train_split), device, precision)
+        config = config.changed(batch_size=team.told(each * team.world))
+    share_of_batch(config.batch_size, team.world)
+    run = _Run(config, team, model, precision, train_split, val_split, dataset, device, step_every_batch)
     if config.sync_bn:
         share_batchnorms_(model)
-    ema = Ema(model, start=resumed.detector() if resumed is not None and resumed.ema is not None else None)
-    team.align_(ema.module)
-    sparsity = make_sparsity(model, ema.module) if make_sparsity is not None else NoSparsity()
-    objective, beside = objective_of(config, model, run.loss(team.sum), device)
-    team.align_(beside)
-    optimizer = build_optimizer(
-        model, config.optimizer, lr0=hyp.lr0, momentum=hyp.momentum,
-        weight_decay=scaled_weight_decay(hyp.weight_decay, config.batch_size, config.nominal_batch),
-    )  # fmt: skip
-    train_beside_(optimizer, beside)
-    with closing(run.train_batches()) as batches, closing(run.eval_batches()) as eval_batches:
-        result = fit(
-            model, batches, objective, optimizer, run.schedule(), epochs=config.epochs, device=device,
-            precision=precision, sparsity=sparsity, ema=ema, clip=None if step_every_batch else 10.0, observers=run.observers(),
-            validate=None if config.noval else run.validation(eval_batches), stopper=EarlyStopping(config.patience),
-            resume_state=resumed.training if resumed is not None else None,
-            resize=MultiScale(stride, seed=config.seed) if config.multi_scale else NoResizing(), team=team,
-            beside=beside,
-        )  # fmt: skip
-        return run.finish(result, eval_batches, started)
+    with answering_out_of_memory(config, device), reproducible(config.deterministic, not config.multi_scale):
+        return run.train(resumed, make_sparsity, started)
 
 
 @dataclass
@@ -153,16 +149,71 @@ class _Run:
     config: TrainConfig
     team: Team
     model: Detector
-    hyp: HyperParameters
+    precision: Precision
     train_split: SplitData
     val_split: SplitData
     dataset: DatasetSpec
     device: torch.device
-    folder: Path
     step_every_batch: bool
+    folder: Path = Path()
     class_map: npt.NDArray[np.float64] | None = None
     images: int = 0
     train_seconds: float = 0.0
+
+    @property
+    def hyp(self) -> HyperParameters:
+        """The numbers of the recipe."""
+        return self.config.hyperparameters
+
+    def train(self, resumed: Checkpoint | None, make_sparsity: SparsityMaker | None, started: float) -> TrainRecord:
+        """From the prepared model to the record."""
+        model, team, device = self.model, self.team, self.device
+        objective, beside = objective_of(self.config, model, self.loss(team.sum), device)
+        if self.config.seconds is not None and resumed is None:
+            self.config = self.config.changed(epochs=self.fitting_epochs(self.config.seconds))
+        config, hyp = self.config, self.hyp
+        ema = Ema(model, start=resumed.detector() if resumed is not None and resumed.ema is not None else None)
+        for module in (ema.module, beside):
+            team.align_(module)
+        sparsity = make_sparsity(model, ema.module) if make_sparsity is not None else NoSparsity()
+        optimizer = build_optimizer(
+            model, config.optimizer, lr0=hyp.lr0, momentum=hyp.momentum,
+            weight_decay=scaled_weight_decay(hyp.weight_decay, config.batch_size, config.nominal_batch),
+        )  # fmt: skip
+        train_beside_(optimizer, beside)
+        state = resumed.training if resumed is not None else None
+        self.class_map = class_map_of(state) if state is not None else None
+        stopper: Stopper = EarlyStopping(config.patience)
+        self.folder = team.told(run_folder(config) if team.rank == 0 else Path())
+        log.info("run folder: %s", self.folder)
+        with closing(self.train_batches()) as batches, closing(self.eval_batches()) as evaluation:
+            with keeping_bad_batch(batches, self.folder, team.rank):
+                result = fit(
+                    model, batches, objective, optimizer, self.schedule(), epochs=config.epochs, device=device,
+                    precision=self.precision, sparsity=sparsity, ema=ema, clip=None if self.step_every_batch else 10.0,
+                    observers=self.observers(), validate=None if config.noval else self.validation(evaluation),
+                    stopper=stopper if config.seconds is None else TimeBudget(stopper, config.seconds),
+                    resume_state=state, resize=self.resizing(), team=team, beside=beside,
+                    compiled=compile_if_it_pays if config.compile else eager,
+                )  # fmt: skip
+            return self.finish(result, evaluation, started)
+
+    def fitting_epochs(self, seconds: float) -> int:
+        """The epochs that fit into `seconds`, at most those of the configuration."""
+        with closing(self.train_batches()) as batches, closing(self.eval_batches()) as evaluation:
+            epoch_seconds = rehearsed_epoch_seconds(
+                self.model, batches, evaluation, objective=lambda copied: objective_of(
+                    self.config, copied, self.loss(self.team.sum), self.device)[0],
+                validate=self.measured, device=self.device, precision=self.precision,
+            )  # fmt: skip
+        epochs = self.team.told(epochs_that_fit(seconds, epoch_seconds, self.config.epochs))
+        log.info("--time %s: an epoch takes about %.0f s, so %d epochs", self.config.time, epoch_seconds, epochs)
+        return epochs
+
+    def resizing(self) -> Resizing:
+        """Every batch at another size with --multi-scale."""
+        config = self.config
+        return MultiScale(int(self.model.stride.max()), seed=config.seed) if config.multi_scale else NoResizing()
 
     def train_batches(self) -> TrainBatches:
         config = self.config
@@ -229,7 +280,9 @@ class _Run:
 
         return validate
 
-    def measured(self, detector: Detector, batches: EvalBatches, loss: DetectionLoss | None = None) -> EvaluationResult:
+    def measured(
+        self, detector: Detector, batches: Iterable[Batch], loss: DetectionLoss | None = None
+    ) -> EvaluationResult:
         """The detector on all validation images, each process on its share of them."""
         return evaluate_detector(
             detector.fused(), batches, conf=CONF, iou=IOU, max_det=MAX_DET, device=self.device, loss=loss,
@@ -298,36 +351,6 @@ class _Run:
         known = self.class_map if self.class_map is not None else np.zeros(self.train_split.nc)
         class_weights = class_balance_weights(self.train_split) * (1 - known) ** 2
         return image_weights_of_classes(self.train_split, class_weights)
-
-
-def class_map_of(training: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
-    """mAP50-95 of each class at the last validation before a run was stopped; None when there was none."""
-    kept = training.get("class_map")  # runs of slimyolo 0.1 did not keep it
-    return None if kept is None else np.asarray(kept, np.float64)
-
-
-def _resumable(config: TrainConfig) -> Checkpoint | None:
-    if config.resume is None:
-        return None
-    checkpoint = load_checkpoint(config.resume)
-    if checkpoint.training is None:
-        raise TrainingError(
-            f"{config.resume} holds no state to resume from: the run has ended (or the file was stripped). "
-            f"Start a new run from it with --weights {config.resume}."
-        )
-    return checkpoint
-
-
-def _run_folder(config: TrainConfig) -> Path:
-    if config.resume is not None:
-        weights = Path(config.resume).resolve().parent
-        remove_leftovers(weights)
-        return weights.parent
-    folder = create_run_folder(config.project, config.name, config.exist_ok)
-    write_options(folder, config)
-    lines = [f"{name}: {value}" for name, value in config.hyperparameters.to_plain().items() if value is not None]
-    write_text(folder / "hyp.yaml", "\n".join(lines) + "\n")
-    return folder
 
 
 def _say_result(record: TrainRecord) -> None:

@@ -1,7 +1,7 @@
 """Training: one loop, schedules, averaging, precision, and observers that look."""
 
 from slimyolo.training.averaging import Averaging, Ema, NoEma, ema_decay
-from slimyolo.training.compiling import eager
+from slimyolo.training.compiling import PayingCompilation, compile_if_it_pays, eager
 from slimyolo.training.contracts import BatchSource, Loss, Objective, TrainBatch, Validate
 from slimyolo.training.loop import FitResult, fit
 from slimyolo.training.losses import LossWatch
@@ -29,7 +29,7 @@ from slimyolo.training.schedule import (
 )
 from slimyolo.training.shared_batchnorm import SharedBatchNorm2d, share_batchnorms_
 from slimyolo.training.state import RunState, random_state, restore_random_state_
-from slimyolo.training.stopping import EarlyStopping, NoStopping, Stopper
+from slimyolo.training.stopping import EarlyStopping, NoStopping, Stopper, TimeBudget
 from slimyolo.training.team import Alone, Team, Together
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "NoStopping",
     "Objective",
     "Observer",
+    "PayingCompilation",
     "Precision",
     "Progress",
     "Recipe",
@@ -70,12 +71,14 @@ __all__ = [
     "Stopper",
     "Team",
     "TensorBoardObserver",
+    "TimeBudget",
     "Together",
     "TrainBatch",
     "Validate",
     "accumulation_after_warmup",
     "apply_settings_",
     "build_optimizer",
+    "compile_if_it_pays",
     "cosine_factor",
     "eager",
     "ema_decay",

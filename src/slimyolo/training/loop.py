@@ -138,6 +138,7 @@ class _Loop:
         trained = time.perf_counter()
         fitness, metrics = validate(run.averaged.eval(), run.epoch) if validate is not None else (None, {})
         counted, is_best = run.close_epoch_(fitness)
+        run.stopped = self.team.told(run.stopped)
         return EpochReport(
             progress, self.schedule(progress), self.team.means(watch.means()), metrics, counted, is_best,
             run.best_fitness, sum(self.team.gather(seen)),

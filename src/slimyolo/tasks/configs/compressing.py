@@ -76,7 +76,7 @@ class CompressConfig(Config):
     )
 
     imgsz: int = option(320, "image size", group=SHARED, names=IMAGE_SIZE_NAMES, ge=32)
-    batch_size: BatchSize = option(16, "images per step", group=SHARED, ge=1)
+    batch_size: BatchSize = option(16, "images per step; -1: what memory allows", group=SHARED)
     nominal_batch: int = option(64, "images per optimizer step: batches are accumulated to it", group=SHARED, ge=1)
     optimizer: OptimizerName = option("SGD", "SGD, Adam, AdamW", group=SHARED)
     hyp: OptionalPath = option(None, "hyper-parameter YAML, or scratch-low, scratch", group=SHARED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -41,9 +42,29 @@ def _empty_to_none(value: Any) -> Any:
 
 
 def _check_batch_size(value: Any) -> Any:
-    if str(value).strip() == "-1":
-        raise ValueError("got -1: slimyolo has no automatic batch size yet. Give a number, such as 16.")
-    return value
+    """A whole number from 1, or -1 for one that memory decides."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.lstrip("-").isdigit() or (int(text) < 1 and int(text) != -1):
+        raise ValueError(f"got {value!r}, expected a whole number of 1 or more, or -1: as many as memory allows.")
+    return int(text)
+
+
+def _check_duration(value: Any) -> Any:
+    """``2h``, ``90m``, ``1h30m``, ``45s``: kept as it was typed."""
+    if value is None or duration_seconds(str(value)) is not None:
+        return None if value is None else str(value).strip()
+    raise ValueError(f"got {value!r}, expected a duration such as 2h, 90m or 1h30m.")
+
+
+def duration_seconds(text: str) -> float | None:
+    """Seconds of ``1h30m``, or None when `text` is no duration above 0."""
+    match = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", text.strip())
+    try:
+        parts = [float(part) if part else 0.0 for part in match.groups()] if match is not None else [0.0]
+    except ValueError:
+        return None
+    seconds = sum(part * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    return seconds if seconds > 0 else None
 
 
 def _check_cache(value: Any) -> Any:
@@ -60,10 +81,13 @@ def _parse_terms(value: Any) -> Any:
     terms = [term.strip() for word in words for term in str(word).split(",") if term.strip()]
     unknown = [term for term in terms if term not in DISTILLATION_TERMS]
     if unknown or not terms:
-        raise ValueError(f"got {' '.join(map(str, words))!r}, expected {' or '.join(DISTILLATION_TERMS)}, or both: response,feature.")
+        raise ValueError(
+            f"got {' '.join(map(str, words))!r}, expected {' or '.join(DISTILLATION_TERMS)}, or both: response,feature."
+        )
     return tuple(term for term in DISTILLATION_TERMS if term in terms)
 
 
+Duration = Annotated[str | None, BeforeValidator(_check_duration)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_empty_to_none)]
 OptionalText = Annotated[str | None, BeforeValidator(_empty_to_none)]
 BatchSize = Annotated[int, BeforeValidator(_check_batch_size)]
@@ -87,9 +111,10 @@ class TrainConfig(Config):
     single_cls: bool = option(False, "treat all classes as one", group=WHAT)
 
     epochs: int = option(200, "passes over the training images", group=HOW, ge=1)
-    batch_size: BatchSize = option(64, "images per step, all processes together", group=HOW, ge=1)
+    batch_size: BatchSize = option(64, "images per step, all processes together; -1: what memory allows", group=HOW)
     nominal_batch: int = option(64, "images per optimizer step: batches are accumulated to it", group=HOW, ge=1)
     imgsz: int = option(320, "image size", group=HOW, names=IMAGE_SIZE_NAMES, ge=32)
+    time: Duration = option(None, "so long at most (2h, 90m); --epochs becomes what fits", group=HOW)
     patience: int = option(100, "stop after N epochs without gain; 0: never", group=HOW, ge=0)
     resume: OptionalPath = option(None, "go on with the newest run, or this last.pt", bare="newest", group=HOW)
 
@@ -104,8 +129,12 @@ class TrainConfig(Config):
     noautoanchor: bool = option(False, "keep the anchors as they are", group=RECIPE)
     seed: int = option(0, "seed of all randomness", group=RECIPE, ge=0)
 
-    teacher: OptionalPath = option(None, "checkpoint to learn from too, such as the model before the cut", group=DISTILLATION)
-    distill: DistillationTerms = option(("response", "feature"), "what of it: response, feature, or both", group=DISTILLATION)
+    teacher: OptionalPath = option(
+        None, "checkpoint to learn from too, such as the model before the cut", group=DISTILLATION
+    )
+    distill: DistillationTerms = option(
+        ("response", "feature"), "what of it: response, feature, or both", group=DISTILLATION
+    )
     distill_response: float = option(1.0, "weight of what its head says", group=DISTILLATION, gt=0)
     distill_feature: float = option(1.0, "weight of where its neck answers", group=DISTILLATION, gt=0)
 
@@ -113,6 +142,8 @@ class TrainConfig(Config):
     precision: Precision = option("auto", "auto: bf16/fp16 where the device is fast at it", group=DEVICE)
     workers: int = workers_option(DEVICE)
     cache: ImageCache = option(None, "keep decoded images in memory", bare="ram", group=DEVICE)
+    compile: bool = option(False, "compile the network, where that turns out to be faster", group=DEVICE)
+    deterministic: bool = option(False, "same result each time on a GPU too, slower", group=DEVICE)
     sync_bn: bool = option(False, "synchronise BatchNorm over processes (torchrun)", group=DEVICE)
 
     project: Path = option(Path("runs/train"), "folder of the runs", group=OUTPUT)
@@ -122,6 +153,11 @@ class TrainConfig(Config):
     nosave: bool = option(False, "keep only the last checkpoint", group=OUTPUT)
     noval: bool = option(False, "validate after the last epoch only", group=OUTPUT)
     noplots: bool = option(False, "write no plots", group=OUTPUT)
+
+    @property
+    def seconds(self) -> float | None:
+        """`time` in seconds."""
+        return None if self.time is None else duration_seconds(self.time)
 
     @property
     def hyperparameters(self) -> HyperParameters:
@@ -139,7 +175,11 @@ class TrainConfig(Config):
         if self.teacher is None and self.resume is None:
             for name in ("distill", "distill_response", "distill_feature"):
                 if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ConfigError(f"{option_name(name)} says what to learn from a teacher: add --teacher FILE, or leave it out.")
+                    raise ConfigError(
+                        f"{option_name(name)} says what to learn from a teacher: add --teacher FILE, or leave it out."
+                    )
+        if self.compile and (self.multi_scale or self.rect):
+            raise ConfigError("--compile needs batches of one size: leave out --multi-scale and --rect, or --compile.")
         if self.rect and self.image_weights:
             raise ConfigError("--rect and --image-weights exclude each other: rectangular batches need a fixed order.")
         if self.close_mosaic > self.epochs:
