@@ -15,7 +15,7 @@ from slimyolo.training import EarlyStopping, NoStopping, PayingCompilation, Time
 
 def test_a_budget_ends_before_the_epoch_that_would_pass_it() -> None:
     clock = iter([0.0, 10, 22, 33, 46])
-    budget = TimeBudget(NoStopping(), 45, lambda: next(clock))
+    budget = TimeBudget(NoStopping(), 44, lambda: next(clock))
     assert [budget.stop(epoch, 0.5) for epoch in range(3)] == [False, False, True]  # 33 used, the longest took 12
 
 

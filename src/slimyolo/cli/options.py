@@ -24,7 +24,8 @@ VALUE_WORDS: Mapping[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT
 VALUE_WORDS_BY_FIELD = {
     "data": "YAML", "hyp": "YAML", "cfg": "YAML", "weights": "FILE", "file": "FILE", "json_file": "FILE",
     "percent": "SHARE", "params": "SHARE", "macs": "SHARE", "floor": "SHARE", "reach": "SHARE", "device": "DEVICE",
-    "imgsz": "N", "classes": "N …", "freeze": "N …", "include": "FORMAT …", "hyp_set": "K=V …", "distill": "TERM …", "teacher": "FILE", "time": "2h", "source": "SOURCE",
+    "imgsz": "N", "classes": "N …", "freeze": "N …", "include": "FORMAT …", "hyp_set": "K=V …", "source": "SOURCE",
+    "distill": "TERM …", "teacher": "FILE", "time": "2h",
     "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
     "masked_file_name": "NAME", "output": "PATH",
 }  # fmt: skip

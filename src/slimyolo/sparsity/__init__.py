@@ -2,9 +2,12 @@
 
 from slimyolo.sparsity.groups import ScaleGroup, ScaleTable, layer_groups
 from slimyolo.sparsity.penalty import (
+    cost_rates,
     group_shrinkage,
     group_soft_threshold,
     l1_gradient,
+    polarisation_factors,
+    polarisation_gradient,
     ramp_deadlines,
     ramp_shrinkage,
     reference_beta_rate,
@@ -15,9 +18,11 @@ from slimyolo.sparsity.protocol import NoSparsity, RunProgress, Sparsity, Sparsi
 from slimyolo.sparsity.proximal import SoftThreshold
 from slimyolo.sparsity.ranking import doomed_positions, layer_yardsticks, most_removable
 from slimyolo.sparsity.reference_l1 import ReferenceL1
+from slimyolo.sparsity.regularisers import ChannelRegulariser, cost_weighted_lasso, group_lasso, polarisation
 from slimyolo.sparsity.share_driven import ShareDriven
 
 __all__ = [
+    "ChannelRegulariser",
     "NoSparsity",
     "ReferenceL1",
     "RunProgress",
@@ -27,13 +32,19 @@ __all__ = [
     "SoftThreshold",
     "Sparsity",
     "SparsityStatus",
+    "cost_rates",
+    "cost_weighted_lasso",
     "doomed_positions",
+    "group_lasso",
     "group_shrinkage",
     "group_soft_threshold",
     "l1_gradient",
     "layer_groups",
     "layer_yardsticks",
     "most_removable",
+    "polarisation",
+    "polarisation_factors",
+    "polarisation_gradient",
     "ramp_deadlines",
     "ramp_shrinkage",
     "reference_beta_rate",

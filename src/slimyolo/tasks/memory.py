@@ -41,7 +41,8 @@ def measured_batch_size(model: Detector, imgsz: int, images: int, device: torch.
         each, base, most = 2.0 * _saved_bytes(model, imgsz), 0.0, _MOST_ON_CPU
     size = images_that_fit(each, base, _SHARE * free, min(most, images))
     log.info(
-        "batch size: %d (%.0f MB an image, %.1f GB free on %s, at most %d)", size, each / 1e6, free / 1e9, device, min(most, images)
+        "batch size: %d (%.0f MB an image, %.1f GB free on %s, at most %d)",
+        size, each / 1e6, free / 1e9, device, min(most, images),
     )  # fmt: skip
     return size
 

@@ -71,6 +71,7 @@ from slimyolo.training import (
     Recipe,
     Resizing,
     RichProgressObserver,
+    Schedule,
     Snapshot,
     Stopper,
     Team,
@@ -89,9 +90,10 @@ __all__ = ["SparsityMaker", "run_training"]
 
 log = logging.getLogger("slimyolo")
 
-SparsityMaker = Callable[[Detector, nn.Module], Sparsity]
-"""(model, averaged copy) → the sparsity object of the run."""
+SparsityMaker = Callable[[Detector, nn.Module, Schedule], Sparsity]
+"""(model, averaged copy, schedule) → the sparsity object of the run."""
 
+_ALONE = Alone()
 CONF, IOU, MAX_DET = 0.001, 0.6, 300  # validation as the reference
 
 
@@ -175,7 +177,7 @@ class _Run:
         ema = Ema(model, start=resumed.detector() if resumed is not None and resumed.ema is not None else None)
         for module in (ema.module, beside):
             team.align_(module)
-        sparsity = make_sparsity(model, ema.module) if make_sparsity is not None else NoSparsity()
+        sparsity = make_sparsity(model, ema.module, self.schedule()) if make_sparsity is not None else NoSparsity()
         optimizer = build_optimizer(
             model, config.optimizer, lr0=hyp.lr0, momentum=hyp.momentum,
             weight_decay=scaled_weight_decay(hyp.weight_decay, config.batch_size, config.nominal_batch),
@@ -235,7 +237,7 @@ class _Run:
             rank=self.team.rank, world=self.team.world,
         )  # fmt: skip
 
-    def loss(self, total: Callable[[torch.Tensor], torch.Tensor] = Alone().sum) -> DetectionLoss:
+    def loss(self, total: Callable[[torch.Tensor], torch.Tensor] = _ALONE.sum) -> DetectionLoss:
         """`total` adds up over the processes where all of them call the loss together: in training."""
         model, hyp = self.model, self.hyp
         gains = scaled_gains(hyp.to_plain(), len(model.stride), model.nc, self.config.imgsz)

@@ -43,7 +43,7 @@ class PayingCompilation(nn.Module):
         super().__init__()
         self.model = model
         self._compile, self._clock = compile, clock
-        self._called: Any = model
+        self._called: tuple[Any] = (model,)  # in a tuple, or it would be registered as a second submodule
         self._laps: list[float] = []
         self._last = 0.0
         self._plain_seconds: float | None = None
@@ -53,7 +53,7 @@ class PayingCompilation(nn.Module):
         """What the model answers."""
         if not self._decided:
             self._look_at_the_clock()
-        return self._called(images)
+        return self._called[0](images)
 
     def _look_at_the_clock(self) -> None:
         if self.model.training and next(self.model.parameters()).device.type == "cuda":
@@ -66,7 +66,7 @@ class PayingCompilation(nn.Module):
         seconds = statistics.median(self._laps[1 + _WARM_UP :])
         if self._plain_seconds is None:
             self._plain_seconds, self._laps = seconds, []
-            self._called = self._compile(self.model)
+            self._called = (self._compile(self.model),)
             self._last = self._clock()
             return
         self._decide(self._plain_seconds, seconds, sum(self._laps[: 1 + _WARM_UP]))
@@ -80,7 +80,7 @@ class PayingCompilation(nn.Module):
                 cost, compiled, plain, cost / gain,
             )  # fmt: skip
             return
-        self._called = self.model
+        self._called = (self.model,)
         log.info(
             "--compile: %.0f s to compile, but a step takes %.3f s instead of %.3f: going on without",
             cost,

@@ -59,7 +59,7 @@ class CompressConfig(Config):
     params: Share | None = option(None, "… or keep at most this share of the parameters", group=CUT)
     macs: Share | None = option(None, "… or keep at most this share of the MACs", group=CUT)
     method: SparsityMethod = option("share", "of sparse training", group=CUT)
-    sr: float | None = option(None, "rate of methods reference, soft-threshold", group=CUT, gt=0)
+    sr: float | None = option(None, "rate of the methods other than share", group=CUT, gt=0)
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT)
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=CUT)
     round_to: int = option(1, "keep multiples of this many channels", group=CUT, ge=1)
@@ -146,5 +146,7 @@ class CompressConfig(Config):
         if self.epochs == 0 and self.weights is None:
             raise ConfigError("--epochs 0 skips the base training: add --weights FILE, a trained model.")
         if self.method == "share" and self.sr is not None:
-            raise ConfigError("--sr is for `--method reference` and `soft-threshold`; not for `share`.")
+            raise ConfigError(
+                "--sr is the rate of the other methods, such as `--method reference`; `share` finds its own."
+            )
         return self

@@ -24,7 +24,8 @@ from slimyolo.tasks.configs.options import (
 
 __all__ = ["FinetuneConfig", "SparsifyConfig", "SparsityMethod", "TrainConfig"]
 
-SparsityMethod = Literal["share", "reference", "soft-threshold"]
+SparsityMethod = Literal["share", "reference", "soft-threshold", "group-lasso", "cost-weighted", "polarise"]
+RATES = {"reference": 0.0005, "soft-threshold": 0.0005, "group-lasso": 0.1, "cost-weighted": 0.1, "polarise": 0.1}
 OptimizerName = Literal["SGD", "Adam", "AdamW"]
 DISTILLATION_TERMS = ("response", "feature")
 CouplingPolicy = Literal["coupled", "skip-shortcuts"]
@@ -199,11 +200,11 @@ class SparsifyConfig(TrainConfig):
     command: ClassVar[str] = "sparsify"
 
     epochs: int = option(100, "passes over the training images", group=HOW, ge=1)
-    method: SparsityMethod = option("share", "share: reach --percent; reference: L1 at --sr", group="Sparsity")
+    method: SparsityMethod = option("share", "share: reach --percent; the others: at rate --sr", group="Sparsity")
     percent: Share = option(0.4, "share of prunable channels to bring to zero", group="Sparsity")
     reach: Share | None = option(None, "… by this fraction of the run", group="Sparsity", shown_default="1/3")
     sr: float | None = option(
-        None, "rate of the L1 and soft-threshold methods", group="Sparsity", gt=0, shown_default="0.0005"
+        None, "rate of the other methods", group="Sparsity", gt=0, shown_default="0.0005; 0.1 for the last three"
     )
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group="Sparsity")
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group="Sparsity")
@@ -215,8 +216,8 @@ class SparsifyConfig(TrainConfig):
 
     @property
     def rate(self) -> float:
-        """The penalty rate of methods ``reference`` and ``soft-threshold``."""
-        return 0.0005 if self.sr is None else self.sr
+        """The penalty rate of every method but ``share``."""
+        return RATES[self.method] if self.sr is None else self.sr
 
     @model_validator(mode="after")
     def _refuse_options_of_other_methods(self) -> SparsifyConfig:
@@ -224,8 +225,8 @@ class SparsifyConfig(TrainConfig):
             raise ConfigError(f"--reach belongs to `--method share`, but --method is {self.method}: leave --reach out.")
         if self.method == "share" and self.sr is not None:
             raise ConfigError(
-                "--sr is the rate of `--method reference` or `--method soft-threshold`; the default method share finds "
-                "its own rate from --percent. Leave --sr out, or name one of these methods."
+                "--sr is the rate of `--method reference` or `--method soft-threshold` (and the others); the default method "
+                "share finds its own rate from --percent. Leave --sr out, or name one of these methods."
             )
         return self
 
