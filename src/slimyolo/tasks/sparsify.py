@@ -83,7 +83,8 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedu
         return SoftThreshold(model, groups, config.rate, ema=averaged)
     if config.method in REGULARISERS:
         log.info(
-            "sparsity: %s on %d γ in %d groups, rate %g times the learning rate", config.method, channels, len(groups), config.rate
+            "sparsity: %s on %d γ in %d groups, rate %g times the learning rate",
+            config.method, channels, len(groups), config.rate,
         )  # fmt: skip
         return ChannelRegulariser(
             config.method, model, groups, config.rate, REGULARISERS[config.method](groups),

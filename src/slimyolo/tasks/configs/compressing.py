@@ -147,6 +147,6 @@ class CompressConfig(Config):
             raise ConfigError("--epochs 0 skips the base training: add --weights FILE, a trained model.")
         if self.method == "share" and self.sr is not None:
             raise ConfigError(
-                "--sr is the rate of the other methods, such as `--method reference`; `share` finds its own."
+                "--sr is for `--method reference` and the others with a rate; `share` finds its own. Leave --sr out."
             )
         return self
