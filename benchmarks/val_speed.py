@@ -45,9 +45,8 @@ def main() -> None:
         evaluate_detector(fused, batches, precision=given.precision, device=given.device)
         whole.append(time.perf_counter() - start)
     batches.close()
-    print(
-        f"{images} images, {given.imgsz} px, batch {given.batch}, {given.threads} threads, {given.workers} workers, {given.precision}"
-    )
+    print(f"{images} images, {given.imgsz} px, batch {given.batch}, {given.precision}")
+    print(f"{given.threads} threads, {given.workers} workers")
     print(f"{'stage':>12} {'img/s':>10} {'ms/img':>8}")
     rows = {"loader": 1000 * loader / images}
     rows |= {name: min(getattr(result.speed, field) for result in in_memory) for name, field in STAGES}

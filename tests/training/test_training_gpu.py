@@ -10,7 +10,17 @@ import torch
 from torch import nn
 
 from slimyolo.sparsity import ShareDriven, SoftThreshold, layer_groups
-from slimyolo.training import Autocast, CheckpointObserver, Ema, Fp32, Precision, Recipe, build_optimizer, fit
+from slimyolo.training import (
+    Autocast,
+    CheckpointObserver,
+    Ema,
+    EpochReport,
+    Fp32,
+    Precision,
+    Recipe,
+    build_optimizer,
+    fit,
+)
 
 pytestmark = [
     pytest.mark.gpu,
@@ -30,11 +40,16 @@ def precision_of(kind: str, monkeypatch: pytest.MonkeyPatch) -> Precision:
 def trained(toy: SimpleNamespace, precision: Precision, accumulate: int = 1, device: str = "cuda") -> dict[str, Any]:
     model = toy.net()
     ema, losses, states = Ema(model), [], []
+
+    def save(report: EpochReport) -> None:
+        losses.append(report.losses["box"])
+        states.append(report.training_state())
+
     fit(
         model, toy.batches(length=8 * accumulate, size=8), toy.objective, build_optimizer(model),
         Recipe(64 // accumulate, warmup_epochs=0), epochs=6, device=device, precision=precision, ema=ema,
         sparsity=ShareDriven(model, layer_groups(model), 0.5, reach=0.5, ema=ema.module),
-        observers=[CheckpointObserver(lambda report: (losses.append(report.losses["box"]), states.append(report.training_state())))],
+        observers=[CheckpointObserver(save)],
     )  # fmt: skip
     gammas = [module.weight.detach().cpu() for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     return {"gammas": torch.cat(gammas), "losses": losses, "state": states[-1], "ema": ema.module}
