@@ -66,12 +66,11 @@ def test_dear_channels_shrink_in_proportion_to_their_cost() -> None:
     assert torch.equal(cost_rates(torch.zeros(3)), torch.ones(3))
     assert torch.allclose(cost_rates(torch.tensor([1.0, 9.0]), 0.5), torch.tensor([0.5, 1.5]))
     model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2))
-    groups = [
-        ScaleGroup(f"{i}", ((f"{i}.weight", f"{i}.bias", torch.arange(2)),), torch.full((2,), cost))
-        for i, cost in enumerate((1.0, 3.0))
-    ]
-    shrink = cost_weighted_lasso(groups)
-    ChannelRegulariser("cost-weighted", model, groups, 0.1, shrink, learning_rate=lambda progress: 1.0).after_step(At())
+    shrink = cost_weighted_lasso(torch.tensor([1.0, 1.0, 3.0, 3.0]))
+    method = ChannelRegulariser(
+        "cost-weighted", model, layer_groups(model), 0.1, shrink, learning_rate=lambda progress: 1.0
+    )
+    method.after_step(At())
     assert torch.allclose(model[0].weight, torch.full((2,), 0.95))
     assert torch.allclose(model[1].weight, torch.full((2,), 0.85))
 

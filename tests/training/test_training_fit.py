@@ -145,7 +145,7 @@ def penalised_gammas(
             method, model, groups, 0.1, group_lasso(), learning_rate=lambda progress: 0.1
         ),
         "cost-weighted": lambda: ChannelRegulariser(
-            method, model, groups, 0.1, cost_weighted_lasso(groups), learning_rate=lambda progress: 0.1
+            method, model, groups, 0.1, cost_weighted_lasso(torch.arange(8.0)), learning_rate=lambda progress: 0.1
         ),
         "polarise": lambda: ChannelRegulariser(
             method, model, groups, 0.1, polarisation(), learning_rate=lambda progress: 0.1

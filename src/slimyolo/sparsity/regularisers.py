@@ -79,9 +79,8 @@ def group_lasso() -> Shrink:
     return group_shrinkage
 
 
-def cost_weighted_lasso(groups: Sequence[ScaleGroup], power: float = 1.0) -> Shrink:
-    """The same with each channel's rate in proportion to its cost, which `groups` carry as their weights."""
-    costs = torch.cat([torch.zeros(group.width) if group.weight is None else group.weight.float() for group in groups])
+def cost_weighted_lasso(costs: Tensor, power: float = 1.0) -> Shrink:
+    """The same with the rate of each channel in proportion to its cost [c], such as the MACs that its removal saves."""
     rates = cost_rates(costs, power)
 
     def shrink(magnitudes: Tensor, step: float) -> Tensor:
