@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import LossNotFiniteError, TrainingError
 from slimyolo.losses import DetectionLoss, LossParts
 from slimyolo.models import build_detector, read_architecture
@@ -19,6 +20,7 @@ from slimyolo.tasks.configs.training import duration_seconds
 from slimyolo.tasks.devices import has_fast_bf16
 from slimyolo.tasks.memory import answering_out_of_memory, images_that_fit, measured_batch_size
 from slimyolo.tasks.preparing import reproducible
+from slimyolo.tasks.records import TrainRecord
 from slimyolo.tasks.rehearsal import epochs_that_fit
 from slimyolo.tasks.train import train
 from slimyolo.training import Fp32
@@ -139,3 +141,19 @@ def test_a_bad_batch_is_kept_and_named(tiny_data: Path, tmp_path: Path, monkeypa
     assert kept["images"].dtype == np.uint8
     assert kept["targets"].shape[1] == 6
     assert [Path(path).suffix for path in kept["paths"]] == [".jpg"] * 2
+
+
+def test_the_usual_options_work_together_and_frozen_layers_stay(
+    base_run: TrainRecord, tiny_data: Path, tmp_path: Path
+) -> None:
+    record = train(TrainConfig(
+        data=tiny_data, weights=base_run.best, epochs=2, batch_size=4, project=tmp_path, freeze=2, cos_lr=True,
+        label_smoothing=0.1, multi_scale=True, close_mosaic=1, image_weights=True, patience=5, seed=3, **QUICK,
+    ))  # fmt: skip
+    before, after = (load_checkpoint(path).tensors for path in (base_run.best, record.best))
+    frozen = [
+        name for name in before if name.startswith(("model.0.", "model.1.")) and name.endswith(("weight", "bias"))
+    ]
+    assert len(frozen) == 6
+    assert all(torch.equal(before[name], after[name]) for name in frozen)
+    assert not torch.equal(before["model.2.cv1.conv.weight"], after["model.2.cv1.conv.weight"])

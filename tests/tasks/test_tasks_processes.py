@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,32 @@ def test_two_processes_make_one_run(tiny_data: Path, tmp_path: Path) -> None:
     assert record["metrics"]["images"] == 4
     assert load_checkpoint(record["best"]).training is None
     assert done.stdout.count("run folder:") == 1
+
+
+@pytest.mark.slow
+def test_the_end_of_one_process_ends_the_other(tiny_data: Path, tmp_path: Path) -> None:
+    """Killed, so that it cannot say a word itself; the other one says what happened and how to go on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable, "-m", "slimyolo", "train", "--data", str(tiny_data), "--cfg", "yolov5n", "--epochs", "500",
+        "--imgsz", "64", "--batch-size", "4", "--workers", "0", "--project", str(tmp_path), "--device", "cpu",
+    ]  # fmt: skip
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    both = [
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "exp" / "results.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    both[1].kill()
+    both[1].communicate()
+    said = both[0].communicate(timeout=60)[0]
+    assert both[0].returncode == 2, said
+    assert "slimyolo: Process 0 of 2: another process of this run has ended" in said
+    assert load_checkpoint(tmp_path / "exp" / "weights" / "last.pt").training is not None

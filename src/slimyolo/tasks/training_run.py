@@ -134,7 +134,8 @@ def _train(
     freeze_(model, config.freeze)
     team.align_(model)
     if config.batch_size == -1:
-        each = measured_batch_size(model, config.imgsz, len(train_split), device, precision)
+        with answering_out_of_memory(config.changed(batch_size=1), device):
+            each = measured_batch_size(model, config.imgsz, len(train_split), device, precision)
         config = config.changed(batch_size=team.told(each * team.world))
     share_of_batch(config.batch_size, team.world)
     run = _Run(config, team, model, precision, train_split, val_split, dataset, device, step_every_batch)
