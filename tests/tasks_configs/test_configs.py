@@ -69,8 +69,10 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (TrainConfig, {**TRAIN, "label_smoothing": "x"}, "--label-smoothing: got 'x', expected a number."),
     (TrainConfig, {**TRAIN, "label_smoothing": 1}, "--label-smoothing: got 1, expected less than 1.0."),
     (TrainConfig, {**TRAIN, "imgsz": 8}, "--imgsz: got 8, expected 32 or more."),
-    (TrainConfig, {**TRAIN, "batch_size": -1}, "no automatic batch size"),
-    (TrainConfig, {**TRAIN, "batch_size": 0}, "--batch-size: got 0, expected 1 or more."),
+    (TrainConfig, {**TRAIN, "batch_size": -2}, "--batch-size: got -2, expected a whole number of 1 or more, or -1"),
+    (TrainConfig, {**TRAIN, "time": "2"}, "--time: got '2', expected a duration such as 2h, 90m or 1h30m"),
+    (TrainConfig, {**TRAIN, "compile": True, "rect": True}, "--compile needs batches of one size"),
+    (TrainConfig, {**TRAIN, "batch_size": 0}, "--batch-size: got 0, expected a whole number of 1 or more"),
     (TrainConfig, {**TRAIN, "cache": "disk"}, "in memory only"),
     (TrainConfig, {**TRAIN, "cache": "rom"}, "expected one of ram"),
     (TrainConfig, {**TRAIN, "rect": "perhaps"}, "--rect: got 'perhaps', expected true or false."),
@@ -165,13 +167,13 @@ def test_the_chain_hands_its_settings_down(tmp_path: Path) -> None:
     base = chain.train_config(tmp_path)
     sparse = chain.sparsify_config(tmp_path, Path("base.pt"))
     cut = chain.prune_config(tmp_path, Path("sparse.pt"))
-    tuned = chain.finetune_config(tmp_path, Path("pruned.pt"))
+    tuned = chain.finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt"))
     assert (base.epochs, sparse.epochs, tuned.epochs) == (2, 3, 4)
     assert (sparse.percent, cut.budget, sparse.seed) == (0.3, ("channels", 0.3), 5)
     assert [stage.name for stage in (base, sparse, cut, tuned)] == ["base", "sparse", "pruned", "finetuned"]
     assert all(stage.project == tmp_path for stage in (base, sparse, cut, tuned))
     assert (tuned.hyperparameters.lrf, tuned.hyperparameters.warmup_bias_lr) == (0.01, 0)
-    own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"))
+    own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt"))
     assert (own.hyperparameters.lrf, own.hyperparameters.warmup_bias_lr) == (0.1, 0.1)
 
 

@@ -201,7 +201,8 @@ COMMANDS: tuple[Command, ...] = (
         TrainConfig, _train, "train a detector",
         (f"slimyolo train {_DATA} --weights yolov5n.pt --cfg models/yolov5n_mask.yaml --epochs 100 --batch-size 16",
          f"slimyolo train {_DATA} --cfg yolov5n --hyp-set lr0=0.02 mosaic=0.5    # from scratch",
-         "slimyolo train --resume                                            # the newest run"),
+         "slimyolo train --resume                                            # the newest run",
+         f"torchrun --nproc_per_node 2 -m slimyolo train {_DATA} --cfg yolov5n    # two GPUs"),
     ),
     Command(
         SparsifyConfig, _sparsify, "train until a share of the channels is at exactly zero",
@@ -228,7 +229,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         FinetuneConfig, _finetune, "train a pruned detector on",
-        (f"slimyolo finetune {_DATA} --weights runs/prune/exp/pruned.pt --epochs 50",),
+        (f"slimyolo finetune {_DATA} --weights runs/prune/exp/pruned.pt --epochs 50",
+         f"slimyolo finetune {_DATA} --weights runs/prune/exp/pruned.pt --teacher {_BEST} --noautoanchor"),
     ),
     Command(
         ValConfig, _validate, "measure a checkpoint: P, R, mAP, size, speed",

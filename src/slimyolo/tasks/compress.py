@@ -14,6 +14,7 @@ from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
 from slimyolo.tasks.configs import CompressConfig, TrainConfig, ValConfig
 from slimyolo.tasks.finetune import finetune
+from slimyolo.tasks.processes import refuse_several_processes
 from slimyolo.tasks.provenance import run_provenance
 from slimyolo.tasks.prune import prune
 from slimyolo.tasks.records import CutRecord, TrainRecord
@@ -48,15 +49,16 @@ def compress(config: CompressConfig) -> ChainRecord:
     is in ``table.json``. With `resume` the chain goes on after the last whole stage; a training that was interrupted
     goes on after its last whole epoch. A failed stage leaves the earlier ones as they are.
     """
+    refuse_several_processes("compress")
     folder = _folder(config)
     log.info("chain folder: %s", folder)
     chain = _Chain(config, folder, {row.stage: row for row in _rows_before(folder)})
-    weights = chain.base()
-    weights = chain.stage("sparse", lambda: chain.training("sparse", sparsify, config.sparsify_config(folder, weights)))
+    base = chain.base()
+    weights = chain.stage("sparse", lambda: chain.training("sparse", sparsify, config.sparsify_config(folder, base)))
     weights = chain.stage("pruned", lambda: chain.cut(weights))
     if config.finetune_epochs:
         weights = chain.stage(
-            "finetuned", lambda: chain.training("finetuned", finetune, config.finetune_config(folder, weights))
+            "finetuned", lambda: chain.training("finetuned", finetune, config.finetune_config(folder, weights, base))
         )
     rows = tuple(chain.rows.values())
     log.info("\n%s\nwritten: %s", stage_table_markdown(rows), folder / TABLE_FILE)

@@ -36,6 +36,7 @@ from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.evidence import ValidationPictures, write_evidence
 from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.processes import refuse_several_processes
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.records import CutRecord, SizeRecord
 
@@ -53,6 +54,7 @@ def prune(config: PruneConfig) -> CutRecord:
     The pruned checkpoint keeps names, strides and anchors. With data it is measured before and after. Nothing is written
     when the cut network disagrees with the masked one, or with ``dry_run``.
     """
+    refuse_several_processes("prune")
     started = time.perf_counter()
     checkpoint = load_checkpoint(find_weights(config.weights))
     detector = checkpoint.detector()
