@@ -28,6 +28,8 @@ VALUE_WORDS_BY_FIELD = {
     "distill": "TERM …", "teacher": "FILE", "time": "2h",
     "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
     "masked_file_name": "NAME", "output": "PATH", "class_names": "NAME …", "runs": "RUN …",
+    "latency": "MS", "max_drop": "X", "keep": "PATTERN …", "floor_of": "PATTERN=SHARE …",
+    "cap": "PATTERN=SHARE …",
 }  # fmt: skip
 PAIRS = ("imgsz",)  # one number or two
 
@@ -83,8 +85,10 @@ def _from_field(name: str, field: FieldInfo) -> CommandOption:
         arity = "flag"
     elif extra["bare"] is not None:
         arity = "maybe"
-    elif sequence or name in PAIRS:
+    elif name in PAIRS:
         arity = "many"
+    elif sequence:
+        arity = "each"
     choices = [str(item) for part in parts for item in (typing.get_args(part) if _is_literal(part) else ())]
     counted = parts == [int] and not sequence  # whatever it is called: --runs N of bench, RUN … of report
     word = "|".join(choices) if choices and extra["bare"] is None else VALUE_WORDS_BY_FIELD.get(name, "")
