@@ -13,7 +13,7 @@ from slimyolo.pruning.output_error import OutputReference, output_error
 from slimyolo.pruning.plan import GroupPlan, PrunePlan
 from slimyolo.pruning.plan_comparing import PlanDifference, compare_plans
 from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
-from slimyolo.pruning.pruner import PruneReport, PruneResult, prune_module
+from slimyolo.pruning.pruner import PruneReport, PruneResult, prune_module, replay_plan
 from slimyolo.pruning.reconstructing import LayerRepair, ReconstructionReport, reconstruct_
 from slimyolo.pruning.scoring import IMPORTANCES, score
 from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
@@ -77,6 +77,7 @@ __all__ = [
     "recalibrate_batchnorm_",
     "reconstruct_",
     "register_operation",
+    "replay_plan",
     "scale_groups",
     "score",
     "select",

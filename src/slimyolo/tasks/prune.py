@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import closing
-from itertools import islice
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from slimyolo.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from slimyolo.data import DatasetSpec, EvalBatches, SplitData, read_dataset_yaml, read_split
@@ -27,22 +26,24 @@ from slimyolo.pruning import (
     Target,
     mask_module,
     prune_module,
-    recalibrate_batchnorm_,
+    replay_plan,
 )
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import PruneConfig
 from slimyolo.tasks.configs.budgets import BudgetUnit
 from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.plan import read_plan
 from slimyolo.tasks.provenance import data_provenance, run_provenance
-from slimyolo.tasks.records import CutRecord, SizeRecord
+from slimyolo.tasks.records import CutRecord, RepairRecord, SizeRecord
+from slimyolo.tasks.repairing import RepairStep, repair_
+from slimyolo.tasks.sensitivity import sensitivity_caps
 
 __all__ = ["cut_detector", "prune", "target_of"]
 
 log = logging.getLogger("slimyolo")
 
 EXACT = 1e-3  # relative, of raw logits in float32; beyond it the cut would not be the cut that was planned
-RECALIBRATION_IMAGES = 512
 
 
 def prune(config: PruneConfig) -> CutRecord:
@@ -56,11 +57,13 @@ def prune(config: PruneConfig) -> CutRecord:
     detector = checkpoint.detector()
     _check_cfg(config, checkpoint)
     data = _data_of(config, detector)
-    target = target_of(*config.budget)
-    result = cut_detector(
-        detector, target, imgsz=config.imgsz, policy=config.policy, floor=config.floor, round_to=config.round_to,
-        constants=config.constants,
-    )  # fmt: skip
+    if config.plan is not None:
+        result = replay_plan(detector, read_plan(config.plan), torch.zeros(1, 3, config.imgsz, config.imgsz))
+    else:
+        result = cut_detector(
+            detector, target_of(*config.budget), imgsz=config.imgsz, policy=config.policy, floor=config.floor,
+            round_to=config.round_to, constants=config.constants, cap_of=sensitivity_caps(config),
+        )  # fmt: skip
     report = result.report
     log.info("%s", result.plan.table())
     for note in report.notes:
@@ -71,13 +74,15 @@ def prune(config: PruneConfig) -> CutRecord:
             f"The cut network differs from the masked one by {report.max_relative_difference:.1e} (relative; up to "
             f"{EXACT:.0e} is rounding). Nothing was written. This is a defect of slimyolo: please report the model."
         )
+    if config.plan_out is not None:
+        result.plan.save(config.plan_out)
+        log.info("plan written: %s", config.plan_out)
     if config.dry_run:
-        log.info("dry run: nothing is written")
+        log.info("dry run: nothing else is written")
         return _record(config, "", detector, result, (None, None), started, {})
-    if config.recalibrate and data is not None:
-        _recalibrate_(result.model, data, config)
     before = _metrics(config, detector, data)
-    after = _metrics(config, result.model, data)
+    repairs = _repairs_(config, detector, result, data)
+    after = repairs[-1].metrics_after if repairs else _metrics(config, result.model, data)
     if before is not None and after is not None:
         for name, one in (("before", before), ("after ", after)):
             log.info(
@@ -96,6 +101,7 @@ def prune(config: PruneConfig) -> CutRecord:
         save_checkpoint(folder / config.masked_file_name, mask_module(detector, result.plan), provenance=about)
     write_text(folder / "plan.json", result.plan.to_json())
     record = _record(config, str(weights), detector, result, (before, after), started, about)
+    record = replace(record, repairs=repairs)
     write_json(folder / "record.json", record)
     log.info("written: %s", weights)
     return record
@@ -111,6 +117,7 @@ def cut_detector(
     round_to: int = 1,
     constants: str = "carrier",
     importance: str = "gamma",
+    cap_of: Mapping[str, float] | None = None,
 ) -> PruneResult[Detector]:
     """The pruning engine with a detector's own facts: raw heads as outputs, and what the reference leaves whole.
 
@@ -124,7 +131,7 @@ def cut_detector(
     return prune_module(
         detector, torch.zeros(1, 3, imgsz, imgsz), target, importance=importance, round_to=round_to,
         constants=constants, policy="reference" if by_threshold else "coupled", floor=floor,
-        frozen=reference_excluded_batchnorms(detector) if skipping else (),
+        frozen=reference_excluded_batchnorms(detector) if skipping else (), cap_of=cap_of,
     )  # fmt: skip
 
 
@@ -175,18 +182,20 @@ def _metrics(
     return result.metrics.without_arrays()
 
 
-def _recalibrate_(detector: Detector, data: tuple[DatasetSpec, SplitData], config: PruneConfig) -> None:
-    split = read_split(data[0], "train")
-    stride = int(detector.stride.max())
-    batches = EvalBatches(split, config.imgsz, config.batch_size, stride=stride, workers=config.workers, rect=False)
-
-    def images() -> Iterator[Tensor]:
-        for batch in islice(batches, -(-RECALIBRATION_IMAGES // config.batch_size)):
-            yield batch.images.float() / 255
-
-    with closing(batches):
-        count = recalibrate_batchnorm_(detector, images())
-    log.info("BatchNorm statistics renewed from %d batches of training images", count)
+def _repairs_(
+    config: PruneConfig, detector: Detector, result: PruneResult[Detector], data: tuple[DatasetSpec, SplitData] | None
+) -> tuple[RepairRecord, ...]:
+    wanted: tuple[tuple[RepairStep, bool], ...] = (
+        ("reconstruct", config.reconstruct), ("recalibrate", config.recalibrate),
+    )  # fmt: skip
+    steps = tuple(step for step, asked in wanted if asked)
+    if not steps or data is None:
+        return ()
+    return repair_(
+        result.model, detector, result.plan, data, steps, images=config.repair_images, imgsz=config.imgsz,
+        batch_size=min(config.batch_size, 16), workers=config.workers,
+        measure=lambda cut: _metrics(config, cut, data),
+    )  # fmt: skip
 
 
 def _about(
@@ -224,7 +233,8 @@ def _record(
     )  # fmt: skip
     unit, share = config.budget
     return CutRecord(
-        source=str(config.weights), weights=weights, target=f"{unit} {share:g}",
+        source=str(config.weights), weights=weights,
+        target=f"{unit} {share:g}" if config.plan is None else f"plan {config.plan}",
         channels_before=report.prunable_channels, channels_after=report.prunable_channels - report.removed_channels,
         layers=layers, before=before, after=after, max_relative_difference=report.max_relative_difference,
         notes=report.notes, metrics_before=metrics[0], metrics_after=metrics[1],

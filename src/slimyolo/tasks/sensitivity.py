@@ -26,6 +26,7 @@ from slimyolo.pruning import (
     OutputReference,
     SensitivityPoint,
     analyse_constants,
+    caps_from_sensitivity,
     lone_cuts,
     mask_module,
     recalibrate_batchnorm_,
@@ -33,13 +34,13 @@ from slimyolo.pruning import (
     trace,
 )
 from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
-from slimyolo.tasks.configs import SensitivityConfig
+from slimyolo.tasks.configs import PruneConfig, SensitivityConfig
 from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.repairing import heads_of, plain_images
 
-__all__ = ["SensitivityRecord", "read_sensitivity", "sensitivity", "sensitivity_table"]
+__all__ = ["SensitivityRecord", "read_sensitivity", "sensitivity", "sensitivity_caps", "sensitivity_table"]
 
 log = logging.getLogger("slimyolo")
 
@@ -111,6 +112,13 @@ def read_sensitivity(path: Path) -> tuple[GroupSensitivity, ...]:
     """The groups of a ``sensitivity.json``, or of a run folder with one. Raises `ConfigError`, `StorageError`."""
     file = path / RECORD_FILE if path.is_dir() else path
     return _groups(read_json(file), file)
+
+
+def sensitivity_caps(config: PruneConfig) -> dict[str, float]:
+    """Layer → share that may go, as ``--caps`` and ``--max-error`` say; nothing without ``--caps``."""
+    if config.caps is None:
+        return {}
+    return caps_from_sensitivity(read_sensitivity(config.caps), config.max_error)
 
 
 def sensitivity_table(record: SensitivityRecord) -> str:

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
-from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, Share, option, workers_option
+from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, Share, option, option_name, workers_option
 from slimyolo.tasks.configs.training import BatchSize, CouplingPolicy, OptionalPath, OptionalText
 
 __all__ = ["Constants", "PruneConfig"]
@@ -31,16 +31,22 @@ class PruneConfig(Config):
     percent: Share | None = option(None, "share of BatchNorm channels to remove", group=WHAT, shown_default="0.4")
     params: Share | None = option(None, "… or keep at most this share of the parameters", group=WHAT)
     macs: Share | None = option(None, "… or keep at most this share of the MACs", group=WHAT)
-    dry_run: bool = option(False, "print the plan, write nothing", group=WHAT)
+    plan: OptionalPath = option(None, "… or make the cut of this plan.json again", group=WHAT)
+    dry_run: bool = option(False, "print the plan, write nothing (but --plan-out)", group=WHAT)
+    plan_out: OptionalPath = option(None, "write the plan to this file as well", group=WHAT)
 
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=HOW)
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=HOW)
     round_to: int = option(1, "keep multiples of this many channels", group=HOW, ge=1)
+    caps: OptionalPath = option(None, "sensitivity.json that limits each layer", group=HOW)
+    max_error: float = option(0.05, "… to this error of its group alone", group=HOW, ge=0)
     constants: Constants = option("carrier", "where removed channels' constants go", group=HOW)
     cfg: OptionalText = option(None, "only checked: the model the checkpoint should be", group=HOW)
 
     data: OptionalPath = option(None, "dataset YAML: metrics before and after", group=CHECK)
+    reconstruct: bool = option(False, "fit every layer to what it gave before the cut", group=CHECK)
     recalibrate: bool = option(False, "new BatchNorm statistics from training images", group=CHECK)
+    repair_images: int = option(256, "training images for these two", group=CHECK, ge=8)
     imgsz: int = option(320, "image size, of costs and validation", group=CHECK, names=IMAGE_SIZE_NAMES, ge=32)
     batch_size: BatchSize = option(32, "images per validation step", group=CHECK, ge=1)
     conf: float = option(0.001, "confidence threshold", group=CHECK, names=("--conf-thres",), ge=0, le=1)
@@ -66,4 +72,17 @@ class PruneConfig(Config):
         _ = self.budget
         if self.recalibrate and self.data is None:
             raise ConfigError("--recalibrate needs training images: add --data YAML.")
+        if self.reconstruct and self.data is None:
+            raise ConfigError("--reconstruct needs training images: add --data YAML.")
+        if self.plan is not None:
+            self._refuse_with_plan()
+        if self.caps is None and "max_error" in self.model_fields_set:
+            raise ConfigError("--max-error says how far --caps goes: add --caps sensitivity.json, or leave it out.")
         return self
+
+    def _refuse_with_plan(self) -> None:
+        """A plan says what goes; everything else that would say so contradicts it."""
+        deciding = ("percent", "params", "macs", "policy", "floor", "round_to", "caps", "constants")
+        given = [option_name(name) for name in deciding if getattr(self, name) != type(self).model_fields[name].default]
+        if given:
+            raise ConfigError(f"--plan decides the whole cut: leave {', '.join(given)} out, or make a new plan without --plan.")
