@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from slimyolo.checkpoints import load_checkpoint
 from slimyolo.data import Batch, DatasetSpec, EvalBatches, SplitData, read_dataset_yaml, read_split
-from slimyolo.errors import ConfigError
+from slimyolo.errors import ConfigError, nearest_name_hint
 from slimyolo.evaluation import evaluate_detector
 from slimyolo.models import Detector
 from slimyolo.pruning import (
@@ -90,7 +91,7 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     scores = score(detector, graph, config.importance)
     constants = analyse_constants(graph)
     found = list(done)
-    groups = [group for group in graph.groups if group.width > 1]
+    groups = _wanted(graph, config.layers)
     record = _record(config, meter, dataset, split, found, len(groups), before)
     for number, group in enumerate(groups, 1):
         if any(one.name == group.name for one in found):
@@ -175,6 +176,19 @@ class _Meter:
         with closing(batches):
             some: Iterator[Batch] = islice(iter(batches), -(-self.images // config.batch_size))
             return evaluate_detector(detector.fused(), some, device=self._device).metrics.map50_95
+
+
+def _wanted(graph: ChannelGraph, patterns: tuple[str, ...]) -> list[Group]:
+    groups = [group for group in graph.groups if group.width > 1]
+    for pattern in patterns:
+        if not any(fnmatchcase(layer, pattern) for group in groups for layer in group.layers):
+            layers = [layer for group in groups for layer in group.layers]
+            raise ConfigError(f"--layers {pattern} matches no layer.{nearest_name_hint(pattern, layers)}")
+    return [
+        group
+        for group in groups
+        if not patterns or any(fnmatchcase(layer, pattern) for layer in group.layers for pattern in patterns)
+    ]
 
 
 def _measured(

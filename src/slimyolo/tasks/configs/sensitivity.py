@@ -33,6 +33,7 @@ class SensitivityConfig(Config):
     kept: Annotated[tuple[float, ...], BeforeValidator(_shares)] = option(
         (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), "shares of the channels that stay", group=WHAT
     )
+    layers: tuple[str, ...] = option((), "only groups with a layer of this pattern (model.9.* …)", group=WHAT)
     images: int = option(32, "validation images to measure on (--metric map: all when 0)", group=WHAT, ge=0)
 
     importance: Literal["gamma", "gamma_max", "l1", "l2", "random"] = option("gamma", "which channels go first", group=HOW)
