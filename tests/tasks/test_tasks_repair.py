@@ -63,8 +63,10 @@ def test_a_plan_is_shown_compared_and_replayed(base_run: TrainRecord, tiny_data:
     text, equal = diff(PlanDiffConfig(first=file, second=Path(direct.weights).parent))
     assert equal
     assert "keep the same channels" in text
-    with pytest.raises(PruningError, match=r"made for another model.*model.0.conv.weight: 16x3x6x6 in the plan, \d+x3x6x6 here"):
-        other = prune(PruneConfig(weights=base_run.best, percent=0.6, project=tmp_path / "d", floor=0.05, **QUICK))
+    other = prune(PruneConfig(weights=base_run.best, percent=0.6, project=tmp_path / "d", floor=0.05, **QUICK))
+    with pytest.raises(
+        PruningError, match=r"made for another model.*model.0.conv.weight: 16x3x6x6 in the plan, \d+x3x6x6 here"
+    ):
         prune(PruneConfig(weights=other.weights, plan=file, project=tmp_path / "e", **QUICK))
     with pytest.raises(PruningError, match=r"Cannot read the plan .*--plan-out"):
         show(PlanShowConfig(file=tmp_path / "none.json"))
@@ -92,7 +94,9 @@ def test_sensitivity_resumes_and_caps_a_cut(
     monkeypatch.setattr(sensitivity_task, "_measured", stops_after_three)
     with pytest.raises(KeyboardInterrupt):
         sensitivity(SensitivityConfig(**settings))
-    monkeypatch.setattr(sensitivity_task, "_measured", lambda group, *rest: (calls.append(group.name), measured(group, *rest))[1])
+    monkeypatch.setattr(
+        sensitivity_task, "_measured", lambda group, *rest: (calls.append(group.name), measured(group, *rest))[1]
+    )
     record = sensitivity(SensitivityConfig(**settings, resume=True))
     assert record.complete
     assert len(set(calls)) == len(calls) == len(record.groups)
@@ -102,19 +106,23 @@ def test_sensitivity_resumes_and_caps_a_cut(
     assert (folder / "sensitivity.md").read_text().startswith("| group | channels | 50% | 20% |")
     assert read_sensitivity(folder) == record.groups
     limit = sorted(group.points[0].error for group in record.groups)[len(record.groups) // 2]
-    cut = prune(PruneConfig(weights=base_run.best, percent=0.3, caps=folder, max_error=limit, project=tmp_path / "cut", **QUICK))
+    cut = prune(
+        PruneConfig(weights=base_run.best, percent=0.3, caps=folder, max_error=limit, project=tmp_path / "cut", **QUICK)
+    )
     kept = {layer: kept for layer, _, kept in cut.layers}
     for group in record.groups:
         gone = group.width - min(kept[layer] for layer in group.layers if layer in kept)
-        assert gone <= group.removable(limit) * group.width + 1  # a carrier counts as kept, and as removed in the budget
+        assert (
+            gone <= group.removable(limit) * group.width + 1
+        )  # a carrier counts as kept, and as removed in the budget
     with pytest.raises(ConfigError, match=r"goes on exactly as .* began, with --images 2; got 3"):
         sensitivity(SensitivityConfig(**{**settings, "images": 3}, resume=True))
     with pytest.raises(ConfigError, match=r"--layers model.77.\* matches no layer"):
         sensitivity(SensitivityConfig(**{**settings, "name": "t", "layers": ("model.77.*",)}))
     with pytest.raises(ConfigError, match=r"there is no run 'other' with a sensitivity.json"):
         sensitivity(SensitivityConfig(**{**settings, "name": "other"}, resume=True))
+    (tmp_path / "wrong.json").write_text("[]")
     with pytest.raises(ConfigError, match=r"is no record of `slimyolo sensitivity`"):
-        (tmp_path / "wrong.json").write_text("[]")
         read_sensitivity(tmp_path / "wrong.json")
 
 

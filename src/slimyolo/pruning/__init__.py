@@ -15,12 +15,12 @@ from slimyolo.pruning.plan_comparing import PlanDifference, compare_plans
 from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
 from slimyolo.pruning.pruner import PruneReport, PruneResult, prune_module, replay_plan
 from slimyolo.pruning.reconstructing import LayerRepair, ReconstructionReport, reconstruct_
+from slimyolo.pruning.savings import PER
 from slimyolo.pruning.scoring import IMPORTANCES, score
 from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
 from slimyolo.pruning.selecting import POLICIES, select
 from slimyolo.pruning.sensitivity import GroupSensitivity, SensitivityPoint, caps_from_sensitivity, lone_cuts
 from slimyolo.pruning.surgery import apply, mask_module
-from slimyolo.pruning.savings import PER
 from slimyolo.pruning.targets import (
     ChannelShare,
     LatencyBudget,

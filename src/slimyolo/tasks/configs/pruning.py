@@ -85,4 +85,6 @@ class PruneConfig(Config):
         deciding = ("percent", "params", "macs", "policy", "floor", "round_to", "caps", "constants")
         given = [option_name(name) for name in deciding if getattr(self, name) != type(self).model_fields[name].default]
         if given:
-            raise ConfigError(f"--plan decides the whole cut: leave {', '.join(given)} out, or make a new plan without --plan.")
+            raise ConfigError(
+                f"--plan decides the whole cut: leave {', '.join(given)} out, or make a new plan without --plan."
+            )
