@@ -1,4 +1,4 @@
-"""Which channels go next: the least worth for what they save, as many as the wanted share and the floors allow."""
+"""Which channels go next: those worth least, as many as the wanted share and the floors allow."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ class ChannelCost(Protocol):
     def gone(self, channels: Tensor) -> float:
         """Share (0–1) of the cost that is gone without `channels` ([c] bool on the CPU)."""
 
-    def savings(self, channels: Tensor) -> Tensor:
-        """What each channel would take away next when `channels` are gone, [c] float64 in the same shares, above 0."""
-
 
 class ChannelCount:
     """The plainest cost: every channel counts its weight ([c]), whatever else is gone."""
@@ -30,10 +27,6 @@ class ChannelCount:
         """Their weight over all weights."""
         return float(self._weights[channels].sum())
 
-    def savings(self, channels: Tensor) -> Tensor:
-        """The weights over their sum."""
-        return self._weights
-
 
 class Queue:
     """The order in which channels go. `groups` [c] int64 0…g−1; `least` [g] int64: how many of each group stay."""
@@ -43,9 +36,9 @@ class Queue:
         self._sizes = torch.bincount(self._groups, minlength=least.numel())
 
     def most(self) -> float:
-        """The largest share that can go when `least` channels of each group stay (those that save least)."""
-        savings = self.cost.savings(torch.zeros_like(self._groups, dtype=torch.bool))
-        return self.cost.gone(_rank_in_group(-savings, self._groups, self._sizes) >= self._least[self._groups])
+        """The share that can go when the first `least` channels of each group stay."""
+        places = _rank_in_group(torch.zeros(self._groups.numel()), self._groups, self._sizes)
+        return self.cost.gone(places >= self._least[self._groups])
 
     def next(self, keys: Tensor, fading: Tensor, wanted: float) -> Tensor:
         """The channels that join those `fading` [c] bool until the share gone reaches `wanted`: [c] bool.

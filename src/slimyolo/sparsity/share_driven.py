@@ -27,8 +27,8 @@ class ShareDriven:
     Channels are ranked by what losing them would do to the loss. Scaling γ of channel c by 1 + t in all members of its
     group changes the loss by t · Σ γ ∂L/∂γ to first order; the running mean of the square of that sum is what the channel
     is worth (`ranking` "taylor": Molchanov et al. 2019, arXiv:1906.10771, eq. 8 at a batch-norm gate; we sum over coupled
-    members before squaring). The queue goes by worth over what the channel saves. "gamma" takes the mean square of γ over
-    the members for its worth, as network slimming does; tried on real photographs it is far worse.
+    members before squaring). "gamma" takes the mean square of γ over the members, as network slimming does; tried on real
+    photographs it is far worse. What a channel saves does not change its place: dividing by it was worse too.
 
     Until `start` of the run the effects are only observed. Then the share that has begun to fade follows Zhu & Gupta's
     cubic ramp: many cheap channels early, the dearest last. Each falls in even steps to zero within `fade` of the run, so
@@ -84,14 +84,13 @@ class ShareDriven:
         self._follow_()
         if self._reached or self._ranking != "taylor":
             return
-        known = [(scale.detach(), scale.grad) for scale in self._table.scales]
-        products = torch.cat([(scale * slope).reshape(-1) for scale, slope in known if slope is not None]).double()
-        if products.numel() < sum(self._table.sizes):
-            blind = sum(slope is None for _, slope in known)
+        slopes = [scale.grad for scale in self._table.scales if scale.grad is not None]
+        if len(slopes) < len(self._table.scales):
             raise TrainingError(
-                f"{blind} of {len(known)} BatchNorm scales have no gradient, so nothing is known of what their channels do. "
-                f"Leave --freeze out of sparse training, or use --ranking gamma."
+                f"{len(self._table.scales) - len(slopes)} of {len(self._table.scales)} BatchNorm scales have no gradient, so "
+                f"nothing is known of what their channels do. Leave --freeze out of sparse training, or use --ranking gamma."
             )
+        products = (self._table.read() * torch.cat([slope.reshape(-1) for slope in slopes])).double()
         if not bool(products.isfinite().all()):
             return  # a step that the loss scaler is about to skip
         change = torch.zeros_like(self._effect).index_add_(0, self._table.channels, products[self._table.entries])
@@ -160,7 +159,7 @@ class ShareDriven:
             worth = self._effect.cpu()
         else:
             worth = self._table.magnitudes(self._table.read()).double().square().cpu()
-        chosen = self._queue.next(worth / self._cost.savings(fading), fading, wanted)
+        chosen = self._queue.next(worth, fading, wanted)
         self._deadline[chosen.to(self._deadline.device)] = min(now + self._fade, self._reach)
 
     def _shrink_(self, now: float) -> None:

@@ -64,13 +64,6 @@ class CostShare:
         """Share of the cost that a cut without `channels` [c] bool saves."""
         return 1.0 - self._cost(self._removed(channels)) / self._dense
 
-    def savings(self, channels: Tensor) -> Tensor:
-        """What the next channel of each group saves once `channels` are gone, [c]."""
-        removed = self._removed(channels)
-        now = self._cost(removed)
-        each = [max(now - self._cost({**removed, i: removed[i] + 1}), 1.0) / self._dense for i in self._ids]
-        return torch.tensor(each, dtype=torch.float64)[self._groups]
-
     def _cost(self, removed: Mapping[int, int]) -> float:
         cost = self._table.cost(removed)
         return float(cost.params if self._unit == "params" else cost.macs)
