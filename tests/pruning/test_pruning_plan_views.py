@@ -42,7 +42,9 @@ def test_the_table_says_what_each_group_saves(model: nn.Module, plan: PrunePlan)
 
 
 def test_a_plan_of_another_model_is_refused_with_what_differs(plan: PrunePlan) -> None:
-    with pytest.raises(PruningError, match=r"blocks.0.one.0.weight: 16x16x1x1 in the plan, 12x12x1x1 here; .*; and \d+ more"):
+    with pytest.raises(
+        PruningError, match=r"blocks.0.one.0.weight: 16x16x1x1 in the plan, 12x12x1x1 here; .*; and \d+ more"
+    ):
         plan.check(Network(("residual", "c2f"), width=12))
     with pytest.raises(PruningError, match=r"blocks.1.blocks.0.one.0.weight: 8x8x1x1 in the plan, missing here"):
         plan.check(Network(("residual",)))
@@ -55,7 +57,10 @@ def test_plans_of_older_versions_are_read(model: nn.Module, plan: PrunePlan) -> 
         del group["saves"]
     older = PrunePlan.from_json(json.dumps(plain))
     assert older.groups[0].saves is None
-    assert all(torch.equal(a, b) for a, b in zip(apply(model, older).parameters(), apply(model, plan).parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(apply(model, older).parameters(), apply(model, plan).parameters(), strict=True)
+    )
     assert "blocks.0.one.0" in older.table()
     with pytest.raises(PruningError, match=r"hash to \w+, those of the given Network to \w+. Make a plan"):
         older.check(Network(("residual",)))

@@ -52,7 +52,7 @@ def test_caps_take_the_least_share_of_a_layer_and_bind_the_cut() -> None:
     model = randomise_(Network(("residual",)), 1)
     free = prune_module(model, torch.zeros(1, 3, 12, 12), MacsShare(0.4)).plan
     capped = prune_module(
-        model, torch.zeros(1, 3, 12, 12), MacsShare(0.4), cap_of={layer: 0.25 for layer in free.groups[1].layers}
+        model, torch.zeros(1, 3, 12, 12), MacsShare(0.4), cap_of=dict.fromkeys(free.groups[1].layers, 0.25)
     ).plan
     assert len(free.groups[1].kept) < 0.75 * free.groups[1].width <= len(capped.groups[1].kept)
 

@@ -13,7 +13,7 @@ from slimyolo.pruning.output_error import OutputReference, output_error
 from slimyolo.pruning.plan import GroupPlan, PrunePlan
 from slimyolo.pruning.plan_comparing import PlanDifference, compare_plans
 from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
-from slimyolo.pruning.pruner import ImportanceLike, PruneReport, PruneResult, prune_module
+from slimyolo.pruning.pruner import ImportanceLike, PruneReport, PruneResult, prune_module, replay_plan
 from slimyolo.pruning.reconstructing import LayerRepair, ReconstructionReport, reconstruct_
 from slimyolo.pruning.savings import PER
 from slimyolo.pruning.scoring import IMPORTANCES, Scores, score
@@ -79,6 +79,7 @@ __all__ = [
     "recalibrate_batchnorm_",
     "reconstruct_",
     "register_operation",
+    "replay_plan",
     "scale_groups",
     "score",
     "select",

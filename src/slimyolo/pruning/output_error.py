@@ -44,7 +44,9 @@ class OutputReference:
         return len(self._seen[0][1]) if self._seen else 0
 
 
-def output_error(dense: nn.Module, other: nn.Module, batches: Iterable[Tensor], *, forward: Forward | None = None) -> float:
+def output_error(
+    dense: nn.Module, other: nn.Module, batches: Iterable[Tensor], *, forward: Forward | None = None
+) -> float:
     """`OutputReference(dense, batches).error(other)`, for one comparison."""
     return OutputReference(dense, batches, forward=forward).error(other)
 

@@ -44,7 +44,9 @@ class PlanDifference:
 
     def text(self, first: str, second: str) -> str:
         """For people; `first` and `second` name the plans."""
-        lines = [] if self.same_model else ["The plans are of models with different tensors; groups are compared by name."]
+        lines = (
+            [] if self.same_model else ["The plans are of models with different tensors; groups are compared by name."]
+        )
         lines += [f"{what}: {one} | {two}" for what, one, two in self.settings]
         lines.append(f"parameters: {self.first.params:,} | {self.second.params:,}")
         lines.append(f"MACs: {self.first.macs / 1e6:,.1f} M | {self.second.macs / 1e6:,.1f} M")

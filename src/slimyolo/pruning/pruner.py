@@ -29,7 +29,7 @@ from slimyolo.pruning.targets import LatencyBudget, Target
 from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
 from slimyolo.pruning.verifying import unseen_inputs, verify
 
-__all__ = ["PruneReport", "PruneResult", "prune_module"]
+__all__ = ["PruneReport", "PruneResult", "prune_module", "replay_plan"]
 
 Importance = Callable[[nn.Module, ChannelGraph], Scores]
 ImportanceLike = str | Scores | Importance
@@ -181,6 +181,31 @@ def _scores(model: nn.Module, graph: ChannelGraph, importance: ImportanceLike) -
     if isinstance(importance, Mapping):
         return importance, "given"
     return importance(model, graph), importance.kind if isinstance(importance, DataImportance) else "given"
+
+
+def replay_plan(
+    model: M, plan: PrunePlan, example_inputs: Any, *, forward: Forward | None = None, seed: int = 0
+) -> PruneResult[M]:
+    """Make the cut of `plan` again on the model it was made for, and prove it as `prune_module` does.
+
+    Raises `PruningError`, which says what differs, on another model.
+    """
+    start = time.perf_counter()
+    run: Forward | None = forward if forward is not None else (_heads if isinstance(model, Detector) else None)
+    cut, masked = apply(model, plan), mask_module(model, plan)
+    exact = plan.constants != "bias"
+    blame, difference = _difference(masked, cut, unseen_inputs(example_inputs, seed), run, exact=exact)
+    if blame is not None:
+        raise PruningError(
+            f"The plan's cut does not agree with the masked model (relative difference {difference:.1e}). Make a new plan with "
+            f"prune_module or `slimyolo prune`."
+        )
+    report = PruneReport(
+        plan.before, plan.after, plan.prunable_channels, plan.removed_channels, plan.carrier_channels,
+        plan.zeroed_channels, difference, exact, (*plan.notes, *_approximation_note(plan.constants, difference)),
+        time.perf_counter() - start,
+    )  # fmt: skip
+    return PruneResult(cut, plan, report)
 
 
 def _approximation_note(constants: str, difference: float) -> tuple[str, ...]:

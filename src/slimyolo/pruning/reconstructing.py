@@ -109,14 +109,14 @@ def reconstruct_(
     with evaluating(cut, dense), closing(_Repair(cut, dense, _chain(first, source), run, memory_bytes)) as repair:
         generator = torch.Generator().manual_seed(seed)
         layers = []
-        with halting(dense, [s.layer for s in sites], before=False) as dense_halts:
-            with halting(cut, [s.layer for s in sites], before=True) as cut_halts:
-                repair.halts = (dense_halts, cut_halts)
-                for site in sites:
-                    layers.append(repair.layer_(site, ridges, generator))
-                    if on_layer is not None:
-                        on_layer(layers[-1])
-                repair.close()
+        names = [site.layer for site in sites]
+        with halting(dense, names, before=False) as dense_halts, halting(cut, names, before=True) as cut_halts:
+            repair.halts = (dense_halts, cut_halts)
+            for site in sites:
+                layers.append(repair.layer_(site, ridges, generator))
+                if on_layer is not None:
+                    on_layer(layers[-1])
+            repair.close()
         judges = repair.held_out
         if not judges:
             raise PruningError(
@@ -158,7 +158,9 @@ def _sites(
     for node in program.nodes:
         if node.op != "call_function" or kind_of(node.target) not in (Kind.CONVOLUTION, Kind.LINEAR):
             continue
-        weight = convolution_call(node).weight if kind_of(node.target) is Kind.CONVOLUTION else argument(node, 1, "weight")
+        weight = (
+            convolution_call(node).weight if kind_of(node.target) is Kind.CONVOLUTION else argument(node, 1, "weight")
+        )
         name = program.tensors.get(getattr(weight, "name", ""))
         if name is not None:
             uses.setdefault(name, []).append(_mean_behind(program, node))

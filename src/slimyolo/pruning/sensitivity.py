@@ -82,5 +82,7 @@ def lone_cuts(
         if count < 1 or count in done:
             continue
         done.add(count)
-        terms = PlanTerms(ChannelShare(min(max(count / group.width, 1e-6), 1 - 1e-6)), "lone", "given", 1, group.width, ())
+        terms = PlanTerms(
+            ChannelShare(min(max(count / group.width, 1e-6), 1 - 1e-6)), "lone", "given", 1, group.width, ()
+        )
         yield group.width - count, make_plan(graph, constants, {group.id: order[:count]}, table, terms)

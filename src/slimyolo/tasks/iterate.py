@@ -51,7 +51,9 @@ def iterate(config: IterateConfig) -> IterationRecord:
     unit, wanted = config.budget
     before = base
     for number in range(1, config.rounds + 1):
-        share = share_of_round(unit, wanted, number, config.rounds, (base.params, base.macs), (before.params, before.macs))
+        share = share_of_round(
+            unit, wanted, number, config.rounds, (base.params, base.macs), (before.params, before.macs)
+        )
         last = number == config.rounds
         cutting = config.cut_config(folder, f"round{number}-cut", weights, share)
         cut = rounds.stage(f"round {number} cut", lambda cutting=cutting, number=number: _cut_row(cutting, number))

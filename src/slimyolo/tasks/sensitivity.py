@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 
 from slimyolo.checkpoints import load_checkpoint
 from slimyolo.data import Batch, DatasetSpec, EvalBatches, SplitData, read_dataset_yaml, read_split
-from slimyolo.errors import ConfigError
+from slimyolo.errors import ConfigError, nearest_name_hint
 from slimyolo.evaluation import evaluate_detector
 from slimyolo.models import Detector
 from slimyolo.pruning import (
@@ -26,6 +27,7 @@ from slimyolo.pruning import (
     OutputReference,
     SensitivityPoint,
     analyse_constants,
+    caps_from_sensitivity,
     lone_cuts,
     mask_module,
     recalibrate_batchnorm_,
@@ -33,14 +35,14 @@ from slimyolo.pruning import (
     trace,
 )
 from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
-from slimyolo.tasks.configs import SensitivityConfig
+from slimyolo.tasks.configs import PruneConfig, SensitivityConfig
 from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.repairing import heads_of, plain_images
 
-__all__ = ["SensitivityRecord", "read_sensitivity", "sensitivity", "sensitivity_table"]
+__all__ = ["SensitivityRecord", "read_sensitivity", "sensitivity", "sensitivity_caps", "sensitivity_table"]
 
 log = logging.getLogger("slimyolo")
 
@@ -90,7 +92,7 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     scores = score(detector, graph, config.importance)
     constants = analyse_constants(graph)
     found = list(done)
-    groups = [group for group in graph.groups if group.width > 1]
+    groups = _wanted(graph, config.layers)
     record = _record(config, meter, dataset, split, found, len(groups), before)
     for number, group in enumerate(groups, 1):
         if any(one.name == group.name for one in found):
@@ -113,6 +115,13 @@ def read_sensitivity(path: Path) -> tuple[GroupSensitivity, ...]:
     """The groups of a ``sensitivity.json``, or of a run folder with one. Raises `ConfigError`, `StorageError`."""
     file = path / RECORD_FILE if path.is_dir() else path
     return _groups(read_json(file), file)
+
+
+def sensitivity_caps(config: PruneConfig) -> dict[str, float]:
+    """Layer → share that may go, as ``--caps`` and ``--max-error`` say; nothing without ``--caps``."""
+    if config.caps is None:
+        return {}
+    return caps_from_sensitivity(read_sensitivity(config.caps), config.max_error)
 
 
 def sensitivity_table(record: SensitivityRecord) -> str:
@@ -169,6 +178,19 @@ class _Meter:
         with closing(batches):
             some: Iterator[Batch] = islice(iter(batches), -(-self.images // config.batch_size))
             return evaluate_detector(detector.fused(), some, device=self._device).metrics.map50_95
+
+
+def _wanted(graph: ChannelGraph, patterns: tuple[str, ...]) -> list[Group]:
+    groups = [group for group in graph.groups if group.width > 1]
+    for pattern in patterns:
+        if not any(fnmatchcase(layer, pattern) for group in groups for layer in group.layers):
+            layers = [layer for group in groups for layer in group.layers]
+            raise ConfigError(f"--layers {pattern} matches no layer.{nearest_name_hint(pattern, layers)}")
+    return [
+        group
+        for group in groups
+        if not patterns or any(fnmatchcase(layer, pattern) for layer in group.layers for pattern in patterns)
+    ]
 
 
 def _measured(

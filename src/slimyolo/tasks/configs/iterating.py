@@ -77,9 +77,9 @@ class IterateConfig(Config):
 
     def cut_config(self, folder: Path, stage: str, weights: Path, share: float) -> PruneConfig:
         """The cut of one round, to `share` in the unit of the budget."""
-        unit = {"channels": "percent"}.get(self.budget[0], self.budget[0])
+        budget: dict[str, Any] = {{"channels": "percent"}.get(self.budget[0], self.budget[0]): share}
         return PruneConfig(
-            weights=weights, **{unit: share}, policy=self.policy, floor=self.floor, round_to=self.round_to,
+            weights=weights, **budget, policy=self.policy, floor=self.floor, round_to=self.round_to,
             constants=self.constants, reconstruct=not self.no_reconstruct, repair_images=self.repair_images, data=self.data,
             imgsz=self.imgsz, device=self.device, workers=self.workers, project=folder, name=stage, exist_ok=True,
         )  # fmt: skip

@@ -10,7 +10,16 @@ from pydantic import model_validator
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.configs.amounts import Amount, Milliseconds, PatternShares, pattern_shares
 from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
-from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, Share, json_option, option, workers_option
+from slimyolo.tasks.configs.options import (
+    IMAGE_SIZE_NAMES,
+    Config,
+    Device,
+    Share,
+    json_option,
+    option,
+    option_name,
+    workers_option,
+)
 from slimyolo.tasks.configs.training import BatchSize, CouplingPolicy, OptionalPath, OptionalText
 
 __all__ = ["Constants", "Importance", "Per", "PruneConfig"]
@@ -37,7 +46,9 @@ class PruneConfig(Config):
     macs: Amount | None = option(None, "… or keep at most this share, or number (250M), of MACs", group=WHAT)
     latency: Milliseconds | None = option(None, "… or at most this time of one image (8ms)", group=WHAT)
     max_drop: float | None = option(None, "… or as much as costs at most this mAP50-95", group=WHAT, gt=0, lt=1)
-    dry_run: bool = option(False, "print the plan, write nothing", group=WHAT)
+    plan: OptionalPath = option(None, "… or make the cut of this plan.json again", group=WHAT)
+    dry_run: bool = option(False, "print the plan, write nothing (but --plan-out)", group=WHAT)
+    plan_out: OptionalPath = option(None, "write the plan to this file as well", group=WHAT)
 
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=HOW)
     importance: Importance = option("gamma", "which channels matter; taylor, fisher: on --data", group=HOW)
@@ -45,6 +56,8 @@ class PruneConfig(Config):
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=HOW)
     floor_of: PatternShares = option((), "… of layers by pattern, 'model.9.*=0.5' …", group=HOW)
     cap: PatternShares = option((), "… or at most this share of a layer goes", group=HOW)
+    caps: OptionalPath = option(None, "sensitivity.json that limits each layer", group=HOW)
+    max_error: float = option(0.05, "… to this error of its group alone", group=HOW, ge=0)
     keep: tuple[str, ...] = option((), "layers that stay whole, by pattern (model.9.* …)", group=HOW)
     round_to: int = option(1, "keep multiples of this many channels", group=HOW, names=("--round",), ge=1)
     constants: Constants = option("carrier", "where removed channels' constants go", group=HOW)
@@ -52,7 +65,9 @@ class PruneConfig(Config):
 
     data: OptionalPath = option(None, "dataset YAML: metrics before and after", group=CHECK)
     samples: int = option(128, "training images to measure scores and constants on", group=CHECK, ge=1)
+    reconstruct: bool = option(False, "fit every layer to what it gave before the cut", group=CHECK)
     recalibrate: bool = option(False, "new BatchNorm statistics from training images", group=CHECK)
+    repair_images: int = option(256, "training images for these two", group=CHECK, ge=8)
     imgsz: int = option(320, "image size, of costs and validation", group=CHECK, names=IMAGE_SIZE_NAMES, ge=32)
     batch_size: BatchSize = option(32, "images per validation step", group=CHECK, ge=1)
     conf: float = option(0.001, "confidence threshold", group=CHECK, names=("--conf-thres",), ge=0, le=1)
@@ -94,4 +109,22 @@ class PruneConfig(Config):
             raise ConfigError(f"--importance {self.importance} is measured on training images: add --data YAML.")
         if self.max_drop is not None and self.data is None:
             raise ConfigError("--max-drop needs a validation set to measure the drop on: add --data YAML.")
+        if self.reconstruct and self.data is None:
+            raise ConfigError("--reconstruct needs training images: add --data YAML.")
+        if self.plan is not None:
+            self._refuse_with_plan()
+        if self.caps is None and "max_error" in self.model_fields_set:
+            raise ConfigError("--max-error says how far --caps goes: add --caps sensitivity.json, or leave it out.")
         return self
+
+    def _refuse_with_plan(self) -> None:
+        """A plan says what goes; everything else that would say so contradicts it."""
+        deciding = (
+            *("percent", "params", "macs", "latency", "max_drop", "policy", "importance", "per", "floor", "floor_of"),
+            *("cap", "caps", "keep", "round_to", "constants"),
+        )
+        given = [option_name(name) for name in deciding if getattr(self, name) != type(self).model_fields[name].default]
+        if given:
+            raise ConfigError(
+                f"--plan decides the whole cut: leave {', '.join(given)} out, or make a new plan without --plan."
+            )

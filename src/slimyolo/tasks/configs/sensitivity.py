@@ -29,13 +29,18 @@ class SensitivityConfig(Config):
 
     weights: Path = option(help="checkpoint", group=WHAT)
     data: Path = option(help="dataset YAML", group=WHAT)
-    metric: Literal["error", "map"] = option("error", "error of the outputs (no labels needed), or drop of mAP50-95", group=WHAT)
+    metric: Literal["error", "map"] = option(
+        "error", "error of the outputs (no labels needed), or drop of mAP50-95", group=WHAT
+    )
     kept: Annotated[tuple[float, ...], BeforeValidator(_shares)] = option(
         (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), "shares of the channels that stay", group=WHAT
     )
+    layers: tuple[str, ...] = option((), "only groups with a layer of this pattern (model.9.* …)", group=WHAT)
     images: int = option(32, "validation images to measure on (--metric map: all when 0)", group=WHAT, ge=0)
 
-    importance: Literal["gamma", "gamma_max", "l1", "l2", "random"] = option("gamma", "which channels go first", group=HOW)
+    importance: Literal["gamma", "gamma_max", "l1", "l2", "random"] = option(
+        "gamma", "which channels go first", group=HOW
+    )
     recalibrate: bool = option(False, "new BatchNorm statistics after each cut", group=HOW)
     imgsz: int = option(320, "image size", group=HOW, names=IMAGE_SIZE_NAMES, ge=32)
     batch_size: BatchSize = option(16, "images per step", group=HOW, ge=1)
