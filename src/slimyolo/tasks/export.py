@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -35,6 +35,7 @@ from slimyolo.exporting import (
     export_detector,
     find_format,
     require_packages,
+    write_examples,
 )
 from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
@@ -95,6 +96,8 @@ def export(config: ExportConfig) -> ExportRecord:
         )  # fmt: skip
         _tell(file)
         files.append(file)
+        if not config.no_examples and settings.metadata is not None:
+            _tell_examples(*write_examples(file, settings.metadata))
     record = ExportRecord(str(weights), tuple(files), run_provenance(config))
     give_json(config.json_file, record)
     return record
@@ -212,6 +215,13 @@ def _tell(file: ExportedFile) -> None:
     for unchecked in file.unchecked:
         log.warning("%s, NOT CHECKED: %s", file.format, unchecked)
     log.info("written: %s (%.2f MB, %.1f s)", file.path, file.bytes / 1e6, file.seconds)
+
+
+def _tell_examples(written: Sequence[Path], kept: Sequence[Path]) -> None:
+    if written:
+        log.info("examples: %s", ", ".join(str(path) for path in written))
+    for path in kept:
+        log.warning("%s was changed by somebody and is left as it is; delete it to get a new one", path)
 
 
 def _difference(file: ExportedFile, kind: str, found: Agreement) -> str:
