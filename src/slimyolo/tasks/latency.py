@@ -112,6 +112,10 @@ class LatencyPrice:
             dense, cut = self._timed(runs, FINAL_RUNS)
         return MeasuredShare(cut.low_ms / dense.low_ms, cut, dense)
 
+    def measured_share(self, plan: PrunePlan) -> float:
+        """The time of the network of `plan`, timed now, over that of the dense one."""
+        return self.measure(plan).share
+
     def _network(self, shapes: Shapes) -> list[ConvolutionShape]:
         return [
             ConvolutionShape(shape[0], shape[1] * groups, groups, shape[2] * shape[3], positions)
@@ -196,12 +200,14 @@ def _shapes_without(dense: Shapes, groups: Sequence[GroupPlan], gone: Sequence[i
 
 
 def _random_shapes(dense: Shapes, groups: Sequence[GroupPlan], generator: np.random.Generator) -> dict[str, tuple[int, ...]]:
-    """A network of random widths: thin or thick as a whole, its layers around that, some of them in multiples of 8."""
-    usual = generator.uniform(0.2, 1.0)
+    """A network of random widths: thin or thick as a whole, thinner at its beginning or its end, its layers around that,
+    some of them in multiples of 8 or 16."""
+    usual, slope = generator.uniform(0.25, 1.0), generator.normal(0, 0.8)
     unit = int(generator.choice((1, 1, 8, 8, 16)))
     gone = []
-    for group in groups:
-        share = float(np.clip(usual * np.exp(generator.normal(0, 0.4)), LEAST, 1.0))
+    for place, group in enumerate(groups):
+        depth = place / max(len(groups) - 1, 1) - 0.5
+        share = float(np.clip(usual * np.exp(slope * depth + generator.normal(0, 0.3)), LEAST, 1.0))
         kept = max(1, round(group.width * share / unit) * unit)
         gone.append(group.width - min(kept, group.width))
     return _shapes_without(dense, groups, gone)
