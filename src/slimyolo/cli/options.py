@@ -25,8 +25,8 @@ VALUE_WORDS_BY_FIELD = {
     "data": "YAML", "hyp": "YAML", "cfg": "YAML", "weights": "FILE", "file": "FILE", "json_file": "FILE",
     "percent": "SHARE", "params": "SHARE", "macs": "SHARE", "floor": "SHARE", "reach": "SHARE", "device": "DEVICE",
     "imgsz": "N", "classes": "N …", "freeze": "N …", "format": "FORMAT …", "hyp_set": "K=V …", "source": "SOURCE",
-    "class_names": "NAME …", "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
-    "masked_file_name": "NAME", "output": "PATH",
+    "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
+    "masked_file_name": "NAME", "output": "PATH", "class_names": "NAME …",
 }  # fmt: skip
 PAIRS = ("imgsz",)  # one number or two
 

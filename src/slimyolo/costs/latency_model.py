@@ -1,7 +1,8 @@
 """How long would a network of other widths take? A model fitted to a few whole networks that were timed.
 
 The time of a network, as a share of the dense one's, is a sum of what its convolutions do, each kind of work with a
-coefficient that is not negative: multiply-accumulates (apart for 1 × 1 and larger kernels, and for maps of three sizes), values written and read, weights fetched, and values in tensors whose channels do not fill the processor's vectors. Widths
+coefficient that is not negative: multiply-accumulates (apart for 1 × 1 and larger kernels, and for maps of three sizes),
+values written and read, weights fetched, and values in tensors whose channels do not fill the processor's vectors. Widths
 count as they are and rounded up to 8 and to 16: which of them the runtime pays for, the fit says.
 
 Whole networks, because a runtime fuses, reorders and schedules across layers: the times of single layers do not add up.
@@ -21,7 +22,11 @@ from slimyolo.errors import ConfigError
 __all__ = ["ConvolutionShape", "LatencyModel", "fit_latency", "work_of"]
 
 ALIGNMENTS = (1, 8, 16)
-PLACES = ("large", "middle", "small")  # maps of a quarter, a sixteenth … of the largest: strides 2 and 4, 8, 16 and more
+PLACES = (
+    "large",
+    "middle",
+    "small",
+)  # maps of a quarter, a sixteenth … of the largest: strides 2 and 4, 8, 16 and more
 SWEEPS = 3000
 FLOAT = npt.NDArray[np.float64]
 

@@ -1,9 +1,10 @@
 """Out of PyTorch: one file per format, one table that names them, and the proof that the file computes the same."""
 
 from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, detections_agreement, random_images
+from slimyolo.exporting.examples import EXAMPLES, write_examples
 from slimyolo.exporting.exporter import ExportedFile, Suppress, export_detector
 from slimyolo.exporting.formats import FORMATS, Format, check_settings, find_format, format_names, require_packages
-from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, Suppression
+from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, NetworkCost, Suppression
 from slimyolo.exporting.onnx_int8 import OnnxQuantiser
 from slimyolo.exporting.openvino import import_openvino
 from slimyolo.exporting.openvino_int8 import OpenvinoQuantiser
@@ -15,6 +16,7 @@ from slimyolo.exporting.sensitivity import convolution_harm
 from slimyolo.exporting.settings import ExportSettings, Opened, Runner, RunOptions, RunPrecision, Written
 
 __all__ = [
+    "EXAMPLES",
     "FORMATS",
     "METADATA_KEYS",
     "RUNTIMES",
@@ -25,6 +27,7 @@ __all__ = [
     "ExportedModel",
     "FileMetadata",
     "Format",
+    "NetworkCost",
     "OnnxQuantiser",
     "Opened",
     "OpenvinoQuantiser",
@@ -55,4 +58,5 @@ __all__ = [
     "require_packages",
     "resized_onnx",
     "without_telemetry",
+    "write_examples",
 ]

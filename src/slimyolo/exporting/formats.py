@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ import torch
 
 from slimyolo.errors import ExportError, nearest_name_hint
 from slimyolo.exporting.coreml import write_coreml
+from slimyolo.exporting.litert import write_litert
 from slimyolo.exporting.ncnn import write_ncnn
 from slimyolo.exporting.onnx import write_onnx
 from slimyolo.exporting.openvino import write_openvino
@@ -81,6 +83,10 @@ FORMATS: Mapping[str, Format] = {
             able=frozenset({"batch", "half"}), folder=True,
         ),
         Format(
+            "litert", ".tflite", "litert", ("litert_torch", "ai_edge_litert"), "ai-edge-litert", write_litert,
+            able=frozenset({"batch"}),
+        ),
+        Format(
             "tensorrt", "_tensorrt.onnx", "export", ONNX_PACKAGES, "onnxruntime", write_tensorrt, simplifier="onnxslim",
         ),
     )
@@ -146,4 +152,7 @@ def require_packages(row: Format, simplify: bool = False) -> None:
 
 def checker_version(row: Format) -> str:
     """``onnxruntime 1.20.0``: what ran (or only read) the file."""
-    return f"{row.checker} {importlib.metadata.version(row.checker)}"
+    try:
+        return f"{row.checker} {importlib.metadata.version(row.checker)}"
+    except importlib.metadata.PackageNotFoundError:  # the same module under another name, onnxruntime-gpu for example
+        return f"{row.checker} {importlib.import_module(row.checker).__version__}"

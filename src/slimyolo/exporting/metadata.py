@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from slimyolo.errors import CheckpointError
 
-__all__ = ["METADATA_KEYS", "FileMetadata", "Suppression"]
+__all__ = ["METADATA_KEYS", "FileMetadata", "NetworkCost", "Suppression"]
 
-METADATA_KEYS = ("names", "stride", "imgsz", "batch", "dynamic", "half", "nms", "task", "slimyolo")
+METADATA_KEYS = ("names", "stride", "imgsz", "batch", "dynamic", "half", "nms", "cost", "task", "slimyolo")
 """The keys that are written, in this order."""
 
 LARGEST_SIDE = 16384
@@ -33,11 +33,21 @@ class Suppression:
 
 
 @dataclass(frozen=True)
+class NetworkCost:
+    """What the network was counted to cost when it was exported: `macs` at `imgsz` × `imgsz`."""
+
+    params: int
+    macs: int
+    imgsz: int
+
+
+@dataclass(frozen=True)
 class FileMetadata:
     """`names` per class; `stride` in network pixels (the largest); `imgsz` (height, width) and `batch` of the export.
 
     `dynamic`: any batch and any multiples of the stride; `half`: 16-bit weights; `nms`: the settings of the
-    suppression inside the file, None when it gives the decoded rows; `slimyolo`: the version that wrote it.
+    suppression inside the file, None when it gives the decoded rows; `cost`: what was counted; `slimyolo`: the version
+    that wrote it.
     """
 
     names: tuple[str, ...]
@@ -47,11 +57,11 @@ class FileMetadata:
     dynamic: bool = False
     half: bool = False
     nms: Suppression | None = None
+    cost: NetworkCost | None = None
     slimyolo: str = ""
 
     def to_text(self) -> dict[str, str]:
         """One text per key of `METADATA_KEYS`."""
-        nms = self.nms and {"conf": self.nms.conf, "iou": self.nms.iou, "max_det": self.nms.max_det}
         return {
             "names": json.dumps(list(self.names), ensure_ascii=False),
             "stride": str(self.stride),
@@ -59,7 +69,8 @@ class FileMetadata:
             "batch": str(self.batch),
             "dynamic": json.dumps(self.dynamic),
             "half": json.dumps(self.half),
-            "nms": json.dumps(nms),
+            "nms": json.dumps(self.nms and asdict(self.nms)),
+            "cost": json.dumps(self.cost and asdict(self.cost)),
             "task": "detect",
             "slimyolo": self.slimyolo,
         }
@@ -67,7 +78,7 @@ class FileMetadata:
     @classmethod
     def from_text(cls, text: Mapping[str, str], source: str) -> FileMetadata:
         """The values behind `text`, as `to_text` makes it. Raises `CheckpointError` naming `source` and the bad entry."""
-        nms = _mapping(text, "nms", source)
+        nms, cost = (_mapping(text, key, source) for key in ("nms", "cost"))
         return cls(
             names=_names(text, source),
             stride=_whole(_value(text, "stride", source), "stride", LARGEST_STRIDE, source),
@@ -76,6 +87,7 @@ class FileMetadata:
             dynamic=_value(text, "dynamic", source, "false") is True,
             half=_value(text, "half", source, "false") is True,
             nms=None if nms is None else _suppression(nms, source),
+            cost=None if cost is None else _cost(cost, source),
             slimyolo=text.get("slimyolo", ""),
         )
 
@@ -121,6 +133,11 @@ def _suppression(values: Mapping[str, Any], source: str) -> Suppression:
     return Suppression(
         float(shares[0]), float(shares[1]), _whole(values.get("max_det"), "nms", LARGEST_SIDE**2, source)
     )
+
+
+def _cost(values: Mapping[str, Any], source: str) -> NetworkCost:
+    numbers = (_whole(values.get(key), "cost", 10**18, source) for key in ("params", "macs", "imgsz"))
+    return NetworkCost(*numbers)
 
 
 def _whole(value: Any, key: str, largest: int, source: str) -> int:

@@ -22,7 +22,7 @@ from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
 
-__all__ = ["METADATA_FILE", "open_ncnn", "write_ncnn"]
+__all__ = ["METADATA_FILE", "open_ncnn", "read_metadata_json", "write_ncnn"]
 
 jit: Any = torch.jit  # without types of its own
 
@@ -84,12 +84,17 @@ def open_ncnn(path: Path, options: RunOptions) -> Opened:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
+    return read_metadata_json(path.read_bytes(), str(path)) if path.is_file() else {}
+
+
+def read_metadata_json(content: bytes, source: str) -> dict[str, str]:
+    """The texts of a ``metadata.json``. Raises `CheckpointError` naming `source` when it is no object of texts."""
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(content)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise CheckpointError(f"{path} is damaged: it should be a JSON object of texts. Export the checkpoint again.")
+        raise CheckpointError(
+            f"{source} is damaged: its metadata should be a JSON object of texts. Export the checkpoint again."
+        )
     return found

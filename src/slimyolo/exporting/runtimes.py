@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from slimyolo.errors import CheckpointError, ConfigError, ModelError, SlimyoloError, nearest_name_hint
-from slimyolo.exporting.metadata import FileMetadata, Suppression
+from slimyolo.exporting.litert import open_litert
+from slimyolo.exporting.metadata import FileMetadata, NetworkCost, Suppression
 from slimyolo.exporting.ncnn import open_ncnn
 from slimyolo.exporting.onnx import open_onnx
 from slimyolo.exporting.openvino import open_openvino
@@ -42,6 +43,7 @@ RUNTIMES: Mapping[str, Runtime] = {
         Runtime("onnxruntime", "onnxruntime", "export", (".onnx",), ("fp32", "auto"), open_onnx),
         Runtime("openvino", "openvino", "openvino", (".xml", ".onnx"), ("fp32", "fp16", "bf16", "auto"), open_openvino),
         Runtime("ncnn", "ncnn", "ncnn", (".param",), ("fp32", "fp16", "bf16", "auto"), open_ncnn),
+        Runtime("litert", "ai_edge_litert", "litert", (".tflite",), ("fp32", "auto"), open_litert),
         Runtime("torch", "torch", "", (".torchscript",), ("fp32", "auto"), open_torchscript),
     )
 }
@@ -52,7 +54,6 @@ ELSEWHERE: Mapping[str, str] = {
     ".mlpackage": "CoreML models run on Apple's systems only.",
     ".mlmodel": "CoreML models run on Apple's systems only.",
     ".engine": "TensorRT engines are run by TensorRT, on the GPU that they were built for.",
-    ".tflite": "LiteRT files are not run by slimyolo.",
     ".bin": "These are weights: give the .xml (OpenVINO) or .param (ncnn) file beside them, or the folder.",
 }
 
@@ -62,8 +63,8 @@ class ExportedModel:
     """An exported file that computes: call it with images as a `Detector` in eval mode.
 
     `names` per class; `stride` float [1], the largest, network pixels; `input_shape` [B, 3, H, W], names where the size
-    is free; `runtime` and `versions` say what computes; `nms` is the suppression inside the file, if any. Usable in a
-    ``with`` block.
+    is free; `runtime` and `versions` say what computes; `nms` is the suppression inside the file, if any,
+    and `cost` what the network was counted to cost. Usable in a ``with`` block.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class ExportedModel:
     precision: RunPrecision
     threads: int
     nms: Suppression | None
+    cost: NetworkCost | None
     _runner: list[Runner]
 
     @property
@@ -257,23 +259,23 @@ def _described(file: Path, row: Runtime, opened: Opened, options: RunOptions, na
             raise CheckpointError(
                 f"{file} does not say how large its images are. Export it with a fixed size, or with slimyolo."
             )
-        return _model(file, row, opened, options, names, 1, shape or (), None)
+        return _model(file, row, opened, options, FileMetadata(names, 1, (0, 0)), shape or ())
     metadata = FileMetadata.from_text(text, str(file))
     if shape is None:
         free = ("batch", 3, "height", "width")
         shape = free if metadata.dynamic else (metadata.batch, 3, *metadata.imgsz)
-    return _model(file, row, opened, options, names or metadata.names, metadata.stride, shape, metadata.nms)
+    return _model(file, row, opened, options, replace(metadata, names=names or metadata.names), shape)
 
 
 def _model(
-    file: Path, row: Runtime, opened: Opened, options: RunOptions, names: tuple[str, ...], stride: int,
-    shape: tuple[int | str, ...], nms: Suppression | None,
-) -> ExportedModel:  # fmt: skip
+    file: Path, row: Runtime, opened: Opened, options: RunOptions, about: FileMetadata, shape: tuple[int | str, ...]
+) -> ExportedModel:
     if len(shape) != 4 or shape[1] != 3:
         raise CheckpointError(f"{file} takes inputs {list(shape)}; a detector takes [batch, 3, height, width].")
     return ExportedModel(
-        path=file, names=names, stride=torch.tensor([float(stride)]), input_shape=shape, runtime=row.name,
-        versions=opened.versions, precision=options.precision, threads=options.thread_count, nms=nms, _runner=[opened.run],
+        path=file, names=about.names, stride=torch.tensor([float(about.stride)]), input_shape=shape, runtime=row.name,
+        versions=opened.versions, precision=options.precision, threads=options.thread_count, nms=about.nms,
+        cost=about.cost, _runner=[opened.run],
     )  # fmt: skip
 
 

@@ -12,11 +12,11 @@ from slimyolo.pruning.operations import register_operation
 from slimyolo.pruning.plan import GroupPlan, PrunePlan
 from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
 from slimyolo.pruning.pruner import PruneReport, PruneResult, prune_module
+from slimyolo.pruning.savings import PER
 from slimyolo.pruning.scoring import IMPORTANCES, score
 from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
 from slimyolo.pruning.selecting import POLICIES, select
 from slimyolo.pruning.surgery import apply, mask_module
-from slimyolo.pruning.savings import PER
 from slimyolo.pruning.targets import (
     ChannelShare,
     LatencyBudget,

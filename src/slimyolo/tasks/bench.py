@@ -27,7 +27,7 @@ from slimyolo.tasks.provenance import run_provenance
 from slimyolo.tasks.records import SizeRecord
 from slimyolo.tasks.sizes import size_of
 
-__all__ = ["BenchRecord", "BenchRow", "bench", "bench_table"]
+__all__ = ["BenchRecord", "BenchRow", "bench", "bench_table", "verdict"]
 
 log = logging.getLogger("slimyolo")
 
@@ -116,7 +116,7 @@ def bench(config: BenchConfig) -> BenchRecord:
             prepare, finish, picture = time_stages(config, models[0].detector, exports.any_file())
     finally:
         torch.set_num_threads(before)
-    verdicts = tuple(_verdict(row) for row in rows if row.speedup is not None)
+    verdicts = tuple(verdict(row) for row in rows if row.speedup is not None)
     warnings = busy_warnings(machine, config.threads, tuple(row.timing for row in rows))
     record = BenchRecord(
         rows=tuple(rows), prepare=prepare, finish=finish, picture=picture, machine=machine, device="cpu", imgsz=config.imgsz,
@@ -134,10 +134,8 @@ def bench(config: BenchConfig) -> BenchRecord:
 
 def bench_table(record: BenchRecord) -> str:
     """The rows as aligned text: milliseconds of the network alone, and the ratios to the first model of each block."""
-    lines = [
-        f"{'model':<28} {'runtime':<12} {'precision':<9} {'median ms':>9} {'low':>7} {'p95':>7} {'GFLOPs':>7} "
-        f"{'MACs ratio':>10} {'speed ratio':>11}"
-    ]
+    heads = f"{'model':<28} {'runtime':<12} {'precision':<9} {'median ms':>9} {'low':>7} {'p95':>7} {'GFLOPs':>7}"
+    lines = [f"{heads} {'MACs ratio':>10} {'speed ratio':>11}"]
     previous = ("", "")
     for row in record.rows:
         block = (row.runtime, row.precision)
@@ -199,7 +197,13 @@ def _timed(
 
 
 def _candidate(
-    model: _Model, runtime: str, precision: str, images: Tensor, config: BenchConfig, exports: Exports, opened: ExitStack
+    model: _Model,
+    runtime: str,
+    precision: str,
+    images: Tensor,
+    config: BenchConfig,
+    exports: Exports,
+    opened: ExitStack,
 ) -> _Candidate | str:
     """What to time, or why it cannot be."""
     if runtime == "torch" and model.detector is not None:
@@ -214,6 +218,8 @@ def _candidate(
 
         return _Candidate(model, run_eager, {"torch": str(torch.__version__)})
     able = RUNTIMES[runtime]
+    if runtime == "ncnn" and config.batch > 1:
+        return "it takes one image at a time: --batch 1"
     if precision == "int8":
         file = exports.quantised(model.path, model.detector, runtime)
     elif precision not in able.precisions:
@@ -224,14 +230,12 @@ def _candidate(
         return file
     if not file.is_dir() and file.suffix not in able.suffixes:
         return f"it opens {' and '.join(able.suffixes)} files"
-    if runtime == "ncnn" and config.batch > 1:
-        return "it takes one image at a time: --batch 1"
     kind = "fp32" if precision == "int8" else precision
     exported = opened.enter_context(open_exported(file, runtime=runtime, threads=config.threads, precision=kind))
     return _Candidate(model, lambda: exported.output(images), exported.versions)
 
 
-def _verdict(row: BenchRow) -> str:
+def verdict(row: BenchRow) -> str:
     """The ratio in words, so that nobody has to know which ratio would have been good."""
     speedup, what = row.speedup or 0.0, f"{row.weights} on {row.runtime}, {row.precision}"
     macs = "" if row.macs_ratio is None else f" at 1/{row.macs_ratio:.2f} of the MACs"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -28,12 +28,14 @@ from slimyolo.exporting import (
     ExportSettings,
     FileMetadata,
     Format,
+    NetworkCost,
     QuantisedFile,
     Suppression,
     check_settings,
     export_detector,
     find_format,
     require_packages,
+    write_examples,
 )
 from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
@@ -42,6 +44,7 @@ from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import run_provenance
 from slimyolo.tasks.quantising import quantise_file, tell_quantised
+from slimyolo.tasks.sizes import size_of
 
 __all__ = ["ExportRecord", "export"]
 
@@ -92,6 +95,8 @@ def export(config: ExportConfig) -> ExportRecord:
         )  # fmt: skip
         _tell(file)
         files.append(file)
+        if not config.no_examples and settings.metadata is not None:
+            _tell_examples(*write_examples(file, settings.metadata))
     return ExportRecord(str(weights), tuple(files), run_provenance(config))
 
 
@@ -128,9 +133,11 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
 
 def _settings(config: ExportConfig, detector: Detector) -> ExportSettings:
     suppression = Suppression(config.conf, config.iou, config.max_det) if config.nms else None
+    cost = size_of(detector, max(config.imgsz))
     metadata = FileMetadata(
         names=detector.names, stride=int(detector.stride.max()), imgsz=config.imgsz, batch=config.batch_size,
-        dynamic=config.dynamic, half=config.half, nms=suppression, slimyolo=__version__,
+        dynamic=config.dynamic, half=config.half, nms=suppression,
+        cost=NetworkCost(cost.params, cost.macs, cost.imgsz), slimyolo=__version__,
     )  # fmt: skip
     return ExportSettings(
         size=config.imgsz, batch=config.batch_size, dynamic=config.dynamic, half=config.half, nms=suppression,
@@ -203,6 +210,13 @@ def _tell(file: ExportedFile) -> None:
     for unchecked in file.unchecked:
         log.warning("%s, NOT CHECKED: %s", file.format, unchecked)
     log.info("written: %s (%.2f MB, %.1f s)", file.path, file.bytes / 1e6, file.seconds)
+
+
+def _tell_examples(written: Sequence[Path], kept: Sequence[Path]) -> None:
+    if written:
+        log.info("examples: %s", ", ".join(str(path) for path in written))
+    for path in kept:
+        log.warning("%s was changed by somebody and is left as it is; delete it to get a new one", path)
 
 
 def _difference(file: ExportedFile, kind: str, found: Agreement) -> str:

@@ -67,7 +67,9 @@ def cut_to_latency(
     fitting = [unit for unit in roundings if predicted[unit] <= budget_ms * (1 + NEAR)]
     for unit in roundings:
         macs = tried[unit].report.after.macs / tried[unit].report.before.macs
-        log.info("widths in multiples of %d: %.1f %% of the MACs in a predicted %.2f ms", unit, 100 * macs, predicted[unit])
+        log.info(
+            "widths in multiples of %d: %.1f %% of the MACs in a predicted %.2f ms", unit, 100 * macs, predicted[unit]
+        )
     if fitting:
         unit = max(fitting, key=lambda one: tried[one].report.after.macs)
     else:

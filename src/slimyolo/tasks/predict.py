@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import ConfigError
 from slimyolo.inference import (
     BrokenPicture,
@@ -27,10 +26,10 @@ from slimyolo.inference import (
     write_picture,
     yolo_lines,
 )
+from slimyolo.models import Detector
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import PredictConfig
-from slimyolo.tasks.devices import pick_device
-from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.opening import fixed_size, open_model, run_device
 
 __all__ = ["PredictRecord", "predict"]
 
@@ -54,17 +53,17 @@ def predict(config: PredictConfig) -> PredictRecord:
     A picture that cannot be read is reported and does not stop the rest. Raises `SlimyoloError` when the checkpoint
     cannot be read, nothing is found, or the run folder cannot be written.
     """
-    device = pick_device(config.device)
-    if config.half and device.type == "cpu":
-        raise ConfigError("--half needs a GPU: on a processor leave --half out.")
-    detector = load_checkpoint(find_weights(config.weights)).detector()
-    _check_classes(config.classes, detector.names)
-    detector = detector.fused().to(device)
-    if config.half:
-        detector = detector.half()
+    model = open_model(config.weights, config.class_names, config.device)
+    device = run_device(model, config.device, config.half)
+    _check_classes(config.classes, model.names)
+    size = fixed_size(model, config.imgsz)
     settings = DetectionSettings(
-        config.imgsz, config.conf, config.iou, config.max_det, config.classes or None, config.agnostic_nms, config.half
-    )
+        size or config.imgsz, config.conf, config.iou, config.max_det, config.classes or None, config.agnostic_nms,
+        config.half, fixed=size is not None,
+    )  # fmt: skip
+    detector = model.fused().to(device) if isinstance(model, Detector) else model
+    if config.half and isinstance(detector, Detector):
+        detector = detector.half()
     with _Output(config, detector.names) as output:
         for outcome in predict_pictures(detector, config.source, settings, vid_stride=config.vid_stride):
             if isinstance(outcome, BrokenPicture):
