@@ -11,9 +11,9 @@ from slimyolo.pruning.graph_building import trace
 from slimyolo.pruning.operations import register_operation
 from slimyolo.pruning.plan import GroupPlan, PrunePlan
 from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
-from slimyolo.pruning.pruner import PruneReport, PruneResult, prune_module
+from slimyolo.pruning.pruner import ImportanceLike, PruneReport, PruneResult, prune_module
 from slimyolo.pruning.savings import PER
-from slimyolo.pruning.scoring import IMPORTANCES, score
+from slimyolo.pruning.scoring import IMPORTANCES, Scores, score
 from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
 from slimyolo.pruning.selecting import POLICIES, select
 from slimyolo.pruning.surgery import apply, mask_module
@@ -42,6 +42,7 @@ __all__ = [
     "Emitter",
     "Group",
     "GroupPlan",
+    "ImportanceLike",
     "LatencyBudget",
     "MacsBudget",
     "MacsShare",
@@ -53,6 +54,7 @@ __all__ = [
     "PruneReport",
     "PruneResult",
     "ScaleRef",
+    "Scores",
     "Strategy",
     "Target",
     "analyse_constants",

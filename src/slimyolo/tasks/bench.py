@@ -87,6 +87,7 @@ class _Model:
 class _Candidate:
     model: _Model
     run: Callable[[], object]
+    size: SizeRecord | None
     versions: Mapping[str, str]
 
 
@@ -180,17 +181,17 @@ def _timed(
             return []
         timings = time_interleaved([one.run for one in candidates], runs=config.runs, warmup=config.warmup)
     rows = []
-    first, first_timing = candidates[0].model, timings[0]
+    first, first_timing = candidates[0], timings[0]
     for place, (one, timing) in enumerate(zip(candidates, timings, strict=True)):
         compared = place > 0
-        sizes = (first.size, one.model.size)
+        sizes = (first.size, one.size)
         macs = sizes[0].macs / sizes[1].macs if compared and sizes[0] is not None and sizes[1] is not None else None
         rows.append(
             BenchRow(
                 weights=one.model.name, runtime=runtime, precision=precision, timing=timing,
                 speedup=first_timing.median_ms / timing.median_ms if compared else None,
                 quiet_speedup=first_timing.low_ms / timing.low_ms if compared else None,
-                macs_ratio=macs, size=one.model.size, versions=one.versions,
+                macs_ratio=macs, size=one.size, versions=one.versions,
             )
         )  # fmt: skip
     return rows
@@ -216,7 +217,7 @@ def _candidate(
                 rows: Tensor = fused(images)
             return rows
 
-        return _Candidate(model, run_eager, {"torch": str(torch.__version__)})
+        return _Candidate(model, run_eager, model.size, {"torch": str(torch.__version__)})
     able = RUNTIMES[runtime]
     if runtime == "ncnn" and config.batch > 1:
         return "it takes one image at a time: --batch 1"
@@ -232,7 +233,9 @@ def _candidate(
         return f"it opens {' and '.join(able.suffixes)} files"
     kind = "fp32" if precision == "int8" else precision
     exported = opened.enter_context(open_exported(file, runtime=runtime, threads=config.threads, precision=kind))
-    return _Candidate(model, lambda: exported.output(images), exported.versions)
+    cost = exported.cost
+    size = model.size or (None if cost is None else SizeRecord(cost.params, cost.macs, cost.imgsz))
+    return _Candidate(model, lambda: exported.output(images), size, exported.versions)
 
 
 def verdict(row: BenchRow) -> str:
