@@ -110,7 +110,7 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (PruneConfig, {**PRUNE, "latency": 0}, "--latency: got 0"),
     (PruneConfig, {**PRUNE, "latency": "120%"}, "--latency: got '120%'"),
     (PruneConfig, {**PRUNE, "latency": "50%"}, "is a share of a time on a runtime: add --runtime onnxruntime"),
-    (PruneConfig, {**PRUNE, "runtime": "openvino"}, "--runtime says where --latency .* is timed: add --latency"),
+    (PruneConfig, {**PRUNE, "runtime": "openvino"}, "--runtime says where --latency (or --per ms) is timed: add --latency"),
     (PruneConfig, {**PRUNE, "max_drop": 0.01}, "--max-drop needs a validation set to measure the drop on: add --data YAML"),
     (PruneConfig, {**PRUNE, "max_drop": 0, "data": "d"}, "--max-drop: got 0, expected more than 0"),
     (PruneConfig, {**PRUNE, "max_drop": 0.01, "macs": 0.5, "data": "d"}, "Got --macs and --max-drop"),
