@@ -28,8 +28,8 @@ VALUE_WORDS_BY_FIELD = {
     "distill": "TERM …", "teacher": "FILE", "time": "2h",
     "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
     "masked_file_name": "NAME", "output": "PATH", "class_names": "NAME …", "runs": "RUN …",
-    "latency": "MS", "max_drop": "X", "keep": "PATTERN …", "floor_of": "PATTERN=SHARE …",
-    "cap": "PATTERN=SHARE …",
+    "latency": "MS|SHARE", "max_drop": "X", "keep": "PATTERN …", "floor_of": "PATTERN=SHARE …",
+    "cap": "PATTERN=SHARE …", "runtime": "RUNTIME", "precision": "PRECISION",
 }  # fmt: skip
 PAIRS = ("imgsz",)  # one number or two
 

@@ -1,7 +1,7 @@
 """How long would a network of other widths take? A model fitted to a few whole networks that were timed.
 
 The time of a network, as a share of the dense one's, is a sum of what its convolutions do, each kind of work with a
-coefficient that is not negative: multiply-accumulates (apart for 1 × 1 and larger kernels, and for large and small maps),
+coefficient that is not negative: multiply-accumulates (apart for 1 × 1 and larger kernels, and for maps of three sizes),
 values written and read, weights fetched, and values in tensors whose channels do not fill the processor's vectors. Widths
 count as they are and rounded up to 8 and to 16: which of them the runtime pays for, the fit says.
 
@@ -22,7 +22,11 @@ from slimyolo.errors import ConfigError
 __all__ = ["ConvolutionShape", "LatencyModel", "fit_latency", "work_of"]
 
 ALIGNMENTS = (1, 8, 16)
-SMALL_MAP = 600  # positions; at 320 px, strides 16 and 32
+PLACES = (
+    "large",
+    "middle",
+    "small",
+)  # maps of a quarter, a sixteenth … of the largest: strides 2 and 4, 8, 16 and more
 SWEEPS = 3000
 FLOAT = npt.NDArray[np.float64]
 
@@ -56,9 +60,11 @@ class LatencyModel:
 def work_of(network: Sequence[ConvolutionShape]) -> FLOAT:
     """The work of a network in each of its kinds, the last of which is 1: what does not depend on widths."""
     sums: dict[tuple[str, int], float] = dict.fromkeys(_KINDS, 0.0)
+    largest = max(one.positions for one in network)
     for one in network:
         kernel = "1x1" if one.kernel == 1 else "kxk"
-        place = "small" if one.positions < SMALL_MAP else "large"
+        halvings = round(math.log(largest / one.positions, 4))
+        place = PLACES[min(max(halvings - 1, 0), 2)]
         for unit in ALIGNMENTS:
             outputs, inputs = _rounded(one.outputs, unit), _rounded(one.inputs // one.groups, unit)
             sums[f"macs {kernel} {place}", unit] += outputs * inputs * one.kernel * one.positions
@@ -117,6 +123,6 @@ def _rounded(channels: int, unit: int) -> int:
 
 
 _KINDS = (
-    *((f"macs {kernel} {place}", unit) for kernel in ("1x1", "kxk") for place in ("small", "large") for unit in ALIGNMENTS),
+    *((f"macs {kernel} {place}", unit) for kernel in ("1x1", "kxk") for place in PLACES for unit in ALIGNMENTS),
     ("written", 1), ("written", 8), ("read", 1), ("weights", 1), ("odd", 8), ("odd", 16),
 )  # fmt: skip

@@ -44,7 +44,9 @@ def describe_machine(cpu_info: Path = CPU_INFO, governor: Path = GOVERNOR) -> Ma
     except (OSError, AttributeError):  # Windows has none
         load = None
     read = _read(governor)
-    return Machine(name, os.cpu_count() or 1, tuple(one for one in INSTRUCTIONS if one in flags), read and read.strip(), load)
+    return Machine(
+        name, os.cpu_count() or 1, tuple(one for one in INSTRUCTIONS if one in flags), read and read.strip(), load
+    )
 
 
 def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...]) -> tuple[str, ...]:

@@ -32,7 +32,9 @@ class OnnxQuantiser:
         self._source, self._images = source, list(images)
         self._model = onnx.load(str(source))
         self._nodes = {
-            node.input[1].removesuffix(".weight"): node.name for node in self._model.graph.node if node.op_type == "Conv"
+            node.input[1].removesuffix(".weight"): node.name
+            for node in self._model.graph.node
+            if node.op_type == "Conv"
         }
         self.convolutions = tuple(self._nodes)
         last = _last_convolutions(self._model)
@@ -86,7 +88,11 @@ def _last_convolutions(model: Any) -> tuple[str, ...]:
             readers.setdefault(value, []).append(node)
     before: set[str] = set()  # values that a convolution is computed from
     for node in reversed(model.graph.node):
-        used = any(reader.op_type == "Conv" or before & set(reader.output) for out in node.output for reader in readers.get(out, ()))
+        used = any(
+            reader.op_type == "Conv" or before & set(reader.output)
+            for out in node.output
+            for reader in readers.get(out, ())
+        )
         if used:
             before.update(node.output)
     return tuple(node.name for node in model.graph.node if node.op_type == "Conv" and not before & set(node.output))

@@ -70,7 +70,9 @@ def _behind_convolutions(operations: Sequence[Any]) -> tuple[list[str], list[str
         readers = [target.get_node() for output in one.outputs() for target in output.get_target_inputs()]
         if any(_is_convolution(reader) or reader.get_friendly_name() in before for reader in readers):
             before.add(one.get_friendly_name())
-    last = [one.get_friendly_name() for one in operations if _is_convolution(one) and one.get_friendly_name() not in before]
+    last = [
+        one.get_friendly_name() for one in operations if _is_convolution(one) and one.get_friendly_name() not in before
+    ]
     behind: list[str] = []
     reached = set(last)
     for one in operations:

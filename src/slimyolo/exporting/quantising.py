@@ -23,6 +23,7 @@ from torch import Tensor
 from slimyolo.errors import ExportError
 from slimyolo.exporting.sensitivity import convolution_harm
 from slimyolo.models import Detector
+from slimyolo.storage import atomic_file
 
 __all__ = ["Accuracy", "Quantisation", "QuantisedFile", "Quantiser", "quantise_within"]
 
@@ -81,7 +82,9 @@ class Quantiser(Protocol):
         """The file with all convolutions but `in_float` in 8 bits, at `path`."""
 
 
-def quantise_within(quantiser: Quantiser, detector: Detector, source: Path, target: Path, asked: Quantisation) -> QuantisedFile:
+def quantise_within(
+    quantiser: Quantiser, detector: Detector, source: Path, target: Path, asked: Quantisation
+) -> QuantisedFile:
     """Write `target`: as much in 8 bits as the tolerance allows.
 
     Left in floats, besides the last convolutions: none, then the 1, 2, 4, 8 … most harmful. Stops at the first that is
@@ -111,14 +114,14 @@ def quantise_within(quantiser: Quantiser, detector: Detector, source: Path, targ
         drop, after, count, draft = min(found, key=lambda one: (one[0] > asked.tolerance, one[0]))
         target.parent.mkdir(parents=True, exist_ok=True)
         for part in draft.parent.iterdir():
-            shutil.copyfile(part, target.with_name(target.stem + part.name.removeprefix("draft")))
+            place = target.with_name(target.stem + part.name.removeprefix("draft"))
+            with part.open("rb") as content, atomic_file(place) as file:
+                shutil.copyfileobj(content, file)
     left = {*quantiser.last, *ranked[:count]}
     notes = ()
     if drop > asked.tolerance:
-        notes = (
-            f"INT8 loses {drop:.3f} of mAP, more than the {asked.tolerance:g} allowed, with {len(left)} convolutions left in "
-            "floats. More calibration images may help: --calibration-images N.",
-        )
+        lost = f"INT8 loses {drop:.3f} of mAP, more than the {asked.tolerance:g} allowed, with {len(left)} convolutions left in"
+        notes = (f"{lost} floats. More calibration images may help: --calibration-images N.",)
     return QuantisedFile(
         path=target, bytes=target.stat().st_size, quantised=len(quantiser.convolutions) - len(left),
         left_in_float=tuple(name for name in quantiser.convolutions if name in left), before=before, after=after,

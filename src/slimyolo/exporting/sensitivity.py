@@ -68,7 +68,7 @@ def _watched(
     model: Detector, layers: dict[str, nn.Conv2d], images: Sequence[Tensor]
 ) -> tuple[dict[str, tuple[Span, Span]], list[Tensor]]:
     """(smallest and largest value of each layer's input and output, the rows) of all images."""
-    ranges: dict[str, tuple[Span, Span]] = {name: ((0.0, 0.0), (0.0, 0.0)) for name in layers}
+    ranges: dict[str, tuple[Span, Span]] = dict.fromkeys(layers, ((0.0, 0.0), (0.0, 0.0)))
     handles = []
     for name, layer in layers.items():
 

@@ -28,7 +28,7 @@ from slimyolo.tasks.provenance import run_provenance
 from slimyolo.tasks.records import SizeRecord
 from slimyolo.tasks.sizes import size_of
 
-__all__ = ["BenchRecord", "BenchRow", "bench", "bench_table"]
+__all__ = ["BenchRecord", "BenchRow", "bench", "bench_table", "verdict"]
 
 log = logging.getLogger("slimyolo")
 
@@ -88,6 +88,7 @@ class _Model:
 class _Candidate:
     model: _Model
     run: Callable[[], object]
+    size: SizeRecord | None
     versions: Mapping[str, str]
 
 
@@ -117,7 +118,7 @@ def bench(config: BenchConfig) -> BenchRecord:
             prepare, finish, picture = time_stages(config, models[0].detector, exports.any_file())
     finally:
         torch.set_num_threads(before)
-    verdicts = tuple(_verdict(row) for row in rows if row.speedup is not None)
+    verdicts = tuple(verdict(row) for row in rows if row.speedup is not None)
     warnings = busy_warnings(machine, config.threads, tuple(row.timing for row in rows))
     record = BenchRecord(
         rows=tuple(rows), prepare=prepare, finish=finish, picture=picture, machine=machine, device="cpu", imgsz=config.imgsz,
@@ -134,10 +135,8 @@ def bench(config: BenchConfig) -> BenchRecord:
 
 def bench_table(record: BenchRecord) -> str:
     """The rows as aligned text: milliseconds of the network alone, and the ratios to the first model of each block."""
-    lines = [
-        f"{'model':<28} {'runtime':<12} {'precision':<9} {'median ms':>9} {'low':>7} {'p95':>7} {'GFLOPs':>7} "
-        f"{'MACs ratio':>10} {'speed ratio':>11}"
-    ]
+    heads = f"{'model':<28} {'runtime':<12} {'precision':<9} {'median ms':>9} {'low':>7} {'p95':>7} {'GFLOPs':>7}"
+    lines = [f"{heads} {'MACs ratio':>10} {'speed ratio':>11}"]
     previous = ("", "")
     for row in record.rows:
         block = (row.runtime, row.precision)
@@ -182,24 +181,30 @@ def _timed(
             return []
         timings = time_interleaved([one.run for one in candidates], runs=config.runs, warmup=config.warmup)
     rows = []
-    first, first_timing = candidates[0].model, timings[0]
+    first, first_timing = candidates[0], timings[0]
     for place, (one, timing) in enumerate(zip(candidates, timings, strict=True)):
         compared = place > 0
-        sizes = (first.size, one.model.size)
+        sizes = (first.size, one.size)
         macs = sizes[0].macs / sizes[1].macs if compared and sizes[0] is not None and sizes[1] is not None else None
         rows.append(
             BenchRow(
                 weights=one.model.name, runtime=runtime, precision=precision, timing=timing,
                 speedup=first_timing.median_ms / timing.median_ms if compared else None,
                 quiet_speedup=first_timing.low_ms / timing.low_ms if compared else None,
-                macs_ratio=macs, size=one.model.size, versions=one.versions,
+                macs_ratio=macs, size=one.size, versions=one.versions,
             )
         )  # fmt: skip
     return rows
 
 
 def _candidate(
-    model: _Model, runtime: str, precision: str, images: Tensor, config: BenchConfig, exports: Exports, opened: ExitStack
+    model: _Model,
+    runtime: str,
+    precision: str,
+    images: Tensor,
+    config: BenchConfig,
+    exports: Exports,
+    opened: ExitStack,
 ) -> _Candidate | str:
     """What to time, or why it cannot be."""
     if runtime == "torch" and model.detector is not None:
@@ -212,8 +217,10 @@ def _candidate(
                 rows: Tensor = fused(images)
             return rows
 
-        return _Candidate(model, run_eager, {"torch": str(torch.__version__)})
+        return _Candidate(model, run_eager, model.size, {"torch": str(torch.__version__)})
     able = RUNTIMES[runtime]
+    if runtime == "ncnn" and config.batch > 1:
+        return "it takes one image at a time: --batch 1"
     if precision == "int8":
         file = exports.quantised(model.path, model.detector, runtime)
     elif precision not in able.precisions:
@@ -224,14 +231,14 @@ def _candidate(
         return file
     if not file.is_dir() and file.suffix not in able.suffixes:
         return f"it opens {' and '.join(able.suffixes)} files"
-    if runtime == "ncnn" and config.batch > 1:
-        return "it takes one image at a time: --batch 1"
     kind = "fp32" if precision == "int8" else precision
     exported = opened.enter_context(open_exported(file, runtime=runtime, threads=config.threads, precision=kind))
-    return _Candidate(model, lambda: exported.output(images), exported.versions)
+    cost = exported.cost
+    size = model.size or (None if cost is None else SizeRecord(cost.params, cost.macs, cost.imgsz))
+    return _Candidate(model, lambda: exported.output(images), size, exported.versions)
 
 
-def _verdict(row: BenchRow) -> str:
+def verdict(row: BenchRow) -> str:
     """The ratio in words, so that nobody has to know which ratio would have been good."""
     speedup, what = row.speedup or 0.0, f"{row.weights} on {row.runtime}, {row.precision}"
     macs = "" if row.macs_ratio is None else f" at 1/{row.macs_ratio:.2f} of the MACs"

@@ -109,13 +109,17 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
     if unable or config.data is None:
         raise ConfigError(f"--int8 writes {' and '.join(QUANTISED_FORMATS)}, not {', '.join(unable)}.")
     if config.nms:
-        raise ConfigError("--int8 and --nms exclude each other: the metric that decides needs all rows. Leave --nms out.")
+        raise ConfigError(
+            "--int8 and --nms exclude each other: the metric that decides needs all rows. Leave --nms out."
+        )
     row = find_format("onnx")
     require_packages(row, config.simplify)
     weights = find_weights(config.weights)
     detector = load_checkpoint(weights).detector()
     targets = {
-        name: _target(config, weights.with_name(f"{weights.stem}_int8.pt"), find_format(name), alone=len(config.format) == 1)
+        name: _target(
+            config, weights.with_name(f"{weights.stem}_int8.pt"), find_format(name), alone=len(config.format) == 1
+        )
         for name in dict.fromkeys(config.format)
     }
     files = []

@@ -64,7 +64,14 @@ class LatencyPrice:
     """
 
     def __init__(
-        self, detector: Detector, runtime: str, size: tuple[int, int], threads: int, *, folder: Path | None = None, seed: int = 0
+        self,
+        detector: Detector,
+        runtime: str,
+        size: tuple[int, int],
+        threads: int,
+        *,
+        folder: Path | None = None,
+        seed: int = 0,
     ) -> None:
         self._detector, self.runtime, self._size, self.threads, self._seed = detector, runtime, size, threads, seed
         self._folder = cache_folder() if folder is None else folder
@@ -87,7 +94,9 @@ class LatencyPrice:
     def __call__(self, plan: PrunePlan) -> float:
         """Milliseconds, as a median of this machine left alone."""
         model = self._fitted(plan.groups)
-        return self.dense_ms * self.correction * model.share(self._network(shapes_after(self._dense_shapes, plan.groups)))
+        return (
+            self.dense_ms * self.correction * model.share(self._network(shapes_after(self._dense_shapes, plan.groups)))
+        )
 
     @property
     def dense_ms(self) -> float:
@@ -111,6 +120,10 @@ class LatencyPrice:
             runs = [opened.enter_context(self._networks.opened(one)) for one in (self._dense_shapes, shapes)]
             dense, cut = self._timed(runs, FINAL_RUNS)
         return MeasuredShare(cut.low_ms / dense.low_ms, cut, dense)
+
+    def measured_share(self, plan: PrunePlan) -> float:
+        """The time of the network of `plan`, timed now, over that of the dense one."""
+        return self.measure(plan).share
 
     def _network(self, shapes: Shapes) -> list[ConvolutionShape]:
         return [
@@ -147,9 +160,7 @@ class LatencyPrice:
         for start in range(0, count, CHUNK):
             with ExitStack() as opened:
                 chunk = [self._dense_shapes, *samples[start : start + CHUNK]]
-                dense, *others = self._timed(
-                    [opened.enter_context(self._networks.opened(one)) for one in chunk], RUNS
-                )
+                dense, *others = self._timed([opened.enter_context(self._networks.opened(one)) for one in chunk], RUNS)
                 shares.extend(one.low_ms / dense.low_ms for one in others)
         networks = [self._network(one) for one in (self._dense_shapes, *samples)]
         model = fit_latency(networks, [1.0, *shares])
@@ -195,13 +206,17 @@ def _shapes_without(dense: Shapes, groups: Sequence[GroupPlan], gone: Sequence[i
     return {path: tuple(shape) for path, shape in left.items()}
 
 
-def _random_shapes(dense: Shapes, groups: Sequence[GroupPlan], generator: np.random.Generator) -> dict[str, tuple[int, ...]]:
-    """A network of random widths: thin or thick as a whole, its layers around that, some of them in multiples of 8."""
-    usual = generator.uniform(0.2, 1.0)
+def _random_shapes(
+    dense: Shapes, groups: Sequence[GroupPlan], generator: np.random.Generator
+) -> dict[str, tuple[int, ...]]:
+    """A network of random widths: thin or thick as a whole, thinner at its beginning or its end, its layers around that,
+    some of them in multiples of 8 or 16."""
+    usual, slope = generator.uniform(0.25, 1.0), generator.normal(0, 0.8)
     unit = int(generator.choice((1, 1, 8, 8, 16)))
     gone = []
-    for group in groups:
-        share = float(np.clip(usual * np.exp(generator.normal(0, 0.4)), LEAST, 1.0))
+    for place, group in enumerate(groups):
+        depth = place / max(len(groups) - 1, 1) - 0.5
+        share = float(np.clip(usual * np.exp(slope * depth + generator.normal(0, 0.3)), LEAST, 1.0))
         kept = max(1, round(group.width * share / unit) * unit)
         gone.append(group.width - min(kept, group.width))
     return _shapes_without(dense, groups, gone)

@@ -11,7 +11,15 @@ import torch
 
 from slimyolo import __version__
 from slimyolo.errors import ConfigError
-from slimyolo.exporting import RUNTIMES, ExportSettings, FileMetadata, find_format, open_exported, require_packages, resized_onnx
+from slimyolo.exporting import (
+    RUNTIMES,
+    ExportSettings,
+    FileMetadata,
+    find_format,
+    open_exported,
+    require_packages,
+    resized_onnx,
+)
 from slimyolo.models import Detector, LayerWidth, narrow_, widths_of
 
 __all__ = ["Networks"]

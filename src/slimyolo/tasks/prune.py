@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -45,6 +45,8 @@ from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.drop_search import Attempt, search_smallest
 from slimyolo.tasks.evidence import ValidationPictures, write_evidence
 from slimyolo.tasks.json_output import give_json
+from slimyolo.tasks.latency import LatencyPrice
+from slimyolo.tasks.latency_search import ROUNDINGS, LatencyOutcome, cut_to_latency
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.plan import read_plan
 from slimyolo.tasks.processes import refuse_several_processes
@@ -77,14 +79,22 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     detector = checkpoint.detector()
     _check_cfg(config, checkpoint)
     data = _data_of(config, detector)
-    cutter = _Cutter(config, detector, data, price)
-    tried: tuple[Attempt, ...] = ()
-    if config.plan is not None:
-        result = replay_plan(detector, read_plan(config.plan), torch.zeros(1, 3, config.imgsz, config.imgsz))
-    elif config.max_drop is not None:
-        result, tried = cutter.search(config.max_drop)
-    else:
-        result = cutter.cut(target_of(*config.budget))
+    with ExitStack() as opened:
+        timed = None
+        if config.runtime is not None and price is None:
+            size = (config.imgsz, config.imgsz)
+            timed = opened.enter_context(LatencyPrice(detector, config.runtime, size, config.threads))
+        cutter = _Cutter(config, detector, data, timed or price)
+        tried: tuple[Attempt, ...] = ()
+        outcome = None
+        if config.plan is not None:
+            result = replay_plan(detector, read_plan(config.plan), torch.zeros(1, 3, config.imgsz, config.imgsz))
+        elif config.max_drop is not None:
+            result, tried = cutter.search(config.max_drop)
+        elif timed is not None and config.latency is not None:
+            result, outcome = cutter.reach(timed)
+        else:
+            result = cutter.cut(target_of(*config.budget))
     report = result.report
     log.info("%s", result.plan.table())
     for note in report.notes:
@@ -100,7 +110,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
         log.info("plan written: %s", config.plan_out)
     if config.dry_run:
         log.info("dry run: nothing else is written")
-        record = _record(config, "", detector, result, (None, None), started, {}, tried)
+        record = _record(config, "", detector, result, (None, None), started, {}, tried, outcome)
         give_json(config.json_file, record)
         return record
     before = cutter.before()
@@ -129,7 +139,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     if config.masked_file_name is not None:
         save_checkpoint(folder / config.masked_file_name, mask_module(detector, result.plan), provenance=about)
     write_text(folder / "plan.json", result.plan.to_json())
-    record = _record(config, str(weights), detector, result, (before, after), started, about, tried)
+    record = _record(config, str(weights), detector, result, (before, after), started, about, tried, outcome)
     record = replace(record, repairs=repairs)
     write_json(folder / "record.json", record)
     log.info("written: %s", weights)
@@ -180,6 +190,8 @@ def target_of(unit: BudgetUnit, amount: float) -> Target:
     kinds: dict[BudgetUnit, type[ChannelShare] | type[ParamsShare] | type[MacsShare]] = {
         "channels": ChannelShare, "params": ParamsShare, "macs": MacsShare,
     }  # fmt: skip
+    if unit not in kinds:
+        raise ConfigError(f"A cut to {unit} {amount:g} is found by a search, not by one target.")
     return kinds[unit](amount)
 
 
@@ -194,19 +206,27 @@ class _Cutter:
         self._samples: list[Batch] | None = None
         self._measured: DataImportance | None = None
 
-    def cut(self, target: Target) -> PruneResult[Detector]:
+    def cut(self, target: Target, round_to: int | None = None) -> PruneResult[Detector]:
         """The cut to `target`. With data, the constants of channels that say something are their means on images."""
-        result = self._cut(target, None)
+        result = self._cut(target, None, round_to)
         if self._data is None or self._config.constants == "none" or _all_silent(self._detector, result.plan):
             return result
         images = [batch.images.float() / 255 for batch in self._batches()]
-        return self._cut(target, images) if len(images) > 1 else result
+        return self._cut(target, images, round_to) if len(images) > 1 else result
 
-    def _cut(self, target: Target, calibration: list[Tensor] | None) -> PruneResult[Detector]:
+    def reach(self, price: LatencyPrice) -> tuple[PruneResult[Detector], LatencyOutcome]:
+        """The cut that takes ``--latency``, as timed; without ``--round-to`` in widths that the runtime likes."""
+        unit, amount = self._config.budget
+        budget = amount * price.dense_ms if unit == "latency-share" else amount
+        roundings = ROUNDINGS if self._config.round_to == 1 else (self._config.round_to,)
+        return cut_to_latency(self.cut, price, budget, roundings)
+
+    def _cut(self, target: Target, calibration: list[Tensor] | None, round_to: int | None) -> PruneResult[Detector]:
         config = self._config
         return cut_detector(
             self._detector, target, imgsz=config.imgsz, policy=config.policy, floor=config.floor,
-            floor_of=config.floors_by_pattern, cap_of={**sensitivity_caps(config), **config.caps_by_pattern}, keep=config.keep, round_to=config.round_to,
+            floor_of=config.floors_by_pattern, cap_of={**sensitivity_caps(config), **config.caps_by_pattern},
+            keep=config.keep, round_to=config.round_to if round_to is None else round_to,
             constants=config.constants, importance=self._importance(),
             per=config.per, price=self._price, calibration=calibration,
         )  # fmt: skip
@@ -370,6 +390,7 @@ def _record(
     started: float,
     about: dict[str, Any],
     tried: Sequence[Attempt],
+    outcome: LatencyOutcome | None,
 ) -> CutRecord:
     report: PruneReport = result.report
     layers = tuple(
@@ -389,6 +410,7 @@ def _record(
         seconds=time.perf_counter() - started, provenance=about,
         importance=result.plan.importance, constants_from=report.constants_from, output_error=report.output_error,
         output_error_of_formula=report.output_error_of_formula, tried=tuple(str(attempt) for attempt in tried),
+        latency=outcome,
     )  # fmt: skip
 
 

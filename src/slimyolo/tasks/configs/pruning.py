@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.amounts import Amount, Milliseconds, PatternShares, pattern_shares
+from slimyolo.tasks.configs.amounts import Amount, Latency, PatternShares, pattern_shares
 from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
+from slimyolo.tasks.configs.benching import RuntimeName
 from slimyolo.tasks.configs.options import (
     IMAGE_SIZE_NAMES,
     Config,
@@ -44,7 +45,11 @@ class PruneConfig(Config):
     percent: Share | None = option(None, "share of BatchNorm channels to remove", group=WHAT, shown_default="0.4")
     params: Amount | None = option(None, "… or keep at most this share, or number (0.9M), of parameters", group=WHAT)
     macs: Amount | None = option(None, "… or keep at most this share, or number (250M), of MACs", group=WHAT)
-    latency: Milliseconds | None = option(None, "… or at most this time of one image (8ms)", group=WHAT)
+    latency: Latency | None = option(None, "… or at most this time of one image (8ms, or 50% of now)", group=WHAT)
+    runtime: RuntimeName | None = option(
+        None, "… on this, timed: onnxruntime, openvino, ncnn, torch", group=WHAT, shown_default="PyTorch, roughly"
+    )
+    threads: int = option(2, "… with so many threads", group=WHAT, ge=1)
     max_drop: float | None = option(None, "… or as much as costs at most this mAP50-95", group=WHAT, gt=0, lt=1)
     plan: OptionalPath = option(None, "… or make the cut of this plan.json again", group=WHAT)
     dry_run: bool = option(False, "print the plan, write nothing (but --plan-out)", group=WHAT)
@@ -102,7 +107,11 @@ class PruneConfig(Config):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> PruneConfig:
-        _ = self.budget
+        unit, _ = self.budget
+        if unit == "latency-share" and self.runtime is None:
+            raise ConfigError(f"--latency {self.latency} is a share of a time on a runtime: add --runtime onnxruntime.")
+        if self.runtime is not None and self.latency is None and self.per != "ms":
+            raise ConfigError("--runtime says where --latency (or --per ms) is timed: add --latency, or leave it out.")
         if self.recalibrate and self.data is None:
             raise ConfigError("--recalibrate needs training images: add --data YAML.")
         if self.importance in ON_DATA and self.data is None:
