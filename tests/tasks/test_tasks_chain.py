@@ -34,7 +34,9 @@ from slimyolo.tasks.sparsify import sparsify
 from slimyolo.tasks.train import train
 from slimyolo.tasks.validate import validate
 
-QUICK: dict[str, Any] = {"imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True}
+QUICK: dict[str, Any] = {
+    "imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True, "noplots": True,
+}  # fmt: skip
 
 
 def test_a_training_leaves_its_files(base_run: TrainRecord) -> None:
@@ -160,6 +162,8 @@ def test_compress_makes_a_table_and_resumes(base_run: TrainRecord, tiny_data: Pa
     record = compress(CompressConfig(**settings))
     assert [row.stage for row in record.rows] == ["base", "sparse", "pruned", "finetuned"]
     folder = Path(record.folder)
+    page = (folder / "report.html").read_text()
+    assert all(f">{row.stage}<" in page for row in record.rows)
     table = (folder / "table.md").read_text()
     assert table.count("\n") == 6
     assert "GFLOPs @64" in table

@@ -14,7 +14,7 @@ from slimyolo.reports.stages import Run, Stage
 from slimyolo.reports.svg import Chart, finite_range, nice_ticks
 
 __all__ = [
-    "Figure", "Legend", "curve_figures", "gamma_figures", "history_figures", "label_figures", "layer_figure",
+    "Figure", "Legend", "compared_trade_offs", "curve_figures", "gamma_figures", "history_figures", "label_figures", "layer_figure",
     "measured_points", "normalised_layers", "timed_points", "trade_off",
 ]  # fmt: skip
 
@@ -42,25 +42,45 @@ class Figure:
     legend: tuple[Legend, ...] = ()
 
 
-def trade_off(points: Sequence[tuple[str, float, float, float]], x_label: str, title: str) -> Figure:
-    """mAP against a cost. `points`: words, cost, mAP50, mAP50-95."""
-    costs = [point[1] for point in points]
-    values = [value for point in points for value in point[2:]]
-    low, high = finite_range(values, pad=0.18)
-    chart = Chart(title, finite_range(costs, pad=0.22), (max(low, 0.0), min(high, 1.05)), x_label, "mAP")
+Point = tuple[str, float, float, float]
+"""Words, cost, mAP50, mAP50-95."""
+
+
+def trade_off(points: Sequence[Point], x_label: str, title: str) -> Figure:
+    """mAP against a cost, for the stages of one run in their order."""
+    chart = _trade_chart(points, (2, 3), x_label, title)
     for series, place in ((0, 2), (1, 3)):
-        chart.line([(point[1], float(point[place])) for point in points], series, thin=True, dashed=True)
-        for point in points:
-            chart.dot(point[1], float(point[place]), series)
-    for series, place in ((0, 2), (1, 3)):
-        said: set[tuple[float, float]] = set()
-        for point in points:
-            spot = (point[1], round(float(point[place]), 4))
-            if spot not in said:  # stages that lie on one another share a label
-                same = [p[0] for p in points if (p[1], round(float(p[place]), 4)) == spot]
-                chart.label(point[1], float(point[place]), ", ".join(same))
-            said.add(spot)
+        _trade_marks(chart, points, place, series)
     return Figure(title, chart.svg(), "Up and to the left is better.", (Legend("mAP50", 0), Legend("mAP50-95", 1)))
+
+
+def compared_trade_offs(runs: Sequence[tuple[str, Sequence[Point]]], x_label: str) -> tuple[Figure, ...]:
+    """mAP50 and mAP50-95 against a cost, a colour for each of `runs` (name, points)."""
+    points = [point for _, of_run in runs for point in of_run]
+    figures = []
+    for place, words in ((2, "mAP50"), (3, "mAP50-95")):
+        chart = _trade_chart(points, (place,), x_label, f"{words} against {x_label}")
+        for series, (_, of_run) in enumerate(runs):
+            _trade_marks(chart, of_run, place, series)
+        legend = tuple(Legend(name, series) for series, (name, of_run) in enumerate(runs) if of_run)
+        figures.append(Figure(f"{words} against {x_label}", chart.svg(), "Up and to the left is better.", legend))
+    return tuple(figures)
+
+
+def _trade_chart(points: Sequence[Point], places: Sequence[int], x_label: str, title: str) -> Chart:
+    low, high = finite_range([float(point[place]) for point in points for place in places], pad=0.18)
+    left, right = finite_range([point[1] for point in points], pad=0.22)
+    return Chart(title, (max(left, 0.0), right), (max(low, 0.0), min(high, 1.05)), x_label, "mAP")
+
+
+def _trade_marks(chart: Chart, points: Sequence[Point], place: int, series: int) -> None:
+    spots = [(point[1], round(float(point[place]), 4)) for point in points]
+    chart.line(spots, series, thin=True, dashed=True)
+    for x, y in spots:
+        chart.dot(x, y, series)
+    for spot in dict.fromkeys(spots):  # stages that lie on one another share their words
+        words = [point[0] for point, own in zip(points, spots, strict=True) if own == spot]
+        chart.label(*spot, ", ".join(words))
 
 
 def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
@@ -233,16 +253,16 @@ def label_figures(labels: LabelCounts) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def measured_points(run: Run, several: bool) -> tuple[tuple[str, float, float, float], ...]:
+def measured_points(run: Run) -> tuple[Point, ...]:
     """(words, GFLOPs, mAP50, mAP50-95) of the measured stages, for `trade_off`."""
     return tuple(
-        (f"{run.name}: {stage.name}" if several else stage.name, stage.gflops, stage.numbers.map50, stage.numbers.map50_95)
+        (stage.name, stage.gflops, stage.numbers.map50, stage.numbers.map50_95)
         for stage in run.stages
         if stage.numbers is not None and stage.gflops is not None
     )
 
 
-def timed_points(run: Run) -> tuple[tuple[tuple[str, float, float, float], ...], str]:
+def timed_points(run: Run) -> tuple[tuple[Point, ...], str]:
     """As `measured_points` with milliseconds, of the first runtime on which two stages were timed; and its name."""
     for bench in run.benches:
         for kind in dict.fromkeys((line.runtime, line.precision) for line in bench.lines):

@@ -9,6 +9,7 @@ from typing import Any
 
 from slimyolo.reports.charts import (
     Figure,
+    compared_trade_offs,
     curve_figures,
     gamma_figures,
     history_figures,
@@ -104,9 +105,9 @@ def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made
     )  # fmt: skip
     chapters = tuple(_chapter(run, f"r{number}", images) for number, run in enumerate(runs))
     several = len(runs) > 1
-    points = [point for run in runs for point in measured_points(run, several)]
     sizes = {stage.imgsz for run in runs for stage in run.stages}
-    compared = trade_off(points, _gflops_words(sizes), "mAP against GFLOPs") if several and points else None
+    measured = [(run.name, points) for run in runs if (points := measured_points(run))]
+    compared = compared_trade_offs(measured, _gflops_words(sizes)) if several and measured else ()
     return environment.get_template("report.html").render(
         head=_head([stage for run in runs for stage in run.stages]), title=", ".join(run.name for run in runs), chapters=chapters, several=several, compared=compared, version=version,
         made=made, box_colours=BOX_COLOURS, series=SERIES,
@@ -159,7 +160,7 @@ def _chapter(run: Run, mark: str, images: int) -> Chapter:
 def _trades(run: Run) -> tuple[Figure, ...]:
     """mAP against MACs and, where two stages were timed, against milliseconds."""
     figures = []
-    points = measured_points(run, False)
+    points = measured_points(run)
     if len(points) > 1:
         sizes = {stage.imgsz for stage in run.stages}
         figures.append(trade_off(points, _gflops_words(sizes), "mAP against GFLOPs"))
@@ -222,7 +223,7 @@ def _row(stage: Stage, run: Run) -> Row:
     params = gflops = "—"
     if stage.params is not None and stage.gflops is not None and stage.macs is not None:
         params, gflops = f"{stage.params / 1e6:.2f}", f"{stage.gflops:.2f}"
-        if first is not None and first.params and first.macs:
+        if run.slim is not None and first is not None and first.params and first.macs:
             params += f" ({stage.params / first.params:.0%})"
             gflops += f" ({stage.macs / first.macs:.0%})"
     minutes = "—" if stage.minutes is None else f"{stage.minutes:.1f}"

@@ -196,7 +196,7 @@ def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
         return facts | _size(record["size"]) | {
             "command": "val", "weights": str(record["weights"]), "numbers": _numbers(record["metrics"]),
             "speed_ms": {str(name): float(value) for name, value in record["speed_ms"].items()},
-            "measured_on": f"{record['device']}, {record['threads']} threads, batches of {record['batch_size']}",
+            "measured_on": f"{record['device']}, threads: {record['threads']}, batch size: {record['batch_size']}",
         }  # fmt: skip
     raise StorageError(f"{path} is not the record of a training, a cut or a validation; nothing can be told from it.")
 

@@ -58,7 +58,7 @@ class Chart:
         self._marks.append(f'<circle class="dot f{series % SERIES}" cx="{self._x(x):.1f}" cy="{self._y(y):.1f}" r="{radius}"/>')
 
     def label(self, x: float, y: float, text: str) -> None:
-        """Words beside a point, where they cover neither the frame nor earlier words."""
+        """Words beside a point, where they cover neither the frame nor earlier words; left out where there is no room."""
         width, at_x, at_y = len(text) * _LETTER, self._x(x), self._y(y)
         places = [(9, 3.5), (-9 - width, 3.5), (-width / 2, -10), (-width / 2, 18), (9, -9), (9, 16), (-9 - width, -9)]
         best, fewest = places[0], math.inf
@@ -68,6 +68,8 @@ class Chart:
             covered = sum(_overlap(box, other) for other in self._labels) + (1e6 if outside else 0)
             if covered < fewest:
                 best, fewest = (dx, dy), covered
+        if fewest > 0:
+            return
         left, base = at_x + best[0], at_y + best[1]
         self._labels.append((left, base - 9, left + width, base + 2))
         self._marks.append(f'<text class="word" x="{left:.1f}" y="{base:.1f}">{escape(text)}</text>')
