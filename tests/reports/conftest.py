@@ -63,6 +63,7 @@ class Records:
 
     def bench(self, folder: Path) -> Path:
         """A benchmark of the base and the fine-tuned model of a chain."""
+
         def row(weights: str, milliseconds: float, speedup: float | None) -> dict[str, Any]:
             timing = {"median_ms": milliseconds, "low_ms": milliseconds - 1, "p95_ms": milliseconds + 2, "runs": 60}
             return {
@@ -114,8 +115,8 @@ class Records:
         """curves.json, labels.json, sample.json and, of sparse training, gammas.json."""
         axis = [number / 50 for number in range(51)]
         rows = [[1 - x * x * (0.5 + 0.1 * n) for x in axis] for n in range(len(self.names))]
-        curves = {key: rows for key in ("precision", "recall", "f1", "precision_by_recall")}
-        curves |= {"classes": list(range(len(self.names))), "confidence": axis, "recall_axis": axis}  # type: ignore[dict-item]
+        curves: dict[str, Any] = dict.fromkeys(("precision", "recall", "f1", "precision_by_recall"), rows)
+        curves |= {"classes": list(range(len(self.names))), "confidence": axis, "recall_axis": axis}
         size = len(self.names) + 1
         counts = [[7 if row == column else row + column for column in range(size)] for row in range(size)]
         confusion = {"names": self.names, "counts": counts, "confidence": 0.25, "iou": 0.45}
@@ -138,7 +139,15 @@ class Records:
         write(folder / "sample.json", {"names": self.names, "shown_score": 0.25, "images": images})
         if sparse:
             bell = [round(200 * math.exp(-((edge - 0.9) ** 2) * 8)) for edge in EDGES[:-1]]
-            row = {"zeros": 300, "counts": bell, "above": 2, "median": 0.9, "share": 0.4, "target_share": 0.4, "threshold": 0.1}
+            row = {
+                "zeros": 300,
+                "counts": bell,
+                "above": 2,
+                "median": 0.9,
+                "share": 0.4,
+                "target_share": 0.4,
+                "threshold": 0.1,
+            }
             write(folder / "gammas.json", {"edges": EDGES, "epochs": [{"epoch": n, **row} for n in range(epochs)]})
 
 

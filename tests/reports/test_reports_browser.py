@@ -14,7 +14,7 @@ from slimyolo.reports.stages import read_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NASTY = "<script>document.title='run'</script>"
-QUOTED = "\"><img src=x onerror=\"document.title='run'\">"
+QUOTED = '"><img src=x onerror="document.title=\'run\'">'
 LONG = "a_class_whose_name_is_longer_than_any_phone_is_wide_and_has_no_space_in_it"
 
 WIDE = """[...document.querySelectorAll('main *')].filter(one => one.getBoundingClientRect().right > innerWidth + 1

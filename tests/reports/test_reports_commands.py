@@ -56,7 +56,8 @@ def test_commands_that_fill_a_report() -> None:
     settings: dict[str, Any] = {"data": "d.yaml", "imgsz": 96, "single_cls": True, "epochs": 3}
     expected = "slimyolo val --weights w.pt --data d.yaml --imgsz 96 --single-cls --project 'my run' --name val"
     assert validation_command("w.pt", settings, "my run") == expected
-    assert bench_command(["a.pt", "b.pt"], 96, "run") == "slimyolo bench --weights a.pt b.pt --imgsz 96 --project run --name bench"
+    expected = "slimyolo bench --weights a.pt b.pt --imgsz 96 --project run --name bench"
+    assert bench_command(["a.pt", "b.pt"], 96, "run") == expected
 
 
 def test_runs_may_stand_anywhere() -> None:

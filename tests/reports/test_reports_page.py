@@ -16,7 +16,7 @@ from slimyolo.reports.page import render_page
 from slimyolo.reports.stages import read_run
 
 NASTY = "<script>document.title='run'</script>"
-QUOTED = "\"><img src=x onerror=\"document.title='run'\">&amp;"
+QUOTED = '"><img src=x onerror="document.title=\'run\'">&amp;'
 
 
 class Reader(HTMLParser):
@@ -100,7 +100,8 @@ def test_an_older_run_says_which_commands_fill_it(tmp_path: Path, records: Any) 
     folder = tmp_path / "old run"
     records().training(folder, "sparsify", 0.6, evidence=False)
     text = Reader(page_of(folder)).text
-    command = f"slimyolo val --weights 'old run/weights/best.pt' --data 'my data.yaml' --imgsz 320 --project '{folder}' --name val"
+    command = "slimyolo val --weights 'old run/weights/best.pt' --data 'my data.yaml' --imgsz 320"
+    command += f" --project '{folder}' --name val"
     for words in ("Curves and confusion", "Validation pictures", "Label statistics"):
         assert f"{words} were not kept for old run. This fills the section" in text
     assert text.count(command) == 3

@@ -102,7 +102,8 @@ def test_a_pruned_checkpoint_goes_into_every_command(base_run: TrainRecord, tiny
     cut = prune(PruneConfig(weights=base_run.best, percent=0.3, project=tmp_path, imgsz=64))
     tuned = finetune(FinetuneConfig(data=tiny_data, weights=cut.weights, epochs=1, project=tmp_path / "ft", **QUICK))
     assert tuned.size.params == cut.after.params
-    measured = validate(ValConfig(weights=tuned.best, data=tiny_data, imgsz=64, workers=0, project=tmp_path / "val"))
+    checked = ValConfig(weights=tuned.best, data=tiny_data, imgsz=64, workers=0, noplots=True, project=tmp_path / "val")
+    measured = validate(checked)
     assert measured.size.params == cut.after.params
     again = prune(PruneConfig(weights=tuned.best, percent=0.3, project=tmp_path, imgsz=64))
     assert again.after.params < cut.after.params

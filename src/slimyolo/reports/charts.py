@@ -14,8 +14,8 @@ from slimyolo.reports.stages import Run, Stage
 from slimyolo.reports.svg import Chart, finite_range, nice_ticks
 
 __all__ = [
-    "Figure", "Legend", "compared_trade_offs", "curve_figures", "gamma_figures", "history_figures", "label_figures", "layer_figure",
-    "measured_points", "normalised_layers", "timed_points", "trade_off",
+    "Figure", "Legend", "compared_trade_offs", "curve_figures", "gamma_figures", "history_figures", "label_figures",
+    "layer_figure", "measured_points", "normalised_layers", "timed_points", "trade_off",
 ]  # fmt: skip
 
 MOST_COLUMNS = 60  # epochs in the heat map: more than a phone has pixels for otherwise
@@ -92,9 +92,12 @@ def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
     starts = [0, *accumulate(lengths)][:-1]
     total = sum(lengths)
     figures = []
-    wanted = [("mAP on the validation images", "mAP", (("metrics/mAP_0.5", "mAP50"), ("metrics/mAP_0.5:0.95", "mAP50-95")))]
+    wanted = [
+        ("mAP on the validation images", "mAP", (("metrics/mAP_0.5", "mAP50"), ("metrics/mAP_0.5:0.95", "mAP50-95")))
+    ]
     wanted += [
-        (words.capitalize(), "loss", ((f"train/{name}", "training"), (f"val/{name}", "validation"))) for name, words in LOSSES
+        (words.capitalize(), "loss", ((f"train/{name}", "training"), (f"val/{name}", "validation")))
+        for name, words in LOSSES
     ]
     for title, unit, columns in wanted:
         values = [value for stage in trained for name, _ in columns for value in _column(stage, name)]
@@ -167,7 +170,9 @@ def _gamma_outlines(gammas: GammaHistory) -> Figure:
     if last.threshold:
         chart.rule(x=last.threshold, text="threshold")
     legend = (Legend(f"epoch {first.epoch + 1}", 0, True), Legend(f"epoch {last.epoch + 1}", 1))
-    return Figure(title, chart.svg(), f"Not drawn: channels at exactly zero, {first.zeros:,} and {last.zeros:,}.", legend)
+    return Figure(
+        title, chart.svg(), f"Not drawn: channels at exactly zero, {first.zeros:,} and {last.zeros:,}.", legend
+    )
 
 
 def _share_at_zero(
@@ -242,14 +247,21 @@ def label_figures(labels: LabelCounts) -> tuple[Figure, ...]:
     edges = [number / len(labels.centres) for number in range(len(labels.centres) + 1)] if labels.centres else []
     figures = []
     facts = (
-        ("Box centres", "x", "y (0: top)", labels.centres, (1.0, 0.0)), ("Box sizes", "width", "height", labels.sizes, (0.0, 1.0)),
+        ("Box centres", "x", "y (0: top)", labels.centres, (1.0, 0.0)),
+        ("Box sizes", "width", "height", labels.sizes, (0.0, 1.0)),
     )  # fmt: skip
     for title, across, up, rows, limits in facts:
         fullest = max((count for row in rows for count in row), default=0) or 1
         chart = Chart(f"{title}, {labels.split}", (0.0, 1.0), limits, across, up, y_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1))
         columns = [[(row[column] / fullest) ** 0.5 for row in rows] for column in range(len(rows))]
         chart.heat(edges, edges, columns)
-        figures.append(Figure(f"{title}, {labels.split}", chart.svg(), "Relative to the image. The stronger the colour, the more boxes."))
+        figures.append(
+            Figure(
+                f"{title}, {labels.split}",
+                chart.svg(),
+                "Relative to the image. The stronger the colour, the more boxes.",
+            )
+        )
     return tuple(figures)
 
 

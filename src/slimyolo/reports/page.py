@@ -109,8 +109,9 @@ def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made
     measured = [(run.name, points) for run in runs if (points := measured_points(run))]
     compared = compared_trade_offs(measured, _gflops_words(sizes)) if several and measured else ()
     return environment.get_template("report.html").render(
-        head=_head([stage for run in runs for stage in run.stages]), title=", ".join(run.name for run in runs), chapters=chapters, several=several, compared=compared, version=version,
-        made=made, box_colours=BOX_COLOURS, series=SERIES,
+        title=", ".join(run.name for run in runs), head=_head([stage for run in runs for stage in run.stages]),
+        chapters=chapters, several=several, compared=compared, version=version, made=made, box_colours=BOX_COLOURS,
+        series=SERIES,
     )  # fmt: skip
 
 
@@ -204,7 +205,13 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
         Tile("mAP50-95", _three(last.numbers.map50_95), f"from {_three(before.map50_95)}" if before else ""),
     ]
     if last.params:
-        tiles.append(Tile("parameters", _millions(last.params), f"from {_millions(first.params)}" if first and first.params else ""))
+        tiles.append(
+            Tile(
+                "parameters",
+                _millions(last.params),
+                f"from {_millions(first.params)}" if first and first.params else "",
+            )
+        )
     if last.gflops is not None:
         note = f"from {first.gflops:.2f}" if first and first.gflops is not None else ""
         tiles.append(Tile(f"GFLOPs @{last.imgsz}", f"{last.gflops:.2f}", note))
@@ -275,11 +282,17 @@ def _commands(run: Run) -> tuple[tuple[str, str], ...]:
 
 def _facts(run: Run) -> tuple[tuple[str, str], ...]:
     provenance = run.provenance or next((stage.provenance for stage in run.stages if stage.provenance), {})
-    rows = [(name, str(provenance[name])) for name in ("slimyolo", "torch", "python", "platform", "threads") if name in provenance]
+    rows = [
+        (name, str(provenance[name]))
+        for name in ("slimyolo", "torch", "python", "platform", "threads")
+        if name in provenance
+    ]
     machine = provenance.get("machine", {})
     if isinstance(machine, dict):
         rows += [(str(name).replace("_", " "), str(value)) for name, value in machine.items()]
-    data = next((stage.provenance["data"] for stage in run.stages if isinstance(stage.provenance.get("data"), dict)), {})
+    data: Mapping[str, Any] = next(
+        (stage.provenance["data"] for stage in run.stages if isinstance(stage.provenance.get("data"), dict)), {}
+    )
     if data:
         rows.append(("data", str(data.get("file", ""))))
         rows.append(("classes", ", ".join(map(str, data.get("names", [])))))

@@ -207,7 +207,12 @@ def read_sample(folder: Path) -> SampleSet | None:
     with _complaint(path):
         images = tuple(
             SampleImage(
-                jpeg, str(row["name"]), int(row["width"]), int(row["height"]), _rows(row["truth"]), _rows(row["detections"])
+                jpeg,
+                str(row["name"]),
+                int(row["width"]),
+                int(row["height"]),
+                _rows(row["truth"]),
+                _rows(row["detections"]),
             )
             for number, row in enumerate(plain["images"])
             if (jpeg := folder / "sample" / Path(str(row["file"])).name).is_file()
@@ -215,7 +220,7 @@ def read_sample(folder: Path) -> SampleSet | None:
         return SampleSet(tuple(str(name) for name in plain["names"]), float(plain["shown_score"]), images)
 
 
-class _complaint:  # noqa: N801 - reads as a word in a `with`
+class _complaint:
     """Turns what a damaged record raises into a `StorageError` that names the file."""
 
     def __init__(self, path: Path) -> None:
@@ -233,8 +238,7 @@ class _complaint:  # noqa: N801 - reads as a word in a `with`
 
 
 _NO_CURVES: dict[str, Any] = {
-    key: []
-    for key in ("classes", "confidence", "precision", "recall", "f1", "recall_axis", "precision_by_recall")
+    key: [] for key in ("classes", "confidence", "precision", "recall", "f1", "recall_axis", "precision_by_recall")
 }
 _NO_CONFUSION: dict[str, Any] = {"names": [], "counts": [], "confidence": 0.25, "iou": 0.45}
 

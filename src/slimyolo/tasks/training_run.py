@@ -224,7 +224,9 @@ class _Run:
             save_checkpoint(best, checkpoint.detector(), provenance=checkpoint.provenance)
         save_checkpoint(last, checkpoint.detector(), provenance=checkpoint.provenance)
         detector = load_checkpoint(best).detector()
-        pictures = None if self.config.noplots else ValidationPictures(self.val_split, single_class=self.config.single_cls)
+        pictures = (
+            None if self.config.noplots else ValidationPictures(self.val_split, single_class=self.config.single_cls)
+        )
         whole = evaluate_detector(
             detector.fused(), batches, conf=CONF, iou=IOU, max_det=MAX_DET, device=self.device,
             single_class=self.config.single_cls, on_batch=None if pictures is None else pictures.see,
