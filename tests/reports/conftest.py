@@ -146,7 +146,6 @@ class Records:
                 "median": 0.9,
                 "share": 0.4,
                 "target_share": 0.4,
-                "threshold": 0.1,
             }
             write(folder / "gammas.json", {"edges": EDGES, "epochs": [{"epoch": n, **row} for n in range(epochs)]})
 

@@ -153,7 +153,7 @@ def test_devices(given: Any, device: str) -> None:
 
 
 def test_methods_of_sparse_training_have_their_numbers() -> None:
-    assert SparsifyConfig(**SPARSE).reach_fraction == pytest.approx(1 / 3)
+    assert SparsifyConfig(**SPARSE).reach_fraction == 0.5
     assert SparsifyConfig(**SPARSE, reach=0.5).reach_fraction == 0.5
     assert SparsifyConfig(**SPARSE, method="soft-threshold").rate == 0.0005
 
@@ -178,7 +178,19 @@ def test_the_chain_hands_its_settings_down(tmp_path: Path) -> None:
 def test_a_macs_budget_says_what_stays_and_the_sparse_stage_zeroes_the_rest(tmp_path: Path) -> None:
     chain = CompressConfig(data="d.yaml", cfg="yolov5n", macs=0.7)
     assert chain.prune_config(tmp_path, Path("w.pt")).budget == ("macs", 0.7)
-    assert chain.sparsify_config(tmp_path, Path("w.pt")).percent == pytest.approx(0.3)
+    assert chain.sparsify_config(tmp_path, Path("w.pt")).budget == ("macs", 0.7)
+    assert chain.changed(method="soft-threshold").sparsify_config(tmp_path, Path("w.pt")).macs is None
+
+
+@pytest.mark.parametrize("option", ["reach", "params", "macs"])
+def test_options_of_the_share_method_are_refused_elsewhere(option: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{option} belongs to `--method share`, but --method is reference"):
+        SparsifyConfig(data="d.yaml", cfg="yolov5n", method="reference", **{option: 0.5})
+
+
+def test_sparse_training_takes_one_budget() -> None:
+    with pytest.raises(ConfigError, match="Give one of --percent, --params and --macs"):
+        SparsifyConfig(data="d.yaml", cfg="yolov5n", percent=0.4, macs=0.5)
 
 
 # --- hyper-parameters -------------------------------------------------------------------------------------------------

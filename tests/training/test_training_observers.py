@@ -168,7 +168,6 @@ def test_gammas_are_counted_after_every_epoch(toy: SimpleNamespace, tmp_path: Pa
         assert row["target_share"] == 0.5
     last = content["epochs"][-1]
     assert last["zeros"] == 14
-    assert last["threshold"] == 0
 
     resumed = GammaObserver(path)
     resumed.started(RunReport(3, 2, 5))

@@ -14,8 +14,19 @@ from slimyolo.reports.stages import Run, Stage
 from slimyolo.reports.svg import Chart, finite_range, nice_ticks
 
 __all__ = [
-    "Figure", "Legend", "compared_trade_offs", "curve_figures", "gamma_figures", "history_figures", "label_figures",
-    "layer_figure", "measured_points", "normalised_layers", "timed_points", "trade_off",
+    "Figure",
+    "Legend",
+    "compared_trade_offs",
+    "curve_figures",
+    "gamma_figures",
+    "gamma_quantile",
+    "history_figures",
+    "label_figures",
+    "layer_figure",
+    "measured_points",
+    "normalised_layers",
+    "timed_points",
+    "trade_off",
 ]  # fmt: skip
 
 MOST_COLUMNS = 60  # epochs in the heat map: more than a phone has pixels for otherwise
@@ -123,19 +134,22 @@ def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def gamma_figures(stage: Stage) -> tuple[Figure, ...]:
-    """How γ shrank: the share at zero and the median from results.csv, the distribution from gammas.json."""
+def gamma_figures(stage: Stage, cut_share: float | None) -> tuple[Figure, ...]:
+    """How γ shrank: the share at zero and the median from results.csv, the distribution from gammas.json.
+
+    `cut_share`: of the channels that the cut after this stage removed, where there was one.
+    """
     figures = []
     gammas = stage.gammas
     if gammas is not None and gammas.epochs:
-        figures += [_gamma_heat(gammas), _gamma_outlines(gammas)]
+        figures += [_gamma_heat(gammas, cut_share), _gamma_outlines(gammas)]
     shares, medians = _column(stage, "sparsity/share"), _column(stage, "sparsity/median_gamma")
     if any(value is not None for value in shares):
         figures.append(_share_at_zero(shares, medians, _target(stage)))
     return tuple(figures)
 
 
-def _gamma_heat(gammas: GammaHistory) -> Figure:
+def _gamma_heat(gammas: GammaHistory, cut_share: float | None) -> Figure:
     chosen = _thinned(gammas.epochs)
     edges, last = gammas.edges, gammas.epochs[-1]
     fullest = max(max(epoch.counts, default=0) for epoch in gammas.epochs) or 1
@@ -147,11 +161,13 @@ def _gamma_heat(gammas: GammaHistory) -> Figure:
     shown = sum(edge < top - 1e-9 for edge in edges)
     chart.heat(columns, edges[: shown + 1], [column[:shown] for column in cells])
     legend: tuple[Legend, ...] = ()
-    if any(epoch.threshold is not None for epoch in chosen):
-        chart.line([(epoch.epoch + 1.0, epoch.threshold) for epoch in chosen], 1, dashed=True)
-        legend = (Legend("threshold of the wanted share", 1, True),)
+    if cut_share is not None:
+        chart.line(
+            [(epoch.epoch + 1.0, gamma_quantile(epoch, gammas.edges, cut_share)) for epoch in chosen], 1, dashed=True
+        )
+        legend = (Legend(f"threshold: {cut_share:.0%} of the channels lie under it", 1, True),)
     caption = "The stronger the colour, the more channels. Those at exactly zero are not in the map"
-    return Figure(title, chart.svg(), f"{caption}: {last.zeros:,} of {_total(last):,} at the end.", legend)
+    return Figure(title, chart.svg(), f"{caption}: {last.zeros:,} of {last.channels:,} at the end.", legend)
 
 
 def _gamma_outlines(gammas: GammaHistory) -> Figure:
@@ -167,8 +183,6 @@ def _gamma_outlines(gammas: GammaHistory) -> Figure:
             if right <= top + 1e-9
         ]
         chart.line(points, series, dashed=series == 0)
-    if last.threshold:
-        chart.rule(x=last.threshold, text="threshold")
     legend = (Legend(f"epoch {first.epoch + 1}", 0, True), Legend(f"epoch {last.epoch + 1}", 1))
     return Figure(
         title, chart.svg(), f"Not drawn: channels at exactly zero, {first.zeros:,} and {last.zeros:,}.", legend
@@ -300,8 +314,23 @@ def _column(stage: Stage, name: str) -> tuple[float | None, ...]:
 
 
 def _target(stage: Stage) -> float | None:
+    """The share that was asked for: of channels, or of what else the budget counts."""
+    if stage.gammas is not None and stage.gammas.epochs:
+        return stage.gammas.epochs[-1].target_share
     value = stage.settings.get("percent") if stage.settings.get("method") == "share" else None
     return float(value) if isinstance(value, (int, float)) else None
+
+
+def gamma_quantile(epoch: GammaEpoch, edges: Sequence[float], share: float) -> float:
+    """The |γ| under which `share` of the channels lie, linear within a bin; the last edge where it lies beyond."""
+    wanted = share * epoch.channels - epoch.zeros
+    if wanted <= 0:
+        return 0.0
+    for count, left, right in zip(epoch.counts, edges, edges[1:], strict=False):
+        if wanted <= count:
+            return left + (right - left) * wanted / count
+        wanted -= count
+    return edges[-1]
 
 
 def _thinned(epochs: Sequence[GammaEpoch]) -> list[GammaEpoch]:
@@ -312,10 +341,6 @@ def _thinned(epochs: Sequence[GammaEpoch]) -> list[GammaEpoch]:
 def _epoch_ticks(epochs: Sequence[GammaEpoch]) -> tuple[float, ...]:
     ticks = nice_ticks(epochs[0].epoch + 1, epochs[-1].epoch + 1)
     return tuple(tick for tick in ticks if float(tick).is_integer())
-
-
-def _total(epoch: GammaEpoch) -> int:
-    return epoch.zeros + sum(epoch.counts) + epoch.above
 
 
 def _highest(gammas: GammaHistory) -> float:

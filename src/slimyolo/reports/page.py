@@ -122,13 +122,13 @@ def _chapter(run: Run, mark: str, images: int) -> Chapter:
     if not histories and any(stage.is_training for stage in run.stages):
         missing["histories"] = Missing("There is no results.csv with an epoch in it.")
     sparse = next((stage for stage in run.stages if stage.command == "sparsify"), None)
-    gammas = gamma_figures(sparse) if sparse is not None else ()
+    cut = next((stage for stage in run.stages if stage.layers), None)
+    gammas = gamma_figures(sparse, _removed_share(cut)) if sparse is not None else ()
     if sparse is not None and sparse.gammas is None:
         missing["gammas"] = Missing(
             "The distribution of |γ| was not kept (gammas.json): this run is older than that file. Sparse training writes it.",
             (command_line(sparse.command, {**sparse.settings, "name": f"{sparse.name}-again", "exist_ok": False}),),
         )
-    cut = next((stage for stage in run.stages if stage.layers), None)
     with_curves = [(stage.name, stage.curves) for stage in run.stages if stage.curves is not None and stage.numbers]
     if len(with_curves) < len(ends) and not all(stage.curves for stage in ends):
         missing["curves"] = _to_validate("Curves and confusion were not kept", [s for s in ends if s.curves is None])
@@ -169,6 +169,12 @@ def _trades(run: Run) -> tuple[Figure, ...]:
     if timed:
         figures.append(trade_off(timed, f"median ms, {words}", "mAP against latency"))
     return tuple(figures)
+
+
+def _removed_share(cut: Stage | None) -> float | None:
+    if cut is None or cut.channels is None or not cut.channels[0]:
+        return None
+    return 1 - cut.channels[1] / cut.channels[0]
 
 
 def _title(stage: Stage, run: Run) -> str:

@@ -72,7 +72,11 @@ class GammaEpoch:
     median: float
     share: float
     target_share: float | None
-    threshold: float | None
+
+    @property
+    def channels(self) -> int:
+        """All of them."""
+        return self.zeros + sum(self.counts) + self.above
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def read_gammas(folder: Path) -> GammaHistory | None:
         epochs = tuple(
             GammaEpoch(
                 int(row["epoch"]), int(row["zeros"]), tuple(int(n) for n in row["counts"]), int(row["above"]),
-                float(row["median"]), float(row["share"]), _number(row["target_share"]), _number(row["threshold"]),
+                float(row["median"]), float(row["share"]), _number(row["target_share"]),
             )
             for row in plain["epochs"]
         )  # fmt: skip

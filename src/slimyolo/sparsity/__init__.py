@@ -2,10 +2,10 @@
 
 from slimyolo.sparsity.groups import ScaleGroup, ScaleTable, layer_groups
 from slimyolo.sparsity.penalty import (
+    cubic_ramp,
     group_shrinkage,
     group_soft_threshold,
     l1_gradient,
-    ramp_deadlines,
     ramp_shrinkage,
     reference_beta_rate,
     reference_gamma_rate,
@@ -13,12 +13,15 @@ from slimyolo.sparsity.penalty import (
 )
 from slimyolo.sparsity.protocol import NoSparsity, RunProgress, Sparsity, SparsityStatus
 from slimyolo.sparsity.proximal import SoftThreshold
-from slimyolo.sparsity.ranking import doomed_positions, layer_yardsticks, most_removable
+from slimyolo.sparsity.ranking import ChannelCost, ChannelCount, Queue
 from slimyolo.sparsity.reference_l1 import ReferenceL1
 from slimyolo.sparsity.share_driven import ShareDriven
 
 __all__ = [
+    "ChannelCost",
+    "ChannelCount",
     "NoSparsity",
+    "Queue",
     "ReferenceL1",
     "RunProgress",
     "ScaleGroup",
@@ -27,14 +30,11 @@ __all__ = [
     "SoftThreshold",
     "Sparsity",
     "SparsityStatus",
-    "doomed_positions",
+    "cubic_ramp",
     "group_shrinkage",
     "group_soft_threshold",
     "l1_gradient",
     "layer_groups",
-    "layer_yardsticks",
-    "most_removable",
-    "ramp_deadlines",
     "ramp_shrinkage",
     "reference_beta_rate",
     "reference_gamma_rate",

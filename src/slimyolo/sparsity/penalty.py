@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "cubic_ramp",
     "group_shrinkage",
     "group_soft_threshold",
     "l1_gradient",
-    "ramp_deadlines",
     "ramp_shrinkage",
     "reference_beta_rate",
     "reference_gamma_rate",
@@ -60,15 +60,9 @@ def group_soft_threshold(values: Tensor, threshold: float | Tensor) -> Tensor:
     return values * group_shrinkage(magnitudes, threshold)
 
 
-def ramp_deadlines(position: Tensor, *, start: float, reach: float, power: float = 3.0, grace: float = 0.25) -> Tensor:
-    """When the channel at `position` (its share 0–1 of what shall go, weakest first) has to be at zero.
-
-    Times are shares of the run. After a `grace` share of the ramp, in which everything doomed shrinks and nothing dies,
-    the share that is gone follows 1 − (1 − t)^power up to `reach`: many weak channels early, the dearest ones last,
-    when the network has had the longest time to move their work elsewhere. Zhu & Gupta's ramp without their frequency.
-    """
-    done = 1 - (1 - position.clamp(0, 1)).pow(1 / power)
-    return start + (reach - start) * (grace + (1 - grace) * done)
+def cubic_ramp(done: float) -> float:
+    """1 − (1 − t)³ for t = `done` clamped to 0–1: Zhu & Gupta 2017, eq. 1, from nothing to everything."""
+    return 1.0 - (1.0 - min(max(done, 0.0), 1.0)) ** 3
 
 
 def ramp_shrinkage(previous: float, now: float, deadlines: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ from slimyolo.pruning import (
 )
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import PruneConfig
-from slimyolo.tasks.configs.pruning import BudgetUnit
+from slimyolo.tasks.configs.budgets import BudgetUnit
 from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.evidence import ValidationPictures, write_evidence
 from slimyolo.tasks.lookup import find_weights

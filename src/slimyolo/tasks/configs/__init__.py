@@ -1,5 +1,6 @@
 """One frozen configuration per command, checked at the edge; below the tasks there are only plain arguments."""
 
+from slimyolo.tasks.configs.budgets import BudgetUnit
 from slimyolo.tasks.configs.compressing import CompressConfig
 from slimyolo.tasks.configs.evaluating import (
     DataCheckConfig,
@@ -11,7 +12,7 @@ from slimyolo.tasks.configs.evaluating import (
 )
 from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperparameters
 from slimyolo.tasks.configs.options import Config, Device, ImageSize, LayerIndices, Precision, Share, option_name
-from slimyolo.tasks.configs.pruning import BudgetUnit, Constants, PruneConfig
+from slimyolo.tasks.configs.pruning import Constants, PruneConfig
 from slimyolo.tasks.configs.reporting import ReportConfig
 from slimyolo.tasks.configs.training import FinetuneConfig, SparsifyConfig, SparsityMethod, TrainConfig
 

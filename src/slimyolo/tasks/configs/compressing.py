@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
+from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
 from slimyolo.tasks.configs.options import (
     IMAGE_SIZE_NAMES,
     Config,
@@ -17,7 +18,7 @@ from slimyolo.tasks.configs.options import (
     option,
     workers_option,
 )
-from slimyolo.tasks.configs.pruning import BudgetUnit, Constants, PruneConfig, budget_of
+from slimyolo.tasks.configs.pruning import Constants, PruneConfig
 from slimyolo.tasks.configs.training import (
     BatchSize,
     CouplingPolicy,
@@ -99,11 +100,12 @@ class CompressConfig(Config):
 
     def sparsify_config(self, folder: Path, weights: Path) -> SparsifyConfig:
         """Sparse training of `weights`, writing to ``folder/sparse``."""
-        unit, share = self.budget
-        gone = share if unit == "channels" else 1 - share  # channels to zero, near enough to what a budget will take
+        budget: dict[str, Any] = (
+            {"percent": self.percent, "params": self.params, "macs": self.macs} if self.method == "share" else {}
+        )
         return SparsifyConfig(
             weights=weights, epochs=self.sparse_epochs, method=self.method, policy=self.policy, floor=self.floor,
-            percent=gone, sr=self.sr, **self._shared(folder, "sparse"),
+            sr=self.sr, **budget, **self._shared(folder, "sparse"),
         )  # fmt: skip
 
     def prune_config(self, folder: Path, weights: Path) -> PruneConfig:

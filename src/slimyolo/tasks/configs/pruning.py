@@ -8,27 +8,18 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
+from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
 from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, Share, option, workers_option
 from slimyolo.tasks.configs.training import BatchSize, CouplingPolicy, OptionalPath, OptionalText
 
-__all__ = ["BudgetUnit", "Constants", "PruneConfig", "budget_of"]
+__all__ = ["Constants", "PruneConfig"]
 
 Constants = Literal["carrier", "bias", "none"]
-BudgetUnit = Literal["channels", "params", "macs"]
 
 WHAT = "What to cut"
 HOW = "How to cut"
 CHECK = "Recalibration and validation (with --data)"
 OUTPUT = "Output"
-
-
-def budget_of(percent: float | None, params: float | None, macs: float | None) -> tuple[BudgetUnit, float]:
-    """The one budget given, as (unit, share): channels to remove, parameters or MACs to keep; else 0.4 of the channels."""
-    budgets: tuple[tuple[BudgetUnit, float | None], ...] = (("channels", percent), ("params", params), ("macs", macs))
-    given = [(unit, share) for unit, share in budgets if share is not None]
-    if len(given) > 1:
-        raise ConfigError("Give one of --percent, --params and --macs, not several: they are budgets of the same cut.")
-    return given[0] if given else ("channels", 0.4)
 
 
 class PruneConfig(Config):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 
 from slimyolo.errors import ConfigError
+from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
 from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperparameters
 from slimyolo.tasks.configs.options import (
     IMAGE_SIZE_NAMES,
@@ -23,6 +24,7 @@ from slimyolo.tasks.configs.options import (
 __all__ = ["FinetuneConfig", "SparsifyConfig", "SparsityMethod", "TrainConfig"]
 
 SparsityMethod = Literal["share", "reference", "soft-threshold"]
+SparsityRanking = Literal["taylor", "gamma"]
 OptimizerName = Literal["SGD", "Adam", "AdamW"]
 CouplingPolicy = Literal["coupled", "skip-shortcuts"]
 
@@ -134,8 +136,11 @@ class SparsifyConfig(TrainConfig):
 
     epochs: int = option(100, "passes over the training images", group=HOW, ge=1)
     method: SparsityMethod = option("share", "share: reach --percent; reference: L1 at --sr", group="Sparsity")
-    percent: Share = option(0.4, "share of prunable channels to bring to zero", group="Sparsity")
-    reach: Share | None = option(None, "… by this fraction of the run", group="Sparsity", shown_default="1/3")
+    percent: Share | None = option(None, "share of channels to bring to zero", group="Sparsity", shown_default="0.4")
+    params: Share | None = option(None, "… or enough to keep this share of the parameters", group="Sparsity")
+    macs: Share | None = option(None, "… or enough to keep this share of the MACs", group="Sparsity")
+    reach: Share | None = option(None, "… by this fraction of the run", group="Sparsity", shown_default="0.5")
+    ranking: SparsityRanking = option("taylor", "who goes first: effect on the loss, or γ", group="Sparsity")
     sr: float | None = option(
         None, "rate of the L1 and soft-threshold methods", group="Sparsity", gt=0, shown_default="0.0005"
     )
@@ -143,9 +148,14 @@ class SparsifyConfig(TrainConfig):
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group="Sparsity")
 
     @property
+    def budget(self) -> tuple[BudgetUnit, float]:
+        """(unit, share): channels to bring to zero, parameters or MACs to keep; 0.4 of the channels when none is given."""
+        return budget_of(self.percent, self.params, self.macs)
+
+    @property
     def reach_fraction(self) -> float:
         """The fraction of the run by which `percent` is at zero."""
-        return 1 / 3 if self.reach is None else self.reach
+        return 0.5 if self.reach is None else self.reach
 
     @property
     def rate(self) -> float:
@@ -154,8 +164,12 @@ class SparsifyConfig(TrainConfig):
 
     @model_validator(mode="after")
     def _refuse_options_of_other_methods(self) -> SparsifyConfig:
-        if self.method != "share" and self.reach is not None:
-            raise ConfigError(f"--reach belongs to `--method share`, but --method is {self.method}: leave --reach out.")
+        _ = self.budget
+        for name in ("reach", "params", "macs"):
+            if self.method != "share" and getattr(self, name) is not None:
+                raise ConfigError(
+                    f"--{name} belongs to `--method share`, but --method is {self.method}: leave --{name} out."
+                )
         if self.method == "share" and self.sr is not None:
             raise ConfigError(
                 "--sr is the rate of `--method reference` or `--method soft-threshold`; the default method share finds "
