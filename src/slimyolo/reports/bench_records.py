@@ -61,7 +61,7 @@ def read_bench(folder: Path) -> Bench | None:
     try:
         machine, size = record["machine"], record["imgsz"]
         measured_on = (
-            f"{machine['processor']}, {machine['cores']} cores; {record['device']}, {record['threads']} threads, batch "
+            f"{machine['processor']}, {machine['cores']} cores; {record['device']}, threads: {record['threads']}, batch "
             f"{record['batch']}, {size[0]} × {size[1]} px"
         )
         return Bench(

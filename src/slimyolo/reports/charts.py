@@ -14,8 +14,19 @@ from slimyolo.reports.stages import Run, Stage
 from slimyolo.reports.svg import Chart, finite_range, nice_ticks
 
 __all__ = [
-    "Figure", "Legend", "curve_figures", "gamma_figures", "history_figures", "label_figures", "layer_figure",
-    "measured_points", "normalised_layers", "timed_points", "trade_off",
+    "Figure",
+    "Legend",
+    "compared_trade_offs",
+    "curve_figures",
+    "gamma_figures",
+    "gamma_quantile",
+    "history_figures",
+    "label_figures",
+    "layer_figure",
+    "measured_points",
+    "normalised_layers",
+    "timed_points",
+    "trade_off",
 ]  # fmt: skip
 
 MOST_COLUMNS = 60  # epochs in the heat map: more than a phone has pixels for otherwise
@@ -42,25 +53,45 @@ class Figure:
     legend: tuple[Legend, ...] = ()
 
 
-def trade_off(points: Sequence[tuple[str, float, float, float]], x_label: str, title: str) -> Figure:
-    """mAP against a cost. `points`: words, cost, mAP50, mAP50-95."""
-    costs = [point[1] for point in points]
-    values = [value for point in points for value in point[2:]]
-    low, high = finite_range(values, pad=0.18)
-    chart = Chart(title, finite_range(costs, pad=0.22), (max(low, 0.0), min(high, 1.05)), x_label, "mAP")
+Point = tuple[str, float, float, float]
+"""Words, cost, mAP50, mAP50-95."""
+
+
+def trade_off(points: Sequence[Point], x_label: str, title: str) -> Figure:
+    """mAP against a cost, for the stages of one run in their order."""
+    chart = _trade_chart(points, (2, 3), x_label, title)
     for series, place in ((0, 2), (1, 3)):
-        chart.line([(point[1], float(point[place])) for point in points], series, thin=True, dashed=True)
-        for point in points:
-            chart.dot(point[1], float(point[place]), series)
-    for series, place in ((0, 2), (1, 3)):
-        said: set[tuple[float, float]] = set()
-        for point in points:
-            spot = (point[1], round(float(point[place]), 4))
-            if spot not in said:  # stages that lie on one another share a label
-                same = [p[0] for p in points if (p[1], round(float(p[place]), 4)) == spot]
-                chart.label(point[1], float(point[place]), ", ".join(same))
-            said.add(spot)
+        _trade_marks(chart, points, place, series)
     return Figure(title, chart.svg(), "Up and to the left is better.", (Legend("mAP50", 0), Legend("mAP50-95", 1)))
+
+
+def compared_trade_offs(runs: Sequence[tuple[str, Sequence[Point]]], x_label: str) -> tuple[Figure, ...]:
+    """mAP50 and mAP50-95 against a cost, a colour for each of `runs` (name, points)."""
+    points = [point for _, of_run in runs for point in of_run]
+    figures = []
+    for place, words in ((2, "mAP50"), (3, "mAP50-95")):
+        chart = _trade_chart(points, (place,), x_label, f"{words} against {x_label}")
+        for series, (_, of_run) in enumerate(runs):
+            _trade_marks(chart, of_run, place, series)
+        legend = tuple(Legend(name, series) for series, (name, of_run) in enumerate(runs) if of_run)
+        figures.append(Figure(f"{words} against {x_label}", chart.svg(), "Up and to the left is better.", legend))
+    return tuple(figures)
+
+
+def _trade_chart(points: Sequence[Point], places: Sequence[int], x_label: str, title: str) -> Chart:
+    low, high = finite_range([float(point[place]) for point in points for place in places], pad=0.18)
+    left, right = finite_range([point[1] for point in points], pad=0.22)
+    return Chart(title, (max(left, 0.0), right), (max(low, 0.0), min(high, 1.05)), x_label, "mAP")
+
+
+def _trade_marks(chart: Chart, points: Sequence[Point], place: int, series: int) -> None:
+    spots = [(point[1], round(float(point[place]), 4)) for point in points]
+    chart.line(spots, series, thin=True, dashed=True)
+    for x, y in spots:
+        chart.dot(x, y, series)
+    for spot in dict.fromkeys(spots):  # stages that lie on one another share their words
+        words = [point[0] for point, own in zip(points, spots, strict=True) if own == spot]
+        chart.label(*spot, ", ".join(words))
 
 
 def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
@@ -72,9 +103,12 @@ def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
     starts = [0, *accumulate(lengths)][:-1]
     total = sum(lengths)
     figures = []
-    wanted = [("mAP on the validation images", "mAP", (("metrics/mAP_0.5", "mAP50"), ("metrics/mAP_0.5:0.95", "mAP50-95")))]
+    wanted = [
+        ("mAP on the validation images", "mAP", (("metrics/mAP_0.5", "mAP50"), ("metrics/mAP_0.5:0.95", "mAP50-95")))
+    ]
     wanted += [
-        (words.capitalize(), "loss", ((f"train/{name}", "training"), (f"val/{name}", "validation"))) for name, words in LOSSES
+        (words.capitalize(), "loss", ((f"train/{name}", "training"), (f"val/{name}", "validation")))
+        for name, words in LOSSES
     ]
     for title, unit, columns in wanted:
         values = [value for stage in trained for name, _ in columns for value in _column(stage, name)]
@@ -100,19 +134,22 @@ def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def gamma_figures(stage: Stage) -> tuple[Figure, ...]:
-    """How γ shrank: the share at zero and the median from results.csv, the distribution from gammas.json."""
+def gamma_figures(stage: Stage, cut_share: float | None) -> tuple[Figure, ...]:
+    """How γ shrank: the share at zero and the median from results.csv, the distribution from gammas.json.
+
+    `cut_share`: of the channels that the cut after this stage removed, where there was one.
+    """
     figures = []
     gammas = stage.gammas
     if gammas is not None and gammas.epochs:
-        figures += [_gamma_heat(gammas), _gamma_outlines(gammas)]
+        figures += [_gamma_heat(gammas, cut_share), _gamma_outlines(gammas)]
     shares, medians = _column(stage, "sparsity/share"), _column(stage, "sparsity/median_gamma")
     if any(value is not None for value in shares):
         figures.append(_share_at_zero(shares, medians, _target(stage)))
     return tuple(figures)
 
 
-def _gamma_heat(gammas: GammaHistory) -> Figure:
+def _gamma_heat(gammas: GammaHistory, cut_share: float | None) -> Figure:
     chosen = _thinned(gammas.epochs)
     edges, last = gammas.edges, gammas.epochs[-1]
     fullest = max(max(epoch.counts, default=0) for epoch in gammas.epochs) or 1
@@ -124,11 +161,13 @@ def _gamma_heat(gammas: GammaHistory) -> Figure:
     shown = sum(edge < top - 1e-9 for edge in edges)
     chart.heat(columns, edges[: shown + 1], [column[:shown] for column in cells])
     legend: tuple[Legend, ...] = ()
-    if any(epoch.threshold is not None for epoch in chosen):
-        chart.line([(epoch.epoch + 1.0, epoch.threshold) for epoch in chosen], 1, dashed=True)
-        legend = (Legend("threshold of the wanted share", 1, True),)
+    if cut_share is not None:
+        chart.line(
+            [(epoch.epoch + 1.0, gamma_quantile(epoch, gammas.edges, cut_share)) for epoch in chosen], 1, dashed=True
+        )
+        legend = (Legend(f"threshold: {cut_share:.0%} of the channels lie under it", 1, True),)
     caption = "The stronger the colour, the more channels. Those at exactly zero are not in the map"
-    return Figure(title, chart.svg(), f"{caption}: {last.zeros:,} of {_total(last):,} at the end.", legend)
+    return Figure(title, chart.svg(), f"{caption}: {last.zeros:,} of {last.channels:,} at the end.", legend)
 
 
 def _gamma_outlines(gammas: GammaHistory) -> Figure:
@@ -144,10 +183,10 @@ def _gamma_outlines(gammas: GammaHistory) -> Figure:
             if right <= top + 1e-9
         ]
         chart.line(points, series, dashed=series == 0)
-    if last.threshold:
-        chart.rule(x=last.threshold, text="threshold")
     legend = (Legend(f"epoch {first.epoch + 1}", 0, True), Legend(f"epoch {last.epoch + 1}", 1))
-    return Figure(title, chart.svg(), f"Not drawn: channels at exactly zero, {first.zeros:,} and {last.zeros:,}.", legend)
+    return Figure(
+        title, chart.svg(), f"Not drawn: channels at exactly zero, {first.zeros:,} and {last.zeros:,}.", legend
+    )
 
 
 def _share_at_zero(
@@ -222,27 +261,34 @@ def label_figures(labels: LabelCounts) -> tuple[Figure, ...]:
     edges = [number / len(labels.centres) for number in range(len(labels.centres) + 1)] if labels.centres else []
     figures = []
     facts = (
-        ("Box centres", "x", "y (0: top)", labels.centres, (1.0, 0.0)), ("Box sizes", "width", "height", labels.sizes, (0.0, 1.0)),
+        ("Box centres", "x", "y (0: top)", labels.centres, (1.0, 0.0)),
+        ("Box sizes", "width", "height", labels.sizes, (0.0, 1.0)),
     )  # fmt: skip
     for title, across, up, rows, limits in facts:
         fullest = max((count for row in rows for count in row), default=0) or 1
         chart = Chart(f"{title}, {labels.split}", (0.0, 1.0), limits, across, up, y_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1))
         columns = [[(row[column] / fullest) ** 0.5 for row in rows] for column in range(len(rows))]
         chart.heat(edges, edges, columns)
-        figures.append(Figure(f"{title}, {labels.split}", chart.svg(), "Relative to the image. The stronger the colour, the more boxes."))
+        figures.append(
+            Figure(
+                f"{title}, {labels.split}",
+                chart.svg(),
+                "Relative to the image. The stronger the colour, the more boxes.",
+            )
+        )
     return tuple(figures)
 
 
-def measured_points(run: Run, several: bool) -> tuple[tuple[str, float, float, float], ...]:
+def measured_points(run: Run) -> tuple[Point, ...]:
     """(words, GFLOPs, mAP50, mAP50-95) of the measured stages, for `trade_off`."""
     return tuple(
-        (f"{run.name}: {stage.name}" if several else stage.name, stage.gflops, stage.numbers.map50, stage.numbers.map50_95)
+        (stage.name, stage.gflops, stage.numbers.map50, stage.numbers.map50_95)
         for stage in run.stages
         if stage.numbers is not None and stage.gflops is not None
     )
 
 
-def timed_points(run: Run) -> tuple[tuple[tuple[str, float, float, float], ...], str]:
+def timed_points(run: Run) -> tuple[tuple[Point, ...], str]:
     """As `measured_points` with milliseconds, of the first runtime on which two stages were timed; and its name."""
     for bench in run.benches:
         for kind in dict.fromkeys((line.runtime, line.precision) for line in bench.lines):
@@ -268,8 +314,23 @@ def _column(stage: Stage, name: str) -> tuple[float | None, ...]:
 
 
 def _target(stage: Stage) -> float | None:
+    """The share that was asked for: of channels, or of what else the budget counts."""
+    if stage.gammas is not None and stage.gammas.epochs:
+        return stage.gammas.epochs[-1].target_share
     value = stage.settings.get("percent") if stage.settings.get("method") == "share" else None
     return float(value) if isinstance(value, (int, float)) else None
+
+
+def gamma_quantile(epoch: GammaEpoch, edges: Sequence[float], share: float) -> float:
+    """The |γ| under which `share` of the channels lie, linear within a bin; the last edge where it lies beyond."""
+    wanted = share * epoch.channels - epoch.zeros
+    if wanted <= 0:
+        return 0.0
+    for count, left, right in zip(epoch.counts, edges, edges[1:], strict=False):
+        if wanted <= count:
+            return left + (right - left) * wanted / count
+        wanted -= count
+    return edges[-1]
 
 
 def _thinned(epochs: Sequence[GammaEpoch]) -> list[GammaEpoch]:
@@ -280,10 +341,6 @@ def _thinned(epochs: Sequence[GammaEpoch]) -> list[GammaEpoch]:
 def _epoch_ticks(epochs: Sequence[GammaEpoch]) -> tuple[float, ...]:
     ticks = nice_ticks(epochs[0].epoch + 1, epochs[-1].epoch + 1)
     return tuple(tick for tick in ticks if float(tick).is_integer())
-
-
-def _total(epoch: GammaEpoch) -> int:
-    return epoch.zeros + sum(epoch.counts) + epoch.above
 
 
 def _highest(gammas: GammaHistory) -> float:

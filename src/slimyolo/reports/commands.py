@@ -22,7 +22,9 @@ def command_line(command: str, settings: Mapping[str, Any]) -> str:
         if value is None or value is False or value in ("", [], ()) or key in ONLY_ASKED:
             continue
         name = "--json" if key == "json_file" else "--" + key.replace("_", "-")
-        values = [] if value is True else [str(item) for item in (value if isinstance(value, (list, tuple)) else [value])]
+        values = (
+            [] if value is True else [str(item) for item in (value if isinstance(value, (list, tuple)) else [value])]
+        )
         words += [*([] if key in POSITIONAL else [name]), *values]
     return shlex.join(words)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from slimyolo.reports.charts import (
     Figure,
+    compared_trade_offs,
     curve_figures,
     gamma_figures,
     history_figures,
@@ -104,12 +105,13 @@ def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made
     )  # fmt: skip
     chapters = tuple(_chapter(run, f"r{number}", images) for number, run in enumerate(runs))
     several = len(runs) > 1
-    points = [point for run in runs for point in measured_points(run, several)]
     sizes = {stage.imgsz for run in runs for stage in run.stages}
-    compared = trade_off(points, _gflops_words(sizes), "mAP against GFLOPs") if several and points else None
+    measured = [(run.name, points) for run in runs if (points := measured_points(run))]
+    compared = compared_trade_offs(measured, _gflops_words(sizes)) if several and measured else ()
     return environment.get_template("report.html").render(
-        head=_head([stage for run in runs for stage in run.stages]), title=", ".join(run.name for run in runs), chapters=chapters, several=several, compared=compared, version=version,
-        made=made, box_colours=BOX_COLOURS, series=SERIES,
+        title=", ".join(run.name for run in runs), head=_head([stage for run in runs for stage in run.stages]),
+        chapters=chapters, several=several, compared=compared, version=version, made=made, box_colours=BOX_COLOURS,
+        series=SERIES,
     )  # fmt: skip
 
 
@@ -120,13 +122,13 @@ def _chapter(run: Run, mark: str, images: int) -> Chapter:
     if not histories and any(stage.is_training for stage in run.stages):
         missing["histories"] = Missing("There is no results.csv with an epoch in it.")
     sparse = next((stage for stage in run.stages if stage.command == "sparsify"), None)
-    gammas = gamma_figures(sparse) if sparse is not None else ()
+    cut = next((stage for stage in run.stages if stage.layers), None)
+    gammas = gamma_figures(sparse, _removed_share(cut)) if sparse is not None else ()
     if sparse is not None and sparse.gammas is None:
         missing["gammas"] = Missing(
             "The distribution of |γ| was not kept (gammas.json): this run is older than that file. Sparse training writes it.",
             (command_line(sparse.command, {**sparse.settings, "name": f"{sparse.name}-again", "exist_ok": False}),),
         )
-    cut = next((stage for stage in run.stages if stage.layers), None)
     with_curves = [(stage.name, stage.curves) for stage in run.stages if stage.curves is not None and stage.numbers]
     if len(with_curves) < len(ends) and not all(stage.curves for stage in ends):
         missing["curves"] = _to_validate("Curves and confusion were not kept", [s for s in ends if s.curves is None])
@@ -159,7 +161,7 @@ def _chapter(run: Run, mark: str, images: int) -> Chapter:
 def _trades(run: Run) -> tuple[Figure, ...]:
     """mAP against MACs and, where two stages were timed, against milliseconds."""
     figures = []
-    points = measured_points(run, False)
+    points = measured_points(run)
     if len(points) > 1:
         sizes = {stage.imgsz for stage in run.stages}
         figures.append(trade_off(points, _gflops_words(sizes), "mAP against GFLOPs"))
@@ -167,6 +169,12 @@ def _trades(run: Run) -> tuple[Figure, ...]:
     if timed:
         figures.append(trade_off(timed, f"median ms, {words}", "mAP against latency"))
     return tuple(figures)
+
+
+def _removed_share(cut: Stage | None) -> float | None:
+    if cut is None or cut.channels is None or not cut.channels[0]:
+        return None
+    return 1 - cut.channels[1] / cut.channels[0]
 
 
 def _title(stage: Stage, run: Run) -> str:
@@ -203,7 +211,13 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
         Tile("mAP50-95", _three(last.numbers.map50_95), f"from {_three(before.map50_95)}" if before else ""),
     ]
     if last.params:
-        tiles.append(Tile("parameters", _millions(last.params), f"from {_millions(first.params)}" if first and first.params else ""))
+        tiles.append(
+            Tile(
+                "parameters",
+                _millions(last.params),
+                f"from {_millions(first.params)}" if first and first.params else "",
+            )
+        )
     if last.gflops is not None:
         note = f"from {first.gflops:.2f}" if first and first.gflops is not None else ""
         tiles.append(Tile(f"GFLOPs @{last.imgsz}", f"{last.gflops:.2f}", note))
@@ -222,7 +236,7 @@ def _row(stage: Stage, run: Run) -> Row:
     params = gflops = "—"
     if stage.params is not None and stage.gflops is not None and stage.macs is not None:
         params, gflops = f"{stage.params / 1e6:.2f}", f"{stage.gflops:.2f}"
-        if first is not None and first.params and first.macs:
+        if run.slim is not None and first is not None and first.params and first.macs:
             params += f" ({stage.params / first.params:.0%})"
             gflops += f" ({stage.macs / first.macs:.0%})"
     minutes = "—" if stage.minutes is None else f"{stage.minutes:.1f}"
@@ -274,11 +288,17 @@ def _commands(run: Run) -> tuple[tuple[str, str], ...]:
 
 def _facts(run: Run) -> tuple[tuple[str, str], ...]:
     provenance = run.provenance or next((stage.provenance for stage in run.stages if stage.provenance), {})
-    rows = [(name, str(provenance[name])) for name in ("slimyolo", "torch", "python", "platform", "threads") if name in provenance]
+    rows = [
+        (name, str(provenance[name]))
+        for name in ("slimyolo", "torch", "python", "platform", "threads")
+        if name in provenance
+    ]
     machine = provenance.get("machine", {})
     if isinstance(machine, dict):
         rows += [(str(name).replace("_", " "), str(value)) for name, value in machine.items()]
-    data = next((stage.provenance["data"] for stage in run.stages if isinstance(stage.provenance.get("data"), dict)), {})
+    data: Mapping[str, Any] = next(
+        (stage.provenance["data"] for stage in run.stages if isinstance(stage.provenance.get("data"), dict)), {}
+    )
     if data:
         rows.append(("data", str(data.get("file", ""))))
         rows.append(("classes", ", ".join(map(str, data.get("names", [])))))

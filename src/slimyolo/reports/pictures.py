@@ -80,8 +80,9 @@ def _panel(
     said = ", ".join(f"{count} × {name}" for name, count in counts.most_common(4)) or "nothing"
     letter = max(0.042 * max(image.width, image.height), 8)
     parts = [
-        f'<svg class="photo" viewBox="0 0 {image.width} {image.height}" role="img" '
-        f'aria-label="{escape(title)}, {escape(image.name)}: {escape(said)}"><use href="#{mark}"/>'
+        f'<svg class="photo" viewBox="0 0 {image.width} {image.height}" role="img"',
+        f' aria-label="{escape(title)}, {escape(image.name)}: {escape(said)}">',
+        f'<use href="#{mark}"/>',
     ]
     parts += [_rectangle(image, int(number), score, box, names) for number, score, box in reversed(boxes)]
     taken: list[Words] = []
@@ -89,7 +90,9 @@ def _panel(
         words = _place_words(image, _said(names, int(number), score), box, letter, taken)
         if words is not None:
             taken.append(words)
-            parts.append(f'<text class="tag" x="{words[0]:.1f}" y="{words[1]:.1f}" font-size="{letter:.1f}">{escape(words[2])}</text>')
+            parts.append(
+                f'<text class="tag" x="{words[0]:.1f}" y="{words[1]:.1f}" font-size="{letter:.1f}">{escape(words[2])}</text>'
+            )
     return Panel(title, said, Markup("".join([*parts, "</svg>"])))
 
 

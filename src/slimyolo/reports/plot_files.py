@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from slimyolo.reports.lettering import plain_names
 from slimyolo.reports.run_files import Curves, History, LabelCounts, read_curves, read_history, read_labels
@@ -57,7 +57,8 @@ def write_plots(folder: Path) -> tuple[Path, ...]:
 
 
 def _results(history: History, file: Path) -> Path:
-    with _figure(file, (12, 6)) as figure:
+    with _figure(file, (12, 6), layout=None) as figure:  # ten plots of one shape: fixed margins do, in half the time
+        figure.subplots_adjust(left=0.05, right=0.99, top=0.94, bottom=0.09, wspace=0.4, hspace=0.36)
         for (column, title), axes in zip(_RESULTS, figure.subplots(2, 5).flat, strict=True):
             values = [float("nan") if value is None else value for value in history.column(column)]
             axes.plot(range(1, len(values) + 1), values, marker=".", color=_COLOURS[0], linewidth=1.5)
@@ -113,7 +114,11 @@ def _confusion(curves: Curves, names: Sequence[str], file: Path) -> Path:
                 text.set_parse_math(False)
                 text.set_text(word)
         _fix_tick_words(plot, words)
-        plot.set(xlabel="true", ylabel="detected", title=f"confidence {curves.matrix_confidence:g}, IoU {curves.matrix_iou:g}")
+        plot.set(
+            xlabel="true",
+            ylabel="detected",
+            title=f"confidence {curves.matrix_confidence:g}, IoU {curves.matrix_iou:g}",
+        )
     return file
 
 
@@ -147,7 +152,9 @@ def _labels(labels: LabelCounts, file: Path) -> Path:
 
 
 @contextmanager
-def _figure(file: Path, inches: tuple[float, float]) -> Iterator[Figure]:
+def _figure(
+    file: Path, inches: tuple[float, float], layout: Literal["constrained"] | None = "constrained"
+) -> Iterator[Figure]:
     """A figure that is written to `file`, whole or not at all, when the block ends."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -156,7 +163,7 @@ def _figure(file: Path, inches: tuple[float, float]) -> Iterator[Figure]:
     from slimyolo.reports.lettering import font_families
 
     with rc_context({"font.family": list(font_families())}):
-        figure = Figure(figsize=inches, layout="constrained")
+        figure = Figure(figsize=inches, layout=layout)
         FigureCanvasAgg(figure)
         yield figure
         with atomic_file(file) as stream:

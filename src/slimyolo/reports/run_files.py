@@ -72,7 +72,11 @@ class GammaEpoch:
     median: float
     share: float
     target_share: float | None
-    threshold: float | None
+
+    @property
+    def channels(self) -> int:
+        """All of them."""
+        return self.zeros + sum(self.counts) + self.above
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def read_gammas(folder: Path) -> GammaHistory | None:
         epochs = tuple(
             GammaEpoch(
                 int(row["epoch"]), int(row["zeros"]), tuple(int(n) for n in row["counts"]), int(row["above"]),
-                float(row["median"]), float(row["share"]), _number(row["target_share"]), _number(row["threshold"]),
+                float(row["median"]), float(row["share"]), _number(row["target_share"]),
             )
             for row in plain["epochs"]
         )  # fmt: skip
@@ -207,7 +211,12 @@ def read_sample(folder: Path) -> SampleSet | None:
     with _complaint(path):
         images = tuple(
             SampleImage(
-                jpeg, str(row["name"]), int(row["width"]), int(row["height"]), _rows(row["truth"]), _rows(row["detections"])
+                jpeg,
+                str(row["name"]),
+                int(row["width"]),
+                int(row["height"]),
+                _rows(row["truth"]),
+                _rows(row["detections"]),
             )
             for number, row in enumerate(plain["images"])
             if (jpeg := folder / "sample" / Path(str(row["file"])).name).is_file()
@@ -215,7 +224,7 @@ def read_sample(folder: Path) -> SampleSet | None:
         return SampleSet(tuple(str(name) for name in plain["names"]), float(plain["shown_score"]), images)
 
 
-class _complaint:  # noqa: N801 - reads as a word in a `with`
+class _complaint:
     """Turns what a damaged record raises into a `StorageError` that names the file."""
 
     def __init__(self, path: Path) -> None:
@@ -233,8 +242,7 @@ class _complaint:  # noqa: N801 - reads as a word in a `with`
 
 
 _NO_CURVES: dict[str, Any] = {
-    key: []
-    for key in ("classes", "confidence", "precision", "recall", "f1", "recall_axis", "precision_by_recall")
+    key: [] for key in ("classes", "confidence", "precision", "recall", "f1", "recall_axis", "precision_by_recall")
 }
 _NO_CONFUSION: dict[str, Any] = {"names": [], "counts": [], "confidence": 0.25, "iou": 0.45}
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from slimyolo.errors import ConfigError, StorageError
 from slimyolo.reports.bench_records import Bench, read_bench
@@ -26,6 +26,7 @@ from slimyolo.storage import read_json
 
 __all__ = ["ClassNumbers", "Numbers", "Run", "Stage", "read_run"]
 
+Record = TypeVar("Record")
 CHAIN_STAGES = ("base", "sparse", "pruned", "finetuned")
 
 
@@ -131,8 +132,8 @@ def read_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise ConfigError(
-            f"There is no run folder {folder}. Give one that train, sparsify, prune, finetune, val, bench or compress wrote, such "
-            "as runs/compress/exp."
+            f"There is no run folder {folder}. Give one that train, sparsify, prune, finetune, val, bench or compress "
+            "wrote, such as runs/compress/exp."
         )
     if (folder / "chain.json").is_file():
         provenance = _mapping(read_json(folder / "chain.json"), folder / "chain.json")
@@ -160,9 +161,9 @@ def _read_stage(folder: Path, name: str) -> Stage:
     left: dict[str, Any] = {
         "history": history,
         "gammas": read_gammas(folder),
-        "curves": next((found for place in places if (found := read_curves(place)) is not None), None),
-        "sample": next((found for place in places if (found := read_sample(place)) is not None), None),
-        "labels": next((found for place in places if (found := read_labels(place))), ()),
+        "curves": _first(places, read_curves),
+        "sample": _first(places, read_sample),
+        "labels": _first(places, read_labels) or (),
     }
     path = folder / "record.json"
     if not path.is_file():
@@ -196,7 +197,7 @@ def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
         return facts | _size(record["size"]) | {
             "command": "val", "weights": str(record["weights"]), "numbers": _numbers(record["metrics"]),
             "speed_ms": {str(name): float(value) for name, value in record["speed_ms"].items()},
-            "measured_on": f"{record['device']}, {record['threads']} threads, batches of {record['batch_size']}",
+            "measured_on": f"{record['device']}, threads: {record['threads']}, batch size: {record['batch_size']}",
         }  # fmt: skip
     raise StorageError(f"{path} is not the record of a training, a cut or a validation; nothing can be told from it.")
 
@@ -212,9 +213,8 @@ def _numbers(metrics: Mapping[str, Any] | None) -> Numbers | None:
         ClassNumbers(str(row["name"]), int(row["labels"]), *(_share(row[key]) for key in _SHARES))
         for row in metrics["per_class"]
     )
-    return Numbers(
-        *(float(metrics[key]) for key in _SHARES), int(metrics["images"]), int(metrics["labels"]), classes
-    )  # fmt: skip
+    shares = {key: float(metrics[key]) for key in _SHARES}
+    return Numbers(**shares, images=int(metrics["images"]), labels=int(metrics["labels"]), per_class=classes)
 
 
 _SHARES = ("precision", "recall", "map50", "map50_95")
@@ -222,6 +222,11 @@ _SHARES = ("precision", "recall", "map50", "map50_95")
 
 def _share(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _first(places: Sequence[Path], read: Callable[[Path], Record]) -> Record | None:
+    """What the first of `places` holds that holds something."""
+    return next((found for place in places if (found := read(place))), None)
 
 
 def _later_validations(folder: Path) -> Sequence[Path]:

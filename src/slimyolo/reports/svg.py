@@ -55,10 +55,12 @@ class Chart:
     def dot(self, x: float, y: float, series: int, *, small: bool = False) -> None:
         """A round mark."""
         radius = 2.5 if small else 5
-        self._marks.append(f'<circle class="dot f{series % SERIES}" cx="{self._x(x):.1f}" cy="{self._y(y):.1f}" r="{radius}"/>')
+        self._marks.append(
+            f'<circle class="dot f{series % SERIES}" cx="{self._x(x):.1f}" cy="{self._y(y):.1f}" r="{radius}"/>'
+        )
 
     def label(self, x: float, y: float, text: str) -> None:
-        """Words beside a point, where they cover neither the frame nor earlier words."""
+        """Words beside a point, where they cover neither the frame nor earlier words; left out where there is no room."""
         width, at_x, at_y = len(text) * _LETTER, self._x(x), self._y(y)
         places = [(9, 3.5), (-9 - width, 3.5), (-width / 2, -10), (-width / 2, 18), (9, -9), (9, 16), (-9 - width, -9)]
         best, fewest = places[0], math.inf
@@ -68,6 +70,8 @@ class Chart:
             covered = sum(_overlap(box, other) for other in self._labels) + (1e6 if outside else 0)
             if covered < fewest:
                 best, fewest = (dx, dy), covered
+        if fewest > 0:
+            return
         left, base = at_x + best[0], at_y + best[1]
         self._labels.append((left, base - 9, left + width, base + 2))
         self._marks.append(f'<text class="word" x="{left:.1f}" y="{base:.1f}">{escape(text)}</text>')
@@ -77,7 +81,9 @@ class Chart:
         x, y = self._x(left), self._y(top)
         width, height = self._x(right) - x, self._y(bottom) - y
         classes = f"bar f{series % SERIES}" + (" faint" if faint else "")
-        self._marks.append(f'<rect class="{classes}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>')
+        self._marks.append(
+            f'<rect class="{classes}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
+        )
 
     def rule(self, *, x: float | None = None, y: float | None = None, text: str = "") -> None:
         """A dashed line across the plot, with words at its end."""
@@ -128,12 +134,14 @@ class Chart:
             parts.append(f'<line class="grid" x1="{at}" x2="{at}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
             parts.append(f'<text x="{at}" y="{HEIGHT - BOTTOM + 13}" text-anchor="middle">{_number(tick)}</text>')
         for tick in self.y_ticks if self.y_ticks is not None else nice_ticks(*self.y, most=6):
-            at = self._y(tick)
+            height = self._y(tick)
             words = f"{100 * tick:g} %" if self.percent else _number(tick)
-            parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}"/>')
-            parts.append(f'<text x="{LEFT - 5}" y="{at + 3.5:.1f}" text-anchor="end">{words}</text>')
+            parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{height:.1f}" y2="{height:.1f}"/>')
+            parts.append(f'<text x="{LEFT - 5}" y="{height + 3.5:.1f}" text-anchor="end">{words}</text>')
         middle_x, middle_y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
-        parts.append(f'<text class="name" x="{middle_x}" y="{HEIGHT - 6}" text-anchor="middle">{escape(self.x_label)}</text>')
+        parts.append(
+            f'<text class="name" x="{middle_x}" y="{HEIGHT - 6}" text-anchor="middle">{escape(self.x_label)}</text>'
+        )
         turned = f'transform="translate(9 {middle_y}) rotate(-90)" text-anchor="middle"'
         parts.append(f'<text class="name" {turned}>{escape(self.y_label)}</text>')
         return parts

@@ -23,7 +23,15 @@ from slimyolo.inference.picture_grid import jpeg_bytes, picture_grid
 from slimyolo.storage import to_plain, write_bytes, write_text
 from slimyolo.training import TrainBatch
 
-__all__ = ["CURVES_FILE", "LABELS_FILE", "SAMPLE_FILE", "ValidationPictures", "train_picture", "write_evidence", "write_labels"]
+__all__ = [
+    "CURVES_FILE",
+    "LABELS_FILE",
+    "SAMPLE_FILE",
+    "ValidationPictures",
+    "train_picture",
+    "write_evidence",
+    "write_labels",
+]
 
 CURVES_FILE, LABELS_FILE, SAMPLE_FILE = "curves.json", "labels.json", "sample.json"
 SAMPLE_IMAGES = 8

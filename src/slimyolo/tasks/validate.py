@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from slimyolo.data import EvalBatches, read_dataset_yaml, read_split
+from slimyolo.data import EvalBatches, SplitData, read_dataset_yaml, read_split
 from slimyolo.detections import ClassMetrics, DetectionMetrics
 from slimyolo.errors import ConfigError
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult, evaluate_detector
@@ -90,12 +90,7 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
         record.size.params / 1e6, record.size.gflops, record.size.imgsz,
         ", ".join(f"{name} {value:.1f}" for name, value in record.speed_ms.items()), record.device,
     )  # fmt: skip
-    folder = _write(config, record, found)
-    write_evidence(folder, record.metrics)
-    write_labels(folder, {config.split: split})
-    if pictures is not None:
-        pictures.write(folder)
-        write_plots(folder)
+    _write(config, record, found, split, pictures)
     return record
 
 
@@ -163,8 +158,12 @@ def _record(
 
 
 def _write(
-    config: ValConfig, record: ValidationRecord, found: Sequence[tuple[Path, tuple[int, int], Detections]]
-) -> Path:
+    config: ValConfig,
+    record: ValidationRecord,
+    found: Sequence[tuple[Path, tuple[int, int], Detections]],
+    split: SplitData,
+    pictures: ValidationPictures | None,
+) -> None:
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     write_json(folder / "record.json", record)
     give_json(config.json_file, record)
@@ -173,8 +172,12 @@ def _write(
             write_text(folder / "labels" / f"{path.stem}.txt", _label_rows(detections, size, config.save_conf))
     if config.save_json:
         write_json(folder / "predictions.json", [row for path, _, one in found for row in _coco_rows(path, one)])
+    write_evidence(folder, record.metrics)
+    write_labels(folder, {config.split: split})
+    if pictures is not None:
+        pictures.write(folder)
+        write_plots(folder)
     log.info("written: %s", folder)
-    return folder
 
 
 def _label_rows(detections: Detections, size: tuple[int, int], with_scores: bool) -> str:

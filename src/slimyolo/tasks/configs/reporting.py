@@ -38,5 +38,7 @@ class ReportConfig(Config):
         if not self.runs:
             raise ConfigError("Give at least one run folder: slimyolo report runs/compress/exp.")
         if self.output is not None and self.output.is_dir():
-            raise ConfigError(f"--output {self.output} is a folder: give the name of a file, such as {self.output}/report.html.")
+            raise ConfigError(
+                f"--output {self.output} is a folder: give the name of a file, such as {self.output}/report.html."
+            )
         return self

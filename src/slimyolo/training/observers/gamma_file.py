@@ -25,8 +25,8 @@ class GammaObserver:
     The file holds ``edges`` (`GAMMA_BINS` + 1 values from 0 to a little above the largest |γ| after the first epoch) and
     ``epochs``, a list of: ``epoch``; ``zeros``, channels at exactly zero; ``counts`` of the others between the edges;
     ``above``, those beyond the last edge; ``median``; ``share`` that counts as zero and ``target_share``, as
-    `SparsityStatus`; ``threshold``, the largest |γ| of the target share of smallest ones (null without a target). A
-    resumed run keeps the epochs before it. Raises `StorageError` when the file cannot be written or, on resuming, read.
+    `SparsityStatus`. A resumed run keeps the epochs before it. Raises `StorageError` when the file cannot be written
+    or, on resuming, read.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -71,18 +71,11 @@ def gamma_counts(magnitudes: Tensor, edges: list[float]) -> tuple[int, list[int]
 
 def _row(status: SparsityStatus, edges: list[float]) -> dict[str, Any]:
     zeros, counts, above = gamma_counts(status.magnitudes, edges)
-    wanted = status.target_share
     return {
         "zeros": zeros,
         "counts": counts,
         "above": above,
         "median": round(status.quantiles((0.5,))[0], 6),
         "share": round(status.share, 6),
-        "target_share": wanted,
-        "threshold": None if wanted is None else _largest_of_smallest(status.magnitudes, wanted),
+        "target_share": status.target_share,
     }
-
-
-def _largest_of_smallest(magnitudes: Tensor, share: float) -> float:
-    count = min(max(math.ceil(share * magnitudes.numel()), 1), magnitudes.numel())
-    return round(float(magnitudes.kthvalue(count).values), 6)

@@ -42,9 +42,10 @@ class TensorBoardObserver:
         purge = report.first_epoch if report.first_epoch else None
         self._writer = self._make_writer(log_dir=str(self._folder), purge_step=purge)
         if self._hyperparameters:
-            from torch.utils.tensorboard.summary import hparams
+            from torch.utils.tensorboard import summary as summaries
 
-            experiment, start, end = hparams(self._hyperparameters, dict.fromkeys(_RESULTS, 0.0))
+            make: Any = summaries.hparams
+            experiment, start, end = make(self._hyperparameters, dict.fromkeys(_RESULTS, 0.0))
             for summary in (experiment, start, end):
                 self._writer.file_writer.add_summary(summary)
 
