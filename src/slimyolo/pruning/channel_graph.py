@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from slimyolo.pruning.tracing import TracedProgram
 
-__all__ = ["ChannelGraph", "Consumer", "Emitter", "Group", "Member", "SizeSite", "Strategy", "spec_hash"]
+__all__ = ["Adder", "ChannelGraph", "Consumer", "Emitter", "Group", "Member", "SizeSite", "Strategy", "spec_hash"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +76,17 @@ class Consumer:
 
 
 @dataclass(frozen=True, eq=False)
+class Adder:
+    """An operation that adds channels up without weights of its own: what is removed must be zero there.
+
+    `units` [channels in] stand along the axis that the operation `node` adds over.
+    """
+
+    node: str
+    units: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class SizeSite:
     """A number kept as an attribute of a module that must shrink with the channels (`groups`, a split size …).
 
@@ -94,13 +105,17 @@ class Strategy:
     """How operations with sizes written in the code are treated, by module path: adapt, attributes or freeze.
 
     `adapt` trusts the code to read sizes from shapes; `attributes` also shrinks the module's integer attributes that
-    hold the old size; `freeze` keeps the channels.
+    hold the old size; `freeze` keeps the channels. Modules in `whole`, and those inside them, keep all that they touch.
     """
 
     by_path: Mapping[str, str] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
 
     def of(self, path: str, default: str) -> str:
         return self.by_path.get(path, default)
+
+    def keeps_whole(self, path: str) -> bool:
+        return any(path == kept or path.startswith(f"{kept}.") or not kept for kept in self.whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +138,7 @@ class ChannelGraph:
     kept: tuple[str, ...]  # human-readable reasons why channels are kept whole
     spec: str
     input_shape: tuple[int, ...]
+    adders: tuple[Adder, ...] = ()
 
     def group_of_unit(self) -> dict[int, tuple[int, int]]:
         """Unit id → (group id, channel in the group)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -65,12 +66,11 @@ def _build(
         kept=tuple(coupling.kept),
         spec=spec_hash(module),
         input_shape=input_shape,
+        adders=tuple(_with_units(item, find) for item in coupling.adders),
     )
 
 
 def _with_units(item: Any, find: Any) -> Any:
-    from dataclasses import replace
-
     return replace(item, units=find(item.units))
 
 

@@ -1,0 +1,110 @@
+"""timm without torchvision: architectures to try the engine on, with random weights, scales and statistics.
+
+timm is a development dependency, installed without its own dependencies (`pip install --no-deps timm`). It imports
+torchvision for transforms, one frozen norm and drawing, none of which is used here; stand-ins that have the imported names
+and nothing else let it load. Where torchvision is installed it is left alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["build", "find_timm", "randomise_everything_"]
+
+_STUBS = (
+    "torchvision", "torchvision.ops", "torchvision.ops.misc", "torchvision.transforms", "torchvision.transforms.functional",
+    "torchvision.models", "torchvision.models.feature_extraction", "torchvision.utils", "torchvision.datasets",
+)  # fmt: skip
+_OPERATORS: list[Any] = []  # a torch library lives as long as this holds it
+
+
+def find_timm() -> Any:
+    """The timm module, or None where it is not installed."""
+    if importlib.util.find_spec("timm") is None:
+        return None
+    if "torchvision" not in sys.modules:
+        if importlib.util.find_spec("torchvision") is None:
+            _install_stubs()
+        elif not _OPERATORS:
+            _declare_operators()
+    import timm
+
+    return timm
+
+
+class _Names(type):
+    """Class attributes that nobody defined are their own names (members of an enumeration)."""
+
+    def __getattr__(cls, name: str) -> str:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return name
+
+
+class _Stub(types.ModuleType):
+    """A module that has every name: a class without content."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        made = _Names(name, (nn.Module,), {})
+        setattr(self, name, made)
+        return made
+
+
+def _install_stubs() -> None:
+    for path in _STUBS:
+        module = _Stub(path)
+        module.__path__ = []
+        parent, _, leaf = path.rpartition(".")
+        sys.modules[path] = module
+        if parent:
+            setattr(sys.modules[parent], leaf, module)
+
+
+def _declare_operators() -> None:
+    """A torchvision built for another torch asks for these when imported."""
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _OPERATORS.append(library)
+
+
+def build(name: str, seed: int = 0, **options: Any) -> nn.Module:
+    """A timm model in eval mode whose scales, shifts and statistics are random, so that constants matter."""
+    torch.manual_seed(seed)
+    model: nn.Module = find_timm().create_model(name, pretrained=False, **options)
+    return randomise_everything_(model, seed)
+
+
+def randomise_everything_(model: nn.Module, seed: int) -> nn.Module:
+    """Random γ, β, running statistics, biases and loose parameters, of a size that keeps deep networks finite."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(like: Tensor, scale: float) -> Tensor:
+        return torch.randn(like.shape, generator=generator) * scale
+
+    with torch.no_grad():
+        for part in model.modules():
+            if isinstance(part, nn.modules.batchnorm._NormBase) and part.running_mean is not None:
+                part.running_mean.copy_(normal(part.running_mean, 0.3))
+                part.running_var.copy_(torch.rand(part.running_var.shape, generator=generator) + 0.5)
+            if isinstance(part, (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)):
+                if part.weight is not None:
+                    part.weight.copy_(torch.rand(part.weight.shape, generator=generator) + 0.5)
+                if part.bias is not None:
+                    part.bias.copy_(normal(part.bias, 0.5))
+            elif isinstance(part, (nn.modules.conv._ConvNd, nn.Linear)):
+                if part.bias is not None:
+                    part.bias.copy_(normal(part.bias, 0.2))
+            else:  # layer scales, gammas, tokens
+                for name, tensor in part.named_parameters(recurse=False):
+                    if name not in {"weight", "bias"} or tensor.ndim < 2:
+                        tensor.add_(normal(tensor, 0.2))
+    return model.eval()
