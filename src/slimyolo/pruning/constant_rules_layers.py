@@ -26,10 +26,12 @@ def convolution(state: FlowState, node: Node) -> Any:
     each = call.groups == shape[axis] == real_shape(node)[axis] and call.bias is None
     if node.name in state.emitted or not each or not isinstance(given, Constant) or not isinstance(weight, Tensor):
         return state.emit(node, axis)
-    sums = weight.double().flatten(1).sum(1)  # every channel is filtered alike
-    values = given.values * (sums[0] if bool((weight == weight[:1]).all()) else torch.nan)
-    result = constant(values, given.patterns)
-    return state.pictured(result, given.pictured | (not call.flat(weight.shape)), node.name)
+    sums = weight.double().flatten(1).sum(1)
+    alike = bool((weight == weight[:1]).all())
+    sizes = [-1 if a == axis else 1 for a in range(len(shape))]
+    result = constant(given.values * (sums[:1] if alike else sums).reshape(sizes), given.patterns)
+    borders = result.pictured | (not call.flat(weight.shape))
+    return state.pictured(result, borders, node.name) if alike else constant(torch.where(borders, torch.nan, result.values))
 
 
 def linear(state: FlowState, node: Node) -> Any:

@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -86,6 +86,7 @@ def prune_module(
     graph = trace(model, example_inputs, on_unknown=on_unknown, forward=run)
     inputs = unseen_inputs(example_inputs, seed)
     tried: dict[str, list[str]] = {path: [way] for path, way in graph.fragile.items()}
+    strategy = Strategy()
     while True:
         scores = score(model, graph, importance) if isinstance(importance, str) else importance
         named = importance if isinstance(importance, str) else "given"
@@ -97,11 +98,12 @@ def prune_module(
             constants=constants, price=measure, importance=named,
         )  # fmt: skip
         cut = apply(model, plan)
-        masked = mask_module(model, plan)
-        blame, difference = _difference(masked, cut, inputs, run, exact=constants != "bias")
-        if blame is None:
-            break
-        strategy = _next_strategy(graph, tried, blame)
+        failing = _failing(cut, inputs, run)
+        if failing is None:
+            difference = _difference(mask_module(model, plan), cut, inputs, run, exact=constants != "bias")
+            if difference is not None:
+                break
+        strategy = _next_strategy(graph, strategy, tried, failing)
         graph = retrace(graph, strategy, on_unknown)
     report = PruneReport(
         plan.before, plan.after, plan.prunable_channels, plan.removed_channels, plan.carrier_channels,
@@ -125,22 +127,32 @@ def _heads(detector: Detector, images: Tensor) -> list[Tensor]:
     return detector.heads(images)
 
 
+def _failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward | None) -> str | None:
+    """Path of the module in which the cut model's own code fails (a size written in it), or None."""
+    try:
+        with evaluating(cut), torch.no_grad():
+            forward(cut, *inputs) if forward is not None else cut(*inputs)
+    except Exception as error:  # whatever the code does not like
+        return _failing_module(cut, error)
+    return None
+
+
 def _difference(
     masked: nn.Module, cut: nn.Module, inputs: Any, forward: Forward | None, *, exact: bool
-) -> tuple[str | None, float]:
-    """(None, difference) when the cut agrees with the mask; otherwise what to blame: a module path or a message."""
+) -> float | None:
+    """How far the cut model is from the masked one; None when that is more than rounding."""
     try:
         difference = verify(masked, cut, inputs, forward=forward)
-    except Exception as error:  # the cut model's own code failed: a size written in it
-        return _failing_module(cut, error), float("inf")
+    except PruningError:  # other shapes
+        return None
     if not exact or difference <= _EXACT:
-        return None, difference
+        return difference
     doubles = tuple(i.double() if isinstance(i, Tensor) and i.is_floating_point() else i for i in inputs)
     try:
         precise = verify(deepcopy(masked).double(), deepcopy(cut).double(), doubles, forward=forward)
     except RuntimeError:  # a model with a fixed precision inside
         precise = difference
-    return (None if precise <= _EXACT_DOUBLE else "", difference)
+    return difference if precise <= _EXACT_DOUBLE else None
 
 
 def _failing_module(model: nn.Module, error: BaseException) -> str:
@@ -154,30 +166,54 @@ def _failing_module(model: nn.Module, error: BaseException) -> str:
     return found
 
 
-def _next_strategy(graph: ChannelGraph, tried: dict[str, list[str]], blame: str) -> Strategy:
-    """Another way for the module at fault (or the nearest one with sizes in its code): attributes, adapt, then freeze."""
+def _next_strategy(
+    graph: ChannelGraph, strategy: Strategy, tried: dict[str, list[str]], failing: str | None
+) -> Strategy:
+    """Another way for the module at fault, or the nearest with sizes in its code: attributes, adapt, freeze.
+
+    Modules of the same type hold the same code and go the same way. Where no way is left, the failing module keeps all
+    that enters and leaves it, then the one around it. `failing` is None when the cut runs, with other numbers.
+    """
     current = dict(graph.fragile)
     open_ways = {
         path: [way for way in ("attributes", "adapt", "freeze") if way not in tried.setdefault(path, [])]
         for path in current
     }
     candidates = [path for path, ways in open_ways.items() if ways]
-    if not candidates:
-        raise PruningError(
-            f"The cut model does not agree with the masked one (failing in {blame or 'its outputs'!r}) and no module with "
-            f"sizes in its code is left to keep whole. Keep the layers around it with keep=(...)."
-        )
-    near = [path for path in candidates if blame and (path == "" or _related(path, blame))]
-    chosen = max(near, key=lambda path: _common(path, blame)) if near else candidates[0]
-    if not near and blame == "":
-        for path in candidates:  # wrong numbers without a failing module: keep all of them whole
-            current[path] = "freeze"
-            tried[path] = ["attributes", "adapt", "freeze"]
-        return Strategy(current)
-    way = open_ways[chosen][0]
-    tried[chosen].append(way)
-    current[chosen] = way
-    return Strategy(current)
+    if failing is None:  # nothing says where: keep all of them whole
+        if not candidates:
+            raise _disagreement("its outputs")
+        current.update(dict.fromkeys(candidates, "freeze"))
+        tried.update({path: ["attributes", "adapt", "freeze"] for path in candidates})
+        return replace(strategy, by_path=current)
+    near = [path for path in candidates if path == "" or _related(path, failing)]
+    if not near:
+        return replace(strategy, by_path=current, whole=(*strategy.whole, _around(strategy, failing)))
+    chosen = max(near, key=lambda path: _common(path, failing))
+    way, kind, before = open_ways[chosen][0], type(graph.module.get_submodule(chosen)), current[chosen]
+    for path in near if kind is type(graph.module) else candidates:
+        alike = type(graph.module.get_submodule(path)) is kind and current[path] == before
+        if path == chosen or (alike and way in open_ways[path]):
+            tried[path].append(way)
+            current[path] = way
+    return replace(strategy, by_path=current)
+
+
+def _around(strategy: Strategy, failing: str) -> str:
+    """The failing module, or the first around it that is not kept whole yet."""
+    path = failing
+    while path and strategy.keeps_whole(path):
+        path = path.rpartition(".")[0]
+    if not path:
+        raise _disagreement(repr(failing))
+    return path
+
+
+def _disagreement(where: str) -> PruningError:
+    return PruningError(
+        f"The cut model does not agree with the masked one (failing in {where}) and no module with sizes in its code is "
+        f"left to keep whole. Keep the layers around it with keep=(...)."
+    )
 
 
 def _related(first: str, second: str) -> bool:

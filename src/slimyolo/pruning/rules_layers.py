@@ -76,7 +76,9 @@ def _couple_convolution(state: Coupling, layer: _Layer, call: ConvolutionCall, s
         _couple_groups(state, layer, call, shape)
     if layer.bias is not None:
         state.bind(layer.bias, 0, layer.outputs)
-    if not call.transposed or call.groups == 1 or shape[1] == 1 == layer.inputs.numel() // call.groups:
+    each = shape[1] == 1 == layer.inputs.numel() // call.groups  # channel by channel
+    fixed = each and state.is_buffer(layer.weight) and layer.bias is None  # a blur: constants pass through it
+    if not fixed and (not call.transposed or call.groups == 1 or each):
         state.add_emitter(layer.node, "linear", layer.weight, layer.bias, layer.outputs)
 
 

@@ -43,13 +43,15 @@ def _split_channels(state: Coupling, node: Node, short: str, ids: Tensor, sizes:
     path, _ = module_of(node)
     if not sizes or short in {"tensor_split", "narrow"}:
         return False
-    numbers = sorted(set(sizes)) if short != "slice" else _slice_bounds(node, len(ids))
+    numbers = sorted({*sizes}) if short != "slice" else _slice_bounds(node, len(ids))
     strategy = state.strategy_at(path, numbers)
     if strategy == "freeze":
         return False
     if short == "slice":
         return _slice_channels(state, path, strategy, ids, numbers)
     equal = len(set(sizes)) == 1
+    if equal and strategy == "adapt" and state.holds(path, len(ids)):  # x.split(self.width // 2)
+        state.add_sites(path, len(ids), ids)
     if not equal and strategy != "attributes":
         return False
     start = 0

@@ -69,6 +69,7 @@ class Coupling:
         self.locked: set[str] = set()
         self.values: dict[Node, Any] = {}
         self.parts = dict(module.named_modules())
+        self._buffers = {name for name, _ in module.named_buffers()}
 
     def of(self, argument_value: Any) -> Any:
         if isinstance(argument_value, Node):
@@ -183,6 +184,9 @@ class Coupling:
         owner, _, leaf = name.rpartition(".")
         return getattr(self.parts[owner], leaf)  # type: ignore[no-any-return]
 
+    def is_buffer(self, name: str) -> bool:
+        return name in self._buffers
+
     def outputs(self, count: int) -> Tensor:
         return self.sets.fresh(count) if count > 1 else torch.zeros(count, dtype=torch.int64)
 
@@ -195,6 +199,10 @@ class Coupling:
         chosen = self.strategy.of(path, "attributes" if read else "adapt")
         self.fragile[path] = chosen
         return chosen
+
+    def holds(self, path: str, number: int) -> bool:
+        """True when the module at `path` reads an attribute with this number in its forward."""
+        return bool(attributes_holding(self.parts.get(path, self.module), number, used=True))
 
     def add_sites(self, path: str, value: int, ids: Tensor) -> bool:
         module = self.parts.get(path, self.module)
