@@ -22,7 +22,7 @@ from slimyolo.pruning.scoring import score
 from slimyolo.pruning.selecting import select
 from slimyolo.pruning.surgery import apply, mask_module
 from slimyolo.pruning.targets import LatencyBudget, Target
-from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
+from slimyolo.pruning.tracing import Forward, calling, evaluating
 from slimyolo.pruning.verifying import unseen_inputs, verify
 
 __all__ = ["PruneReport", "PruneResult", "prune_module"]
@@ -76,15 +76,15 @@ def prune_module(
 ) -> PruneResult[M]:
     """Cut `model` to `target` and prove that the cut equals the masked model.
 
-    `example_inputs` is a tensor or tuple the model runs on; the input model is not touched. `constants`: "carrier"
+    `example_inputs` is a tensor, a tuple or a dictionary of named arguments the model runs on; the input model is not touched. `constants`: "carrier"
     (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed). Other arguments as in `trace`
     and `select`. A `Detector` is traced through its raw heads. Raises `UnknownOperationError` for an operation without a
     rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
     """
     start = time.perf_counter()
-    run: Forward | None = forward if forward is not None else (_heads if isinstance(model, Detector) else None)
-    graph = trace(model, example_inputs, on_unknown=on_unknown, forward=run)
-    inputs = unseen_inputs(example_inputs, seed)
+    given, run = calling(example_inputs, _heads if forward is None and isinstance(model, Detector) else forward)
+    graph = trace(model, given, on_unknown=on_unknown, forward=run)
+    inputs = unseen_inputs(given, seed)
     tried: dict[str, list[str]] = {path: [way] for path, way in graph.fragile.items()}
     strategy = Strategy()
     while True:
@@ -92,7 +92,7 @@ def prune_module(
         named = importance if isinstance(importance, str) else "given"
         measure = price
         if measure is None and isinstance(target, LatencyBudget):
-            measure = _eager_price(model, example_inputs, run)
+            measure = _eager_price(model, given, run)
         plan = select(
             graph, scores, target, keep=keep, frozen=frozen, floor=floor, round_to=round_to, policy=policy,
             constants=constants, price=measure, importance=named,
@@ -127,18 +127,18 @@ def _heads(detector: Detector, images: Tensor) -> list[Tensor]:
     return detector.heads(images)
 
 
-def _failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward | None) -> str | None:
+def _failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward) -> str | None:
     """Path of the module in which the cut model's own code fails (a size written in it), or None."""
     try:
         with evaluating(cut), torch.no_grad():
-            forward(cut, *inputs) if forward is not None else cut(*inputs)
+            forward(cut, *inputs)
     except Exception as error:  # whatever the code does not like
         return _failing_module(cut, error)
     return None
 
 
 def _difference(
-    masked: nn.Module, cut: nn.Module, inputs: Any, forward: Forward | None, *, exact: bool
+    masked: nn.Module, cut: nn.Module, inputs: Sequence[Any], forward: Forward, *, exact: bool
 ) -> float | None:
     """How far the cut model is from the masked one; None when that is more than rounding."""
     try:
@@ -230,9 +230,8 @@ def _common(first: str, second: str) -> int:
     return count
 
 
-def _eager_price(model: nn.Module, example_inputs: Any, forward: Forward | None) -> Callable[[PrunePlan], float]:
+def _eager_price(model: nn.Module, given: Sequence[Any], forward: Forward) -> Callable[[PrunePlan], float]:
     """Median milliseconds of the cut model in eager mode, threads as they are, 3 warm-up and 9 timed runs."""
-    given = as_inputs(example_inputs)
 
     def measure(plan: PrunePlan) -> float:
         cut = apply(model, plan)
@@ -240,7 +239,7 @@ def _eager_price(model: nn.Module, example_inputs: Any, forward: Forward | None)
         with evaluating(cut), torch.no_grad():
             for _ in range(12):
                 start = time.perf_counter()
-                forward(cut, *given) if forward is not None else cut(*given)
+                forward(cut, *given)
                 times.append((time.perf_counter() - start) * 1e3)
         return sorted(times[3:])[4]
 

@@ -54,15 +54,16 @@ def _split_channels(state: Coupling, node: Node, short: str, ids: Tensor, sizes:
         state.add_sites(path, len(ids), ids)
     if not equal and strategy != "attributes":
         return False
-    start = 0
+    start, adapted = 0, equal
     for size in sizes:
         part = ids[start : start + size]
         if equal:
             state.sets.join(part, ids[:size])
-        if strategy == "attributes" and not state.add_sites(path, size, part) and not equal:
-            return False
-        start += size
-    return True
+        found = strategy == "attributes" and state.add_sites(path, size, part)
+        if not equal and not found:
+            state.sets.freeze(part)  # a number in the code
+        adapted, start = adapted or found, start + size
+    return adapted
 
 
 def _slice_channels(state: Coupling, path: str, strategy: str, ids: Tensor, bounds: Sequence[int]) -> bool:

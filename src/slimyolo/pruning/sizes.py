@@ -9,7 +9,8 @@ from torch import nn
 __all__ = ["attributes_holding"]
 
 # Attributes of torch's own layers follow from their tensors and are set when those are cut.
-_OWN = {"training", "in_channels", "out_channels", "in_features", "out_features", "num_features", "num_channels"}
+_OWN = {"in_channels", "out_channels", "in_features", "out_features", "num_features", "num_channels"}
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, nn.GroupNorm)
 
 
 def attributes_holding(module: nn.Module, value: int, *, used: bool) -> list[tuple[str, int | None]]:
@@ -18,9 +19,10 @@ def attributes_holding(module: nn.Module, value: int, *, used: bool) -> list[tup
     With `used`, only those whose name stands in the code of the module's `forward` or of a method that it calls.
     """
     names = _names_read(type(module), "forward", set()) if used else set()
+    own = _OWN if isinstance(module, _LAYERS) else set()
     found: list[tuple[str, int | None]] = []
     for name, held in vars(module).items():
-        if name.startswith("_") or name in _OWN or (used and name not in names):
+        if name.startswith("_") or name in own or (used and name not in names):
             continue
         if isinstance(held, int) and not isinstance(held, bool) and held == value:
             found.append((name, None))
