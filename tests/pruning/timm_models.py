@@ -15,7 +15,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["build", "find_timm", "randomise_everything_"]
+__all__ = ["ARCHITECTURES", "QUICK", "build", "find_timm", "input_of", "randomise_everything_"]
+
+# name -> side of the input: small, where the architecture allows it
+ARCHITECTURES = {
+    "convnext_atto": 64, "coatnet_nano_rw_224": 224, "cs3darknet_s": 64, "cspdarknet53": 64, "cspresnet50": 64,
+    "cspresnext50": 64, "darknet53": 64, "densenet121": 64, "dla34": 64, "dla60_res2net": 64, "dpn48b": 64,
+    "edgenext_xx_small": 64, "efficientformerv2_s0": 224, "efficientnet_b0": 64, "efficientvit_b0": 64,
+    "ese_vovnet19b_dw": 64, "fasternet_t0": 64, "fastvit_t8": 64, "gernet_s": 64, "ghostnet_100": 64,
+    "ghostnetv2_100": 64, "hardcorenas_a": 64, "hgnetv2_b0": 64, "hrnet_w18_small": 64, "inception_next_atto": 64,
+    "inception_resnet_v2": 128, "inception_v3": 128, "inception_v4": 128, "lcnet_050": 64, "levit_conv_128s": 224,
+    "mixnet_s": 64, "mnasnet_small": 64, "mobilenetv2_100": 64, "mobilenetv3_small_100": 64,
+    "mobilenetv4_conv_small": 64, "mobileone_s0": 64, "mobilevit_xxs": 64, "poolformer_s12": 64, "regnetx_002": 64,
+    "regnety_002": 64, "regnetz_005": 64, "repghostnet_050": 64, "repvgg_a0": 64, "repvit_m0_9": 64,
+    "res2net50_26w_4s": 64, "res2next50": 64, "resnest14d": 64, "resnet18": 64, "resnet50": 64, "resnet50_gn": 64,
+    "resnetblur50": 64, "resnetv2_18": 64, "resnext50_32x4d": 64, "rexnet_100": 64, "selecsls42b": 64, "seresnet50": 64,
+    "skresnet18": 64, "starnet_s1": 64, "swiftformer_xs": 64, "test_vit": 160, "tf_efficientnetv2_b0": 64,
+    "tresnet_m": 64, "vgg11_bn": 64, "visformer_tiny": 224, "xception41": 64,
+}  # fmt: skip
+QUICK = ("lcnet_050", "ghostnet_100", "regnety_002", "res2net50_26w_4s", "test_vit")
 
 _STUBS = (
     "torchvision", "torchvision.ops", "torchvision.ops.misc", "torchvision.transforms", "torchvision.transforms.functional",
@@ -81,6 +99,12 @@ def build(name: str, seed: int = 0, **options: Any) -> nn.Module:
     torch.manual_seed(seed)
     model: nn.Module = find_timm().create_model(name, pretrained=False, **options)
     return randomise_everything_(model, seed)
+
+
+def input_of(name: str) -> Tensor:
+    """A batch of one for an architecture of the table."""
+    side = ARCHITECTURES[name]
+    return torch.zeros(1, 3, side, side)
 
 
 def randomise_everything_(model: nn.Module, seed: int) -> nn.Module:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from slimyolo.pruning.source_lines import Line
 from slimyolo.pruning.tracing import TracedProgram
 
 __all__ = ["Adder", "ChannelGraph", "Consumer", "Emitter", "Group", "Member", "SizeSite", "Strategy", "spec_hash"]
@@ -105,17 +106,20 @@ class Strategy:
     """How operations with sizes written in the code are treated, by module path: adapt, attributes or freeze.
 
     `adapt` trusts the code to read sizes from shapes; `attributes` also shrinks the module's integer attributes that
-    hold the old size; `freeze` keeps the channels. Modules in `whole`, and those inside them, keep all that they touch.
+    hold the old size; `freeze` keeps the channels. Operations that stand at one of the `lines` of code, or in a module that
+    `whole` names (`"a.b"` for its own operations, `"a.b.*"` for those of the modules inside it, too), keep all they touch.
     """
 
     by_path: Mapping[str, str] = field(default_factory=dict)
     whole: tuple[str, ...] = ()
+    lines: frozenset[Line] = frozenset()
 
     def of(self, path: str, default: str) -> str:
         return self.by_path.get(path, default)
 
-    def keeps_whole(self, path: str) -> bool:
-        return any(path == kept or path.startswith(f"{kept}.") or not kept for kept in self.whole)
+    def keeps_whole(self, path: str, line: Line | None) -> bool:
+        inside = (f"{kept}." for kept in (name.removesuffix(".*") for name in self.whole if name.endswith(".*")))
+        return line in self.lines or path in self.whole or any(f"{path}.".startswith(kept) for kept in inside)
 
 
 @dataclass(frozen=True, eq=False)

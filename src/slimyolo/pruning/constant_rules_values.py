@@ -34,7 +34,9 @@ def identity(state: FlowState, node: Node) -> Any:
 def like(state: FlowState, node: Node) -> Any:
     """A new tensor, filled with one number."""
     short = operation_name(node.target).removeprefix("aten.")
-    fill: Any = {"zeros_like": 0.0, "ones_like": 1.0}.get(short, node.args[1] if short == "full_like" else None)
+    fill: Any = {"zeros_like": 0.0, "zero": 0.0, "ones_like": 1.0}.get(short)
+    if short in {"full_like", "fill"}:
+        fill = node.args[1]
     if not isinstance(fill, (int, float)) or not node.meta["val"].is_floating_point():
         return state.nothing(node)
     return constant(torch.full((1,) * len(real_shape(node)), float(fill), dtype=torch.float64))

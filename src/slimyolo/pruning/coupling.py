@@ -98,7 +98,7 @@ def _visit(state: Coupling, keep_unknown: bool, node: Node) -> Any:
             raise unknown_operation(name, path, type_name)
         state.note(node, f"{name} is unknown")
         return state.freezing(node, silent=True)
-    if state.strategy.keeps_whole(path) and kind is not Kind.GETITEM:
+    if state.strategy.keeps_whole(path, node.meta.get("line")) and kind is not Kind.GETITEM:
         state.note(node, "does not run with fewer channels; what enters and leaves it is kept whole")
         return state.freezing(node, silent=True)
     return RULES[kind](state, node)

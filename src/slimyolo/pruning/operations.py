@@ -84,7 +84,7 @@ _NAMES: dict[Kind, str] = {
     Kind.MOVE: """permute transpose t numpy_T mT unsqueeze squeeze expand expand_as movedim moveaxis swapaxes swapdims
         flip repeat roll rot90""",
     Kind.SHUFFLE: "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle",
-    Kind.LIKE: "zeros_like ones_like full_like empty_like rand_like randn_like",
+    Kind.LIKE: "zeros_like ones_like full_like empty_like rand_like randn_like fill zero",
     Kind.NO_CHANNELS: """arange zeros ones full empty new_zeros new_ones new_full
         new_empty scalar_tensor linspace eye meshgrid tensor rand randn sym_size item _assert_tensor_metadata
         _assert_scalar _assert_async sym_constrain_range_for_size bitwise_not bitwise_and bitwise_or logical_not
@@ -98,7 +98,7 @@ _NAMES: dict[Kind, str] = {
         take_along_dim scatter_add scatter_reduce index_add index_copy bincount histc unique logcumsumexp
         fft_fft2 fft_ifft2 fft_rfft fft_irfft fft_fft fft_ifft fft_fftn fft_ifftn fft_rfftn fft_irfftn view_as_real
         view_as_complex select_scatter slice_scatter cross kron trace tensordot logdet inverse
-        _weight_norm_interface""",
+        _weight_norm_interface copy""",
 }  # fmt: skip
 
 _TABLE: dict[str, Kind] = {}

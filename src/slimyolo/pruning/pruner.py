@@ -20,6 +20,7 @@ from slimyolo.pruning.plan import PrunePlan
 from slimyolo.pruning.prices import CutCost
 from slimyolo.pruning.scoring import score
 from slimyolo.pruning.selecting import select
+from slimyolo.pruning.source_lines import Line, failing_line
 from slimyolo.pruning.surgery import apply, mask_module
 from slimyolo.pruning.targets import LatencyBudget, Target
 from slimyolo.pruning.tracing import Forward, calling, evaluating
@@ -127,13 +128,21 @@ def _heads(detector: Detector, images: Tensor) -> list[Tensor]:
     return detector.heads(images)
 
 
-def _failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward) -> str | None:
-    """Path of the module in which the cut model's own code fails (a size written in it), or None."""
+@dataclass(frozen=True)
+class _Failure:
+    """Where the cut model's own code fails (a size written in it): module path and line of code."""
+
+    path: str
+    line: Line | None
+
+
+def _failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward) -> _Failure | None:
+    """Where the cut model does not run, or None."""
     try:
         with evaluating(cut), torch.no_grad():
             forward(cut, *inputs)
     except Exception as error:  # whatever the code does not like
-        return _failing_module(cut, error)
+        return _Failure(_failing_module(cut, error), failing_line(error))
     return None
 
 
@@ -167,12 +176,12 @@ def _failing_module(model: nn.Module, error: BaseException) -> str:
 
 
 def _next_strategy(
-    graph: ChannelGraph, strategy: Strategy, tried: dict[str, list[str]], failing: str | None
+    graph: ChannelGraph, strategy: Strategy, tried: dict[str, list[str]], failing: _Failure | None
 ) -> Strategy:
     """Another way for the module at fault, or the nearest with sizes in its code: attributes, adapt, freeze.
 
-    Modules of the same type hold the same code and go the same way. Where no way is left, the failing module keeps all
-    that enters and leaves it, then the one around it. `failing` is None when the cut runs, with other numbers.
+    Modules of the same type hold the same code and go the same way. Where no way is left, the failing line of code keeps
+    all that it touches, then its module, then those around it. `failing` is None when the cut runs, with other numbers.
     """
     current = dict(graph.fragile)
     open_ways = {
@@ -186,10 +195,10 @@ def _next_strategy(
         current.update(dict.fromkeys(candidates, "freeze"))
         tried.update({path: ["attributes", "adapt", "freeze"] for path in candidates})
         return replace(strategy, by_path=current)
-    near = [path for path in candidates if path == "" or _related(path, failing)]
+    near = [path for path in candidates if path == "" or _related(path, failing.path)]
     if not near:
-        return replace(strategy, by_path=current, whole=(*strategy.whole, _around(strategy, failing)))
-    chosen = max(near, key=lambda path: _common(path, failing))
+        return _keeping_whole(graph, replace(strategy, by_path=current), failing)
+    chosen = max(near, key=lambda path: _common(path, failing.path))
     way, kind, before = open_ways[chosen][0], type(graph.module.get_submodule(chosen)), current[chosen]
     for path in near if kind is type(graph.module) else candidates:
         alike = type(graph.module.get_submodule(path)) is kind and current[path] == before
@@ -199,14 +208,17 @@ def _next_strategy(
     return replace(strategy, by_path=current)
 
 
-def _around(strategy: Strategy, failing: str) -> str:
-    """The failing module, or the first around it that is not kept whole yet."""
-    path = failing
-    while path and strategy.keeps_whole(path):
+def _keeping_whole(graph: ChannelGraph, strategy: Strategy, failing: _Failure) -> Strategy:
+    """Keep what the failing line touches; if it is kept, what its module touches; then the modules around."""
+    lines = {node.meta.get("line") for node in graph.program.nodes}
+    if failing.line in lines - strategy.lines and failing.line is not None:
+        return replace(strategy, lines=strategy.lines | {failing.line})
+    path = failing.path
+    while path in strategy.whole and (path == "" or f"{path}.*" in strategy.whole):
+        if path == "":
+            raise _disagreement(repr(failing.path))
         path = path.rpartition(".")[0]
-    if not path:
-        raise _disagreement(repr(failing))
-    return path
+    return replace(strategy, whole=(*strategy.whole, f"{path}.*" if path in strategy.whole else path))
 
 
 def _disagreement(where: str) -> PruningError:

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from slimyolo.pruning.outputs import output_tensors
 from slimyolo.pruning.shape_rules import run_on_shapes, shape_only
+from slimyolo.pruning.source_lines import running_line
 
 __all__ = ["NotRecordable", "Recording", "record"]
 
@@ -104,6 +105,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
         path, kind = self.running[-1] if self.running else ("", type(None))
         node.meta["nn_module_stack"] = {path: (path, kind)}
+        node.meta["line"] = running_line()
         result = run_on_shapes(func, *_on_one_device(args, given))
         self._know(node, result)
         for position, argument in enumerate(func._schema.arguments):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from slimyolo.pruning.layout import compress, normal_axis, pad_rank, varying_axes
+from slimyolo.pruning.operations import operation_name
 from slimyolo.pruning.signatures import argument, shape_of
 from slimyolo.pruning.workspace import Activation, Coupling, Weight
 
@@ -47,6 +48,8 @@ def elementwise(state: Coupling, node: Node) -> Any:
     ids = _join_active(state, active, len(shape))
     for item in weights:
         for name, elements in item.elements():
+            if operation_name(node.target) == "aten.prelu" and len(shape) > 1:  # its slopes are those of axis 1
+                elements = elements.reshape(1, -1, *(1,) * (len(shape) - 2))
             state.bind_elements(name, elements, ids, shape)
     return Activation(compress(state.sets.find(ids)), shape)
 

@@ -18,6 +18,7 @@ from slimyolo.pruning.signatures import (
     argument,
     channel_axis,
     convolution_call,
+    product_macs,
     real_shape,
     shape_of,
 )
@@ -122,6 +123,7 @@ def _bind_derived(
 ) -> None:
     """A weight computed element by element from parameters: it can be cut, but no constant can be put into it."""
     wide = (1,) * (len(weight.shape) - 2)
+    state.fixed_macs += product_macs(node) / state.program.batch
     for name, elements in weight.elements():
         state.bind_elements(name, elements, outputs.reshape(-1, 1, *wide), weight.shape)
         state.bind_elements(name, elements, inputs.reshape(1, -1, *wide), weight.shape)

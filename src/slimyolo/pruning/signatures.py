@@ -133,13 +133,16 @@ def reduced_axes(node: Node, rank: int) -> tuple[set[int], bool]:
 
 
 def product_macs(node: Node) -> float:
-    """Multiply-accumulates of a product of activations (whole batch); 0 for anything else."""
+    """Multiply-accumulates of a product, also of one with a weight (whole batch); 0 for anything else."""
     name = operation_name(node.target).removeprefix("aten.")
     shapes = [shape_of(item) for item in node.all_input_nodes]
     known = [shape for shape in shapes if shape is not None]
     out = shape_of(node)
     if out is None or len(known) < 2:
         return 0.0
+    if name == "linear" or name.startswith("conv"):
+        places = known[0] if "transpose" in name else out
+        return float(math.prod(places) * math.prod(known[1][1:]))
     if name in {"matmul", "mm", "bmm"}:
         return float(math.prod(out) * known[0][-1])
     if name in {"baddbmm", "addmm"} and len(known) == 3:
