@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.configs import Precision as PrecisionName
-from slimyolo.training import Autocast, Fp32, Precision
+
+if TYPE_CHECKING:
+    from slimyolo.training import Precision
 
 __all__ = ["pick_device", "pick_precision"]
 
@@ -30,6 +34,8 @@ def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
 
     Processors are asked for nothing but fp32 by ``auto``: bf16 without matrix units is several times slower there.
     """
+    from slimyolo.training import Autocast, Fp32  # the loop: commands that do not train need not wait for it
+
     if name == "auto":
         name = "fp32" if device.type != "cuda" else ("bf16" if torch.cuda.is_bf16_supported() else "fp16")
     if name == "fp32":
