@@ -70,6 +70,8 @@ def open_onnx(path: Path, options: RunOptions) -> Opened:
     asked.intra_op_num_threads = options.thread_count
     asked.inter_op_num_threads = 1
     asked.log_severity_level = 3
+    # between runs its threads would go on spinning, in the way of whatever runs next
+    asked.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(str(path), asked, providers=["CPUExecutionProvider"])
     source, target = session.get_inputs()[0], session.get_outputs()[0].name
     half = source.type == "tensor(float16)"  # written by other tools; ours take float32 always

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -28,6 +29,7 @@ from slimyolo.exporting import (
     FileMetadata,
     Format,
     NetworkCost,
+    QuantisedFile,
     Suppression,
     check_settings,
     export_detector,
@@ -39,8 +41,10 @@ from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
 from slimyolo.tasks.configs import ExportConfig
 from slimyolo.tasks.devices import pick_device
+from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import run_provenance
+from slimyolo.tasks.quantising import quantise_file, tell_quantised
 from slimyolo.tasks.sizes import size_of
 
 __all__ = ["ExportRecord", "export"]
@@ -48,15 +52,18 @@ __all__ = ["ExportRecord", "export"]
 log = logging.getLogger("slimyolo")
 
 REAL_IMAGES = 8
+QUANTISED_FORMATS: Mapping[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""Formats with INT8, and the runtime that each is made for."""
 
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """The files that were written from one checkpoint, in the order asked for."""
+    """The files that were written from one checkpoint, in the order asked for; `quantised` are those in 8 bits."""
 
     weights: str
     files: tuple[ExportedFile, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    quantised: tuple[QuantisedFile, ...] = ()
 
 
 def export(config: ExportConfig) -> ExportRecord:
@@ -69,7 +76,7 @@ def export(config: ExportConfig) -> ExportRecord:
     cannot be read.
     """
     if config.int8:
-        raise ConfigError("--int8: slimyolo export writes float files. Leave it out.")
+        return _export_int8(config)
     rows = [find_format(name) for name in dict.fromkeys(config.format)]
     for row in rows:
         require_packages(row, config.simplify)
@@ -89,9 +96,48 @@ def export(config: ExportConfig) -> ExportRecord:
         )  # fmt: skip
         _tell(file)
         files.append(file)
-        if not config.no_examples and settings.metadata is not None:
-            _tell_examples(*write_examples(file, settings.metadata))
-    return ExportRecord(str(weights), tuple(files), run_provenance(config))
+        _write_examples(config, row.name, path, settings)
+    record = ExportRecord(str(weights), tuple(files), run_provenance(config))
+    give_json(config.json_file, record)
+    return record
+
+
+def _export_int8(config: ExportConfig) -> ExportRecord:
+    """The INT8 files NAME_int8… of each format, from a float ONNX file that agreed with PyTorch and is not kept."""
+    unable = [name for name in config.format if name not in QUANTISED_FORMATS]
+    if unable or config.data is None:
+        raise ConfigError(f"--int8 writes {' and '.join(QUANTISED_FORMATS)}, not {', '.join(unable)}.")
+    if config.nms:
+        raise ConfigError(
+            "--int8 and --nms exclude each other: the metric that decides needs all rows. Leave --nms out."
+        )
+    row = find_format("onnx")
+    require_packages(row, config.simplify)
+    weights = find_weights(config.weights)
+    detector = load_checkpoint(weights).detector()
+    targets = {
+        name: _target(
+            config, weights.with_name(f"{weights.stem}_int8.pt"), find_format(name), alone=len(config.format) == 1
+        )
+        for name in dict.fromkeys(config.format)
+    }
+    files = []
+    with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
+        source = export_detector(
+            detector, row, Path(folder) / "float.onnx", _settings(config, detector), real_images=_real_images(config)
+        ).path
+        for name, target in targets.items():
+            inside = target / f"{target.name.removesuffix('_openvino_model')}.xml" if name == "openvino" else target
+            file = quantise_file(
+                detector, source, inside, QUANTISED_FORMATS[name], config.data, size=config.imgsz, batch=config.batch_size,
+                images=config.calibration_images, tolerance=config.int8_tolerance,
+            )  # fmt: skip
+            tell_quantised(file)
+            files.append(file)
+            _write_examples(config, name, target, _settings(config, detector))
+    record = ExportRecord(str(weights), (), run_provenance(config), tuple(files))
+    give_json(config.json_file, record)
+    return record
 
 
 def _settings(config: ExportConfig, detector: Detector) -> ExportSettings:
@@ -175,11 +221,14 @@ def _tell(file: ExportedFile) -> None:
     log.info("written: %s (%.2f MB, %.1f s)", file.path, file.bytes / 1e6, file.seconds)
 
 
-def _tell_examples(written: Sequence[Path], kept: Sequence[Path]) -> None:
+def _write_examples(config: ExportConfig, format_name: str, path: Path, settings: ExportSettings) -> None:
+    if config.no_examples or settings.metadata is None:
+        return
+    written, kept = write_examples(format_name, path, settings.metadata)
     if written:
-        log.info("examples: %s", ", ".join(str(path) for path in written))
-    for path in kept:
-        log.warning("%s was changed by somebody and is left as it is; delete it to get a new one", path)
+        log.info("examples: %s", ", ".join(str(one) for one in written))
+    for one in kept:
+        log.warning("%s was changed by somebody and is left as it is; delete it to get a new one", one)
 
 
 def _difference(file: ExportedFile, kind: str, found: Agreement) -> str:
