@@ -87,7 +87,7 @@ def test_python_examples(tmp_path: Path, picture: Path, name: str, dynamic: bool
         detector, FORMATS[name], path, settings,
         suppress=lambda rows: nms(rows, 0.25, 0.45, multi_label=False, max_det=SUPPRESSION.max_det),
     )  # fmt: skip
-    written, kept = write_examples(file, settings.metadata)
+    written, kept = write_examples(name, file.path, settings.metadata)
     assert kept == ()
     assert written[0] == tmp_path / f"small_{name}_example" / "detect.py"
     text = written[0].read_text(encoding="utf-8")
@@ -131,10 +131,10 @@ def test_an_example_that_somebody_changed_stays(small_files: dict[str, Path], tm
     other = settings_for(detector, size=(64, 64)).metadata
     assert settings.metadata is not None
     assert other is not None
-    (script,), _ = write_examples(file, settings.metadata)
-    assert write_examples(file, other) == ((script,), ())
+    (script,), _ = write_examples("torchscript", file.path, settings.metadata)
+    assert write_examples("torchscript", file.path, other) == ((script,), ())
     script.write_text("# mine\n" + script.read_text(encoding="utf-8"), encoding="utf-8")
-    assert write_examples(file, other) == ((), (script,))
+    assert write_examples("torchscript", file.path, other) == ((), (script,))
     assert script.read_text(encoding="utf-8").startswith("# mine")
 
 

@@ -102,11 +102,6 @@ def test_on_what_a_file_is_compared(checkpoint: Path, photographs: Path) -> None
         export(base.changed(images=str(photographs.parent / "broken.png")))
 
 
-def test_eight_bits_are_not_written(checkpoint: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--int8: slimyolo export writes float files"):
-        export(ExportConfig(weights=checkpoint, imgsz=32, int8=True, data="d.yaml"))
-
-
 def test_what_a_format_cannot_is_said_before_anything_is_written(checkpoint: Path) -> None:
     pytest.importorskip("ncnn")
     pytest.importorskip("pnnx")
