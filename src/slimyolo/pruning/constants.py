@@ -20,12 +20,13 @@ from torch.fx import Node
 from slimyolo.errors import ConfigError
 from slimyolo.pruning.activations import activation_of, expected_value, preimage
 from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter
-from slimyolo.pruning.constant_flow import Arrival, flow_constants
+from slimyolo.pruning.constant_flow import flow_constants
+from slimyolo.pruning.constant_values import Arrival
 
-__all__ = ["CONSTANT_MODES", "Constants", "analyse_constants"]
+__all__ = ["CONSTANT_MODES", "WEAKEST_CARRIER", "Constants", "analyse_constants"]
 
 CONSTANT_MODES = ("carrier", "bias", "none")
-_WEAK = 1e-3  # a carrier below this value would make its weights too large
+WEAKEST_CARRIER = 1e-3  # a carrier below this value would make its weights too large
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +78,10 @@ class _Analysis:
         self._solved: dict[Any, float] = {}
 
     def result(self) -> Constants:
-        estimate = self._estimates()
-        zero = {e.node: self._silent(e) for e in self._graph.emitters}
-        carried = {e.node: self._carrier(e) for e in self._graph.emitters}
+        emitters = self._graph.emitters
+        estimate = self._by_weight(self._estimates())
+        zero = self._by_weight({e.node: self._silent(e) for e in emitters})
+        carried = self._by_weight({e.node: self._carrier(e) for e in emitters})
         zeroed = torch.zeros(self._units, dtype=torch.bool)
         if self._mode == "none":
             zeroed[1:] = True
@@ -94,6 +96,13 @@ class _Analysis:
             needs, broken = self._judge(arrivals, carriers)
         zeroed[0] = False
         return Constants(self._mode, chosen, carried, arrivals, carriers, needs, zeroed & ~broken, broken)
+
+    def _by_weight(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`values` by emitter node; a layer that is used several times has one parameter value for all of its uses."""
+        made: dict[str, Tensor] = {}
+        for emitter in sorted(self._graph.emitters, key=lambda e: e.shadowed):  # those that show come first
+            made.setdefault(emitter.weight, values[emitter.node])
+        return {e.node: torch.zeros_like(made[e.weight]) if e.shadowed else made[e.weight] for e in self._graph.emitters}
 
     # -- what emitters can give -----------------------------------------------------------------------------------
 
@@ -201,15 +210,33 @@ class _Analysis:
             folds = sent & by_bias
             if not self._can_fold(consumer):
                 broken[units[folds]] = True
-            if consumer.weight in self._shared:
-                broken[units[sent]] = True
+            unlike = self._unlike(consumer, arrivals, carriers)
+            broken[units[sent & unlike]] = True
             carry = sent & ~by_bias
             needs[units[carry]] = True
             other = carriers[consumer.node]
-            weak = torch.isnan(other.values) | (other.values.abs() < _WEAK) | (other.patterns != arrival.patterns)
+            weak = torch.isnan(other.values) | (other.values.abs() < WEAKEST_CARRIER) | (other.patterns != arrival.patterns)
             broken[units[carry & weak]] = True
+        for adder in self._graph.adders:
+            added = arrivals.get(adder.node)
+            loud = torch.ones_like(adder.units, dtype=torch.bool) if added is None else added.values != 0
+            broken[adder.units[loud]] = True
         broken[0] = needs[0] = False
         return needs & ~broken, broken
+
+    def _unlike(
+        self, consumer: Consumer, arrivals: Mapping[str, Arrival], carriers: Mapping[str, Arrival]
+    ) -> Tensor:
+        """Channels whose constants differ between the uses of one weight: a fold would have to serve them all."""
+        unlike = torch.zeros_like(consumer.units, dtype=torch.bool)
+        for other in self._shared.get(consumer.weight, ()):
+            if (other.flat, other.running_mean, other.groups) != (consumer.flat, consumer.running_mean, consumer.groups):
+                return torch.ones_like(unlike)
+            for known in (arrivals, carriers):
+                one, two = known[consumer.node], known[other.node]
+                unlike |= torch.nan_to_num(one.values) != torch.nan_to_num(two.values)
+                unlike |= (one.patterns != 0) != (two.patterns != 0)
+        return unlike
 
     def _can_fold(self, consumer: Consumer) -> bool:
         if consumer.bias is not None or consumer.running_mean is not None:
@@ -222,7 +249,9 @@ def _activation_key(node: Node) -> tuple[Any, str, str]:
     return node.target, str(node.args[1:]), str(node.kwargs)
 
 
-def _shared_weights(graph: ChannelGraph) -> set[str]:
-    """Weights read more than once: a fold there would have to serve several inputs."""
-    seen: set[str] = set()
-    return {c.weight for c in graph.consumers if c.weight in seen or seen.add(c.weight)}  # type: ignore[func-returns-value]
+def _shared_weights(graph: ChannelGraph) -> dict[str, list[Consumer]]:
+    """The uses of each weight that is read more than once."""
+    uses: dict[str, list[Consumer]] = {}
+    for consumer in graph.consumers:
+        uses.setdefault(consumer.weight, []).append(consumer)
+    return {weight: several for weight, several in uses.items() if len(several) > 1}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from slimyolo.errors import PruningError
 from slimyolo.pruning.plan import ConsumerPlan, Emission, PrunePlan, SizeChange
 
-__all__ = ["apply", "mask_module"]
+__all__ = ["apply", "dropped_places", "mask_module"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -122,7 +122,8 @@ def _add_constant_(model: nn.Module, plan: ConsumerPlan, added: Tensor) -> None:
             owner.bias = nn.Parameter(added.to(weight), requires_grad=weight.requires_grad)
 
 
-def _slice_(model: nn.Module, plan: PrunePlan) -> None:
+def dropped_places(plan: PrunePlan) -> dict[tuple[str, int], set[int]]:
+    """(tensor, axis) → positions along that axis which the plan takes out; axes that stay whole are missing."""
     drops: dict[tuple[str, int], set[int]] = defaultdict(set)
     for group in plan.groups:
         kept = set(group.kept)
@@ -133,6 +134,11 @@ def _slice_(model: nn.Module, plan: PrunePlan) -> None:
             for channel, places in enumerate(member.index):
                 if channel not in kept:
                     drop.update(places)
+    return drops
+
+
+def _slice_(model: nn.Module, plan: PrunePlan) -> None:
+    drops = dropped_places(plan)
     for consumer in plan.consumers:  # biases made by folding follow the output axis of their layer
         if consumer.folded and consumer.bias is None and consumer.running_mean is None:
             made = drops.get((consumer.weight, _output_axis(model, consumer.weight)))
