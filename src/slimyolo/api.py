@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from slimyolo.checkpoints import load_checkpoint, save_checkpoint
 from slimyolo.data import EvalBatches, read_dataset_yaml, read_split
@@ -20,7 +21,7 @@ from slimyolo.evaluation import evaluate_detector
 from slimyolo.geometry import Detections
 from slimyolo.inference import predict as predict_source
 from slimyolo.models import Detector
-from slimyolo.pruning import ChannelShare, PrunePlan, PruneReport, Target
+from slimyolo.pruning import ChannelShare, ImportanceLike, PrunePlan, PruneReport, Target
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.prune import cut_detector
 
@@ -117,16 +118,24 @@ def prune(
     floor: float = 0.1,
     round_to: int = 1,
     constants: str = "carrier",
-    importance: str = "gamma",
+    importance: ImportanceLike = "gamma",
+    per: str = "channels",
+    keep: Sequence[str] = (),
+    floor_of: Mapping[str, float] | None = None,
+    cap_of: Mapping[str, float] | None = None,
+    price: Callable[[PrunePlan], float] | None = None,
+    calibration: Iterable[Tensor] | None = None,
 ) -> Pruned:
-    """Cut channels out of a detector to a `target` (`slimyolo.pruning`: ChannelShare, ParamsShare, MacsShare, LatencyBudget).
+    """Cut channels out of a detector to a `target` (`slimyolo.pruning`: ChannelShare, ParamsShare, ParamsBudget, MacsShare,
+    MacsBudget, LatencyBudget).
 
     The detector given is not touched; ``.model`` is the cut one, trainable and saveable. What removed channels emitted
-    is kept as constants (`constants`). See ``slimyolo prune --help`` for the other arguments.
+    is kept as constants (`constants`). See `slimyolo.pruning.prune_module` for the other arguments.
     """
     result = cut_detector(
         _detector(detector_or_path), target, imgsz=imgsz, policy=policy, floor=floor, round_to=round_to,
-        constants=constants, importance=importance,
+        constants=constants, importance=importance, per=per, keep=keep, floor_of=floor_of, cap_of=cap_of, price=price,
+        calibration=calibration,
     )  # fmt: skip
     return Pruned(result.model, result.plan, result.report)
 

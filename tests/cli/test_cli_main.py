@@ -76,7 +76,10 @@ WRONG = [
     (["train", "--epoch", "3"], "Unknown option --epoch. Did you mean '--epochs'? See `slimyolo train --help`."),
     (["train", "--cfg", "yolov5n"], "--data is required: add --data VALUE."),
     (["val", "--weights", "w.pt", "--data", "d.yaml", "--save-conf"], "add --save-txt"),
-    (["prune", "--weights", "w.pt", "--percent", "0.4", "--macs", "0.5"], "Give one of --percent, --params and --macs"),
+    (
+        ["prune", "--weights", "w.pt", "--percent", "0.4", "--macs", "0.5"],
+        "Give one of --percent, --params, --macs, --latency and",
+    ),
     (["inspect"], "FILE is required: slimyolo inspect FILE."),
     (["inspect", "a.pt", "b.pt"], "Unexpected word 'b.pt'"),
     (["inspect", "a.pt", "--file", "b.pt"], "given twice"),

@@ -171,7 +171,10 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         PruneConfig, _prune, "cut channels out, keeping what they contributed",
         (f"slimyolo prune --weights {_BEST} --percent 0.4 {_DATA}",
-         f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run"),
+         f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run",
+         f"slimyolo prune --weights {_BEST} --params 0.9M --importance fisher {_DATA}",
+         f"slimyolo prune --weights {_BEST} --max-drop 0.01 --importance fisher {_DATA}",
+         f"slimyolo prune --weights {_BEST} --latency 8ms --keep 'model.0' --cap 'model.9=0.3'"),
     ),
     Command(
         PlanShowConfig, _plan_show, "show a prune plan: per group what stays and what it saves",

@@ -27,6 +27,8 @@ VALUE_WORDS_BY_FIELD = {
     "imgsz": "N", "classes": "N …", "freeze": "N …", "include": "FORMAT …", "hyp_set": "K=V …", "source": "SOURCE",
     "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
     "masked_file_name": "NAME", "output": "PATH",
+    "latency": "MS", "max_drop": "X", "keep": "PATTERN …", "floor_of": "PATTERN=SHARE …",
+    "cap": "PATTERN=SHARE …",
 }  # fmt: skip
 PAIRS = ("imgsz",)  # one number or two
 
@@ -81,8 +83,10 @@ def _from_field(name: str, field: FieldInfo) -> CommandOption:
         arity = "flag"
     elif extra["bare"] is not None:
         arity = "maybe"
-    elif sequence or name in PAIRS:
+    elif name in PAIRS:
         arity = "many"
+    elif sequence:
+        arity = "each"
     choices = [str(item) for part in parts for item in (typing.get_args(part) if _is_literal(part) else ())]
     word = "|".join(choices) if choices and extra["bare"] is None else VALUE_WORDS_BY_FIELD.get(name, "")
     if not word:

@@ -15,14 +15,15 @@ from slimyolo.errors import ConfigError, nearest_name_hint
 
 __all__ = ["Arity", "OptionSpec", "parse_tokens"]
 
-Arity = Literal["flag", "one", "maybe", "many"]
+Arity = Literal["flag", "one", "maybe", "many", "each"]
 
 
 @dataclass(frozen=True)
 class OptionSpec:
     """How one option is written: its names, and how many values follow.
 
-    `arity`: ``flag`` none, ``one``, ``maybe`` one or none (then the value is `bare`), ``many`` at least one.
+    `arity`: ``flag`` none, ``one``, ``maybe`` one or none (then the value is `bare`), ``many`` at least one,
+    ``each`` at least one, and given again it adds to the first.
     A `positional` is given by place as well as by its first name.
     """
 
@@ -70,6 +71,8 @@ def _add(parser: argparse.ArgumentParser, spec: OptionSpec) -> None:
         parser.add_argument(*spec.names, dest=spec.key, nargs="?", const=spec.bare)
     elif spec.arity == "many":
         parser.add_argument(*spec.names, dest=spec.key, nargs="+")
+    elif spec.arity == "each":
+        parser.add_argument(*spec.names, dest=spec.key, nargs="+", action="extend")
     else:
         parser.add_argument(*spec.names, dest=spec.key)
     if spec.positional:

@@ -13,10 +13,10 @@ from slimyolo.pruning.output_error import OutputReference, output_error
 from slimyolo.pruning.plan import GroupPlan, PrunePlan
 from slimyolo.pruning.plan_comparing import PlanDifference, compare_plans
 from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
-from slimyolo.pruning.pruner import PruneReport, PruneResult, prune_module, replay_plan
+from slimyolo.pruning.pruner import ImportanceLike, PruneReport, PruneResult, prune_module, replay_plan
 from slimyolo.pruning.reconstructing import LayerRepair, ReconstructionReport, reconstruct_
 from slimyolo.pruning.savings import PER
-from slimyolo.pruning.scoring import IMPORTANCES, score
+from slimyolo.pruning.scoring import IMPORTANCES, Scores, score
 from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
 from slimyolo.pruning.selecting import POLICIES, select
 from slimyolo.pruning.sensitivity import GroupSensitivity, SensitivityPoint, caps_from_sensitivity, lone_cuts
@@ -47,6 +47,7 @@ __all__ = [
     "Group",
     "GroupPlan",
     "GroupSensitivity",
+    "ImportanceLike",
     "LatencyBudget",
     "LayerRepair",
     "MacsBudget",
@@ -62,6 +63,7 @@ __all__ = [
     "PruneResult",
     "ReconstructionReport",
     "ScaleRef",
+    "Scores",
     "SensitivityPoint",
     "Strategy",
     "Target",

@@ -19,7 +19,8 @@ class Floors:
     """`share` of each layer stays, at least one channel.
 
     `floor_of` maps patterns over module paths to another share (the last that matches counts, whether higher or lower);
-    `cap_of` maps patterns to the share that may at most be removed. A pattern matches a path as in `kept_groups`.
+    `cap_of` maps patterns to the share that may at most be removed. A pattern matches a path as in `kept_groups`. Where layers are
+    coupled the strictest of them counts.
     """
 
     share: float = 0.1
@@ -56,6 +57,7 @@ class Room:
         for name, patterns in (("floor_of", floors.floor_of), ("cap_of", floors.cap_of)):
             for pattern in patterns:
                 _check_pattern(name, pattern, paths)
+        least = min((floors.share, *floors.floor_of.values()))
         self._room: dict[tuple[str, int], int] = {}
         self._loose: dict[int, int] = {}
         axes = {(e.weight, axis) for e in graph.emitters for axis in (0, 1)}
@@ -66,8 +68,8 @@ class Room:
                 key = (member.tensor, member.axis)
                 if key in axes and member.tensor in shapes:
                     size = shapes[member.tensor][member.axis]
-                    layer = member.tensor.rpartition(".")[0]
-                    share = floors.share if key in read else floors.of(layer)  # patterns speak of a layer's outputs
+                    # patterns speak of a layer's outputs; what it reads is only kept from vanishing
+                    share = least if key in read else floors.of(member.tensor.rpartition(".")[0])
                     self._room[key] = size - max(1, math.ceil(share * size - 1e-9))
             if not any(True for _ in self._axes(group)):
                 self._loose[group.id] = group.width - 1

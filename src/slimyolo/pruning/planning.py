@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from slimyolo.pruning.plan import ConsumerPlan, Emission, GroupPlan, MemberPlan,
 from slimyolo.pruning.prices import CutCost, PriceTable
 from slimyolo.pruning.targets import Target
 
-__all__ = ["PlanTerms", "make_plan"]
+__all__ = ["PlanTerms", "make_plan", "with_values"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,17 @@ def _emissions(graph: ChannelGraph, values: Mapping[str, Tensor], wanted: Tensor
             tuple(amounts.tolist()),
         )  # fmt: skip
     return tuple(found.values())
+
+
+def with_values(
+    graph: ChannelGraph, emissions: Sequence[Emission], values: Mapping[str, Tensor]
+) -> tuple[Emission, ...]:
+    """The same channels with other constants (`Constants.emitted`)."""
+    nodes: dict[str, str] = {}
+    for emitter in graph.emitters:
+        if not emitter.shadowed:
+            nodes.setdefault(emitter.weight, emitter.node)
+    return tuple(replace(e, values=tuple(values[nodes[e.weight]][list(e.channels)].tolist())) for e in emissions)
 
 
 def _out_axis(graph: ChannelGraph, emitter: Emitter) -> int:

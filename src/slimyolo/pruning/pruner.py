@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.models import Detector
 from slimyolo.pruning.channel_graph import ChannelGraph, Strategy
+from slimyolo.pruning.constants import analyse_constants
 from slimyolo.pruning.graph_building import retrace, trace
+from slimyolo.pruning.mean_outputs import measure_means, output_error
 from slimyolo.pruning.plan import PrunePlan
+from slimyolo.pruning.planning import with_values
 from slimyolo.pruning.prices import CutCost
 from slimyolo.pruning.scoring import Scores, score
 from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance
@@ -39,7 +42,12 @@ _EXACT_DOUBLE = 1e-6
 
 @dataclass(frozen=True)
 class PruneReport:
-    """What a cut did: costs of one image at the traced size, and how far cut and masked model differ on unseen inputs."""
+    """What a cut did: costs of one image at the traced size, and how far cut and masked model differ on unseen inputs.
+
+    `constants_from`: "formula" (E[act(γz + β)]) or "calibration" (means on data); then `output_error` is the root mean
+    square difference of the cut and the given model's outputs on the held-out batch, relative, and
+    `output_error_of_formula` what the formula's constants would have given there.
+    """
 
     before: CutCost
     after: CutCost
@@ -51,6 +59,9 @@ class PruneReport:
     exact: bool
     notes: tuple[str, ...]
     seconds: float
+    constants_from: str = "formula"
+    output_error: float | None = None
+    output_error_of_formula: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,19 +90,24 @@ def prune_module(
     floor_of: Mapping[str, float] | None = None,
     cap_of: Mapping[str, float] | None = None,
     price: Callable[[PrunePlan], float] | None = None,
+    calibration: Iterable[Any] | None = None,
     forward: Forward | None = None,
     seed: int = 0,
 ) -> PruneResult[M]:
     """Cut `model` to `target` and prove that the cut equals the masked model.
 
     `example_inputs` is a tensor or tuple the model runs on; the input model is not touched. `constants`: "carrier"
-    (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed). Other arguments as in `trace`
-    and `select`. A `Detector` is traced through its raw heads. Raises `UnknownOperationError` for an operation without a
-    rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
+    (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed). `calibration` are batches of
+    inputs, the last of them held out: constants are then the channels' means on data instead of E[act(γz + β)]; either way
+    they are exact where γ = 0. `importance` is a name of `IMPORTANCES`, scores by group id, or a function that gives
+    them, such as `DataImportance`. `price` gives the milliseconds of a plan (default: eager timing here). Other arguments as
+    in `trace` and `select`. A `Detector` is traced through its raw heads. Raises `UnknownOperationError` for an operation
+    without a rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
     """
     start = time.perf_counter()
     run: Forward | None = forward if forward is not None else (_heads if isinstance(model, Detector) else None)
     graph = trace(model, example_inputs, on_unknown=on_unknown, forward=run)
+    samples = _Samples(model, calibration, run) if calibration is not None and constants != "none" else None
     inputs = unseen_inputs(example_inputs, seed)
     tried: dict[str, list[str]] = {path: [way] for path, way in graph.fragile.items()}
     while True:
@@ -99,9 +115,10 @@ def prune_module(
         measure = price
         if measure is None and (isinstance(target, LatencyBudget) or per == "ms"):
             measure = _eager_price(model, example_inputs, run)
+        known = analyse_constants(graph, constants, samples.means(graph) if samples is not None else None)
         plan = select(
             graph, scores, target, keep=keep, frozen=frozen, floor=floor, floor_of=floor_of, cap_of=cap_of,
-            round_to=round_to, policy=policy, constants=constants, per=per, price=measure, importance=named,
+            round_to=round_to, policy=policy, constants=known, per=per, price=measure, importance=named,
         )  # fmt: skip
         cut = apply(model, plan)
         masked = mask_module(model, plan)
@@ -115,7 +132,42 @@ def prune_module(
         plan.zeroed_channels, difference, constants != "bias", (*plan.notes, *_approximation_note(constants, difference)),
         time.perf_counter() - start,
     )  # fmt: skip
+    if samples is not None:
+        report = samples.measured(report, graph, plan, cut)
     return PruneResult(cut, plan, report)
+
+
+class _Samples:
+    """Calibration batches: constants are measured on all but the last, which is held out to see what they are worth."""
+
+    def __init__(self, model: nn.Module, batches: Iterable[Any], forward: Forward | None) -> None:
+        self._model, self._forward = model, forward
+        given = list(batches)
+        if len(given) < 2:
+            raise PruningError(
+                f"calibration has {len(given)} batches: expected two or more, since the last is held out to measure the effect."
+            )
+        self._used, self._held_out = given[:-1], given[-1]
+
+    def means(self, graph: ChannelGraph) -> dict[str, Tensor]:
+        return measure_means(self._model, graph, self._used, self._forward)
+
+    def measured(self, report: PruneReport, graph: ChannelGraph, plan: PrunePlan, cut: nn.Module) -> PruneReport:
+        """`report` with the output error of the cut, and of the same cut with the formula's constants."""
+        values = analyse_constants(graph, plan.constants).emitted
+        by_formula = replace(plan, emissions=with_values(graph, plan.emissions, values))
+        ours, formula = (
+            output_error(self._model, other, self._held_out, self._forward)
+            for other in (cut, mask_module(self._model, by_formula))
+        )
+        note = (
+            f"constants measured on {len(self._used)} batches: output error on the held-out batch {ours:.4f} (relative); with "
+            f"constants by formula {formula:.4f}"
+        )
+        return replace(
+            report, notes=(*report.notes, note), constants_from="calibration", output_error=ours,
+            output_error_of_formula=formula,
+        )  # fmt: skip
 
 
 def _scores(model: nn.Module, graph: ChannelGraph, importance: ImportanceLike) -> tuple[Scores, str]:

@@ -5,7 +5,7 @@ channel) is a − c: activation minus its mean. To first order this changes the 
 
     s = Σ over readers, Σ over positions, g · (a − c),    g = ∂loss/∂a as this reader alone sees it,
 
-summed over everything that goes with the channel. "taylor" is the mean of |s| over batches (Molchanov et al., CVPR 2019,
+summed over everything that goes with the channel. "taylor" is the mean of |s| over images (Molchanov et al., CVPR 2019,
 there with c = 0 and at the norm's parameters); "fisher" is half the mean of s² over images, the second-order term under
 the Fisher approximation of the curvature (Liu et al., Group Fisher Pruning, ICML 2021, there with c = 0).
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ Loss = Callable[[nn.Module, Any], Tensor]
 
 
 def taylor_scores(model: nn.Module, graph: ChannelGraph, batches: Iterable[Any], loss: Loss) -> dict[int, Tensor]:
-    """Group id → float64 [width]: mean over batches of |first-order change of the loss|, per image.
+    """Group id → float64 [width]: mean over images of |first-order change of the loss|.
 
     `loss(model, batch)` gives a scalar, the sum over the images of a batch; the model is in eval mode then. Parameters,
     modes and gradients are as before afterwards. Raises `PruningError` when there is no batch, or a group is read by no
@@ -52,12 +52,14 @@ def fisher_scores(model: nn.Module, graph: ChannelGraph, batches: Iterable[Any],
 class DataImportance:
     """`kind` ("taylor" or "fisher") of `batches` under `loss`, as an `importance` of `prune_module`.
 
-    `batches` is gone through again whenever scores are needed, so it must not be an iterator.
+    `batches` must not be an iterator: a graph with other groups needs them again. For equal groups, the scores that were
+    found first are given again, so use it for one model.
     """
 
     kind: str
     batches: Iterable[Any]
     loss: Loss
+    _found: dict[tuple[str, ...], Mapping[int, Tensor]] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         if self.kind not in DATA_IMPORTANCES:
@@ -66,7 +68,10 @@ class DataImportance:
             raise ConfigError("batches is an iterator, which is empty after one use: pass a list or a loader.")
 
     def __call__(self, model: nn.Module, graph: ChannelGraph) -> Mapping[int, Tensor]:
-        return _Sums(model, graph, self.batches, self.loss).scores(self.kind)
+        groups = tuple(f"{group.name} {group.width}" for group in graph.groups)
+        if groups not in self._found:
+            self._found[groups] = _Sums(model, graph, self.batches, self.loss).scores(self.kind)
+        return self._found[groups]
 
 
 class _Sums:
@@ -100,7 +105,7 @@ class _Sums:
             if gradient is not None:
                 axis = -1 if isinstance(model.get_submodule(consumer.owner), nn.Linear) else 1
                 change.index_add_(1, consumer.units, _changes(tensor, gradient, axis, images))
-        self._absolute += change.sum(0).abs()
+        self._absolute += change.abs().sum(0)
         self._squared += change.square().sum(0)
         self._images += images
 
@@ -121,7 +126,7 @@ def _readers(model: nn.Module, graph: ChannelGraph) -> dict[nn.Module, list[Cons
         owner = model.get_submodule(consumer.owner)
         if isinstance(owner, (nn.modules.conv._ConvNd, nn.Linear)) and bool((consumer.units != 0).any()):
             found.setdefault(owner, []).append(consumer)
-    read = {int(unit) for calls in found.values() for consumer in calls for unit in consumer.units.unique()}
+    read = {unit for calls in found.values() for consumer in calls for unit in consumer.units.tolist()}
     for group in graph.groups:
         if read.isdisjoint(group.units.tolist()):
             raise PruningError(

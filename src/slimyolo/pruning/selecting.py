@@ -227,7 +227,9 @@ class _Selection:
         else:
             count = _largest(over, len(sequence)) + 1
         if isinstance(target, LatencyBudget):
-            self.notes.append(f"latency: {measured[0]:.2f} ms before, {measured[count]:.2f} ms after, as the price says")
+            self.notes.append(
+                f"latency: {measured[0]:.2f} ms before, {measured[count]:.2f} ms after, as the price says"
+            )
         return count
 
     def _report_floors(self, what: str) -> None:

@@ -38,10 +38,11 @@ def step_sequence(
 ) -> tuple[list[Step], dict[int, int]]:
     """(steps in the order they are taken, channels left in each group that a floor stops).
 
-    A step of infinite score, or one that saves nothing, is never taken. `order` are the channels of a group that may go, least important first; `needs_carrier` says for each of them whether
+    `order` are the channels of a group that may go, least important first; `needs_carrier` says for each of them whether
     its constant needs a carrier, which takes a slot. Without `saving` steps come by their mean score. With it they come by
     score over saving, where the saving is that of the network as narrow as it is by then (lazy greedy: savings only
-    fall, so an old key is a lower bound and only the front of the queue is priced again).
+    fall, so an old key is a lower bound and only the front of the queue is priced again). A step of infinite score, or
+    one that saves nothing, is never taken.
     """
     waiting = {g.id: _Waiting(g, _steps(g, order[g.id], scores[g.id], needs_carrier[g.id], round_to)) for g in groups}
     gone: dict[int, int] = {}

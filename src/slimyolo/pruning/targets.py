@@ -26,7 +26,9 @@ def _check_share(owner: str, share: object) -> None:
 
 def _check_count(owner: str, count: object, example: int) -> None:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigError(f"{owner}({count!r}): expected a whole number of at least 1, for instance {owner}({example:_}).")
+        raise ConfigError(
+            f"{owner}({count!r}): expected a whole number of at least 1, for instance {owner}({example:_})."
+        )
 
 
 @dataclass(frozen=True)

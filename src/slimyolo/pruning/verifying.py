@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from slimyolo.errors import PruningError
 from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
 
-__all__ = ["unseen_inputs", "verify"]
+__all__ = ["tensors_of", "unseen_inputs", "verify"]
 
 
 def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward | None = None) -> float:
@@ -22,8 +22,8 @@ def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward |
     """
     given = as_inputs(inputs)
     with evaluating(masked, cut), torch.no_grad():
-        first = list(_tensors(forward(masked, *given) if forward is not None else masked(*given)))
-        second = list(_tensors(forward(cut, *given) if forward is not None else cut(*given)))
+        first = list(tensors_of(forward(masked, *given) if forward is not None else masked(*given)))
+        second = list(tensors_of(forward(cut, *given) if forward is not None else cut(*given)))
     shapes = [[tuple(t.shape) for t in outputs] for outputs in (first, second)]
     if shapes[0] != shapes[1]:
         raise PruningError(
@@ -50,12 +50,13 @@ def unseen_inputs(example_inputs: Any, seed: int) -> tuple[Any, ...]:
     return tuple(fresh(item) for item in as_inputs(example_inputs))
 
 
-def _tensors(outputs: Any) -> Iterator[Tensor]:
+def tensors_of(outputs: Any) -> Iterator[Tensor]:
+    """All tensors in nested lists, tuples and dictionaries of outputs, in order."""
     if isinstance(outputs, Tensor):
         yield outputs
     elif isinstance(outputs, dict):
         for item in outputs.values():
-            yield from _tensors(item)
+            yield from tensors_of(item)
     elif isinstance(outputs, (list, tuple)):
         for item in outputs:
-            yield from _tensors(item)
+            yield from tensors_of(item)

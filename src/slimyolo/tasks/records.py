@@ -89,7 +89,8 @@ class CutRecord:
     """A cut that was made (or planned, when `weights` is empty).
 
     `channels`: per layer (name, before, kept). `max_relative_difference`: of the cut network against the masked one on
-    random images. Metrics are None when no data were given.
+    random images. Metrics are None when no data were given. `importance`: which scores chose the channels; `constants_from`,
+    `output_error`, `output_error_of_formula`: as in `PruneReport`; `tried`: what ``--max-drop`` looked at.
     """
 
     source: str
@@ -106,4 +107,9 @@ class CutRecord:
     metrics_after: DetectionMetrics | None
     seconds: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    importance: str = "gamma"
+    constants_from: str = "formula"
+    output_error: float | None = None
+    output_error_of_formula: float | None = None
+    tried: tuple[str, ...] = ()
     repairs: tuple[RepairRecord, ...] = ()

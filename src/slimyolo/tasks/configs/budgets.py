@@ -8,13 +8,28 @@ from slimyolo.errors import ConfigError
 
 __all__ = ["BudgetUnit", "budget_of"]
 
-BudgetUnit = Literal["channels", "params", "macs"]
+BudgetUnit = Literal["channels", "params", "macs", "latency", "max-drop"]
 
 
-def budget_of(percent: float | None, params: float | None, macs: float | None) -> tuple[BudgetUnit, float]:
-    """The one budget given, as (unit, share): channels to remove, parameters or MACs to keep; else 0.4 of the channels."""
-    budgets: tuple[tuple[BudgetUnit, float | None], ...] = (("channels", percent), ("params", params), ("macs", macs))
-    given = [(unit, share) for unit, share in budgets if share is not None]
+def budget_of(
+    percent: float | None,
+    params: float | None,
+    macs: float | None,
+    latency: float | None = None,
+    max_drop: float | None = None,
+) -> tuple[BudgetUnit, float]:
+    """The one budget given, as (unit, amount); without one, 0.4 of the channels.
+
+    Channels to remove; parameters or MACs to keep, as a share (float) or a count (int); milliseconds; mAP50-95 to lose.
+    """
+    budgets: tuple[tuple[BudgetUnit, float | None], ...] = (
+        ("channels", percent), ("params", params), ("macs", macs), ("latency", latency), ("max-drop", max_drop),
+    )  # fmt: skip
+    given = [(unit, amount) for unit, amount in budgets if amount is not None]
     if len(given) > 1:
-        raise ConfigError("Give one of --percent, --params and --macs, not several: they are budgets of the same cut.")
+        names = " and ".join("--percent" if unit == "channels" else f"--{unit}" for unit, _ in given)
+        raise ConfigError(
+            f"Give one of --percent, --params, --macs, --latency and --max-drop, not several: they are budgets of the same "
+            f"cut. Got {names}."
+        )
     return given[0] if given else ("channels", 0.4)
