@@ -46,7 +46,7 @@ def test_both_formats_beside_the_checkpoint(
 ) -> None:
     caplog.set_level(logging.INFO, "slimyolo")
     config = ExportConfig(
-        weights=checkpoint, include=("onnx", "torchscript", "onnx"), imgsz=[32, 48], batch_size=2, data=photographs
+        weights=checkpoint, format=("onnx", "torchscript", "onnx"), imgsz=[32, 48], batch_size=2, data=photographs
     )
     record = export(config)
     assert [file.path.name for file in record.files] == ["best.onnx", "best.torchscript"]
@@ -64,7 +64,7 @@ def test_both_formats_beside_the_checkpoint(
 
 
 def test_where_the_file_goes(checkpoint: Path, tmp_path: Path) -> None:
-    base = ExportConfig(weights=checkpoint, include=["torchscript"], imgsz=32)
+    base = ExportConfig(weights=checkpoint, format=["torchscript"], imgsz=32)
     for output, place in (
         (tmp_path / "folder", tmp_path / "folder" / "best.torchscript"),
         (tmp_path / "n" / "mine.torchscript", tmp_path / "n" / "mine.torchscript"),
@@ -76,8 +76,8 @@ def test_where_the_file_goes(checkpoint: Path, tmp_path: Path) -> None:
         ConfigError, match=r"torchscript files end in \.torchscript\. Give --output .*mine\.torchscript, or"
     ):
         export(base.changed(output=tmp_path / "mine.pt"))
-    with pytest.raises(ConfigError, match=r"is one file, but --include asks for several\. Give a folder"):
-        export(base.changed(output=tmp_path / "mine.onnx", include=("onnx", "torchscript")))
+    with pytest.raises(ConfigError, match=r"is one file, but --format asks for several\. Give a folder"):
+        export(base.changed(output=tmp_path / "mine.onnx", format=("onnx", "torchscript")))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_options_that_nothing_implements(checkpoint: Path, changes: dict[str, ob
 
 def test_a_format_is_refused_before_anything_is_written(checkpoint: Path) -> None:
     with pytest.raises(ExportError, match="--include ncnn: slimyolo does not write this format yet"):
-        export(ExportConfig(weights=checkpoint, include=["torchscript", "ncnn"], imgsz=32))
+        export(ExportConfig(weights=checkpoint, format=["torchscript", "ncnn"], imgsz=32))
     assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
 
 
@@ -104,7 +104,7 @@ def test_a_dataset_without_validation_images(checkpoint: Path, tmp_path: Path) -
     (tmp_path / "images").mkdir()
     (tmp_path / "d.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [face, mask]\n")
     with pytest.raises(DataError, match="image"):
-        export(ExportConfig(weights=checkpoint, include=["torchscript"], imgsz=32, data=tmp_path / "d.yaml"))
+        export(ExportConfig(weights=checkpoint, format=["torchscript"], imgsz=32, data=tmp_path / "d.yaml"))
     assert not (tmp_path / "best.torchscript").exists()
 
 

@@ -15,9 +15,9 @@ from slimyolo.tasks.sparsify import CostShare, prunable_groups
 @pytest.mark.parametrize("unit", ["macs", "params"])
 def test_a_network_sparse_to_a_budget_is_cut_to_it_without_losing_a_living_channel(unit: str) -> None:
     detector = build_detector(read_architecture("yolov5n"), seed=0)
-    groups, graph, ids = prunable_groups(detector, "coupled", 64)
+    groups, graph, refs = prunable_groups(detector, "coupled", 64)
     positions = torch.repeat_interleave(torch.arange(len(groups)), torch.tensor([group.width for group in groups]))
-    cost = CostShare(graph, unit, ids, positions)
+    cost = CostShare(graph, unit, [ref.group for ref in refs], positions)
     method = ShareDriven(detector, groups, 0.5, cost=cost)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -48,10 +48,10 @@ def test_a_network_sparse_to_a_budget_is_cut_to_it_without_losing_a_living_chann
 
 def test_the_first_channel_of_a_group_may_stay_as_a_carrier_and_saves_nothing() -> None:
     detector = build_detector(read_architecture("yolov5n"), seed=0)
-    groups, graph, ids = prunable_groups(detector, "skip-shortcuts", 64)
+    groups, graph, refs = prunable_groups(detector, "skip-shortcuts", 64)
     widths = torch.tensor([group.width for group in groups])
     positions = torch.repeat_interleave(torch.arange(len(groups)), widths)
-    cost = CostShare(graph, "macs", ids, positions)
+    cost = CostShare(graph, "macs", [ref.group for ref in refs], positions)
     gone = torch.zeros(int(widths.sum()), dtype=torch.bool)
     gone[0] = True
     assert cost.gone(gone) == 0.0

@@ -70,8 +70,10 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (TrainConfig, {**TRAIN, "label_smoothing": "x"}, "--label-smoothing: got 'x', expected a number."),
     (TrainConfig, {**TRAIN, "label_smoothing": 1}, "--label-smoothing: got 1, expected less than 1.0."),
     (TrainConfig, {**TRAIN, "imgsz": 8}, "--imgsz: got 8, expected 32 or more."),
-    (TrainConfig, {**TRAIN, "batch_size": -1}, "no automatic batch size"),
-    (TrainConfig, {**TRAIN, "batch_size": 0}, "--batch-size: got 0, expected 1 or more."),
+    (TrainConfig, {**TRAIN, "batch_size": -2}, "--batch-size: got -2, expected a whole number of 1 or more, or -1"),
+    (TrainConfig, {**TRAIN, "time": "2"}, "--time: got '2', expected a duration such as 2h, 90m or 1h30m"),
+    (TrainConfig, {**TRAIN, "compile": True, "rect": True}, "--compile needs batches of one size"),
+    (TrainConfig, {**TRAIN, "batch_size": 0}, "--batch-size: got 0, expected a whole number of 1 or more"),
     (TrainConfig, {**TRAIN, "cache": "disk"}, "in memory only"),
     (TrainConfig, {**TRAIN, "cache": "rom"}, "expected one of ram"),
     (TrainConfig, {**TRAIN, "rect": "perhaps"}, "--rect: got 'perhaps', expected true or false."),
@@ -108,6 +110,9 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (PruneConfig, {**PRUNE, "params": 999}, "a share such as 0.5 or 50%, or a number such as 900000 or 0.9M"),
     (PruneConfig, {**PRUNE, "latency": "fast"}, "--latency: got 'fast', expected milliseconds above 0, such as 8ms"),
     (PruneConfig, {**PRUNE, "latency": 0}, "--latency: got 0"),
+    (PruneConfig, {**PRUNE, "latency": "120%"}, "--latency: got '120%'"),
+    (PruneConfig, {**PRUNE, "latency": "50%"}, "is a share of a time on a runtime: add --runtime onnxruntime"),
+    (PruneConfig, {**PRUNE, "runtime": "openvino"}, "--runtime says where --latency (or --per ms) is timed: add --latency"),
     (PruneConfig, {**PRUNE, "max_drop": 0.01}, "--max-drop needs a validation set to measure the drop on: add --data YAML"),
     (PruneConfig, {**PRUNE, "max_drop": 0, "data": "d"}, "--max-drop: got 0, expected more than 0"),
     (PruneConfig, {**PRUNE, "max_drop": 0.01, "macs": 0.5, "data": "d"}, "Got --macs and --max-drop"),
@@ -151,6 +156,9 @@ def test_refused_with_a_reason(kind: type[Config], values: dict[str, Any], said:
         ({"macs": "25%"}, ("macs", 0.25)),
         ({"latency": "8ms"}, ("latency", 8.0)),
         ({"latency": "0.02s"}, ("latency", 20.0)),
+        ({"latency": "0.5ms"}, ("latency", 0.5)),
+        ({"latency": "50%", "runtime": "onnxruntime"}, ("latency-share", 0.5)),
+        ({"latency": 0.5, "runtime": "torch"}, ("latency-share", 0.5)),
         ({"max_drop": 0.01, "data": "d.yaml"}, ("max-drop", 0.01)),
         ({"params": "0.3"}, ("params", 0.3)),
         ({"macs": 0.5}, ("macs", 0.5)),
@@ -189,13 +197,13 @@ def test_the_chain_hands_its_settings_down(tmp_path: Path) -> None:
     base = chain.train_config(tmp_path)
     sparse = chain.sparsify_config(tmp_path, Path("base.pt"))
     cut = chain.prune_config(tmp_path, Path("sparse.pt"))
-    tuned = chain.finetune_config(tmp_path, Path("pruned.pt"))
+    tuned = chain.finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt"))
     assert (base.epochs, sparse.epochs, tuned.epochs) == (2, 3, 4)
     assert (sparse.percent, cut.budget, sparse.seed) == (0.3, ("channels", 0.3), 5)
     assert [stage.name for stage in (base, sparse, cut, tuned)] == ["base", "sparse", "pruned", "finetuned"]
     assert all(stage.project == tmp_path for stage in (base, sparse, cut, tuned))
     assert (tuned.hyperparameters.lrf, tuned.hyperparameters.warmup_bias_lr) == (0.01, 0)
-    own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"))
+    own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt"))
     assert (own.hyperparameters.lrf, own.hyperparameters.warmup_bias_lr) == (0.1, 0.1)
 
 

@@ -8,7 +8,7 @@ same module with other numbers, and a cut that accounts for every arriving const
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,13 @@ from torch.fx import Node
 from slimyolo.errors import ConfigError
 from slimyolo.pruning.activations import activation_of, expected_value, preimage
 from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter
-from slimyolo.pruning.constant_flow import Arrival, flow_constants
+from slimyolo.pruning.constant_flow import flow_constants
+from slimyolo.pruning.constant_values import Arrival
 
-__all__ = ["CONSTANT_MODES", "Constants", "analyse_constants"]
+__all__ = ["CONSTANT_MODES", "WEAKEST_CARRIER", "Constants", "analyse_constants"]
 
 CONSTANT_MODES = ("carrier", "bias", "none")
-_WEAK = 1e-3  # a carrier below this value would make its weights too large
+WEAKEST_CARRIER = 1e-3  # a carrier below this value would make its weights too large
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +77,9 @@ class _Analysis:
         self._solved: dict[tuple[Any, str, str, float], float] = {}
 
     def result(self) -> Constants:
-        estimate = {e.node: self._estimate(e) for e in self._graph.emitters}
-        zero = {e.node: self._silent(e) for e in self._graph.emitters}
-        carried = {e.node: self._carrier(e) for e in self._graph.emitters}
+        estimate = self._by_weight(self._estimate)
+        zero = self._by_weight(self._silent)
+        carried = self._by_weight(self._carrier)
         zeroed = torch.zeros(self._units, dtype=torch.bool)
         if self._mode == "none":
             zeroed[1:] = True
@@ -93,6 +94,13 @@ class _Analysis:
             needs, broken = self._judge(arrivals, carriers)
         zeroed[0] = False
         return Constants(self._mode, chosen, carried, arrivals, carriers, needs, zeroed & ~broken, broken)
+
+    def _by_weight(self, rule: Callable[[Emitter], Tensor]) -> dict[str, Tensor]:
+        """`rule` of each emitter; a layer that is used several times has one parameter value for all of its uses."""
+        made: dict[str, Tensor] = {}
+        for emitter in sorted(self._graph.emitters, key=lambda e: e.shadowed):  # those that show come first
+            made.setdefault(emitter.weight, rule(emitter))
+        return {e.node: torch.zeros_like(made[e.weight]) if e.shadowed else made[e.weight] for e in self._graph.emitters}
 
     # -- what emitters can give -----------------------------------------------------------------------------------
 
@@ -183,15 +191,33 @@ class _Analysis:
             folds = sent & by_bias
             if not self._can_fold(consumer):
                 broken[units[folds]] = True
-            if consumer.weight in self._shared:
-                broken[units[sent]] = True
+            unlike = self._unlike(consumer, arrivals, carriers)
+            broken[units[sent & unlike]] = True
             carry = sent & ~by_bias
             needs[units[carry]] = True
             other = carriers[consumer.node]
-            weak = torch.isnan(other.values) | (other.values.abs() < _WEAK) | (other.patterns != arrival.patterns)
+            weak = torch.isnan(other.values) | (other.values.abs() < WEAKEST_CARRIER) | (other.patterns != arrival.patterns)
             broken[units[carry & weak]] = True
+        for adder in self._graph.adders:
+            added = arrivals.get(adder.node)
+            loud = torch.ones_like(adder.units, dtype=torch.bool) if added is None else added.values != 0
+            broken[adder.units[loud]] = True
         broken[0] = needs[0] = False
         return needs & ~broken, broken
+
+    def _unlike(
+        self, consumer: Consumer, arrivals: Mapping[str, Arrival], carriers: Mapping[str, Arrival]
+    ) -> Tensor:
+        """Channels whose constants differ between the uses of one weight: a fold would have to serve them all."""
+        unlike = torch.zeros_like(consumer.units, dtype=torch.bool)
+        for other in self._shared.get(consumer.weight, ()):
+            if (other.flat, other.running_mean, other.groups) != (consumer.flat, consumer.running_mean, consumer.groups):
+                return torch.ones_like(unlike)
+            for known in (arrivals, carriers):
+                one, two = known[consumer.node], known[other.node]
+                unlike |= torch.nan_to_num(one.values) != torch.nan_to_num(two.values)
+                unlike |= (one.patterns != 0) != (two.patterns != 0)
+        return unlike
 
     def _can_fold(self, consumer: Consumer) -> bool:
         if consumer.bias is not None or consumer.running_mean is not None:
@@ -200,7 +226,9 @@ class _Analysis:
         return "bias" in owner._parameters and isinstance(owner, torch.nn.Module)
 
 
-def _shared_weights(graph: ChannelGraph) -> set[str]:
-    """Weights read more than once: a fold there would have to serve several inputs."""
-    seen: set[str] = set()
-    return {c.weight for c in graph.consumers if c.weight in seen or seen.add(c.weight)}  # type: ignore[func-returns-value]
+def _shared_weights(graph: ChannelGraph) -> dict[str, list[Consumer]]:
+    """The uses of each weight that is read more than once."""
+    uses: dict[str, list[Consumer]] = {}
+    for consumer in graph.consumers:
+        uses.setdefault(consumer.weight, []).append(consumer)
+    return {weight: several for weight, several in uses.items() if len(several) > 1}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -34,6 +34,7 @@ from slimyolo.pruning import (
     Target,
     mask_module,
     prune_module,
+    recalibrate_batchnorm_,
     replay_plan,
 )
 from slimyolo.storage import create_run_folder, write_json, write_text
@@ -42,11 +43,16 @@ from slimyolo.tasks.configs.budgets import BudgetUnit
 from slimyolo.tasks.configs.pruning import ON_DATA
 from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.drop_search import Attempt, search_smallest
+from slimyolo.tasks.evidence import ValidationPictures, write_evidence
+from slimyolo.tasks.json_output import give_json
+from slimyolo.tasks.latency import LatencyPrice
+from slimyolo.tasks.latency_search import ROUNDINGS, LatencyOutcome, cut_to_latency
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.plan import read_plan
+from slimyolo.tasks.processes import refuse_several_processes
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.records import CutRecord, RepairRecord, SizeRecord
-from slimyolo.tasks.repairing import RepairStep, repair_
+from slimyolo.tasks.repairing import RepairStep, plain_images, repair_
 from slimyolo.tasks.scoring_batches import detection_loss, spread_batches
 from slimyolo.tasks.sensitivity import sensitivity_caps
 
@@ -67,19 +73,28 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     when the cut network disagrees with the masked one, or with ``dry_run``. `price` gives the milliseconds of a plan, for
     ``latency`` and ``per ms``; without it plans are timed here, in eager mode.
     """
+    refuse_several_processes("prune")
     started = time.perf_counter()
     checkpoint = load_checkpoint(find_weights(config.weights))
     detector = checkpoint.detector()
     _check_cfg(config, checkpoint)
     data = _data_of(config, detector)
-    cutter = _Cutter(config, detector, data, price)
-    tried: tuple[Attempt, ...] = ()
-    if config.plan is not None:
-        result = replay_plan(detector, read_plan(config.plan), torch.zeros(1, 3, config.imgsz, config.imgsz))
-    elif config.max_drop is not None:
-        result, tried = cutter.search(config.max_drop)
-    else:
-        result = cutter.cut(target_of(*config.budget))
+    with ExitStack() as opened:
+        timed = None
+        if config.runtime is not None and price is None:
+            size = (config.imgsz, config.imgsz)
+            timed = opened.enter_context(LatencyPrice(detector, config.runtime, size, config.threads))
+        cutter = _Cutter(config, detector, data, timed or price)
+        tried: tuple[Attempt, ...] = ()
+        outcome = None
+        if config.plan is not None:
+            result = replay_plan(detector, read_plan(config.plan), torch.zeros(1, 3, config.imgsz, config.imgsz))
+        elif config.max_drop is not None:
+            result, tried = cutter.search(config.max_drop)
+        elif timed is not None and config.latency is not None:
+            result, outcome = cutter.reach(timed)
+        else:
+            result = cutter.cut(target_of(*config.budget))
     report = result.report
     log.info("%s", result.plan.table())
     for note in report.notes:
@@ -95,12 +110,15 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
         log.info("plan written: %s", config.plan_out)
     if config.dry_run:
         log.info("dry run: nothing else is written")
-        return _record(config, "", detector, result, (None, None), started, {}, tried)
+        record = _record(config, "", detector, result, (None, None), started, {}, tried, outcome)
+        give_json(config.json_file, record)
+        return record
     before = cutter.before()
-    steps = () if config.max_drop is not None else _asked(config)  # the search has repaired what it found
-    repairs = _repaired_(config, detector, result, data, steps)
-    after = repairs[-1].metrics_after if repairs else _metrics(config, result.model, data)
+    repairs = _repairs_(config, detector, result, data)
+    pictures = None if data is None or config.noplots else ValidationPictures(data[1], batches=False)
+    after = evidence = _metrics(config, result.model, data, pictures)
     if before is not None and after is not None:
+        before, after = before.without_arrays(), after.without_arrays()
         for name, one in (("before", before), ("after ", after)):
             log.info(
                 "%s: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f",
@@ -111,16 +129,21 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
                 one.map50_95,
             )
     folder = create_run_folder(config.project, config.name, config.exist_ok)
+    if evidence is not None:
+        write_evidence(folder, evidence)
+    if pictures is not None:
+        pictures.write(folder)
     about = _about(config, checkpoint, data, after)
     weights = folder / config.file_name
     save_checkpoint(weights, result.model, provenance=about)
     if config.masked_file_name is not None:
         save_checkpoint(folder / config.masked_file_name, mask_module(detector, result.plan), provenance=about)
     write_text(folder / "plan.json", result.plan.to_json())
-    record = _record(config, str(weights), detector, result, (before, after), started, about, tried)
+    record = _record(config, str(weights), detector, result, (before, after), started, about, tried, outcome)
     record = replace(record, repairs=repairs)
     write_json(folder / "record.json", record)
     log.info("written: %s", weights)
+    give_json(config.json_file, record)
     return record
 
 
@@ -167,6 +190,8 @@ def target_of(unit: BudgetUnit, amount: float) -> Target:
     kinds: dict[BudgetUnit, type[ChannelShare] | type[ParamsShare] | type[MacsShare]] = {
         "channels": ChannelShare, "params": ParamsShare, "macs": MacsShare,
     }  # fmt: skip
+    if unit not in kinds:
+        raise ConfigError(f"A cut to {unit} {amount:g} is found by a search, not by one target.")
     return kinds[unit](amount)
 
 
@@ -181,20 +206,28 @@ class _Cutter:
         self._samples: list[Batch] | None = None
         self._measured: DataImportance | None = None
 
-    def cut(self, target: Target) -> PruneResult[Detector]:
+    def cut(self, target: Target, round_to: int | None = None) -> PruneResult[Detector]:
         """The cut to `target`. With data, the constants of channels that say something are their means on images."""
-        result = self._cut(target, None)
+        result = self._cut(target, None, round_to)
         if self._data is None or self._config.constants == "none" or _all_silent(self._detector, result.plan):
             return result
         images = [batch.images.float() / 255 for batch in self._batches()]
-        return self._cut(target, images) if len(images) > 1 else result
+        return self._cut(target, images, round_to) if len(images) > 1 else result
 
-    def _cut(self, target: Target, calibration: list[Tensor] | None) -> PruneResult[Detector]:
+    def reach(self, price: LatencyPrice) -> tuple[PruneResult[Detector], LatencyOutcome]:
+        """The cut that takes ``--latency``, as timed; without ``--round-to`` in widths that the runtime likes."""
+        unit, amount = self._config.budget
+        budget = amount * price.dense_ms if unit == "latency-share" else amount
+        roundings = ROUNDINGS if self._config.round_to == 1 else (self._config.round_to,)
+        return cut_to_latency(self.cut, price, budget, roundings)
+
+    def _cut(self, target: Target, calibration: list[Tensor] | None, round_to: int | None) -> PruneResult[Detector]:
         config = self._config
         return cut_detector(
             self._detector, target, imgsz=config.imgsz, policy=config.policy, floor=config.floor,
             floor_of=config.floors_by_pattern, cap_of={**sensitivity_caps(config), **config.caps_by_pattern},
-            keep=config.keep, round_to=config.round_to, constants=config.constants, importance=self._importance(),
+            keep=config.keep, round_to=config.round_to if round_to is None else round_to,
+            constants=config.constants, importance=self._importance(),
             per=config.per, price=self._price, calibration=calibration,
         )  # fmt: skip
 
@@ -205,7 +238,7 @@ class _Cutter:
         return self._before
 
     def search(self, max_drop: float) -> tuple[PruneResult[Detector], tuple[Attempt, ...]]:
-        """The smallest cut within `max_drop` mAP50-95, repaired where that measures better: as asked for, or recalibrated."""
+        """The smallest cut within `max_drop` mAP50-95, with renewed BatchNorm statistics where these measure better."""
         dense, data = self.before(), self._data
         assert dense is not None  # PruneConfig refuses --max-drop without --data
         assert data is not None
@@ -216,10 +249,8 @@ class _Cutter:
             if plain >= least:
                 return plain
             renewed = deepcopy(result.model)
-            steps = _asked(self._config) or ("recalibrate",)
-            records = _repaired_(self._config, self._detector, replace(result, model=renewed), data, steps)
-            metrics = records[-1].metrics_after
-            score = metrics.map50_95 if metrics is not None else 0.0
+            recalibrate_batchnorm_(renewed, self._training_images())
+            score = self._map(renewed)
             if score > plain:
                 result.model.load_state_dict(renewed.state_dict())
             return max(plain, score)
@@ -233,6 +264,14 @@ class _Cutter:
         for attempt in found.attempts:
             log.info("tried %s", attempt)
         return found.result, found.attempts
+
+    def _training_images(self) -> Iterator[Tensor]:
+        config, stride = self._config, int(self._detector.stride.max())
+        assert self._data is not None  # PruneConfig refuses --max-drop without --data
+        return plain_images(
+            read_split(self._data[0], "train"), config.repair_images, imgsz=config.imgsz,
+            batch_size=min(config.batch_size, 16), stride=stride, workers=config.workers,
+        )  # fmt: skip
 
     def _map(self, detector: Detector) -> float:
         metrics = _metrics(self._config, detector, self._data)
@@ -288,7 +327,10 @@ def _data_of(config: PruneConfig, detector: Detector) -> tuple[DatasetSpec, Spli
 
 
 def _metrics(
-    config: PruneConfig, detector: Detector, data: tuple[DatasetSpec, SplitData] | None
+    config: PruneConfig,
+    detector: Detector,
+    data: tuple[DatasetSpec, SplitData] | None,
+    pictures: ValidationPictures | None = None,
 ) -> DetectionMetrics | None:
     if data is None:
         return None
@@ -299,27 +341,28 @@ def _metrics(
         result = evaluate_detector(
             detector.fused(), batches, conf=config.conf, iou=config.iou, max_det=config.max_det,
             device=pick_device(config.device), precision="float16" if config.half else "float32",
+            on_batch=None if pictures is None else pictures.see,
         )  # fmt: skip
-    return result.metrics.without_arrays()
+    return result.metrics
 
 
-def _asked(config: PruneConfig) -> tuple[RepairStep, ...]:
+def _numbers(metrics: DetectionMetrics | None) -> DetectionMetrics | None:
+    return None if metrics is None else metrics.without_arrays()
+
+
+def _repairs_(
+    config: PruneConfig, detector: Detector, result: PruneResult[Detector], data: tuple[DatasetSpec, SplitData] | None
+) -> tuple[RepairRecord, ...]:
     wanted: tuple[tuple[RepairStep, bool], ...] = (
-        ("reconstruct", config.reconstruct), ("recalibrate", config.recalibrate),
+        ("reconstruct", config.reconstruct), ("recalibrate", config.recalibrate and config.max_drop is None),
     )  # fmt: skip
-    return tuple(step for step, asked in wanted if asked)
-
-
-def _repaired_(
-    config: PruneConfig, detector: Detector, result: PruneResult[Detector],
-    data: tuple[DatasetSpec, SplitData] | None, steps: tuple[RepairStep, ...],
-) -> tuple[RepairRecord, ...]:  # fmt: skip
-    """Repair the cut detector of `result` and measure after each step."""
+    steps = tuple(step for step, asked in wanted if asked)
     if not steps or data is None:
         return ()
     return repair_(
         result.model, detector, result.plan, data, steps, images=config.repair_images, imgsz=config.imgsz,
-        batch_size=min(config.batch_size, 16), workers=config.workers, measure=lambda cut: _metrics(config, cut, data),
+        batch_size=min(config.batch_size, 16), workers=config.workers,
+        measure=lambda cut: _numbers(_metrics(config, cut, data)),
     )  # fmt: skip
 
 
@@ -347,6 +390,7 @@ def _record(
     started: float,
     about: dict[str, Any],
     tried: Sequence[Attempt],
+    outcome: LatencyOutcome | None,
 ) -> CutRecord:
     report: PruneReport = result.report
     layers = tuple(
@@ -366,6 +410,7 @@ def _record(
         seconds=time.perf_counter() - started, provenance=about,
         importance=result.plan.importance, constants_from=report.constants_from, output_error=report.output_error,
         output_error_of_formula=report.output_error_of_formula, tried=tuple(str(attempt) for attempt in tried),
+        latency=outcome,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slimyolo.detections import DetectionMetrics
+from slimyolo.tasks.latency_search import LatencyOutcome
 
 __all__ = ["CutRecord", "RepairRecord", "SizeRecord", "TrainRecord", "ValidationRecord"]
 
@@ -90,7 +91,8 @@ class CutRecord:
 
     `channels`: per layer (name, before, kept). `max_relative_difference`: of the cut network against the masked one on
     random images. Metrics are None when no data were given. `importance`: which scores chose the channels; `constants_from`,
-    `output_error`, `output_error_of_formula`: as in `PruneReport`; `tried`: what ``--max-drop`` looked at.
+    `output_error`, `output_error_of_formula`: as in `PruneReport`; `tried`: what ``--max-drop`` looked at;
+    `latency`: where ``--latency --runtime`` ended.
     """
 
     source: str
@@ -107,9 +109,10 @@ class CutRecord:
     metrics_after: DetectionMetrics | None
     seconds: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    repairs: tuple[RepairRecord, ...] = ()
     importance: str = "gamma"
     constants_from: str = "formula"
     output_error: float | None = None
     output_error_of_formula: float | None = None
     tried: tuple[str, ...] = ()
-    repairs: tuple[RepairRecord, ...] = ()
+    latency: LatencyOutcome | None = None

@@ -37,6 +37,7 @@ from slimyolo.pruning import (
 from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
 from slimyolo.tasks.configs import PruneConfig, SensitivityConfig
 from slimyolo.tasks.devices import pick_device
+from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.repairing import heads_of, plain_images
@@ -106,6 +107,7 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
 
         draw_sensitivity(folder / PLOT_FILE, record.groups, record.metric)
     log.info("written: %s", folder / RECORD_FILE)
+    give_json(config.json_file, record)
     return record
 
 

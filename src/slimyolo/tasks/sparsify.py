@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, batchnorm_names, reference_excluded_batchnorms
-from slimyolo.pruning import ChannelGraph, PriceTable, scale_groups, trace
-from slimyolo.sparsity import ReferenceL1, ScaleGroup, ShareDriven, SoftThreshold, Sparsity
+from slimyolo.pruning import ChannelGraph, PriceTable, ScaleRef, scale_groups, trace
+from slimyolo.sparsity import (
+    ChannelRegulariser,
+    ReferenceL1,
+    ScaleGroup,
+    ShareDriven,
+    SoftThreshold,
+    Sparsity,
+    cost_weighted_lasso,
+    group_lasso,
+    polarisation,
+)
 from slimyolo.tasks.configs import SparsifyConfig
 from slimyolo.tasks.records import TrainRecord
 from slimyolo.tasks.training_run import run_training
+from slimyolo.training import Schedule
 
 __all__ = ["CostShare", "prunable_groups", "sparsify"]
 
 log = logging.getLogger("slimyolo")
+
+REGULARISERS: Mapping[str, Callable[[Tensor], Callable[[Tensor, float], Tensor]]] = {
+    "group-lasso": lambda macs: group_lasso(),
+    "cost-weighted": cost_weighted_lasso,
+    "polarise": lambda macs: polarisation(),
+}
+"""From the MACs that each channel saves [c] to how channels shrink."""
 
 
 def sparsify(config: SparsifyConfig) -> TrainRecord:
     """Train with the sparsity method of `config`; see `run_training`."""
     return run_training(
         config,
-        lambda model, averaged: _method(config, model, averaged),
+        lambda model, averaged, schedule: _method(config, model, averaged, schedule),
         step_every_batch=config.method == "reference",
     )
 
 
-def prunable_groups(model: Detector, policy: str, imgsz: int = 64) -> tuple[list[ScaleGroup], ChannelGraph, list[int]]:
-    """The channels that a cut may remove, as γ entries that go together; the graph, and each group's id in it.
+def prunable_groups(model: Detector, policy: str, imgsz: int = 64) -> tuple[list[ScaleGroup], ChannelGraph, list[ScaleRef]]:
+    """The channels that a cut may remove, as γ entries that go together; the graph, and what it says of each group.
 
     Policy ``coupled``: every channel, shortcut-coupled ones as one. ``skip-shortcuts``: as the reference, without the
     batch norms around shortcuts. Costs of the graph are for one image of `imgsz` × `imgsz`.
@@ -46,7 +64,7 @@ def prunable_groups(model: Detector, policy: str, imgsz: int = 64) -> tuple[list
         for ref in scale_groups(graph)
         if skipped.isdisjoint(gamma.removesuffix(".weight") for gamma, _, _ in ref.members)
     ]
-    return [ScaleGroup(ref.name, ref.members) for ref in chosen], graph, [ref.group for ref in chosen]
+    return [ScaleGroup(ref.name, ref.members) for ref in chosen], graph, chosen
 
 
 class CostShare:
@@ -73,7 +91,7 @@ class CostShare:
         return {i: max(int(n) - 1, 0) for i, n in zip(self._ids, counts, strict=True)}
 
 
-def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module) -> Sparsity:
+def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedule: Schedule) -> Sparsity:
     if config.method == "reference":
         skipped = set(reference_excluded_batchnorms(model)) if config.policy == "skip-shortcuts" else set()
         layers = [name for name in batchnorm_names(model) if name not in skipped]
@@ -81,20 +99,30 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module) -> Spa
         log.info(
             "sparsity: L1 on γ (and ten times on β) of %d layers, rate %g falling to a tenth", len(layers), config.rate
         )
-        return ReferenceL1(model, gammas, [f"{name}.bias" for name in layers], config.rate, config.epochs)
-    groups, graph, ids = prunable_groups(model, config.policy, config.imgsz)
+        return ReferenceL1(model, gammas, [f"{name}.bias" for name in layers], config.rate)
+    groups, graph, refs = prunable_groups(model, config.policy, config.imgsz)
     if not groups:
         raise ConfigError("There is no channel to shrink: the model has no BatchNorm, or the policy skips all of it.")
     channels = sum(index.numel() for group in groups for _, _, index in group.members)
     if config.method == "soft-threshold":
         log.info("sparsity: soft-threshold on %d γ in %d groups, rate %g", channels, len(groups), config.rate)
         return SoftThreshold(model, groups, config.rate, ema=averaged)
+    positions = torch.repeat_interleave(torch.arange(len(groups)), torch.tensor([group.width for group in groups]))
+    if config.method in REGULARISERS:
+        log.info(
+            "sparsity: %s on %d γ in %d groups, rate %g times the learning rate",
+            config.method, channels, len(groups), config.rate,
+        )  # fmt: skip
+        macs = torch.tensor([ref.macs for ref in refs], dtype=torch.float64)[positions]
+        return ChannelRegulariser(
+            config.method, model, groups, config.rate, REGULARISERS[config.method](macs),
+            learning_rate=lambda progress: schedule(progress).learning_rates[2], ema=averaged,
+        )  # fmt: skip
     unit, share = config.budget
     gone = share if unit == "channels" else 1 - share
     cost = None
     if unit != "channels":
-        positions = torch.repeat_interleave(torch.arange(len(groups)), torch.tensor([group.width for group in groups]))
-        cost = CostShare(graph, unit, ids, positions)
+        cost = CostShare(graph, unit, [ref.group for ref in refs], positions)
     log.info(
         "sparsity: channels worth %.0f%% of the %s to exactly zero by %.0f%% of the run, then held (%d channels in all)",
         100 * gone, unit, 100 * config.reach_fraction, channels,

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator
 
 from slimyolo.tasks.configs.options import parse_share
 
-__all__ = ["Amount", "Milliseconds", "PatternShares", "pattern_shares"]
+__all__ = ["Amount", "Latency", "PatternShares", "pattern_shares"]
 
 _FACTORS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 _LEAST_COUNT = 1000  # what is below may be a share in per cent, and is no budget of any detector
@@ -35,19 +35,23 @@ def parse_amount(value: Any) -> Any:
     return round(count)
 
 
-def parse_milliseconds(value: Any) -> Any:
-    """8, "8" or "8ms" → 8.0; "0.02s" → 20.0."""
+def parse_latency(value: Any) -> Any:
+    """8, "8" or "8ms" → 8.0; "0.02s" → 20.0; "50%" or 0.5, a share of what the network takes uncut → "50%"."""
     if value is None:
         return None
     text = str(value).strip().lower()
-    matched = re.fullmatch(r"([0-9.]+)\s*(ms|s|)", text)
+    matched = re.fullmatch(r"([0-9.]+)\s*(ms|s|%|)", text)
     try:
         amount = float(matched[1]) * (1000 if matched[2] == "s" else 1) if matched else 0.0
     except ValueError:
         amount = 0.0
-    if isinstance(value, bool) or not amount > 0:
-        raise ValueError(f"got {value!r}, expected milliseconds above 0, such as 8ms.")
-    return amount
+    unit = matched[2] if matched else ""
+    share = amount / 100 if unit == "%" else amount
+    if isinstance(value, bool) or not amount > 0 or (unit == "%" and share >= 1):
+        raise ValueError(
+            f"got {value!r}, expected milliseconds above 0, such as 8ms, or a share of what it takes now, such as 50%."
+        )
+    return f"{100 * share:g}%" if unit == "%" or (unit == "" and amount < 1) else amount
 
 
 def parse_pattern_shares(value: Any) -> Any:
@@ -68,5 +72,5 @@ def pattern_shares(items: tuple[str, ...]) -> dict[str, float]:
 
 
 Amount = Annotated[float | int, BeforeValidator(parse_amount)]
-Milliseconds = Annotated[float, BeforeValidator(parse_milliseconds)]
+Latency = Annotated[float | str, BeforeValidator(parse_latency)]
 PatternShares = Annotated[tuple[str, ...], BeforeValidator(parse_pattern_shares)]

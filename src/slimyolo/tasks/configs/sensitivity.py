@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
-from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, option, parse_share, workers_option
-from slimyolo.tasks.configs.training import BatchSize
+from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, json_option, option, parse_share, workers_option
+from slimyolo.tasks.configs.training import BatchSize, OptionalPath
 
 __all__ = ["SensitivityConfig"]
 
@@ -48,6 +48,7 @@ class SensitivityConfig(Config):
     workers: int = workers_option(HOW)
     resume: bool = option(False, "go on with run --name where it stopped", group=HOW)
 
+    json_file: OptionalPath = json_option(OUTPUT)
     noplots: bool = option(False, "draw no picture", group=OUTPUT)
     project: Path = option(Path("runs/sensitivity"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
