@@ -75,9 +75,7 @@ def make_plan(
     )  # fmt: skip
 
 
-def _with_carrier(
-    graph: ChannelGraph, constants: Constants, group: Group, out: Tensor
-) -> tuple[Tensor, int | None]:
+def _with_carrier(graph: ChannelGraph, constants: Constants, group: Group, out: Tensor) -> tuple[Tensor, int | None]:
     """The channels that go, and which of them lives on as the carrier of those whose constants need one."""
     needing = out[constants.needs_carrier[group.units[out]]]
     if not needing.numel():
