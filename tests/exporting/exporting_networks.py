@@ -43,9 +43,10 @@ def vary_batchnorms_(detector: nn.Module) -> None:
 
 
 def _speak_up_(detector: Detector) -> None:
-    """Raise objectness and classes, so that there is something for NMS to do."""
+    """Raise objectness and classes and what they depend on, so that there is something for NMS to do."""
     with torch.no_grad():
         for convolution in detector.head.m:
+            convolution.weight *= 20  # type: ignore[operator]
             bias = convolution.bias.view(detector.head.na, -1)  # type: ignore[union-attr, operator]
             bias[:, 4] = -0.5
             bias[:, 5:] = 1.0

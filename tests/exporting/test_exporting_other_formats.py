@@ -29,6 +29,12 @@ def difference(detector: Detector, path: Path) -> float:
         return float((model(images) - detector(images)).abs().max())
 
 
+def by_place(detections: torch.Tensor) -> np.ndarray:
+    """In an order that does not depend on which of two equal scores is larger by rounding."""
+    return detections[torch.argsort(detections[:, 0] + 1000 * detections[:, 1])].numpy()
+
+
+@pytest.mark.slow
 def test_openvino(small_detector: Detector, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     path = tmp_path / "small_openvino_model"
@@ -94,7 +100,7 @@ def test_nms_inside_gives_what_nms_outside_gives(
     assert file.suppressed.images == 4
     assert file.output_shape == (2, 40, 6)
     images = torch.rand(3, 3, 32, 48, generator=torch.Generator().manual_seed(7))
-    images[2] = 0.5  # an image of its own kind, and the only one of the last batch
+    images[2] *= 0.3  # an image of its own kind, and the only one of the last batch
     with torch.no_grad():
         rows = small_detector(images)
     with open_exported(path, threads=1) as model:
@@ -108,9 +114,9 @@ def test_nms_inside_gives_what_nms_outside_gives(
         assert (path / f"{path.name.removesuffix('_openvino_model')}.bin").stat().st_size < 2.2 * parameters
         return
     for image, found in enumerate(outside):
-        np.testing.assert_allclose(again[image].numpy(), found.numpy(), rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(by_place(again[image]), by_place(found), rtol=1e-3, atol=1e-3)
         if image < 2:
-            np.testing.assert_allclose(inside[image, : len(found)].numpy(), found.numpy(), rtol=1e-3, atol=1e-3)
+            np.testing.assert_allclose(by_place(inside[image, : len(found)]), by_place(found), rtol=1e-3, atol=1e-3)
             assert not inside[image, len(found) :].any(), "rows without a detection are zero"
 
 

@@ -70,8 +70,10 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (TrainConfig, {**TRAIN, "label_smoothing": "x"}, "--label-smoothing: got 'x', expected a number."),
     (TrainConfig, {**TRAIN, "label_smoothing": 1}, "--label-smoothing: got 1, expected less than 1.0."),
     (TrainConfig, {**TRAIN, "imgsz": 8}, "--imgsz: got 8, expected 32 or more."),
-    (TrainConfig, {**TRAIN, "batch_size": -1}, "no automatic batch size"),
-    (TrainConfig, {**TRAIN, "batch_size": 0}, "--batch-size: got 0, expected 1 or more."),
+    (TrainConfig, {**TRAIN, "batch_size": -2}, "--batch-size: got -2, expected a whole number of 1 or more, or -1"),
+    (TrainConfig, {**TRAIN, "time": "2"}, "--time: got '2', expected a duration such as 2h, 90m or 1h30m"),
+    (TrainConfig, {**TRAIN, "compile": True, "rect": True}, "--compile needs batches of one size"),
+    (TrainConfig, {**TRAIN, "batch_size": 0}, "--batch-size: got 0, expected a whole number of 1 or more"),
     (TrainConfig, {**TRAIN, "cache": "disk"}, "in memory only"),
     (TrainConfig, {**TRAIN, "cache": "rom"}, "expected one of ram"),
     (TrainConfig, {**TRAIN, "rect": "perhaps"}, "--rect: got 'perhaps', expected true or false."),
@@ -183,7 +185,7 @@ def test_devices(given: Any, device: str) -> None:
 
 
 def test_methods_of_sparse_training_have_their_numbers() -> None:
-    assert SparsifyConfig(**SPARSE).reach_fraction == pytest.approx(1 / 3)
+    assert SparsifyConfig(**SPARSE).reach_fraction == 0.5
     assert SparsifyConfig(**SPARSE, reach=0.5).reach_fraction == 0.5
     assert SparsifyConfig(**SPARSE, method="soft-threshold").rate == 0.0005
 
@@ -195,20 +197,32 @@ def test_the_chain_hands_its_settings_down(tmp_path: Path) -> None:
     base = chain.train_config(tmp_path)
     sparse = chain.sparsify_config(tmp_path, Path("base.pt"))
     cut = chain.prune_config(tmp_path, Path("sparse.pt"))
-    tuned = chain.finetune_config(tmp_path, Path("pruned.pt"))
+    tuned = chain.finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt"))
     assert (base.epochs, sparse.epochs, tuned.epochs) == (2, 3, 4)
     assert (sparse.percent, cut.budget, sparse.seed) == (0.3, ("channels", 0.3), 5)
     assert [stage.name for stage in (base, sparse, cut, tuned)] == ["base", "sparse", "pruned", "finetuned"]
     assert all(stage.project == tmp_path for stage in (base, sparse, cut, tuned))
     assert (tuned.hyperparameters.lrf, tuned.hyperparameters.warmup_bias_lr) == (0.01, 0)
-    own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"))
+    own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt"))
     assert (own.hyperparameters.lrf, own.hyperparameters.warmup_bias_lr) == (0.1, 0.1)
 
 
 def test_a_macs_budget_says_what_stays_and_the_sparse_stage_zeroes_the_rest(tmp_path: Path) -> None:
     chain = CompressConfig(data="d.yaml", cfg="yolov5n", macs=0.7)
     assert chain.prune_config(tmp_path, Path("w.pt")).budget == ("macs", 0.7)
-    assert chain.sparsify_config(tmp_path, Path("w.pt")).percent == pytest.approx(0.3)
+    assert chain.sparsify_config(tmp_path, Path("w.pt")).budget == ("macs", 0.7)
+    assert chain.changed(method="soft-threshold").sparsify_config(tmp_path, Path("w.pt")).macs is None
+
+
+@pytest.mark.parametrize("option", ["reach", "params", "macs"])
+def test_options_of_the_share_method_are_refused_elsewhere(option: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{option} belongs to `--method share`, but --method is reference"):
+        SparsifyConfig(data="d.yaml", cfg="yolov5n", method="reference", **{option: 0.5})
+
+
+def test_sparse_training_takes_one_budget() -> None:
+    with pytest.raises(ConfigError, match="Give one of --percent, --params and --macs"):
+        SparsifyConfig(data="d.yaml", cfg="yolov5n", percent=0.4, macs=0.5)
 
 
 # --- hyper-parameters -------------------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ DETECT_ROWS = (
     one("--iou-thres", 0.45, to("iou")),
     one("--max-det", 1000, to("max_det")),
     one("--device", "", to("device")),
-    flag("--view-img", refused("no windows are opened. Look at the pictures in the run folder.")),
+    flag("--view-img", to("show")),
     flag("--save-txt"),
     flag("--save-conf"),
     flag("--save-crop"),

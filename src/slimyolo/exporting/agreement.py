@@ -92,19 +92,32 @@ def detections_agreement(
 ) -> Agreement:
     """Compare detections [B, max_det, 6] of `found` with those that `suppress` makes of the decoded rows of `rows`.
 
-    `suppress`: decoded rows → per image [n, 6], best first. The rest of an image's `max_det` rows should be 0.
+    `suppress`: decoded rows → per image [n, 6], best first. The rest of an image's `max_det` rows should be 0. Each
+    detection is compared with the nearest of its class on the other side, whatever their order: scores that are equal but
+    for rounding may change places. Detections too many count as boxes that differ by all they are.
     """
     boxes, scores = torch.zeros(()), torch.zeros(())
     for images in batches:
         with torch.inference_mode():
             got = found(images).cpu()
-            expected = torch.zeros_like(got)
-            for image, detections in enumerate(suppress(rows(images).cpu())):
-                expected[image, : len(detections)] = detections[: got.shape[1]]
-        _check_shapes(images, expected, got)
-        boxes = _larger(boxes, (got - expected)[..., :4])
-        scores = _larger(scores, (got - expected)[..., 4:])
+            for detections, expected in zip(got, suppress(rows(images).cpu()), strict=True):
+                count = min(len(expected), len(detections))
+                pair = expected[:count], detections[:count]
+                boxes = _larger(boxes, detections[count:])
+                for one, other in (pair, pair[::-1]):
+                    apart, score = _nearest(one, other)
+                    boxes, scores = _larger(boxes, apart), _larger(scores, score)
     return Agreement(float(boxes), float(scores), sum(len(images) for images in batches))
+
+
+def _nearest(detections: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Per detection [n, 6]: largest difference of its box from the nearest box of its class, and that of their scores."""
+    if len(detections) == 0:
+        return detections.new_zeros(0), detections.new_zeros(0)
+    apart = (detections[:, None, :4] - others[None, :, :4]).abs().amax(-1)
+    apart = torch.where(detections[:, None, 5] == others[None, :, 5], apart, torch.inf)
+    nearest = apart.argmin(1)
+    return apart.gather(1, nearest[:, None]), detections[:, 4] - others[nearest, 4]
 
 
 def _larger(largest: Tensor, differences: Tensor) -> Tensor:

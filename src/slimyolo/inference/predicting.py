@@ -16,7 +16,9 @@ from slimyolo.data import letterbox
 from slimyolo.detections import nms
 from slimyolo.errors import DataError, ModelError
 from slimyolo.geometry import Detections
-from slimyolo.inference.sources import BrokenPicture, Picture, PictureSource, read_pictures
+from slimyolo.inference.pictures import BrokenPicture, Picture
+from slimyolo.inference.sources import DEFAULT_PATIENCE, PictureSource, read_pictures
+from slimyolo.inference.streams import Patience
 
 __all__ = ["DetectionSettings", "PredictedPicture", "StageTimes", "predict", "predict_picture", "predict_pictures"]
 
@@ -98,10 +100,15 @@ def predict(
 
 
 def predict_pictures(
-    detector: Predictor, source: PictureSource, settings: DetectionSettings, *, vid_stride: int = 1
+    detector: Predictor,
+    source: PictureSource,
+    settings: DetectionSettings,
+    *,
+    vid_stride: int = 1,
+    patience: Patience = DEFAULT_PATIENCE,
 ) -> Iterator[PredictedPicture | BrokenPicture]:
     """One outcome for every picture of `source`, as it is read; broken pictures are passed on as such."""
-    for picture in read_pictures(source, vid_stride=vid_stride):
+    for picture in read_pictures(source, vid_stride=vid_stride, patience=patience):
         yield picture if isinstance(picture, BrokenPicture) else predict_picture(detector, picture, settings)
 
 

@@ -6,12 +6,23 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor, nn
 
+from slimyolo.pruning.source_lines import Line
 from slimyolo.pruning.tracing import TracedProgram
 
-__all__ = ["ChannelGraph", "Consumer", "Emitter", "Group", "Member", "SizeSite", "Strategy", "spec_hash"]
+__all__ = [
+    "Adder",
+    "ChannelGraph",
+    "Consumer",
+    "Emitter",
+    "Group",
+    "Member",
+    "SizeSite",
+    "Strategy",
+    "shapes_of",
+    "spec_hash",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +87,17 @@ class Consumer:
 
 
 @dataclass(frozen=True, eq=False)
+class Adder:
+    """An operation that adds channels up without weights of its own: what is removed must be zero there.
+
+    `units` [channels in] stand along the axis that the operation `node` adds over.
+    """
+
+    node: str
+    units: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class SizeSite:
     """A number kept as an attribute of a module that must shrink with the channels (`groups`, a split size …).
 
@@ -94,13 +116,20 @@ class Strategy:
     """How operations with sizes written in the code are treated, by module path: adapt, attributes or freeze.
 
     `adapt` trusts the code to read sizes from shapes; `attributes` also shrinks the module's integer attributes that
-    hold the old size; `freeze` keeps the channels.
+    hold the old size; `freeze` keeps the channels. Operations that stand at one of the `lines` of code, or in a module that
+    `whole` names (`"a.b"` for its own operations, `"a.b.*"` for those of the modules inside it, too), keep all they touch.
     """
 
     by_path: Mapping[str, str] = field(default_factory=dict)
+    whole: tuple[str, ...] = ()
+    lines: frozenset[Line] = frozenset()
 
     def of(self, path: str, default: str) -> str:
         return self.by_path.get(path, default)
+
+    def keeps_whole(self, path: str, line: Line | None) -> bool:
+        inside = (f"{kept}." for kept in (name.removesuffix(".*") for name in self.whole if name.endswith(".*")))
+        return line in self.lines or path in self.whole or any(f"{path}.".startswith(kept) for kept in inside)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +152,7 @@ class ChannelGraph:
     kept: tuple[str, ...]  # human-readable reasons why channels are kept whole
     spec: str
     input_shape: tuple[int, ...]
+    adders: tuple[Adder, ...] = ()
 
     def group_of_unit(self) -> dict[int, tuple[int, int]]:
         """Unit id → (group id, channel in the group)."""
@@ -133,10 +163,15 @@ class ChannelGraph:
         return replace(self, program=replace(self.program, nodes=()))
 
 
+def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shape of every parameter and buffer, by name."""
+    state = module.state_dict(keep_vars=True)
+    return {name: tuple(state[name].shape) for name in sorted(state) if isinstance(state[name], Tensor)}
+
+
 def spec_hash(module: nn.Module) -> str:
     """Hash of all tensor names and shapes: equal for models a plan fits, different for others."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict(keep_vars=True).items()):
-        if isinstance(tensor, torch.Tensor):
-            digest.update(f"{name}:{tuple(tensor.shape)};".encode())
+    for name, shape in shapes_of(module).items():
+        digest.update(f"{name}:{shape};".encode())
     return digest.hexdigest()[:32]

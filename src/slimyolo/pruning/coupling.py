@@ -13,10 +13,10 @@ from typing import Any
 from torch import nn
 from torch.fx import Node
 
-from slimyolo.pruning import rules_elementwise, rules_layers, rules_layout, rules_pooling, rules_splitting
+from slimyolo.pruning import rules_elementwise, rules_layers, rules_layout, rules_pooling, rules_products, rules_splitting
 from slimyolo.pruning.channel_graph import Strategy
 from slimyolo.pruning.operations import Kind, kind_of, operation_name, unknown_operation
-from slimyolo.pruning.signatures import shape_of
+from slimyolo.pruning.signatures import changed_in_place, shape_of
 from slimyolo.pruning.tracing import TracedProgram, module_of
 from slimyolo.pruning.workspace import Coupling, Weight
 
@@ -28,6 +28,9 @@ RULES: dict[Kind, Rule] = {
     Kind.IDENTITY: rules_elementwise.identity,
     Kind.UNARY: rules_elementwise.unary,
     Kind.ELEMENTWISE: rules_elementwise.elementwise,
+    Kind.SOFTMAX: rules_elementwise.softmax,
+    Kind.GLU: rules_elementwise.glu,
+    Kind.PRODUCT: rules_products.product,
     Kind.CONVOLUTION: rules_layers.convolution,
     Kind.LINEAR: rules_layers.linear,
     Kind.BATCH_NORM: rules_layers.norm,
@@ -36,6 +39,8 @@ RULES: dict[Kind, Rule] = {
     Kind.MAX_POOL: rules_pooling.pool,
     Kind.MEAN_POOL: rules_pooling.pool,
     Kind.RESIZE: rules_pooling.pool,
+    Kind.UNPOOL: rules_pooling.unpool,
+    Kind.SAMPLE: rules_pooling.sample,
     Kind.PAD: rules_pooling.pad,
     Kind.REDUCE: rules_pooling.reduce,
     Kind.CAT: rules_layout.cat,
@@ -45,6 +50,7 @@ RULES: dict[Kind, Rule] = {
     Kind.MOVE: rules_layout.move,
     Kind.SHUFFLE: rules_layout.shuffle,
     Kind.GETITEM: rules_layout.getitem,
+    Kind.LIKE: rules_elementwise.identity,
     Kind.NO_CHANNELS: rules_elementwise.no_channels,
     Kind.FREEZE: Coupling.freezing,
 }
@@ -64,9 +70,9 @@ def _walk(state: Coupling, keep_unknown: bool) -> None:
             state.values[node] = _placeholder(state, node)
         elif node.op == "call_function":
             state.values[node] = _visit(state, keep_unknown, node)
-            name = str(getattr(node.target, "overloadpacket", ""))
-            if name.endswith("_") and not name.endswith("__") and node.args and isinstance(node.args[0], Node):
-                state.values[node.args[0]] = state.values[node]  # later readers see the changed tensor
+            changed = changed_in_place(node)
+            if changed is not None:
+                state.values[changed] = state.values[node]
     for node in state.program.output_nodes:
         state.freeze(state.values[node])
     for (tensor, _), ids in state.axes.items():
@@ -82,12 +88,17 @@ def _placeholder(state: Coupling, node: Node) -> Any:
 
 
 def _visit(state: Coupling, keep_unknown: bool, node: Node) -> Any:
-    name = operation_name(node.target)
     kind = kind_of(node.target)
+    path, type_name = module_of(node)
     if kind is None:
-        path, type_name = module_of(node)
+        if not state.touches_channels(node):
+            return state.empty_result(node)
+        name = operation_name(node.target)
         if not keep_unknown:
             raise unknown_operation(name, path, type_name)
         state.note(node, f"{name} is unknown")
+        return state.freezing(node, silent=True)
+    if state.strategy.keeps_whole(path, node.meta.get("line")) and kind is not Kind.GETITEM:
+        state.note(node, "does not run with fewer channels; what enters and leaves it is kept whole")
         return state.freezing(node, silent=True)
     return RULES[kind](state, node)

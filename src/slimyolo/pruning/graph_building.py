@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from slimyolo.errors import ConfigError
 from slimyolo.pruning.channel_graph import ChannelGraph, Group, Member, Strategy, spec_hash
@@ -27,14 +29,15 @@ def trace(
 ) -> ChannelGraph:
     """Channel graph of any module: which channels are coupled, and through which tensors.
 
-    `example_inputs` is a tensor or a tuple (batch 1 is enough; MACs are reported at its size); `forward` traces
+    `example_inputs` is a tensor, a tuple or a dictionary of named arguments (batch 1 is enough; MACs are reported at its
+    size); `forward` traces
     `forward(module, *inputs)` instead of `module(*inputs)`; outputs are kept whole. `on_unknown="keep"` keeps the
     channels that meet an operation without a rule instead of raising `UnknownOperationError`.
     """
     if on_unknown not in {"raise", "keep"}:
         raise ConfigError(f"on_unknown={on_unknown!r}: expected 'raise' or 'keep'.")
     program = capture_program(module, example_inputs, forward)
-    first = next((given for given in as_inputs(example_inputs) if isinstance(given, Tensor)), None)
+    first = next((given for given in tree_leaves(as_inputs(example_inputs)) if isinstance(given, Tensor)), None)
     shape = tuple(first.shape) if first is not None else ()
     return _build(module, program, strategy or Strategy(), on_unknown, shape)
 
@@ -65,12 +68,11 @@ def _build(
         kept=tuple(coupling.kept),
         spec=spec_hash(module),
         input_shape=input_shape,
+        adders=tuple(_with_units(item, find) for item in coupling.adders),
     )
 
 
 def _with_units(item: Any, find: Any) -> Any:
-    from dataclasses import replace
-
     return replace(item, units=find(item.units))
 
 

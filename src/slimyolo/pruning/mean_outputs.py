@@ -13,7 +13,7 @@ from slimyolo.errors import PruningError
 from slimyolo.pruning.activations import activation_of
 from slimyolo.pruning.channel_graph import ChannelGraph, Emitter
 from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
-from slimyolo.pruning.verifying import tensors_of
+from slimyolo.pruning.outputs import output_tensors
 
 __all__ = ["measure_means", "output_error"]
 
@@ -69,7 +69,7 @@ def output_error(dense: nn.Module, other: nn.Module, inputs: Any, forward: Forwa
     """Root mean square of all output differences, relative to that of the dense model's outputs; eval mode."""
     given = as_inputs(inputs)
     with evaluating(dense, other), torch.no_grad():
-        pair = [list(tensors_of(forward(m, *given) if forward is not None else m(*given))) for m in (dense, other)]
+        pair = [output_tensors(forward(m, *given) if forward is not None else m(*given)) for m in (dense, other)]
     floating = [(a.double(), b.double()) for a, b in zip(*pair, strict=True) if a.is_floating_point()]
     different = sum(float((a - b).square().sum()) for a, b in floating)
     whole = sum(float(a.square().sum()) for a, _ in floating)

@@ -25,11 +25,14 @@ class Kind(Enum):
     ELEMENTWISE = "elementwise"  # element-wise, tensors and numbers, broadcasting
     CONVOLUTION = "convolution"
     LINEAR = "linear"
+    PRODUCT = "product"  # of two activations: matrix products, attention
     BATCH_NORM = "batch_norm"
     GROUP_NORM = "group_norm"
     INSTANCE_NORM = "instance_norm"
     MAX_POOL = "max_pool"  # a constant channel stays constant
     MEAN_POOL = "mean_pool"  # linear, the same weights for every channel
+    UNPOOL = "unpool"  # values to the places that indices of the same channel name
+    SAMPLE = "sample"  # places that other data name, the same for every channel
     RESIZE = "resize"
     PAD = "pad"
     REDUCE = "reduce"
@@ -39,7 +42,10 @@ class Kind(Enum):
     RESHAPE = "reshape"  # the order of elements stays, axes change
     MOVE = "move"  # axes move, appear and disappear
     SHUFFLE = "shuffle"  # elements move between channels and space
+    SOFTMAX = "softmax"
+    GLU = "glu"
     GETITEM = "getitem"
+    LIKE = "like"  # a new tensor with the shape of another
     NO_CHANNELS = "no_channels"  # makes a tensor (or number) that holds no prunable channels
     FREEZE = "freeze"  # mixes channels: what enters is kept whole
 
@@ -54,6 +60,11 @@ _NAMES: dict[Kind, str] = {
         subtract""",
     Kind.CONVOLUTION: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution",
     Kind.LINEAR: "linear",
+    Kind.PRODUCT: "matmul bmm mm scaled_dot_product_attention",
+    Kind.SOFTMAX: "softmax _softmax log_softmax _log_softmax",
+    Kind.GLU: "glu",
+    Kind.UNPOOL: "max_unpool2d max_unpool3d",
+    Kind.SAMPLE: "grid_sampler grid_sampler_2d grid_sampler_3d",
     Kind.BATCH_NORM: """batch_norm _native_batch_norm_legit_no_training cudnn_batch_norm _batch_norm_impl_index
         native_batch_norm""",
     Kind.GROUP_NORM: "group_norm",
@@ -71,18 +82,23 @@ _NAMES: dict[Kind, str] = {
     Kind.SPLIT: "chunk split split_with_sizes tensor_split unbind slice narrow select unsafe_chunk unsafe_split",
     Kind.RESHAPE: "view reshape _unsafe_view flatten unflatten view_as reshape_as",
     Kind.MOVE: """permute transpose t numpy_T mT unsqueeze squeeze expand expand_as movedim moveaxis swapaxes swapdims
-        flip repeat""",
+        flip repeat roll rot90""",
     Kind.SHUFFLE: "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle",
-    Kind.NO_CHANNELS: """arange zeros ones full empty zeros_like ones_like full_like empty_like new_zeros new_ones new_full
+    Kind.LIKE: "zeros_like ones_like full_like empty_like rand_like randn_like fill zero",
+    Kind.NO_CHANNELS: """arange zeros ones full empty new_zeros new_ones new_full
         new_empty scalar_tensor linspace eye meshgrid tensor rand randn sym_size item _assert_tensor_metadata
         _assert_scalar _assert_async sym_constrain_range_for_size bitwise_not bitwise_and bitwise_or logical_not
-        logical_and logical_or _local_scalar_dense triu tril rand_like randn_like bernoulli floor_divide""",
-    Kind.FREEZE: """matmul mm bmm baddbmm addmm scaled_dot_product_attention softmax _softmax log_softmax einsum layer_norm
-        native_layer_norm rms_norm _fused_rms_norm cumsum topk sort gather index index_select argmax argmin embedding roll
-        unfold im2col fold col2im grid_sampler grid_sampler_2d grid_sampler_3d masked_fill masked_fill_ eq ne lt le gt ge
-        glu local_response_norm cosine_similarity bilinear _weight_norm _transformer_encoder_layer_fwd multi_head_attention
+        logical_and logical_or _local_scalar_dense triu tril floor_divide""",
+    Kind.FREEZE: """baddbmm addmm einsum layer_norm
+        native_layer_norm rms_norm _fused_rms_norm cumsum topk sort gather index index_select argmax argmin embedding
+        unfold im2col fold col2im masked_fill eq ne lt le gt ge lstm gru rnn_tanh rnn_relu lstm_cell gru_cell
+        local_response_norm cosine_similarity bilinear _weight_norm _transformer_encoder_layer_fwd multi_head_attention
         _native_multi_head_attention normalize cdist outer dot mv scatter affine_grid_generator dist std var nll_loss
-        index_put linalg_matrix_norm fft_rfft2 fft_irfft2 diff remainder fmod any all isnan""",
+        index_put linalg_matrix_norm fft_rfft2 fft_irfft2 diff remainder fmod any all isnan cumprod kthvalue median mode
+        take_along_dim scatter_add scatter_reduce index_add index_copy bincount histc unique logcumsumexp
+        fft_fft2 fft_ifft2 fft_rfft fft_irfft fft_fft fft_ifft fft_fftn fft_ifftn fft_rfftn fft_irfftn view_as_real
+        view_as_complex select_scatter slice_scatter cross kron trace tensordot logdet inverse
+        _weight_norm_interface copy""",
 }  # fmt: skip
 
 _TABLE: dict[str, Kind] = {}
@@ -90,6 +106,9 @@ for _kind, _text in _NAMES.items():
     for _word in _text.split():
         _TABLE.setdefault(f"aten.{_word}", _kind)
 _TABLE["_operator.getitem"] = Kind.GETITEM
+_FOREIGN = "deform_conv2d roi_align roi_pool ps_roi_align ps_roi_pool nms"
+_TABLE.update({f"torchvision.{_word}": Kind.FREEZE for _word in _FOREIGN.split()})
+_OVERLOADS = {"aten.max.other": Kind.ELEMENTWISE, "aten.min.other": Kind.ELEMENTWISE}
 
 
 def operation_name(target: Callable[..., Any] | str) -> str:
@@ -107,7 +126,7 @@ def operation_name(target: Callable[..., Any] | str) -> str:
 
 def kind_of(target: Callable[..., Any] | str) -> Kind | None:
     """The rule an operation follows, or None when the table does not know it."""
-    return _TABLE.get(operation_name(target))
+    return _OVERLOADS.get(str(target), _TABLE.get(operation_name(target)))
 
 
 def register_operation(name: str, like: str) -> None:

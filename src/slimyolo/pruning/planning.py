@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter
-from slimyolo.pruning.constants import Constants
+from slimyolo.errors import PruningError
+from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter, Group, shapes_of
+from slimyolo.pruning.constants import WEAKEST_CARRIER, Constants
 from slimyolo.pruning.plan import ConsumerPlan, Emission, GroupPlan, MemberPlan, PrunePlan, SizeChange
 from slimyolo.pruning.prices import CutCost, PriceTable
 from slimyolo.pruning.targets import Target
@@ -40,10 +41,7 @@ def make_plan(
     channels = 0
     for group in graph.groups:
         out = removed.get(group.id, torch.zeros(0, dtype=torch.int64))
-        needing = out[constants.needs_carrier[group.units[out]]] if constants.mode == "carrier" or out.numel() else out
-        carrier = int(needing[0]) if needing.numel() else None
-        if carrier is not None and out.numel() < 2:
-            out, carrier = out[:0], None  # a lone channel replaced by its carrier saves nothing
+        out, carrier = _with_carrier(graph, constants, group, out)
         units = group.units[out]
         gone[units] = True
         if carrier is not None:
@@ -58,6 +56,7 @@ def make_plan(
         GroupPlan(
             g.name, g.layers, g.width, tuple(kept[g.id]), carriers[g.id],
             tuple(MemberPlan(m.tensor, m.axis, tuple(tuple(r) for r in m.index.tolist())) for m in g.members), g.gammas,
+            _saving(table, g.id, g.width - len(kept[g.id])),
         )
         for g in graph.groups
     )  # fmt: skip
@@ -74,7 +73,49 @@ def make_plan(
         before=table.cost({}), after=after,
         prunable_channels=terms.prunable_channels, removed_channels=channels,
         zeroed_channels=int((gone & constants.zeroed).sum()) if constants.mode != "none" else 0, notes=terms.notes,
+        tensors=tuple(shapes_of(graph.module).items()),
     )  # fmt: skip
+
+
+def _saving(table: PriceTable, group: int, count: int) -> CutCost:
+    """What taking `count` channels out of this group alone saves."""
+    params, macs = table.saving({}, group, count)
+    return CutCost(params, round(macs))
+
+
+def _with_carrier(
+    graph: ChannelGraph, constants: Constants, group: Group, out: Tensor
+) -> tuple[Tensor, int | None]:
+    """The channels that go, and which of them lives on as the carrier of those whose constants need one."""
+    needing = out[constants.needs_carrier[group.units[out]]]
+    if not needing.numel():
+        return out, None
+    if out.numel() < 2:
+        return out[:0], None  # a lone channel replaced by its carrier saves nothing
+    units = group.units[needing]
+    fits = (c for c in needing.tolist() if _carries(graph, constants, group, int(group.units[c]), units))
+    carrier = next(fits, None)
+    if carrier is None:  # each reaches another place
+        return out[~constants.needs_carrier[group.units[out]]], None
+    return out, carrier
+
+
+def _carries(graph: ChannelGraph, constants: Constants, group: Group, unit: int, needing: Tensor) -> bool:
+    """True when channel `unit` arrives wherever a constant of the `needing` has to be carried to."""
+    read = {member.tensor for member in group.members}
+    for consumer in graph.consumers:
+        if consumer.weight not in read:
+            continue
+        arrival = constants.arrivals[consumer.node]
+        wanted = torch.isin(consumer.units, needing) & (torch.nan_to_num(arrival.values) != 0)
+        if consumer.flat:
+            wanted &= arrival.patterns != 0
+        each = consumer.units.numel() // consumer.groups
+        places = torch.nonzero(wanted).reshape(-1)
+        for pattern, part in set(zip(arrival.patterns[places].tolist(), (places // each).tolist(), strict=True)):
+            if _place_of(consumer, constants, unit, pattern, part) is None:
+                return False
+    return True
 
 
 def _emissions(graph: ChannelGraph, values: Mapping[str, Tensor], wanted: Tensor) -> tuple[Emission, ...]:
@@ -111,10 +152,10 @@ def _out_axis(graph: ChannelGraph, emitter: Emitter) -> int:
 def _consumers(
     graph: ChannelGraph, constants: Constants, gone: Tensor, cut: Tensor, carrier_unit: Tensor
 ) -> tuple[ConsumerPlan, ...]:
-    plans = []
+    plans: dict[str, ConsumerPlan] = {}  # one for each weight: where it has several uses, their constants are the same
     for consumer in graph.consumers:
         here = torch.nonzero(gone[consumer.units]).reshape(-1)
-        if not here.numel():
+        if not here.numel() or consumer.weight in plans:
             continue
         arrival = constants.arrivals[consumer.node]
         cleared = here[~cut[consumer.units[here]]]
@@ -132,15 +173,16 @@ def _consumers(
                 continue
             key = (unit, pattern, channel // (consumer.units.numel() // consumer.groups))
             if key not in places:
-                places[key] = _carrier_place(consumer, constants, *key)
+                found = _place_of(consumer, constants, *key)
+                if found is None:
+                    raise PruningError(f"No carrier for {consumer.weight}; please report this with the model's code.")
+                places[key] = found
             carried.append((channel, value, *places[key]))
-        plans.append(
-            ConsumerPlan(
-                consumer.weight, consumer.axis, consumer.groups, consumer.bias, consumer.running_mean,
-                tuple(folded), tuple(carried), tuple(cleared.tolist()),
-            )
+        plans[consumer.weight] = ConsumerPlan(
+            consumer.weight, consumer.axis, consumer.groups, consumer.bias, consumer.running_mean,
+            tuple(folded), tuple(carried), tuple(cleared.tolist()),
         )  # fmt: skip
-    return tuple(plans)
+    return tuple(plans.values())
 
 
 def _made_biases(graph: ChannelGraph, consumers: tuple[ConsumerPlan, ...], cut: Tensor) -> int:
@@ -150,12 +192,15 @@ def _made_biases(graph: ChannelGraph, consumers: tuple[ConsumerPlan, ...], cut: 
     return sum(int((~cut[makers[weight]]).sum()) for weight in made)
 
 
-def _carrier_place(consumer: Consumer, constants: Constants, unit: int, pattern: int, part: int) -> tuple[int, float]:
+def _place_of(consumer: Consumer, constants: Constants, unit: int, pattern: int, part: int) -> tuple[int, float] | None:
     """Input channel and value of carrier `unit` where a constant of this pattern arrives in convolution group `part`."""
     carriers = constants.carrier_arrivals[consumer.node]
     places = torch.nonzero(consumer.units == unit).reshape(-1)
     each = consumer.units.numel() // consumer.groups
     fits = (carriers.patterns[places] == pattern) & (places // each == part)
+    fits &= carriers.values[places].abs() >= WEAKEST_CARRIER  # false for the unknown
+    if not bool(fits.any()):
+        return None
     place = int(places[fits][0])
     return place, float(carriers.values[place])
 

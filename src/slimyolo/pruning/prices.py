@@ -78,6 +78,7 @@ class ScaleRef:
     members: tuple[tuple[str, str, Tensor], ...]
     macs: float
     params: float
+    group: int  # id in the graph
 
     @property
     def width(self) -> int:
@@ -103,5 +104,6 @@ def scale_groups(graph: ChannelGraph, keep: tuple[str, ...] = ()) -> list[ScaleR
             for copy in range(member.index.shape[1])
         )
         cut = table.cost({group.id: 1})
-        references.append(ScaleRef(group.name, members, float(dense.macs - cut.macs), float(dense.params - cut.params)))
+        saved = float(dense.macs - cut.macs), float(dense.params - cut.params)
+        references.append(ScaleRef(group.name, members, *saved, group.id))
     return references

@@ -24,12 +24,13 @@ from slimyolo.pruning.prices import CutCost
 from slimyolo.pruning.scoring import Scores, score
 from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance
 from slimyolo.pruning.selecting import select
+from slimyolo.pruning.source_lines import Line, failing_line
 from slimyolo.pruning.surgery import apply, mask_module
 from slimyolo.pruning.targets import LatencyBudget, Target
-from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
+from slimyolo.pruning.tracing import Forward, calling, evaluating
 from slimyolo.pruning.verifying import unseen_inputs, verify
 
-__all__ = ["PruneReport", "PruneResult", "prune_module"]
+__all__ = ["PruneReport", "PruneResult", "prune_module", "replay_plan"]
 
 Importance = Callable[[nn.Module, ChannelGraph], Scores]
 ImportanceLike = str | Scores | Importance
@@ -96,7 +97,7 @@ def prune_module(
 ) -> PruneResult[M]:
     """Cut `model` to `target` and prove that the cut equals the masked model.
 
-    `example_inputs` is a tensor or tuple the model runs on; the input model is not touched. `constants`: "carrier"
+    `example_inputs` is a tensor, a tuple or a dictionary of named arguments the model runs on; the input model is not touched. `constants`: "carrier"
     (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed). `calibration` are batches of
     inputs, the last of them held out: constants are then the channels' means on data instead of E[act(γz + β)]; either way
     they are exact where γ = 0. `importance` is a name of `IMPORTANCES`, scores by group id, or a function that gives
@@ -105,27 +106,29 @@ def prune_module(
     without a rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
     """
     start = time.perf_counter()
-    run: Forward | None = forward if forward is not None else (_heads if isinstance(model, Detector) else None)
-    graph = trace(model, example_inputs, on_unknown=on_unknown, forward=run)
+    given, run = calling(example_inputs, _heads if forward is None and isinstance(model, Detector) else forward)
+    graph = trace(model, given, on_unknown=on_unknown, forward=run)
     samples = _Samples(model, calibration, run) if calibration is not None and constants != "none" else None
-    inputs = unseen_inputs(example_inputs, seed)
+    inputs = unseen_inputs(given, seed)
     tried: dict[str, list[str]] = {path: [way] for path, way in graph.fragile.items()}
+    strategy = Strategy()
     while True:
         scores, named = _scores(model, graph, importance)
         measure = price
         if measure is None and (isinstance(target, LatencyBudget) or per == "ms"):
-            measure = _eager_price(model, example_inputs, run)
+            measure = _eager_price(model, given, run)
         known = analyse_constants(graph, constants, samples.means(graph) if samples is not None else None)
         plan = select(
             graph, scores, target, keep=keep, frozen=frozen, floor=floor, floor_of=floor_of, cap_of=cap_of,
             round_to=round_to, policy=policy, constants=known, per=per, price=measure, importance=named,
         )  # fmt: skip
         cut = apply(model, plan)
-        masked = mask_module(model, plan)
-        blame, difference = _difference(masked, cut, inputs, run, exact=constants != "bias")
-        if blame is None:
-            break
-        strategy = _next_strategy(graph, tried, blame)
+        failing = _failing(cut, inputs, run)
+        if failing is None:
+            difference = _difference(mask_module(model, plan), cut, inputs, run, exact=constants != "bias")
+            if difference is not None:
+                break
+        strategy = _next_strategy(graph, strategy, tried, failing)
         graph = retrace(graph, strategy, on_unknown)
     report = PruneReport(
         plan.before, plan.after, plan.prunable_channels, plan.removed_channels, plan.carrier_channels,
@@ -183,6 +186,30 @@ def _scores(model: nn.Module, graph: ChannelGraph, importance: ImportanceLike) -
     return importance(model, graph), importance.kind if isinstance(importance, DataImportance) else "given"
 
 
+def replay_plan(
+    model: M, plan: PrunePlan, example_inputs: Any, *, forward: Forward | None = None, seed: int = 0
+) -> PruneResult[M]:
+    """Make the cut of `plan` again on the model it was made for, and prove it as `prune_module` does.
+
+    Raises `PruningError`, which says what differs, on another model.
+    """
+    start = time.perf_counter()
+    given, run = calling(example_inputs, _heads if forward is None and isinstance(model, Detector) else forward)
+    cut, masked = apply(model, plan), mask_module(model, plan)
+    exact = plan.constants != "bias"
+    difference = _difference(masked, cut, unseen_inputs(given, seed), run, exact=exact)
+    if difference is None:
+        raise PruningError(
+            "The plan's cut does not agree with the masked model. Make a new plan with prune_module or `slimyolo prune`."
+        )
+    report = PruneReport(
+        plan.before, plan.after, plan.prunable_channels, plan.removed_channels, plan.carrier_channels,
+        plan.zeroed_channels, difference, exact, (*plan.notes, *_approximation_note(plan.constants, difference)),
+        time.perf_counter() - start,
+    )  # fmt: skip
+    return PruneResult(cut, plan, report)
+
+
 def _approximation_note(constants: str, difference: float) -> tuple[str, ...]:
     if constants != "bias":
         return ()
@@ -197,22 +224,40 @@ def _heads(detector: Detector, images: Tensor) -> list[Tensor]:
     return detector.heads(images)
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """Where the cut model's own code fails (a size written in it): module path and line of code."""
+
+    path: str
+    line: Line | None
+
+
+def _failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward) -> _Failure | None:
+    """Where the cut model does not run, or None."""
+    try:
+        with evaluating(cut), torch.no_grad():
+            forward(cut, *inputs)
+    except Exception as error:  # whatever the code does not like
+        return _Failure(_failing_module(cut, error), failing_line(error))
+    return None
+
+
 def _difference(
-    masked: nn.Module, cut: nn.Module, inputs: Any, forward: Forward | None, *, exact: bool
-) -> tuple[str | None, float]:
-    """(None, difference) when the cut agrees with the mask; otherwise what to blame: a module path or a message."""
+    masked: nn.Module, cut: nn.Module, inputs: Sequence[Any], forward: Forward, *, exact: bool
+) -> float | None:
+    """How far the cut model is from the masked one; None when that is more than rounding."""
     try:
         difference = verify(masked, cut, inputs, forward=forward)
-    except Exception as error:  # the cut model's own code failed: a size written in it
-        return _failing_module(cut, error), float("inf")
+    except PruningError:  # other shapes
+        return None
     if not exact or difference <= _EXACT:
-        return None, difference
+        return difference
     doubles = tuple(i.double() if isinstance(i, Tensor) and i.is_floating_point() else i for i in inputs)
     try:
         precise = verify(deepcopy(masked).double(), deepcopy(cut).double(), doubles, forward=forward)
     except RuntimeError:  # a model with a fixed precision inside
         precise = difference
-    return (None if precise <= _EXACT_DOUBLE else "", difference)
+    return difference if precise <= _EXACT_DOUBLE else None
 
 
 def _failing_module(model: nn.Module, error: BaseException) -> str:
@@ -226,30 +271,57 @@ def _failing_module(model: nn.Module, error: BaseException) -> str:
     return found
 
 
-def _next_strategy(graph: ChannelGraph, tried: dict[str, list[str]], blame: str) -> Strategy:
-    """Another way for the module at fault (or the nearest one with sizes in its code): attributes, adapt, then freeze."""
+def _next_strategy(
+    graph: ChannelGraph, strategy: Strategy, tried: dict[str, list[str]], failing: _Failure | None
+) -> Strategy:
+    """Another way for the module at fault, or the nearest with sizes in its code: attributes, adapt, freeze.
+
+    Modules of the same type hold the same code and go the same way. Where no way is left, the failing line of code keeps
+    all that it touches, then its module, then those around it. `failing` is None when the cut runs, with other numbers.
+    """
     current = dict(graph.fragile)
     open_ways = {
         path: [way for way in ("attributes", "adapt", "freeze") if way not in tried.setdefault(path, [])]
         for path in current
     }
     candidates = [path for path, ways in open_ways.items() if ways]
-    if not candidates:
-        raise PruningError(
-            f"The cut model does not agree with the masked one (failing in {blame or 'its outputs'!r}) and no module with "
-            f"sizes in its code is left to keep whole. Keep the layers around it with keep=(...)."
-        )
-    near = [path for path in candidates if blame and (path == "" or _related(path, blame))]
-    chosen = max(near, key=lambda path: _common(path, blame)) if near else candidates[0]
-    if not near and blame == "":
-        for path in candidates:  # wrong numbers without a failing module: keep all of them whole
-            current[path] = "freeze"
-            tried[path] = ["attributes", "adapt", "freeze"]
-        return Strategy(current)
-    way = open_ways[chosen][0]
-    tried[chosen].append(way)
-    current[chosen] = way
-    return Strategy(current)
+    if failing is None:  # nothing says where: keep all of them whole
+        if not candidates:
+            raise _disagreement("its outputs")
+        current.update(dict.fromkeys(candidates, "freeze"))
+        tried.update({path: ["attributes", "adapt", "freeze"] for path in candidates})
+        return replace(strategy, by_path=current)
+    near = [path for path in candidates if path == "" or _related(path, failing.path)]
+    if not near:
+        return _keeping_whole(graph, replace(strategy, by_path=current), failing)
+    chosen = max(near, key=lambda path: _common(path, failing.path))
+    way, kind, before = open_ways[chosen][0], type(graph.module.get_submodule(chosen)), current[chosen]
+    for path in near if kind is type(graph.module) else candidates:
+        alike = type(graph.module.get_submodule(path)) is kind and current[path] == before
+        if path == chosen or (alike and way in open_ways[path]):
+            tried[path].append(way)
+            current[path] = way
+    return replace(strategy, by_path=current)
+
+
+def _keeping_whole(graph: ChannelGraph, strategy: Strategy, failing: _Failure) -> Strategy:
+    """Keep what the failing line touches; if it is kept, what its module touches; then the modules around."""
+    lines = {node.meta.get("line") for node in graph.program.nodes}
+    if failing.line in lines - strategy.lines and failing.line is not None:
+        return replace(strategy, lines=strategy.lines | {failing.line})
+    path = failing.path
+    while path in strategy.whole and (path == "" or f"{path}.*" in strategy.whole):
+        if path == "":
+            raise _disagreement(repr(failing.path))
+        path = path.rpartition(".")[0]
+    return replace(strategy, whole=(*strategy.whole, f"{path}.*" if path in strategy.whole else path))
+
+
+def _disagreement(where: str) -> PruningError:
+    return PruningError(
+        f"The cut model does not agree with the masked one (failing in {where}) and no module with sizes in its code is "
+        f"left to keep whole. Keep the layers around it with keep=(...)."
+    )
 
 
 def _related(first: str, second: str) -> bool:
@@ -266,9 +338,8 @@ def _common(first: str, second: str) -> int:
     return count
 
 
-def _eager_price(model: nn.Module, example_inputs: Any, forward: Forward | None) -> Callable[[PrunePlan], float]:
+def _eager_price(model: nn.Module, given: Sequence[Any], forward: Forward) -> Callable[[PrunePlan], float]:
     """Median milliseconds of the cut model in eager mode, threads as they are, 3 warm-up and 9 timed runs."""
-    given = as_inputs(example_inputs)
 
     def measure(plan: PrunePlan) -> float:
         cut = apply(model, plan)
@@ -276,7 +347,7 @@ def _eager_price(model: nn.Module, example_inputs: Any, forward: Forward | None)
         with evaluating(cut), torch.no_grad():
             for _ in range(12):
                 start = time.perf_counter()
-                forward(cut, *given) if forward is not None else cut(*given)
+                forward(cut, *given)
                 times.append((time.perf_counter() - start) * 1e3)
         return sorted(times[3:])[4]
 

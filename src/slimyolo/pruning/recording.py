@@ -2,8 +2,8 @@
 
 In inference mode torch hands every operator to a dispatch mode before it is taken apart, so that the list is the one that
 `torch.export` makes (conv2d, batch_norm, linear, chunk …), in a tenth of its time and without its compiler being imported.
-The module runs on the meta device: what needs values (data-dependent branches, tensors outside the module's state) refuses
-to run there, and `tracing` asks `torch.export` instead.
+The module runs on the meta device: what needs values (data-dependent branches) refuses to run there, and `tracing` asks
+`torch.export` instead.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from torch.fx import Graph, Node
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from slimyolo.pruning.outputs import output_tensors
 from slimyolo.pruning.shape_rules import run_on_shapes, shape_only
+from slimyolo.pruning.source_lines import running_line
 
 __all__ = ["NotRecordable", "Recording", "record"]
-
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
-
 
 class NotRecordable(Exception):
     """The run cannot be written down on shapes alone; never seen by users."""
@@ -51,7 +50,7 @@ def record(call: nn.Module, inputs: Sequence[Any]) -> Recording:
     held = [*call.named_parameters(), *call.named_buffers()]
     shapes = {name: recorder.state(name, tensor) for name, tensor in held}
     given = tree_map_only(Tensor, recorder.input, tuple(inputs))
-    with _attributes_kept(call), _paths(call) as running, torch.inference_mode():
+    with _attributes_kept(call), _paths(call) as running, _operators_shown(), torch.inference_mode():
         recorder.running = running
         with recorder:
             outputs = torch.func.functional_call(call, shapes, given)
@@ -67,6 +66,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._graph = Graph()
         self._nodes: dict[int, Node] = {}
         self._alive: list[Tensor] = []
+        self._outdated: set[int] = set()
         self._tensors: dict[str, str] = {}
         self._constants: dict[str, Tensor] = {}
 
@@ -89,10 +89,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return shape
 
     def finish(self, outputs: Any) -> Recording:
-        leaves = tree_leaves(outputs)
-        if not all(isinstance(leaf, (Tensor, *_PLAIN)) for leaf in leaves):
-            raise NotRecordable("outputs that are no tensors, numbers or containers of them")
-        found = tuple(dict.fromkeys(self._node(leaf) for leaf in leaves if isinstance(leaf, Tensor)))
+        found = tuple(dict.fromkeys(self._node(leaf) for leaf in output_tensors(outputs)))
+        if not found:
+            raise NotRecordable("no tensors in the outputs")
         self._graph.output(found)
         self._graph.eliminate_dead_code()
         return Recording(tuple(self._graph.nodes), self._tensors, self._constants, found)
@@ -106,14 +105,26 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
         path, kind = self.running[-1] if self.running else ("", type(None))
         node.meta["nn_module_stack"] = {path: (path, kind)}
-        result = run_on_shapes(func, args, given)
+        node.meta["line"] = running_line()
+        result = run_on_shapes(func, *_on_one_device(args, given))
         self._know(node, result)
-        for position, argument in enumerate(func._schema.arguments):  # readers after this see the changed tensor
+        for position, argument in enumerate(func._schema.arguments):
             if argument.alias_info is not None and argument.alias_info.is_write:
                 changed = args[position] if position < len(args) else given.get(argument.name)
                 if isinstance(changed, Tensor):
-                    self._nodes[id(changed)] = node
+                    self._changed(changed, node)
         return result
+
+    def _changed(self, tensor: Tensor, node: Node) -> None:
+        """Readers after this see the changed tensor, also under other names; what shows a part of it is out of date."""
+        storage = _storage(tensor)
+        for other in self._alive:
+            if _storage(other) == storage and id(other) in self._nodes:
+                if _geometry(other) == _geometry(tensor):
+                    self._nodes[id(other)] = node
+                else:
+                    self._outdated.add(id(other))
+        self._nodes[id(tensor)] = node
 
     def _place(self, name: str, tensor: Tensor) -> Node:
         node = self._graph.placeholder(name)
@@ -134,12 +145,42 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _node(self, tensor: Tensor) -> Node:
         known = self._nodes.get(id(tensor))
+        if id(tensor) in self._outdated:
+            raise NotRecordable("a tensor of which a part was changed in place")
         if known is None:
             if tensor.is_meta:
                 raise NotRecordable("a tensor of unknown origin")
             known = self._place("constant", tensor)
             self._constants[known.name] = tensor
         return known
+
+
+def _on_one_device(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Tensors that the code made or holds elsewhere join those without values, where an operation reads both."""
+    leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    if all(leaf.is_meta for leaf in leaves) or not any(leaf.is_meta for leaf in leaves):
+        return args, kwargs
+    moved: tuple[Any, Any] = tree_map_only(Tensor, lambda t: t if t.is_meta else shape_only(t), (args, kwargs))
+    return moved
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _geometry(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride(), tensor.storage_offset()
+
+
+@contextmanager
+def _operators_shown() -> Iterator[None]:
+    """Transformer layers run operator by operator, not as one fused operation that hides them."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 @contextmanager

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from slimyolo.pruning.layout import compress, pad_rank, varying_axes
-from slimyolo.pruning.signatures import shape_of
+from slimyolo.pruning.layout import compress, normal_axis, pad_rank, varying_axes
+from slimyolo.pruning.operations import operation_name
+from slimyolo.pruning.signatures import argument, shape_of
 from slimyolo.pruning.workspace import Activation, Coupling, Weight
 
-__all__ = ["elementwise", "identity", "no_channels", "unary"]
+__all__ = ["elementwise", "glu", "identity", "no_channels", "softmax", "unary"]
 
 
 def identity(state: Coupling, node: Node) -> Any:
@@ -26,6 +27,8 @@ def no_channels(state: Coupling, node: Node) -> Any:
 
 
 def unary(state: Coupling, node: Node) -> Any:
+    if any(isinstance(item, Node) for item in (*node.args[1:], *node.kwargs.values())):  # a bound, an exponent
+        return elementwise(state, node)
     value = state.of(node.args[0])
     if isinstance(value, Weight):
         return Weight(value.elements(), value.shape)
@@ -45,7 +48,9 @@ def elementwise(state: Coupling, node: Node) -> Any:
     ids = _join_active(state, active, len(shape))
     for item in weights:
         for name, elements in item.elements():
-            _bind_elements(state, name, elements, ids, shape)
+            if operation_name(node.target) == "aten.prelu" and len(shape) > 1:  # its slopes are those of axis 1
+                elements = elements.reshape(1, -1, *(1,) * (len(shape) - 2))
+            state.bind_elements(name, elements, ids, shape)
     return Activation(compress(state.sets.find(ids)), shape)
 
 
@@ -73,24 +78,26 @@ def _join_active(state: Coupling, active: Sequence[Activation], rank: int) -> Te
     return compress(state.sets.find(joined))
 
 
-def _bind_elements(state: Coupling, name: str, elements: Tensor, ids: Tensor, shape: tuple[int, ...]) -> None:
-    """A parameter met element by element: find the axis of it that runs along the channels."""
-    varying = varying_axes(ids)
-    elements = pad_rank(elements, len(shape))
-    along = [axis for axis in varying if elements.shape[axis] > 1]
-    if not along:
-        if not varying and shape and bool((ids != 0).any()):
-            state.sets.freeze(ids)
-        return
-    if along != varying:
-        state.sets.freeze(ids)
-        return
-    original = state.tensor(name)
-    flat = torch.zeros(original.numel(), dtype=torch.int64)
-    flat[elements.reshape(-1)] = ids.expand(elements.shape).reshape(-1)
-    found = compress(flat.reshape(original.shape))
-    axes = varying_axes(found)
-    if len(axes) == 1:
-        state.bind(name, axes[0], found.reshape(-1))
-    else:
-        state.sets.freeze(ids)
+def softmax(state: Coupling, node: Node) -> Any:
+    """Among channels it mixes them; along any other axis every channel is for itself."""
+    value = state.of(node.args[0])
+    if not isinstance(value, Activation):
+        return state.freezing(node)
+    axis = normal_axis(int(argument(node, 1, "dim")), len(value.shape))
+    if axis in varying_axes(value.ids) or not varying_axes(value.ids):
+        return state.freezing(node)
+    return value
+
+
+def glu(state: Coupling, node: Node) -> Any:
+    """The first half of an axis times the sigmoid of the second."""
+    value, shape = state.of(node.args[0]), shape_of(node)
+    if not isinstance(value, Activation) or shape is None:
+        return state.freezing(node)
+    dim = argument(node, 1, "dim")
+    axis = normal_axis(-1 if dim is None else int(dim), len(value.shape))
+    if axis in varying_axes(value.ids):
+        first, second = value.ids.chunk(2, axis)
+        state.sets.join(first, second)
+        return Activation(compress(state.sets.find(first)), shape)
+    return Activation(value.ids, shape)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 from torch.fx import Node
 
-from slimyolo.pruning.channel_graph import Consumer, SizeSite
-from slimyolo.pruning.layout import compress
+from slimyolo.pruning.channel_graph import Adder, Consumer
+from slimyolo.pruning.layout import compress, varying_axes
 from slimyolo.pruning.operations import Kind, kind_of
-from slimyolo.pruning.signatures import ConvolutionCall, argument, convolution_call, real_shape, shape_of
+from slimyolo.pruning.signatures import (
+    ConvolutionCall,
+    argument,
+    channel_axis,
+    convolution_call,
+    product_macs,
+    real_shape,
+    shape_of,
+)
 from slimyolo.pruning.workspace import Activation, Coupling, Weight
 
 __all__ = ["convolution", "group_norm", "linear", "norm"]
@@ -21,48 +30,83 @@ FIRST_WHOLE_GROUPS = 8  # from this many convolution groups on, whole groups are
 _NORM_ARGUMENTS = ((1, "weight"), (2, "bias"), (3, "running_mean"), (4, "running_var"))
 
 
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A convolution or linear operation on tensors of the module: which ones, and the channels that enter and leave."""
+
+    node: Node
+    weight: str
+    bias: str | None
+    inputs: Tensor
+    outputs: Tensor
+
+
 def convolution(state: Coupling, node: Node) -> Any:
-    call = convolution_call(node)
-    value, weight = state.of(call.input), state.of(call.weight)
-    bias = state.of(call.bias)
-    if not isinstance(value, Activation) or not isinstance(weight, Weight) or weight.plain is None:
+    call, shape = convolution_call(node), real_shape(node)
+    value, weight, bias = state.of(call.input), state.of(call.weight), state.of(call.bias)
+    if not isinstance(value, Activation) or not isinstance(weight, Weight) or not isinstance(bias, Weight | None):
         return state.freezing(node)
-    if bias is not None and (not isinstance(bias, Weight) or bias.plain is None):
-        return state.freezing(node)
-    shape = real_shape(node)
-    inputs = state.vector(value, 1)
-    spatial = value.shape if call.transposed else shape
-    state.count(weight.plain, spatial[0] * math.prod(spatial[2:]))
-    bias_name = None if bias is None else bias.plain
-    outputs = state.outputs(shape[1])
-    if call.groups == 1:
-        state.bind(weight.plain, 1 if call.transposed else 0, outputs)
-        state.bind(weight.plain, 0 if call.transposed else 1, inputs)
-        _add_consumer(state, node, call, weight.plain, weight.shape, bias_name, inputs)
+    axis = channel_axis(call.weight, len(shape))
+    if call.groups == value.shape[axis] == shape[axis] and _same_filter(weight) and bias is None:
+        return Activation(value.ids, shape) if varying_axes(value.ids) in ([], [axis]) else state.freezing(node)
+    inputs, outputs = state.vector(value, axis), state.outputs(shape[axis])
+    if weight.plain is None or (bias is not None and bias.plain is None):
+        if call.groups > 1 or call.transposed:
+            return state.freezing(node)
+        _bind_derived(state, node, weight, bias, inputs, outputs)
     else:
-        _grouped(state, node, call, weight.plain, weight.shape, bias_name, inputs, outputs)
-    if bias_name is not None:
-        state.bind(bias_name, 0, outputs)
-    if not (call.transposed and call.groups > 1):
-        state.add_emitter(node, "linear", weight.plain, bias_name, outputs)
-    ids = outputs.reshape(1, -1, *(1,) * (len(shape) - 2))
-    return Activation(compress(state.sets.find(ids)), shape)
+        layer = _Layer(node, weight.plain, None if bias is None else bias.plain, inputs, outputs)
+        spatial = value.shape if call.transposed else shape
+        state.count(layer.weight, math.prod(spatial[:axis]) * math.prod(spatial[axis + 1 :]))
+        _couple_convolution(state, layer, call, weight.shape)
+    sizes = [-1 if i == axis else 1 for i in range(len(shape))]
+    return Activation(compress(state.sets.find(outputs.reshape(sizes))), shape)
 
 
-def _add_consumer(
-    state: Coupling,
-    node: Node,
-    call: ConvolutionCall,
-    weight: str,
-    shape: Sequence[int],
-    bias: str | None,
-    inputs: Tensor,
-) -> None:
-    flat = call.unpadded if not call.transposed else call.pointwise(shape)
-    mean = _mean_behind(state, node) if bias is None else None
-    owner = weight.rpartition(".")[0]
-    axis = 0 if call.transposed else 1
-    state.consumers.append(Consumer(node.name, weight, bias, mean, owner, axis, call.groups, flat, inputs))
+def _same_filter(weight: Weight) -> bool:
+    """True for one filter that is expanded over all channels."""
+    return weight.plain is None and all(bool((e == e[:1]).all()) for _, e in weight.elements())
+
+
+def _couple_convolution(state: Coupling, layer: _Layer, call: ConvolutionCall, shape: Sequence[int]) -> None:
+    if call.groups == 1:
+        state.bind(layer.weight, 1 if call.transposed else 0, layer.outputs)
+        state.bind(layer.weight, 0 if call.transposed else 1, layer.inputs)
+        _add_consumer(state, layer, call, shape)
+    else:
+        _couple_groups(state, layer, call, shape)
+    if layer.bias is not None:
+        state.bind(layer.bias, 0, layer.outputs)
+    each = shape[1] == 1 == layer.inputs.numel() // call.groups  # channel by channel
+    fixed = each and state.is_buffer(layer.weight) and layer.bias is None  # a blur: constants pass through it
+    if not fixed and (not call.transposed or call.groups == 1 or each):
+        state.add_emitter(layer.node, "linear", layer.weight, layer.bias, layer.outputs)
+
+
+def _couple_groups(state: Coupling, layer: _Layer, call: ConvolutionCall, shape: Sequence[int]) -> None:
+    groups = call.groups
+    each_in, each_out = layer.inputs.reshape(groups, -1), layer.outputs.reshape(groups, -1)
+    if call.transposed or each_in.shape[1] == 1 or groups >= FIRST_WHOLE_GROUPS:
+        state.sets.join(each_in, each_in[:, :1])
+        state.sets.join(each_out, each_in[:, :1])
+        state.bind(layer.weight, 0, layer.inputs if call.transposed else layer.outputs)
+        state.add_count_sites(layer.node, layer.weight, "groups", groups, each_in[:, 0])
+    else:
+        state.sets.join(each_in, each_in[:1])
+        state.sets.join(each_out, each_out[:1])
+        state.bind(layer.weight, 0, layer.outputs)
+        state.bind(layer.weight, 1, each_in[0])
+        _add_consumer(state, layer, call, shape)
+
+
+def _add_consumer(state: Coupling, layer: _Layer, call: ConvolutionCall, shape: Sequence[int]) -> None:
+    mean = _mean_behind(state, layer.node) if layer.bias is None else None
+    owner, axis = layer.weight.rpartition(".")[0], 0 if call.transposed else 1
+    state.consumers.append(
+        Consumer(
+            layer.node.name, layer.weight, layer.bias, mean, owner, axis, call.groups, call.flat(shape), layer.inputs
+        )
+    )
 
 
 def _mean_behind(state: Coupling, node: Node) -> str | None:
@@ -74,43 +118,31 @@ def _mean_behind(state: Coupling, node: Node) -> str | None:
     return statistics.plain if isinstance(statistics, Weight) else None
 
 
-def _grouped(
-    state: Coupling,
-    node: Node,
-    call: ConvolutionCall,
-    weight: str,
-    shape: Sequence[int],
-    bias: str | None,
-    inputs: Tensor,
-    outputs: Tensor,
+def _bind_derived(
+    state: Coupling, node: Node, weight: Weight, bias: Weight | None, inputs: Tensor, outputs: Tensor
 ) -> None:
-    groups = call.groups
-    each_in, each_out = inputs.reshape(groups, -1), outputs.reshape(groups, -1)
-    depthwise = each_in.shape[1] == 1
-    if call.transposed and not (depthwise and each_out.shape[1] == 1):
-        state.sets.freeze(inputs)
-        state.sets.freeze(outputs)
-    elif depthwise or groups >= FIRST_WHOLE_GROUPS:
-        state.sets.join(each_in, each_in[:, :1])
-        state.sets.join(each_out, each_in[:, :1])
-        state.bind(weight, 0, inputs if call.transposed else outputs)
-        owner = weight.rpartition(".")[0]
-        state.sites.append(SizeSite(owner, "groups", None, groups, each_in[:, 0].clone()))
-    else:
-        state.sets.join(each_in, each_in[:1])
-        state.sets.join(each_out, each_out[:1])
-        state.bind(weight, 0, outputs)
-        state.bind(weight, 1, each_in[0])
-        _add_consumer(state, node, call, weight, shape, bias, inputs)
+    """A weight computed element by element from parameters: it can be cut, but no constant can be put into it."""
+    wide = (1,) * (len(weight.shape) - 2)
+    state.fixed_macs += product_macs(node) / state.program.batch
+    for name, elements in weight.elements():
+        state.bind_elements(name, elements, outputs.reshape(-1, 1, *wide), weight.shape)
+        state.bind_elements(name, elements, inputs.reshape(1, -1, *wide), weight.shape)
+    for name, elements in bias.elements() if bias is not None else ():
+        state.bind_elements(name, elements, outputs, outputs.shape)
+    state.adders.append(Adder(node.name, inputs))
 
 
 def linear(state: Coupling, node: Node) -> Any:
     value, weight, bias = (state.of(argument(node, i, n)) for i, n in enumerate(("input", "weight", "bias")))
     shape = shape_of(node)
-    fits = isinstance(value, Activation) and isinstance(weight, Weight) and weight.plain is not None
-    if not fits or shape is None or (bias is not None and (not isinstance(bias, Weight) or bias.plain is None)):
+    if not isinstance(value, Activation) or not isinstance(weight, Weight) or not isinstance(bias, Weight | None):
+        return state.freezing(node)
+    if shape is None or len(weight.shape) != 2:
         return state.freezing(node)
     inputs, outputs = state.vector(value, -1), state.outputs(shape[-1])
+    if weight.plain is None or (bias is not None and bias.plain is None):
+        _bind_derived(state, node, weight, bias, inputs, outputs)
+        return Activation(compress(state.sets.find(outputs).reshape((1,) * (len(shape) - 1) + (-1,))), shape)
     bias_name = None if bias is None else bias.plain
     state.count(weight.plain, math.prod(shape[:-1]))
     state.bind(weight.plain, 0, outputs)
@@ -121,7 +153,7 @@ def linear(state: Coupling, node: Node) -> Any:
     owner = weight.plain.rpartition(".")[0]
     state.consumers.append(Consumer(node.name, weight.plain, bias_name, mean, owner, 1, 1, True, inputs))
     state.add_emitter(node, "linear", weight.plain, bias_name, outputs)
-    return Activation(outputs.reshape((1,) * (len(shape) - 1) + (-1,)), shape)
+    return Activation(compress(state.sets.find(outputs).reshape((1,) * (len(shape) - 1) + (-1,))), shape)
 
 
 def norm(state: Coupling, node: Node) -> Any:
@@ -151,15 +183,11 @@ def group_norm(state: Coupling, node: Node) -> Any:
     if not isinstance(value, Activation):
         return state.freezing(node)
     each = state.vector(value, 1).reshape(groups, -1)
-    if groups == 1:
+    if groups == 1 or not isinstance(weight, Weight) or weight.plain is None:
         state.sets.freeze(each)
-        state.note(node, "group_norm over all channels; they are kept whole")
-    elif each.shape[1] > 1:
-        state.sets.join(each, each[:, :1])
-    if isinstance(weight, Weight) and weight.plain is not None:
-        owner = weight.plain.rpartition(".")[0]
-        state.sites.append(SizeSite(owner, "num_groups", None, groups, each[:, 0].clone()))
+        state.note(node, "group_norm over all channels, or without scales; they are kept whole")
     else:
-        state.sets.freeze(each)
+        state.sets.join(each, each[:, :1])
+        state.add_count_sites(node, weight.plain, "num_groups", groups, each[:, 0])
     ids = state.sets.find(each.reshape((1, -1) + (1,) * (len(value.shape) - 2)))
     return _norm_channels(state, node, Activation(compress(ids), value.shape), [weight, bias])

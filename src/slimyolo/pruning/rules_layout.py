@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.fx import Node
 
 from slimyolo.pruning.layout import cat_arrays, compress, normal_axis, run_layout, varying_axes
@@ -15,6 +16,8 @@ from slimyolo.pruning.tracing import module_of
 from slimyolo.pruning.workspace import Activation, Coupling, Weight
 
 __all__ = ["cat", "getitem", "move", "reshape", "shuffle"]
+
+_REORDERING = {"flip", "roll", "rot90", "repeat"}
 
 
 def cat(state: Coupling, node: Node) -> Any:
@@ -72,9 +75,41 @@ def move(state: Coupling, node: Node) -> Any:
     if not isinstance(value, Activation):
         return state.layout_of_weight(node, value)
     name = operation_name(node.target).removeprefix("aten.")
-    args = [state.of(item) if isinstance(item, Node) else item for item in node.args[1:]]
-    result = run_layout(Kind.MOVE, name, node.target, value.ids, value.shape, args, dict(node.kwargs))  # type: ignore[arg-type]
+    args = [item.meta["val"] if isinstance(item, Node) else item for item in node.args[1:]]
+    kwargs = dict(node.kwargs)
+    if name in _REORDERING and _reorders_channels(name, value, args, kwargs):
+        return state.freezing(node)
+    result = run_layout(Kind.MOVE, name, node.target, value.ids, value.shape, args, kwargs)  # type: ignore[arg-type]
+    if name in {"expand", "expand_as"}:
+        return Activation(_widened(state, node, value, result), real_shape(node))
     return state.shaped(node, result)
+
+
+def _reorders_channels(name: str, value: Activation, args: list[Any], kwargs: dict[str, Any]) -> bool:
+    """True unless a flip, roll, rotation or repetition leaves the axis of the channels alone."""
+    rank = len(value.shape)
+    if name == "repeat":
+        times = args[0] if args else kwargs["repeats"]
+        return any(times[axis - rank] != 1 for axis in varying_axes(value.ids))
+    axes = kwargs.get("dims", args[-1] if args else [])
+    listed = [axes] if isinstance(axes, int) else list(axes)
+    return not listed or any(normal_axis(int(axis), rank) in varying_axes(value.ids) for axis in listed)
+
+
+def _widened(state: Coupling, node: Node, value: Activation, ids: Tensor) -> Tensor:
+    """One value given to many channels (`gate.expand_as(x) * x`): as many as that has which it is combined with."""
+    shape = real_shape(node)
+    before = (1,) * (len(shape) - len(value.shape)) + value.shape
+    grown = [axis for axis, size in enumerate(shape) if size > 1 and before[axis] == 1]
+    if not grown or varying_axes(ids):
+        return ids
+    readers = [user for user in node.users if kind_of(user.target) is Kind.ELEMENTWISE]
+    others = [item for user in (node, *readers) for item in user.all_input_nodes if item is not node]
+    for other in others:
+        given = state.of(other) if other in state.values else None
+        if isinstance(given, Activation) and given.shape == shape and varying_axes(given.ids) in [[a] for a in grown]:
+            return given.ids
+    return ids
 
 
 def shuffle(state: Coupling, node: Node) -> Any:

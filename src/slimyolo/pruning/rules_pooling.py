@@ -7,12 +7,15 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from slimyolo.pruning.channel_graph import Adder
 from slimyolo.pruning.layout import compress, varying_axes
 from slimyolo.pruning.operations import operation_name
-from slimyolo.pruning.signatures import argument, real_shape, reduced_axes, shape_of, shape_of_value
+from slimyolo.pruning.signatures import argument, real_shape, reduced_axes, shape_of
 from slimyolo.pruning.workspace import Activation, Coupling
 
-__all__ = ["pad", "pool", "reduce"]
+__all__ = ["pad", "pool", "reduce", "sample", "unpool"]
+
+_SUMS = {"aten.sum", "aten.norm", "aten.linalg_vector_norm"}
 
 
 def pool(state: Coupling, node: Node) -> Any:
@@ -24,13 +27,32 @@ def pool(state: Coupling, node: Node) -> Any:
     rank = len(value.shape)
     if any(axis >= rank - pooled for axis in varying_axes(value.ids)):
         return state.freezing(node)
-    if isinstance(node.meta.get("val"), (list, tuple)):
-        return (
-            Activation(value.ids, tuple(node.meta["val"][0].shape)),
-            state.empty(shape_of_value(node.meta["val"][1])),
-        )
-    shape = real_shape(node)
-    return Activation(value.ids, shape)
+    if isinstance(node.meta.get("val"), (list, tuple)):  # values and their places
+        return tuple(Activation(value.ids, tuple(part.shape)) for part in node.meta["val"])
+    return Activation(value.ids, real_shape(node))
+
+
+def unpool(state: Coupling, node: Node) -> Any:
+    """Values and places have the same channels."""
+    value, places = state.of(node.args[0]), state.of(node.args[1])
+    if not isinstance(value, Activation) or not isinstance(places, Activation):
+        return state.freezing(node)
+    axes = varying_axes(value.ids)
+    if axes != varying_axes(places.ids) or any(axis >= len(value.shape) - 2 for axis in axes):
+        return state.freezing(node)
+    state.sets.join(value.ids, places.ids)
+    return Activation(compress(state.sets.find(value.ids)), real_shape(node))
+
+
+def sample(state: Coupling, node: Node) -> Any:
+    """Channels of the first operand, read at places that the second names for all of them."""
+    value, places = state.of(node.args[0]), state.of(node.args[1])
+    if not isinstance(value, Activation) or not isinstance(places, Activation):
+        return state.freezing(node)
+    if varying_axes(value.ids) not in ([], [1]) or varying_axes(places.ids):
+        return state.freezing(node)
+    state.freeze(places)
+    return Activation(value.ids, real_shape(node))
 
 
 def pad(state: Coupling, node: Node) -> Any:
@@ -52,13 +74,16 @@ def reduce(state: Coupling, node: Node) -> Any:
     if not isinstance(value, Activation):
         return state.freezing(node)
     axes, keep = reduced_axes(node, len(value.shape))
-    if isinstance(value, Activation) and any(axis in axes for axis in varying_axes(value.ids)):
-        return state.freezing(node)
     ids = value.ids
+    added = [axis for axis in varying_axes(ids) if axis in axes]
+    if added:
+        if operation_name(node.target) not in _SUMS or len(varying_axes(ids)) > 1:
+            return state.freezing(node)
+        state.adders.append(Adder(node.name, ids.reshape(-1)))
+        ids = torch.zeros_like(ids.narrow(added[0], 0, 1))
     for axis in sorted(axes, reverse=True):
         ids = ids if keep else ids.squeeze(axis)
     if isinstance(node.meta.get("val"), (list, tuple)):
-        first, *others = node.meta["val"]
-        return (Activation(ids, tuple(first.shape)), *[state.empty(shape_of_value(o)) for o in others])
+        return tuple(Activation(ids, tuple(part.shape)) for part in node.meta["val"])
     shape = shape_of(node)
     return Activation(ids, shape) if shape is not None else None

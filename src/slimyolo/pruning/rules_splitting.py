@@ -43,24 +43,27 @@ def _split_channels(state: Coupling, node: Node, short: str, ids: Tensor, sizes:
     path, _ = module_of(node)
     if not sizes or short in {"tensor_split", "narrow"}:
         return False
-    numbers = sorted(set(sizes)) if short != "slice" else _slice_bounds(node, len(ids))
+    numbers = sorted({*sizes}) if short != "slice" else _slice_bounds(node, len(ids))
     strategy = state.strategy_at(path, numbers)
     if strategy == "freeze":
         return False
     if short == "slice":
         return _slice_channels(state, path, strategy, ids, numbers)
     equal = len(set(sizes)) == 1
+    if equal and strategy == "adapt" and state.holds(path, len(ids)):  # x.split(self.width // 2)
+        state.add_sites(path, len(ids), ids)
     if not equal and strategy != "attributes":
         return False
-    start = 0
+    start, adapted = 0, equal
     for size in sizes:
         part = ids[start : start + size]
         if equal:
             state.sets.join(part, ids[:size])
-        if strategy == "attributes" and not state.add_sites(path, size, part) and not equal:
-            return False
-        start += size
-    return True
+        found = strategy == "attributes" and state.add_sites(path, size, part)
+        if not equal and not found:
+            state.sets.freeze(part)  # a number in the code
+        adapted, start = adapted or found, start + size
+    return adapted
 
 
 def _slice_channels(state: Coupling, path: str, strategy: str, ids: Tensor, bounds: Sequence[int]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 __all__ = ["run_on_shapes", "shape_only"]
 
@@ -25,7 +26,26 @@ def run_on_shapes(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
     """What operator `function` gives on meta tensors: by a rule of this file where one fits, by torch otherwise."""
     rule = _RULES.get(function)
     known = rule(args, kwargs) if rule is not None else None
-    return known if known is not None else function(*args, **kwargs)
+    if known is not None:
+        return known
+    try:
+        return function(*args, **kwargs)
+    except NotImplementedError:
+        if _needs_values(function):
+            raise
+    return _run_on_zeros(function, args, kwargs)
+
+
+def _needs_values(function: Any) -> bool:
+    """True where the shape depends on the values, or an operand is changed."""
+    writes = any(a.alias_info is not None and a.alias_info.is_write for a in function._schema.arguments)
+    return writes or bool(_VALUES_DECIDE & set(function.tags))
+
+
+def _run_on_zeros(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Shapes of an operator that does not know them without values (a user's own): those it gives for zeros."""
+    real = tree_map_only(Tensor, lambda tensor: torch.zeros(tensor.shape, dtype=tensor.dtype), (tuple(args), dict(kwargs)))
+    return tree_map_only(Tensor, shape_only, function(*real[0], **real[1]))
 
 
 def _batch_norm(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
@@ -127,6 +147,7 @@ def _ordinary(tensor: Tensor) -> bool:
     return tensor.is_meta and tensor.is_floating_point() and dense
 
 
+_VALUES_DECIDE = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 _CONV2D_DEFAULTS: tuple[Any, ...] = (None, None, None, (1, 1), (0, 0), (1, 1), 1)
 _MAX_POOL2D_DEFAULTS: tuple[Any, ...] = (None, None, (), (0, 0), (1, 1), False)
 _ATEN = torch.ops.aten

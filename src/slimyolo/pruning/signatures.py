@@ -17,6 +17,8 @@ from slimyolo.pruning.operations import operation_name
 __all__ = [
     "ConvolutionCall",
     "argument",
+    "changed_in_place",
+    "channel_axis",
     "convolution_call",
     "product_macs",
     "real_shape",
@@ -42,12 +44,19 @@ class ConvolutionCall:
     bias: Any
     transposed: bool
     groups: int
-    unpadded: bool
+    padding: Any
+    output_padding: Any
     stride: tuple[int, ...]
 
-    def pointwise(self, weight_shape: Sequence[int]) -> bool:
-        """Kernel 1, stride 1, no padding: every output position sees exactly one input position."""
-        return self.unpadded and all(n == 1 for n in weight_shape[2:]) and all(n == 1 for n in self.stride)
+    def flat(self, weight_shape: Sequence[int]) -> bool:
+        """True when an input that is the same everywhere gives an output that is: no border is seen.
+
+        A transposed convolution gives every position all of its kernel only when that is one element, stride 1.
+        """
+        single = all(n == 1 for n in weight_shape[2:])
+        padding = "valid" if self.padding == "same" and single else self.padding
+        unpadded = _zero(padding) and _zero(self.output_padding)
+        return unpadded and (not self.transposed or (single and all(n == 1 for n in self.stride)))
 
 
 def convolution_call(node: Node) -> ConvolutionCall:
@@ -71,9 +80,22 @@ def convolution_call(node: Node) -> ConvolutionCall:
         bias=argument(node, 2, "bias"),
         transposed=transposed,
         groups=1 if groups is None else int(groups),  # type: ignore[arg-type]
-        unpadded=_zero(padding) and _zero(output_padding),
+        padding=padding,
+        output_padding=output_padding,
         stride=_numbers(stride, 1),
     )
+
+
+def channel_axis(weight: Node, rank: int) -> int:
+    """Where the channels of a convolution's input and output stand: 1, or 0 when there is no batch axis."""
+    return rank - len(real_shape(weight)) + 1
+
+
+def changed_in_place(node: Node) -> Node | None:
+    """The operation whose result `node` overwrites: later readers see the changed tensor."""
+    name = str(getattr(node.target, "overloadpacket", ""))
+    in_place = name.endswith("_") and not name.endswith("__")
+    return node.args[0] if in_place and node.args and isinstance(node.args[0], Node) else None
 
 
 def shape_of(node: Node) -> tuple[int, ...] | None:
@@ -111,13 +133,16 @@ def reduced_axes(node: Node, rank: int) -> tuple[set[int], bool]:
 
 
 def product_macs(node: Node) -> float:
-    """Multiply-accumulates of a product of activations (whole batch); 0 for anything else."""
+    """Multiply-accumulates of a product, also of one with a weight (whole batch); 0 for anything else."""
     name = operation_name(node.target).removeprefix("aten.")
     shapes = [shape_of(item) for item in node.all_input_nodes]
     known = [shape for shape in shapes if shape is not None]
     out = shape_of(node)
     if out is None or len(known) < 2:
         return 0.0
+    if name == "linear" or name.startswith("conv"):
+        places = known[0] if "transpose" in name else out
+        return float(math.prod(places) * math.prod(known[1][1:]))
     if name in {"matmul", "mm", "bmm"}:
         return float(math.prod(out) * known[0][-1])
     if name in {"baddbmm", "addmm"} and len(known) == 3:

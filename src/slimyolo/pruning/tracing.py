@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import Node
+from torch.utils._pytree import tree_leaves
 
 from slimyolo.errors import PruningError
 from slimyolo.pruning.recording import record
@@ -18,6 +19,7 @@ __all__ = [
     "Forward",
     "TracedProgram",
     "as_inputs",
+    "calling",
     "capture_program",
     "evaluating",
     "export_program",
@@ -61,12 +63,23 @@ def as_inputs(example_inputs: Any) -> tuple[Any, ...]:
     """One tensor or a sequence of inputs → the tuple a module is called with."""
     if isinstance(example_inputs, Tensor):
         return (example_inputs,)
+    if isinstance(example_inputs, Mapping) and len(example_inputs) > 0:
+        return tuple(example_inputs.values())
     if isinstance(example_inputs, Sequence) and not isinstance(example_inputs, str) and len(example_inputs) > 0:
         return tuple(example_inputs)
     raise PruningError(
-        f"example_inputs is {type(example_inputs).__name__}: expected a tensor or a tuple of tensors, for instance "
-        f"torch.zeros(1, 3, 320, 320)."
+        f"example_inputs is {type(example_inputs).__name__}: expected a tensor, a tuple of tensors, or a dictionary of "
+        f"arguments by name, for instance torch.zeros(1, 3, 320, 320)."
     )
+
+
+def calling(example_inputs: Any, forward: Forward | None) -> tuple[tuple[Any, ...], Forward]:
+    """Inputs as a tuple, and the function that runs a module on them: by position, or by the names of a dictionary."""
+    run: Forward = forward if forward is not None else lambda owner, *given: owner(*given)
+    if not isinstance(example_inputs, Mapping):
+        return as_inputs(example_inputs), run
+    names = tuple(example_inputs)
+    return as_inputs(example_inputs), lambda owner, *given: run(owner, **dict(zip(names, given, strict=True)))
 
 
 @contextmanager
@@ -98,18 +111,18 @@ def capture_program(module: nn.Module, example_inputs: Any, forward: Forward | N
 
 def record_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
     """By `record`: fast, but only for modules that run on shapes alone; raises what the run raises."""
-    inputs = as_inputs(example_inputs)
+    inputs, run = calling(example_inputs, forward)
     with evaluating(module):
-        recording = record(_call(module, forward), inputs)
+        recording = record(_Call(module, run).eval(), inputs)
     return _program(module, inputs, recording.nodes, recording.tensors, recording.constants, recording.output_nodes)
 
 
 def export_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
     """By `torch.export`; raises `PruningError` when it cannot capture the module, with its reason."""
-    inputs = as_inputs(example_inputs)
+    inputs, run = calling(example_inputs, forward)
     with evaluating(module), torch.no_grad():
         try:
-            exported = torch.export.export(_call(module, forward), inputs, strict=False)
+            exported = torch.export.export(_Call(module, run).eval(), inputs, strict=False)
         except Exception as error:  # torch.export raises many types; all of them mean "not captured"
             raise PruningError(
                 f"torch.export could not capture {type(module).__name__}: {error}. Pruning needs a module whose forward "
@@ -122,16 +135,12 @@ def export_program(module: nn.Module, example_inputs: Any, forward: Forward | No
     return _program(module, inputs, exported.graph.nodes, named, constants, output.all_input_nodes)
 
 
-def _call(module: nn.Module, forward: Forward | None) -> nn.Module:
-    return _Call(module, forward if forward is not None else lambda owner, *given: owner(*given)).eval()
-
-
 def _program(
     module: nn.Module, inputs: Sequence[Any], nodes: Iterable[Node], named: Mapping[str, str],
     constants: Mapping[str, Any], outputs: Iterable[Node],
 ) -> TracedProgram:  # fmt: skip
     tensors = {place: name.removeprefix(_PREFIX) for place, name in named.items()}
-    first = next((given for given in inputs if isinstance(given, Tensor) and given.ndim > 0), None)
+    first = next((given for given in tree_leaves(inputs) if isinstance(given, Tensor) and given.ndim > 0), None)
     return TracedProgram(
         nodes=tuple(nodes),
         tensors=tensors,

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from slimyolo.errors import PruningError
-from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
+from slimyolo.pruning.outputs import output_tensors
+from slimyolo.pruning.tracing import Forward, as_inputs, calling, evaluating
 
-__all__ = ["tensors_of", "unseen_inputs", "verify"]
+__all__ = ["unseen_inputs", "verify"]
 
 
 def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward | None = None) -> float:
     """Largest difference of any output, relative to that output's largest magnitude; eval mode, no gradients.
 
-    `inputs` is a tensor or a tuple; `forward` runs `forward(module, *inputs)` instead of the module. Raises `PruningError`
-    when the outputs differ in number or shape.
+    `inputs` is a tensor, a tuple or a dictionary of named arguments; `forward` runs `forward(module, *inputs)` instead of the module. Raises `PruningError`
+    when there are no outputs, or they differ in number or shape.
     """
-    given = as_inputs(inputs)
-    with evaluating(masked, cut), torch.no_grad():
-        first = list(tensors_of(forward(masked, *given) if forward is not None else masked(*given)))
-        second = list(tensors_of(forward(cut, *given) if forward is not None else cut(*given)))
+    given, run = calling(inputs, forward)
+    found = []
+    for module in (masked, cut):
+        with evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # a model that draws numbers draws the same ones
+            found.append(output_tensors(run(module, *given)))
+    first, second = found
+    if not first:
+        raise PruningError(
+            "The model gives no tensors to compare; pass forward= with a function that returns its tensors."
+        )
     shapes = [[tuple(t.shape) for t in outputs] for outputs in (first, second)]
     if shapes[0] != shapes[1]:
         raise PruningError(
@@ -47,16 +55,5 @@ def unseen_inputs(example_inputs: Any, seed: int) -> tuple[Any, ...]:
             return torch.rand(item.shape, generator=generator, dtype=torch.float32).to(item)
         return item
 
-    return tuple(fresh(item) for item in as_inputs(example_inputs))
-
-
-def tensors_of(outputs: Any) -> Iterator[Tensor]:
-    """All tensors in nested lists, tuples and dictionaries of outputs, in order."""
-    if isinstance(outputs, Tensor):
-        yield outputs
-    elif isinstance(outputs, dict):
-        for item in outputs.values():
-            yield from tensors_of(item)
-    elif isinstance(outputs, (list, tuple)):
-        for item in outputs:
-            yield from tensors_of(item)
+    made: tuple[Any, ...] = tree_map(fresh, as_inputs(example_inputs))
+    return made

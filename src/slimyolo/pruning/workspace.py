@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
-from slimyolo.pruning.channel_graph import Consumer, Emitter, SizeSite, Strategy
-from slimyolo.pruning.layout import compress, normal_axis, varying_axes
+from slimyolo.pruning.channel_graph import Adder, Consumer, Emitter, SizeSite, Strategy
+from slimyolo.pruning.layout import compress, normal_axis, pad_rank, varying_axes
 from slimyolo.pruning.operations import Kind, kind_of, operation_name
 from slimyolo.pruning.signatures import argument, product_macs, real_shape, shape_of
 from slimyolo.pruning.sizes import attributes_holding
@@ -60,6 +60,7 @@ class Coupling:
         self.axes: dict[tuple[str, int], Tensor] = {}
         self.emitters: list[Emitter] = []
         self.consumers: list[Consumer] = []
+        self.adders: list[Adder] = []
         self.sites: list[SizeSite] = []
         self.positions: dict[str, float] = {}
         self.fixed_macs = 0.0
@@ -68,6 +69,7 @@ class Coupling:
         self.locked: set[str] = set()
         self.values: dict[Node, Any] = {}
         self.parts = dict(module.named_modules())
+        self._buffers = {name for name, _ in module.named_buffers()}
 
     def of(self, argument_value: Any) -> Any:
         if isinstance(argument_value, Node):
@@ -88,6 +90,13 @@ class Coupling:
         if isinstance(value, (list, tuple)):
             return tuple(self.empty(tuple(part.shape)) if isinstance(part, Tensor) else None for part in value)
         return self.empty(shape_of(node))
+
+    def touches_channels(self, node: Node) -> bool:
+        """True when an operation reads anything that could be cut: channels, or tensors of the module."""
+        operands = [self.of(item) for item in node.all_input_nodes]
+        leaves = [part for item in operands for part in (item if isinstance(item, (list, tuple)) else [item])]
+        alive = any(isinstance(item, Activation) and bool((item.ids != 0).any()) for item in leaves)
+        return alive or any(isinstance(item, Weight) for item in leaves)
 
     def freeze(self, value: Any) -> bool:
         """Keep every channel in `value`; True when there was any that could have been cut."""
@@ -132,6 +141,30 @@ class Coupling:
         else:
             self.sets.join(known, ids)
 
+    def bind_elements(self, name: str, elements: Tensor, ids: Tensor, shape: tuple[int, ...]) -> None:
+        """A parameter met element by element in a tensor of this shape: find the axis of it that runs along the channels."""
+        varying = varying_axes(ids)
+        elements = pad_rank(elements, len(shape))
+        along = [axis for axis in varying if elements.shape[axis] > 1]
+        if not along:
+            if not varying and shape and bool((ids != 0).any()):
+                self.sets.freeze(ids)
+            return
+        if along != varying:
+            self.sets.freeze(ids)
+            return
+        original = self.tensor(name)
+        wide = ids.expand(elements.shape).reshape(-1)
+        flat = torch.zeros(original.numel(), dtype=torch.int64)
+        flat[elements.reshape(-1)] = wide
+        self.sets.join(flat[elements.reshape(-1)], wide)  # an element that stands in several places
+        found = compress(self.sets.find(flat).reshape(original.shape))
+        axes = varying_axes(found)
+        if len(axes) == 1:
+            self.bind(name, axes[0], found.reshape(-1))
+        else:
+            self.sets.freeze(ids)
+
     def alone_read(self, node: Node) -> Node | None:
         return next(iter(node.users)) if len(node.users) == 1 else None
 
@@ -151,6 +184,9 @@ class Coupling:
         owner, _, leaf = name.rpartition(".")
         return getattr(self.parts[owner], leaf)  # type: ignore[no-any-return]
 
+    def is_buffer(self, name: str) -> bool:
+        return name in self._buffers
+
     def outputs(self, count: int) -> Tensor:
         return self.sets.fresh(count) if count > 1 else torch.zeros(count, dtype=torch.int64)
 
@@ -164,11 +200,23 @@ class Coupling:
         self.fragile[path] = chosen
         return chosen
 
+    def holds(self, path: str, number: int) -> bool:
+        """True when the module at `path` reads an attribute with this number in its forward."""
+        return bool(attributes_holding(self.parts.get(path, self.module), number, used=True))
+
     def add_sites(self, path: str, value: int, ids: Tensor) -> bool:
         module = self.parts.get(path, self.module)
         found = attributes_holding(module, value, used=True) or attributes_holding(module, value, used=False)
         self.sites.extend(SizeSite(path, name, item, value, ids.clone()) for name, item in found)
         return bool(found)
+
+    def add_count_sites(self, node: Node, weight: str, attribute: str, value: int, ids: Tensor) -> None:
+        """Where the number of groups of an operation is kept: with the layer's weight, or in the module that runs it."""
+        owner = weight.rpartition(".")[0]
+        if vars(self.parts[owner]).get(attribute) == value:
+            self.sites.append(SizeSite(owner, attribute, None, value, ids.clone()))
+        else:
+            self.add_sites(module_of(node)[0], value, ids)  # or nowhere: the code reads it from a shape
 
     def rectangular(self, ids: Tensor, axis: int | None) -> Tensor:
         """Couple ids so that they vary along one axis only: `axis`, or the last that varies."""

@@ -12,7 +12,7 @@ from typing import IO
 
 from slimyolo.errors import StorageError
 
-__all__ = ["atomic_file", "atomic_folder", "write_bytes", "write_text"]
+__all__ = ["atomic_file", "atomic_folder", "remove_leftovers", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -84,6 +84,13 @@ def _refuse_strangers(target: Path, fresh: Path) -> None:
             f"{target} holds {strange[0]}{f' and {len(strange) - 1} more' if len(strange) > 1 else ''}, which would be "
             "lost. Move it away first, or write somewhere else."
         )
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Delete what a killed process had begun to write into `folder` and could not take back."""
+    for path in Path(folder).glob(".*.part"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

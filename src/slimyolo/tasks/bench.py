@@ -23,6 +23,7 @@ from slimyolo.tasks.bench_files import Exports
 from slimyolo.tasks.bench_stages import time_stages
 from slimyolo.tasks.configs import BenchConfig
 from slimyolo.tasks.configs.benching import BenchPrecision
+from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import run_provenance
 from slimyolo.tasks.records import SizeRecord
@@ -128,8 +129,7 @@ def bench(config: BenchConfig) -> BenchRecord:
     _tell(record)
     folder_made = create_run_folder(config.project, config.name, config.exist_ok)
     write_json(folder_made / "record.json", record)
-    if config.json_file is not None:
-        write_json(config.json_file, record)
+    give_json(config.json_file, record)
     log.info("written: %s", folder_made)
     return record
 

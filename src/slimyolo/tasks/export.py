@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -41,6 +41,7 @@ from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
 from slimyolo.tasks.configs import ExportConfig
 from slimyolo.tasks.devices import pick_device
+from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import run_provenance
 from slimyolo.tasks.quantising import quantise_file, tell_quantised
@@ -95,9 +96,10 @@ def export(config: ExportConfig) -> ExportRecord:
         )  # fmt: skip
         _tell(file)
         files.append(file)
-        if not config.no_examples and settings.metadata is not None:
-            _tell_examples(*write_examples(file, settings.metadata))
-    return ExportRecord(str(weights), tuple(files), run_provenance(config))
+        _write_examples(config, row.name, path, settings)
+    record = ExportRecord(str(weights), tuple(files), run_provenance(config))
+    give_json(config.json_file, record)
+    return record
 
 
 def _export_int8(config: ExportConfig) -> ExportRecord:
@@ -132,7 +134,10 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
             )  # fmt: skip
             tell_quantised(file)
             files.append(file)
-    return ExportRecord(str(weights), (), run_provenance(config), tuple(files))
+            _write_examples(config, name, target, _settings(config, detector))
+    record = ExportRecord(str(weights), (), run_provenance(config), tuple(files))
+    give_json(config.json_file, record)
+    return record
 
 
 def _settings(config: ExportConfig, detector: Detector) -> ExportSettings:
@@ -216,11 +221,14 @@ def _tell(file: ExportedFile) -> None:
     log.info("written: %s (%.2f MB, %.1f s)", file.path, file.bytes / 1e6, file.seconds)
 
 
-def _tell_examples(written: Sequence[Path], kept: Sequence[Path]) -> None:
+def _write_examples(config: ExportConfig, format_name: str, path: Path, settings: ExportSettings) -> None:
+    if config.no_examples or settings.metadata is None:
+        return
+    written, kept = write_examples(format_name, path, settings.metadata)
     if written:
-        log.info("examples: %s", ", ".join(str(path) for path in written))
-    for path in kept:
-        log.warning("%s was changed by somebody and is left as it is; delete it to get a new one", path)
+        log.info("examples: %s", ", ".join(str(one) for one in written))
+    for one in kept:
+        log.warning("%s was changed by somebody and is left as it is; delete it to get a new one", one)
 
 
 def _difference(file: ExportedFile, kind: str, found: Agreement) -> str:

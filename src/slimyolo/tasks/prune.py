@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from copy import deepcopy
-from itertools import islice
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,18 +35,26 @@ from slimyolo.pruning import (
     mask_module,
     prune_module,
     recalibrate_batchnorm_,
+    replay_plan,
 )
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import PruneConfig
-from slimyolo.tasks.configs.pruning import ON_DATA, BudgetUnit
+from slimyolo.tasks.configs.budgets import BudgetUnit
+from slimyolo.tasks.configs.pruning import ON_DATA
 from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.drop_search import Attempt, search_smallest
+from slimyolo.tasks.evidence import ValidationPictures, write_evidence
+from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.latency import LatencyPrice
 from slimyolo.tasks.latency_search import ROUNDINGS, LatencyOutcome, cut_to_latency
 from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.plan import read_plan
+from slimyolo.tasks.processes import refuse_several_processes
 from slimyolo.tasks.provenance import data_provenance, run_provenance
-from slimyolo.tasks.records import CutRecord, SizeRecord
+from slimyolo.tasks.records import CutRecord, RepairRecord, SizeRecord
+from slimyolo.tasks.repairing import RepairStep, plain_images, repair_
 from slimyolo.tasks.scoring_batches import detection_loss, spread_batches
+from slimyolo.tasks.sensitivity import sensitivity_caps
 
 __all__ = ["cut_detector", "prune", "target_of"]
 
@@ -56,7 +64,6 @@ Price = Callable[[PrunePlan], float]
 """Milliseconds of a planned network in the runtime that will serve it."""
 
 EXACT = 1e-3  # relative, of raw logits in float32; beyond it the cut would not be the cut that was planned
-RECALIBRATION_IMAGES = 512
 
 
 def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
@@ -66,6 +73,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     when the cut network disagrees with the masked one, or with ``dry_run``. `price` gives the milliseconds of a plan, for
     ``latency`` and ``per ms``; without it plans are timed here, in eager mode.
     """
+    refuse_several_processes("prune")
     started = time.perf_counter()
     checkpoint = load_checkpoint(find_weights(config.weights))
     detector = checkpoint.detector()
@@ -79,7 +87,9 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
         cutter = _Cutter(config, detector, data, timed or price)
         tried: tuple[Attempt, ...] = ()
         outcome = None
-        if config.max_drop is not None:
+        if config.plan is not None:
+            result = replay_plan(detector, read_plan(config.plan), torch.zeros(1, 3, config.imgsz, config.imgsz))
+        elif config.max_drop is not None:
             result, tried = cutter.search(config.max_drop)
         elif timed is not None and config.latency is not None:
             result, outcome = cutter.reach(timed)
@@ -95,14 +105,20 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
             f"The cut network differs from the masked one by {report.max_relative_difference:.1e} (relative; up to "
             f"{EXACT:.0e} is rounding). Nothing was written. This is a defect of slimyolo: please report the model."
         )
+    if config.plan_out is not None:
+        result.plan.save(config.plan_out)
+        log.info("plan written: %s", config.plan_out)
     if config.dry_run:
-        log.info("dry run: nothing is written")
-        return _record(config, "", detector, result, (None, None), started, {}, tried, outcome)
-    if config.recalibrate and config.max_drop is None and data is not None:
-        _recalibrate_(result.model, data, config)
+        log.info("dry run: nothing else is written")
+        record = _record(config, "", detector, result, (None, None), started, {}, tried, outcome)
+        give_json(config.json_file, record)
+        return record
     before = cutter.before()
-    after = _metrics(config, result.model, data)
+    repairs = _repairs_(config, detector, result, data)
+    pictures = None if data is None or config.noplots else ValidationPictures(data[1], batches=False)
+    after = evidence = _metrics(config, result.model, data, pictures)
     if before is not None and after is not None:
+        before, after = before.without_arrays(), after.without_arrays()
         for name, one in (("before", before), ("after ", after)):
             log.info(
                 "%s: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f",
@@ -113,6 +129,10 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
                 one.map50_95,
             )
     folder = create_run_folder(config.project, config.name, config.exist_ok)
+    if evidence is not None:
+        write_evidence(folder, evidence)
+    if pictures is not None:
+        pictures.write(folder)
     about = _about(config, checkpoint, data, after)
     weights = folder / config.file_name
     save_checkpoint(weights, result.model, provenance=about)
@@ -120,8 +140,10 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
         save_checkpoint(folder / config.masked_file_name, mask_module(detector, result.plan), provenance=about)
     write_text(folder / "plan.json", result.plan.to_json())
     record = _record(config, str(weights), detector, result, (before, after), started, about, tried, outcome)
+    record = replace(record, repairs=repairs)
     write_json(folder / "record.json", record)
     log.info("written: %s", weights)
+    give_json(config.json_file, record)
     return record
 
 
@@ -203,8 +225,8 @@ class _Cutter:
         config = self._config
         return cut_detector(
             self._detector, target, imgsz=config.imgsz, policy=config.policy, floor=config.floor,
-            floor_of=config.floors_by_pattern, cap_of=config.caps_by_pattern, keep=config.keep,
-            round_to=config.round_to if round_to is None else round_to,
+            floor_of=config.floors_by_pattern, cap_of={**sensitivity_caps(config), **config.caps_by_pattern},
+            keep=config.keep, round_to=config.round_to if round_to is None else round_to,
             constants=config.constants, importance=self._importance(),
             per=config.per, price=self._price, calibration=calibration,
         )  # fmt: skip
@@ -227,7 +249,7 @@ class _Cutter:
             if plain >= least:
                 return plain
             renewed = deepcopy(result.model)
-            _recalibrate_(renewed, data, self._config)
+            recalibrate_batchnorm_(renewed, self._training_images())
             score = self._map(renewed)
             if score > plain:
                 result.model.load_state_dict(renewed.state_dict())
@@ -242,6 +264,14 @@ class _Cutter:
         for attempt in found.attempts:
             log.info("tried %s", attempt)
         return found.result, found.attempts
+
+    def _training_images(self) -> Iterator[Tensor]:
+        config, stride = self._config, int(self._detector.stride.max())
+        assert self._data is not None  # PruneConfig refuses --max-drop without --data
+        return plain_images(
+            read_split(self._data[0], "train"), config.repair_images, imgsz=config.imgsz,
+            batch_size=min(config.batch_size, 16), stride=stride, workers=config.workers,
+        )  # fmt: skip
 
     def _map(self, detector: Detector) -> float:
         metrics = _metrics(self._config, detector, self._data)
@@ -297,7 +327,10 @@ def _data_of(config: PruneConfig, detector: Detector) -> tuple[DatasetSpec, Spli
 
 
 def _metrics(
-    config: PruneConfig, detector: Detector, data: tuple[DatasetSpec, SplitData] | None
+    config: PruneConfig,
+    detector: Detector,
+    data: tuple[DatasetSpec, SplitData] | None,
+    pictures: ValidationPictures | None = None,
 ) -> DetectionMetrics | None:
     if data is None:
         return None
@@ -308,22 +341,29 @@ def _metrics(
         result = evaluate_detector(
             detector.fused(), batches, conf=config.conf, iou=config.iou, max_det=config.max_det,
             device=pick_device(config.device), precision="float16" if config.half else "float32",
+            on_batch=None if pictures is None else pictures.see,
         )  # fmt: skip
-    return result.metrics.without_arrays()
+    return result.metrics
 
 
-def _recalibrate_(detector: Detector, data: tuple[DatasetSpec, SplitData], config: PruneConfig) -> None:
-    split = read_split(data[0], "train")
-    stride = int(detector.stride.max())
-    batches = EvalBatches(split, config.imgsz, config.batch_size, stride=stride, workers=config.workers, rect=False)
+def _numbers(metrics: DetectionMetrics | None) -> DetectionMetrics | None:
+    return None if metrics is None else metrics.without_arrays()
 
-    def images() -> Iterator[Tensor]:
-        for batch in islice(batches, -(-RECALIBRATION_IMAGES // config.batch_size)):
-            yield batch.images.float() / 255
 
-    with closing(batches):
-        count = recalibrate_batchnorm_(detector, images())
-    log.info("BatchNorm statistics renewed from %d batches of training images", count)
+def _repairs_(
+    config: PruneConfig, detector: Detector, result: PruneResult[Detector], data: tuple[DatasetSpec, SplitData] | None
+) -> tuple[RepairRecord, ...]:
+    wanted: tuple[tuple[RepairStep, bool], ...] = (
+        ("reconstruct", config.reconstruct), ("recalibrate", config.recalibrate and config.max_drop is None),
+    )  # fmt: skip
+    steps = tuple(step for step, asked in wanted if asked)
+    if not steps or data is None:
+        return ()
+    return repair_(
+        result.model, detector, result.plan, data, steps, images=config.repair_images, imgsz=config.imgsz,
+        batch_size=min(config.batch_size, 16), workers=config.workers,
+        measure=lambda cut: _numbers(_metrics(config, cut, data)),
+    )  # fmt: skip
 
 
 def _about(
@@ -362,7 +402,8 @@ def _record(
         before.params / 1e6, after.params / 1e6, before.gflops, after.gflops, config.imgsz,
     )  # fmt: skip
     return CutRecord(
-        source=str(config.weights), weights=weights, target=_said(*config.budget),
+        source=str(config.weights), weights=weights,
+        target=_said(*config.budget) if config.plan is None else f"plan {config.plan}",
         channels_before=report.prunable_channels, channels_after=report.prunable_channels - report.removed_channels,
         layers=layers, before=before, after=after, max_relative_difference=report.max_relative_difference,
         notes=report.notes, metrics_before=metrics[0], metrics_after=metrics[1],

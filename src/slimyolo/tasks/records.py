@@ -9,7 +9,7 @@ from typing import Any
 from slimyolo.detections import DetectionMetrics
 from slimyolo.tasks.latency_search import LatencyOutcome
 
-__all__ = ["CutRecord", "SizeRecord", "TrainRecord", "ValidationRecord"]
+__all__ = ["CutRecord", "RepairRecord", "SizeRecord", "TrainRecord", "ValidationRecord"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,22 @@ class TrainRecord:
 
 
 @dataclass(frozen=True)
+class RepairRecord:
+    """One step of repairing a cut detector. Errors are those of `pruning.output_error` against the dense detector.
+
+    `images` of the training split were used; errors are on validation images, metrics on all of them (None without).
+    """
+
+    step: str
+    images: int
+    error_before: float
+    error_after: float
+    metrics_before: DetectionMetrics | None
+    metrics_after: DetectionMetrics | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class CutRecord:
     """A cut that was made (or planned, when `weights` is empty).
 
@@ -93,6 +109,7 @@ class CutRecord:
     metrics_after: DetectionMetrics | None
     seconds: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    repairs: tuple[RepairRecord, ...] = ()
     importance: str = "gamma"
     constants_from: str = "formula"
     output_error: float | None = None

@@ -10,14 +10,17 @@ from typing import Any
 
 import torch
 
-from slimyolo.data import EvalBatches, read_dataset_yaml, read_split
+from slimyolo.data import EvalBatches, SplitData, read_dataset_yaml, read_split
 from slimyolo.detections import ClassMetrics, DetectionMetrics
 from slimyolo.errors import ConfigError
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult, evaluate_detector
 from slimyolo.geometry import Detections, xyxy_to_cxcywh
 from slimyolo.models import Detector
+from slimyolo.reports.plot_files import write_plots
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import ValConfig
+from slimyolo.tasks.evidence import ValidationPictures, write_evidence, write_labels
+from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.opening import OpenedModel, fixed_size, open_model, run_device
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.records import SizeRecord, ValidationRecord
@@ -61,7 +64,11 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     found: list[tuple[Path, tuple[int, int], Detections]] = []
     keep = config.save_txt or config.save_json
 
+    pictures = None if config.noplots else ValidationPictures(split, single_class=config.single_cls)
+
     def remember(batch: EvaluationBatch, detections: Sequence[Detections]) -> None:
+        if pictures is not None:
+            pictures.see(batch, detections)
         if keep:
             sizes = [placement.source_size for placement in batch.placements]
             found.extend(zip(batch.paths, sizes, detections, strict=True))
@@ -83,7 +90,7 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
         record.size.params / 1e6, record.size.gflops, record.size.imgsz,
         ", ".join(f"{name} {value:.1f}" for name, value in record.speed_ms.items()), record.device,
     )  # fmt: skip
-    _write(config, record, found)
+    _write(config, record, found, split, pictures)
     return record
 
 
@@ -151,17 +158,25 @@ def _record(
 
 
 def _write(
-    config: ValConfig, record: ValidationRecord, found: Sequence[tuple[Path, tuple[int, int], Detections]]
+    config: ValConfig,
+    record: ValidationRecord,
+    found: Sequence[tuple[Path, tuple[int, int], Detections]],
+    split: SplitData,
+    pictures: ValidationPictures | None,
 ) -> None:
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     write_json(folder / "record.json", record)
-    if config.json_file is not None:
-        write_json(config.json_file, record)
+    give_json(config.json_file, record)
     if config.save_txt:
         for path, size, detections in found:
             write_text(folder / "labels" / f"{path.stem}.txt", _label_rows(detections, size, config.save_conf))
     if config.save_json:
         write_json(folder / "predictions.json", [row for path, _, one in found for row in _coco_rows(path, one)])
+    write_evidence(folder, record.metrics)
+    write_labels(folder, {config.split: split})
+    if pictures is not None:
+        pictures.write(folder)
+        write_plots(folder)
     log.info("written: %s", folder)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, ImageSize, option
+from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, ImageSize, json_option, option
 from slimyolo.tasks.configs.training import OptionalPath
 
 __all__ = ["BenchConfig", "BenchPrecision", "RuntimeName"]
@@ -51,7 +51,7 @@ class BenchConfig(Config):
     warmup: int = option(10, "calls before them", group=HOW, ge=0)
     calibration_images: int = option(128, "training images that int8 ranges are taken from", group=HOW, ge=1)
 
-    json_file: OptionalPath = option(None, "also write the record to this file", group=OUTPUT, names=("--json",))
+    json_file: OptionalPath = json_option(OUTPUT)
     project: Path = option(Path("runs/bench"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
     exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)

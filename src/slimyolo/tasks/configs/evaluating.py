@@ -8,7 +8,15 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, ImageSize, option, workers_option
+from slimyolo.tasks.configs.options import (
+    IMAGE_SIZE_NAMES,
+    Config,
+    Device,
+    ImageSize,
+    json_option,
+    option,
+    workers_option,
+)
 from slimyolo.tasks.configs.training import BatchSize, ImageCache, OptionalPath
 
 __all__ = ["DataCheckConfig", "DataSynthConfig", "ExportConfig", "InspectConfig", "PredictConfig", "ValConfig"]
@@ -44,11 +52,12 @@ class ValConfig(Config):
     workers: int = workers_option(DEVICE)
     cache: ImageCache = option(None, "keep decoded images in memory", bare="ram", group=DEVICE)
 
-    json_file: OptionalPath = option(None, "write the metrics to this JSON file", group=OUTPUT, names=("--json",))
+    json_file: OptionalPath = json_option(OUTPUT)
     verbose: bool = option(False, "one row per class, also with many classes", group=OUTPUT)
     save_txt: bool = option(False, "write detections as YOLO label files", group=OUTPUT)
     save_conf: bool = option(False, "with confidences in these files", group=OUTPUT)
     save_json: bool = option(False, "write detections as COCO JSON", group=OUTPUT)
+    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT)
     project: Path = option(Path("runs/val"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
     exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
@@ -67,9 +76,11 @@ class PredictConfig(Config):
 
     weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL)
     class_names: ClassNames = option((), CLASS_NAMES_HELP, group=MODEL, names=("--names",))
-    source: str = option(help="image, video, folder, 'glob*.jpg', list.txt, or camera number", group=MODEL)
+    source: str = option(help="image, video, folder, 'glob*.jpg', list.txt, camera number, or address", group=MODEL)
     imgsz: ImageSize = option((320, 320), "image size: N, or height width", group=MODEL, names=IMAGE_SIZE_NAMES)
     vid_stride: int = option(1, "take every N-th video frame", group=MODEL, ge=1)
+    stream_timeout: float = option(10.0, "seconds to wait for a frame of a stream", group=MODEL, gt=0)
+    reconnect: int = option(3, "new attempts when a stream breaks off", group=MODEL, ge=0)
 
     conf: float = option(0.25, "confidence threshold", group=DETECTION, names=("--conf-thres",), ge=0, le=1)
     iou: float = option(0.45, "overlap threshold of NMS", group=DETECTION, names=("--iou-thres",), ge=0, le=1)
@@ -79,12 +90,14 @@ class PredictConfig(Config):
     device: Device = option("auto", "cpu, cuda, cuda:N or N", group=DETECTION)
     half: bool = option(False, "half precision (GPU)", group=DETECTION)
 
+    show: bool = option(False, "show the pictures in a window", group=OUTPUT)
     nosave: bool = option(False, "write no pictures and videos", group=OUTPUT)
     save_txt: bool = option(False, "write YOLO label files", group=OUTPUT)
     save_conf: bool = option(False, "with confidences in these files", group=OUTPUT)
     save_json: bool = option(False, "write detections.json", group=OUTPUT)
     save_csv: bool = option(False, "write detections.csv", group=OUTPUT)
     save_crop: bool = option(False, "write each box as a picture", group=OUTPUT)
+    json_file: OptionalPath = json_option(OUTPUT)
     project: Path = option(Path("runs/predict"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
     exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
@@ -118,7 +131,7 @@ class ExportConfig(Config):
 
     weights: Path = option(help="checkpoint", group=MODEL)
     format: tuple[str, ...] = option(
-        ("onnx",), "formats: onnx openvino ncnn torchscript coreml tensorrt", group=MODEL, names=("--include",)
+        ("onnx",), "formats: onnx openvino ncnn torchscript coreml litert tensorrt", group=MODEL, names=("--include",)
     )
     imgsz: ImageSize = option((320, 320), "input size: N, or height width", group=MODEL, names=IMAGE_SIZE_NAMES)
     batch_size: BatchSize = option(1, "images per call", group=MODEL, ge=1)
@@ -136,6 +149,7 @@ class ExportConfig(Config):
     iou: float = option(0.45, "its overlap threshold", group="Format", names=("--iou-thres",), ge=0, le=1)
     max_det: int = option(100, "its detections per image", group="Format", ge=1)
     device: Device = option("cpu", "cpu, cuda, cuda:N or N", group="Format")
+    json_file: OptionalPath = json_option("Format")
 
     data: OptionalPath = option(None, "compare on validation images of this dataset YAML", group="Check and examples")
     images: str | None = option(
@@ -163,7 +177,7 @@ class DataCheckConfig(Config):
     command: ClassVar[str] = "data check"
 
     data: Path = option(help="dataset YAML", group="Options", positional=True)
-    json_file: OptionalPath = option(None, "write the report to this JSON file", group="Options", names=("--json",))
+    json_file: OptionalPath = json_option("Options")
     imgsz: int = option(320, "input size for which box sizes are told", group="Options", names=IMAGE_SIZE_NAMES, ge=32)
     strict: bool = option(False, "exit with status 1 when anything is wrong", group="Options")
     limit: int = option(20, "defects to print; 0: all", group="Options", ge=0)

@@ -9,14 +9,23 @@ from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.configs.amounts import Amount, Latency, PatternShares, pattern_shares
+from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
 from slimyolo.tasks.configs.benching import RuntimeName
-from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, Share, option, workers_option
+from slimyolo.tasks.configs.options import (
+    IMAGE_SIZE_NAMES,
+    Config,
+    Device,
+    Share,
+    json_option,
+    option,
+    option_name,
+    workers_option,
+)
 from slimyolo.tasks.configs.training import BatchSize, CouplingPolicy, OptionalPath, OptionalText
 
-__all__ = ["BudgetUnit", "Constants", "Importance", "Per", "PruneConfig", "budget_of"]
+__all__ = ["Constants", "Importance", "Per", "PruneConfig"]
 
 Constants = Literal["carrier", "bias", "none"]
-BudgetUnit = Literal["channels", "params", "macs", "latency", "latency-share", "max-drop"]
 Importance = Literal["gamma", "gamma_max", "l1", "l2", "random", "taylor", "fisher"]
 Per = Literal["channels", "macs", "params", "ms"]
 
@@ -25,35 +34,6 @@ HOW = "How to cut"
 CHECK = "Recalibration and validation (with --data)"
 OUTPUT = "Output"
 ON_DATA = ("taylor", "fisher")
-
-
-def budget_of(
-    percent: float | None,
-    params: float | None,
-    macs: float | None,
-    latency: float | str | None = None,
-    max_drop: float | None = None,
-) -> tuple[BudgetUnit, float]:
-    """The one budget given, as (unit, amount); without one, 0.4 of the channels.
-
-    Channels to remove; parameters or MACs to keep, as a share (float) or a count (int); milliseconds, or a share of those
-    now; mAP50-95 to lose.
-    """
-    share = float(latency[:-1]) / 100 if isinstance(latency, str) else None
-    budgets: tuple[tuple[BudgetUnit, float | None], ...] = (
-        ("channels", percent), ("params", params), ("macs", macs), ("latency-share", share),
-        ("latency", None if isinstance(latency, str) else latency), ("max-drop", max_drop),
-    )  # fmt: skip
-    given = [(unit, amount) for unit, amount in budgets if amount is not None]
-    if len(given) > 1:
-        names = " and ".join(
-            "--percent" if unit == "channels" else f"--{unit.removesuffix('-share')}" for unit, _ in given
-        )
-        raise ConfigError(
-            f"Give one of --percent, --params, --macs, --latency and --max-drop, not several: they are budgets of the same "
-            f"cut. Got {names}."
-        )
-    return given[0] if given else ("channels", 0.4)
 
 
 class PruneConfig(Config):
@@ -71,7 +51,9 @@ class PruneConfig(Config):
     )
     threads: int = option(2, "… with so many threads", group=WHAT, ge=1)
     max_drop: float | None = option(None, "… or as much as costs at most this mAP50-95", group=WHAT, gt=0, lt=1)
-    dry_run: bool = option(False, "print the plan, write nothing", group=WHAT)
+    plan: OptionalPath = option(None, "… or make the cut of this plan.json again", group=WHAT)
+    dry_run: bool = option(False, "print the plan, write nothing (but --plan-out)", group=WHAT)
+    plan_out: OptionalPath = option(None, "write the plan to this file as well", group=WHAT)
 
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=HOW)
     importance: Importance = option("gamma", "which channels matter; taylor, fisher: on --data", group=HOW)
@@ -79,6 +61,8 @@ class PruneConfig(Config):
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=HOW)
     floor_of: PatternShares = option((), "… of layers by pattern, 'model.9.*=0.5' …", group=HOW)
     cap: PatternShares = option((), "… or at most this share of a layer goes", group=HOW)
+    caps: OptionalPath = option(None, "sensitivity.json that limits each layer", group=HOW)
+    max_error: float = option(0.05, "… to this error of its group alone", group=HOW, ge=0)
     keep: tuple[str, ...] = option((), "layers that stay whole, by pattern (model.9.* …)", group=HOW)
     round_to: int = option(1, "keep multiples of this many channels", group=HOW, names=("--round",), ge=1)
     constants: Constants = option("carrier", "where removed channels' constants go", group=HOW)
@@ -86,7 +70,9 @@ class PruneConfig(Config):
 
     data: OptionalPath = option(None, "dataset YAML: metrics before and after", group=CHECK)
     samples: int = option(128, "training images to measure scores and constants on", group=CHECK, ge=1)
+    reconstruct: bool = option(False, "fit every layer to what it gave before the cut", group=CHECK)
     recalibrate: bool = option(False, "new BatchNorm statistics from training images", group=CHECK)
+    repair_images: int = option(256, "training images for these two", group=CHECK, ge=8)
     imgsz: int = option(320, "image size, of costs and validation", group=CHECK, names=IMAGE_SIZE_NAMES, ge=32)
     batch_size: BatchSize = option(32, "images per validation step", group=CHECK, ge=1)
     conf: float = option(0.001, "confidence threshold", group=CHECK, names=("--conf-thres",), ge=0, le=1)
@@ -96,11 +82,13 @@ class PruneConfig(Config):
     half: bool = option(False, "validate in half precision (GPU)", group=CHECK)
     workers: int = workers_option(CHECK)
 
+    json_file: OptionalPath = json_option(OUTPUT)
     file_name: str = option("pruned.pt", "the pruned checkpoint in the run folder", group=OUTPUT)
     masked_file_name: OptionalText = option(None, "also keep the uncut, masked model", group=OUTPUT)
     project: Path = option(Path("runs/prune"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
     exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+    noplots: bool = option(False, "keep no validation pictures for the report", group=OUTPUT)
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
@@ -130,4 +118,22 @@ class PruneConfig(Config):
             raise ConfigError(f"--importance {self.importance} is measured on training images: add --data YAML.")
         if self.max_drop is not None and self.data is None:
             raise ConfigError("--max-drop needs a validation set to measure the drop on: add --data YAML.")
+        if self.reconstruct and self.data is None:
+            raise ConfigError("--reconstruct needs training images: add --data YAML.")
+        if self.plan is not None:
+            self._refuse_with_plan()
+        if self.caps is None and "max_error" in self.model_fields_set:
+            raise ConfigError("--max-error says how far --caps goes: add --caps sensitivity.json, or leave it out.")
         return self
+
+    def _refuse_with_plan(self) -> None:
+        """A plan says what goes; everything else that would say so contradicts it."""
+        deciding = (
+            *("percent", "params", "macs", "latency", "max_drop", "policy", "importance", "per", "floor", "floor_of"),
+            *("cap", "caps", "keep", "round_to", "constants"),
+        )
+        given = [option_name(name) for name in deciding if getattr(self, name) != type(self).model_fields[name].default]
+        if given:
+            raise ConfigError(
+                f"--plan decides the whole cut: leave {', '.join(given)} out, or make a new plan without --plan."
+            )
