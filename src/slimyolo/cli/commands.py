@@ -226,7 +226,7 @@ COMMANDS: tuple[Command, ...] = (
         ("slimyolo plan diff runs/prune/exp/plan.json runs/prune/exp2/plan.json",),
     ),
     Command(
-        SensitivityConfig, _sensitivity, "what each group of channels means: cut alone, from 90 to 10 %",
+        SensitivityConfig, _sensitivity, "how much each group of channels matters, cut alone",
         (f"slimyolo sensitivity --weights {_BEST} {_DATA}",
          f"slimyolo prune --weights {_BEST} --caps runs/sensitivity/exp --max-error 0.05 --macs 0.6"),
     ),

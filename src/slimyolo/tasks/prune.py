@@ -299,7 +299,10 @@ class _Cutter:
 def _all_silent(detector: Detector, plan: PrunePlan) -> bool:
     """True when every removed channel has γ = 0, so that its constant is known exactly."""
     scales = dict(detector.named_parameters())
-    removed = [scales[emission.weight].detach()[list(emission.channels)] for emission in plan.emissions]
+    removed = [
+        scales[emission.weight].detach().index_select(emission.axis, torch.tensor(emission.channels))
+        for emission in plan.emissions
+    ]
     return all(bool((values == 0).all()) for values in removed)
 
 
