@@ -102,7 +102,9 @@ class _Analysis:
         made: dict[str, Tensor] = {}
         for emitter in sorted(self._graph.emitters, key=lambda e: e.shadowed):  # those that show come first
             made.setdefault(emitter.weight, values[emitter.node])
-        return {e.node: torch.zeros_like(made[e.weight]) if e.shadowed else made[e.weight] for e in self._graph.emitters}
+        return {
+            e.node: torch.zeros_like(made[e.weight]) if e.shadowed else made[e.weight] for e in self._graph.emitters
+        }
 
     # -- what emitters can give -----------------------------------------------------------------------------------
 
@@ -215,7 +217,11 @@ class _Analysis:
             carry = sent & ~by_bias
             needs[units[carry]] = True
             other = carriers[consumer.node]
-            weak = torch.isnan(other.values) | (other.values.abs() < WEAKEST_CARRIER) | (other.patterns != arrival.patterns)
+            weak = (
+                torch.isnan(other.values)
+                | (other.values.abs() < WEAKEST_CARRIER)
+                | (other.patterns != arrival.patterns)
+            )
             broken[units[carry & weak]] = True
         for adder in self._graph.adders:
             added = arrivals.get(adder.node)
@@ -224,13 +230,15 @@ class _Analysis:
         broken[0] = needs[0] = False
         return needs & ~broken, broken
 
-    def _unlike(
-        self, consumer: Consumer, arrivals: Mapping[str, Arrival], carriers: Mapping[str, Arrival]
-    ) -> Tensor:
+    def _unlike(self, consumer: Consumer, arrivals: Mapping[str, Arrival], carriers: Mapping[str, Arrival]) -> Tensor:
         """Channels whose constants differ between the uses of one weight: a fold would have to serve them all."""
         unlike = torch.zeros_like(consumer.units, dtype=torch.bool)
         for other in self._shared.get(consumer.weight, ()):
-            if (other.flat, other.running_mean, other.groups) != (consumer.flat, consumer.running_mean, consumer.groups):
+            if (other.flat, other.running_mean, other.groups) != (
+                consumer.flat,
+                consumer.running_mean,
+                consumer.groups,
+            ):
                 return torch.ones_like(unlike)
             for known in (arrivals, carriers):
                 one, two = known[consumer.node], known[other.node]

@@ -39,6 +39,7 @@ def _parts(held: Any) -> Iterable[Any]:
     if is_dataclass(held):
         return [getattr(held, each.name) for each in fields(held)]
     try:
-        return vars(held).values()
+        attributes: Mapping[str, Any] = vars(held)
+        return attributes.values()
     except TypeError:  # an object without attributes of its own
         return ()

@@ -171,6 +171,8 @@ def _norm_channels(state: Coupling, node: Node, value: Any, tensors: Sequence[An
     for tensor in tensors:
         if tensor is not None:
             state.bind(tensor.plain, 0, ids)
+    if not any(isinstance(tensor, Weight) for tensor in tensors):  # torch's layer warns unless this number fits
+        state.add_count_sites(node, "", "num_features", value.shape[1], ids)
     if tensors[0] is not None and tensors[1] is not None:
         state.add_emitter(node, "norm", tensors[0].plain, tensors[1].plain, ids)
     shaped = ids.reshape(1, -1, *(1,) * (len(value.shape) - 2))

@@ -57,7 +57,9 @@ def reshape(state: Coupling, node: Node) -> Any:
         state.sets.freeze(value.ids)
         return state.empty(shape)
     ids = value.ids.expand(value.shape).reshape(shape)
-    ids = state.rectangular(compress(ids), None)
+    ids = compress(ids)
+    maps = len(shape) >= 4 and varying_axes(ids) == list(range(1, len(shape)))  # a vector read as maps: channels first
+    ids = state.rectangular(ids, 1 if maps else None)
     path, _ = module_of(node)
     axes = varying_axes(ids)
     numbers = [shape[axis] for axis in axes]

@@ -198,7 +198,7 @@ class Coupling:
         read = any(attributes_holding(module, number, used=True) for number in numbers if number > 1)
         chosen = self.strategy.of(path, "attributes" if read else "adapt")
         self.fragile[path] = chosen
-        return chosen
+        return "attributes" if chosen == "inputs" else chosen
 
     def holds(self, path: str, number: int) -> bool:
         """True when the module at `path` reads an attribute with this number in its forward."""
@@ -210,9 +210,17 @@ class Coupling:
         self.sites.extend(SizeSite(path, name, item, value, ids.clone()) for name, item in found)
         return bool(found)
 
+    def add_checked(self, path: str, ids: Tensor) -> None:
+        """A module compares an attribute with the number of these channels; with several of one size, all shrink alike."""
+        first = next((site for site in self.sites if site.path == path and site.value == len(ids)), None)
+        if first is not None:
+            self.sets.join(first.units, ids)
+        else:
+            self.add_sites(path, len(ids), ids)
+
     def add_count_sites(self, node: Node, weight: str, attribute: str, value: int, ids: Tensor) -> None:
         """Where the number of groups of an operation is kept: with the layer's weight, or in the module that runs it."""
-        owner = weight.rpartition(".")[0]
+        owner = weight.rpartition(".")[0] if weight else module_of(node)[0]
         if vars(self.parts[owner]).get(attribute) == value:
             self.sites.append(SizeSite(owner, attribute, None, value, ids.clone()))
         else:
