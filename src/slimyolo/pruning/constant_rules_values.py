@@ -60,7 +60,7 @@ def elementwise(state: FlowState, node: Node) -> Any:
         return _prelu(args[0], args[1])
     rank = len(real_shape(node))
     shapes = [tuple(_array(item).shape) for item in leaves]
-    wide = torch.broadcast_shapes(*shapes, (1,) * rank)  # of all, as operations in place need it
+    wide = torch.broadcast_shapes(*shapes, (1,) * rank)  # type: ignore[no-untyped-call]  # of all, as operations in place need it
 
     def prepared(item: Any) -> Any:
         return pad_rank(_plain(_array(item)), rank).expand(wide) if isinstance(item, (Tensor, Constant)) else item

@@ -75,9 +75,9 @@ def prune_module(
 ) -> PruneResult[M]:
     """Cut `model` to `target` and prove that the cut equals the masked model.
 
-    `example_inputs` is a tensor, a tuple or a dictionary of named arguments the model runs on; the input model is not touched. `constants`: "carrier"
-    (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed). Other arguments as in `trace`
-    and `select`. A `Detector` is traced through its raw heads. Raises `UnknownOperationError` for an operation without a
+    `example_inputs` is a tensor, a tuple or a dictionary of named arguments the model runs on; the input model is not
+    touched. `constants`: "carrier" (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed).
+    Other arguments as in `trace` and `select`. A `Detector` is traced through its raw heads. Raises `UnknownOperationError` for an operation without a
     rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
     """
     start = time.perf_counter()
