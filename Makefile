@@ -11,7 +11,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[export,tensorboard,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[export,openvino,ncnn,serve,tensorboard,dev]'
 	touch $@
 
 check: install

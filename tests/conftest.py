@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -19,6 +21,16 @@ SHARED = REPOSITORY.parent / "shared"
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
     torch.set_num_threads(1)  # the tests themselves run in parallel; spinning threads would fight
+
+
+@pytest.fixture(autouse=True)
+def _own_voice() -> Iterator[None]:
+    """The command line makes slimyolo's log print; afterwards it is as a program that uses the API finds it."""
+    log = logging.getLogger("slimyolo")
+    before = (log.level, log.propagate, list(log.handlers))
+    yield
+    log.setLevel(before[0])
+    log.propagate, log.handlers[:] = before[1], before[2]
 
 
 @pytest.fixture

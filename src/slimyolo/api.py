@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +11,26 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from slimyolo.checkpoints import load_checkpoint, save_checkpoint
 from slimyolo.data import EvalBatches, read_dataset_yaml, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import ModelError
 from slimyolo.evaluation import evaluate_detector
+from slimyolo.exporting import ExportedModel
 from slimyolo.geometry import Detections
 from slimyolo.inference import predict as predict_source
 from slimyolo.models import Detector
-from slimyolo.pruning import ChannelShare, PrunePlan, PruneReport, Target
+from slimyolo.pruning import ChannelShare, ImportanceLike, PrunePlan, PruneReport, Target
 from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.opening import OpenedModel, fixed_size, open_model
 from slimyolo.tasks.prune import cut_detector
 
 __all__ = ["Pruned", "evaluate", "load", "predict", "prune"]
 
 DetectorOrPath = Detector | str | os.PathLike[str]
+ModelOrPath = Detector | ExportedModel | str | os.PathLike[str]
 ImageOrPath = str | os.PathLike[str] | npt.NDArray[np.uint8]
 
 
@@ -41,7 +45,7 @@ def load(path: str | os.PathLike[str]) -> Detector:
 
 
 def predict(
-    detector_or_path: DetectorOrPath,
+    detector_or_path: ModelOrPath,
     image: ImageOrPath | Sequence[ImageOrPath],
     imgsz: int | tuple[int, int] = 320,
     conf: float = 0.25,
@@ -53,13 +57,16 @@ def predict(
     """Detections of each image, boxes xyxy in pixels of the source image.
 
     `image`: a file, folder or glob, a BGR uint8 array ``[H, W, 3]`` as OpenCV reads it, or a list of these. `conf`:
-    least score; `iou`: overlap above which the weaker box of a class goes.
+    least score; `iou`: overlap above which the weaker box of a class goes. An exported file (its path, or opened with
+    `slimyolo.exporting.open_exported`) serves as a detector does; one of a single size decides `imgsz`.
     """
-    detector = _detector(detector_or_path)
+    model = _model(detector_or_path)
+    size = fixed_size(model, (imgsz, imgsz) if isinstance(imgsz, int) else imgsz)
     return predict_source(
-        detector.fused(),
+        model.fused() if isinstance(model, Detector) else model,
         _as_source(image),
-        imgsz=imgsz,
+        imgsz=size or imgsz,
+        fixed=size is not None,
         conf=conf,
         iou=iou,
         max_det=max_det,
@@ -69,7 +76,7 @@ def predict(
 
 
 def evaluate(
-    detector_or_path: DetectorOrPath,
+    detector_or_path: ModelOrPath,
     data_yaml: str | os.PathLike[str],
     imgsz: int = 320,
     split: str = "val",
@@ -81,19 +88,25 @@ def evaluate(
 ) -> DetectionMetrics:
     """Precision, recall, mAP50 and mAP50-95, overall and per class, on one split of a dataset (``.map50`` and so on).
 
-    Raises `DataError` when the data are missing, `ModelError` when the classes of detector and dataset do not fit.
+    Exported files as in `predict`; one of a single size gets square images. Raises `DataError` when the data are
+    missing, `ModelError` when the classes of detector and dataset do not fit.
     """
-    detector = _detector(detector_or_path)
+    detector = _model(detector_or_path)
+    size = fixed_size(detector, (imgsz, imgsz))
+    if size is not None and size[0] != size[1]:
+        raise ModelError(f"{detector_or_path} takes images of {size[0]} x {size[1]}; evaluate() makes square ones.")
     dataset = read_dataset_yaml(Path(data_yaml))
     if dataset.nc != detector.nc:
         raise ModelError(
             f"The detector has {detector.nc} classes, {data_yaml} has {dataset.nc}. Evaluate it on data of its own classes."
         )
     batches = EvalBatches(
-        read_split(dataset, split), imgsz, batch_size, stride=int(detector.stride.max()), workers=workers
+        read_split(dataset, split), size[0] if size else imgsz, batch_size, stride=int(detector.stride.max()),
+        workers=workers, rect=size is None,
     )  # fmt: skip
+    network = detector.fused() if isinstance(detector, Detector) else detector
     with closing(batches):
-        return evaluate_detector(detector.fused(), batches, conf=conf, iou=iou, max_det=max_det).metrics
+        return evaluate_detector(network, batches, conf=conf, iou=iou, max_det=max_det).metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,16 +130,24 @@ def prune(
     floor: float = 0.1,
     round_to: int = 1,
     constants: str = "carrier",
-    importance: str = "gamma",
+    importance: ImportanceLike = "gamma",
+    per: str = "channels",
+    keep: Sequence[str] = (),
+    floor_of: Mapping[str, float] | None = None,
+    cap_of: Mapping[str, float] | None = None,
+    price: Callable[[PrunePlan], float] | None = None,
+    calibration: Iterable[Tensor] | None = None,
 ) -> Pruned:
-    """Cut channels out of a detector to a `target` (`slimyolo.pruning`: ChannelShare, ParamsShare, MacsShare, LatencyBudget).
+    """Cut channels out of a detector to a `target` (`slimyolo.pruning`: ChannelShare, ParamsShare, ParamsBudget, MacsShare,
+    MacsBudget, LatencyBudget).
 
     The detector given is not touched; ``.model`` is the cut one, trainable and saveable. What removed channels emitted
-    is kept as constants (`constants`). See ``slimyolo prune --help`` for the other arguments.
+    is kept as constants (`constants`). See `slimyolo.pruning.prune_module` for the other arguments.
     """
     result = cut_detector(
         _detector(detector_or_path), target, imgsz=imgsz, policy=policy, floor=floor, round_to=round_to,
-        constants=constants, importance=importance,
+        constants=constants, importance=importance, per=per, keep=keep, floor_of=floor_of, cap_of=cap_of, price=price,
+        calibration=calibration,
     )  # fmt: skip
     return Pruned(result.model, result.plan, result.report)
 
@@ -138,6 +159,12 @@ def _as_source(image: ImageOrPath | Sequence[ImageOrPath]) -> Any:
     if isinstance(image, os.PathLike):
         return Path(image)
     return [_as_source(one) for one in image]
+
+
+def _model(detector_or_path: ModelOrPath) -> OpenedModel:
+    if isinstance(detector_or_path, (Detector, ExportedModel)):
+        return detector_or_path
+    return open_model(Path(detector_or_path))
 
 
 def _detector(detector_or_path: DetectorOrPath) -> Detector:

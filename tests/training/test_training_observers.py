@@ -5,10 +5,12 @@ from __future__ import annotations
 import builtins
 import csv
 import io
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -21,12 +23,15 @@ from slimyolo.training import (
     ConstantSchedule,
     CsvObserver,
     EpochReport,
+    FirstBatchesObserver,
+    GammaObserver,
     RichProgressObserver,
     RunReport,
     TensorBoardObserver,
     build_optimizer,
     fit,
 )
+from slimyolo.training.observers.gamma_file import GAMMA_BINS, gamma_counts
 
 METRICS = {
     "metrics/precision": 0.5,
@@ -135,6 +140,62 @@ def test_tensorboard_has_scalars_and_the_histogram(toy: SimpleNamespace, tmp_pat
     assert [event.step for event in events.Histograms("bn_weights/hist")] == [0, 1, 2]
     assert events.Histograms("bn_weights/hist")[-1].histogram_value.num == 28
     assert events.Scalars("sparsity/zero_channels")[-1].value == 14
+
+
+def test_tensorboard_has_hyperparameters_and_pictures(toy: SimpleNamespace, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    observer = TensorBoardObserver(tmp_path, {"lr0": 0.01, "cache": None, "freeze": (1, 2)})
+    train(toy, observer)
+    picture = np.full((4, 6, 3), 200, np.uint8)
+    observer.add_pictures({"val": picture}, 3)  # after the run
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert (events.Images("val")[0].height, events.Images("val")[0].width) == (4, 6)
+    assert events.SummaryMetadata("_hparams_/session_start_info").plugin_data.plugin_name == "hparams"
+    assert len(events.Scalars("metrics/mAP_0.5")) == 3
+
+
+def test_gammas_are_counted_after_every_epoch(toy: SimpleNamespace, tmp_path: Path) -> None:
+    path = tmp_path / "gammas.json"
+    train(toy, GammaObserver(path), sparse=True)
+    content = json.loads(path.read_text())
+    assert len(content["edges"]) == GAMMA_BINS + 1
+    assert [row["epoch"] for row in content["epochs"]] == [0, 1, 2]
+    for row in content["epochs"]:
+        assert row["zeros"] + sum(row["counts"]) + row["above"] == 28
+        assert row["target_share"] == 0.5
+    last = content["epochs"][-1]
+    assert last["zeros"] == 14
+
+    resumed = GammaObserver(path)
+    resumed.started(RunReport(3, 2, 5))
+    assert [row["epoch"] for row in resumed._epochs] == [0, 1]  # what came after is done again
+
+
+def test_an_ordinary_training_has_no_gamma_file(toy: SimpleNamespace, tmp_path: Path) -> None:
+    train(toy, GammaObserver(tmp_path / "gammas.json"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.0, 0.0, 0.5], (2, [0, 1], 0)),  # zeros are counted apart; an edge belongs to the bin above it
+        ([0.1, 0.49, 0.99], (0, [2, 1], 0)),
+        ([1.0, 3.0], (0, [0, 0], 2)),
+        ([], (0, [0, 0], 0)),
+    ],
+)
+def test_gamma_counts(values: list[float], expected: tuple[int, list[int], int]) -> None:
+    assert gamma_counts(torch.tensor(values), [0.0, 0.5, 1.0]) == expected
+
+
+def test_the_first_batches_are_handed_over_once(toy: SimpleNamespace) -> None:
+    seen: list[tuple[int, int]] = []
+    train(toy, FirstBatchesObserver(lambda number, batch: seen.append((number, len(batch.paths)))))
+    assert seen == [(0, 4), (1, 4), (2, 4)]
 
 
 def test_tensorboard_that_is_missing_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

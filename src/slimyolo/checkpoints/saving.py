@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import PurePath
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 import torch
@@ -78,7 +78,34 @@ def save_checkpoint(
         "provenance": _plain("provenance", about),
     }
     with atomic_file(path) as file:
-        torch.save(content, file)
+        _write(content, file)
+
+
+def _write(content: Mapping[str, Any], file: IO[bytes]) -> None:
+    """torch.save, with the system's own error where the disk is full: torch says "unexpected pos" instead."""
+    watched = _WatchedFile(file)
+    try:
+        torch.save(content, cast(IO[bytes], watched))
+    except RuntimeError:
+        if watched.error is not None:
+            raise watched.error from None
+        raise
+
+
+class _WatchedFile:
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return self._file.write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def _model_tensors(module: nn.Module) -> dict[str, Tensor]:

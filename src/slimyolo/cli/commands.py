@@ -5,19 +5,28 @@ Tasks are imported inside the functions, so that ``slimyolo --help`` answers at 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from slimyolo.tasks.configs import (
+    BenchConfig,
+    CompletionConfig,
     CompressConfig,
     DataCheckConfig,
     DataSynthConfig,
     ExportConfig,
     FinetuneConfig,
     InspectConfig,
+    IterateConfig,
+    PlanDiffConfig,
+    PlanShowConfig,
     PredictConfig,
     PruneConfig,
+    ReportConfig,
+    SensitivityConfig,
+    ServeConfig,
     SparsifyConfig,
     TrainConfig,
     ValConfig,
@@ -25,6 +34,8 @@ from slimyolo.tasks.configs import (
 from slimyolo.tasks.configs.options import Config
 
 __all__ = ["COMMANDS", "Command"]
+
+log = logging.getLogger("slimyolo")
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,28 @@ def _prune(config: PruneConfig) -> int:
     return 0
 
 
+def _plan_show(config: PlanShowConfig) -> int:
+    from slimyolo.tasks.plan import show
+
+    print(show(config))
+    return 0
+
+
+def _plan_diff(config: PlanDiffConfig) -> int:
+    from slimyolo.tasks.plan import diff
+
+    text, equal = diff(config)
+    print(text)
+    return 0 if equal else 1
+
+
+def _sensitivity(config: SensitivityConfig) -> int:
+    from slimyolo.tasks.sensitivity import sensitivity
+
+    sensitivity(config)
+    return 0
+
+
 def _finetune(config: FinetuneConfig) -> int:
     from slimyolo.tasks.finetune import finetune
 
@@ -84,6 +117,13 @@ def _compress(config: CompressConfig) -> int:
     return 0
 
 
+def _iterate(config: IterateConfig) -> int:
+    from slimyolo.tasks.iterate import iterate
+
+    iterate(config)
+    return 0
+
+
 def _export(config: ExportConfig) -> int:
     from slimyolo.tasks.export import export
 
@@ -91,17 +131,29 @@ def _export(config: ExportConfig) -> int:
     return 0
 
 
+def _bench(config: BenchConfig) -> int:
+    from slimyolo.tasks.bench import bench
+
+    bench(config)
+    return 0
+
+
 def _predict(config: PredictConfig) -> int:
     from slimyolo.tasks.predict import predict
 
     record = predict(config)
+    if record.interrupted:
+        return 130
     return 1 if record.images == 0 else 0
 
 
 def _inspect(config: InspectConfig) -> int:
     from slimyolo.tasks.inspect import inspect
 
-    print(inspect(config))
+    if config.json_output:
+        print(inspect(config))
+    else:
+        log.info("%s", inspect(config))
     return 0
 
 
@@ -109,14 +161,35 @@ def _data_check(config: DataCheckConfig) -> int:
     from slimyolo.tasks.dataset import check, describe
 
     report = check(config)
-    print(describe(report, config.limit))
+    log.info("%s", describe(report, config.limit))
     return 1 if not report.usable or (config.strict and not report.clean) else 0
 
 
 def _data_synth(config: DataSynthConfig) -> int:
     from slimyolo.tasks.dataset import synth
 
-    print(f"Dataset written: {synth(config)}")
+    log.info("Dataset written: %s", synth(config))
+    return 0
+
+
+def _serve(config: ServeConfig) -> int:
+    from slimyolo.tasks.serve import serve
+
+    serve(config)
+    return 0
+
+
+def _completion(config: CompletionConfig) -> int:
+    from slimyolo.cli.completion import completion_script
+
+    print(completion_script(config.shell), end="")
+    return 0
+
+
+def _report(config: ReportConfig) -> int:
+    from slimyolo.tasks.report import report
+
+    report(config)
     return 0
 
 
@@ -128,7 +201,8 @@ COMMANDS: tuple[Command, ...] = (
         TrainConfig, _train, "train a detector",
         (f"slimyolo train {_DATA} --weights yolov5n.pt --cfg models/yolov5n_mask.yaml --epochs 100 --batch-size 16",
          f"slimyolo train {_DATA} --cfg yolov5n --hyp-set lr0=0.02 mosaic=0.5    # from scratch",
-         "slimyolo train --resume                                            # the newest run"),
+         "slimyolo train --resume                                            # the newest run",
+         f"torchrun --nproc_per_node 2 -m slimyolo train {_DATA} --cfg yolov5n    # two GPUs"),
     ),
     Command(
         SparsifyConfig, _sparsify, "train until a share of the channels is at exactly zero",
@@ -138,20 +212,39 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         PruneConfig, _prune, "cut channels out, keeping what they contributed",
         (f"slimyolo prune --weights {_BEST} --percent 0.4 {_DATA}",
-         f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run"),
+         f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run",
+         f"slimyolo prune --weights {_BEST} --params 0.9M --importance fisher {_DATA}",
+         f"slimyolo prune --weights {_BEST} --max-drop 0.01 --importance fisher {_DATA}",
+         f"slimyolo prune --weights {_BEST} --latency 8ms --keep 'model.0' --cap 'model.9=0.3'"),
+    ),
+    Command(
+        PlanShowConfig, _plan_show, "show a prune plan: per group what stays and what it saves",
+        ("slimyolo plan show runs/prune/exp/plan.json",),
+    ),
+    Command(
+        PlanDiffConfig, _plan_diff, "compare two prune plans; exit status 1 when they differ",
+        ("slimyolo plan diff runs/prune/exp/plan.json runs/prune/exp2/plan.json",),
+    ),
+    Command(
+        SensitivityConfig, _sensitivity, "how much each group of channels matters, cut alone",
+        (f"slimyolo sensitivity --weights {_BEST} {_DATA}",
+         f"slimyolo prune --weights {_BEST} --caps runs/sensitivity/exp --max-error 0.05 --macs 0.6"),
     ),
     Command(
         FinetuneConfig, _finetune, "train a pruned detector on",
-        (f"slimyolo finetune {_DATA} --weights runs/prune/exp/pruned.pt --epochs 50",),
+        (f"slimyolo finetune {_DATA} --weights runs/prune/exp/pruned.pt --epochs 50",
+         f"slimyolo finetune {_DATA} --weights runs/prune/exp/pruned.pt --teacher {_BEST} --noautoanchor"),
     ),
     Command(
         ValConfig, _validate, "measure a checkpoint: P, R, mAP, size, speed",
-        (f"slimyolo val {_DATA} --weights {_BEST} --json metrics.json",),
+        (f"slimyolo val {_DATA} --weights {_BEST} --json metrics.json",
+         f"slimyolo val {_DATA} --weights pruned_openvino_model            # an exported file"),
     ),
     Command(
         PredictConfig, _predict, "detect in images, folders and videos; draw and save",
         (f"slimyolo predict --weights {_BEST} --source photo.jpg",
-         f"slimyolo predict --weights {_BEST} --source 'album/*.jpg' --save-txt --save-crop --conf 0.4"),
+         f"slimyolo predict --weights {_BEST} --source 'album/*.jpg' --save-txt --save-crop --conf 0.4",
+         f"slimyolo predict --weights {_BEST} --source 0 --show    # a camera"),
     ),
     Command(
         CompressConfig, _compress, "the whole chain: train, sparsify, prune, fine-tune, table",
@@ -159,12 +252,28 @@ COMMANDS: tuple[Command, ...] = (
          "slimyolo compress recipe.yaml --resume"),
     ),
     Command(
+        IterateConfig, _iterate, "prune in rounds with training between",
+        (f"slimyolo iterate --weights {_BEST} {_DATA} --macs 0.5 --rounds 3 --round-epochs 5 --epochs 30",
+         f"slimyolo iterate --weights {_BEST} {_DATA} --macs 0.5 --rounds 3 --resume"),
+    ),
+    Command(
         ExportConfig, _export, "write a checkpoint in another format",
-        ("slimyolo export --weights runs/prune/exp/pruned.pt --include onnx --imgsz 320",),
+        ("slimyolo export --weights runs/prune/exp/pruned.pt --format onnx openvino ncnn --imgsz 320",
+         f"slimyolo export --weights {_BEST} --format onnx --nms --dynamic {_DATA}"),
+    ),
+    Command(
+        BenchConfig, _bench, "time models on runtimes, side by side",
+        (f"slimyolo bench --weights {_BEST} runs/prune/exp/pruned.pt --runtime onnxruntime,openvino --threads 2",
+         f"slimyolo bench --weights {_BEST} --precision fp32,int8 {_DATA}"),
     ),
     Command(
         InspectConfig, _inspect, "show what a checkpoint is",
         ("slimyolo inspect runs/prune/exp/pruned.pt",),
+    ),
+    Command(
+        ReportConfig, _report, "one HTML page about finished runs: tables, plots, pictures",
+        ("slimyolo report runs/compress/exp --open",
+         "slimyolo report runs/compress/exp runs/compress/exp2 --output compared.html"),
     ),
     Command(
         DataCheckConfig, _data_check, "tell what is in a dataset and what is wrong with it",
@@ -173,5 +282,15 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         DataSynthConfig, _data_synth, "render a face / face_mask dataset to try things with",
         ("slimyolo data synth datasets/synthetic --train 400 --val 100",),
+    ),
+    Command(
+        ServeConfig, _serve, "try checkpoints side by side on a local page",
+        (f"slimyolo serve --weights {_BEST} runs/prune/exp/pruned.pt    # then open http://127.0.0.1:8000",),
+    ),
+    Command(
+        CompletionConfig, _completion, "let the shell complete commands and options",
+        ("slimyolo completion bash > ~/.local/share/bash-completion/completions/slimyolo",
+         'slimyolo completion zsh > "${fpath[1]}/_slimyolo"',
+         "slimyolo completion fish > ~/.config/fish/completions/slimyolo.fish"),
     ),
 )  # fmt: skip

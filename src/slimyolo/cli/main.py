@@ -21,7 +21,7 @@ from slimyolo.tasks.resume import find_resumable, resumed_config
 
 __all__ = ["main", "make_settings", "run_command_line", "run_safely"]
 
-HELP = ("--help", "-h")
+HELP, HELP_ALL, QUIET = ("--help", "-h"), "--help-all", ("--quiet", "-q")
 FAILED, INTERRUPTED = 2, 130
 
 
@@ -50,21 +50,25 @@ def run_safely(action: Callable[[], int]) -> int:
 
 def run_command_line(tokens: Sequence[str]) -> int:
     """Run ``slimyolo TOKENS``; returns the exit status. Raises `SlimyoloError` on wrong input."""
-    if not tokens or tokens[0] in (*HELP, "help"):
+    if not tokens or tokens[0] in (*HELP, HELP_ALL, "help"):
         print(command_screen(_find(tokens[1:])[0]) if len(tokens) > 1 else overview_screen(__version__))
         return 0
     if tokens[0] in ("--version", "-V"):
         print(f"slimyolo {__version__}")
         return 0
     command, rest = _find(tokens)
-    if any(token in HELP for token in rest):
-        print(command_screen(command))
+    if any(token in (*HELP, HELP_ALL) for token in rest):
+        print(command_screen(command, everything=HELP_ALL in rest))
         return 0
+    quiet = any(token in QUIET for token in rest)
+    rest = [token for token in rest if token not in QUIET]
     specs = [option.spec for option in command_options(command.settings)]
     given = parse_tokens(specs, rest, program=f"slimyolo {command.name}")
     path = given.pop(CONFIG_FILE, None)
     recipe = read_config_file(path, command.settings) if path is not None else {}
-    return command.run(make_settings(command.settings, {**recipe, **given}))
+    settings = make_settings(command.settings, {**recipe, **given})
+    speak(quiet=quiet, output_is_json=settings.to_plain().get("json_file") == "-")
+    return command.run(settings)
 
 
 def make_settings(kind: type[Config], given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Config:
@@ -91,7 +95,10 @@ def _find(tokens: Sequence[str]) -> tuple[Command, list[str]]:
         words = command.name.split()
         if list(tokens[: len(words)]) == words:
             return command, list(tokens[len(words) :])
-    typed = " ".join(tokens[:2]) if tokens[0] == "data" else tokens[0]
+    if tokens[0] in QUIET:
+        raise ConfigError(f"Write {tokens[0]} after the command: slimyolo COMMAND … {tokens[0]}.")
     names = [command.name for command in COMMANDS]
+    family = any(name.startswith(f"{tokens[0]} ") for name in names)
+    typed = " ".join(tokens[:2]) if family else tokens[0]
     hint = nearest_name_hint(typed, names)
     raise ConfigError(f"There is no command {typed!r}.{hint} Commands: {', '.join(names)}.")

@@ -22,11 +22,14 @@ CONFIG_FILE = "config file"
 SMALL_COMMAND = 8  # with fewer options a file of them helps nobody
 VALUE_WORDS: Mapping[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 VALUE_WORDS_BY_FIELD = {
-    "data": "YAML", "hyp": "YAML", "cfg": "YAML", "weights": "FILE", "file": "FILE", "json_file": "FILE",
+    "data": "YAML", "hyp": "YAML", "cfg": "YAML", "weights": "FILE", "file": "FILE", "json_file": "[FILE]",
     "percent": "SHARE", "params": "SHARE", "macs": "SHARE", "floor": "SHARE", "reach": "SHARE", "device": "DEVICE",
-    "imgsz": "N", "classes": "N …", "freeze": "N …", "include": "FORMAT …", "hyp_set": "K=V …", "source": "SOURCE",
+    "imgsz": "N", "classes": "N …", "freeze": "N …", "format": "FORMAT …", "hyp_set": "K=V …", "source": "SOURCE",
+    "distill": "TERM …", "teacher": "FILE", "time": "2h",
     "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
-    "masked_file_name": "NAME", "output": "PATH",
+    "masked_file_name": "NAME", "output": "PATH", "class_names": "NAME …", "runs": "RUN …",
+    "latency": "MS|SHARE", "max_drop": "X", "keep": "PATTERN …", "floor_of": "PATTERN=SHARE …",
+    "cap": "PATTERN=SHARE …", "runtime": "RUNTIME", "precision": "PRECISION",
 }  # fmt: skip
 PAIRS = ("imgsz",)  # one number or two
 
@@ -41,6 +44,7 @@ class CommandOption:
     help: str
     default: str
     required: bool
+    choices: tuple[str, ...] = ()
 
 
 def command_options(kind: type[Config]) -> tuple[CommandOption, ...]:
@@ -81,17 +85,22 @@ def _from_field(name: str, field: FieldInfo) -> CommandOption:
         arity = "flag"
     elif extra["bare"] is not None:
         arity = "maybe"
-    elif sequence or name in PAIRS:
+    elif name in PAIRS:
         arity = "many"
+    elif sequence:
+        arity = "each"
     choices = [str(item) for part in parts for item in (typing.get_args(part) if _is_literal(part) else ())]
+    counted = parts == [int] and not sequence  # whatever it is called: --runs N of bench, RUN … of report
     word = "|".join(choices) if choices and extra["bare"] is None else VALUE_WORDS_BY_FIELD.get(name, "")
+    word = VALUE_WORDS[int] if counted else word
     if not word:
         word = next((VALUE_WORDS[part] for part in parts if part in VALUE_WORDS), "VALUE")
     spec = OptionSpec(name, names, arity, extra["bare"], extra["positional"])
     required = field.is_required()
     return CommandOption(
-        spec, extra["group"], "" if arity == "flag" else word, field.description or "", _default(field, extra), required
-    )
+        spec, extra["group"], "" if arity == "flag" else word, field.description or "", _default(field, extra), required,
+        tuple(choices),
+    )  # fmt: skip
 
 
 def _default(field: FieldInfo, extra: Mapping[str, Any]) -> str:

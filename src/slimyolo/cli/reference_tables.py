@@ -199,7 +199,7 @@ DETECT_ROWS = (
     one("--iou-thres", 0.45, to("iou")),
     one("--max-det", 1000, to("max_det")),
     one("--device", "", to("device")),
-    flag("--view-img", refused("no windows are opened. Look at the pictures in the run folder.")),
+    flag("--view-img", to("show")),
     flag("--save-txt"),
     flag("--save-conf"),
     flag("--save-crop"),
@@ -243,7 +243,7 @@ EXPORT_ROWS = (
     one("--topk-all", 100, to("max_det")),
     one("--iou-thres", 0.45, to("iou")),
     one("--conf-thres", 0.25, to("conf")),
-    many(("--include",), ("onnx",), to("include")),
+    many(("--include",), ("onnx",), to("format")),
 )
 
 LOW, OLD = "data/hyps/hyp.scratch-low.yaml", "data/hyps/hyp.scratch.yaml"

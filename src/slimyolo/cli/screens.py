@@ -9,12 +9,14 @@ import textwrap
 from collections.abc import Sequence
 
 from slimyolo.cli.commands import COMMANDS, Command
+from slimyolo.cli.often_used import OFTEN_USED
 from slimyolo.cli.options import CommandOption, command_options
 
 __all__ = ["command_screen", "heading", "overview_screen", "two_columns"]
 
 WIDTH = min(max(shutil.get_terminal_size((110, 24)).columns, 80), 110)
-NAME_WIDTH = 33
+NAME_WIDTH = 33  # the longest beside which an explanation has room at 80 columns
+SHORT_NAME_WIDTH = 26
 FIRST_GROUPS = ("What to train", "Sparsity")
 
 
@@ -25,31 +27,70 @@ def overview_screen(version: str) -> str:
     lines += [
         "",
         heading("Examples"),
-        "  slimyolo data synth datasets/synthetic                       # something to try things with",
-        "  slimyolo compress --data data/mask.yaml --weights yolov5n.pt --percent 0.4",
-        "  slimyolo predict --weights runs/compress/exp/finetuned/weights/best.pt --source photo.jpg",
+        *_example("slimyolo data synth datasets/synthetic    # something to try things with"),
+        *_example("slimyolo compress --data data/mask.yaml --weights yolov5n.pt --percent 0.4"),
+        *_example("slimyolo predict --weights runs/compress/exp/finetuned/weights/best.pt --source photo.jpg"),
         "",
-        "`slimyolo COMMAND --help` shows a command's options; --version the version. The reference project's commands",
-        "(train.py, prune_tools/train_sparity.py, prune_tools/prune.py, prune_tools/finetune.py, val.py, detect.py,",
-        "export.py) run from the repository root as they are.",
+        *textwrap.wrap(
+            "`slimyolo COMMAND --help` shows a command's options and examples, --help-all the rare options too; --quiet leaves "
+            "only warnings. The reference project's scripts (train.py, prune_tools/*.py, val.py, detect.py, export.py) run from "
+            "the repository root as they are.",
+            WIDTH,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ),
     ]
     return "\n".join(lines)
 
 
-def command_screen(command: Command) -> str:
-    """The screen of ``slimyolo COMMAND --help``: usage, options by group, examples."""
+def command_screen(command: Command, *, everything: bool = False) -> str:
+    """The screen of ``slimyolo COMMAND --help``: usage, the options used often by group, examples.
+
+    With `everything` (``--help-all``) the rare options too.
+    """
     options = command_options(command.settings)
     required = " ".join(_usage(option) for option in options if option.required)
     required = f"RECIPE | {required}" if any(option.value_word == "RECIPE" for option in options) else required
     lines = [f"slimyolo {command.name}: {command.summary}", ""]
     lines += [f"{heading('Usage')} slimyolo {command.name} {required} [options]".replace("  ", " ")]
-    groups = dict.fromkeys(option.group for option in options)
+    shown = [option for option in options if everything or _is_often_used(command.name, option)]
+    rows = {option.spec.key: _row(option, every_name=everything) for option in shown}
+    widest = NAME_WIDTH if everything else SHORT_NAME_WIDTH
+    name_width = max((len(name) for name, _ in rows.values() if len(name) <= widest), default=0)
+    groups = dict.fromkeys(option.group for option in shown)
     for group in sorted(groups, key=lambda group: group not in FIRST_GROUPS):  # the others keep their order
         lines.append(heading(group))
-        lines += two_columns([_row(option) for option in options if option.group == group], NAME_WIDTH)
+        lines += two_columns([rows[option.spec.key] for option in shown if option.group == group], name_width)
+    if everything:
+        lines.append(heading("Every command"))
+        lines += two_columns([("--quiet, -q", "print warnings and errors only")], max(name_width, 11))
     lines.append(heading("Examples" if len(command.examples) > 1 else "Example"))
-    lines += [f"  {example}" for example in command.examples]
+    lines += [line for example in command.examples for line in _example(example)]
+    if len(shown) < len(options):
+        lines.append(f"{len(options) - len(shown)} more options: slimyolo {command.name} --help-all")
     return "\n".join(lines)
+
+
+def _is_often_used(command: str, option: CommandOption) -> bool:
+    often = OFTEN_USED.get(command)
+    return often is None or option.required or option.spec.positional or option.spec.key in often
+
+
+def _example(text: str) -> list[str]:
+    """An example, on several lines with backslashes where it is too long for the screen."""
+    if len(text) + 2 <= WIDTH:
+        return [f"  {text}"]
+    command, _, comment = text.partition(" # ")
+    lines = [f"  # {comment.strip()}"] if comment else []
+    first, *rest = command.strip().split(" --")
+    line = f"  {first}"
+    for part in rest:
+        if len(line) + len(part) + 5 > WIDTH:
+            lines.append(f"{line} \\")
+            line = f"      --{part}"
+        else:
+            line += f" --{part}"
+    return [*lines, line]
 
 
 def heading(text: str) -> str:
@@ -77,8 +118,8 @@ def _usage(option: CommandOption) -> str:
     return option.value_word if option.spec.positional else f"{option.spec.names[0]} {option.value_word}"
 
 
-def _row(option: CommandOption) -> tuple[str, str]:
-    names = ", ".join(option.spec.names)
+def _row(option: CommandOption, *, every_name: bool) -> tuple[str, str]:
+    names = ", ".join(option.spec.names if every_name else option.spec.names[:1])
     name = option.value_word if option.spec.positional else f"{names} {option.value_word}".rstrip()
-    note = f" (default: {option.default})" if option.default else " (required)" if option.required else ""
+    note = f" [{option.default}]" if option.default else " (required)" if option.required else ""
     return name, option.help + note

@@ -15,15 +15,17 @@ from slimyolo.errors import ConfigError, nearest_name_hint
 
 __all__ = ["Arity", "OptionSpec", "parse_tokens"]
 
-Arity = Literal["flag", "one", "maybe", "many"]
+Arity = Literal["flag", "one", "maybe", "many", "each"]
 
 
 @dataclass(frozen=True)
 class OptionSpec:
     """How one option is written: its names, and how many values follow.
 
-    `arity`: ``flag`` none, ``one``, ``maybe`` one or none (then the value is `bare`), ``many`` at least one.
-    A `positional` is given by place as well as by its first name.
+    `arity`: ``flag`` none, ``one``, ``maybe`` one or none (then the value is `bare`), ``many`` at least one, ``each`` at
+    least one, and given again it adds to the first.
+    A `positional` is given by place as well as by its first name; one of arity ``each`` takes all words left
+    over.
     """
 
     key: str
@@ -51,6 +53,11 @@ def parse_tokens(
         _add(parser, spec)
     given, left = parser.parse_known_args(list(tokens))
     values = vars(given)
+    for spec in specs:
+        if spec.positional and spec.arity == "each" and left:
+            words = [word for word in left if not word.startswith("-")]
+            left = [word for word in left if word.startswith("-")]
+            values[spec.key] = [*values.get(spec.key, []), *words]
     if left:
         known = [name for spec in specs for name in spec.names]
         raise ConfigError(_left_over(left[0], known, program))
@@ -70,9 +77,11 @@ def _add(parser: argparse.ArgumentParser, spec: OptionSpec) -> None:
         parser.add_argument(*spec.names, dest=spec.key, nargs="?", const=spec.bare)
     elif spec.arity == "many":
         parser.add_argument(*spec.names, dest=spec.key, nargs="+")
+    elif spec.arity == "each":
+        parser.add_argument(*spec.names, dest=spec.key, nargs="+", action="extend")
     else:
         parser.add_argument(*spec.names, dest=spec.key)
-    if spec.positional:
+    if spec.positional and spec.arity != "each":
         parser.add_argument(f"{spec.key} by place", nargs="?", default=argparse.SUPPRESS)
 
 

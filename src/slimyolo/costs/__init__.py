@@ -1,7 +1,23 @@
-"""Parameters and MACs of a module, with a list of what could not be counted."""
+"""Parameters and MACs of a module, with a list of what could not be counted; and how long runs take, on what machine."""
 
 from __future__ import annotations
 
 from slimyolo.costs.counting import LayerCost, ModelCost, model_cost
+from slimyolo.costs.latency_model import ConvolutionShape, LatencyModel, fit_latency
+from slimyolo.costs.machine import Machine, busy_warnings, describe_machine
+from slimyolo.costs.timing import Timing, summarise, time_interleaved
 
-__all__ = ["LayerCost", "ModelCost", "model_cost"]
+__all__ = [
+    "ConvolutionShape",
+    "LatencyModel",
+    "LayerCost",
+    "Machine",
+    "ModelCost",
+    "Timing",
+    "busy_warnings",
+    "describe_machine",
+    "fit_latency",
+    "model_cost",
+    "summarise",
+    "time_interleaved",
+]

@@ -175,12 +175,15 @@ def _resolve(overlap: npt.NDArray[np.bool_]) -> list[int]:
     Each row becomes one integer of n bits, so that striking out all neighbours of a kept box is one operation.
     """
     lines = np.packbits(overlap, axis=1, bitorder="little")
+    width = lines.shape[1]
+    content = lines.tobytes()
     kept = []
     alive = (1 << len(overlap)) - 1
     while alive:
-        index = (alive & -alive).bit_length() - 1
+        lowest = alive & -alive
+        index = lowest.bit_length() - 1
         kept.append(index)
-        alive &= ~(int.from_bytes(lines[index].tobytes(), "little") | 1 << index)
+        alive &= ~(int.from_bytes(content[index * width : (index + 1) * width], "little") | lowest)
     return kept
 
 

@@ -2,6 +2,7 @@
 
 from slimyolo.evaluation.evaluate import (
     DecodingDetector,
+    EvaluatedPart,
     EvaluationBatch,
     EvaluationResult,
     LossValue,
@@ -13,6 +14,7 @@ from slimyolo.evaluation.stage_clock import StageSpeed
 __all__ = [
     "NUMBER_KINDS",
     "DecodingDetector",
+    "EvaluatedPart",
     "EvaluationBatch",
     "EvaluationResult",
     "LossValue",

@@ -28,7 +28,7 @@ from slimyolo.evaluation.stage_clock import StageClock, StageSpeed
 from slimyolo.geometry import Detections, Placement
 from slimyolo.models import Detector
 
-__all__ = ["DecodingDetector", "EvaluationBatch", "EvaluationResult", "LossValue", "evaluate_detector"]
+__all__ = ["DecodingDetector", "EvaluatedPart", "EvaluationBatch", "EvaluationResult", "LossValue", "evaluate_detector"]
 
 SINGLE_CLASS_NAME = "item"
 
@@ -86,6 +86,19 @@ class EvaluationResult:
     device: str
 
 
+@dataclass(frozen=True)
+class EvaluatedPart:
+    """What one process has measured, as far as it goes into the result: plain data on the CPU. `losses` are sums."""
+
+    accumulator: MetricsAccumulator
+    losses: Mapping[str, float]
+    nonfinite_rows: int
+
+
+def _this_part(part: EvaluatedPart) -> Sequence[EvaluatedPart]:
+    return (part,)
+
+
 def evaluate_detector(
     detector: Detector | DecodingDetector,
     batches: Iterable[EvaluationBatch],
@@ -99,6 +112,8 @@ def evaluate_detector(
     single_class: bool = False,
     rule: MatchingRule = "yolov5",
     on_batch: Callable[[EvaluationBatch, Sequence[Detections]], None] | None = None,
+    shard: tuple[int, int] = (0, 1),
+    gather: Callable[[EvaluatedPart], Sequence[EvaluatedPart]] = _this_part,
 ) -> EvaluationResult:
     """Metrics of `detector` over `batches`, with boxes compared in pixels of the source images.
 
@@ -106,7 +121,9 @@ def evaluate_detector(
     A `precision` other than float32 and a `device` where the detector is not use a copy: the given detector comes back
     as it was, its training modes too. Heads are decoded in float32 always. `loss` (heads, targets) asks for a
     `Detector`. `single_class`: classes are ignored, in the truth too. `on_batch` gets every batch with its detections
-    in source pixels, in order.
+    in source pixels, in order. With several processes `shard` = (rank, processes) says that `batches` are every
+    processes-th from rank on, and `gather` brings the parts of all together: the result is that of all images, the
+    same as of one process; its speed is that of this one.
 
     Every image is suppressed and matched by itself, so the metrics do not depend on how images are batched; the loss
     does, being a mean over the boxes of a batch. No image, no label and no detection are defined: all shares are 0.
@@ -123,22 +140,30 @@ def evaluate_detector(
     suppress = partial(nms, conf=conf, iou=iou, multi_label=True, agnostic=single_class, max_det=max_det)
     tally = _Tally(model, precision, place, accumulator, suppress, loss, single_class)
     with evaluation_mode(model) if isinstance(model, nn.Module) else contextlib.nullcontext(), torch.no_grad():
-        for batch in batches:
-            found = tally.take(batch)
+        for number, batch in enumerate(batches):
+            found = tally.take(batch, shard[0] + number * shard[1])
             if on_batch is not None:
                 on_batch(batch, found)
-    images = max(len(accumulator), 1)
+    parts = gather(EvaluatedPart(accumulator, tally.sums(), tally.nonfinite_rows))
+    whole = accumulator if len(parts) == 1 else parts[0].accumulator.merge(*(part.accumulator for part in parts[1:]))
+    images = max(len(whole), 1)
     return EvaluationResult(
-        metrics=accumulator.compute(),
-        speed=tally.clock.per_image(images),
-        loss=None if loss is None else {name: float(value) / images for name, value in tally.losses.items()},
-        nonfinite_rows=tally.nonfinite_rows,
+        metrics=whole.compute(),
+        speed=tally.clock.per_image(max(len(accumulator), 1)),
+        loss=None if loss is None else _added_up([part.losses for part in parts], images),
+        nonfinite_rows=sum(part.nonfinite_rows for part in parts),
         conf=conf,
         iou=iou,
         max_det=max_det,
         precision=precision,
         device=str(place),
     )
+
+
+def _added_up(parts: Sequence[Mapping[str, float]], images: int) -> dict[str, float]:
+    """Means over `images` of the sums of all parts; a process without a batch has none."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {name: sum(part[name] for part in parts if name in part) / images for name in names}
 
 
 class _Tally:
@@ -161,8 +186,12 @@ class _Tally:
         self.losses: dict[str, Tensor] = {}
         self.nonfinite_rows = 0
 
-    def take(self, batch: EvaluationBatch) -> list[Detections]:
-        """Run one batch and add it; its detections in source pixels."""
+    def sums(self) -> dict[str, float]:
+        """The loss items, added up over the images."""
+        return {name: float(value) for name, value in self.losses.items()}
+
+    def take(self, batch: EvaluationBatch, number: int) -> list[Detections]:
+        """Run one batch, the `number`-th of all processes, and add it; its detections in source pixels."""
         self.clock.start()
         images = to_float(batch.images, self._kind, self._device)
         self.clock.lap("prepare")
@@ -176,7 +205,7 @@ class _Tally:
         self.clock.start()
         rows = self._suppress(decoded)
         self.clock.lap("suppress")
-        found = _matched(rows, batch, self._accumulator, self._single_class)
+        found = _matched(rows, batch, number, self._accumulator, self._single_class)
         self.clock.lap("match")
         return found
 
@@ -192,7 +221,7 @@ class _Tally:
 
 
 def _matched(
-    rows: Sequence[Tensor], batch: EvaluationBatch, accumulator: MetricsAccumulator, single_class: bool
+    rows: Sequence[Tensor], batch: EvaluationBatch, number: int, accumulator: MetricsAccumulator, single_class: bool
 ) -> list[Detections]:
     """Take the rows of one batch into the metrics; its detections in source pixels."""
     if not len(rows) == len(batch.placements) == len(batch.truths):
@@ -201,13 +230,13 @@ def _matched(
             "truths. Evaluate on data.EvalBatches; training batches do not know their source images."
         )
     found = []
-    for image_rows, placement, truth in zip(rows, batch.placements, batch.truths, strict=True):
+    for place, (image_rows, placement, truth) in enumerate(zip(rows, batch.placements, batch.truths, strict=True)):
         table, true = image_rows.cpu().numpy(), np.asarray(truth, np.float32).reshape(-1, 5)
         if single_class:
             table, true = table.copy(), true.copy()
             table[:, 5], true[:, 0] = 0, 0
         detections = Detections.from_rows(table, "network").to_source(placement)
-        accumulator.update(detections, true)
+        accumulator.update(detections, true, image=f"{number:09d}-{place:06d}")  # merged parts are sorted by this
         found.append(detections)
     return found
 

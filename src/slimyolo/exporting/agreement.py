@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,27 +12,40 @@ from slimyolo.errors import ExportError
 from slimyolo.exporting.settings import ExportSettings, Runner
 from slimyolo.models import Detector
 
-__all__ = ["Agreement", "Tolerance", "agreement", "random_images"]
+__all__ = ["Agreement", "Tolerance", "agreement", "detections_agreement", "random_images"]
 
 RANDOM_IMAGES = 4
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Largest difference that is rounding: of box centres and sides in network pixels, of scores (0–1)."""
+    """Largest difference that is rounding: of box centres and sides in network pixels, of scores (0–1).
+
+    Boxes are compared in the rows whose score is `from_score` or more; at 0 in all, whatever they score. A score is the
+    product of objectness and class; at `from_score` 0 its factors are compared instead, which is stricter.
+    """
 
     boxes_px: float
     scores: float
+    from_score: float = 0.0
 
     @classmethod
     def float32(cls, size: tuple[int, int]) -> Tolerance:
         """0.05 px at 320 px, in proportion for other sizes (height, width); scores 0.001."""
         return cls(0.05 * max(size) / 320, 1e-3)
 
+    @classmethod
+    def float16(cls, size: tuple[int, int]) -> Tolerance:
+        """1 px at 320 px and scores 0.02, for boxes that score 0.05 or more.
+
+        Boxes that nobody would take may be 300 px wide and say so with ten bits: those differ by 30 px (measured).
+        """
+        return cls(1.0 * max(size) / 320, 0.02, 0.05)
+
 
 @dataclass(frozen=True)
 class Agreement:
-    """Largest differences between file and model, over all rows of `images` images. NaN anywhere gives NaN."""
+    """Largest differences between file and model, over `images` images. NaN anywhere gives NaN."""
 
     boxes_px: float
     scores: float
@@ -53,10 +66,10 @@ def random_images(settings: ExportSettings, stride: int, seed: int = 0) -> list[
     return [torch.rand(batch, 3, rows, columns, generator=generator) for batch, rows, columns in shapes]
 
 
-def agreement(detector: Detector, runner: Runner, batches: Sequence[Tensor]) -> Agreement:
+def agreement(detector: Detector, runner: Runner, batches: Sequence[Tensor], from_score: float = 0.0) -> Agreement:
     """Compare `runner` with `detector` (eval mode) on `batches` of images [B, 3, H, W] float32 RGB 0–1.
 
-    Raises `ExportError` when the file gives another shape.
+    `from_score` as in `Tolerance`. Raises `ExportError` when the file gives another shape.
     """
     device = detector.stride.device
     boxes, scores = torch.zeros(()), torch.zeros(())
@@ -64,11 +77,56 @@ def agreement(detector: Detector, runner: Runner, batches: Sequence[Tensor]) -> 
         with torch.inference_mode():
             expected = detector(images.to(device)).cpu()
             got = runner(images.to(device)).cpu()
-        if got.shape != expected.shape:
-            raise ExportError(
-                f"The file gives {list(got.shape)} for images {list(images.shape)}, the model {list(expected.shape)}."
-            )
-        difference = (got - expected).abs()
-        boxes = torch.maximum(boxes, difference[..., :4].max())  # hands NaN on, as Python's max does not
-        scores = torch.maximum(scores, difference[..., 4:].max())
+        _check_shapes(images, expected, got)
+        compared = (expected[..., 4:5] * expected[..., 5:]).amax(-1) >= from_score
+        expected_scores, got_scores = (
+            (rows[..., 4:] if from_score == 0 else rows[..., 4:5] * rows[..., 5:]) for rows in (expected, got)
+        )
+        boxes = _larger(boxes, (got - expected)[compared][:, :4])
+        scores = _larger(scores, got_scores - expected_scores)
     return Agreement(float(boxes), float(scores), sum(len(images) for images in batches))
+
+
+def detections_agreement(
+    suppress: Callable[[Tensor], Sequence[Tensor]], rows: Runner, found: Runner, batches: Sequence[Tensor]
+) -> Agreement:
+    """Compare detections [B, max_det, 6] of `found` with those that `suppress` makes of the decoded rows of `rows`.
+
+    `suppress`: decoded rows → per image [n, 6], best first. The rest of an image's `max_det` rows should be 0. Each
+    detection is compared with the nearest of its class on the other side, whatever their order: scores that are equal but
+    for rounding may change places. Detections too many count as boxes that differ by all they are.
+    """
+    boxes, scores = torch.zeros(()), torch.zeros(())
+    for images in batches:
+        with torch.inference_mode():
+            got = found(images).cpu()
+            for detections, expected in zip(got, suppress(rows(images).cpu()), strict=True):
+                count = min(len(expected), len(detections))
+                pair = expected[:count], detections[:count]
+                boxes = _larger(boxes, detections[count:])
+                for one, other in (pair, pair[::-1]):
+                    apart, score = _nearest(one, other)
+                    boxes, scores = _larger(boxes, apart), _larger(scores, score)
+    return Agreement(float(boxes), float(scores), sum(len(images) for images in batches))
+
+
+def _nearest(detections: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Per detection [n, 6]: largest difference of its box from the nearest box of its class, and that of their scores."""
+    if len(detections) == 0:
+        return detections.new_zeros(0), detections.new_zeros(0)
+    apart = (detections[:, None, :4] - others[None, :, :4]).abs().amax(-1)
+    apart = torch.where(detections[:, None, 5] == others[None, :, 5], apart, torch.inf)
+    nearest = apart.argmin(1)
+    return apart.gather(1, nearest[:, None]), detections[:, 4] - others[nearest, 4]
+
+
+def _larger(largest: Tensor, differences: Tensor) -> Tensor:
+    """torch's maximum hands NaN on, as Python's max does not."""
+    return largest if differences.numel() == 0 else torch.maximum(largest, differences.abs().max())
+
+
+def _check_shapes(images: Tensor, expected: Tensor, got: Tensor) -> None:
+    if got.shape != expected.shape:
+        raise ExportError(
+            f"The file gives {list(got.shape)} for images {list(images.shape)}, the model {list(expected.shape)}."
+        )

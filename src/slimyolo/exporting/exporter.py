@@ -6,29 +6,33 @@ import copy
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from slimyolo.errors import ExportError, SlimyoloError
-from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, random_images
-from slimyolo.exporting.formats import Format, checker_version, require_packages
-from slimyolo.exporting.settings import ExportSettings
+from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, detections_agreement, random_images
+from slimyolo.exporting.formats import Format, check_settings, checker_version, require_packages
+from slimyolo.exporting.settings import ExportSettings, Runner, Written
 from slimyolo.models import Detector
-from slimyolo.storage import atomic_file
+from slimyolo.storage import atomic_file, atomic_folder
 
-__all__ = ["ExportedFile", "export_detector"]
+__all__ = ["ExportedFile", "Suppress", "export_detector"]
+
+Suppress = Callable[[Tensor], Sequence[Tensor]]
+"""Decoded rows [B, rows, 5 + nc] → detections per image [n, 6] = xyxy, score, class, best first."""
 
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """A file that was written and agrees with the model.
+    """A file (or folder) that was written and agrees with the model.
 
     `input_shape` and `output_shape` hold names where the size is free. `random` and `real` are the largest differences
-    on noise and on photographs (None: none were given); `checker` is what ran the file.
+    on noise and on pictures, `suppressed` those of the detections where NMS is inside (None: not compared); `checker` is
+    what ran the file. `unchecked` says what was not checked, and how to.
     """
 
     format: str
@@ -38,9 +42,11 @@ class ExportedFile:
     output_shape: tuple[int | str, ...]
     details: Mapping[str, str]
     notes: tuple[str, ...]
+    unchecked: tuple[str, ...]
     checker: str
-    random: Agreement
+    random: Agreement | None
     real: Agreement | None
+    suppressed: Agreement | None
     tolerance: Tolerance
     seconds: float
 
@@ -52,49 +58,119 @@ def export_detector(
     settings: ExportSettings,
     *,
     real_images: Sequence[Tensor] = (),
+    suppress: Suppress | None = None,
     device: torch.device | None = None,
 ) -> ExportedFile:
     """Write `detector` to `path` in format `row`, after the file was run and agreed with it.
 
     `detector` stays as it is; its batch norms are folded in the file. It is compared on noise, and on `real_images`
-    (batches [B, 3, H, W] float32 RGB 0–1 that the file takes). `device` is where a bound format is captured; the others
-    are captured on the processor. A file that was at `path` is replaced on success alone. Raises `ExportError`.
+    (batches [B, 3, H, W] float32 RGB 0–1 that the file takes). With ``settings.nms`` the same network without NMS is
+    compared, and then the detections of the file with what `suppress` makes of those rows. `device` is where a bound
+    format is captured; the others are captured on the processor. What was at `path` is replaced on success alone.
+    Raises `ExportError`.
     """
     started = time.perf_counter()
     require_packages(row, settings.simplify)
-    _check(detector, settings)
+    check_settings(row, settings)
+    _check(detector, settings, suppress)
     notes: tuple[str, ...] = ()
     if settings.simplify and row.simplifier is None:
         notes = (f"--simplify does nothing for {row.name}: there is no graph to simplify.",)
     place = device if row.bound and device is not None else torch.device("cpu")
-    model = copy.deepcopy(detector).to(place).float().eval()
-    noise = random_images(settings, int(detector.stride.max()))
-    tolerance = Tolerance.float32(settings.size)
+    tolerance = Tolerance.float16(settings.size) if settings.half else Tolerance.float32(settings.size)
     with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
-        draft = Path(folder) / f"draft{row.suffix}"
+        draft = _Draft(detector, row, Path(folder), path.name, place)
         try:
-            written = row.write(model.fused().requires_grad_(False), draft, settings)
-            runner = row.open(draft, place)
-            random = agreement(model, runner, noise)
-            real = agreement(model, runner, real_images) if real_images else None
+            written, found = _compared(draft, settings, tolerance, real_images, suppress)
         except SlimyoloError:
             raise
         except Exception as error:  # whatever converters and runtimes raise, the user gets one kind of message
             raise _failed(row, error) from error
-        for kind, one in (("random", random), ("real", real)):
-            if one is not None and not one.within(tolerance):
-                raise _disagrees(row, kind, one, tolerance)
-        with draft.open("rb") as source, atomic_file(path) as target:
-            shutil.copyfileobj(source, target)
+        _check_found(row, found, tolerance)
+        _move(draft.path, path)
     shapes = _shapes(detector, settings)
     return ExportedFile(
-        format=row.name, path=path, bytes=path.stat().st_size, input_shape=shapes[0], output_shape=shapes[1],
-        details=written.details, notes=(*notes, *written.notes), checker=checker_version(row), random=random, real=real,
-        tolerance=tolerance, seconds=time.perf_counter() - started,
+        format=row.name, path=path, bytes=_bytes(path), input_shape=shapes[0], output_shape=shapes[1],
+        details=written.details, notes=(*notes, *written.notes), unchecked=written.unchecked,
+        checker=checker_version(row), random=found.get("random"), real=found.get("real"),
+        suppressed=found.get("suppressed"), tolerance=tolerance, seconds=time.perf_counter() - started,
     )  # fmt: skip
 
 
-def _check(detector: Detector, settings: ExportSettings) -> None:
+class _Draft:
+    """The file while nobody sees it."""
+
+    def __init__(self, detector: Detector, row: Format, folder: Path, name: str, place: torch.device) -> None:
+        self._row, self._place, self._folder = row, place, folder
+        self.model = copy.deepcopy(detector).to(place).float().eval()
+        self._fused = self.model.fused().requires_grad_(False)
+        self.path = folder / name
+
+    def write(self, settings: ExportSettings) -> Written:
+        return self._row.write(self._fused, self.path, settings)
+
+    def run(self) -> Runner | None:
+        return None if self._row.open is None else self._row.open(self.path, self._place)
+
+    def move_aside(self) -> None:
+        """Keep what is written under another name; it may still be open."""
+        (self._folder / "rows").mkdir()
+        self.path.rename(self._folder / "rows" / self.path.name)
+
+
+def _compared(
+    draft: _Draft,
+    settings: ExportSettings,
+    tolerance: Tolerance,
+    real_images: Sequence[Tensor],
+    suppress: Suppress | None,
+) -> tuple[Written, dict[str, Agreement]]:
+    noise = random_images(settings, int(draft.model.stride.max()))
+    metadata = settings.metadata and replace(settings.metadata, nms=None)
+    written = draft.write(replace(settings, nms=None, metadata=metadata))
+    rows = draft.run()
+    if rows is None:
+        return written, {}
+    found = {"random": agreement(draft.model, rows, noise, tolerance.from_score)}
+    if real_images:
+        found["real"] = agreement(draft.model, rows, real_images, tolerance.from_score)
+    if settings.nms is not None and suppress is not None:
+        draft.move_aside()
+        written = draft.write(settings)
+        detections = draft.run()
+        if detections is not None:
+            found["suppressed"] = detections_agreement(suppress, rows, detections, [*noise, *real_images])
+    return written, found
+
+
+def _check_found(row: Format, found: Mapping[str, Agreement], tolerance: Tolerance) -> None:
+    for kind, one in found.items():
+        if not one.within(tolerance):
+            images = f"{one.images} images with NMS inside" if kind == "suppressed" else f"{one.images} {kind} images"
+            raise ExportError(
+                f"{row.name}: the file disagrees with the model on {images}: boxes by {one.boxes_px:.3g} px "
+                f"(allowed {tolerance.boxes_px:.3g}), scores by {one.scores:.3g} (allowed {tolerance.scores:.3g}). Nothing "
+                "was written. Try without --simplify or --half, or with another --opset; if it stays, please report the "
+                "model."
+            )
+
+
+def _move(draft: Path, path: Path) -> None:
+    if draft.is_dir():
+        with atomic_folder(path) as target:
+            shutil.copytree(draft, target, dirs_exist_ok=True)
+        return
+    with draft.open("rb") as source, atomic_file(path) as file:
+        shutil.copyfileobj(source, file)
+
+
+def _bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file())
+
+
+def _check(detector: Detector, settings: ExportSettings, suppress: Suppress | None) -> None:
+    if settings.nms is not None and suppress is None:
+        raise ExportError("A file with NMS inside is compared with NMS outside: give suppress=.")
     stride = int(detector.stride.max())
     height, width = settings.size
     if height % stride or width % stride:
@@ -106,25 +182,21 @@ def _check(detector: Detector, settings: ExportSettings) -> None:
 
 
 def _shapes(detector: Detector, settings: ExportSettings) -> tuple[tuple[int | str, ...], tuple[int | str, ...]]:
-    values = 5 + detector.nc
-    if settings.dynamic:
-        return ("batch", 3, "height", "width"), ("batch", "rows", values)
     height, width = settings.size
+    if settings.dynamic:
+        taken: tuple[int | str, ...] = ("batch", 3, "height", "width")
+    else:
+        taken = (settings.batch, 3, height, width)
+    if settings.nms is not None:
+        return taken, (taken[0], settings.nms.max_det, 6)
+    if settings.dynamic:
+        return taken, ("batch", "rows", 5 + detector.nc)
     cells = sum((height // int(stride)) * (width // int(stride)) for stride in detector.stride)
-    rows = cells * int(detector.anchors.shape[1])
-    return (settings.batch, 3, height, width), (settings.batch, rows, values)
+    return taken, (settings.batch, cells * int(detector.anchors.shape[1]), 5 + detector.nc)
 
 
 def _failed(row: Format, error: Exception) -> ExportError:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ExportError(
         f"{row.name}: the export failed and nothing was written. {type(error).__name__}: {lines[0] if lines else 'no message'}"
-    )
-
-
-def _disagrees(row: Format, kind: str, found: Agreement, allowed: Tolerance) -> ExportError:
-    return ExportError(
-        f"{row.name}: the file disagrees with the model on {found.images} {kind} images: boxes by {found.boxes_px:.3g} px "
-        f"(allowed {allowed.boxes_px:.3g}), scores by {found.scores:.3g} (allowed {allowed.scores:.3g}). Nothing was "
-        f"written. Try without --simplify or with another --opset; if it stays, please report the model."
     )

@@ -1,8 +1,9 @@
-"""The formats: one row each. A new one is a file of this folder with `write` and `open`, and a row here."""
+"""The formats: one row each. A new one is a file of this folder with a `write` function, and a row here."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,54 +12,98 @@ from pathlib import Path
 import torch
 
 from slimyolo.errors import ExportError, nearest_name_hint
-from slimyolo.exporting.onnx import open_onnx, write_onnx
+from slimyolo.exporting.coreml import write_coreml
+from slimyolo.exporting.litert import write_litert
+from slimyolo.exporting.ncnn import write_ncnn
+from slimyolo.exporting.onnx import write_onnx
+from slimyolo.exporting.openvino import write_openvino
+from slimyolo.exporting.runtimes import open_exported
 from slimyolo.exporting.settings import ExportSettings, Runner, Written
-from slimyolo.exporting.torchscript import open_torchscript, write_torchscript
+from slimyolo.exporting.tensorrt import write_tensorrt
+from slimyolo.exporting.torchscript import write_torchscript
 from slimyolo.models import Detector
 
-__all__ = ["FORMATS", "Format", "checker_version", "find_format", "format_names", "require_packages"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "check_settings",
+    "checker_version",
+    "find_format",
+    "format_names",
+    "require_packages",
+]
+
+Opener = Callable[[Path, torch.device], Runner]
+
+
+def _opened(path: Path, device: torch.device) -> Runner:
+    """The file as its users will open it, metadata included."""
+    return open_exported(path, device=device).output
 
 
 @dataclass(frozen=True)
 class Format:
     """One row: `write` makes the file, `open` gives what the `checker` package computes from it.
 
-    `extra` is what ``pip install 'slimyolo[EXTRA]'`` brings, `packages` what is imported, `simplifier` what
-    ``--simplify`` needs (None: not for this format). With `bound` the file only runs where it was captured.
+    Files are called NAME + `ending`; with `folder` that is a folder. `extra` is what ``pip install 'slimyolo[EXTRA]'``
+    brings, `packages` what is imported, `simplifier` what ``--simplify`` needs (None: not for this format). `able` holds
+    which of ``dynamic``, ``batch``, ``half`` and ``nms`` the format can. With `bound` the file only runs on the kind of
+    device where it was captured. `open` is None where nothing here can run the file.
     """
 
     name: str
-    suffix: str
+    ending: str
     extra: str
     packages: tuple[str, ...]
     checker: str
-    simplifier: str | None
-    bound: bool
     write: Callable[[Detector, Path, ExportSettings], Written]
-    open: Callable[[Path, torch.device], Runner]
+    open: Opener | None = _opened
+    able: frozenset[str] = frozenset({"dynamic", "batch", "half", "nms"})
+    folder: bool = False
+    simplifier: str | None = None
+    bound: bool = False
 
+
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 FORMATS: Mapping[str, Format] = {
     row.name: row
     for row in (
+        Format("onnx", ".onnx", "export", ONNX_PACKAGES, "onnxruntime", write_onnx, simplifier="onnxslim"),
         Format(
-            "onnx", ".onnx", "export", ("onnx", "onnxscript", "onnxruntime"), "onnxruntime", "onnxslim", False,
-            write_onnx, open_onnx,
+            "openvino", "_openvino_model", "export,openvino", ("onnx", "onnxscript", "openvino"), "openvino",
+            write_openvino, folder=True,
         ),
         Format(
-            "torchscript", ".torchscript", "", ("torch",), "torch", None, True, write_torchscript, open_torchscript,
+            "ncnn", "_ncnn_model", "ncnn", ("ncnn", "pnnx"), "ncnn", write_ncnn, able=frozenset({"half"}), folder=True,
+        ),
+        Format("torchscript", ".torchscript", "", ("torch",), "torch", write_torchscript, bound=True),
+        Format(
+            "coreml", ".mlpackage", "coreml", ("coremltools",), "coremltools", write_coreml, None,
+            able=frozenset({"batch", "half"}), folder=True,
+        ),
+        Format(
+            "litert", ".tflite", "litert", ("litert_torch", "ai_edge_litert"), "ai-edge-litert", write_litert,
+            able=frozenset({"batch"}),
+        ),
+        Format(
+            "tensorrt", "_tensorrt.onnx", "export", ONNX_PACKAGES, "onnxruntime", write_tensorrt, simplifier="onnxslim",
         ),
     )
 }  # fmt: skip
 
-# formats that people ask for by these names, and the way there that works today
-NOT_YET: Mapping[str, str] = {
-    "openvino": "OpenVINO reads the ONNX file itself.",
-    "ncnn": "pnnx makes an ncnn model from the TorchScript file.",
-    "engine": "`trtexec --onnx=FILE` makes a TensorRT engine from the ONNX file, on the GPU that will run it.",
-    "tensorrt": "`trtexec --onnx=FILE` makes an engine from the ONNX file, on the GPU that will run it.",
-    "coreml": "coremltools makes a CoreML model from the TorchScript file.",
-    **dict.fromkeys(("tflite", "litert", "saved_model", "pb", "edgetpu", "tfjs", "paddle"), ""),
+# other names of the same formats
+ALIASES: Mapping[str, str] = {"engine": "tensorrt", "mlpackage": "coreml", "tflite": "litert"}
+
+# formats that people ask for by these names, and the way there
+NOT_WRITTEN: Mapping[str, str] = dict.fromkeys(("saved_model", "pb", "edgetpu", "tfjs", "paddle"), "")
+
+UNABLE: Mapping[str, str] = {
+    "dynamic": "--dynamic: {name} files take images of one size. Leave it out, and export once per size.",
+    "batch": "--batch-size {batch}: {name} files take one image at a time. Leave it out.",
+    "half": "--half: {name} files are not written in 16 bits. Leave it out.",
+    "nms": "--nms: {name} files have no NMS inside. Leave it out, and suppress overlaps behind the network, as the "
+    "example beside the file does.",
 }
 
 
@@ -68,16 +113,30 @@ def format_names() -> tuple[str, ...]:
 
 
 def find_format(name: str) -> Format:
-    """The row of `name`. Raises `ExportError` for names that are not known, or known but not written yet."""
-    if name in FORMATS:
-        return FORMATS[name]
-    today = f"Written today: {', '.join(FORMATS)}."
-    if name in NOT_YET:
+    """The row of `name`. Raises `ExportError` for names that are not known, or known but not written."""
+    found = ALIASES.get(name, name)
+    if found in FORMATS:
+        return FORMATS[found]
+    known = f"Written are: {', '.join(FORMATS)}."
+    if found in NOT_WRITTEN:
         raise ExportError(
-            f"--include {name}: slimyolo does not write this format yet. {today} {NOT_YET[name]}".rstrip()
+            f"--format {name}: slimyolo does not write this format. {known} {NOT_WRITTEN[found]}".rstrip()
         )
-    hint = nearest_name_hint(name, (*FORMATS, *NOT_YET))
-    raise ExportError(f"--include {name}: there is no such format.{hint} {today}")
+    hint = nearest_name_hint(name, (*FORMATS, *ALIASES, *NOT_WRITTEN))
+    raise ExportError(f"--format {name}: there is no such format.{hint} {known}")
+
+
+def check_settings(row: Format, settings: ExportSettings) -> None:
+    """Raise `ExportError` when `settings` ask for what the format cannot."""
+    asked = {
+        "dynamic": settings.dynamic,
+        "batch": settings.batch > 1,
+        "half": settings.half,
+        "nms": settings.nms is not None,
+    }
+    for ability, wanted in asked.items():
+        if wanted and ability not in row.able:
+            raise ExportError(UNABLE[ability].format(name=row.name, batch=settings.batch))
 
 
 def require_packages(row: Format, simplify: bool = False) -> None:
@@ -92,5 +151,8 @@ def require_packages(row: Format, simplify: bool = False) -> None:
 
 
 def checker_version(row: Format) -> str:
-    """``onnxruntime 1.20.0``: what ran the file."""
-    return f"{row.checker} {importlib.import_module(row.checker).__version__}"
+    """``onnxruntime 1.20.0``: what ran (or only read) the file."""
+    try:
+        return f"{row.checker} {importlib.metadata.version(row.checker)}"
+    except importlib.metadata.PackageNotFoundError:  # the same module under another name, onnxruntime-gpu for example
+        return f"{row.checker} {importlib.import_module(row.checker).__version__}"

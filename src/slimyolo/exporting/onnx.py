@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from slimyolo.errors import ExportError
+from slimyolo.exporting.half import HalfDetector
+from slimyolo.exporting.onnx_nms import append_nms_
 from slimyolo.exporting.quiet import quiet
-from slimyolo.exporting.settings import ExportSettings, Runner, Written
+from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
 
-__all__ = ["open_onnx", "write_onnx"]
+__all__ = ["onnx_model", "open_onnx", "write_onnx"]
 
 DEFAULT_OPSET = 17  # read by every runtime that is still maintained
 OLDEST_DIRECT = 18  # below it the exporter converts by itself, and keeps 18 where that fails
@@ -31,9 +33,18 @@ def write_onnx(detector: Detector, path: Path, settings: ExportSettings) -> Writ
     When the operator set asked for cannot be had, the nearest that can is written and a note says so. Raises whatever
     the exporter raises.
     """
+    model = onnx_model(detector, settings)
+    path.write_bytes(model.SerializeToString())
+    asked, opset = _asked(settings), _opset_of(model)
+    notes = () if opset == asked else (f"operator set {asked} cannot be written; {opset} is the nearest that can.",)
+    return Written({"opset": str(opset), "ir_version": str(model.ir_version)}, notes)
+
+
+def onnx_model(detector: Detector, settings: ExportSettings) -> Any:
+    """`detector` as an ONNX protocol buffer that passed ONNX's own checker, with its metadata."""
     import onnx
 
-    asked = DEFAULT_OPSET if settings.opset is None else settings.opset
+    asked = _asked(settings)
     with quiet():
         model = _captured(detector, settings, min(max(asked, OLDEST_DIRECT), NEWEST))
         model = _converted(model, asked)
@@ -42,37 +53,49 @@ def write_onnx(detector: Detector, path: Path, settings: ExportSettings) -> Writ
 
             model = onnxslim.slim(model)
         _strip_(model)
+        if settings.nms is not None:
+            append_nms_(model, settings.nms)
         if settings.dynamic:
             _name_sizes_(model)
-        onnx.helper.set_model_props(model, dict(settings.metadata))
+        onnx.helper.set_model_props(model, dict(settings.metadata_text))
         onnx.checker.check_model(model, full_check=True)
-    path.write_bytes(model.SerializeToString())
-    opset = _opset_of(model)
-    notes = () if opset == asked else (f"operator set {asked} cannot be written; {opset} is the nearest that can.",)
-    return Written({"opset": str(opset), "ir_version": str(model.ir_version)}, notes)
+    return model
 
 
-def open_onnx(path: Path, device: torch.device) -> Runner:
-    """ONNX Runtime on the processor, with as many threads as torch uses. `device` is where the results go."""
+def open_onnx(path: Path, options: RunOptions) -> Opened:
+    """ONNX Runtime on the processor. The first input takes the images, the first output gives the rows."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    if (found := _names(session)) != (expected := (["images"], ["output0"])):
-        raise ExportError(f"The ONNX file has inputs and outputs {found}, expected {expected}.")
+    asked = onnxruntime.SessionOptions()
+    asked.intra_op_num_threads = options.thread_count
+    asked.inter_op_num_threads = 1
+    asked.log_severity_level = 3
+    # between runs its threads would go on spinning, in the way of whatever runs next
+    asked.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(str(path), asked, providers=["CPUExecutionProvider"])
+    source, target = session.get_inputs()[0], session.get_outputs()[0].name
+    half = source.type == "tensor(float16)"  # written by other tools; ours take float32 always
 
     def run(images: Tensor) -> Tensor:
-        (rows,) = session.run(["output0"], {"images": images.cpu().numpy()})
-        return torch.from_numpy(rows).to(device)
+        (rows,) = session.run([target], {source.name: (images.half() if half else images).numpy()})
+        return torch.from_numpy(rows).float()
 
-    return run
+    shape = tuple(
+        side if isinstance(side, int) else str(side or name)
+        for side, name in zip(source.shape, ("batch", "channels", "height", "width"), strict=False)
+    )
+    metadata = session.get_modelmeta().custom_metadata_map
+    return Opened(run, metadata, shape, {"onnxruntime": onnxruntime.__version__})
+
+
+def _asked(settings: ExportSettings) -> int:
+    return DEFAULT_OPSET if settings.opset is None else settings.opset
 
 
 def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:
     """The model as a protocol buffer, in an operator set that the exporter writes itself."""
     stride = int(detector.stride.max())
+    module = HalfDetector(detector) if settings.half else detector
     if settings.dynamic:
         # small, and nothing of size 1 or of equal sides: the capture would take those for constants
         example = torch.zeros(2, 3, 2 * stride, 3 * stride)
@@ -81,7 +104,7 @@ def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:
     else:
         example, shapes = torch.zeros(settings.batch, 3, *settings.size), None
     with torch.no_grad():
-        program = torch.export.export(detector, (example,), dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
         translated = torch.onnx.export(
             program, (example,), dynamo=True, opset_version=opset, input_names=["images"], output_names=["output0"],
             external_data=False, optimize=True, verbose=False,
@@ -120,12 +143,10 @@ def _name_sizes_(model: Any) -> None:
         (model.graph.output[0], {0: "batch", 1: "rows"}),
     ):
         for axis, name in names.items():
-            value.type.tensor_type.shape.dim[axis].dim_param = name
+            side = value.type.tensor_type.shape.dim[axis]
+            if not side.dim_value:  # with NMS the number of rows is fixed
+                side.dim_param = name
 
 
 def _opset_of(model: Any) -> int:
     return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
-
-
-def _names(session: Any) -> tuple[list[str], list[str]]:
-    return [value.name for value in session.get_inputs()], [value.name for value in session.get_outputs()]

@@ -1,15 +1,18 @@
-"""Exporters talk about themselves (torchvision that is not installed, their own deprecations); users need none of it."""
+"""Exporters talk: about themselves (users need none of it), and to their makers' servers (never from here)."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["quiet"]
+__all__ = ["quiet", "without_telemetry"]
 
-TALKATIVE = ("torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir", "onnxslim")
+TALKATIVE = (
+    "torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir", "onnxslim", "coremltools",
+)  # fmt: skip
 
 
 @contextmanager
@@ -26,3 +29,21 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """Import ``openvino`` or ``nncf`` in this block: both report each import to Intel, unless ``openvino_telemetry``
+    cannot be imported; then they use their own stand-in that does nothing. What was imported before stays as it was.
+    """
+    name = "openvino_telemetry"
+    present = name in sys.modules
+    before = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]  # how Python itself marks what must not be imported
+    try:
+        yield
+    finally:
+        if present and before is not None:
+            sys.modules[name] = before
+        else:
+            sys.modules.pop(name, None)

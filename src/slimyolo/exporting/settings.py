@@ -1,16 +1,23 @@
-"""What a format is asked to write, and what it says it wrote."""
+"""What a format is asked to write, what it says it wrote, and what a runtime is asked to run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
+import torch
 from torch import Tensor
 
-__all__ = ["ExportSettings", "Runner", "Written"]
+from slimyolo.exporting.metadata import FileMetadata, Suppression
+
+__all__ = ["ExportSettings", "Opened", "RunOptions", "RunPrecision", "Runner", "Written"]
 
 Runner = Callable[[Tensor], Tensor]
-"""Images [B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, 5 + nc], computed by the written file."""
+"""Images [B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, 5 + nc], or with NMS [B, max_det, 6]; both float32."""
+
+RunPrecision = Literal["fp32", "fp16", "bf16", "auto"]
+"""In what a runtime multiplies float weights. ``auto`` leaves it to the runtime."""
 
 
 @dataclass(frozen=True)
@@ -18,20 +25,58 @@ class ExportSettings:
     """How to write. `size` is (height, width) in pixels, multiples of the largest stride.
 
     `dynamic`: any batch, and any height and width that are multiples of the stride; `batch` and `size` are then only
-    what the file is tried with. `opset` and `simplify` are ONNX's (None: the default). `metadata` goes into the file.
+    what the file is tried with. `half`: 16-bit weights. `nms`: suppress overlaps inside the file. `opset` and
+    `simplify` are ONNX's (None: the default). `metadata` goes into the file.
     """
 
     size: tuple[int, int] = (320, 320)
     batch: int = 1
     dynamic: bool = False
+    half: bool = False
+    nms: Suppression | None = None
     opset: int | None = None
     simplify: bool = False
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: FileMetadata | None = None
+
+    @property
+    def metadata_text(self) -> Mapping[str, str]:
+        """What goes into the file, one text per key."""
+        return {} if self.metadata is None else self.metadata.to_text()
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a format says about the file it wrote: `details` (``{"opset": "17"}``), and notes for the user."""
+    """What a format says about the file it wrote: `details` (``{"opset": "17"}``), notes for the user, and what could
+    not be checked here, with what to type where it can."""
 
     details: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unchecked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run a file. `threads` None: as many as torch uses. `device` is for TorchScript; the others run on the
+    processor."""
+
+    threads: int | None = None
+    precision: RunPrecision = "fp32"
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - a constant
+
+    @property
+    def thread_count(self) -> int:
+        """Threads inside one operation."""
+        return torch.get_num_threads() if self.threads is None else self.threads
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file in its runtime. `metadata`: the text that `FileMetadata.from_text` reads, empty when the file has none.
+
+    `input_shape`: [B, 3, H, W], with a name where the size is free; None when only the metadata know.
+    """
+
+    run: Runner
+    metadata: Mapping[str, str]
+    input_shape: tuple[int | str, ...] | None
+    versions: Mapping[str, str]

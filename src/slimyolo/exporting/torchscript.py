@@ -13,8 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slimyolo.exporting.half import HalfDetector
+from slimyolo.exporting.metadata import METADATA_KEYS
 from slimyolo.exporting.quiet import quiet
-from slimyolo.exporting.settings import ExportSettings, Runner, Written
+from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
+from slimyolo.exporting.torchscript_nms import with_nms
 from slimyolo.models import Detector
 
 __all__ = ["open_torchscript", "write_torchscript"]
@@ -25,22 +28,30 @@ jit: Any = torch.jit  # without types of its own
 def write_torchscript(detector: Detector, path: Path, settings: ExportSettings) -> Written:
     """Write `detector` (fused, eval mode, no gradients) to `path`. Each metadata entry is one extra file of the archive."""
     example = torch.zeros(settings.batch, 3, *settings.size, device=detector.stride.device)
+    module = HalfDetector(detector) if settings.half else detector
     with quiet(), torch.no_grad():
-        traced = jit.trace(detector, example, check_trace=False)  # checked afterwards, from the file
-        extra = {key: value.encode() for key, value in settings.metadata.items()}
+        traced = jit.trace(module, example, check_trace=False)  # checked afterwards, from the file
+        if settings.nms is not None:
+            traced = with_nms(traced, settings.nms)
+        extra = {key: value.encode() for key, value in settings.metadata_text.items()}
         content = io.BytesIO()  # written to a file by torch itself, a full disk ends the whole process
         jit.save(traced, content, _extra_files=extra)
     path.write_bytes(content.getvalue())
     return Written({"device": detector.stride.device.type})
 
 
-def open_torchscript(path: Path, device: torch.device) -> Runner:
-    """The file loaded onto `device`."""
+def open_torchscript(path: Path, options: RunOptions) -> Opened:
+    """The file on ``options.device``. torch's own threads are set: they are the process's."""
+    extra = dict.fromkeys(METADATA_KEYS, "")
     with quiet():
-        module = jit.load(str(path), map_location=device)
+        module = jit.load(str(path), map_location=options.device, _extra_files=extra)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
 
     def run(images: Tensor) -> Tensor:
-        rows: Tensor = module(images.to(device))
+        with torch.inference_mode():
+            rows: Tensor = module(images.to(options.device))
         return rows
 
-    return run
+    metadata = {key: value if isinstance(value, str) else bytes(value).decode() for key, value in extra.items()}
+    return Opened(run, {key: value for key, value in metadata.items() if value}, None, {"torch": torch.__version__})

@@ -1,6 +1,7 @@
 """Pictures to detections: sources, prediction, drawing and writing."""
 
 from slimyolo.inference.drawing import class_colour, draw_detections
+from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_picture_array
 from slimyolo.inference.predicting import (
     DetectionSettings,
     PredictedPicture,
@@ -9,14 +10,9 @@ from slimyolo.inference.predicting import (
     predict_picture,
     predict_pictures,
 )
-from slimyolo.inference.sources import (
-    VIDEO_SUFFIXES,
-    BrokenPicture,
-    Picture,
-    PictureSource,
-    as_picture_array,
-    read_pictures,
-)
+from slimyolo.inference.sources import DEFAULT_PATIENCE, VIDEO_SUFFIXES, PictureSource, read_pictures
+from slimyolo.inference.streams import Patience, without_password
+from slimyolo.inference.window import PictureWindow, open_window
 from slimyolo.inference.writing import (
     CSV_COLUMNS,
     FreeNames,
@@ -32,12 +28,16 @@ from slimyolo.inference.writing import (
 
 __all__ = [
     "CSV_COLUMNS",
+    "DEFAULT_PATIENCE",
     "VIDEO_SUFFIXES",
     "BrokenPicture",
     "DetectionSettings",
     "FreeNames",
+    "ImageArray",
+    "Patience",
     "Picture",
     "PictureSource",
+    "PictureWindow",
     "PredictedPicture",
     "StageTimes",
     "VideoFile",
@@ -47,11 +47,13 @@ __all__ = [
     "csv_text",
     "detection_rows",
     "draw_detections",
+    "open_window",
     "predict",
     "predict_picture",
     "predict_pictures",
     "read_pictures",
     "safe_file_name",
+    "without_password",
     "write_labels",
     "write_picture",
     "yolo_lines",

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from slimyolo.geometry import Detections
-from slimyolo.inference.sources import ImageArray
+from slimyolo.inference.lettering import can_write, text_ink
+from slimyolo.inference.pictures import ImageArray
 
 __all__ = ["class_colour", "draw_detections"]
 
@@ -19,8 +20,7 @@ PALETTE = (
     (187, 212, 0), (133, 0, 82), (29, 178, 255), (134, 219, 61), (147, 69, 52), (199, 55, 255), (49, 210, 207),
     (255, 194, 0), (236, 24, 0), (10, 249, 72), (255, 56, 203), (151, 157, 255), (200, 149, 255),
 )  # fmt: skip
-FONT = cv2.FONT_HERSHEY_SIMPLEX
-FONT_HEIGHT_PX = 22.0  # of capital letters at scale 1
+SMALLEST_LETTERS, LARGEST_LETTERS = 12, 84  # px: smaller cannot be read, larger hides the picture
 
 
 def class_colour(index: int) -> tuple[int, int, int]:
@@ -63,41 +63,39 @@ def draw_detections(
 
 def _label(names: Sequence[str], number: int, score: float | None) -> str:
     name = names[number] if number < len(names) else ""
-    shown = name if name and name.isascii() else f"class {number}"  # OpenCV's fonts hold ASCII only
+    shown = name if name and can_write(name) else f"class {number}"
     return shown if score is None else f"{shown} {score:.2f}"
 
 
 @dataclass(frozen=True)
 class _Label:
-    """A label with its place: left, top, right, bottom in pixels; `scale` and `weight` are OpenCV's of the letters."""
+    """A label with its place: left, top, right, bottom in pixels; `size` of the letters and `margin` around them too."""
 
     text: str
     box: tuple[int, int, int, int]
-    baseline: tuple[int, int]
     colour: tuple[int, int, int]
-    scale: float
-    weight: int
+    size: int
+    margin: int
 
 
 def _place(
-    text: str, box: list[int], colour: tuple[int, int, int], size: tuple[int, int], others: Sequence[_Label]
+    text: str, box: list[int], colour: tuple[int, int, int], picture: tuple[int, int], others: Sequence[_Label]
 ) -> _Label:
-    height, width = size
-    letter = min(max(sum(size) / 2 * 0.022, 8.0), 60.0)  # px: smaller cannot be read, larger hides the picture
-    scale, weight = letter / FONT_HEIGHT_PX, max(round(letter / 9), 1)
-    margin = max(round(letter / 5), 2)
-    (text_width, text_height), descent = cv2.getTextSize(text, FONT, scale, weight)
-    if text_width + 2 * margin > width:  # a narrow picture: the label must fit
-        scale, weight = scale * max(width - 2 * margin - 2, 1) / text_width, 1
-        (text_width, text_height), descent = cv2.getTextSize(text, FONT, scale, weight)
-    label_width, label_height = text_width + 2 * margin, text_height + descent + 2 * margin
+    height, width = picture
+    size = min(max(round(sum(picture) / 2 * 0.031), SMALLEST_LETTERS), LARGEST_LETTERS)
+    margin = max(size // 7, 2)
+    ink_height, ink_width = text_ink(text, size).shape
+    if ink_width + 2 * margin > width:  # a narrow picture: the label must fit
+        size = max(int(size * max(width - 2 * margin - 2, 1) / ink_width), 3)
+        ink_height, ink_width = text_ink(text, size).shape
+    label_width, label_height = ink_width + 2 * margin, ink_height + margin
     left = min(max(box[0], 0), max(width - label_width, 0))
     tops = (box[1] - label_height, box[1], box[3], box[3] - label_height)  # above, inside, below, inside at the foot
     boxes = [
         (left, top, left + label_width, top + label_height) for top in tops if 0 <= top <= max(height - label_height, 0)
     ] or [(left, 0, left + label_width, label_height)]
     chosen = min(boxes, key=lambda place: sum(_overlap(place, other.box) for other in others))
-    return _Label(text, chosen, (left + margin, chosen[1] + margin + text_height), colour, scale, weight)
+    return _Label(text, chosen, colour, size, margin)
 
 
 def _overlap(first: tuple[int, int, int, int], second: tuple[int, int, int, int]) -> int:
@@ -108,11 +106,16 @@ def _overlap(first: tuple[int, int, int, int], second: tuple[int, int, int, int]
 
 def _draw_label(canvas: ImageArray, label: _Label) -> None:
     left, top, right, bottom = label.box
-    cv2.rectangle(canvas, (left, top), (right, bottom), label.colour, -1)
-    colour = _readable_on(label.colour)
-    cv2.putText(canvas, label.text, label.baseline, FONT, label.scale, colour, label.weight, cv2.LINE_AA)
+    cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), label.colour, -1)
+    ink = text_ink(label.text, label.size)
+    x, y = left + label.margin, top + label.margin // 2
+    part = canvas[y : y + ink.shape[0], x : x + ink.shape[1]]  # a view; smaller than the ink at the picture's edge
+    share = ink[: part.shape[0], : part.shape[1], None].astype(np.float32) / 255
+    part[:] = (part * (1 - share) + np.asarray(_readable_on(label.colour), np.float32) * share).round().astype(np.uint8)
 
 
 def _readable_on(colour: tuple[int, int, int]) -> tuple[int, int, int]:
-    blue, green, red = colour
-    return (0, 0, 0) if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else (255, 255, 255)
+    """Black or white (BGR), whichever has the larger contrast ratio (WCAG 2.2, relative luminance) with `colour`."""
+    blue, green, red = ((one / 255 / 12.92) if one <= 10 else ((one / 255 + 0.055) / 1.055) ** 2.4 for one in colour)
+    luminance = 0.0722 * blue + 0.7152 * green + 0.2126 * red
+    return (0, 0, 0) if (luminance + 0.05) ** 2 > 0.05 * 1.05 else (255, 255, 255)

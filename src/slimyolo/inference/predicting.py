@@ -16,21 +16,21 @@ from slimyolo.data import letterbox
 from slimyolo.detections import nms
 from slimyolo.errors import DataError, ModelError
 from slimyolo.geometry import Detections
-from slimyolo.inference.sources import BrokenPicture, Picture, PictureSource, read_pictures
+from slimyolo.inference.pictures import BrokenPicture, Picture
+from slimyolo.inference.sources import DEFAULT_PATIENCE, PictureSource, read_pictures
+from slimyolo.inference.streams import Patience
 
 __all__ = ["DetectionSettings", "PredictedPicture", "StageTimes", "predict", "predict_picture", "predict_pictures"]
 
 
 class Predictor(Protocol):
-    """What is needed of a detector: decoded rows in eval mode, class names and strides."""
+    """What is needed of a detector or an exported file: decoded rows, class names and strides."""
 
-    names: tuple[str, ...]
-    training: bool
+    @property
+    def names(self) -> tuple[str, ...]: ...
 
     @property
     def stride(self) -> Tensor: ...
-
-    def parameters(self) -> Iterator[nn.Parameter]: ...
 
     def __call__(self, images: Tensor) -> Any: ...
 
@@ -39,7 +39,8 @@ class Predictor(Protocol):
 class DetectionSettings:
     """How detections are taken from the network. `imgsz` is (height, width); thresholds in 0–1.
 
-    `classes` None means all. With `half` the network runs in 16 bits.
+    `classes` None means all. With `half` the network runs in 16 bits. With `fixed` every picture is filled up to
+    `imgsz`, for exported files of one size.
     """
 
     imgsz: tuple[int, int] = (320, 320)
@@ -49,6 +50,7 @@ class DetectionSettings:
     classes: Collection[int] | None = None
     agnostic: bool = False
     half: bool = False
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,13 +82,15 @@ def predict(
     max_det: int = 1000,
     classes: Collection[int] | None = None,
     agnostic: bool = False,
+    fixed: bool = False,
 ) -> list[Detections]:
     """Detections of every picture of `source` (see `read_pictures`), in source pixels, best score first.
 
+    The settings are those of `DetectionSettings`.
     Raises `DataError` when a picture cannot be read, `ModelError` when the detector is in training mode.
     """
     size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    settings = DetectionSettings(size, conf, iou, max_det, classes, agnostic)
+    settings = DetectionSettings(size, conf, iou, max_det, classes, agnostic, fixed=fixed)
     results = []
     for outcome in predict_pictures(detector, source, settings):
         if isinstance(outcome, BrokenPicture):
@@ -96,28 +100,33 @@ def predict(
 
 
 def predict_pictures(
-    detector: Predictor, source: PictureSource, settings: DetectionSettings, *, vid_stride: int = 1
+    detector: Predictor,
+    source: PictureSource,
+    settings: DetectionSettings,
+    *,
+    vid_stride: int = 1,
+    patience: Patience = DEFAULT_PATIENCE,
 ) -> Iterator[PredictedPicture | BrokenPicture]:
     """One outcome for every picture of `source`, as it is read; broken pictures are passed on as such."""
-    for picture in read_pictures(source, vid_stride=vid_stride):
+    for picture in read_pictures(source, vid_stride=vid_stride, patience=patience):
         yield picture if isinstance(picture, BrokenPicture) else predict_picture(detector, picture, settings)
 
 
 def predict_picture(detector: Predictor, picture: Picture, settings: DetectionSettings) -> PredictedPicture:
     """Detections of one picture. The network sees the smallest rectangle of whole strides that holds it."""
-    if detector.training:
+    if isinstance(detector, nn.Module) and detector.training:
         raise ModelError("The detector is in training mode, where it gives no detections: call detector.eval() first.")
     started = time.perf_counter()
-    parameter = next(iter(detector.parameters()))
+    device, dtype = _numbers(detector)
     stride = int(detector.stride.max())
     size = (_whole(settings.imgsz[0], stride), _whole(settings.imgsz[1], stride))
-    image, placement = letterbox(picture.image, size, stride=stride, auto=True)
-    pixels = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))).to(parameter.device)
-    batch = pixels[None].to(torch.float16 if settings.half else parameter.dtype) / 255
+    image, placement = letterbox(picture.image, size, stride=stride, auto=not settings.fixed)
+    pixels = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))).to(device)
+    batch = pixels[None].to(torch.float16 if settings.half else dtype) / 255
     prepared = time.perf_counter()
     with torch.inference_mode():
         decoded = detector(batch).float()
-    _wait(parameter.device)
+    _wait(device)
     computed = time.perf_counter()
     (rows,) = nms(
         decoded, settings.conf, settings.iou, multi_label=False, agnostic=settings.agnostic, max_det=settings.max_det,
@@ -127,6 +136,12 @@ def predict_picture(detector: Predictor, picture: Picture, settings: DetectionSe
     ended = time.perf_counter()
     times = StageTimes((prepared - started) * 1e3, (computed - prepared) * 1e3, (ended - computed) * 1e3)
     return PredictedPicture(picture, detections, placement.network_size, times)
+
+
+def _numbers(detector: object) -> tuple[torch.device, torch.dtype]:
+    """Where and in what a network takes its images; exported files take float32 on the processor."""
+    first = next(detector.parameters(), None) if isinstance(detector, nn.Module) else None
+    return (torch.device("cpu"), torch.float32) if first is None else (first.device, first.dtype)
 
 
 def _whole(pixels: int, stride: int) -> int:

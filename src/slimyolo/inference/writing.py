@@ -14,7 +14,7 @@ import numpy as np
 
 from slimyolo.errors import StorageError
 from slimyolo.geometry import Detections, xyxy_to_cxcywh
-from slimyolo.inference.sources import ImageArray, Picture
+from slimyolo.inference.pictures import ImageArray, Picture
 from slimyolo.storage import write_bytes, write_text
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypedDict
@@ -58,6 +58,10 @@ def scaled_gains(hyp: Mapping[str, float], nl: int, nc: int, imgsz: int) -> Gain
     )
 
 
+def _of_this_process(values: Tensor) -> Tensor:
+    return values
+
+
 class DetectionLoss:
     """YOLOv5's loss: 1 - CIoU of matched boxes, BCE of objectness everywhere, BCE of the classes of matched boxes.
 
@@ -68,6 +72,9 @@ class DetectionLoss:
     Boxes: xy = 2σ - 0.5 cells, wh = (2σ)² · anchor. CIoU: Zheng et al., AAAI 2020. The objectness target is the CIoU of
     the matched box, not below 0 and without gradient; the last match of a position wins. Class loss is
     0 for one class. Arithmetic is float32 at least, whatever the precision of the heads. Nothing waits for the device.
+
+    `total` adds numbers up over the processes that train together. Means over matched boxes are then means over the
+    matches of all of them, so that the losses of the processes add up to the loss of the global batch.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class DetectionLoss:
         anchor_t: float = 4.0,
         fl_gamma: float = 0.0,
         label_smoothing: float = 0.0,
+        total: Callable[[Tensor], Tensor] = _of_this_process,
     ) -> None:
         stride = torch.as_tensor(strides, dtype=torch.float32).detach().cpu()
         if anchors_px.ndim != 3 or anchors_px.shape[2] != 2 or stride.shape != anchors_px.shape[:1]:
@@ -108,6 +116,12 @@ class DetectionLoss:
         self._level_weights = _LEVEL_WEIGHTS_OF_THREE if len(stride) == 3 else _LEVEL_WEIGHTS[: len(stride)]
         self._cls_pw, self._obj_pw, self._focal = cls_pw, obj_pw, fl_gamma
         self._positive, self._negative = smoothed_targets(label_smoothing)
+        self._total = total
+
+    @property
+    def level_weights(self) -> tuple[float, ...]:
+        """What each level's objectness weighs, finest level first."""
+        return tuple(self._level_weights)
 
     def __call__(self, heads: Sequence[Tensor], targets: Tensor) -> LossParts:
         """The loss of raw `heads` ``[B, na, ny, nx, 5+nc]`` per level against `targets` ``[N, 6]`` (relative cxcywh).
@@ -118,8 +132,10 @@ class DetectionLoss:
         self._check(heads, targets)
         zero = _wide(heads[0]).new_zeros(())
         box, obj, cls = zero, zero, zero
-        for head, weight, matches in zip(heads, self._level_weights, self._assign(heads, targets), strict=True):
-            level_box, level_cls, quality = self._matched_terms(head, matches)
+        levels = self._assign(heads, targets)
+        counts = self._counts(levels, len(heads[0]))
+        for head, weight, matches, count in zip(heads, self._level_weights, levels, counts, strict=True):
+            level_box, level_cls, quality = self._matched_terms(head, matches, count)
             box, cls = box + level_box, cls + level_cls
             logits = _wide(head[..., 4])
             wanted = _objectness_targets(quality, matches, logits)
@@ -143,11 +159,19 @@ class DetectionLoss:
         # on a CPU dropping the invalid candidates costs less than carrying them; on a GPU it would wait for the device
         return [matches.compact() for matches in levels] if device.type == "cpu" else levels
 
-    def _matched_terms(self, head: Tensor, matches: Matches) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean box loss, mean class loss and the CIoU ``[n]`` of the matches of one level; zeros without matches."""
+    def _counts(self, levels: Sequence[Matches], images: int) -> Sequence[Tensor]:
+        """Per level what the sums over its matches are divided by: the matches, at least 1.
+
+        Of several processes: all matches, times this process's share of the images, with which its loss is weighted.
+        """
+        here = torch.stack([matches.valid.sum() for matches in levels]).float()
+        everywhere = self._total(torch.cat((here, here.new_full((1,), images))))
+        return list((everywhere[:-1].clamp(min=1) * (images / everywhere[-1])).unbind())
+
+    def _matched_terms(self, head: Tensor, matches: Matches, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Box loss and class loss over `count`, and the CIoU ``[n]``, of the matches of one level; zeros without."""
         rows = _wide(_rows_at(head, matches.cell))
         valid = matches.valid
-        count = valid.sum().clamp(min=1)
         boxes = matches.boxes.to(rows.dtype)
         sizes = matches.anchor_sizes.to(rows.dtype)
         chances = rows[:, :4].sigmoid()

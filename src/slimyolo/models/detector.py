@@ -76,6 +76,11 @@ class Detector(nn.Module):
 
         Raises `ModelError` when the images do not have 3 channels, or sides that are multiples of the largest stride.
         """
+        result: list[Tensor] = self.head(self.features(images))
+        return result
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """[B, 3, H, W] → what the head gets, [B, channels, H / stride, W / stride] per level. Raises as `heads`."""
         self._check_input(images)
         kept: dict[int, Tensor] = {-1: images}
         for index in range(len(self.model) - 1):
@@ -84,8 +89,7 @@ class Detector(nn.Module):
             kept[index] = layer(sources if isinstance(layer, Concat) else sources[0])
             for source in self._finished[index]:
                 del kept[source]
-        result: list[Tensor] = self.head([kept[source] for source in self._routes[-1]])
-        return result
+        return [kept[source] for source in self._routes[-1]]
 
     def _check_input(self, images: Tensor) -> None:
         side = self.head.largest_stride

@@ -9,46 +9,81 @@ from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter, Grou
 from slimyolo.pruning.constants import Constants, analyse_constants
 from slimyolo.pruning.graph_building import trace
 from slimyolo.pruning.operations import register_operation
+from slimyolo.pruning.output_error import OutputReference, output_error
 from slimyolo.pruning.plan import GroupPlan, PrunePlan
+from slimyolo.pruning.plan_comparing import PlanDifference, compare_plans
 from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
-from slimyolo.pruning.pruner import PruneReport, PruneResult, prune_module
-from slimyolo.pruning.scoring import IMPORTANCES, score
+from slimyolo.pruning.pruner import ImportanceLike, PruneReport, PruneResult, prune_module, replay_plan
+from slimyolo.pruning.reconstructing import LayerRepair, ReconstructionReport, reconstruct_
+from slimyolo.pruning.savings import PER
+from slimyolo.pruning.scoring import IMPORTANCES, Scores, score
+from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
 from slimyolo.pruning.selecting import POLICIES, select
+from slimyolo.pruning.sensitivity import GroupSensitivity, SensitivityPoint, caps_from_sensitivity, lone_cuts
 from slimyolo.pruning.surgery import apply, mask_module
-from slimyolo.pruning.targets import ChannelShare, LatencyBudget, MacsShare, ParamsShare, Target
+from slimyolo.pruning.targets import (
+    ChannelShare,
+    LatencyBudget,
+    MacsBudget,
+    MacsShare,
+    ParamsBudget,
+    ParamsShare,
+    Target,
+)
 from slimyolo.pruning.verifying import verify
 
 __all__ = [
+    "DATA_IMPORTANCES",
     "IMPORTANCES",
+    "PER",
     "POLICIES",
     "ChannelGraph",
     "ChannelShare",
     "Constants",
     "Consumer",
     "CutCost",
+    "DataImportance",
     "Emitter",
     "Group",
     "GroupPlan",
+    "GroupSensitivity",
+    "ImportanceLike",
     "LatencyBudget",
+    "LayerRepair",
+    "MacsBudget",
     "MacsShare",
     "Member",
+    "OutputReference",
+    "ParamsBudget",
     "ParamsShare",
+    "PlanDifference",
     "PriceTable",
     "PrunePlan",
     "PruneReport",
     "PruneResult",
+    "ReconstructionReport",
     "ScaleRef",
+    "Scores",
+    "SensitivityPoint",
     "Strategy",
     "Target",
     "analyse_constants",
     "apply",
+    "caps_from_sensitivity",
+    "compare_plans",
+    "fisher_scores",
+    "lone_cuts",
     "mask_module",
+    "output_error",
     "prune_module",
     "recalibrate_batchnorm_",
+    "reconstruct_",
     "register_operation",
+    "replay_plan",
     "scale_groups",
     "score",
     "select",
+    "taylor_scores",
     "trace",
     "verify",
 ]

@@ -6,13 +6,23 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor, nn
 
 from slimyolo.pruning.source_lines import Line
 from slimyolo.pruning.tracing import TracedProgram
 
-__all__ = ["Adder", "ChannelGraph", "Consumer", "Emitter", "Group", "Member", "SizeSite", "Strategy", "spec_hash"]
+__all__ = [
+    "Adder",
+    "ChannelGraph",
+    "Consumer",
+    "Emitter",
+    "Group",
+    "Member",
+    "SizeSite",
+    "Strategy",
+    "shapes_of",
+    "spec_hash",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,10 +195,15 @@ class ChannelGraph:
         return replace(self, program=replace(self.program, nodes=()))
 
 
+def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shape of every parameter and buffer, by name."""
+    state = module.state_dict(keep_vars=True)
+    return {name: tuple(state[name].shape) for name in sorted(state) if isinstance(state[name], Tensor)}
+
+
 def spec_hash(module: nn.Module) -> str:
     """Hash of all tensor names and shapes: equal for models a plan fits, different for others."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict(keep_vars=True).items()):
-        if isinstance(tensor, torch.Tensor):
-            digest.update(f"{name}:{tuple(tensor.shape)};".encode())
+    for name, shape in shapes_of(module).items():
+        digest.update(f"{name}:{shape};".encode())
     return digest.hexdigest()[:32]

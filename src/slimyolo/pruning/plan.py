@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from slimyolo.errors import PruningError
-from slimyolo.pruning.channel_graph import spec_hash
+from slimyolo.pruning.channel_graph import shapes_of, spec_hash
 from slimyolo.pruning.prices import CutCost
 from slimyolo.pruning.targets import Target, target_from_plain, target_to_plain
 
@@ -30,7 +30,10 @@ class MemberPlan:
 
 @dataclass(frozen=True)
 class GroupPlan:
-    """Which channels of a group stay. `kept` includes `carrier`, the channel that lives on as a constant."""
+    """Which channels of a group stay. `kept` includes `carrier`, the channel that lives on as a constant.
+
+    `saves` is what cutting this group alone would take off the dense model (None in plans of older versions).
+    """
 
     name: str
     layers: tuple[str, ...]
@@ -39,6 +42,7 @@ class GroupPlan:
     carrier: int | None
     members: tuple[MemberPlan, ...]
     gammas: int
+    saves: CutCost | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,10 @@ class SizeChange:
 
 @dataclass(frozen=True)
 class PrunePlan:
-    """The whole cut. Counts are in BatchNorm channels (a coupled channel counts once for each γ it owns)."""
+    """The whole cut. Counts are in BatchNorm channels (a coupled channel counts once for each γ it owns).
+
+    `tensors` are name and shape of every tensor of the model it was made for (empty in plans of older versions).
+    """
 
     spec: str
     target: Target
@@ -105,6 +112,7 @@ class PrunePlan:
     removed_channels: int
     zeroed_channels: int
     notes: tuple[str, ...]
+    tensors: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
     @property
     def carrier_channels(self) -> int:
@@ -112,22 +120,49 @@ class PrunePlan:
         return sum(group.carrier is not None for group in self.groups)
 
     def check(self, module: nn.Module) -> None:
-        """Raise `PruningError` unless `module` has the tensors this plan was made for."""
+        """Raise `PruningError`, which says what differs, unless `module` has the tensors this plan was made for."""
         found = spec_hash(module)
         if found != self.spec:
             raise PruningError(
                 f"This plan was made for another model: its tensor shapes hash to {self.spec}, those of the given "
-                f"{type(module).__name__} to {found}. Make a plan for this model with prune_module or `slimyolo prune`."
+                f"{type(module).__name__} to {found}.{self._differing(module)} Make a plan for this model with prune_module "
+                f"or `slimyolo prune`."
             )
 
+    def _differing(self, module: nn.Module) -> str:
+        """Up to five tensors that are not the plan's, in words."""
+        own = dict(self.tensors)
+        if not own:
+            return ""
+        given = shapes_of(module)
+        texts = []
+        for name in [*own, *(name for name in given if name not in own)]:
+            planned, here = (_shape(shapes.get(name)) for shapes in (own, given))
+            if planned != here:
+                texts.append(f"{name}: {planned} in the plan, {here} here")
+        more = f"; and {len(texts) - 5} more" if len(texts) > 5 else ""
+        return f" Differences: {'; '.join(texts[:5])}{more}."
+
     def table(self) -> str:
-        """Per layer: channels before → kept, and which of them is a carrier."""
-        rows = [("layer", "channels", "kept", "carrier")]
+        """Per group: its layers, channels before → kept, which of them is a carrier, and what the cut of it alone saves."""
+        head = ("layer", "channels", "kept", "", "carrier", "saves params", "saves MACs")
+        rows = [head]
         for group in self.groups:
-            mark = "" if group.carrier is None else "1"
-            for place, layer in enumerate(group.layers):
-                rows.append((layer if place == 0 else f"  + {layer}", str(group.width), str(len(group.kept)), mark))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+            for place, layer in enumerate(group.layers or (group.name,)):
+                first = place == 0
+                saved = group.saves if first else None
+                rows.append(
+                    (
+                        layer if first else f"  + {layer}",
+                        str(group.width),
+                        str(len(group.kept)),
+                        f"{len(group.kept) / group.width:.0%}",
+                        "" if group.carrier is None else "1",
+                        "" if saved is None else f"{saved.params:,}",
+                        "" if saved is None else f"{saved.macs / 1e6:,.2f} M",
+                    )
+                )
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
         lines = [
             "  ".join(
                 cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
@@ -147,9 +182,9 @@ class PrunePlan:
 
     def to_json(self) -> str:
         """Text of the plan; `from_json` gives an equal plan."""
-        plain = asdict(self)
-        plain["target"] = target_to_plain(self.target)
-        return json.dumps({"format": "slimyolo prune plan", "version": _VERSION, **plain}, separators=(",", ":"))
+        plain = {**vars(self), "target": target_to_plain(self.target)}
+        document = {"format": "slimyolo prune plan", "version": _VERSION, **plain}
+        return json.dumps(document, default=vars, separators=(",", ":"))  # asdict would copy every index first
 
     @classmethod
     def from_json(cls, text: str) -> PrunePlan:
@@ -157,7 +192,7 @@ class PrunePlan:
         try:
             plain: dict[str, Any] = json.loads(text)
             if not isinstance(plain, dict) or plain.pop("format", None) != "slimyolo prune plan":
-                raise PruningError("This JSON is not a prune plan; make one with `slimyolo prune --plan FILE`.")
+                raise PruningError("This JSON is not a prune plan; make one with `slimyolo prune --plan-out FILE`.")
             version = plain.pop("version", 0)
             if version != _VERSION:
                 raise PruningError(
@@ -166,7 +201,7 @@ class PrunePlan:
             return cls(**_from_plain(plain))
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise PruningError(
-                f"The prune plan is damaged ({error}); make it again with `slimyolo prune --plan FILE`."
+                f"The prune plan is damaged ({error}); make it again with `slimyolo prune --plan-out FILE`."
             ) from error
 
     def save(self, path: Path) -> None:
@@ -176,11 +211,16 @@ class PrunePlan:
         write_text(path, self.to_json())
 
 
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else "x".join(str(size) for size in shape) or "a number"
+
+
 def _from_plain(plain: dict[str, Any]) -> dict[str, Any]:
     groups = tuple(
         GroupPlan(
             **{
                 **item,
+                "saves": None if item.get("saves") is None else CutCost(**item["saves"]),
                 "layers": tuple(item["layers"]),
                 "kept": tuple(item["kept"]),
                 "members": tuple(
@@ -210,4 +250,5 @@ def _from_plain(plain: dict[str, Any]) -> dict[str, Any]:
         "before": CutCost(**plain["before"]),
         "after": CutCost(**plain["after"]),
         "notes": tuple(plain["notes"]),
+        "tensors": tuple((name, tuple(shape)) for name, shape in plain.get("tensors", ())),
     }

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from slimyolo.errors import PruningError
-from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter, Group
+from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter, Group, shapes_of
 from slimyolo.pruning.constants import WEAKEST_CARRIER, Constants
 from slimyolo.pruning.plan import ConsumerPlan, Emission, GroupPlan, MemberPlan, PrunePlan, SizeChange
 from slimyolo.pruning.prices import CutCost, PriceTable
 from slimyolo.pruning.targets import Target
 
-__all__ = ["PlanTerms", "make_plan"]
+__all__ = ["PlanTerms", "make_plan", "with_values"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ def make_plan(
         GroupPlan(
             g.name, g.layers, g.width, tuple(kept[g.id]), carriers[g.id],
             tuple(MemberPlan(m.tensor, m.axis, tuple(tuple(r) for r in m.index.tolist())) for m in g.members), g.gammas,
+            _saving(table, g.id, g.width - len(kept[g.id])),
         )
         for g in graph.groups
     )  # fmt: skip
@@ -72,7 +73,14 @@ def make_plan(
         before=table.cost({}), after=after,
         prunable_channels=terms.prunable_channels, removed_channels=channels,
         zeroed_channels=int((gone & constants.zeroed).sum()) if constants.mode != "none" else 0, notes=terms.notes,
+        tensors=tuple(shapes_of(graph.module).items()),
     )  # fmt: skip
+
+
+def _saving(table: PriceTable, group: int, count: int) -> CutCost:
+    """What taking `count` channels out of this group alone saves."""
+    params, macs = table.saving({}, group, count)
+    return CutCost(params, round(macs))
 
 
 def _with_carrier(graph: ChannelGraph, constants: Constants, group: Group, out: Tensor) -> tuple[Tensor, int | None]:
@@ -120,6 +128,17 @@ def _emissions(graph: ChannelGraph, values: Mapping[str, Tensor], wanted: Tensor
             tuple(amounts.tolist()),
         )  # fmt: skip
     return tuple(found.values())
+
+
+def with_values(
+    graph: ChannelGraph, emissions: Sequence[Emission], values: Mapping[str, Tensor]
+) -> tuple[Emission, ...]:
+    """The same channels with other constants (`Constants.emitted`)."""
+    nodes: dict[str, str] = {}
+    for emitter in graph.emitters:
+        if not emitter.shadowed:
+            nodes.setdefault(emitter.weight, emitter.node)
+    return tuple(replace(e, values=tuple(values[nodes[e.weight]][list(e.channels)].tolist())) for e in emissions)
 
 
 def _out_axis(graph: ChannelGraph, emitter: Emitter) -> int:

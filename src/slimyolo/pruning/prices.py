@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,18 +34,36 @@ class PriceTable:
                 self._cuts[member.tensor].append((member.axis, group.id, member.index.shape[1]))
         aliases = graph.program.aliases
         self._sizes = {aliases.get(name, name): shape for name, shape in graph.sizes.items()}
+        self._of_group: dict[int, list[str]] = defaultdict(list)
+        for name in self._sizes:
+            for group_id in {group for _, group, _ in self._cuts.get(name, ())}:
+                self._of_group[group_id].append(name)
 
     def cost(self, removed: Mapping[int, int]) -> CutCost:
         """Cost with `removed[group id]` channels of each group gone (missing: none)."""
-        params, macs = 0, self._graph.fixed_macs
-        for name, shape in self._sizes.items():
-            sizes = list(shape)
+        params, macs = self._total(self._sizes, removed)
+        return CutCost(params, round(macs + self._graph.fixed_macs))
+
+    def saving(self, removed: Mapping[int, int], group: int, more: int) -> tuple[int, float]:
+        """(parameters, MACs) that go when `more` further channels of `group` go, with `removed` already gone.
+
+        It falls while neighbours shrink: each weight belongs to channels on both of its sides.
+        """
+        names = self._of_group[group]
+        params, macs = self._total(names, removed)
+        fewer_params, fewer_macs = self._total(names, {**removed, group: removed.get(group, 0) + more})
+        return params - fewer_params, macs - fewer_macs
+
+    def _total(self, names: Iterable[str], removed: Mapping[int, int]) -> tuple[int, float]:
+        params, macs = 0, 0.0
+        for name in names:
+            sizes = list(self._sizes[name])
             for axis, group, copies in self._cuts.get(name, ()):
                 sizes[axis] -= removed.get(group, 0) * copies
             count = math.prod(sizes)
             params += count
             macs += self._graph.positions.get(name, 0.0) * count
-        return CutCost(params, round(macs))
+        return params, macs
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +78,7 @@ class ScaleRef:
     members: tuple[tuple[str, str, Tensor], ...]
     macs: float
     params: float
+    group: int  # id in the graph
 
     @property
     def width(self) -> int:
@@ -68,7 +87,7 @@ class ScaleRef:
 
 def scale_groups(graph: ChannelGraph, keep: tuple[str, ...] = ()) -> list[ScaleRef]:
     """The prunable groups that own norm scales, for sparsity training; `keep` as in `select`."""
-    from slimyolo.pruning.selecting import kept_groups
+    from slimyolo.pruning.floors import kept_groups
 
     table = PriceTable(graph)
     dense = table.cost({})
@@ -85,5 +104,6 @@ def scale_groups(graph: ChannelGraph, keep: tuple[str, ...] = ()) -> list[ScaleR
             for copy in range(member.index.shape[1])
         )
         cut = table.cost({group.id: 1})
-        references.append(ScaleRef(group.name, members, float(dense.macs - cut.macs), float(dense.params - cut.params)))
+        saved = float(dense.macs - cut.macs), float(dense.params - cut.params)
+        references.append(ScaleRef(group.name, members, *saved, group.id))
     return references

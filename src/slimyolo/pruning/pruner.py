@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from slimyolo.errors import PruningError
+from slimyolo.errors import ConfigError, PruningError
 from slimyolo.models import Detector
+from slimyolo.pruning.channel_graph import ChannelGraph
+from slimyolo.pruning.constants import analyse_constants
 from slimyolo.pruning.fallbacks import Fallbacks, failing
 from slimyolo.pruning.graph_building import retrace, trace
+from slimyolo.pruning.mean_outputs import measure_means, output_error
 from slimyolo.pruning.plan import PrunePlan
+from slimyolo.pruning.planning import with_values
 from slimyolo.pruning.prices import CutCost
-from slimyolo.pruning.scoring import score
+from slimyolo.pruning.scoring import Scores, score
+from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance
 from slimyolo.pruning.selecting import select
 from slimyolo.pruning.surgery import apply, mask_module
 from slimyolo.pruning.targets import LatencyBudget, Target
 from slimyolo.pruning.tracing import Forward, calling, evaluating
 from slimyolo.pruning.verifying import unseen_inputs, verify
 
-__all__ = ["PruneReport", "PruneResult", "prune_module"]
+__all__ = ["PruneReport", "PruneResult", "prune_module", "replay_plan"]
+
+Importance = Callable[[nn.Module, ChannelGraph], Scores]
+ImportanceLike = str | Scores | Importance
+"""A name of `IMPORTANCES`, scores by group id, or a function of model and graph that gives them (`DataImportance`)."""
 
 M = TypeVar("M", bound=nn.Module)
 _EXACT = 1e-4
@@ -33,7 +42,12 @@ _EXACT_DOUBLE = 1e-6
 
 @dataclass(frozen=True)
 class PruneReport:
-    """What a cut did: costs of one image at the traced size, and how far cut and masked model differ on unseen inputs."""
+    """What a cut did: costs of one image at the traced size, and how far cut and masked model differ on unseen inputs.
+
+    `constants_from`: "formula" (E[act(γz + β)]) or "calibration" (means on data); then `output_error` is the root mean
+    square difference of the cut and the given model's outputs on the held-out batch, relative, and
+    `output_error_of_formula` what the formula's constants would have given there.
+    """
 
     before: CutCost
     after: CutCost
@@ -45,6 +59,9 @@ class PruneReport:
     exact: bool
     notes: tuple[str, ...]
     seconds: float
+    constants_from: str = "formula"
+    output_error: float | None = None
+    output_error_of_formula: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +78,8 @@ def prune_module(
     example_inputs: Any,
     target: Target,
     *,
-    importance: str | Mapping[int, Tensor] = "gamma",
+    importance: ImportanceLike = "gamma",
+    per: str = "channels",
     round_to: int = 1,
     constants: str = "carrier",
     keep: Sequence[str] = (),
@@ -69,7 +87,10 @@ def prune_module(
     policy: str = "coupled",
     frozen: Sequence[str] = (),
     floor: float | None = None,
+    floor_of: Mapping[str, float] | None = None,
+    cap_of: Mapping[str, float] | None = None,
     price: Callable[[PrunePlan], float] | None = None,
+    calibration: Iterable[Any] | None = None,
     forward: Forward | None = None,
     seed: int = 0,
 ) -> PruneResult[M]:
@@ -77,23 +98,28 @@ def prune_module(
 
     `example_inputs` is a tensor, a tuple or a dictionary of named arguments the model runs on; the input model is not
     touched. `constants`: "carrier" (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed).
-    Other arguments as in `trace` and `select`. A `Detector` is traced through its raw heads. Raises `UnknownOperationError` for an operation without a
-    rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
+    `calibration` are batches of inputs, the last of them held out: constants are then the channels' means on data instead
+    of E[act(γz + β)]; either way they are exact where γ = 0. `importance` is a name of `IMPORTANCES`, scores by group id,
+    or a function that gives them, such as `DataImportance`. `price` gives the milliseconds of a plan (default: eager
+    timing here). Other arguments as in `trace` and `select`. A `Detector` is traced through its raw heads. Raises
+    `UnknownOperationError` for an operation without a rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs
+    and agrees.
     """
     start = time.perf_counter()
     given, run = calling(example_inputs, _heads if forward is None and isinstance(model, Detector) else forward)
     graph = trace(model, given, on_unknown=on_unknown, forward=run)
+    samples = _Samples(model, calibration, run) if calibration is not None and constants != "none" else None
     inputs = unseen_inputs(given, seed)
     fallbacks = Fallbacks(graph)
     while True:
-        scores = score(model, graph, importance) if isinstance(importance, str) else importance
-        named = importance if isinstance(importance, str) else "given"
+        scores, named = _scores(model, graph, importance)
         measure = price
-        if measure is None and isinstance(target, LatencyBudget):
+        if measure is None and (isinstance(target, LatencyBudget) or per == "ms"):
             measure = _eager_price(model, given, run)
+        known = analyse_constants(graph, constants, samples.means(graph) if samples is not None else None)
         plan = select(
-            graph, scores, target, keep=keep, frozen=frozen, floor=floor, round_to=round_to, policy=policy,
-            constants=constants, price=measure, importance=named,
+            graph, scores, target, keep=keep, frozen=frozen, floor=floor, floor_of=floor_of, cap_of=cap_of,
+            round_to=round_to, policy=policy, constants=known, per=per, price=measure, importance=named,
         )  # fmt: skip
         cut = apply(model, plan)
         failure = failing(cut, inputs, run)
@@ -105,6 +131,78 @@ def prune_module(
     report = PruneReport(
         plan.before, plan.after, plan.prunable_channels, plan.removed_channels, plan.carrier_channels,
         plan.zeroed_channels, difference, constants != "bias", (*plan.notes, *_approximation_note(constants, difference)),
+        time.perf_counter() - start,
+    )  # fmt: skip
+    if samples is not None:
+        report = samples.measured(report, graph, plan, cut)
+    return PruneResult(cut, plan, report)
+
+
+class _Samples:
+    """Calibration batches: constants are measured on all but the last, which is held out to see what they are worth."""
+
+    def __init__(self, model: nn.Module, batches: Iterable[Any], forward: Forward | None) -> None:
+        self._model, self._forward = model, forward
+        given = list(batches)
+        if len(given) < 2:
+            raise PruningError(
+                f"calibration has {len(given)} batches: expected two or more, since the last is held out to measure the effect."
+            )
+        self._used, self._held_out = given[:-1], given[-1]
+
+    def means(self, graph: ChannelGraph) -> dict[str, Tensor]:
+        return measure_means(self._model, graph, self._used, self._forward)
+
+    def measured(self, report: PruneReport, graph: ChannelGraph, plan: PrunePlan, cut: nn.Module) -> PruneReport:
+        """`report` with the output error of the cut, and of the same cut with the formula's constants."""
+        values = analyse_constants(graph, plan.constants).emitted
+        by_formula = replace(plan, emissions=with_values(graph, plan.emissions, values))
+        ours, formula = (
+            output_error(self._model, other, self._held_out, self._forward)
+            for other in (cut, mask_module(self._model, by_formula))
+        )
+        note = (
+            f"constants measured on {len(self._used)} batches: output error on the held-out batch {ours:.4f} (relative); with "
+            f"constants by formula {formula:.4f}"
+        )
+        return replace(
+            report, notes=(*report.notes, note), constants_from="calibration", output_error=ours,
+            output_error_of_formula=formula,
+        )  # fmt: skip
+
+
+def _scores(model: nn.Module, graph: ChannelGraph, importance: ImportanceLike) -> tuple[Scores, str]:
+    """The scores, and what the plan calls them."""
+    if isinstance(importance, str):
+        if importance in DATA_IMPORTANCES:
+            raise ConfigError(
+                f"importance={importance!r} is measured on data: pass importance=DataImportance({importance!r}, batches, loss)."
+            )
+        return score(model, graph, importance), importance
+    if isinstance(importance, Mapping):
+        return importance, "given"
+    return importance(model, graph), importance.kind if isinstance(importance, DataImportance) else "given"
+
+
+def replay_plan(
+    model: M, plan: PrunePlan, example_inputs: Any, *, forward: Forward | None = None, seed: int = 0
+) -> PruneResult[M]:
+    """Make the cut of `plan` again on the model it was made for, and prove it as `prune_module` does.
+
+    Raises `PruningError`, which says what differs, on another model.
+    """
+    start = time.perf_counter()
+    given, run = calling(example_inputs, _heads if forward is None and isinstance(model, Detector) else forward)
+    cut, masked = apply(model, plan), mask_module(model, plan)
+    exact = plan.constants != "bias"
+    difference = _difference(masked, cut, unseen_inputs(given, seed), run, exact=exact)
+    if difference is None:
+        raise PruningError(
+            "The plan's cut does not agree with the masked model. Make a new plan with prune_module or `slimyolo prune`."
+        )
+    report = PruneReport(
+        plan.before, plan.after, plan.prunable_channels, plan.removed_channels, plan.carrier_channels,
+        plan.zeroed_channels, difference, exact, (*plan.notes, *_approximation_note(plan.constants, difference)),
         time.perf_counter() - start,
     )  # fmt: skip
     return PruneResult(cut, plan, report)

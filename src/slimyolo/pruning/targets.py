@@ -9,7 +9,9 @@ from slimyolo.errors import ConfigError
 __all__ = [
     "ChannelShare",
     "LatencyBudget",
+    "MacsBudget",
     "MacsShare",
+    "ParamsBudget",
     "ParamsShare",
     "Target",
     "target_from_plain",
@@ -20,6 +22,13 @@ __all__ = [
 def _check_share(owner: str, share: object) -> None:
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0.0 < float(share) < 1.0:
         raise ConfigError(f"{owner}({share!r}): expected a number above 0 and below 1, for instance {owner}(0.4).")
+
+
+def _check_count(owner: str, count: object, example: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigError(
+            f"{owner}({count!r}): expected a whole number of at least 1, for instance {owner}({example:_})."
+        )
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,26 @@ class MacsShare:
 
 
 @dataclass(frozen=True)
+class ParamsBudget:
+    """Keep at most `params` parameters (`ParamsBudget(900_000)`)."""
+
+    params: int
+
+    def __post_init__(self) -> None:
+        _check_count("ParamsBudget", self.params, 900_000)
+
+
+@dataclass(frozen=True)
+class MacsBudget:
+    """Keep at most `macs` multiply-accumulates of one image at the traced input size (`MacsBudget(250_000_000)`)."""
+
+    macs: int
+
+    def __post_init__(self) -> None:
+        _check_count("MacsBudget", self.macs, 250_000_000)
+
+
+@dataclass(frozen=True)
 class LatencyBudget:
     """The cut model may take at most `milliseconds` for one run, as the passed price function measures it."""
 
@@ -70,29 +99,40 @@ class LatencyBudget:
             )
 
 
-Target = ChannelShare | ParamsShare | MacsShare | LatencyBudget
+Target = ChannelShare | ParamsShare | MacsShare | ParamsBudget | MacsBudget | LatencyBudget
 
-_TYPES: dict[str, type[ChannelShare] | type[ParamsShare] | type[MacsShare] | type[LatencyBudget]] = {
+_SHARES: dict[str, type[ChannelShare] | type[ParamsShare] | type[MacsShare]] = {
     "channels": ChannelShare,
     "params": ParamsShare,
     "macs": MacsShare,
-    "latency_ms": LatencyBudget,
 }
+_COUNTS: dict[str, type[ParamsBudget] | type[MacsBudget]] = {"params_at_most": ParamsBudget, "macs_at_most": MacsBudget}
+_LATENCY = "latency_ms"
 
 
 def target_to_plain(target: Target) -> dict[str, float]:
     """`{"channels": 0.4}` and the like: what a plan's JSON holds."""
-    for name, kind in _TYPES.items():
+    if isinstance(target, LatencyBudget):
+        return {_LATENCY: target.milliseconds}
+    if isinstance(target, ParamsBudget):
+        return {"params_at_most": target.params}
+    if isinstance(target, MacsBudget):
+        return {"macs_at_most": target.macs}
+    for name, kind in _SHARES.items():
         if isinstance(target, kind):
-            return {name: target.milliseconds if isinstance(target, LatencyBudget) else target.share}
+            return {name: target.share}
     raise ConfigError(
-        f"target {target!r}: expected ChannelShare, ParamsShare, MacsShare or LatencyBudget, for instance ChannelShare(0.4)."
+        f"target {target!r}: expected ChannelShare, ParamsShare, MacsShare, ParamsBudget, MacsBudget or LatencyBudget, for "
+        f"instance ChannelShare(0.4)."
     )
 
 
 def target_from_plain(plain: dict[str, float]) -> Target:
     """Inverse of `target_to_plain`; raises `ConfigError` for anything else."""
-    if len(plain) != 1 or next(iter(plain)) not in _TYPES:
-        raise ConfigError(f"target {plain!r}: expected one of the keys {', '.join(_TYPES)} with a number.")
+    known = (*_SHARES, *_COUNTS, _LATENCY)
+    if len(plain) != 1 or next(iter(plain)) not in known:
+        raise ConfigError(f"target {plain!r}: expected one of the keys {', '.join(known)} with a number.")
     ((name, value),) = plain.items()
-    return _TYPES[name](float(value))
+    if name == _LATENCY:
+        return LatencyBudget(float(value))
+    return _COUNTS[name](int(value)) if name in _COUNTS else _SHARES[name](float(value))

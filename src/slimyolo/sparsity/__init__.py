@@ -2,10 +2,13 @@
 
 from slimyolo.sparsity.groups import ScaleGroup, ScaleTable, layer_groups
 from slimyolo.sparsity.penalty import (
+    cost_rates,
+    cubic_ramp,
     group_shrinkage,
     group_soft_threshold,
     l1_gradient,
-    ramp_deadlines,
+    polarisation_factors,
+    polarisation_gradient,
     ramp_shrinkage,
     reference_beta_rate,
     reference_gamma_rate,
@@ -13,12 +16,17 @@ from slimyolo.sparsity.penalty import (
 )
 from slimyolo.sparsity.protocol import NoSparsity, RunProgress, Sparsity, SparsityStatus
 from slimyolo.sparsity.proximal import SoftThreshold
-from slimyolo.sparsity.ranking import doomed_positions, layer_yardsticks, most_removable
+from slimyolo.sparsity.ranking import ChannelCost, ChannelCount, Queue
 from slimyolo.sparsity.reference_l1 import ReferenceL1
+from slimyolo.sparsity.regularisers import ChannelRegulariser, cost_weighted_lasso, group_lasso, polarisation
 from slimyolo.sparsity.share_driven import ShareDriven
 
 __all__ = [
+    "ChannelCost",
+    "ChannelCount",
+    "ChannelRegulariser",
     "NoSparsity",
+    "Queue",
     "ReferenceL1",
     "RunProgress",
     "ScaleGroup",
@@ -27,14 +35,17 @@ __all__ = [
     "SoftThreshold",
     "Sparsity",
     "SparsityStatus",
-    "doomed_positions",
+    "cost_rates",
+    "cost_weighted_lasso",
+    "cubic_ramp",
+    "group_lasso",
     "group_shrinkage",
     "group_soft_threshold",
     "l1_gradient",
     "layer_groups",
-    "layer_yardsticks",
-    "most_removable",
-    "ramp_deadlines",
+    "polarisation",
+    "polarisation_factors",
+    "polarisation_gradient",
     "ramp_shrinkage",
     "reference_beta_rate",
     "reference_gamma_rate",

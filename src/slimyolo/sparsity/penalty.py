@@ -2,7 +2,8 @@
 
 Sources: network slimming, Liu et al. 2017 (arXiv:1708.06519, eq. 1) for the L1 penalty on the scales of batch
 normalisation; Parikh & Boyd 2014, *Proximal Algorithms*, §6.5.2 and §6.5.4 for the (group) soft threshold; Zhu & Gupta
-2017 (arXiv:1710.01878, eq. 1) for the cubic ramp. How we differ is said in each docstring.
+2017 (arXiv:1710.01878, eq. 1) for the cubic ramp; Gordon et al. 2018, MorphNet (arXiv:1711.06798, eq. 6), for penalties in
+proportion to cost; Zhuang et al. 2020 (NeurIPS 2020, eq. 3) for polarisation. How we differ is said in each docstring.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "cost_rates",
+    "cubic_ramp",
     "group_shrinkage",
     "group_soft_threshold",
     "l1_gradient",
-    "ramp_deadlines",
+    "polarisation_factors",
+    "polarisation_gradient",
     "ramp_shrinkage",
     "reference_beta_rate",
     "reference_gamma_rate",
@@ -60,15 +64,9 @@ def group_soft_threshold(values: Tensor, threshold: float | Tensor) -> Tensor:
     return values * group_shrinkage(magnitudes, threshold)
 
 
-def ramp_deadlines(position: Tensor, *, start: float, reach: float, power: float = 3.0, grace: float = 0.25) -> Tensor:
-    """When the channel at `position` (its share 0–1 of what shall go, weakest first) has to be at zero.
-
-    Times are shares of the run. After a `grace` share of the ramp, in which everything doomed shrinks and nothing dies,
-    the share that is gone follows 1 − (1 − t)^power up to `reach`: many weak channels early, the dearest ones last,
-    when the network has had the longest time to move their work elsewhere. Zhu & Gupta's ramp without their frequency.
-    """
-    done = 1 - (1 - position.clamp(0, 1)).pow(1 / power)
-    return start + (reach - start) * (grace + (1 - grace) * done)
+def cubic_ramp(done: float) -> float:
+    """1 − (1 − t)³ for t = `done` clamped to 0–1: Zhu & Gupta 2017, eq. 1, from nothing to everything."""
+    return 1.0 - (1.0 - min(max(done, 0.0), 1.0)) ** 3
 
 
 def ramp_shrinkage(previous: float, now: float, deadlines: Tensor) -> Tensor:
@@ -80,3 +78,39 @@ def ramp_shrinkage(previous: float, now: float, deadlines: Tensor) -> Tensor:
     left = (deadlines - now).clamp_min(0)
     span = left + (now - previous)
     return torch.where(left > 1e-9, left / span, torch.zeros_like(left))
+
+
+def cost_rates(costs: Tensor, power: float = 1.0) -> Tensor:
+    """What multiplies the rate of each channel [c]: (cost / mean cost) to the `power`, divided by the mean of that.
+
+    `costs` [c], such as the MACs that removing the channel saves: an expensive channel then has to earn more to stay.
+    The mean is 1, so that a rate means the same with and without costs. MorphNet weighs L1 on γ by the same costs, but
+    makes them anew as channels die; here they are those of the dense network. Zero costs everywhere give rates of 1.
+    """
+    total = costs.double()
+    mean = total.mean()
+    if not bool(mean > 0):
+        return torch.ones_like(costs, dtype=torch.float32)
+    weights = (total / mean).pow(power)
+    return (weights / weights.mean()).float()
+
+
+def polarisation_gradient(magnitudes: Tensor, t: float = 1.0) -> Tensor:
+    """The gradient [c] of t · ‖m‖₁ − ‖m − mean(m)‖₁ by the magnitudes m [c] ≥ 0.
+
+    t − sign(mᵢ − m̄) + mean_j sign(m_j − m̄): below the mean a channel is pushed down, above it up as long as t < 1 (for
+    t = 1 and as many above as below it is left alone). The last term, the mean's own gradient, keeps Σ of the second norm's
+    part at 0; the paper's γ are single scales, here a magnitude is the root mean square of a coupled channel's.
+    """
+    side = torch.sign(magnitudes - magnitudes.mean())
+    return t - side + side.mean()
+
+
+def polarisation_factors(magnitudes: Tensor, step: float, t: float = 1.0, ceiling: float = 1.0) -> Tensor:
+    """Factors [c] of one projected step against `polarisation_gradient`: m ← m − step · gradient, in 0 … ceiling.
+
+    A magnitude that is above the `ceiling` (the paper's a) already may fall but not rise. 0 stays 0.
+    """
+    moved = (magnitudes - step * polarisation_gradient(magnitudes, t)).clamp_min(0)
+    moved = torch.minimum(moved, magnitudes.clamp_min(ceiling))
+    return torch.where(magnitudes > 0, moved / magnitudes, torch.zeros_like(magnitudes))

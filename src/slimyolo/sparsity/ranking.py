@@ -1,55 +1,77 @@
-"""Which channels shall go: the weakest that the floors allow, until the wanted weight is together."""
+"""Which channels go next: those worth least, as many as the wanted share and the floors allow."""
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["doomed_positions", "layer_yardsticks", "most_removable"]
+__all__ = ["ChannelCost", "ChannelCount", "Queue"]
 
 
-def doomed_positions(keys: Tensor, groups: Tensor, weights: Tensor, least: Tensor, target: float) -> Tensor:
-    """Each channel's place in the queue to zero, [c]: its cumulative weight over `target`, at most 1; inf if it stays.
+class ChannelCost(Protocol):
+    """A cost of the network as a function of which of its c channels are gone."""
 
-    `keys` [c] rank the channels, smallest first; `groups` [c] int64 0…g−1; `weights` [c] float64 is what a channel
-    counts; `least` [g] int64 the channels of each group that stay (its strongest). Channels are taken until their
-    weight reaches `target` (in units of the weights), the one that crosses it included. Ties go to the lower index.
-    """
-    blocked = _rank_in_group(keys, groups, least.numel()) < least[groups]
-    order = torch.argsort(torch.where(blocked, torch.inf, keys.double()), stable=True)
-    reached = torch.cumsum(weights[order], dim=0)
-    taken = (reached - weights[order] < target - 1e-9 * max(target, 1.0)) & ~blocked[order]
-    if target <= 0:
-        taken = torch.zeros_like(taken)
-    position = torch.full_like(weights, torch.inf)
-    position[order] = torch.where(taken, (reached / max(target, 1e-300)).clamp(max=1.0), torch.inf)
-    return position
+    def gone(self, channels: Tensor) -> float:
+        """Share (0–1) of the cost that is gone without `channels` ([c] bool on the CPU)."""
 
 
-def most_removable(groups: Tensor, weights: Tensor, least: Tensor) -> float:
-    """The largest weight that can go when `least` [g] channels of each group stay."""
-    stays = _rank_in_group(-weights, groups, least.numel()) < least[groups]
-    return float(weights[~stays].sum())
+class ChannelCount:
+    """The plainest cost: every channel counts its weight ([c]), whatever else is gone."""
+
+    def __init__(self, weights: Tensor) -> None:
+        self._weights = (weights.double() / weights.double().sum()).cpu()
+
+    def gone(self, channels: Tensor) -> float:
+        """Their weight over all weights."""
+        return float(self._weights[channels].sum())
 
 
-def layer_yardsticks(flat: Tensor, sizes: list[int], power: float) -> Tensor:
-    """What to divide each γ by before comparing layers, [n]: its layer's median non-zero |γ| to the `power` 0–1.
+class Queue:
+    """The order in which channels go. `groups` [c] int64 0…g−1; `least` [g] int64: how many of each group stay."""
 
-    0 compares raw magnitudes, as network slimming does; 1 compares each channel with its own layer only.
-    """
-    yardsticks = []
-    for scales in torch.split(flat.abs(), sizes):
-        alive = scales[scales > 0]
-        median = float(alive.median()) if alive.numel() else 1.0
-        yardsticks.append(torch.full_like(scales, median**power))
-    return torch.cat(yardsticks)
+    def __init__(self, groups: Tensor, least: Tensor, cost: ChannelCost) -> None:
+        self._groups, self._least, self.cost = groups.cpu(), least.cpu(), cost
+        self._sizes = torch.bincount(self._groups, minlength=least.numel())
+
+    def most(self) -> float:
+        """The share that can go when the first `least` channels of each group stay."""
+        places = _rank_in_group(torch.zeros(self._groups.numel()), self._groups, self._sizes)
+        return self.cost.gone(places >= self._least[self._groups])
+
+    def next(self, keys: Tensor, fading: Tensor, wanted: float) -> Tensor:
+        """The channels that join those `fading` [c] bool until the share gone reaches `wanted`: [c] bool.
+
+        `keys` [c] rank them, smallest first; ties go to the lower index. The one that crosses is included; the last
+        `least` of each group (its largest keys among those that do not fade) are never taken.
+        """
+        ranked = torch.where(fading, -torch.inf, keys.double())
+        blocked = fading | (_rank_in_group(ranked, self._groups, self._sizes) < self._least[self._groups])
+        order = torch.argsort(torch.where(blocked, torch.inf, ranked), stable=True)
+        order = order[~blocked[order]]
+        chosen = torch.zeros_like(fading)
+        chosen[order[: self._enough(order, fading, wanted)]] = True
+        return chosen
+
+    def _enough(self, order: Tensor, fading: Tensor, wanted: float) -> int:
+        """How many of `order` have to join `fading`: the smallest number that reaches `wanted` (bisection)."""
+        low, high = 0, order.numel()
+        while low < high:
+            middle = (low + high) // 2
+            trial = fading.clone()
+            trial[order[:middle]] = True
+            if self.cost.gone(trial) >= wanted - 1e-12:
+                high = middle
+            else:
+                low = middle + 1
+        return low
 
 
-def _rank_in_group(keys: Tensor, groups: Tensor, count: int) -> Tensor:
+def _rank_in_group(keys: Tensor, groups: Tensor, sizes: Tensor) -> Tensor:
     """0 for the largest key of each group, 1 for the next, …, [c] int64; ties go to the lower index."""
     by_key = torch.argsort(keys, descending=True, stable=True)
     order = by_key[torch.argsort(groups[by_key], stable=True)]
-    sizes = torch.bincount(groups, minlength=count)
     starts = torch.cumsum(sizes, dim=0) - sizes
     ranks = torch.empty_like(groups)
     ranks[order] = torch.arange(keys.numel(), device=keys.device) - starts[groups[order]]

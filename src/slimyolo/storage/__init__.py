@@ -1,6 +1,6 @@
 """Files: atomic writes, run folders, records, safe reading of foreign checkpoints."""
 
-from slimyolo.storage.atomic import atomic_file, write_bytes, write_text
+from slimyolo.storage.atomic import atomic_file, atomic_folder, remove_leftovers, write_bytes, write_text
 from slimyolo.storage.foreign_pickle import ForeignClass, ForeignObject, read_foreign_pickle
 from slimyolo.storage.records import read_json, to_plain, write_json
 from slimyolo.storage.run_folders import create_run_folder, latest_run_folder
@@ -9,10 +9,12 @@ __all__ = [
     "ForeignClass",
     "ForeignObject",
     "atomic_file",
+    "atomic_folder",
     "create_run_folder",
     "latest_run_folder",
     "read_foreign_pickle",
     "read_json",
+    "remove_leftovers",
     "to_plain",
     "write_bytes",
     "write_json",

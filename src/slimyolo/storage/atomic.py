@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from typing import IO
 
 from slimyolo.errors import StorageError
 
-__all__ = ["atomic_file", "write_bytes", "write_text"]
+__all__ = ["atomic_file", "atomic_folder", "remove_leftovers", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -40,6 +41,56 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError):
             raise _cannot_write(target, error) from error
         raise
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """An empty folder that replaces `path` when the block ends without an error; otherwise `path` stays as it was.
+
+    Only a folder whose files all have the names of new ones is replaced: what somebody put there is not ours to
+    remove. Raises `StorageError` then, and when it cannot be written.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        holder = Path(tempfile.mkdtemp(prefix=f".{target.name[:80]}.", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    fresh = holder / "new"
+    try:
+        fresh.mkdir()
+        yield fresh
+        if target.exists() or target.is_symlink():
+            _refuse_strangers(target, fresh)
+            target.rename(holder / "old")
+        fresh.rename(target)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    finally:
+        if (holder / "old").exists() and not target.exists():
+            (holder / "old").rename(target)
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def _refuse_strangers(target: Path, fresh: Path) -> None:
+    ours = {file.relative_to(fresh) for file in fresh.rglob("*")}
+    if not target.is_dir() or target.is_symlink():
+        raise StorageError(f"{target} is a file, and a folder is to be written there. Move it away first.")
+    strange = sorted(
+        str(file.relative_to(target)) for file in target.rglob("*") if file.relative_to(target) not in ours
+    )
+    if strange:
+        raise StorageError(
+            f"{target} holds {strange[0]}{f' and {len(strange) - 1} more' if len(strange) > 1 else ''}, which would be "
+            "lost. Move it away first, or write somewhere else."
+        )
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Delete what a killed process had begun to write into `folder` and could not take back."""
+    for path in Path(folder).glob(".*.part"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

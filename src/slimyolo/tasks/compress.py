@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slimyolo.checkpoints import load_checkpoint
-from slimyolo.errors import ConfigError, StorageError
+from slimyolo.errors import ConfigError, SlimyoloError, StorageError
 from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
 from slimyolo.tasks.configs import CompressConfig, TrainConfig, ValConfig
 from slimyolo.tasks.finetune import finetune
+from slimyolo.tasks.processes import refuse_several_processes
 from slimyolo.tasks.provenance import run_provenance
 from slimyolo.tasks.prune import prune
 from slimyolo.tasks.records import CutRecord, TrainRecord
+from slimyolo.tasks.report import write_report
 from slimyolo.tasks.resume import OPTIONS_FILE, resumed_config
 from slimyolo.tasks.sparsify import sparsify
 from slimyolo.tasks.train import train
@@ -26,8 +28,8 @@ __all__ = ["ChainRecord", "compress"]
 
 log = logging.getLogger("slimyolo")
 
-CHAIN_FILE, TABLE_FILE, ROWS_FILE = "chain.json", "table.md", "table.json"
-FREE_TO_CHANGE = ("resume", "workers", "device", "cache", "project", "name", "exist_ok")
+CHAIN_FILE, TABLE_FILE, ROWS_FILE, REPORT_FILE = "chain.json", "table.md", "table.json", "report.html"
+FREE_TO_CHANGE = ("resume", "workers", "device", "cache", "project", "name", "exist_ok", "noplots")
 AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
 
 
@@ -47,18 +49,20 @@ def compress(config: CompressConfig) -> ChainRecord:
     is in ``table.json``. With `resume` the chain goes on after the last whole stage; a training that was interrupted
     goes on after its last whole epoch. A failed stage leaves the earlier ones as they are.
     """
+    refuse_several_processes("compress")
     folder = _folder(config)
     log.info("chain folder: %s", folder)
     chain = _Chain(config, folder, {row.stage: row for row in _rows_before(folder)})
-    weights = chain.base()
-    weights = chain.stage("sparse", lambda: chain.training("sparse", sparsify, config.sparsify_config(folder, weights)))
+    base = chain.base()
+    weights = chain.stage("sparse", lambda: chain.training("sparse", sparsify, config.sparsify_config(folder, base)))
     weights = chain.stage("pruned", lambda: chain.cut(weights))
     if config.finetune_epochs:
         weights = chain.stage(
-            "finetuned", lambda: chain.training("finetuned", finetune, config.finetune_config(folder, weights))
+            "finetuned", lambda: chain.training("finetuned", finetune, config.finetune_config(folder, weights, base))
         )
     rows = tuple(chain.rows.values())
     log.info("\n%s\nwritten: %s", stage_table_markdown(rows), folder / TABLE_FILE)
+    _write_report(folder)
     return ChainRecord(str(folder), rows, weights.as_posix())
 
 
@@ -113,7 +117,7 @@ class _Chain:
         record = validate(
             ValConfig(
                 weights=config.weights, data=config.data, imgsz=config.imgsz, device=config.device,
-                workers=config.workers, project=self.folder, name="base", exist_ok=True,
+                workers=config.workers, noplots=config.noplots, project=self.folder, name="base", exist_ok=True,
             )
         )  # fmt: skip
         metrics, size = record.metrics, record.size
@@ -121,6 +125,16 @@ class _Chain:
             "base", metrics.precision, metrics.recall, metrics.map50, metrics.map50_95, size.params, size.macs, size.imgsz,
             0, 0.0, str(config.weights),
         )  # fmt: skip
+
+
+def _write_report(folder: Path) -> None:
+    """The chain's page. A chain that has ended does not fail for want of it."""
+    try:
+        page = write_report([folder], folder / REPORT_FILE).page
+    except SlimyoloError as error:
+        log.warning("no report was written: %s Try again with: slimyolo report %s", error, folder)
+    else:
+        log.info("written: %s", page)
 
 
 def _training_row(stage: str, record: dict[str, Any]) -> StageRow:

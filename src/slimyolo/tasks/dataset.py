@@ -6,8 +6,8 @@ from pathlib import Path
 
 from slimyolo.data.check import DatasetReport, check_dataset
 from slimyolo.data.dataset_yaml import read_dataset_yaml
-from slimyolo.storage import write_json
 from slimyolo.tasks.configs import DataCheckConfig, DataSynthConfig
+from slimyolo.tasks.json_output import give_json
 
 __all__ = ["check", "describe", "synth"]
 
@@ -18,8 +18,7 @@ def check(config: DataCheckConfig) -> DatasetReport:
     Raises `DataError` when the YAML or the dataset's folder cannot be found.
     """
     report = check_dataset(read_dataset_yaml(config.data), imgsz=config.imgsz)
-    if config.json_file is not None:
-        write_json(config.json_file, report)
+    give_json(config.json_file, report)
     return report
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
 import torch
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.configs import Precision as PrecisionName
-from slimyolo.training import Autocast, Fp32, Precision
 
-__all__ = ["pick_device", "pick_precision"]
+if TYPE_CHECKING:
+    from slimyolo.training import Precision
+
+__all__ = ["automatic_precision", "has_fast_bf16", "pick_device", "pick_precision"]
+
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})  # multiply-accumulate of bf16; without them it is emulated
 
 
 def pick_device(name: str) -> torch.device:
@@ -26,12 +33,11 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
-    """The number format of training. ``auto``: bf16 or fp16 on a GPU, fp32 elsewhere.
+    """The number format of training. ``auto``: bf16 where the device is fast at it; else fp16 on a GPU, fp32 elsewhere."""
+    from slimyolo.training import Autocast, Fp32  # the loop: commands that do not train need not wait for it
 
-    Processors are asked for nothing but fp32 by ``auto``: bf16 without matrix units is several times slower there.
-    """
     if name == "auto":
-        name = "fp32" if device.type != "cuda" else ("bf16" if torch.cuda.is_bf16_supported() else "fp16")
+        name = automatic_precision(device)
     if name == "fp32":
         return Fp32()
     if name == "fp16" and device.type == "cpu":
@@ -39,3 +45,33 @@ def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
             "--precision fp16 needs a GPU. On a processor use --precision fp32, or bf16 where it is fast."
         )
     return Autocast(device, torch.bfloat16 if name == "bf16" else torch.float16)
+
+
+def automatic_precision(device: torch.device) -> PrecisionName:
+    """``bf16``, ``fp16`` or ``fp32``: the fastest that `device` computes in hardware."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if device.type == "cpu" and has_fast_bf16() else "fp32"
+
+
+def has_fast_bf16(flags: Collection[str] | None = None, supported: bool | None = None) -> bool:
+    """Whether this processor multiplies bf16 in hardware: its flags say so, and torch's kernels use it.
+
+    Both are asked: torch's own answer is true from AVX-512 on, where bf16 is emulated and several times slower than
+    fp32. `flags` and `supported` stand in for the processor's and torch's answers.
+    """
+    if flags is None:
+        flags = _processor_flags()
+    if supported is None:
+        supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return supported and not _BF16_FLAGS.isdisjoint(flags)
+
+
+def _processor_flags() -> Collection[str]:
+    """The flags of the first processor in /proc/cpuinfo; none on other systems, which are asked for fp32."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            line = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return ()
+    return line.partition(":")[2].split()

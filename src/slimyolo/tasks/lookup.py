@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from slimyolo.errors import CheckpointError
+from slimyolo.exporting import is_exported
 
 __all__ = ["find_weights", "same_file_of_newest_run", "weight_places"]
 
@@ -23,10 +24,13 @@ def weight_places(name: str | Path) -> tuple[Path, ...]:
 
 
 def find_weights(name: str | Path) -> Path:
-    """The first of `weight_places` that is a file. Raises `CheckpointError` listing the places when there is none."""
+    """The first of `weight_places` that is a file, or the folder of an exported model.
+
+    Raises `CheckpointError` listing the places when there is none.
+    """
     places = weight_places(name)
     for place in places:
-        if place.is_file():
+        if place.is_file() or (place.is_dir() and is_exported(place)):
             return place
     tried = "".join(f"\n  {place}" + (" (a folder)" if place.is_dir() else "") for place in places)
     raise CheckpointError(

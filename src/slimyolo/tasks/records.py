@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slimyolo.detections import DetectionMetrics
+from slimyolo.tasks.latency_search import LatencyOutcome
 
-__all__ = ["CutRecord", "SizeRecord", "TrainRecord", "ValidationRecord"]
+__all__ = ["CutRecord", "RepairRecord", "SizeRecord", "TrainRecord", "ValidationRecord"]
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,29 @@ class TrainRecord:
 
 
 @dataclass(frozen=True)
+class RepairRecord:
+    """One step of repairing a cut detector. Errors are those of `pruning.output_error` against the dense detector.
+
+    `images` of the training split were used; errors are on validation images, metrics on all of them (None without).
+    """
+
+    step: str
+    images: int
+    error_before: float
+    error_after: float
+    metrics_before: DetectionMetrics | None
+    metrics_after: DetectionMetrics | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class CutRecord:
     """A cut that was made (or planned, when `weights` is empty).
 
     `channels`: per layer (name, before, kept). `max_relative_difference`: of the cut network against the masked one on
-    random images. Metrics are None when no data were given.
+    random images. Metrics are None when no data were given. `importance`: which scores chose the channels; `constants_from`,
+    `output_error`, `output_error_of_formula`: as in `PruneReport`; `tried`: what ``--max-drop`` looked at;
+    `latency`: where ``--latency --runtime`` ended.
     """
 
     source: str
@@ -90,3 +109,10 @@ class CutRecord:
     metrics_after: DetectionMetrics | None
     seconds: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    repairs: tuple[RepairRecord, ...] = ()
+    importance: str = "gamma"
+    constants_from: str = "formula"
+    output_error: float | None = None
+    output_error_of_formula: float | None = None
+    tried: tuple[str, ...] = ()
+    latency: LatencyOutcome | None = None

@@ -10,19 +10,20 @@ from typing import Any
 
 import torch
 
-from slimyolo.checkpoints import load_checkpoint
-from slimyolo.data import EvalBatches, read_dataset_yaml, read_split
+from slimyolo.data import EvalBatches, SplitData, read_dataset_yaml, read_split
 from slimyolo.detections import ClassMetrics, DetectionMetrics
 from slimyolo.errors import ConfigError
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult, evaluate_detector
 from slimyolo.geometry import Detections, xyxy_to_cxcywh
 from slimyolo.models import Detector
+from slimyolo.reports.plot_files import write_plots
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.configs import ValConfig
-from slimyolo.tasks.devices import pick_device
-from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.evidence import ValidationPictures, write_evidence, write_labels
+from slimyolo.tasks.json_output import give_json
+from slimyolo.tasks.opening import OpenedModel, fixed_size, open_model, run_device
 from slimyolo.tasks.provenance import data_provenance, run_provenance
-from slimyolo.tasks.records import ValidationRecord
+from slimyolo.tasks.records import SizeRecord, ValidationRecord
 from slimyolo.tasks.sizes import size_of
 
 __all__ = ["metrics_table", "validate"]
@@ -32,16 +33,17 @@ log = logging.getLogger("slimyolo")
 MANY_CLASSES = 20
 
 
-def validate(config: ValConfig, detector: Detector | None = None) -> ValidationRecord:
-    """Measure a checkpoint (or `detector`) on one split; the record is also ``record.json`` in a new run folder.
+def validate(config: ValConfig, detector: OpenedModel | None = None) -> ValidationRecord:
+    """Measure a checkpoint or exported file (or `detector`) on one split; the record is also ``record.json`` in a new run
+    folder.
 
-    Raises `ConfigError` when the classes of checkpoint and dataset do not fit.
+    An exported file of one size gets square images of that size. Raises `ConfigError` when the classes of checkpoint and
+    dataset do not fit.
     """
     if detector is None:
-        detector = load_checkpoint(find_weights(config.weights)).detector()
-    device = pick_device(config.device)
-    if config.half and device.type == "cpu":
-        raise ConfigError("--half needs a GPU: a processor computes half precision slower. Leave --half out.")
+        detector = open_model(config.weights, config.class_names, config.device)
+    device = run_device(detector, config.device, config.half)
+    imgsz, rect = _image_size(detector, config)
     dataset = read_dataset_yaml(config.data)
     if detector.nc != dataset.nc and not config.single_cls:
         raise ConfigError(
@@ -62,28 +64,33 @@ def validate(config: ValConfig, detector: Detector | None = None) -> ValidationR
     found: list[tuple[Path, tuple[int, int], Detections]] = []
     keep = config.save_txt or config.save_json
 
+    pictures = None if config.noplots else ValidationPictures(split, single_class=config.single_cls)
+
     def remember(batch: EvaluationBatch, detections: Sequence[Detections]) -> None:
+        if pictures is not None:
+            pictures.see(batch, detections)
         if keep:
             sizes = [placement.source_size for placement in batch.placements]
             found.extend(zip(batch.paths, sizes, detections, strict=True))
 
     stride = int(detector.stride.max())
     batches = EvalBatches(
-        split, config.imgsz, config.batch_size, stride=stride, workers=config.workers, cache=config.cache
+        split, imgsz, config.batch_size, stride=stride, workers=config.workers, cache=config.cache, rect=rect
     )
+    network = detector.fused() if isinstance(detector, Detector) else detector
     with closing(batches):
         result = evaluate_detector(
-            detector.fused(), batches, conf=config.conf, iou=config.iou, max_det=config.max_det, device=device,
+            network, batches, conf=config.conf, iou=config.iou, max_det=config.max_det, device=device,
             precision="float16" if config.half else "float32", single_class=config.single_cls, on_batch=remember,
         )  # fmt: skip
     record = _record(config, detector, result, {"data": data_provenance(dataset, {config.split: split})})
     log.info("%s", metrics_table(record.metrics, all_classes=config.verbose))
     log.info(
         "%.2f M parameters, %.2f GFLOPs at %d; %s ms an image on %s",
-        record.size.params / 1e6, record.size.gflops, config.imgsz,
+        record.size.params / 1e6, record.size.gflops, record.size.imgsz,
         ", ".join(f"{name} {value:.1f}" for name, value in record.speed_ms.items()), record.device,
     )  # fmt: skip
-    _write(config, record, found)
+    _write(config, record, found, split, pictures)
     return record
 
 
@@ -108,32 +115,68 @@ def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _record(config: ValConfig, detector: Detector, result: EvaluationResult, about: dict[str, Any]) -> ValidationRecord:
+def _image_size(model: OpenedModel, config: ValConfig) -> tuple[int, bool]:
+    """Length of the longer side, and whether batches may be rectangles."""
+    size = fixed_size(model, (config.imgsz, config.imgsz))
+    if size is None:
+        return config.imgsz, True
+    if size[0] != size[1]:
+        raise ConfigError(
+            f"{config.weights} takes images of {size[0]} x {size[1]} pixels; val measures files of square images, or of any "
+            f"size. Export with --imgsz {max(size)}, or with --dynamic."
+        )
+    return size[0], False
+
+
+def _size(model: OpenedModel, imgsz: int) -> SizeRecord:
+    """Of an exported file what was counted before its export; nothing when another tool wrote it."""
+    if isinstance(model, Detector):
+        return size_of(model, imgsz)
+    if model.cost is None:
+        return SizeRecord(0, 0, imgsz, ("everything: the file does not say its size",))
+    return SizeRecord(model.cost.params, model.cost.macs, model.cost.imgsz)
+
+
+def _runtime(model: OpenedModel) -> dict[str, Any]:
+    return {} if isinstance(model, Detector) else {"runtime": {"name": model.runtime, **model.versions}}
+
+
+def _record(
+    config: ValConfig, detector: OpenedModel, result: EvaluationResult, about: dict[str, Any]
+) -> ValidationRecord:
     speed = result.speed
     return ValidationRecord(
         weights=str(config.weights), data=str(config.data), split=config.split, metrics=result.metrics,
-        size=size_of(detector, config.imgsz),
+        size=_size(detector, config.imgsz),
         speed_ms={
             "prepare": speed.prepare_ms, "infer": speed.infer_ms, "suppress": speed.suppress_ms, "match": speed.match_ms,
         },
         conf=result.conf, iou=result.iou, max_det=result.max_det, batch_size=config.batch_size,
         precision=result.precision, device=result.device, threads=torch.get_num_threads(),
-        provenance={**run_provenance(config), **about},
+        provenance={**run_provenance(config), **about, **_runtime(detector)},
     )  # fmt: skip
 
 
 def _write(
-    config: ValConfig, record: ValidationRecord, found: Sequence[tuple[Path, tuple[int, int], Detections]]
+    config: ValConfig,
+    record: ValidationRecord,
+    found: Sequence[tuple[Path, tuple[int, int], Detections]],
+    split: SplitData,
+    pictures: ValidationPictures | None,
 ) -> None:
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     write_json(folder / "record.json", record)
-    if config.json_file is not None:
-        write_json(config.json_file, record)
+    give_json(config.json_file, record)
     if config.save_txt:
         for path, size, detections in found:
             write_text(folder / "labels" / f"{path.stem}.txt", _label_rows(detections, size, config.save_conf))
     if config.save_json:
         write_json(folder / "predictions.json", [row for path, _, one in found for row in _coco_rows(path, one)])
+    write_evidence(folder, record.metrics)
+    write_labels(folder, {config.split: split})
+    if pictures is not None:
+        pictures.write(folder)
+        write_plots(folder)
     log.info("written: %s", folder)
 
 

@@ -1,6 +1,7 @@
 """Training: one loop, schedules, averaging, precision, and observers that look."""
 
 from slimyolo.training.averaging import Averaging, Ema, NoEma, ema_decay
+from slimyolo.training.compiling import PayingCompilation, compile_if_it_pays, eager
 from slimyolo.training.contracts import BatchSource, Loss, Objective, TrainBatch, Validate
 from slimyolo.training.loop import FitResult, fit
 from slimyolo.training.losses import LossWatch
@@ -8,10 +9,12 @@ from slimyolo.training.observers import (
     CSV_COLUMNS,
     CheckpointObserver,
     CsvObserver,
+    FirstBatchesObserver,
+    GammaObserver,
     RichProgressObserver,
     TensorBoardObserver,
 )
-from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport
+from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport, Snapshot
 from slimyolo.training.optimizers import OPTIMIZERS, apply_settings_, build_optimizer, parameter_groups
 from slimyolo.training.precision import Autocast, Fp32, Precision
 from slimyolo.training.progress import Progress
@@ -26,12 +29,15 @@ from slimyolo.training.schedule import (
     linear_factor,
     scaled_weight_decay,
 )
+from slimyolo.training.shared_batchnorm import SharedBatchNorm2d, share_batchnorms_
 from slimyolo.training.state import RunState, random_state, restore_random_state_
-from slimyolo.training.stopping import EarlyStopping, NoStopping, Stopper
+from slimyolo.training.stopping import EarlyStopping, NoStopping, Stopper, TimeBudget
+from slimyolo.training.team import Alone, Team, Together
 
 __all__ = [
     "CSV_COLUMNS",
     "OPTIMIZERS",
+    "Alone",
     "Autocast",
     "Averaging",
     "BatchReport",
@@ -42,8 +48,10 @@ __all__ = [
     "EarlyStopping",
     "Ema",
     "EpochReport",
+    "FirstBatchesObserver",
     "FitResult",
     "Fp32",
+    "GammaObserver",
     "Loss",
     "LossWatch",
     "MultiScale",
@@ -52,6 +60,7 @@ __all__ = [
     "NoStopping",
     "Objective",
     "Observer",
+    "PayingCompilation",
     "Precision",
     "Progress",
     "Recipe",
@@ -61,14 +70,21 @@ __all__ = [
     "RunState",
     "Schedule",
     "Settings",
+    "SharedBatchNorm2d",
+    "Snapshot",
     "Stopper",
+    "Team",
     "TensorBoardObserver",
+    "TimeBudget",
+    "Together",
     "TrainBatch",
     "Validate",
     "accumulation_after_warmup",
     "apply_settings_",
     "build_optimizer",
+    "compile_if_it_pays",
     "cosine_factor",
+    "eager",
     "ema_decay",
     "fit",
     "linear_factor",
@@ -76,4 +92,5 @@ __all__ = [
     "random_state",
     "restore_random_state_",
     "scaled_weight_decay",
+    "share_batchnorms_",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch.optim import Optimizer
 from slimyolo.errors import TrainingError
 from slimyolo.sparsity import NoSparsity, Sparsity, SparsityStatus
 from slimyolo.training.averaging import Averaging, NoEma
+from slimyolo.training.compiling import eager
 from slimyolo.training.contracts import BatchSource, Objective, Validate
 from slimyolo.training.losses import LossWatch
-from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport
+from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport, Snapshot
 from slimyolo.training.optimizers import apply_settings_
 from slimyolo.training.precision import Fp32, Precision
 from slimyolo.training.progress import Progress
@@ -24,10 +25,12 @@ from slimyolo.training.resizing import NoResizing, Resizing
 from slimyolo.training.schedule import Schedule
 from slimyolo.training.state import RunState
 from slimyolo.training.stopping import NoStopping, Stopper
+from slimyolo.training.team import Alone, Team
 
 __all__ = ["FitResult", "fit"]
 
 _FP32, _NO_SPARSITY, _NO_EMA, _NO_STOPPING, _NO_RESIZING = Fp32(), NoSparsity(), NoEma(), NoStopping(), NoResizing()
+_ALONE, _NOTHING = Alone(), nn.ModuleList()
 _LOOK_EVERY = 20  # batches between looks at the loss on an accelerator, where each look waits for the device
 
 
@@ -48,7 +51,8 @@ def fit(
     epochs: int, device: str | torch.device = "cpu", precision: Precision = _FP32, sparsity: Sparsity = _NO_SPARSITY,
     ema: Averaging = _NO_EMA, clip: float | None = 10.0, validate: Validate | None = None,
     observers: Sequence[Observer] = (), stopper: Stopper = _NO_STOPPING, resume_state: Mapping[str, Any] | None = None,
-    resize: Resizing = _NO_RESIZING, channels_last: bool = True,
+    resize: Resizing = _NO_RESIZING, channels_last: bool = True, team: Team = _ALONE, beside: nn.Module = _NOTHING,
+    compiled: Callable[[nn.Module], nn.Module] = eager,
 ) -> FitResult:  # fmt: skip
     """Train `model` in place for `epochs` and return how it ended. The defaults do nothing.
 
@@ -56,6 +60,9 @@ def fit(
     sparsity method adds its own, so that neither the loss scale, accumulation nor clipping changes what it does.
     Accumulation goes on across epochs; what has gathered at the end of the run is stepped with. The averaged copy (or
     the model) is validated after each epoch, and the best fitness is looked for once the sparsity method has settled.
+    `beside` is trained along and not kept in the model (its parameters are in `optimizer`); `compiled` gives the module
+    that is called instead of the model. With a `team`, every process calls this with its part of the batches and comes
+    out with the same weights.
     To resume, put the tensors of model and average back and pass the exported state. Raises `TrainingError` for a loss
     that is not finite and a state that does not fit; Ctrl-C passes through after the observers were told.
     """
@@ -65,18 +72,19 @@ def fit(
             f"Give training images and --epochs 1 or more."
         )
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    for module in (model, ema.module):
+    for module in (model, ema.module, beside):
         if module is not None:
             _move_(module, torch.device(device), layout)
     optimizer.zero_grad(set_to_none=True)
-    run = RunState(model, optimizer, precision, sparsity, ema, stopper, epochs, len(batches))
+    run = RunState(model, optimizer, precision, sparsity, ema, stopper, epochs, len(batches), beside)
     if resume_state is not None:
         run.restore_(resume_state)
-    loop = _Loop(run, batches, objective, schedule, clip, resize, torch.device(device), layout, observers)
+    called = team.calling(compiled(model))
+    loop = _Loop(run, batches, objective, schedule, clip, resize, torch.device(device), layout, observers, team, called)
     metrics: Mapping[str, float] = {}
     try:
         for observer in observers:
-            observer.started(RunReport(epochs, run.epoch, len(batches)))
+            observer.started(RunReport(epochs, run.epoch, len(batches), Snapshot(model, run.averaged, run.export)))
         while run.epoch < epochs and not run.stopped:
             report = loop.epoch(validate)
             metrics = report.metrics
@@ -100,6 +108,8 @@ class _Loop:
     device: torch.device
     layout: torch.memory_format
     observers: Sequence[Observer]
+    team: Team
+    called: nn.Module
 
     def epoch(self, validate: Validate | None) -> EpochReport:
         run, began, seen = self.run, time.perf_counter(), 0
@@ -111,27 +121,36 @@ class _Loop:
             settings = self.schedule(progress)
             apply_settings_(run.optimizer, settings)
             images = self.resize(self.unit_images(batch.images), progress)
-            with run.precision.forward():
-                loss = self.objective(run.model, images, batch.targets.to(self.device, non_blocking=True))
-            watch.add(loss.total, loss.items, progress, batch.paths)
-            run.precision.backward(loss.total)
-            if progress.iteration - run.last_step >= settings.accumulate or progress.is_last:
+            is_step = progress.iteration - run.last_step >= settings.accumulate or progress.is_last
+            with self.team.gathering(self.called, is_step):
+                with run.precision.forward():
+                    loss = self.objective(self.called, images, batch.targets.to(self.device, non_blocking=True))
+                watch.add(loss.total, loss.items, progress, batch.paths)
+                run.precision.backward(self.team.whole(loss.total))
+            if is_step:
                 self.step(progress)
             seen += len(batch.paths)
             for observer in self.observers:
-                observer.batch_done(BatchReport(progress, settings, len(batch.paths), loss.items, run.sparsity.status))
+                observer.batch_done(
+                    BatchReport(progress, settings, len(batch.paths), loss.items, run.sparsity.status, batch)
+                )
         watch.close(run.steps_per_epoch)
+        if run.last_step < progress.iteration:  # gradients wait for a step of the next epoch: state 0 must have all
+            self.team.even_(run.model, run.beside)
         trained = time.perf_counter()
-        averaged = run.model if run.ema.module is None else run.ema.module
-        fitness, metrics = validate(averaged.eval(), run.epoch) if validate is not None else (None, {})
+        fitness, metrics = validate(run.averaged.eval(), run.epoch) if validate is not None else (None, {})
         counted, is_best = run.close_epoch_(fitness)
+        run.stopped = self.team.told(run.stopped)
         return EpochReport(
-            progress, self.schedule(progress), watch.means(), metrics, counted, is_best, run.best_fitness, seen,
-            trained - began, time.perf_counter() - trained, run.sparsity.status(), run.model, averaged, run.export,
+            progress, self.schedule(progress), self.team.means(watch.means()), metrics, counted, is_best,
+            run.best_fitness, sum(self.team.gather(seen)),
+            trained - began, time.perf_counter() - trained, run.sparsity.status(), run.model, run.averaged,
+            run.export,
         )  # fmt: skip
 
     def step(self, progress: Progress) -> None:
         run = self.run
+        self.team.even_gradients_(run.beside)
         run.precision.unscale(run.optimizer)  # true gradients from here
         if self.clip is not None:
             nn.utils.clip_grad_norm_(run.model.parameters(), self.clip, foreach=True)
@@ -139,6 +158,7 @@ class _Loop:
         run.precision.step(run.optimizer)
         run.optimizer.zero_grad(set_to_none=True)
         run.sparsity.after_step(progress)  # proximal methods act here
+        self.team.even_statistics_(run.model)
         run.ema.update(run.model, progress)
         run.last_step = progress.iteration
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from slimyolo.errors import TrainingError
+from slimyolo.errors import LossNotFiniteError, TrainingError
 from slimyolo.training.progress import Progress
 
 __all__ = ["LossWatch"]
@@ -28,7 +28,7 @@ class LossWatch:
         self._unseen: list[tuple[Tensor, Progress, Sequence[Path]]] = []
 
     def add(self, total: Tensor, items: Mapping[str, Tensor], progress: Progress, paths: Sequence[Path]) -> None:
-        """Take in a batch; raises `TrainingError` when a total looked at now is not finite."""
+        """Take in a batch; raises `LossNotFiniteError` when a total looked at now is not finite."""
         self._batches += 1
         for name, value in items.items():
             self._sums[name] = self._sums[name] + value.detach() if name in self._sums else value.detach().clone()
@@ -37,14 +37,14 @@ class LossWatch:
             self.look()
 
     def look(self) -> None:
-        """Raise `TrainingError`, naming the images, when a total since the last look is not finite."""
+        """Raise `LossNotFiniteError`, naming the images, when a total since the last look is not finite."""
         unseen, self._unseen = self._unseen, []
         if not unseen:
             return
         totals = torch.stack([total.reshape(()) for total, _, _ in unseen]).tolist()
         for value, (_, progress, paths) in zip(totals, unseen, strict=True):
             if not math.isfinite(value):
-                raise TrainingError(_not_finite(value, progress, paths))
+                raise LossNotFiniteError(_not_finite(value, progress, paths), progress.epoch, progress.step)
 
     def close(self, promised: int) -> None:
         """A last look; raises `TrainingError` when the epoch had another number of batches than was promised."""

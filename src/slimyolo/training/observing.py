@@ -9,30 +9,45 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from slimyolo.sparsity import SparsityStatus
+from slimyolo.training.contracts import TrainBatch
 from slimyolo.training.progress import Progress
 from slimyolo.training.schedule import Settings
 
-__all__ = ["BatchReport", "EpochReport", "Observer", "RunReport"]
+__all__ = ["BatchReport", "EpochReport", "Observer", "RunReport", "Snapshot"]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Both models and, when called, the state to go on from; as in `EpochReport`."""
+
+    model: nn.Module = field(repr=False)
+    averaged: nn.Module = field(repr=False)
+    training_state: Callable[[], dict[str, Any]] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run that begins (or goes on) with `first_epoch`."""
+    """A run that begins (or goes on) with `first_epoch`; `snapshot` of before its first batch."""
 
     epochs: int
     first_epoch: int
     steps_per_epoch: int
+    snapshot: Snapshot | None = None
 
 
 @dataclass(frozen=True)
 class BatchReport:
-    """A batch that was trained on. `losses` are detached scalars on the device: reading one waits for it."""
+    """A batch that was trained on. `losses` are detached scalars on the device: reading one waits for it.
+
+    `batch` is what the loader gave, on the CPU: its tensors may be reused once the observer returns.
+    """
 
     progress: Progress
     settings: Settings
     images: int
     losses: Mapping[str, Tensor]
     sparsity: Callable[[], SparsityStatus]
+    batch: TrainBatch = field(repr=False)
 
 
 @dataclass(frozen=True)

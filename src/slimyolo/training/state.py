@@ -28,7 +28,8 @@ _VERSION = 1
 class RunState:
     """The loop's own numbers, and the objects whose state goes with them.
 
-    `epoch` is the next one to train; `last_step` the batch (of the run) of the latest optimizer step, −1 before any.
+    `epoch` is the next one to train; `last_step` the batch (of the run) of the latest optimizer step, −1 before any;
+    `beside` is trained along with the model and kept here, not in the model.
     """
 
     model: nn.Module
@@ -39,11 +40,17 @@ class RunState:
     stopper: Stopper
     epochs: int
     steps_per_epoch: int
+    beside: nn.Module
     epoch: int = 0
     last_step: int = -1
     best_fitness: float | None = None
     best_epoch: int | None = None
     stopped: bool = False
+
+    @property
+    def averaged(self) -> nn.Module:
+        """The averaged copy that is validated and kept; without averaging the model itself."""
+        return self.model if self.ema.module is None else self.ema.module
 
     def close_epoch_(self, fitness: float | None) -> tuple[float | None, bool]:
         """Count the epoch; (its fitness if it counts yet, whether it is the best so far, equal included)."""
@@ -60,9 +67,6 @@ class RunState:
 
         Gradients waiting for an accumulated step that spans the epochs are among them.
         """
-        gradients = {
-            name: p.grad.detach().cpu().clone() for name, p in self.model.named_parameters() if p.grad is not None
-        }
         state = {
             "version": _VERSION,
             "epochs": self.epochs,
@@ -72,7 +76,8 @@ class RunState:
             "best_fitness": self.best_fitness,
             "best_epoch": self.best_epoch,
             "stopped": self.stopped,
-            "gradients": gradients,
+            "gradients": _gradients(self.model),
+            "beside": {"tensors": self.beside.state_dict(), "gradients": _gradients(self.beside)},
             "optimizer": self.optimizer.state_dict(),
             "random": random_state(),
         }
@@ -108,10 +113,19 @@ class RunState:
         self.epoch, self.last_step = int(state["epoch"]), int(state["last_step"])
         self.best_fitness, self.best_epoch = state["best_fitness"], state["best_epoch"]
         self.stopped = bool(state["stopped"])
-        for name, parameter in self.model.named_parameters():
-            waiting = state["gradients"].get(name)
-            parameter.grad = None if waiting is None else torch.empty_like(parameter).copy_(waiting)
+        _put_gradients_(self.model, state["gradients"])
+        self._restore_beside_(state.get("beside", {"tensors": {}, "gradients": {}}))  # runs of slimyolo 0.1 had none
         restore_random_state_(state["random"])
+
+    def _restore_beside_(self, state: Mapping[str, Any]) -> None:
+        try:
+            self.beside.load_state_dict(state["tensors"])
+        except RuntimeError as error:
+            raise TrainingError(
+                f"What was trained beside the model (projectors of distillation) does not fit this run: {error}. "
+                f"Resume with the same --teacher and --distill."
+            ) from error
+        _put_gradients_(self.beside, state["gradients"])
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -148,6 +162,16 @@ def restore_random_state_(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch"].cpu())
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+
+
+def _gradients(module: nn.Module) -> dict[str, Any]:
+    return {name: parameter.grad for name, parameter in module.named_parameters() if parameter.grad is not None}
+
+
+def _put_gradients_(module: nn.Module, gradients: Mapping[str, Any]) -> None:
+    for name, parameter in module.named_parameters():
+        waiting = gradients.get(name)
+        parameter.grad = None if waiting is None else torch.empty_like(parameter).copy_(waiting)
 
 
 def _on_cpu(value: Any) -> Any:

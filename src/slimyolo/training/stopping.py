@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-__all__ = ["EarlyStopping", "NoStopping", "Stopper"]
+__all__ = ["EarlyStopping", "NoStopping", "Stopper", "TimeBudget"]
 
 
 class Stopper(Protocol):
@@ -60,3 +61,31 @@ class EarlyStopping:
         """Go on from there."""
         if state:
             self._best, self._best_epoch = state["best"], int(state["best_epoch"])
+
+
+class TimeBudget:
+    """Stop as `stopper` says, or before an epoch as long as the longest so far would end after `seconds` of training.
+
+    The time of a run that was interrupted counts up to its last whole epoch. `clock` gives seconds.
+    """
+
+    def __init__(self, stopper: Stopper, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stopper, self._seconds, self._clock = stopper, seconds, clock
+        self._began, self._used, self._longest = clock(), 0.0, 0.0
+
+    def stop(self, epoch: int, fitness: float | None) -> bool:
+        """Whether either says so."""
+        now = self._clock()
+        self._longest = max(self._longest, now - self._began)
+        self._used, self._began = self._used + now - self._began, now
+        return self._stopper.stop(epoch, fitness) or self._used + self._longest > self._seconds
+
+    def state_dict(self) -> dict[str, Any]:
+        """The stopper's state, the seconds used and the longest epoch."""
+        return {**self._stopper.state_dict(), "used_seconds": self._used, "longest_seconds": self._longest}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._stopper.load_state_dict(state)
+        self._used, self._longest = state.get("used_seconds", 0.0), state.get("longest_seconds", 0.0)
+        self._began = self._clock()

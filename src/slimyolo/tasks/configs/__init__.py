@@ -1,5 +1,7 @@
 """One frozen configuration per command, checked at the edge; below the tasks there are only plain arguments."""
 
+from slimyolo.tasks.configs.benching import BenchConfig
+from slimyolo.tasks.configs.budgets import BudgetUnit
 from slimyolo.tasks.configs.compressing import CompressConfig
 from slimyolo.tasks.configs.evaluating import (
     DataCheckConfig,
@@ -10,12 +12,19 @@ from slimyolo.tasks.configs.evaluating import (
     ValConfig,
 )
 from slimyolo.tasks.configs.hyperparameters import HyperParameters, read_hyperparameters
+from slimyolo.tasks.configs.iterating import IterateConfig
 from slimyolo.tasks.configs.options import Config, Device, ImageSize, LayerIndices, Precision, Share, option_name
-from slimyolo.tasks.configs.pruning import BudgetUnit, Constants, PruneConfig
+from slimyolo.tasks.configs.plans import PlanDiffConfig, PlanShowConfig
+from slimyolo.tasks.configs.pruning import Constants, PruneConfig
+from slimyolo.tasks.configs.reporting import ReportConfig
+from slimyolo.tasks.configs.sensitivity import SensitivityConfig
+from slimyolo.tasks.configs.serving import CompletionConfig, ServeConfig
 from slimyolo.tasks.configs.training import FinetuneConfig, SparsifyConfig, SparsityMethod, TrainConfig
 
 __all__ = [
+    "BenchConfig",
     "BudgetUnit",
+    "CompletionConfig",
     "CompressConfig",
     "Config",
     "Constants",
@@ -27,10 +36,16 @@ __all__ = [
     "HyperParameters",
     "ImageSize",
     "InspectConfig",
+    "IterateConfig",
     "LayerIndices",
+    "PlanDiffConfig",
+    "PlanShowConfig",
     "Precision",
     "PredictConfig",
     "PruneConfig",
+    "ReportConfig",
+    "SensitivityConfig",
+    "ServeConfig",
     "Share",
     "SparsifyConfig",
     "SparsityMethod",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
+from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
 from slimyolo.tasks.configs.options import (
     IMAGE_SIZE_NAMES,
     Config,
@@ -17,13 +18,14 @@ from slimyolo.tasks.configs.options import (
     option,
     workers_option,
 )
-from slimyolo.tasks.configs.pruning import BudgetUnit, Constants, PruneConfig, budget_of
+from slimyolo.tasks.configs.pruning import Constants, PruneConfig
 from slimyolo.tasks.configs.training import (
     BatchSize,
     CouplingPolicy,
     FinetuneConfig,
     ImageCache,
     OptimizerName,
+    OptionalDistillationTerms,
     OptionalPath,
     OptionalText,
     SparsifyConfig,
@@ -41,7 +43,7 @@ OUTPUT = "Output"
 
 SHARED_FIELDS = (
     *("data", "imgsz", "batch_size", "nominal_batch", "optimizer", "hyp", "hyp_set", "noautoanchor"),
-    *("seed", "device", "precision", "workers", "cache"),
+    *("seed", "device", "precision", "workers", "cache", "noplots"),
 )
 
 
@@ -58,7 +60,7 @@ class CompressConfig(Config):
     params: Share | None = option(None, "… or keep at most this share of the parameters", group=CUT)
     macs: Share | None = option(None, "… or keep at most this share of the MACs", group=CUT)
     method: SparsityMethod = option("share", "of sparse training", group=CUT)
-    sr: float | None = option(None, "rate of methods reference, soft-threshold", group=CUT, gt=0)
+    sr: float | None = option(None, "rate of the methods other than share", group=CUT, gt=0)
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT)
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=CUT)
     round_to: int = option(1, "keep multiples of this many channels", group=CUT, ge=1)
@@ -70,8 +72,12 @@ class CompressConfig(Config):
     finetune_epochs: int = option(60, "fine-tuning; 0: none", group=STAGES, ge=0)
     resume: bool = option(False, "go on with run --name after its last whole stage", group=STAGES)
 
+    distill: OptionalDistillationTerms = option(
+        None, "fine-tune with the base as teacher: response, feature, or both", group=STAGES, bare="response,feature"
+    )
+
     imgsz: int = option(320, "image size", group=SHARED, names=IMAGE_SIZE_NAMES, ge=32)
-    batch_size: BatchSize = option(16, "images per step", group=SHARED, ge=1)
+    batch_size: BatchSize = option(16, "images per step; -1: what memory allows", group=SHARED)
     nominal_batch: int = option(64, "images per optimizer step: batches are accumulated to it", group=SHARED, ge=1)
     optimizer: OptimizerName = option("SGD", "SGD, Adam, AdamW", group=SHARED)
     hyp: OptionalPath = option(None, "hyper-parameter YAML, or scratch-low, scratch", group=SHARED)
@@ -86,6 +92,7 @@ class CompressConfig(Config):
     project: Path = option(Path("runs/compress"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
     exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT)
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
@@ -98,11 +105,12 @@ class CompressConfig(Config):
 
     def sparsify_config(self, folder: Path, weights: Path) -> SparsifyConfig:
         """Sparse training of `weights`, writing to ``folder/sparse``."""
-        unit, share = self.budget
-        gone = share if unit == "channels" else 1 - share  # channels to zero, near enough to what a budget will take
+        budget: dict[str, Any] = (
+            {"percent": self.percent, "params": self.params, "macs": self.macs} if self.method == "share" else {}
+        )
         return SparsifyConfig(
             weights=weights, epochs=self.sparse_epochs, method=self.method, policy=self.policy, floor=self.floor,
-            percent=gone, sr=self.sr, **self._shared(folder, "sparse"),
+            sr=self.sr, **budget, **self._shared(folder, "sparse"),
         )  # fmt: skip
 
     def prune_config(self, folder: Path, weights: Path) -> PruneConfig:
@@ -111,11 +119,11 @@ class CompressConfig(Config):
             weights=weights, percent=self.percent, params=self.params, macs=self.macs, policy=self.policy,
             floor=self.floor, round_to=self.round_to, constants=self.constants, recalibrate=self.recalibrate,
             data=self.data, imgsz=self.imgsz, device=self.device, workers=self.workers,
-            project=folder, name="pruned", exist_ok=True,
+            noplots=self.noplots, project=folder, name="pruned", exist_ok=True,
         )  # fmt: skip
 
-    def finetune_config(self, folder: Path, weights: Path) -> FinetuneConfig:
-        """Fine-tuning of `weights`, writing to ``folder/finetuned``.
+    def finetune_config(self, folder: Path, weights: Path, base: Path) -> FinetuneConfig:
+        """Fine-tuning of `weights`, writing to ``folder/finetuned``; `base` is the teacher when there shall be one.
 
         Without ``--hyp`` two numbers differ from ``slimyolo finetune``. The learning rate falls to a hundredth, not to a
         tenth: in a short run the average of the weights smooths little, so the end of the schedule has to. And biases warm
@@ -125,6 +133,8 @@ class CompressConfig(Config):
         shared = self._shared(folder, "finetuned")
         if self.hyp is None:
             shared |= {"hyp": "scratch-low", "hyp_set": ("warmup_bias_lr=0", *self.hyp_set)}
+        if self.distill is not None:
+            shared |= {"teacher": base, "distill": self.distill}
         return FinetuneConfig(weights=weights, epochs=self.finetune_epochs, **shared)
 
     def _shared(self, folder: Path, stage: str) -> dict[str, Any]:
@@ -139,5 +149,7 @@ class CompressConfig(Config):
         if self.epochs == 0 and self.weights is None:
             raise ConfigError("--epochs 0 skips the base training: add --weights FILE, a trained model.")
         if self.method == "share" and self.sr is not None:
-            raise ConfigError("--sr is for `--method reference` and `soft-threshold`; not for `share`.")
+            raise ConfigError(
+                "--sr is for `--method reference` and the others with a rate; `share` finds its own. Leave --sr out."
+            )
         return self

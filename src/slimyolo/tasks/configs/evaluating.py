@@ -8,7 +8,15 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, ImageSize, option, workers_option
+from slimyolo.tasks.configs.options import (
+    IMAGE_SIZE_NAMES,
+    Config,
+    Device,
+    ImageSize,
+    json_option,
+    option,
+    workers_option,
+)
 from slimyolo.tasks.configs.training import BatchSize, ImageCache, OptionalPath
 
 __all__ = ["DataCheckConfig", "DataSynthConfig", "ExportConfig", "InspectConfig", "PredictConfig", "ValConfig"]
@@ -18,14 +26,17 @@ DETECTION = "Detection"
 DEVICE = "Device and speed"
 OUTPUT = "Output"
 DRAWING = "Drawing"
+ClassNames = tuple[str, ...]
+CLASS_NAMES_HELP = "class names of an exported file that does not say them"
 
 
 class ValConfig(Config):
-    """Settings of ``slimyolo val``: metrics of a checkpoint on one split of a dataset."""
+    """Settings of ``slimyolo val``: metrics of a checkpoint or exported file on one split of a dataset."""
 
     command: ClassVar[str] = "val"
 
-    weights: Path = option(help="checkpoint", group=MODEL)
+    weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL)
+    class_names: ClassNames = option((), CLASS_NAMES_HELP, group=MODEL, names=("--names",))
     data: Path = option(help="dataset YAML", group=MODEL)
     split: Literal["val", "train", "test"] = option("val", "which images", group=MODEL, names=("--task",))
     imgsz: int = option(320, "image size", group=MODEL, names=IMAGE_SIZE_NAMES, ge=32)
@@ -41,11 +52,12 @@ class ValConfig(Config):
     workers: int = workers_option(DEVICE)
     cache: ImageCache = option(None, "keep decoded images in memory", bare="ram", group=DEVICE)
 
-    json_file: OptionalPath = option(None, "write the metrics to this JSON file", group=OUTPUT, names=("--json",))
+    json_file: OptionalPath = json_option(OUTPUT)
     verbose: bool = option(False, "one row per class, also with many classes", group=OUTPUT)
     save_txt: bool = option(False, "write detections as YOLO label files", group=OUTPUT)
     save_conf: bool = option(False, "with confidences in these files", group=OUTPUT)
     save_json: bool = option(False, "write detections as COCO JSON", group=OUTPUT)
+    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT)
     project: Path = option(Path("runs/val"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
     exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
@@ -62,10 +74,13 @@ class PredictConfig(Config):
 
     command: ClassVar[str] = "predict"
 
-    weights: Path = option(help="checkpoint", group=MODEL)
-    source: str = option(help="image, video, folder, 'glob*.jpg', list.txt, or camera number", group=MODEL)
+    weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL)
+    class_names: ClassNames = option((), CLASS_NAMES_HELP, group=MODEL, names=("--names",))
+    source: str = option(help="image, video, folder, 'glob*.jpg', list.txt, camera number, or address", group=MODEL)
     imgsz: ImageSize = option((320, 320), "image size: N, or height width", group=MODEL, names=IMAGE_SIZE_NAMES)
     vid_stride: int = option(1, "take every N-th video frame", group=MODEL, ge=1)
+    stream_timeout: float = option(10.0, "seconds to wait for a frame of a stream", group=MODEL, gt=0)
+    reconnect: int = option(3, "new attempts when a stream breaks off", group=MODEL, ge=0)
 
     conf: float = option(0.25, "confidence threshold", group=DETECTION, names=("--conf-thres",), ge=0, le=1)
     iou: float = option(0.45, "overlap threshold of NMS", group=DETECTION, names=("--iou-thres",), ge=0, le=1)
@@ -75,12 +90,14 @@ class PredictConfig(Config):
     device: Device = option("auto", "cpu, cuda, cuda:N or N", group=DETECTION)
     half: bool = option(False, "half precision (GPU)", group=DETECTION)
 
+    show: bool = option(False, "show the pictures in a window", group=OUTPUT)
     nosave: bool = option(False, "write no pictures and videos", group=OUTPUT)
     save_txt: bool = option(False, "write YOLO label files", group=OUTPUT)
     save_conf: bool = option(False, "with confidences in these files", group=OUTPUT)
     save_json: bool = option(False, "write detections.json", group=OUTPUT)
     save_csv: bool = option(False, "write detections.csv", group=OUTPUT)
     save_crop: bool = option(False, "write each box as a picture", group=OUTPUT)
+    json_file: OptionalPath = json_option(OUTPUT)
     project: Path = option(Path("runs/predict"), "folder of the runs", group=OUTPUT)
     name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
     exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
@@ -113,25 +130,40 @@ class ExportConfig(Config):
     command: ClassVar[str] = "export"
 
     weights: Path = option(help="checkpoint", group=MODEL)
-    include: tuple[str, ...] = option(("onnx",), "formats", group=MODEL)
+    format: tuple[str, ...] = option(
+        ("onnx",), "formats: onnx openvino ncnn torchscript coreml tensorrt", group=MODEL, names=("--include",)
+    )
     imgsz: ImageSize = option((320, 320), "input size: N, or height width", group=MODEL, names=IMAGE_SIZE_NAMES)
     batch_size: BatchSize = option(1, "images per call", group=MODEL, ge=1)
     output: OptionalPath = option(None, "file or folder; none: beside the checkpoint", group=MODEL)
 
-    half: bool = option(False, "16-bit weights (not yet)", group="Format")
-    int8: bool = option(False, "8-bit weights and activations (not yet)", group="Format")
-    data: OptionalPath = option(None, "dataset YAML, to compare on real images", group="Format")
+    half: bool = option(False, "16-bit weights", group="Format")
+    int8: bool = option(False, "8-bit convolutions: onnx, openvino; with --data", group="Format")
+    calibration_images: int = option(128, "training images that 8-bit ranges come from", group="Format", ge=1)
+    int8_tolerance: float = option(0.01, "mAP that 8 bits may cost on validation images", group="Format", gt=0, lt=1)
     dynamic: bool = option(False, "any batch and image size", group="Format")
     simplify: bool = option(False, "simplify the graph", group="Format")
     opset: int | None = option(None, "ONNX operator set", group="Format", shown_default="17", ge=9)
-    nms: bool = option(False, "include NMS (not yet)", group="Format")
+    nms: bool = option(False, "include NMS: the file gives [batch, max-det, 6]", group="Format")
     conf: float = option(0.25, "its confidence threshold", group="Format", names=("--conf-thres",), ge=0, le=1)
     iou: float = option(0.45, "its overlap threshold", group="Format", names=("--iou-thres",), ge=0, le=1)
     max_det: int = option(100, "its detections per image", group="Format", ge=1)
     device: Device = option("cpu", "cpu, cuda, cuda:N or N", group="Format")
+    json_file: OptionalPath = json_option("Format")
+
+    data: OptionalPath = option(None, "compare on validation images of this dataset YAML", group="Check and examples")
+    images: str | None = option(
+        None,
+        "compare on these: a picture, a folder, 'glob*.jpg'",
+        group="Check and examples",
+        shown_default="a drawn scene",
+    )
+    no_examples: bool = option(False, "write no example programs beside the files", group="Check and examples")
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> ExportConfig:
+        if self.data is not None and self.images is not None:
+            raise ConfigError("--data and --images both say on what to compare: leave one out.")
         if self.int8 and self.half:
             raise ConfigError("--int8 and --half exclude each other: leave one out.")
         if self.int8 and self.data is None:
@@ -145,7 +177,7 @@ class DataCheckConfig(Config):
     command: ClassVar[str] = "data check"
 
     data: Path = option(help="dataset YAML", group="Options", positional=True)
-    json_file: OptionalPath = option(None, "write the report to this JSON file", group="Options", names=("--json",))
+    json_file: OptionalPath = json_option("Options")
     imgsz: int = option(320, "input size for which box sizes are told", group="Options", names=IMAGE_SIZE_NAMES, ge=32)
     strict: bool = option(False, "exit with status 1 when anything is wrong", group="Options")
     limit: int = option(20, "defects to print; 0: all", group="Options", ge=0)

@@ -24,6 +24,7 @@ __all__ = [
     "LayerIndices",
     "Precision",
     "Share",
+    "json_option",
     "option",
     "option_name",
     "refuse_unknown_keys",
@@ -71,6 +72,13 @@ def workers_option(group: str) -> Any:
         ge=0,
         default_factory=lambda: min(8, os.cpu_count() or 1),
         shown_default="processors, up to 8",
+    )
+
+
+def json_option(group: str) -> Any:
+    """The field for ``--json [FILE]``: None no, ``-`` standard output, else a file."""
+    return option(
+        None, "print the result as JSON instead, or write it to FILE", group=group, names=("--json",), bare="-"
     )
 
 

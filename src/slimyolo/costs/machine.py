@@ -1,0 +1,77 @@
+"""On what was it timed, and was anything else running? A time without these is no measurement."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimyolo.costs.timing import Timing
+
+__all__ = ["Machine", "busy_warnings", "describe_machine"]
+
+CPU_INFO = Path("/proc/cpuinfo")
+GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+LOAD_ALLOWED = 0.3  # of a processor
+SPREAD_ALLOWED = 1.6
+INSTRUCTIONS = (
+    "avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "amx_bf16", "avx512_bf16", "asimd", "asimddp", "i8mm", "bf16",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Processor name, logical `cores`, its instruction sets that matter here, frequency governor (None: not readable)
+    and the load average of the last minute (None: the system has none), read before anything was timed."""
+
+    processor: str
+    cores: int
+    instructions: tuple[str, ...]
+    governor: str | None
+    load: float | None
+
+
+def describe_machine(cpu_info: Path = CPU_INFO, governor: Path = GOVERNOR) -> Machine:
+    """The machine that this runs on."""
+    text = _read(cpu_info) or ""
+    rows = [line.partition(":") for line in text.splitlines()]
+    facts = {key.strip(): value.strip() for key, _, value in reversed(rows)}
+    flags = set(facts.get("flags", facts.get("Features", "")).split())
+    name = facts.get("model name") or platform.processor() or platform.machine() or "unknown processor"
+    try:
+        load: float | None = os.getloadavg()[0]
+    except (OSError, AttributeError):  # Windows has none
+        load = None
+    read = _read(governor)
+    return Machine(
+        name, os.cpu_count() or 1, tuple(one for one in INSTRUCTIONS if one in flags), read and read.strip(), load
+    )
+
+
+def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...]) -> tuple[str, ...]:
+    """What makes the timings doubtful, in sentences for the user; empty when nothing was seen."""
+    found = []
+    if machine.load is not None and machine.load > LOAD_ALLOWED:
+        found.append(
+            f"Other programs are running (load average {machine.load:.1f} on {machine.cores} cores): times are too long and "
+            "ratios uncertain. Measure again on a quiet machine."
+        )
+    if threads > machine.cores:
+        found.append(f"{threads} threads share {machine.cores} cores: give --threads {machine.cores} or fewer.")
+    worst = max((one.spread for one in timings), default=1.0)
+    if worst > SPREAD_ALLOWED:
+        found.append(
+            f"Runs of the same model differ by up to {worst:.1f} times (10th to 95th percentile): something disturbs them. "
+            "Trust the 10th percentile (low) more than the median."
+        )
+    if machine.governor not in (None, "performance"):
+        found.append(f"The frequency governor is {machine.governor!r}: the processor changes its speed while measured.")
+    return tuple(found)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None

@@ -1,0 +1,77 @@
+"""How long does it take? Several candidates are run in turn, so that a busy moment of the machine hits all of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from slimyolo.errors import ConfigError
+
+__all__ = ["Timing", "summarise", "time_interleaved"]
+
+BURST = 3  # timed runs in a row, after one that is not timed: as in a server that runs one model, caches are warm
+LOW = 0.1
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds of one call over `runs` timed calls.
+
+    `low_ms` is the 10th percentile, the time on a machine that others leave alone; `p95_ms` the 95th. On a quiet
+    machine all three are close.
+    """
+
+    median_ms: float
+    low_ms: float
+    p95_ms: float
+    runs: int
+
+    @property
+    def spread(self) -> float:
+        """`p95_ms` over `low_ms`: near 1 on a quiet machine."""
+        return self.p95_ms / self.low_ms if self.low_ms > 0 else float("inf")
+
+
+def summarise(milliseconds: Sequence[float]) -> Timing:
+    """Median and percentiles of at least one sample; between samples they are interpolated linearly."""
+    if not milliseconds:
+        raise ConfigError("No time was measured: runs should be 1 or more.")
+    ordered = sorted(milliseconds)
+    return Timing(_quantile(ordered, 0.5), _quantile(ordered, LOW), _quantile(ordered, 0.95), len(ordered))
+
+
+def time_interleaved(
+    candidates: Sequence[Callable[[], object]],
+    *,
+    runs: int = 60,
+    warmup: int = 5,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[Timing, ...]:
+    """Time every candidate at least `runs` times, in turn (A A A, B B B, A A A …), after `warmup` untimed calls each.
+
+    Turns are `BURST` timed calls after one untimed call. `clock` gives seconds. The order of the candidates is reversed
+    in every other round, so that none always runs after the same neighbour.
+    """
+    if runs < 1 or warmup < 0:
+        raise ConfigError(f"Expected runs of 1 or more and warmup of 0 or more, got {runs} and {warmup}.")
+    for run in candidates:
+        for _ in range(warmup):
+            run()
+    samples: list[list[float]] = [[] for _ in candidates]
+    numbered = list(enumerate(candidates))
+    for turn in range(-(-runs // BURST)):
+        for number, run in numbered if turn % 2 == 0 else reversed(numbered):
+            run()
+            for _ in range(BURST):
+                start = clock()
+                run()
+                samples[number].append((clock() - start) * 1e3)
+    return tuple(summarise(one) for one in samples)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)

@@ -1,0 +1,29 @@
+"""A detector that multiplies in 16 bits and decodes in 32: what ``--half`` captures where a format has no way of its own."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+
+from slimyolo.models import Detector
+
+__all__ = ["HalfDetector"]
+
+
+class HalfDetector(nn.Module):
+    """`detector` (fused, eval mode) with float16 layers. Images and rows stay float32.
+
+    Decoding stays float32: float16 holds the coordinates of a 640 px image to half a pixel only.
+    """
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = copy.deepcopy(detector)
+        anchors, stride = self.detector.head.anchors.clone(), self.detector.head.stride.clone()
+        self.detector.half()
+        self.detector.head.anchors, self.detector.head.stride = anchors, stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, 5 + nc] float32."""
+        return self.detector.decode([head.float() for head in self.detector.heads(images.half())])

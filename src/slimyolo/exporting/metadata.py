@@ -1,0 +1,153 @@
+"""What an exported file says about itself: class names, stride, sizes. Text under a few keys, the same in every format.
+
+Where it lies: ONNX ``metadata_props``, OpenVINO ``rt_info`` under ``slimyolo``, TorchScript extra files, CoreML user
+defined metadata, and ``metadata.json`` beside an ncnn model. Values are JSON where they are more than one word.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slimyolo.errors import CheckpointError
+
+__all__ = ["METADATA_KEYS", "FileMetadata", "NetworkCost", "Suppression"]
+
+METADATA_KEYS = ("names", "stride", "imgsz", "batch", "dynamic", "half", "nms", "cost", "task", "slimyolo")
+"""The keys that are written, in this order."""
+
+LARGEST_SIDE = 16384
+LARGEST_STRIDE = 1024
+MOST_CLASSES = 10_000
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """The settings of the NMS inside a file: thresholds in 0–1, and rows per image of its output."""
+
+    conf: float
+    iou: float
+    max_det: int
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """What the network was counted to cost when it was exported: `macs` at `imgsz` × `imgsz`."""
+
+    params: int
+    macs: int
+    imgsz: int
+
+
+@dataclass(frozen=True)
+class FileMetadata:
+    """`names` per class; `stride` in network pixels (the largest); `imgsz` (height, width) and `batch` of the export.
+
+    `dynamic`: any batch and any multiples of the stride; `half`: 16-bit weights; `nms`: the settings of the
+    suppression inside the file, None when it gives the decoded rows; `cost`: what was counted; `slimyolo`: the version
+    that wrote it.
+    """
+
+    names: tuple[str, ...]
+    stride: int
+    imgsz: tuple[int, int]
+    batch: int = 1
+    dynamic: bool = False
+    half: bool = False
+    nms: Suppression | None = None
+    cost: NetworkCost | None = None
+    slimyolo: str = ""
+
+    def to_text(self) -> dict[str, str]:
+        """One text per key of `METADATA_KEYS`."""
+        return {
+            "names": json.dumps(list(self.names), ensure_ascii=False),
+            "stride": str(self.stride),
+            "imgsz": json.dumps(list(self.imgsz)),
+            "batch": str(self.batch),
+            "dynamic": json.dumps(self.dynamic),
+            "half": json.dumps(self.half),
+            "nms": json.dumps(self.nms and asdict(self.nms)),
+            "cost": json.dumps(self.cost and asdict(self.cost)),
+            "task": "detect",
+            "slimyolo": self.slimyolo,
+        }
+
+    @classmethod
+    def from_text(cls, text: Mapping[str, str], source: str) -> FileMetadata:
+        """The values behind `text`, as `to_text` makes it. Raises `CheckpointError` naming `source` and the bad entry."""
+        nms, cost = (_mapping(text, key, source) for key in ("nms", "cost"))
+        return cls(
+            names=_names(text, source),
+            stride=_whole(_value(text, "stride", source), "stride", LARGEST_STRIDE, source),
+            imgsz=_pair(text, source),
+            batch=_whole(_value(text, "batch", source, "1"), "batch", LARGEST_SIDE, source),
+            dynamic=_value(text, "dynamic", source, "false") is True,
+            half=_value(text, "half", source, "false") is True,
+            nms=None if nms is None else _suppression(nms, source),
+            cost=None if cost is None else _cost(cost, source),
+            slimyolo=text.get("slimyolo", ""),
+        )
+
+
+def _value(text: Mapping[str, str], key: str, source: str, default: str | None = None) -> Any:
+    found = text.get(key, default)
+    if found is None:
+        raise CheckpointError(f"{source}: its metadata has no {key!r}. Export the checkpoint again.")
+    try:
+        return json.loads(found)
+    except (ValueError, RecursionError):
+        raise _damaged(source, key, found) from None
+
+
+def _names(text: Mapping[str, str], source: str) -> tuple[str, ...]:
+    names = _value(text, "names", source)
+    if not isinstance(names, list) or not 0 < len(names) <= MOST_CLASSES:
+        raise _damaged(source, "names", names)
+    if not all(isinstance(name, str) for name in names):
+        raise _damaged(source, "names", names)
+    return tuple(names)
+
+
+def _pair(text: Mapping[str, str], source: str) -> tuple[int, int]:
+    sides = _value(text, "imgsz", source)
+    if not isinstance(sides, list) or len(sides) != 2:
+        raise _damaged(source, "imgsz", sides)
+    height, width = (_whole(side, "imgsz", LARGEST_SIDE, source) for side in sides)
+    return height, width
+
+
+def _mapping(text: Mapping[str, str], key: str, source: str) -> Mapping[str, Any] | None:
+    found = _value(text, key, source, "null")
+    if found is not None and not isinstance(found, dict):
+        raise _damaged(source, key, found)
+    return found
+
+
+def _suppression(values: Mapping[str, Any], source: str) -> Suppression:
+    shares: Sequence[Any] = [values.get("conf"), values.get("iou")]
+    if not all(isinstance(share, (int, float)) and 0 <= share <= 1 for share in shares):
+        raise _damaged(source, "nms", dict(values))
+    return Suppression(
+        float(shares[0]), float(shares[1]), _whole(values.get("max_det"), "nms", LARGEST_SIDE**2, source)
+    )
+
+
+def _cost(values: Mapping[str, Any], source: str) -> NetworkCost:
+    numbers = (_whole(values.get(key), "cost", 10**18, source) for key in ("params", "macs", "imgsz"))
+    return NetworkCost(*numbers)
+
+
+def _whole(value: Any, key: str, largest: int, source: str) -> int:
+    if type(value) is not int or not 1 <= value <= largest:
+        raise _damaged(source, key, value)
+    return value
+
+
+def _damaged(source: str, key: str, value: object) -> CheckpointError:
+    return CheckpointError(
+        f"{source}: the {key!r} of its metadata is {str(value)[:80]!r}, which is no such thing: it was altered or damaged. "
+        "Export the checkpoint again."
+    )

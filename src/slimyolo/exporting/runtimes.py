@@ -1,0 +1,293 @@
+"""Exported files opened again: one call for every runtime, images in, decoded rows out, as from a detector."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from slimyolo.errors import CheckpointError, ConfigError, ModelError, SlimyoloError, nearest_name_hint
+from slimyolo.exporting.litert import open_litert
+from slimyolo.exporting.metadata import FileMetadata, NetworkCost, Suppression
+from slimyolo.exporting.ncnn import open_ncnn
+from slimyolo.exporting.onnx import open_onnx
+from slimyolo.exporting.openvino import open_openvino
+from slimyolo.exporting.settings import Opened, Runner, RunOptions, RunPrecision
+from slimyolo.exporting.torchscript import open_torchscript
+
+__all__ = ["RUNTIMES", "ExportedModel", "Runtime", "is_exported", "open_exported"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One row: `suffixes` are the files it opens, `precisions` what it can be asked to compute in."""
+
+    name: str
+    package: str
+    extra: str
+    suffixes: tuple[str, ...]
+    precisions: tuple[RunPrecision, ...]
+    open: Callable[[Path, RunOptions], Opened]
+
+
+RUNTIMES: Mapping[str, Runtime] = {
+    row.name: row
+    for row in (
+        Runtime("onnxruntime", "onnxruntime", "export", (".onnx",), ("fp32", "auto"), open_onnx),
+        Runtime("openvino", "openvino", "openvino", (".xml", ".onnx"), ("fp32", "fp16", "bf16", "auto"), open_openvino),
+        Runtime("ncnn", "ncnn", "ncnn", (".param",), ("fp32", "fp16", "bf16", "auto"), open_ncnn),
+        Runtime("litert", "ai_edge_litert", "litert", (".tflite",), ("fp32", "auto"), open_litert),
+        Runtime("torch", "torch", "", (".torchscript",), ("fp32", "auto"), open_torchscript),
+    )
+}
+SUFFIXES = tuple(dict.fromkeys(suffix for row in RUNTIMES.values() for suffix in row.suffixes))
+
+# what a user may give instead of the file that is opened, and what to do
+ELSEWHERE: Mapping[str, str] = {
+    ".mlpackage": "CoreML models run on Apple's systems only.",
+    ".mlmodel": "CoreML models run on Apple's systems only.",
+    ".engine": "TensorRT engines are run by TensorRT, on the GPU that they were built for.",
+    ".bin": "These are weights: give the .xml (OpenVINO) or .param (ncnn) file beside them, or the folder.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ExportedModel:
+    """An exported file that computes: call it with images as a `Detector` in eval mode.
+
+    `names` per class; `stride` float [1], the largest, network pixels; `input_shape` [B, 3, H, W], names where the size
+    is free; `runtime` and `versions` say what computes; `nms` is the suppression inside the file, if any,
+    and `cost` what the network was counted to cost. Usable in a ``with`` block.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    stride: Tensor
+    input_shape: tuple[int | str, ...]
+    runtime: str
+    versions: Mapping[str, str]
+    precision: RunPrecision
+    threads: int
+    nms: Suppression | None
+    cost: NetworkCost | None
+    _runner: list[Runner]
+
+    @property
+    def nc(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of the images that the file takes; None when it takes any multiples of the stride."""
+        height, width = self.input_shape[2:]
+        return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+    def __call__(self, images: Tensor | npt.NDArray[np.float32]) -> Tensor:
+        """Images [B, 3, H, W] float32 RGB 0–1 → rows [B, rows, 5 + nc] float32: cx, cy, w, h, objectness, classes.
+
+        Where the file has a fixed batch, any number of images is run in batches of that size, the last one filled with
+        empty images. Detections of a file with NMS inside come as rows of objectness 1 and one class, so that NMS
+        after it keeps them. Raises `ModelError` for images of another size, or rows that do not fit the names.
+        """
+        tensor = torch.as_tensor(images)
+        self._check(tensor)
+        if not self._runner:
+            raise ModelError(f"{self.path} was closed. Open it again: open_exported({str(self.path)!r}).")
+        run, batch = self._runner[0], self.input_shape[0]
+        tensor = tensor.float().contiguous()
+        if not isinstance(batch, int) or batch == len(tensor):
+            return self._rows(run(tensor))
+        parts = []
+        for start in range(0, len(tensor), batch):
+            part = tensor[start : start + batch]
+            filled = (
+                torch.cat((part, part.new_zeros(batch - len(part), *part.shape[1:]))) if len(part) < batch else part
+            )
+            parts.append(self._rows(run(filled))[: len(part)])
+        return torch.cat(parts)
+
+    def output(self, images: Tensor) -> Tensor:
+        """What the file itself gives for `images` of its own shape: decoded rows, or with NMS [B, max_det, 6]."""
+        self._check(images)
+        return self._runner[0](images.float().contiguous())
+
+    def close(self) -> None:
+        """Let go of the runtime and its memory."""
+        self._runner.clear()
+
+    def __enter__(self) -> ExportedModel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _check(self, images: Tensor) -> None:
+        shape = list(images.shape)
+        stride, size = int(self.stride.max()), self.size
+        if len(shape) != 4 or shape[0] < 1 or shape[1] != 3:
+            raise ModelError(f"{self.path} takes images [B, 3, height, width], got {shape}.")
+        if size is not None and tuple(shape[2:]) != size:
+            raise ModelError(
+                f"{self.path} was exported for images of {size[0]} x {size[1]} pixels (height x width), got {shape[2]} x "
+                f"{shape[3]}. Letterbox them to that size, or export with --dynamic."
+            )
+        if shape[2] % stride or shape[3] % stride:
+            raise ModelError(f"{self.path} takes images whose sides are multiples of {stride}, got {shape[2:]}.")
+
+    def _rows(self, output: Tensor) -> Tensor:
+        columns = 5 + len(self.names) if self.nms is None else 6
+        if output.dim() != 3 or output.shape[2] != columns:
+            kind = f"decoded rows [B, rows, {columns}] of {len(self.names)} classes" if self.nms is None else (
+                "detections [B, max_det, 6]"
+            )  # fmt: skip
+            raise ModelError(
+                f"{self.path} gives {list(output.shape)}, expected {kind}. Is it an export of slimyolo, with these names: "
+                f"{', '.join(self.names[:8])}?"
+            )
+        return output if self.nms is None else _as_rows(output, len(self.names))
+
+
+def open_exported(
+    path: str | Path,
+    *,
+    runtime: str | None = None,
+    threads: int | None = None,
+    precision: RunPrecision = "fp32",
+    names: tuple[str, ...] = (),
+    device: torch.device | None = None,
+) -> ExportedModel:
+    """Open what ``slimyolo export`` wrote (``.onnx``, ``.xml``, ``.param``, ``.torchscript``, or the folder of one).
+
+    `runtime` (a key of `RUNTIMES`; None: the first that opens the suffix), `threads` inside one operation (None: as
+    torch), `precision` as `RunPrecision`. `names` replace those in the file: a file of another tool has none.
+    `device` is for TorchScript. A TorchScript file is a program: open only those you trust. Raises `CheckpointError`
+    when the file is missing, damaged or says too little, `ConfigError` when the runtime cannot do what is asked.
+    """
+    file = exported_file(Path(path))
+    row = _runtime(file, runtime)
+    if precision not in row.precisions:
+        raise ConfigError(
+            f"{row.name} cannot be asked to compute in {precision}, only: {', '.join(row.precisions)}. The precision of "
+            "such a file is decided when it is written: slimyolo export --half."
+        )
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads should be 1 or more, got {threads}.")
+    if importlib.util.find_spec(row.package) is None:
+        raise ConfigError(
+            f"Running {file.name} needs {row.package}, which this Python does not have. "
+            f"Type: pip install 'slimyolo[{row.extra}]'"
+        )
+    options = RunOptions(threads, precision, device or torch.device("cpu"))
+    try:
+        opened = row.open(file, options)
+    except SlimyoloError:
+        raise
+    except Exception as error:  # runtimes have classes of their own for what they cannot read
+        raise CheckpointError(
+            f"{row.name} cannot open {file}: {_first_line(error)}. It is damaged, or no {file.suffix[1:]} model. "
+            "Export the checkpoint again."
+        ) from error
+    return _described(file, row, opened, options, names)
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether `path` looks like an exported model by its name: a suffix of a runtime, or a folder that holds one."""
+    place = Path(path)
+    return place.suffix in SUFFIXES or place.suffix in ELSEWHERE or (place.is_dir() and bool(_inside(place)))
+
+
+def exported_file(path: Path) -> Path:
+    """The file that a runtime opens for `path`, which may be its folder. Raises `CheckpointError`."""
+    if path.suffix in ELSEWHERE:
+        raise CheckpointError(f"{path} cannot be run here. {ELSEWHERE[path.suffix]}")
+    if path.is_dir():
+        found = _inside(path)
+        if len(found) == 1:
+            return found[0]
+        listed = ", ".join(file.name for file in found) or "none"
+        raise CheckpointError(
+            f"The folder {path} should hold one exported model ({', '.join(SUFFIXES)}), got: {listed}."
+        )
+    if not path.is_file():
+        raise CheckpointError(f"There is no exported model {path}.")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path} is empty (0 bytes): its copy or export was cut off. Export again.")
+    return path
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
+
+
+def _runtime(file: Path, name: str | None) -> Runtime:
+    if name is None:
+        able = [row for row in RUNTIMES.values() if file.suffix in row.suffixes]
+        if not able:
+            raise CheckpointError(
+                f"{file} is no exported model that slimyolo runs: it should end in {', '.join(SUFFIXES)}."
+            )
+        return able[0]
+    if name not in RUNTIMES:
+        raise ConfigError(
+            f"There is no runtime {name!r}.{nearest_name_hint(name, RUNTIMES)} Known: {', '.join(RUNTIMES)}."
+        )
+    row = RUNTIMES[name]
+    if file.suffix not in row.suffixes:
+        raise ConfigError(f"{name} opens {' and '.join(row.suffixes)} files, not {file.name}.")
+    return row
+
+
+def _described(file: Path, row: Runtime, opened: Opened, options: RunOptions, names: tuple[str, ...]) -> ExportedModel:
+    text = dict(opened.metadata)
+    shape = opened.input_shape
+    if not text.keys() & {"names", "stride"}:  # a file of another tool
+        if not names:
+            raise CheckpointError(
+                f"{file} does not say what its classes are: slimyolo did not write it. Give them, in order: "
+                "--names face face_mask (in Python: names=(...))."
+            )
+        sides = shape[2:] if shape is not None and len(shape) == 4 else ()
+        if not sides or not all(isinstance(side, int) for side in sides):
+            raise CheckpointError(
+                f"{file} does not say how large its images are. Export it with a fixed size, or with slimyolo."
+            )
+        return _model(file, row, opened, options, FileMetadata(names, 1, (0, 0)), shape or ())
+    metadata = FileMetadata.from_text(text, str(file))
+    if shape is None:
+        free = ("batch", 3, "height", "width")
+        shape = free if metadata.dynamic else (metadata.batch, 3, *metadata.imgsz)
+    return _model(file, row, opened, options, replace(metadata, names=names or metadata.names), shape)
+
+
+def _model(
+    file: Path, row: Runtime, opened: Opened, options: RunOptions, about: FileMetadata, shape: tuple[int | str, ...]
+) -> ExportedModel:
+    if len(shape) != 4 or shape[1] != 3:
+        raise CheckpointError(f"{file} takes inputs {list(shape)}; a detector takes [batch, 3, height, width].")
+    return ExportedModel(
+        path=file, names=about.names, stride=torch.tensor([float(about.stride)]), input_shape=shape, runtime=row.name,
+        versions=opened.versions, precision=options.precision, threads=options.thread_count, nms=about.nms,
+        cost=about.cost, _runner=[opened.run],
+    )  # fmt: skip
+
+
+def _as_rows(detections: Tensor, nc: int) -> Tensor:
+    """[B, max_det, 6] (xyxy, score, class) → rows [B, max_det, 5 + nc] with objectness 1 and the score at its class."""
+    low, high = detections[..., :2], detections[..., 2:4]
+    scores = detections.new_zeros(*detections.shape[:2], nc)
+    classes = detections[..., 5:6].long().clamp(0, nc - 1)
+    scores.scatter_(2, classes, detections[..., 4:5])
+    return torch.cat(((low + high) / 2, high - low, torch.ones_like(scores[..., :1]), scores), -1)
+
+
+def _first_line(error: Exception) -> Any:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".")

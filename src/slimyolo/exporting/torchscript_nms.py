@@ -1,0 +1,64 @@
+"""NMS as a TorchScript function behind a traced network: the rule of `detections.nms` with one class per row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slimyolo.exporting.metadata import Suppression
+
+__all__ = ["with_nms"]
+
+jit: Any = torch.jit  # without types of its own
+
+
+def with_nms(traced: Any, nms: Suppression) -> Any:
+    """`traced` (images → decoded rows) with NMS behind it: images → [B, max_det, 6] = x1, y1, x2, y2, score, class.
+
+    Rows without a detection are 0; best score first.
+    """
+    return jit.script(_Suppressing(traced, nms))
+
+
+class _Suppressing(nn.Module):
+    def __init__(self, rows: Any, nms: Suppression) -> None:
+        super().__init__()
+        self.rows = rows
+        self.conf, self.iou, self.max_det = nms.conf, nms.iou, nms.max_det
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = self.rows(images)
+        found = torch.zeros([rows.size(0), self.max_det, 6], device=rows.device)
+        for image in range(rows.size(0)):
+            kept = suppressed(rows[image], self.conf, self.iou, self.max_det)
+            found[image, : kept.size(0)] = kept
+        return found
+
+
+def suppressed(rows: Tensor, conf: float, iou: float, max_det: int) -> Tensor:
+    """Decoded rows [rows, 5 + nc] of one image → [n, 6], n ≤ `max_det`. TorchScript: plain loops and operators alone."""
+    best, label = (rows[:, 5:] * rows[:, 4:5]).max(1)
+    chosen = (best > conf).nonzero().flatten()
+    order = torch.argsort(best[chosen], dim=0, descending=True, stable=True)
+    chosen = chosen[order]
+    half = rows[chosen, 2:4] / 2
+    boxes = torch.cat([rows[chosen, :2] - half, rows[chosen, :2] + half], 1)
+    labels = label[chosen].to(boxes.dtype)
+    apart = boxes + labels[:, None] * 7680.0
+    area = (apart[:, 2] - apart[:, 0]) * (apart[:, 3] - apart[:, 1])
+    left = torch.arange(apart.size(0), device=rows.device)
+    kept = torch.zeros([max_det], dtype=torch.long, device=rows.device)
+    count = 0
+    while left.numel() > 0 and count < max_det:
+        first = left[0]
+        kept[count] = first
+        count += 1
+        left = left[1:]
+        low = torch.maximum(apart[left, :2], apart[first, :2])
+        high = torch.minimum(apart[left, 2:], apart[first, 2:])
+        shared = (high - low).clamp(min=0).prod(1)
+        left = left[~(shared / (area[left] + area[first] - shared) > iou)]
+    kept = kept[:count]
+    return torch.cat([boxes[kept], best[chosen[kept]][:, None], labels[kept][:, None]], 1)

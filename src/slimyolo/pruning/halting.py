@@ -1,0 +1,128 @@
+"""Forward passes that halt at layers, so that a layer can be changed before the images that wait at it go on.
+
+Repairing a network layer by layer needs, at every layer, what the layers before it (already repaired) make of all images.
+Running the images anew for every layer costs a pass per layer; keeping every map costs memory without bound. Here each
+batch has a forward pass of its own that stands still inside the layer: all layers together cost one pass, and what is kept
+is what a forward pass keeps. Each pass runs in a thread, but never two at a time, so that results do not depend on timing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from slimyolo.errors import PruningError
+
+__all__ = ["HaltingPass", "Halts", "halting"]
+
+
+class _Abandoned(BaseException):
+    """Unwinds the forward pass of a batch that is no longer needed."""
+
+
+class HaltingPass:
+    """One forward pass that goes from halt to halt.
+
+    After `go_on`, `layer` is the path of the layer it stands at (None: the pass has ended) and `tensor` what is seen there.
+    """
+
+    def __init__(self, halts: Halts, run: Callable[[], object]) -> None:
+        self.layer: str | None = None
+        self.tensor: Tensor | None = None
+        self._halts, self._run = halts, run
+        self._turn, self._stands = threading.Semaphore(0), threading.Semaphore(0)
+        self._error: BaseException | None = None
+        self._abandoned = False
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._started = False
+
+    def go_on(self) -> str | None:
+        """Run to the next halt; its layer, or None at the end. Raises what the pass raised."""
+        self._halts.running = self
+        self.layer = self.tensor = None
+        if self._started:
+            self._turn.release()
+        else:
+            self._started = True
+            self._thread.start()
+        self._stands.acquire()
+        if self._error is not None:
+            raise self._error
+        return self.layer
+
+    def go_to(self, layer: str) -> Tensor:
+        """Run until the pass stands at `layer`; what is seen there. Raises `PruningError` when it does not come there."""
+        while self.layer != layer:
+            if self.go_on() is None:
+                raise PruningError(
+                    f"{layer} was not run for every batch in the same order: a network whose layers depend on its input "
+                    f"cannot be reconstructed."
+                )
+        assert self.tensor is not None  # set by `stand` with the layer
+        return self.tensor
+
+    def abandon(self) -> None:
+        """End the pass where it stands and free what it holds."""
+        self._abandoned = True
+        if self._started and self._thread.is_alive():
+            self._halts.running = self
+            self._turn.release()
+            self._thread.join()
+
+    def stand(self, layer: str, tensor: Tensor) -> None:
+        """Called inside the pass: wait here until `go_on`."""
+        self.layer, self.tensor = layer, tensor
+        self._stands.release()
+        self._turn.acquire()
+        if self._abandoned:
+            raise _Abandoned
+
+    def _work(self) -> None:
+        try:
+            with torch.no_grad():
+                self._run()
+        except _Abandoned:
+            pass
+        except BaseException as error:
+            self._error = error
+        finally:
+            self.layer = self.tensor = None
+            self._stands.release()
+
+
+class Halts:
+    """The halts of one module; `running` is the pass whose turn it is."""
+
+    def __init__(self) -> None:
+        self.running: HaltingPass | None = None
+
+    def stand(self, layer: str, tensor: object) -> None:
+        if self.running is not None and isinstance(tensor, Tensor):
+            self.running.stand(layer, tensor)
+
+
+@contextmanager
+def halting(module: nn.Module, layers: Iterable[str], *, before: bool) -> Iterator[Halts]:
+    """Passes of `module` halt at these layers: `before` they run (seeing their input), or after (seeing their output)."""
+    halts = Halts()
+
+    def entering(layer: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
+        return lambda _, inputs: halts.stand(layer, inputs[0] if inputs else None)
+
+    def leaving(layer: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+        return lambda _, inputs, output: halts.stand(layer, output)
+
+    handles = []
+    for layer in layers:
+        part = module.get_submodule(layer)
+        hook = part.register_forward_pre_hook(entering(layer)) if before else part.register_forward_hook(leaving(layer))
+        handles.append(hook)
+    try:
+        yield halts
+    finally:
+        for handle in handles:
+            handle.remove()

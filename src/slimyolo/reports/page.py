@@ -1,0 +1,336 @@
+"""One HTML file that tells a run, a chain, or several of them: no script, no network, light, dark and on paper."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from slimyolo.reports.charts import (
+    Figure,
+    compared_trade_offs,
+    curve_figures,
+    gamma_figures,
+    history_figures,
+    label_figures,
+    layer_figure,
+    measured_points,
+    normalised_layers,
+    timed_points,
+    trade_off,
+)
+from slimyolo.reports.commands import bench_command, command_line, validation_command
+from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
+from slimyolo.reports.run_files import Curves, LabelCounts
+from slimyolo.reports.stages import Run, Stage
+from slimyolo.reports.svg import SERIES
+
+__all__ = ["render_page"]
+
+MATRIX_CLASSES = 25
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A section that cannot be made: why, and the commands that fill it."""
+
+    why: str
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number at the top."""
+
+    words: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the stage table, as text."""
+
+    name: str
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix: words of both axes, and (count, share of the true class) cells."""
+
+    title: str
+    words: tuple[str, ...]
+    cells: tuple[tuple[tuple[int, float], ...], ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What the page says of one run."""
+
+    mark: str
+    run: Run
+    headline: str
+    tiles: tuple[Tile, ...]
+    head: tuple[str, ...]
+    rows: tuple[Row, ...]
+    trades: tuple[Figure, ...]
+    histories: tuple[Figure, ...]
+    gammas: tuple[Figure, ...]
+    cut: Stage | None
+    layers: Figure | None
+    layer_rows: tuple[tuple[str, int, int], ...]
+    curves: tuple[Figure, ...]
+    matrices: tuple[Matrix, ...]
+    pictures: tuple[PictureRow, ...]
+    classes: tuple[str, ...]
+    label_sets: tuple[tuple[LabelCounts, tuple[Figure, ...]], ...]
+    commands: tuple[tuple[str, str], ...]
+    facts: tuple[tuple[str, str], ...]
+    settings: tuple[tuple[str, str], ...]
+    missing: Mapping[str, Missing] = field(default_factory=dict)
+
+
+def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made: str = "") -> str:
+    """The page about `runs`, with at most `images` validation pictures of each. `version` and `made` go to its foot.
+
+    Everything that comes from records is text to the page: names and paths cannot become markup.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("slimyolo.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )  # fmt: skip
+    chapters = tuple(_chapter(run, f"r{number}", images) for number, run in enumerate(runs))
+    several = len(runs) > 1
+    sizes = {stage.imgsz for run in runs for stage in run.stages}
+    measured = [(run.name, points) for run in runs if (points := measured_points(run))]
+    compared = compared_trade_offs(measured, _gflops_words(sizes)) if several and measured else ()
+    return environment.get_template("report.html").render(
+        title=", ".join(run.name for run in runs), head=_head([stage for run in runs for stage in run.stages]),
+        chapters=chapters, several=several, compared=compared, version=version, made=made, box_colours=BOX_COLOURS,
+        series=SERIES,
+    )  # fmt: skip
+
+
+def _chapter(run: Run, mark: str, images: int) -> Chapter:
+    missing: dict[str, Missing] = {}
+    ends = [stage for stage in dict.fromkeys((run.dense, run.slim)) if stage is not None]
+    histories = history_figures(run.stages)
+    if not histories and any(stage.is_training for stage in run.stages):
+        missing["histories"] = Missing("There is no results.csv with an epoch in it.")
+    sparse = next((stage for stage in run.stages if stage.command == "sparsify"), None)
+    cut = next((stage for stage in run.stages if stage.layers), None)
+    gammas = gamma_figures(sparse, _removed_share(cut)) if sparse is not None else ()
+    if sparse is not None and sparse.gammas is None:
+        missing["gammas"] = Missing(
+            "The distribution of |γ| was not kept (gammas.json): this run is older than that file. Sparse training writes it.",
+            (command_line(sparse.command, {**sparse.settings, "name": f"{sparse.name}-again", "exist_ok": False}),),
+        )
+    with_curves = [(stage.name, stage.curves) for stage in run.stages if stage.curves is not None and stage.numbers]
+    if len(with_curves) < len(ends) and not all(stage.curves for stage in ends):
+        missing["curves"] = _to_validate("Curves and confusion were not kept", [s for s in ends if s.curves is None])
+    samples = [(_title(stage, run), stage.sample) for stage in ends if stage.sample is not None]
+    if not all(stage.sample for stage in ends) or not ends:
+        without = [stage for stage in ends if stage.sample is None]
+        missing["pictures"] = _to_validate("Validation pictures were not kept", without)
+    if not run.benches and ends and all(stage.weights for stage in ends):
+        missing["latency"] = Missing(
+            "Nothing was timed. This fills the section; then make the report again:",
+            (bench_command([stage.weights for stage in ends], ends[0].imgsz, str(run.folder)),),
+        )
+    labels = next((stage.labels for stage in run.stages if stage.labels), ())
+    if not labels:
+        missing["labels"] = _to_validate("Label statistics were not kept", ends[-1:])
+    return Chapter(
+        mark=mark, run=run, headline=_headline(run), tiles=_tiles(run),
+        head=_head(run.stages), rows=tuple(_row(stage, run) for stage in run.stages),
+        trades=_trades(run),
+        histories=histories, gammas=gammas, cut=cut, layers=layer_figure(cut) if cut else None,
+        layer_rows=normalised_layers(cut.layers) if cut else (),
+        curves=curve_figures(with_curves[:4]),
+        matrices=tuple(_matrix(_title(stage, run), stage.curves) for stage in ends if stage.curves and stage.curves.counts),
+        pictures=picture_rows(samples, images, mark), classes=samples[0][1].names if samples else (),
+        label_sets=tuple((one, label_figures(one)) for one in labels),
+        commands=_commands(run), facts=_facts(run), settings=_settings(run), missing=missing,
+    )  # fmt: skip
+
+
+def _trades(run: Run) -> tuple[Figure, ...]:
+    """mAP against MACs and, where two stages were timed, against milliseconds."""
+    figures = []
+    points = measured_points(run)
+    if len(points) > 1:
+        sizes = {stage.imgsz for stage in run.stages}
+        figures.append(trade_off(points, _gflops_words(sizes), "mAP against GFLOPs"))
+    timed, words = timed_points(run)
+    if timed:
+        figures.append(trade_off(timed, f"median ms, {words}", "mAP against latency"))
+    return tuple(figures)
+
+
+def _removed_share(cut: Stage | None) -> float | None:
+    if cut is None or cut.channels is None or not cut.channels[0]:
+        return None
+    return 1 - cut.channels[1] / cut.channels[0]
+
+
+def _title(stage: Stage, run: Run) -> str:
+    """``dense (base)``, ``slim (finetuned)`` in a chain; the stage's name elsewhere."""
+    if not run.is_chain or run.slim is None:
+        return stage.name
+    return f"{'dense' if stage is run.dense else 'slim'} ({stage.name})"
+
+
+def _headline(run: Run) -> str:
+    dense, slim = run.dense, run.slim
+    if not run.stages and run.benches:
+        return " ".join(run.benches[0].verdicts) or "One model was timed."
+    if dense is None or dense.numbers is None:
+        return "Nothing has been measured yet."
+    if slim is None or slim.numbers is None or not dense.params or not dense.macs or not slim.params or not slim.macs:
+        return f"mAP50 {_three(dense.numbers.map50)}, mAP50-95 {_three(dense.numbers.map50_95)}."
+    return (
+        f"{slim.name}: mAP50 {_three(slim.numbers.map50)} ({_signed(slim.numbers.map50 - dense.numbers.map50)} to "
+        f"{dense.name}) and mAP50-95 {_three(slim.numbers.map50_95)} "
+        f"({_signed(slim.numbers.map50_95 - dense.numbers.map50_95)}), with {slim.params / dense.params:.0%} of the parameters "
+        f"and {slim.macs / dense.macs:.0%} of the MACs."
+    )
+
+
+def _tiles(run: Run) -> tuple[Tile, ...]:
+    last = run.slim or run.dense
+    if last is None or last.numbers is None:
+        return ()
+    first = run.dense if run.slim is not None else None
+    before = first.numbers if first is not None else None
+    tiles = [
+        Tile("mAP50", _three(last.numbers.map50), f"from {_three(before.map50)}" if before else ""),
+        Tile("mAP50-95", _three(last.numbers.map50_95), f"from {_three(before.map50_95)}" if before else ""),
+    ]
+    if last.params:
+        tiles.append(
+            Tile(
+                "parameters",
+                _millions(last.params),
+                f"from {_millions(first.params)}" if first and first.params else "",
+            )
+        )
+    if last.gflops is not None:
+        note = f"from {first.gflops:.2f}" if first and first.gflops is not None else ""
+        tiles.append(Tile(f"GFLOPs @{last.imgsz}", f"{last.gflops:.2f}", note))
+    return tuple(tiles)
+
+
+def _head(stages: Sequence[Stage]) -> tuple[str, ...]:
+    cost = _gflops_words(stage.imgsz for stage in stages)
+    return ("stage", "epochs", "P", "R", "mAP50", "mAP50-95", "params (M)", cost, "minutes")
+
+
+def _row(stage: Stage, run: Run) -> Row:
+    first = run.dense
+    n = stage.numbers
+    shares = tuple(_three(v) for v in (n.precision, n.recall, n.map50, n.map50_95)) if n else ("—",) * 4
+    params = gflops = "—"
+    if stage.params is not None and stage.gflops is not None and stage.macs is not None:
+        params, gflops = f"{stage.params / 1e6:.2f}", f"{stage.gflops:.2f}"
+        if run.slim is not None and first is not None and first.params and first.macs:
+            params += f" ({stage.params / first.params:.0%})"
+            gflops += f" ({stage.macs / first.macs:.0%})"
+    minutes = "—" if stage.minutes is None else f"{stage.minutes:.1f}"
+    name = stage.name if stage.finished else f"{stage.name} (not finished)"
+    return Row(name, (str(stage.epochs), *shares, params, gflops, minutes))
+
+
+def _matrix(title: str, curves: Curves) -> Matrix:
+    words = (*curves.names, "background")
+    totals = [max(sum(row[column] for row in curves.counts), 1) for column in range(len(words))]
+    chosen = range(len(words)) if len(words) <= MATRIX_CLASSES else _most_confused(curves.counts)
+    cells = tuple(tuple((curves.counts[r][c], curves.counts[r][c] / totals[c]) for c in chosen) for r in chosen)
+    note = f"Confidence above {curves.matrix_confidence:g}, IoU above {curves.matrix_iou:g}."
+    if len(chosen) < len(words):
+        note += f" The {len(chosen)} most confused of {len(words) - 1} classes."
+    return Matrix(title, tuple(words[place] for place in chosen), cells, note)
+
+
+def _most_confused(counts: Sequence[Sequence[int]]) -> list[int]:
+    """The classes with the most pairs off the diagonal, in their own order; the background always."""
+    size = len(counts)
+    wrong = [sum(counts[k]) + sum(row[k] for row in counts) - 2 * counts[k][k] for k in range(size - 1)]
+    chosen = sorted(range(size - 1), key=lambda k: -wrong[k])[: MATRIX_CLASSES - 1]
+    return [*sorted(chosen), size - 1]
+
+
+def _to_validate(why: str, stages: Sequence[Stage]) -> Missing:
+    names = ", ".join(stage.name for stage in stages)
+    commands = tuple(
+        validation_command(stage.weights, stage.settings, str(stage.folder)) for stage in stages if stage.weights
+    )
+    if not commands:
+        return Missing(f"{why}: no stage was measured on data yet. `slimyolo val` measures a checkpoint.")
+    return Missing(f"{why} for {names}. This fills the section; then make the report again:", commands)
+
+
+def _commands(run: Run) -> tuple[tuple[str, str], ...]:
+    rows = []
+    asked = run.provenance.get("command_line")
+    if asked:
+        rows.append(("as typed", str(asked)))
+    if run.is_chain:
+        rows.append(("the chain", command_line("compress", run.provenance.get("settings", {}))))
+    rows += [(stage.name, command_line(stage.command, stage.settings)) for stage in run.stages if stage.settings]
+    for bench in run.benches:
+        rows.append((f"{bench.folder.name} (benchmark)", command_line("bench", bench.provenance.get("settings", {}))))
+    return tuple(rows)
+
+
+def _facts(run: Run) -> tuple[tuple[str, str], ...]:
+    provenance = run.provenance or next((stage.provenance for stage in run.stages if stage.provenance), {})
+    rows = [
+        (name, str(provenance[name]))
+        for name in ("slimyolo", "torch", "python", "platform", "threads")
+        if name in provenance
+    ]
+    machine = provenance.get("machine", {})
+    if isinstance(machine, dict):
+        rows += [(str(name).replace("_", " "), str(value)) for name, value in machine.items()]
+    data: Mapping[str, Any] = next(
+        (stage.provenance["data"] for stage in run.stages if isinstance(stage.provenance.get("data"), dict)), {}
+    )
+    if data:
+        rows.append(("data", str(data.get("file", ""))))
+        rows.append(("classes", ", ".join(map(str, data.get("names", [])))))
+    splits: dict[str, Mapping[str, Any]] = {}
+    for stage in run.stages:
+        about = stage.provenance.get("data")
+        if isinstance(about, dict) and isinstance(about.get("splits"), dict):
+            splits = {**about["splits"], **splits}
+    for name, split in splits.items():
+        counts = f"{split.get('images')} images, {split.get('boxes')} boxes, {split.get('defects')} defects"
+        rows.append((f"{name} split", f"{counts}; fingerprint {split.get('fingerprint')}"))
+    return tuple(rows)
+
+
+def _settings(run: Run) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (stage.name, json.dumps(stage.settings, ensure_ascii=False, indent=1)) for stage in run.stages if stage.settings
+    )
+
+
+def _gflops_words(sizes: Iterable[int | None]) -> str:
+    known = sorted({size for size in sizes if size})
+    return "GFLOPs @" + "/".join(map(str, known)) if known else "GFLOPs"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.2f} M"
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}".removeprefix("0") if 0 <= value < 1 else f"{value:.3f}"
+
+
+def _signed(difference: float) -> str:
+    return "±.000" if abs(difference) < 0.0005 else ("+" if difference > 0 else "−") + _three(abs(difference))

@@ -1,0 +1,247 @@
+"""A run folder as a list of stages: what each one measured, and what it left for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from slimyolo.errors import ConfigError, StorageError
+from slimyolo.reports.bench_records import Bench, read_bench
+from slimyolo.reports.run_files import (
+    Curves,
+    GammaHistory,
+    History,
+    LabelCounts,
+    SampleSet,
+    read_curves,
+    read_gammas,
+    read_history,
+    read_labels,
+    read_options,
+    read_sample,
+)
+from slimyolo.storage import read_json
+
+__all__ = ["ClassNumbers", "Numbers", "Run", "Stage", "read_run"]
+
+Record = TypeVar("Record")
+CHAIN_STAGES = ("base", "sparse", "pruned", "finetuned")
+
+
+@dataclass(frozen=True)
+class ClassNumbers:
+    """One class of `Numbers`; None where it has no labels."""
+
+    name: str
+    labels: int
+    precision: float | None
+    recall: float | None
+    map50: float | None
+    map50_95: float | None
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a detector reached on the validation images, shares 0–1."""
+
+    precision: float
+    recall: float
+    map50: float
+    map50_95: float
+    images: int
+    labels: int
+    per_class: tuple[ClassNumbers, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One stage of a run. `finished` is False for a training without record; `macs` are at `imgsz`.
+
+    `layers`: name, channels before, channels kept, of a cut. `speed_ms`: mean milliseconds an image, of `val`.
+    """
+
+    name: str
+    command: str
+    folder: Path
+    finished: bool
+    weights: str = ""
+    numbers: Numbers | None = None
+    params: int | None = None
+    macs: int | None = None
+    imgsz: int | None = None
+    epochs: int = 0
+    minutes: float | None = None
+    zero_share: float | None = None
+    layers: tuple[tuple[str, int, int], ...] = ()
+    channels: tuple[int, int] | None = None
+    difference: float | None = None
+    notes: tuple[str, ...] = ()
+    speed_ms: Mapping[str, float] = field(default_factory=dict)
+    measured_on: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    history: History | None = None
+    gammas: GammaHistory | None = None
+    curves: Curves | None = None
+    sample: SampleSet | None = None
+    labels: tuple[LabelCounts, ...] = ()
+
+    @property
+    def gflops(self) -> float | None:
+        """2 × GMACs at `imgsz`."""
+        return None if self.macs is None else 2 * self.macs / 1e9
+
+    @property
+    def is_training(self) -> bool:
+        """Whether it trained."""
+        return self.command in ("train", "sparsify", "finetune")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A run or a chain of stages. `provenance` is the chain's own, that of the only stage otherwise.
+
+    `benches`: what ``slimyolo bench`` measured; a folder of that command is a run without stages.
+    """
+
+    name: str
+    folder: Path
+    is_chain: bool
+    stages: tuple[Stage, ...]
+    provenance: Mapping[str, Any]
+    benches: tuple[Bench, ...] = ()
+
+    @property
+    def dense(self) -> Stage | None:
+        """The first stage that was measured."""
+        return next((stage for stage in self.stages if stage.numbers is not None), None)
+
+    @property
+    def slim(self) -> Stage | None:
+        """The last stage that was measured, when it is another one than `dense`."""
+        measured = [stage for stage in self.stages if stage.numbers is not None]
+        return measured[-1] if len(measured) > 1 else None
+
+
+def read_run(folder: Path) -> Run:
+    """Read the records of a run folder or of a chain's.
+
+    Raises `ConfigError` when it is neither, `StorageError` when a record is damaged.
+    """
+    if not folder.is_dir():
+        raise ConfigError(
+            f"There is no run folder {folder}. Give one that train, sparsify, prune, finetune, val, bench or compress "
+            "wrote, such as runs/compress/exp."
+        )
+    if (folder / "chain.json").is_file():
+        provenance = _mapping(read_json(folder / "chain.json"), folder / "chain.json")
+        stages = [_read_stage(folder / name, name) for name in CHAIN_STAGES if _is_stage(folder / name)]
+        return Run(folder.resolve().name, folder, True, tuple(stages), provenance, _benches(folder))
+    bench = read_bench(folder)
+    if bench is not None:
+        return Run(folder.resolve().name, folder, False, (), bench.provenance, (bench,))
+    if not _is_stage(folder):
+        raise ConfigError(
+            f"{folder} is no run folder: it holds neither chain.json (of compress) nor record.json nor opt.yaml. Give a "
+            "folder that train, sparsify, prune, finetune, val, bench or compress wrote."
+        )
+    stage = _read_stage(folder, folder.resolve().name)
+    return Run(folder.resolve().name, folder, False, (stage,), stage.provenance, _benches(folder))
+
+
+def _is_stage(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("record.json", "opt.yaml"))
+
+
+def _read_stage(folder: Path, name: str) -> Stage:
+    history, options = read_history(folder), read_options(folder)
+    places = (folder, *_later_validations(folder))
+    left: dict[str, Any] = {
+        "history": history,
+        "gammas": read_gammas(folder),
+        "curves": _first(places, read_curves),
+        "sample": _first(places, read_sample),
+        "labels": _first(places, read_labels) or (),
+    }
+    path = folder / "record.json"
+    if not path.is_file():
+        command = str(options.get("command", "train"))
+        settings = {key: value for key, value in options.items() if key != "command"}
+        return Stage(name, command, folder, False, settings=settings, epochs=len(history or ()), **left)
+    record = _mapping(read_json(path), path)
+    try:
+        return Stage(name=name, folder=folder, finished=True, **_facts(record, path), **left)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StorageError(f"{path} is not a record of this version ({type(error).__name__}: {error}).") from error
+
+
+def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The fields of a `Stage` that a record tells, by its kind."""
+    provenance = record.get("provenance", {})
+    facts: dict[str, Any] = {"provenance": provenance, "settings": provenance.get("settings", {})}
+    if "epochs_done" in record:
+        return facts | _size(record["size"]) | {
+            "command": str(record["command"]), "weights": str(record["best"]), "numbers": _numbers(record["metrics"]),
+            "epochs": int(record["epochs_done"]), "minutes": record["seconds"] / 60, "zero_share": record["zero_share"],
+        }  # fmt: skip
+    if "channels_before" in record:
+        return facts | _size(record["after"]) | {
+            "command": "prune", "weights": str(record["weights"]), "numbers": _numbers(record["metrics_after"]),
+            "minutes": record["seconds"] / 60, "layers": tuple((str(n), int(b), int(k)) for n, b, k in record["layers"]),
+            "channels": (int(record["channels_before"]), int(record["channels_after"])),
+            "difference": record["max_relative_difference"], "notes": tuple(str(note) for note in record["notes"]),
+        }  # fmt: skip
+    if "speed_ms" in record:
+        return facts | _size(record["size"]) | {
+            "command": "val", "weights": str(record["weights"]), "numbers": _numbers(record["metrics"]),
+            "speed_ms": {str(name): float(value) for name, value in record["speed_ms"].items()},
+            "measured_on": f"{record['device']}, threads: {record['threads']}, batch size: {record['batch_size']}",
+        }  # fmt: skip
+    raise StorageError(f"{path} is not the record of a training, a cut or a validation; nothing can be told from it.")
+
+
+def _size(size: Mapping[str, Any]) -> dict[str, int]:
+    return {"params": int(size["params"]), "macs": int(size["macs"]), "imgsz": int(size["imgsz"])}
+
+
+def _numbers(metrics: Mapping[str, Any] | None) -> Numbers | None:
+    if metrics is None:
+        return None
+    classes = tuple(
+        ClassNumbers(str(row["name"]), int(row["labels"]), *(_share(row[key]) for key in _SHARES))
+        for row in metrics["per_class"]
+    )
+    shares = {key: float(metrics[key]) for key in _SHARES}
+    return Numbers(**shares, images=int(metrics["images"]), labels=int(metrics["labels"]), per_class=classes)
+
+
+_SHARES = ("precision", "recall", "map50", "map50_95")
+
+
+def _share(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _first(places: Sequence[Path], read: Callable[[Path], Record]) -> Record | None:
+    """What the first of `places` holds that holds something."""
+    return next((found for place in places if (found := read(place))), None)
+
+
+def _later_validations(folder: Path) -> Sequence[Path]:
+    """``val``, ``val2`` … in a run folder: what `slimyolo val --project FOLDER --name val` left there, newest first."""
+    found = [place for place in folder.glob("val*") if place.is_dir()]
+    return sorted(found, key=lambda place: place.stat().st_mtime, reverse=True)
+
+
+def _benches(folder: Path) -> tuple[Bench, ...]:
+    """What ``slimyolo bench --project FOLDER --name bench`` left in a run folder."""
+    found = (read_bench(place) for place in sorted(folder.glob("bench*")) if place.is_dir())
+    return tuple(bench for bench in found if bench is not None)
+
+
+def _mapping(value: Any, path: Path) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise StorageError(f"{path} holds no record: expected a JSON object, got {type(value).__name__}.")
+    return value

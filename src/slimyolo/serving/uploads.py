@@ -1,0 +1,69 @@
+"""An uploaded picture, within limits: bytes are counted as they come, pixels are read from the header before any is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from slimyolo.data import decode_image, image_size
+from slimyolo.errors import DataError
+from slimyolo.inference import ImageArray
+
+__all__ = ["RefusedUpload", "UploadLimits", "decode_upload", "read_upload"]
+
+# what cameras and browsers write; a TIFF is a small file system, and nobody needs one here
+SIGNATURES = (b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF")
+
+
+@dataclass(frozen=True)
+class UploadLimits:
+    """The largest upload in bytes and in pixels once decoded, and how many seconds it may take to arrive."""
+
+    max_bytes: int = 20_000_000
+    max_pixels: int = 40_000_000
+    seconds: float = 30.0
+
+
+class RefusedUpload(Exception):
+    """An upload that is not used: the HTTP status and the reason in words."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status, self.reason = status, reason
+
+
+async def read_upload(chunks: AsyncIterator[bytes], announced: int | None, limits: UploadLimits) -> bytes:
+    """The whole body. Raises `RefusedUpload` as soon as it is known to be too large, before the rest is read."""
+    if announced is not None and announced > limits.max_bytes:
+        raise _too_large(limits)
+    parts, total = [], 0
+    async for chunk in chunks:
+        total += len(chunk)
+        if total > limits.max_bytes:
+            raise _too_large(limits)
+        parts.append(chunk)
+    if not total:
+        raise RefusedUpload(400, "The upload is empty: send the bytes of a picture.")
+    return b"".join(parts)
+
+
+def decode_upload(content: bytes, limits: UploadLimits) -> ImageArray:
+    """The picture as BGR uint8 ``[h, w, 3]``. Raises `RefusedUpload` for other files, damaged ones and too many pixels."""
+    if not content.startswith(SIGNATURES):
+        raise RefusedUpload(415, "The upload is not a JPEG, PNG, WebP or BMP picture.")
+    try:
+        size = image_size(content, "uploaded")
+        if size is None:
+            raise RefusedUpload(415, "The upload is not a JPEG, PNG, WebP or BMP picture.")
+        if size[0] * size[1] > limits.max_pixels:
+            raise RefusedUpload(
+                413,
+                f"The picture has {size[1]} × {size[0]} pixels; at most {limits.max_pixels / 1e6:g} megapixels are taken.",
+            )
+        return decode_image("uploaded", content)
+    except DataError as error:
+        raise RefusedUpload(422, str(error)) from None
+
+
+def _too_large(limits: UploadLimits) -> RefusedUpload:
+    return RefusedUpload(413, f"The upload is larger than {limits.max_bytes / 1e6:g} MB.")

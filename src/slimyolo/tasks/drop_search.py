@@ -1,0 +1,72 @@
+"""``--max-drop``: the smallest network that still measures close enough to the one it was cut from, by bisection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from slimyolo.errors import PruningError
+
+__all__ = ["Attempt", "Found", "search_smallest"]
+
+R = TypeVar("R")
+STEPS = 7  # halvings of what is left to decide: 1/128 of the MACs
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One cut that was tried: MACs it was asked to keep and kept (shares), and what it measured."""
+
+    asked: float
+    kept: float
+    score: float
+    fits: bool
+
+    def __str__(self) -> str:
+        verdict = "fits" if self.fits else "too much"
+        return f"{self.kept:.1%} of the MACs: mAP50-95 {self.score:.4f} ({verdict})"
+
+
+@dataclass(frozen=True)
+class Found(Generic[R]):
+    """The smallest result that fits, and everything tried, in order."""
+
+    result: R
+    attempts: tuple[Attempt, ...]
+
+
+def search_smallest(
+    cut: Callable[[float], R],
+    kept: Callable[[R], float],
+    measure: Callable[[R], float],
+    least: float,
+    steps: int = STEPS,
+) -> Found[R]:
+    """Bisect the share of MACs to keep for the smallest `cut(share)` whose `measure` is at least `least`.
+
+    `kept(result)` is the share it really keeps: where floors hold more than was asked, smaller shares are not tried.
+    Measured accuracy is not quite monotone, so the result is the best cut that was tried, not a proof that no smaller one
+    exists. Raises `PruningError` when nothing tried fits.
+    """
+    low, high = 0.0, 1.0  # high fits: the network as it is
+    attempts: list[Attempt] = []
+    best: R | None = None
+    for _ in range(steps):
+        asked = (low + high) / 2
+        result = cut(asked)
+        share, score = kept(result), measure(result)
+        attempts.append(Attempt(asked, share, score, score >= least))
+        if score >= least:
+            best, high = result, min(asked, share)
+            if share > asked:  # every layer is at its floor
+                break
+        else:
+            low = asked
+    if best is None:
+        tried = "; ".join(str(attempt) for attempt in attempts)
+        raise PruningError(
+            f"No cut stays at mAP50-95 {least:.4f} or above. Tried {tried}. Allow a larger --max-drop, use --importance fisher, "
+            f"or train the network sparse first (slimyolo sparsify)."
+        )
+    return Found(best, tuple(attempts))

@@ -1,0 +1,23 @@
+"""``--json [FILE]`` of the measuring commands: the record to a file, or alone on standard output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from slimyolo.storage import to_plain, write_json
+
+__all__ = ["STANDARD_OUTPUT", "give_json"]
+
+STANDARD_OUTPUT = Path("-")
+
+
+def give_json(file: Path | None, record: Any) -> None:
+    """Write `record` to `file`; print it where `file` is ``-``; do nothing where it is None. Raises `StorageError`."""
+    if file is None:
+        return
+    if file == STANDARD_OUTPUT:
+        print(json.dumps(to_plain(record), indent=2, ensure_ascii=False))
+    else:
+        write_json(file, record)

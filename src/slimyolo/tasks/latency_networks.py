@@ -1,0 +1,112 @@
+"""Networks of other widths, ready to be timed on a runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from slimyolo import __version__
+from slimyolo.errors import ConfigError
+from slimyolo.exporting import (
+    RUNTIMES,
+    ExportSettings,
+    FileMetadata,
+    find_format,
+    open_exported,
+    require_packages,
+    resized_onnx,
+)
+from slimyolo.models import Detector, LayerWidth, narrow_, widths_of
+
+__all__ = ["Networks"]
+
+
+class Networks:
+    """Makes networks like `detector` with other widths for `runtime`; a temporary folder until `close`.
+
+    For ONNX Runtime and OpenVINO the detector is exported once, and its weights are exchanged; for ncnn every network is
+    exported; for torch it is built. Raises `ConfigError` for an unknown runtime, `ExportError` for a missing package.
+    """
+
+    def __init__(self, detector: Detector, runtime: str, size: tuple[int, int], threads: int) -> None:
+        if runtime not in RUNTIMES:
+            raise ConfigError(f"--runtime {runtime}: expected one of {', '.join(RUNTIMES)}.")
+        self._fused = detector.fused().requires_grad_(False)
+        self._runtime, self._threads = runtime, threads
+        self._settings = ExportSettings(
+            size, metadata=FileMetadata(detector.names, int(detector.stride.max()), size, slimyolo=__version__)
+        )
+        self._images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        self._folder = tempfile.TemporaryDirectory(prefix="slimyolo-latency-", ignore_cleanup_errors=True)
+        self._template: bytes | None = None
+        self._count = 0
+
+    def close(self) -> None:
+        """Remove the files."""
+        self._folder.cleanup()
+
+    def versions(self) -> Mapping[str, str]:
+        """Of what computes."""
+        if self._runtime == "torch":
+            return {"torch": str(torch.__version__)}
+        from importlib.metadata import version
+
+        package = RUNTIMES[self._runtime].package
+        return {package: version(package)}
+
+    @contextmanager
+    def opened(self, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Callable[[], object]]:
+        """A function that runs the network with weights of these `shapes` (module path → shape) on one image."""
+        if self._runtime == "torch":
+            model = self._narrowed(shapes)
+
+            def run() -> object:
+                with torch.inference_mode():
+                    return model(self._images)
+
+            yield run
+            return
+        file = self._exported(shapes) if self._runtime == "ncnn" else self._resized(shapes)
+        with open_exported(file, runtime=self._runtime, threads=self._threads) as exported:
+            yield lambda: exported.output(self._images)
+
+    def _resized(self, shapes: Mapping[str, tuple[int, ...]]) -> Path:
+        if self._template is None:
+            row = find_format("onnx")
+            require_packages(row)
+            path = self._next("template.onnx")
+            row.write(self._fused, path, self._settings)
+            self._template = path.read_bytes()
+        path = self._next("network.onnx")
+        path.write_bytes(resized_onnx(self._template, shapes))
+        return path
+
+    def _exported(self, shapes: Mapping[str, tuple[int, ...]]) -> Path:
+        row = find_format(self._runtime)
+        require_packages(row)
+        path = self._next("network")
+        row.write(self._narrowed(shapes), path, self._settings)
+        return path
+
+    def _narrowed(self, shapes: Mapping[str, tuple[int, ...]]) -> Detector:
+        model = self._fused.fused()  # a copy
+        widths = {
+            path: _width(width, shapes[path]) if path in shapes else width for path, width in widths_of(model).items()
+        }
+        narrow_(model, widths)
+        return model.requires_grad_(False)
+
+    def _next(self, name: str) -> Path:
+        self._count += 1
+        folder = Path(self._folder.name) / str(self._count)
+        folder.mkdir()
+        return folder / name
+
+
+def _width(dense: LayerWidth, shape: tuple[int, ...]) -> LayerWidth:
+    groups = shape[0] if dense.groups > 1 and shape[1] == 1 else dense.groups
+    return LayerWidth(shape[1] * groups, shape[0], groups, dense.bias)

@@ -1,0 +1,97 @@
+"""Calibration images and the metric that decide how much of a network is written in 8 bits."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimyolo.data import DatasetSpec, EvalBatches, Sample, decode_image, letterbox, read_dataset_yaml, read_split
+from slimyolo.errors import ConfigError
+from slimyolo.evaluation import evaluate_detector
+from slimyolo.exporting import (
+    Accuracy,
+    OnnxQuantiser,
+    OpenvinoQuantiser,
+    Quantisation,
+    QuantisedFile,
+    Quantiser,
+    open_exported,
+    quantise_within,
+)
+from slimyolo.models import Detector
+
+__all__ = ["QUANTISERS", "letterboxed_batches", "quantise_file", "tell_quantised"]
+
+log = logging.getLogger("slimyolo")
+
+QUANTISERS: Mapping[str, Callable[[Path, Sequence[Tensor]], Quantiser]] = {
+    "onnxruntime": OnnxQuantiser, "openvino": OpenvinoQuantiser,
+}  # fmt: skip
+"""Per runtime: what quantises for it."""
+CONF, IOU, MAX_DET = 0.001, 0.6, 300  # as slimyolo val
+
+
+def quantise_file(
+    detector: Detector, source: Path, target: Path, runtime: str, data: Path, *, size: tuple[int, int], batch: int = 1,
+    images: int = 128, tolerance: float = 0.01, workers: int = 0,
+) -> QuantisedFile:  # fmt: skip
+    """Quantise the float ONNX file `source` of `detector` for `runtime`, with `images` training images of `data`.
+
+    mAP before and after is that of the validation split, letterboxed to `size` (height, width), as the file takes it.
+    Raises `ConfigError` for a runtime without INT8 or classes that do not fit, `DataError` for unreadable data.
+    """
+    if runtime not in QUANTISERS:
+        raise ConfigError(f"slimyolo writes INT8 for {' and '.join(QUANTISERS)}, not for {runtime}.")
+    dataset = read_dataset_yaml(data)
+    if dataset.nc != detector.nc:
+        raise ConfigError(
+            f"The checkpoint detects {detector.nc} classes, {data} has {dataset.nc}. Give the dataset that it was trained for."
+        )
+    calibration = letterboxed_batches(read_split(dataset, "train").samples, size, batch, images)
+    quantiser = QUANTISERS[runtime](source, calibration)
+    asked = Quantisation(calibration, lambda path: _accuracy(path, runtime, dataset, size, workers), tolerance)
+    return quantise_within(quantiser, detector, source, target, asked)
+
+
+def letterboxed_batches(samples: Sequence[Sample], size: tuple[int, int], batch: int, count: int) -> list[Tensor]:
+    """At most `count` images, spread over `samples`, in full batches [batch, 3, *size] float32 RGB 0–1."""
+    wanted = -(-min(count, len(samples)) // batch) * batch
+    chosen = [samples[int(place) % len(samples)] for place in np.linspace(0, len(samples) - 1, wanted)]
+    images = []
+    for sample in chosen:
+        pixels, _ = letterbox(decode_image(sample.image), size)
+        images.append(torch.from_numpy(np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))).float() / 255)
+    return [torch.stack(images[start : start + batch]) for start in range(0, wanted, batch)]
+
+
+def tell_quantised(file: QuantisedFile) -> None:
+    """Log what was written, mAP before and after included."""
+    log.info(
+        "INT8: %d convolutions in 8 bits, %d in floats (%s); ranges of %d images",
+        file.quantised, len(file.left_in_float), ", ".join(file.left_in_float), file.calibration_images,
+    )  # fmt: skip
+    log.info(
+        "INT8: mAP50 %.3f → %.3f, mAP50-95 %.3f → %.3f on the validation split",
+        file.before.map50, file.after.map50, file.before.map50_95, file.after.map50_95,
+    )  # fmt: skip
+    for note in file.notes:
+        log.warning("%s", note)
+    log.info("written: %s (%.2f MB, %.1f s)", file.path, file.bytes / 1e6, file.seconds)
+
+
+def _accuracy(path: Path, runtime: str, dataset: DatasetSpec, size: tuple[int, int], workers: int) -> Accuracy:
+    if size[0] != size[1]:
+        raise ConfigError(f"--int8 measures mAP on square images: give --imgsz one number, got {size[0]} {size[1]}.")
+    split = read_split(dataset, "val")
+    with (
+        open_exported(path, runtime=runtime) as exported,
+        closing(EvalBatches(split, size[0], 16, workers=workers, rect=False)) as batches,
+    ):
+        found = evaluate_detector(exported, batches, conf=CONF, iou=IOU, max_det=MAX_DET).metrics
+    return Accuracy(found.map50, found.map50_95)

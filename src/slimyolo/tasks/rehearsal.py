@@ -1,0 +1,57 @@
+"""``--time``: how many epochs fit into a budget, found out by trying a few batches."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+import torch
+
+from slimyolo.data import Batch, EvalBatches, TrainBatches
+from slimyolo.models import Detector
+from slimyolo.training import Objective, Precision
+
+__all__ = ["epochs_that_fit", "rehearsed_epoch_seconds"]
+
+log = logging.getLogger("slimyolo")
+
+_TRIED = 6  # batches; the first one does not count, since loaders and caches start with it
+_MARGIN = 0.95
+
+
+def epochs_that_fit(seconds: float, epoch_seconds: float, most: int) -> int:
+    """Epochs of `epoch_seconds` in nineteen twentieths of the budget, at least 1 and at most `most`."""
+    return max(1, min(most, int(_MARGIN * seconds / max(epoch_seconds, 1e-9))))
+
+
+def rehearsed_epoch_seconds(
+    model: Detector, batches: TrainBatches, evaluation: EvalBatches, *, objective: Callable[[Detector], Objective],
+    validate: Callable[[Detector, Iterable[Batch]], object], device: torch.device, precision: Precision,
+) -> float:  # fmt: skip
+    """Seconds that an epoch with its validation will take: the median of a few steps, and one batch of validation.
+
+    Everything is tried on a copy of the model, with batches of the first epoch; batches follow from their numbers, so
+    the run is the same as without a rehearsal. `objective` makes the objective for the copy.
+    """
+    copied = copy.deepcopy(model).to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    learning, seconds = objective(copied), []
+    began = time.perf_counter()
+    for batch in islice(batches.epoch(0), _TRIED):
+        images = batch.images.to(device).contiguous(memory_format=torch.channels_last).float().div_(255)
+        with precision.forward():
+            loss = learning(copied, images, batch.targets.to(device))
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        copied.zero_grad(set_to_none=True)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    step = statistics.median(seconds[1:] or seconds)
+    began = time.perf_counter()
+    validate(copied, islice(evaluation, 1))
+    validation = (time.perf_counter() - began) * len(evaluation)
+    return step * len(batches) + validation

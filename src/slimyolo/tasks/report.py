@@ -1,0 +1,49 @@
+"""``slimyolo report``: records in, one HTML file out."""
+
+from __future__ import annotations
+
+import logging
+import webbrowser
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from slimyolo import __version__
+from slimyolo.reports.page import render_page
+from slimyolo.reports.stages import read_run
+from slimyolo.storage import write_text
+from slimyolo.tasks.configs.reporting import ReportConfig
+
+__all__ = ["ReportRecord", "report", "write_report"]
+
+log = logging.getLogger("slimyolo")
+
+
+@dataclass(frozen=True)
+class ReportRecord:
+    """The page that was written, and its size."""
+
+    page: str
+    runs: tuple[str, ...]
+    size_bytes: int
+
+
+def report(config: ReportConfig) -> ReportRecord:
+    """Write the page about ``config.runs``, and show it when asked to.
+
+    Raises `ConfigError` for a folder that no command wrote, `StorageError` for a damaged record.
+    """
+    record = write_report(config.runs, config.page, images=config.images)
+    log.info("written: %s (%.1f MB)", record.page, record.size_bytes / 1e6)
+    if config.open and not webbrowser.open(Path(record.page).resolve().as_uri()):
+        log.warning("there is no browser to open here; the page is %s", record.page)
+    return record
+
+
+def write_report(runs: Sequence[Path], page: Path, *, images: int = 6) -> ReportRecord:
+    """Write the page about `runs` to `page`, with at most `images` validation pictures of each."""
+    made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    text = render_page([read_run(run) for run in runs], images=images, version=__version__, made=made)
+    write_text(page, text)
+    return ReportRecord(str(page), tuple(str(run) for run in runs), len(text.encode()))

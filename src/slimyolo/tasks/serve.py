@@ -1,0 +1,135 @@
+"""``slimyolo serve``: checkpoints side by side on a page of this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from slimyolo.costs import ModelCost, model_cost
+from slimyolo.errors import ConfigError
+from slimyolo.exporting import NetworkCost
+from slimyolo.inference import DetectionSettings, ImageArray, Picture, PredictedPicture, predict_picture
+from slimyolo.models import Detector
+from slimyolo.serving import AllowedHosts, ServedModel, UploadLimits
+from slimyolo.tasks.configs import ServeConfig
+from slimyolo.tasks.lookup import find_weights
+from slimyolo.tasks.opening import fixed_size, open_model, run_device
+
+__all__ = ["serve", "served_models"]
+
+log = logging.getLogger("slimyolo")
+
+WAITING = 32  # connections at once; a page needs three
+WARM_UP = 3
+
+
+def serve(config: ServeConfig) -> None:
+    """Answer at ``config.host``:``config.port`` until Ctrl-C. Raises `SlimyoloError` for packages, files, a used port."""
+    _require_packages()
+    import uvicorn
+
+    from slimyolo.serving.app import create_app
+
+    connection = _listen(config)
+    models = served_models(config)
+    limits = UploadLimits(int(config.max_megabytes * 1e6), int(config.max_megapixels * 1e6))
+    hosts = AllowedHosts.of(config.allow_host, any_address=not config.loopback)
+    app = create_app(models, hosts=hosts, limits=limits, conf=config.conf)
+    port = connection.getsockname()[1]
+    for model in models:
+        size = "" if model.params is None else f", {model.params / 1e6:.2f} M parameters"
+        size += "" if model.macs is None else f", {2 * model.macs / 1e9:.2f} GFLOPs"
+        log.info("%s: %.2f MB%s at %d x %d", model.name, model.file_bytes / 1e6, size, model.imgsz[1], model.imgsz[0])
+    if not config.loopback:
+        log.warning("--host %s: everybody who can reach this machine can use the page; it has no password", config.host)
+    shown = f"[{config.host}]" if ":" in config.host else config.host
+    log.info("open http://%s:%d in a browser; Ctrl-C ends it", shown, port)
+    settings = uvicorn.Config(
+        app, log_config=None, log_level="warning", access_log=False, limit_concurrency=WAITING,
+        timeout_keep_alive=20, server_header=False, ws="none", lifespan="off",
+    )  # fmt: skip
+    with connection:
+        uvicorn.Server(settings).run(sockets=[connection])
+
+
+def served_models(config: ServeConfig) -> list[ServedModel]:
+    """The models of ``config.weights``, loaded and warmed up, each under a name of its own."""
+    paths = [find_weights(weights) for weights in config.weights]
+    models = [_served(file, name, config) for file, name in zip(paths, _names(paths), strict=True)]
+    grey = np.full((*config.imgsz, 3), 114, np.uint8)
+    for model in models:
+        for _ in range(WARM_UP):  # the first pictures would be timed with what only they have to do
+            model.detect(grey, config.conf)
+    return models
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The file names; with the run folder where they are equal (``base/best.pt``), numbered where that is equal too."""
+    plain = [path.name for path in paths]
+    folders = [next((part for part in reversed(path.parts[:-1]) if part != "weights"), "") for path in paths]
+    longer = [
+        f"{folder}/{name}" if plain.count(name) > 1 and folder else name
+        for folder, name in zip(folders, plain, strict=True)
+    ]
+    return [f"{name} ({number})" if longer.count(name) > 1 else name for number, name in enumerate(longer, 1)]
+
+
+def _served(file: Path, name: str, config: ServeConfig) -> ServedModel:
+    model = open_model(file, (), config.device)
+    device = run_device(model, config.device, half=False)
+    fixed = fixed_size(model, config.imgsz)
+    stride = int(model.stride.max())
+    height, width = fixed or (
+        math.ceil(config.imgsz[0] / stride) * stride,
+        math.ceil(config.imgsz[1] / stride) * stride,
+    )
+    cost: ModelCost | NetworkCost | None
+    cost = model_cost(model, (height, width), forward=model.heads) if isinstance(model, Detector) else model.cost
+    runner = model.fused().to(device) if isinstance(model, Detector) else model
+
+    def detect(image: ImageArray, conf: float) -> PredictedPicture:
+        settings = DetectionSettings((height, width), conf, config.iou, fixed=fixed is not None)
+        return predict_picture(runner, Picture(image, "uploaded"), settings)
+
+    return ServedModel(
+        name,
+        tuple(model.names),
+        _bytes(file),
+        cost.params if cost else None,
+        cost.macs if cost else None,
+        (height, width),
+        detect,
+    )
+
+
+def _bytes(path: Path) -> int:
+    """Of a file, or of all files of a folder that holds an exported model."""
+    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file()) if path.is_dir() else path.stat().st_size
+
+
+def _listen(config: ServeConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        connection.bind((config.host, config.port))
+        connection.listen()  # from now on: whoever opens the address as soon as it is printed waits, and is answered
+    except OSError as error:
+        connection.close()
+        raise ConfigError(
+            f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. Another program may use the port: "
+            f"take another one, --port {config.port + 1 if 0 < config.port < 65535 else 8001}."
+        ) from None
+    return connection
+
+
+def _require_packages() -> None:
+    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"The page needs {' and '.join(missing)}: pip install 'slimyolo[serve]'.")

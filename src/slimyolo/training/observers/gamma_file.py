@@ -1,0 +1,81 @@
+"""gammas.json: how |γ| of the prunable channels is distributed after every epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slimyolo.sparsity import SparsityStatus
+from slimyolo.storage import read_json, write_text
+from slimyolo.training.observing import BatchReport, EpochReport, RunReport
+
+__all__ = ["GAMMA_BINS", "GammaObserver", "gamma_counts"]
+
+GAMMA_BINS = 50
+
+
+class GammaObserver:
+    """Writes `path` anew, and whole, after every epoch of a run that shrinks something; nothing otherwise.
+
+    The file holds ``edges`` (`GAMMA_BINS` + 1 values from 0 to a little above the largest |γ| after the first epoch) and
+    ``epochs``, a list of: ``epoch``; ``zeros``, channels at exactly zero; ``counts`` of the others between the edges;
+    ``above``, those beyond the last edge; ``median``; ``share`` that counts as zero and ``target_share``, as
+    `SparsityStatus`. A resumed run keeps the epochs before it. Raises `StorageError` when the file cannot be written
+    or, on resuming, read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        self._edges: list[float] = []
+        self._epochs: list[dict[str, Any]] = []
+
+    def started(self, report: RunReport) -> None:
+        """Take over the earlier epochs of a resumed run."""
+        self._edges, self._epochs = [], []
+        if report.first_epoch and self._path.exists():
+            stored = read_json(self._path)
+            self._edges = stored["edges"]
+            self._epochs = [row for row in stored["epochs"] if row["epoch"] < report.first_epoch]
+
+    def batch_done(self, report: BatchReport) -> None:
+        """Nothing."""
+
+    def epoch_done(self, report: EpochReport) -> None:
+        """Add an epoch."""
+        status = report.sparsity
+        if not status.magnitudes.numel():
+            return
+        if not self._edges:
+            top = math.ceil(max(float(status.magnitudes.max()), 0.1) * 1.1 * 10) / 10
+            self._edges = [round(top * step / GAMMA_BINS, 6) for step in range(GAMMA_BINS + 1)]
+        self._epochs.append({"epoch": report.epoch, **_row(status, self._edges)})
+        write_text(self._path, json.dumps({"edges": self._edges, "epochs": self._epochs}) + "\n")
+
+    def ended(self) -> None:
+        """All is written."""
+
+
+def gamma_counts(magnitudes: Tensor, edges: list[float]) -> tuple[int, list[int], int]:
+    """(exact zeros, counts of the rest between `edges`, count beyond the last edge) of |γ| ``[channels]``."""
+    positive = magnitudes[magnitudes > 0].double()
+    bounds = torch.tensor(edges, dtype=torch.float64)
+    places = torch.bucketize(positive, bounds, right=True) - 1  # a value on an edge belongs to the bin above it
+    counts = torch.bincount(places, minlength=len(edges))
+    return int((magnitudes == 0).sum()), [int(n) for n in counts[: len(edges) - 1]], int(counts[len(edges) - 1 :].sum())
+
+
+def _row(status: SparsityStatus, edges: list[float]) -> dict[str, Any]:
+    zeros, counts, above = gamma_counts(status.magnitudes, edges)
+    return {
+        "zeros": zeros,
+        "counts": counts,
+        "above": above,
+        "median": round(status.quantiles((0.5,))[0], 6),
+        "share": round(status.share, 6),
+        "target_share": status.target_share,
+    }

@@ -1,0 +1,59 @@
+"""A detector of two levels that exports quickly and detects something, and the settings to export it with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from slimyolo.exporting import ExportSettings, FileMetadata, Suppression
+from slimyolo.models import Detector, build_detector, parse_architecture
+
+SMALL = (
+    "{nc: 2, depth_multiple: 1.0, width_multiple: 0.5, anchors: [[8, 8, 12, 20], [16, 16, 30, 24]], "
+    "backbone: [[-1, 1, Conv, [32, 6, 2, 2]], [-1, 1, Conv, [64, 3, 2]], [-1, 1, SPPF, [64]]], "
+    "head: [[-1, 1, nn.Upsample, [None, 2, nearest]], [[-1, 0], 1, Concat, [1]], [-1, 1, C3, [32]], "
+    "[[5, 2], 1, Detect, [nc, anchors]]]}"
+)
+NAMES = ("face", "masqué")
+SUPPRESSION = Suppression(conf=0.25, iou=0.45, max_det=40)
+
+
+def settings_for(detector: Detector, **values: object) -> ExportSettings:
+    """Settings with the metadata that ``slimyolo export`` writes for them."""
+    settings = replace(ExportSettings(size=(32, 48)), **values)  # type: ignore[arg-type]
+    metadata = FileMetadata(
+        detector.names, int(detector.stride.max()), settings.size, settings.batch, settings.dynamic, settings.half,
+        settings.nms, slimyolo="0",
+    )  # fmt: skip
+    return replace(settings, metadata=metadata)
+
+
+def vary_batchnorms_(detector: nn.Module) -> None:
+    """Scales, offsets and statistics away from their start, as after training."""
+    generator = torch.Generator().manual_seed(0)
+    for module in detector.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor, low, high in (
+                (module.weight, 0.2, 1.5), (module.bias, -0.5, 0.5),
+                (module.running_mean, -0.2, 0.2), (module.running_var, 0.5, 2.0),
+            ):  # fmt: skip
+                tensor.data.uniform_(low, high, generator=generator)
+
+
+def _speak_up_(detector: Detector) -> None:
+    """Raise objectness and classes and what they depend on, so that there is something for NMS to do."""
+    with torch.no_grad():
+        for convolution in detector.head.m:
+            convolution.weight *= 20  # type: ignore[operator]
+            bias = convolution.bias.view(detector.head.na, -1)  # type: ignore[union-attr, operator]
+            bias[:, 4] = -0.5
+            bias[:, 5:] = 1.0
+
+
+def make_small_detector() -> Detector:
+    detector = build_detector(parse_architecture(SMALL, name="small"), names=NAMES, seed=0).eval()
+    vary_batchnorms_(detector)
+    _speak_up_(detector)
+    return detector

@@ -1,0 +1,193 @@
+"""Table of cases: the page about runs, from their records alone; what is missing; what must not run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slimyolo.errors import ConfigError, StorageError
+from slimyolo.reports.page import render_page
+from slimyolo.reports.stages import read_run
+
+NASTY = "<script>document.title='run'</script>"
+QUOTED = '"><img src=x onerror="document.title=\'run\'">&amp;'
+
+
+class Reader(HTMLParser):
+    """Collects tags, their attributes and the text outside of tags."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page_of(*folders: Path, **options: Any) -> str:
+    return render_page([read_run(folder) for folder in folders], **options)
+
+
+def test_a_chain_has_all_its_sections(chain: Path, records: Any) -> None:
+    records().bench(chain / "bench")
+    text = Reader(page_of(chain)).text
+    for words in (
+        "finetuned: mAP50 .750 (−.050 to base)", "GFLOPs @320", "mAP against GFLOPs", "mAP against latency",
+        "mAP on the validation images", "Box loss", "|γ| over the epochs", "Channels kept, layer by layer",
+        "470 of 1,248 prunable channels were removed", "Precision by recall", "F1 by confidence", "Confusion, dense (base)",
+        "Confusion, slim (finetuned)", "finetuned: 1.60 times faster.", "Warning: The machine was busy.", "Box centres, val",
+        "slimyolo compress --data 'my data.yaml'", "fingerprint ffff", "2.13.0", "A processor",
+    ):  # fmt: skip
+        assert words in text, words
+    assert "This fills the section" not in text
+    assert text.count("dense (base) 1 × face") == text.count("slim (finetuned) 1 × face") == 3
+    assert text.count("truth 1 × face, 1 × face_mask") == 3
+
+
+def test_a_page_stands_alone(chain: Path) -> None:
+    page = page_of(chain)
+    assert len(page.encode()) < 5_000_000
+    reader = Reader(page)
+    assert not any(tag in ("script", "iframe", "object", "base") for tag, _ in reader.tags)
+    for tag, attributes in reader.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (tag, name)
+            if name in ("src", "href", "xlink:href"):
+                assert (value or "").startswith(("#", "data:")), (tag, value)
+    assert not re.search(r"url\(|@import", page)
+    assert "default-src 'none'" in page
+
+
+def test_pictures_can_be_read_by_those_who_cannot_see_them(chain: Path) -> None:
+    reader = Reader(page_of(chain))
+    drawings = [attributes for tag, attributes in reader.tags if tag == "svg" and "aria-hidden" not in attributes]
+    assert drawings
+    assert all(one.get("role") == "img" and one.get("aria-label") for one in drawings)
+    assert all("scope" in attributes for tag, attributes in reader.tags if tag == "th")
+    marks = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
+    assert len(marks) == len(set(marks))
+
+
+@pytest.mark.parametrize(("images", "rows"), [(0, 0), (2, 2), (50, 3)])
+def test_the_number_of_images(chain: Path, images: int, rows: int) -> None:
+    assert page_of(chain, images=images).count('class="looks"') == rows
+
+
+def test_names_stay_text(tmp_path: Path, records: Any) -> None:
+    folder = records((NASTY, QUOTED)).chain(tmp_path / "<b>run & co")
+    records((NASTY, QUOTED)).bench(folder / "bench")
+    reader = Reader(page_of(folder))
+    assert not any(tag in ("script", "img", "b") and attributes for tag, attributes in reader.tags)
+    assert "script" not in {tag for tag, _ in reader.tags}
+    assert not any(name.startswith("on") for _, attributes in reader.tags for name in attributes)
+    assert NASTY in reader.text
+    assert QUOTED in reader.text
+    assert "<b>run & co" in reader.text
+
+
+def test_an_older_run_says_which_commands_fill_it(tmp_path: Path, records: Any) -> None:
+    folder = tmp_path / "old run"
+    records().training(folder, "sparsify", 0.6, evidence=False)
+    text = Reader(page_of(folder)).text
+    command = "slimyolo val --weights 'old run/weights/best.pt' --data 'my data.yaml' --imgsz 320"
+    command += f" --project '{folder}' --name val"
+    for words in ("Curves and confusion", "Validation pictures", "Label statistics"):
+        assert f"{words} were not kept for old run. This fills the section" in text
+    assert text.count(command) == 3
+    assert "The distribution of |γ| was not kept" in text
+    assert "slimyolo bench --weights 'old run/weights/best.pt' --imgsz 320" in text
+    assert "Share of channels at exactly zero" in text  # results.csv has that much
+
+    records().evidence(folder / "val", sparse=False, epochs=0)  # what that command leaves
+    filled = Reader(page_of(folder)).text
+    assert "not kept for" not in filled
+    assert "Precision by recall" in filled
+
+
+def test_an_unfinished_training_shows_its_epochs(tmp_path: Path, records: Any) -> None:
+    folder = tmp_path / "run"
+    records().history(folder, 3)
+    (folder / "opt.yaml").write_text("command: train\ndata: d.yaml\n")
+    text = Reader(page_of(folder)).text
+    assert "run (not finished)" in text
+    assert "Nothing has been measured yet." in text
+    assert "mAP on the validation images" in text
+
+
+def test_a_cut_without_data_and_a_benchmark_alone(tmp_path: Path, records: Any) -> None:
+    cut = records().cut(tmp_path / "cut")
+    record = json.loads((cut / "record.json").read_text())
+    record |= {"metrics_before": None, "metrics_after": None}
+    (cut / "record.json").write_text(json.dumps(record))
+    assert "Nothing has been measured yet." in Reader(page_of(cut)).text
+    text = Reader(page_of(records().bench(tmp_path / "bench"))).text
+    assert "20.00" in text
+    assert "Stages" not in text
+
+
+def test_several_runs_are_compared(chain: Path, tmp_path: Path, records: Any) -> None:
+    other = records().chain(tmp_path / "other")
+    page = page_of(chain, other)
+    text = Reader(page).text
+    assert "Compared" in text
+    assert "mAP50 against GFLOPs @320" in text
+    assert page.count('<article id="r') == 2
+
+
+def test_many_classes_show_the_most_confused(tmp_path: Path, records: Any) -> None:
+    folder = records([f"kind {number}" for number in range(60)]).training(tmp_path / "run", "train", 0.5)
+    text = Reader(page_of(folder)).text
+    assert "The 25 most confused of 60 classes." in text
+
+
+def test_a_lost_picture_is_left_out(chain: Path) -> None:
+    (chain / "base" / "sample" / "1.jpg").unlink()
+    assert page_of(chain).count('class="looks"') == 2
+    shutil.rmtree(chain / "finetuned" / "sample")
+    assert page_of(chain).count('class="looks"') == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("record.json", "{", r"record\.json is not valid JSON"),
+        ("record.json", "[]", r"holds no record: expected a JSON object, got list"),
+        ("record.json", '{"a": 1}', r"not the record of a training, a cut or a validation"),
+        ("record.json", '{"epochs_done": 1, "size": {}}', r"not a record of this version \(KeyError"),
+        ("curves.json", '{"curves": 3, "confusion": {}}', r"curves\.json is not a record of this version"),
+        ("gammas.json", '{"edges": [0, 1]}', r"gammas\.json is not a record of this version"),
+        ("labels.json", '{"val": {}}', r"labels\.json is not a record of this version"),
+        ("sample.json", '{"images": [{}]}', r"sample\.json is not a record of this version"),
+        ("opt.yaml", "a: [", r"Cannot read .*opt\.yaml"),
+    ],
+)
+def test_damaged_records_are_named(tmp_path: Path, records: Any, file: str, content: str, message: str) -> None:
+    folder = records().training(tmp_path / "run", "train", 0.5)
+    (folder / file).write_text(content)
+    with pytest.raises(StorageError, match=message):
+        read_run(folder)
+
+
+def test_a_damaged_benchmark_is_named(tmp_path: Path, records: Any) -> None:
+    folder = records().bench(tmp_path / "bench")
+    (folder / "record.json").write_text('{"rows": [{}], "verdicts": []}')
+    with pytest.raises(StorageError, match=r"record\.json is not a record of this version"):
+        read_run(folder)
+
+
+def test_other_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is no run folder: it holds neither chain\.json"):
+        read_run(tmp_path)
+    with pytest.raises(ConfigError, match=r"There is no run folder .*none.*such as runs/compress/exp"):
+        read_run(tmp_path / "none")
