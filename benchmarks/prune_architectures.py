@@ -4,10 +4,10 @@
 
 timm models with random weights, scales and statistics (`pip install --no-deps timm torch-pruning`). Each architecture is cut
 in a process of its own, ended after `--limit` seconds. "difference" is the largest difference between the cut model and
-the masked one (uncut, the removed channels constant) on unseen inputs, relative to the largest output; for
-torch-pruning the masked model has γ = 0 (rows of zero without a norm) where it removed channels. The gradient of the input is compared
-in double precision. Costs, gradient and seconds (of the processor, one thread) are those of the share nearest to a half; the
-difference of slimyolo is the largest of all shares; torch-pruning is asked for that one share.
+the masked one (uncut, the removed channels constant) on unseen inputs, relative to the largest output, at the worst of the
+shares; for torch-pruning the masked model has γ = 0 (rows of zero without a norm) where it removed channels, and one share is
+asked for. "gradient" is the same for the gradient of the input, in double precision. Costs, gradient and seconds (of the
+processor, one thread) are those of the share nearest to a half.
 """
 
 from __future__ import annotations

@@ -95,6 +95,10 @@ def test_the_examples_are_valid(command: Any, tmp_path: Path, monkeypatch: Any) 
     (tmp_path / "recipe.yaml").write_text("data: d.yaml\ncfg: yolov5n\n")
     for example in command.examples:
         words = shlex.split(example.partition(" > ")[0], comments=True)
+        if words[0] == "torchrun":
+            words = ["slimyolo", *words[words.index("slimyolo") + 1 :]]
+        if command.name == "sensitivity" and words[1] == "prune":
+            continue  # what its file is for
         assert words[: 1 + len(command.name.split())] == ["slimyolo", *command.name.split()]
         if "--resume" in words and command.name == "train":
             continue

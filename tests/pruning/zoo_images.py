@@ -148,7 +148,8 @@ class ShuffleUnit(nn.Module):
         super().__init__()
         half = width // 2
         self.branch = nn.Sequential(
-            conv(half, half, 1), nn.Conv2d(half, half, 3, 1, 1, groups=half, bias=False), nn.BatchNorm2d(half), conv(half, half, 1)
+            conv(half, half, 1), nn.Conv2d(half, half, 3, 1, 1, groups=half, bias=False), nn.BatchNorm2d(half),
+            conv(half, half, 1),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,7 +8,17 @@ import sys
 
 from slimyolo.tasks.records import TrainRecord
 
-HEAVY = ("sympy", "torch._dynamo", "torch._inductor", "matplotlib", "tensorboard", "onnx", "openvino", "pandas", "scipy")
+HEAVY = (
+    "sympy",
+    "torch._dynamo",
+    "torch._inductor",
+    "matplotlib",
+    "tensorboard",
+    "onnx",
+    "openvino",
+    "pandas",
+    "scipy",
+)
 
 
 def test_a_cut_without_data_imports_no_compiler_and_no_plotting(base_run: TrainRecord, tmp_path) -> None:  # type: ignore[no-untyped-def]

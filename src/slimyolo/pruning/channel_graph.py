@@ -117,8 +117,9 @@ class Strategy:
 
     `adapt` trusts the code to read sizes from shapes; `attributes` also shrinks the module's integer attributes that
     hold the old size; `inputs` keeps the channels of what enters the module, too (its code may read sizes there); `freeze`
-    keeps the channels at these operations. Modules in `checked` compare sizes with attributes, which shrink. Operations at one of the `lines` of code keep all they touch. So does what the
-    code of a module in `whole` sees: `"a.b"` its inputs, its results and those of its parts, `"a.b.*"` all inside it.
+    keeps the channels at these operations. Modules in `checked` compare sizes with attributes, which shrink, too. Operations
+    at one of the `lines` of code keep all they touch. So does what the code of a module in `whole` sees: `"a.b"` its
+    inputs, its results and those of its parts, `"a.b.*"` all inside it.
     """
 
     by_path: Mapping[str, str] = field(default_factory=dict)

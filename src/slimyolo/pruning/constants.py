@@ -73,6 +73,7 @@ class _Analysis:
         counts = [int(e.units.max()) for e in graph.emitters if e.units.numel()]
         counts += [int(c.units.max()) for c in graph.consumers if c.units.numel()]
         counts += [int(g.units.max()) for g in graph.groups]
+        counts += [int(a.units.max()) for a in graph.adders if a.units.numel()]
         self._units = max(counts, default=0) + 1
         self._shared = _shared_weights(graph)
         self._solved: dict[Any, float] = {}

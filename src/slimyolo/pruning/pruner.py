@@ -96,13 +96,14 @@ def prune_module(
 ) -> PruneResult[M]:
     """Cut `model` to `target` and prove that the cut equals the masked model.
 
-    `example_inputs` is a tensor, a tuple or a dictionary of named arguments the model runs on; the input model is not touched. `constants`: "carrier"
-    (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed). `calibration` are batches of
-    inputs, the last of them held out: constants are then the channels' means on data instead of E[act(γz + β)]; either way
-    they are exact where γ = 0. `importance` is a name of `IMPORTANCES`, scores by group id, or a function that gives
-    them, such as `DataImportance`. `price` gives the milliseconds of a plan (default: eager timing here). Other arguments as
-    in `trace` and `select`. A `Detector` is traced through its raw heads. Raises `UnknownOperationError` for an operation
-    without a rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
+    `example_inputs` is a tensor, a tuple or a dictionary of named arguments the model runs on; the input model is not
+    touched. `constants`: "carrier" (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed).
+    `calibration` are batches of inputs, the last of them held out: constants are then the channels' means on data instead
+    of E[act(γz + β)]; either way they are exact where γ = 0. `importance` is a name of `IMPORTANCES`, scores by group id,
+    or a function that gives them, such as `DataImportance`. `price` gives the milliseconds of a plan (default: eager
+    timing here). Other arguments as in `trace` and `select`. A `Detector` is traced through its raw heads. Raises
+    `UnknownOperationError` for an operation without a rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs
+    and agrees.
     """
     start = time.perf_counter()
     given, run = calling(example_inputs, _heads if forward is None and isinstance(model, Detector) else forward)
