@@ -19,8 +19,8 @@ class Floors:
     """`share` of each layer stays, at least one channel.
 
     `floor_of` maps patterns over module paths to another share (the last that matches counts, higher or lower);
-    `cap_of` maps patterns to the share that may at most be removed. A pattern matches a path as in `kept_groups`. Where layers are
-    coupled the strictest of them counts.
+    `cap_of` maps patterns to the share that may at most be removed. A pattern matches a path as in `kept_groups`. Where
+    layers are coupled the strictest of them counts.
     """
 
     share: float = 0.1
