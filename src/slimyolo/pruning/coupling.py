@@ -44,6 +44,7 @@ RULES: dict[Kind, Rule] = {
     Kind.BATCH_NORM: rules_layers.norm,
     Kind.INSTANCE_NORM: rules_layers.norm,
     Kind.GROUP_NORM: rules_layers.group_norm,
+    Kind.LAYER_NORM: rules_layers.layer_norm,
     Kind.MAX_POOL: rules_pooling.pool,
     Kind.MEAN_POOL: rules_pooling.pool,
     Kind.RESIZE: rules_pooling.pool,

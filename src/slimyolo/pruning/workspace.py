@@ -69,6 +69,7 @@ class Coupling:
         self.locked: set[str] = set()
         self.values: dict[Node, Any] = {}
         self.parts = dict(module.named_modules())
+        self._multiplying = {module_of(node)[0] for node in program.nodes if _is_product(node)}
         self._buffers = {name for name, _ in module.named_buffers()}
 
     def of(self, argument_value: Any) -> Any:
@@ -184,6 +185,10 @@ class Coupling:
         owner, _, leaf = name.rpartition(".")
         return getattr(self.parts[owner], leaf)  # type: ignore[no-any-return]
 
+    def multiplies(self, path: str) -> bool:
+        """True for a module whose own code multiplies activations with each other, as attention does."""
+        return path in self._multiplying
+
     def is_buffer(self, name: str) -> bool:
         return name in self._buffers
 
@@ -259,3 +264,7 @@ class Coupling:
             return tuple(Activation(part, tuple(meta.shape)) for part, meta in zip(ids, node.meta["val"], strict=True))
         shape = real_shape(node)
         return Activation(ids, shape)
+
+
+def _is_product(node: Node) -> bool:
+    return node.op == "call_function" and kind_of(node.target) is Kind.PRODUCT
