@@ -78,7 +78,7 @@ def _read_own(source: str, tree: Mapping[str, Any]) -> Checkpoint:
     names, anchors = _entry(source, tree, "names", list), _entry(source, tree, "anchors", Tensor)
     if not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"{source} is damaged: its class names are not texts.")
-    if anchors.dim() != 3 or anchors.numel() > _MOST_ANCHORS:
+    if anchors.numel() > _MOST_ANCHORS:
         raise CheckpointError(f"{source} is damaged: its anchors are {list(anchors.shape)}, expected [levels, anchors, 2].")
     widths, ema, training = tree.get("widths"), tree.get("ema"), tree.get("training")
     try:

@@ -101,7 +101,7 @@ def _description(
     pixels = grid * stride.float().view(-1, 1, 1)
     if "activation" in plan:
         raise CheckpointError(
-            f"{source} sets another activation ({shown_value(plan['activation'])}); only SiLU is supported."
+            f"{source} sets another activation ({str(plan['activation'])[:60] if isinstance(plan['activation'], str) else 'no name'}); only SiLU is supported."
         )
     try:
         architecture = Architecture.from_plain(
