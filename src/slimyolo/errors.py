@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from reprlib import Repr
 
 __all__ = [
     "CheckpointError",
@@ -38,6 +39,7 @@ __all__ = [
     "UnknownOperationError",
     "UnsafeCheckpointError",
     "nearest_name_hint",
+    "shown_value",
 ]
 
 
@@ -97,3 +99,14 @@ def nearest_name_hint(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` for the known name nearest to `name`, or an empty string when none is near."""
     near = get_close_matches(name, list(known), n=1)
     return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def shown_value(value: object) -> str:
+    """`value` as a message shows it: its ``repr``, shortened where it comes out of a file and may have any size."""
+    return _SHORT.repr(value)
+
+
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 4, 200, 200
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = _SHORT.maxfrozenset = 12
+_SHORT.maxlong = 80

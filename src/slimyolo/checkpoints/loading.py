@@ -21,6 +21,8 @@ __all__ = ["load_checkpoint", "read_tensors"]
 
 _SUPPORTED = "Supported are checkpoints of slimyolo and of YOLOv5 v6.x and v7.0."
 
+_MOST_ANCHORS = 10_000  # numbers
+
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """The checkpoint in a file of slimyolo, or in a published or trained YOLOv5 file (v6.x, v7.0).
@@ -76,6 +78,8 @@ def _read_own(source: str, tree: Mapping[str, Any]) -> Checkpoint:
     names, anchors = _entry(source, tree, "names", list), _entry(source, tree, "anchors", Tensor)
     if not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"{source} is damaged: its class names are not texts.")
+    if anchors.numel() > _MOST_ANCHORS:
+        raise CheckpointError(f"{source} is damaged: its anchors are {list(anchors.shape)}, expected [levels, anchors, 2].")
     widths, ema, training = tree.get("widths"), tree.get("ema"), tree.get("training")
     try:
         architecture = Architecture.from_plain(_entry(source, tree, "architecture", dict)).with_anchors(anchors)

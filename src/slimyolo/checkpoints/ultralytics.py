@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.checkpoints.checkpoint import Checkpoint
-from slimyolo.errors import CheckpointError, ModelError
+from slimyolo.errors import CheckpointError, ModelError, shown_value
 from slimyolo.models import Architecture
 from slimyolo.storage import ForeignObject
 
@@ -23,6 +23,7 @@ __all__ = ["is_model_object", "read_ultralytics"]
 
 _MODEL_CLASSES = ("models.yolo.Model", "models.yolo.DetectionModel")
 _METADATA = ("epoch", "best_fitness", "updates", "wandb_id", "date", "version", "git", "opt", "train_args")
+_MOST_ANCHORS = 10_000  # numbers
 _MOST_METADATA_TEXT = 1_000_000  # characters; shared texts could be repeated without end
 _SUPPORTED = "Supported are detection checkpoints of YOLOv5 v6.x and v7.0 (yolov5n.pt to yolov5x6.pt, and trained ones)"
 
@@ -95,12 +96,12 @@ def _description(
             f"{source} has no anchors or no strides; only anchor-based detectors are read. {_SUPPORTED}."
         )
     grid = tensors[last]
-    if grid.dim() != 3 or grid.shape[0] != stride.numel() or grid.shape[2] != 2:
+    if grid.dim() != 3 or grid.shape[0] != stride.numel() or grid.shape[2] != 2 or grid.numel() > _MOST_ANCHORS:
         raise CheckpointError(f"{source} is damaged: anchors {list(grid.shape)} for {stride.numel()} levels.")
     pixels = grid * stride.float().view(-1, 1, 1)
     if "activation" in plan:
         raise CheckpointError(
-            f"{source} sets another activation ({str(plan['activation'])[:60]}); only SiLU is supported."
+            f"{source} sets another activation ({str(plan['activation'])[:60] if isinstance(plan['activation'], str) else 'no name'}); only SiLU is supported."
         )
     try:
         architecture = Architecture.from_plain(
@@ -171,11 +172,18 @@ def _check_layers(source: str, model: ForeignObject, ours: nn.Module) -> None:
             continue
         for key in keys:
             got, expected = theirs.state.get(key), getattr(own, key)
-            if got != expected:
+            if not _is(got, expected):
                 raise CheckpointError(
-                    f"{source} has {key} {str(got)[:60]} at {path}, expected {expected}: its {kind} is not that of "
+                    f"{source} has {key} {shown_value(got)} at {path}, expected {expected}: its {kind} is not that of "
                     f"YOLOv5 v6.x or v7.0. {_SUPPORTED}."
                 )
+
+
+def _is(got: Any, expected: Any) -> bool:
+    """Whether a claim of the file equals a number, text or tuple of ours; comparing tensors would give a tensor."""
+    if isinstance(expected, tuple):
+        return isinstance(got, tuple) and len(got) == len(expected) and all(map(_is, got, expected))
+    return isinstance(got, (int, float, str)) and got == expected
 
 
 def _modules(module: ForeignObject, path: str = "") -> Iterator[tuple[str, ForeignObject]]:

@@ -62,8 +62,10 @@ def command_options(kind: type[Config]) -> tuple[CommandOption, ...]:
 
 def read_config_file(path: str, kind: type[Config]) -> dict[str, Any]:
     """The values in a recipe: a YAML mapping with the option names, in ``snake_case`` or ``kebab-case``, as keys."""
+    from slimyolo.storage import read_yaml  # not at the top: it brings torch along, and `--help` must answer at once
+
     try:
-        plain = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        plain = read_yaml(Path(path))
     except OSError as error:
         raise ConfigError(f"Cannot read the recipe {path}: {error.strerror}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -15,11 +15,13 @@ from typing import Any
 import yaml
 
 from slimyolo.errors import DataError
+from slimyolo.storage import read_yaml
 
 __all__ = ["DATASETS_VARIABLE", "DatasetSpec", "read_dataset_yaml"]
 
 DATASETS_VARIABLE = "SLIMYOLO_DATASETS"
 _SPLITS = ("train", "val", "test")
+_MOST_CLASSES = 100_000
 _KNOWN_KEYS = ("path", *_SPLITS, "nc", "names", "download")
 
 
@@ -100,8 +102,7 @@ def _yaml_files_hint(folder: Path, near: str | None = None) -> str:
 
 def _load_mapping(source: Path) -> dict[str, Any]:
     try:
-        text = source.read_text(encoding="utf-8-sig")
-        content = yaml.safe_load(text)
+        content = read_yaml(source)
     except OSError as error:
         raise DataError(f"Cannot read {source}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -130,8 +131,8 @@ def _refuse_misspelt_keys(content: Mapping[str, Any], source: Path) -> None:
 
 def _read_names(content: Mapping[str, Any], source: Path) -> tuple[str, ...]:
     nc, names = content.get("nc"), content.get("names")
-    if nc is not None and (not isinstance(nc, int) or isinstance(nc, bool) or nc < 1):
-        raise DataError(f"{source}: nc must be a whole number of classes from 1, got {nc!r}.")
+    if nc is not None and (not isinstance(nc, int) or isinstance(nc, bool) or not 1 <= nc <= _MOST_CLASSES):
+        raise DataError(f"{source}: nc must be a whole number of classes from 1 to {_MOST_CLASSES:,}, got {nc!r}.")
     if names is None:
         if nc is None:
             raise DataError(f"{source}: no class names. Add a line such as 'names: [face, face_mask]'.")

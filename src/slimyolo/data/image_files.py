@@ -75,7 +75,10 @@ def decode_image(path: str | Path, content: bytes | None = None) -> Image:
     Raises `DataError`: unreadable, empty, no image, damaged, truncated, or above `MAX_PIXELS`.
     """
     content = read_image_bytes(path) if content is None else content
-    refuse_huge(image_size(content, path), path)
+    size = image_size(content, path)
+    refuse_huge(size, path)
+    if size is None:  # OpenCV may know the format, but what it would unpack to is not known before
+        raise DataError(f"The image {path} cannot be decoded: {_what_is_wrong(content)}. Fetch it again, or remove it.")
     cut_short = lacks_end_marker(content)
     if cut_short:
         content += _END_OF_IMAGE
@@ -124,7 +127,7 @@ def _what_is_wrong(content: bytes) -> str:
     }
     if content[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"):
         return "HEIC and AVIF are not supported; convert it to JPEG"
-    return kinds.get(content[:4], "it is damaged or no image")
+    return kinds.get(content[:4], "it is damaged or no image (JPEG, PNG, WebP, BMP and TIFF are read)")
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int]:

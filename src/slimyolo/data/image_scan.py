@@ -122,7 +122,7 @@ def _read_cache(file: Path | None) -> Mapping[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
         if content["version"] == [_VERSION, cv2.__version__]:
             return dict(content["images"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass  # a cache that cannot be read is made again
     return {}
 

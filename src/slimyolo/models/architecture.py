@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from slimyolo.errors import ModelError, nearest_name_hint
+from slimyolo.errors import ModelError, nearest_name_hint, shown_value
 
 __all__ = ["Anchors", "Architecture", "LayerSpec", "spread_anchors"]
 
@@ -49,11 +49,11 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if type(self.nc) is not int or not 1 <= self.nc <= _MOST_CLASSES:
-            raise ModelError(f"{self.name}: nc should be a whole number from 1 to {_MOST_CLASSES}, got {self.nc!r}.")
+            raise ModelError(f"{self.name}: nc should be a whole number from 1 to {_MOST_CLASSES}, got {shown_value(self.nc)}.")
         for key in ("depth_multiple", "width_multiple"):
             value = getattr(self, key)
             if not _is_number(value) or not 0 < value <= 100:
-                raise ModelError(f"{self.name}: {key} should be a number above 0 (at most 100), got {value!r}.")
+                raise ModelError(f"{self.name}: {key} should be a number above 0 (at most 100), got {shown_value(value)}.")
         _check_anchors(self.name, self.anchors)
         if not self.layers:
             raise ModelError(f"{self.name}: there are no layers.")
@@ -68,7 +68,7 @@ class Architecture:
         try:
             anchors = tuple(tuple((float(w), float(h)) for w, h in level) for level in values)
         except (TypeError, ValueError) as error:
-            raise ModelError(f"{self.name}: anchors should be [levels, anchors, 2] numbers, got {pixels!r}.") from error
+            raise ModelError(f"{self.name}: anchors should be [levels, anchors, 2] numbers, got {shown_value(pixels)}.") from error
         if len(anchors) != len(self.anchors):
             raise ModelError(
                 f"{self.name} has {len(self.anchors)} levels, got anchors for {len(anchors)}. "
@@ -100,7 +100,7 @@ class Architecture:
             raise ModelError(f"The architecture lacks {', '.join(missing)}.")
         name = plain["name"]
         if not isinstance(name, str):
-            raise ModelError(f"An architecture's name should be text, got {name!r}.")
+            raise ModelError(f"An architecture's name should be text, got {shown_value(name)}.")
         if not isinstance(plain["layers"], Sequence):
             raise ModelError(f"{name}: layers should be a list of rows, got {type(plain['layers']).__name__}.")
         return cls(
@@ -128,17 +128,17 @@ def spread_anchors(levels: int, per_level: int) -> Anchors:
 def read_row(name: str, where: str, row: Any) -> LayerSpec:
     """One `[from, number, module, args]` row of the architecture `name` as a `LayerSpec`; errors say `where`."""
     if not isinstance(row, (list, tuple)) or len(row) != 4:
-        raise ModelError(f"{name}, {where}: a layer is [from, number, module, args], got {row!r}.")
+        raise ModelError(f"{name}, {where}: a layer is [from, number, module, args], got {shown_value(row)}.")
     sources, repeats, module, args = row
     sources = tuple(sources) if isinstance(sources, (list, tuple)) else (sources,)
     if not sources or not all(type(source) is int for source in sources):
-        raise ModelError(f"{name}, {where}: 'from' should be a layer number or a list of them, got {row[0]!r}.")
+        raise ModelError(f"{name}, {where}: 'from' should be a layer number or a list of them, got {shown_value(row[0])}.")
     if type(repeats) is not int or not 1 <= repeats <= _MOST_REPEATS:
-        raise ModelError(f"{name}, {where}: 'number' should be from 1 to {_MOST_REPEATS}, got {repeats!r}.")
+        raise ModelError(f"{name}, {where}: 'number' should be from 1 to {_MOST_REPEATS}, got {shown_value(repeats)}.")
     if not isinstance(module, str):
-        raise ModelError(f"{name}, {where}: the module should be a name such as Conv, got {module!r}.")
+        raise ModelError(f"{name}, {where}: the module should be a name such as Conv, got {shown_value(module)}.")
     if not isinstance(args, (list, tuple)):
-        raise ModelError(f"{name}, {where}: the arguments of {module} should be a list, got {args!r}.")
+        raise ModelError(f"{name}, {where}: the arguments of {module} should be a list, got {shown_value(args)}.")
     return LayerSpec(sources, repeats, module, tuple(_to_tuples(name, where, value) for value in args), where)
 
 
@@ -149,7 +149,7 @@ def read_anchors(name: str, value: Any, levels: int | None = None) -> Anchors:
             raise ModelError(f"{name}: the number of anchors a level should be from 1 to 100, got {value}.")
         return spread_anchors(levels, value)
     if not isinstance(value, (list, tuple)) or not all(isinstance(level, (list, tuple)) for level in value):
-        raise ModelError(f"{name}: anchors should be one list [w, h, w, h …] per level, got {value!r}.")
+        raise ModelError(f"{name}: anchors should be one list [w, h, w, h …] per level, got {shown_value(value)}.")
     return tuple(_anchor_level(name, level) for level in value)
 
 
@@ -158,7 +158,7 @@ def _anchor_level(name: str, level: Sequence[Any]) -> tuple[tuple[float, float],
     for item in level:
         flat.extend(item if isinstance(item, (list, tuple)) else [item])
     if not flat or len(flat) % 2 or not all(_is_number(number) for number in flat):
-        raise ModelError(f"{name}: a level's anchors should be numbers in pairs (width, height), got {level!r}.")
+        raise ModelError(f"{name}: a level's anchors should be numbers in pairs (width, height), got {shown_value(level)}.")
     return tuple(
         (float(width), float(height)) for width, height in zip(flat[::2], flat[1::2], strict=True)
     )  # fmt: skip
@@ -172,7 +172,7 @@ def _check_anchors(name: str, anchors: Anchors) -> None:
         )
     sides = [side for level in anchors for pair in level for side in pair]
     if not all(math.isfinite(side) and side > 0 for side in sides):
-        raise ModelError(f"{name}: anchor widths and heights should be above 0, got {anchors!r}.")
+        raise ModelError(f"{name}: anchor widths and heights should be above 0, got {shown_value(anchors)}.")
 
 
 def _is_number(value: Any) -> bool:
@@ -184,7 +184,7 @@ def _to_tuples(name: str, where: str, value: Any) -> Any:
         return tuple(_to_tuples(name, where, item) for item in value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise ModelError(f"{name}, {where}: an argument should be a number, text, true, false or a list; got {value!r}.")
+    raise ModelError(f"{name}, {where}: an argument should be a number, text, true, false or a list; got {shown_value(value)}.")
 
 
 def _to_lists(value: Any) -> Any:

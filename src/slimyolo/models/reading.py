@@ -12,6 +12,7 @@ import yaml
 from slimyolo.errors import ModelError, nearest_name_hint
 from slimyolo.models.architecture import Architecture, LayerSpec, read_anchors, read_row
 from slimyolo.models.checking import check_layers
+from slimyolo.storage import compose_yaml, scalar_value
 
 __all__ = ["family_names", "parse_architecture", "read_architecture"]
 
@@ -89,11 +90,11 @@ def _family(name: str) -> Architecture:
 def _top_level(text: str, shown: str) -> dict[str, yaml.Node]:
     """Key → YAML node of the file's mapping, all keys known, none twice, none missing."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = compose_yaml(text)
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
         raise ModelError(f"{shown}{line}: not valid YAML: {error.problem}.") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise ModelError(f"{shown}: not valid YAML: {error}.") from error
     if not isinstance(root, yaml.MappingNode):
         raise ModelError(f"{shown}: an architecture is a mapping with the keys {', '.join(_KEYS)}.")
@@ -128,7 +129,7 @@ def _plain(shown: str, node: yaml.Node, depth: int = 0) -> Any:
         return [_plain(shown, item, depth + 1) for item in node.value]
     if isinstance(node, yaml.ScalarNode):
         try:
-            return yaml.constructor.SafeConstructor().construct_object(node)
-        except (yaml.YAMLError, ValueError) as error:
-            raise ModelError(f"{shown}, {_where(node)}: cannot read {node.value!r}.") from error
+            return scalar_value(node)
+        except yaml.YAMLError as error:
+            raise ModelError(f"{shown}, {_where(node)}: cannot read {node.value[:80]!r}.") from error
     raise ModelError(f"{shown}, {_where(node)}: expected a number, a name or a list of them.")

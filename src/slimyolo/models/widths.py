@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from slimyolo.errors import ModelError, nearest_name_hint
+from slimyolo.errors import ModelError, nearest_name_hint, shown_value
 
 __all__ = ["LayerWidth", "Widths", "narrow_", "widths_from_plain", "widths_of", "widths_to_plain"]
 
@@ -81,7 +81,7 @@ def widths_from_plain(plain: Any) -> dict[str, LayerWidth]:
         if not good or type(fields.get("bias")) is not bool or not isinstance(name, str):
             raise ModelError(
                 f"Widths entry {name!r} should be {{inputs, outputs, groups: whole numbers, bias: true or false}}, "
-                f"got {entry!r}."
+                f"got {shown_value(entry)}."
             )
         table[name] = LayerWidth(**fields)
     return table

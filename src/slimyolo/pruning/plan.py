@@ -199,7 +199,7 @@ class PrunePlan:
                     f"The plan has version {version}, this slimyolo reads version {_VERSION}; upgrade it."
                 )
             return cls(**_from_plain(plain))
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise PruningError(
                 f"The prune plan is damaged ({error}); make it again with `slimyolo prune --plan-out FILE`."
             ) from error

@@ -193,9 +193,15 @@ def replay_plan(
     """
     start = time.perf_counter()
     given, run = calling(example_inputs, _heads if forward is None and isinstance(model, Detector) else forward)
-    cut, masked = apply(model, plan), mask_module(model, plan)
     exact = plan.constants != "bias"
-    difference = _difference(masked, cut, unseen_inputs(given, seed), run, exact=exact)
+    try:
+        cut, masked = apply(model, plan), mask_module(model, plan)
+        difference = _difference(masked, cut, unseen_inputs(given, seed), run, exact=exact)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise PruningError(
+            f"The plan was altered or damaged: its cut cannot be made ({type(error).__name__}: {str(error)[:200]}). Make a "
+            "new plan with prune_module or `slimyolo prune`."
+        ) from error
     if difference is None:
         raise PruningError(
             "The plan's cut does not agree with the masked model. Make a new plan with prune_module or `slimyolo prune`."

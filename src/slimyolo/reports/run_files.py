@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from slimyolo.errors import StorageError
-from slimyolo.storage import read_json
+from slimyolo.storage import read_json, read_yaml
 
 __all__ = [
     "Curves", "GammaEpoch", "GammaHistory", "History", "LabelCounts", "SampleImage", "SampleSet", "read_curves", "read_gammas",
@@ -144,7 +144,7 @@ def read_options(folder: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = read_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StorageError(f"Cannot read {path}: {error}.") from error
     return plain if isinstance(plain, dict) else {}

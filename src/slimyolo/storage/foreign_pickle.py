@@ -79,7 +79,7 @@ def _read_zip(file: Path, size: int) -> Any:
                 raise CheckpointError("it was written on a big-endian machine, which is not supported")
             storages = _ZipStorages(lambda key: _member(archive, members, f"data/{key}", size), size)
             return _interpret(io.BytesIO(content), storages.resolve)
-    except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"its {size:,} bytes are not a whole archive ({error}). It begins like a checkpoint and was probably cut "
             "short or altered on its way; copy or download it again and compare the size"

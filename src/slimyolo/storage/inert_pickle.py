@@ -26,6 +26,7 @@ __all__ = ["AllowedCall", "InertMachine"]
 
 MAX_OPERATIONS = 2_000_000
 BYTES_PER_STEP = 8  # copied bytes that count as one operation
+_MAX_BITS = 4096  # of any integer: longer ones cannot even be printed, and no checkpoint counts that far
 _MAX_KEY_BITS = 64  # longer integers can be crafted to collide in a dict
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -259,6 +260,8 @@ def _name_of(value: Any) -> str:
 
 
 def _push_argument(machine: InertMachine, argument: Any) -> None:
+    if isinstance(argument, int) and argument.bit_length() > _MAX_BITS:
+        raise CheckpointError(f"its pickle holds a number of {argument.bit_length():,} bits")
     machine.push(argument)
 
 

@@ -14,6 +14,7 @@ __all__ = ["ForeignClass", "ForeignObject", "check_tree"]
 
 MAX_DEPTH = 200
 MAX_NODES = 2_000_000
+TEXT_PER_NODE = 16
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,9 @@ class ForeignObject:
 def check_tree(root: Any) -> None:
     """Raise `CheckpointError` unless `root` is a plain tree that may be walked by simple recursion.
 
-    No cycle, at most `MAX_DEPTH` deep, at most `MAX_NODES` nodes with shared parts counted each time, and nothing in it
-    but the kinds of value in the table of `read_foreign_pickle`.
+    No cycle, at most `MAX_DEPTH` deep, at most `MAX_NODES` nodes with shared parts counted each time (`TEXT_PER_NODE`
+    characters or bytes of text are one, so that it may also be printed), and nothing in it but the kinds of value in the
+    table of `read_foreign_pickle`.
     """
     sizes: dict[int, tuple[int, int]] = {}  # of finished containers: nodes when walked naively, height
     on_path: set[int] = set()
@@ -53,6 +55,7 @@ def check_tree(root: Any) -> None:
             nodes, height = totals.pop()
             if not frames:
                 return
+            nodes += _weight(node) - 1
             sizes[id(node)] = (nodes + 1, height + 1)
             on_path.discard(id(node))
             totals[-1] = _added(totals[-1], nodes + 1, height + 1, depth=len(frames))
@@ -60,7 +63,7 @@ def check_tree(root: Any) -> None:
         child = waiting.pop()
         children = _children(child)
         if not children:
-            totals[-1] = _added(totals[-1], 1, 1, depth=len(frames))
+            totals[-1] = _added(totals[-1], _weight(child), 1, depth=len(frames))
         elif id(child) in on_path:
             raise CheckpointError("its pickle holds an object that contains itself")
         elif id(child) in sizes:
@@ -80,6 +83,17 @@ def _added(total: tuple[int, int], nodes: int, height: int, depth: int) -> tuple
     if depth + result[1] > MAX_DEPTH + 1:
         raise CheckpointError(f"its pickle is nested deeper than {MAX_DEPTH} levels")
     return result
+
+
+def _weight(value: Any) -> int:
+    """Nodes that `value` counts for by itself: one, and more for the text in it."""
+    if isinstance(value, (str, bytes)):
+        return 1 + len(value) // TEXT_PER_NODE
+    if isinstance(value, (dict, set, frozenset)):
+        return 1 + sum(len(key) // TEXT_PER_NODE for key in value if isinstance(key, (str, bytes)))
+    if isinstance(value, (ForeignObject, ForeignClass)):
+        return 1 + len(value.class_name) // TEXT_PER_NODE
+    return 1
 
 
 def _children(value: Any) -> list[Any]:

@@ -13,6 +13,8 @@ from slimyolo.storage.atomic import write_text
 
 __all__ = ["read_json", "to_plain", "write_json"]
 
+LARGEST_JSON = 64 * 2**20  # read, a byte of brackets becomes about 20 bytes of memory
+
 
 def to_plain(value: Any) -> Any:
     """`value` as JSON-ready data: dataclasses and mappings → dicts, sequences and arrays → lists, paths → text.
@@ -42,10 +44,14 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """The data in a JSON file. Raises `StorageError` when it is missing or not JSON."""
+    """The data in a JSON file of at most `LARGEST_JSON` bytes. Raises `StorageError` when it is missing or not JSON."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_JSON + 1)
+        if len(content) > LARGEST_JSON:
+            raise StorageError(f"{path} is larger than {LARGEST_JSON:,} bytes; no record is.")
+        return json.loads(content.decode("utf-8"))
     except OSError as error:
         raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StorageError(f"{path} is not valid JSON: {error}.") from error

@@ -253,5 +253,5 @@ def _cached(path: Path) -> LatencyModel | None:
             tuple(float(one) for one in plain["coefficients"]), float(plain["error"]), float(plain["worst"]),
             int(plain["samples"]),
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

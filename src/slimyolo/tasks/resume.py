@@ -76,9 +76,11 @@ def resumed_config(kind: type[AnyTrainConfig], checkpoint: Path, given: Mapping[
 
 
 def _read_options(checkpoint: Path) -> dict[str, Any]:
+    from slimyolo.storage import read_yaml  # as above
+
     path = checkpoint.parent.parent / OPTIONS_FILE
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = read_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
             f"--resume: cannot read {path}, which says how the run was started: {error}. Start a new run from the "

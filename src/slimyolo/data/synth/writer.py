@@ -113,7 +113,7 @@ def _read_marker(folder: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise StorageError(f"Cannot read {folder / MARKER}: {error.strerror}. {advice}") from error
-    except ValueError:
+    except (ValueError, RecursionError):
         state = None
     if not isinstance(state, dict) or not isinstance(state.get("slimyolo_synth"), dict):
         raise DataError(f"{folder / MARKER} is damaged or not a rendering's. {advice}")

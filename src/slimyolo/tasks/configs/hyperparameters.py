@@ -84,8 +84,10 @@ def read_hyperparameters(
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    from slimyolo.storage import read_yaml  # not at the top: it brings torch along, and `--help` must answer at once
+
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = read_yaml(path)
     except OSError as error:
         raise ConfigError(
             f"Cannot read the hyper-parameter file {path}: {error.strerror}. Give --hyp a YAML file, or one of "
