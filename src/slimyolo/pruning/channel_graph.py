@@ -185,6 +185,7 @@ class ChannelGraph:
     spec: str
     input_shape: tuple[int, ...]
     adders: tuple[Adder, ...] = ()
+    fragile_lines: frozenset[Line] = frozenset()  # where the sizes of `fragile` modules are written
 
     def group_of_unit(self) -> dict[int, tuple[int, int]]:
         """Unit id → (group id, channel in the group)."""

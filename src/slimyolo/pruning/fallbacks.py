@@ -71,12 +71,12 @@ class Fallbacks:
         else:
             near = [path for path in graph.fragile if _related(path, failure.path) and self._open(path)]
             chosen = max(near, key=lambda path: _common(path, failure.path), default=None)
-            untouched = failure.line in _lines(graph) - self._strategy.lines
-            if chosen is not None and not (untouched and self._open(chosen) == ["freeze"]):
+            written = failure.line in graph.fragile_lines - self._strategy.lines  # the failing line holds such sizes
+            if chosen is not None and not (written and self._open(chosen) == ["freeze"]):
                 self._strategy = self._another_way(graph, chosen)
             elif failure.path not in {*graph.fragile, *self._strategy.checked}:
                 self._strategy = replace(self._strategy, checked=(*self._strategy.checked, failure.path))
-            elif untouched and failure.line is not None:
+            elif failure.line in _lines(graph) - self._strategy.lines and failure.line is not None:
                 self._strategy = replace(self._strategy, lines=self._strategy.lines | {failure.line})
             else:
                 self._strategy = self._keeping_whole(failure.path)

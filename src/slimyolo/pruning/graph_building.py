@@ -67,6 +67,7 @@ def _build(
         kept=tuple(coupling.kept),
         spec=spec_hash(module),
         input_shape=input_shape,
+        fragile_lines=frozenset(coupling.fragile_lines),
         adders=tuple(_with_units(item, find) for item in coupling.adders),
     )
 

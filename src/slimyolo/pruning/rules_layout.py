@@ -62,7 +62,7 @@ def reshape(state: Coupling, node: Node) -> Any:
     path, _ = module_of(node)
     axes = varying_axes(ids)
     numbers = [shape[axis] for axis in axes]
-    strategy = state.strategy_at(path, numbers if numbers != [value.shape[a] for a in varying_axes(value.ids)] else [])
+    strategy = state.strategy_at(node, numbers if numbers != [value.shape[a] for a in varying_axes(value.ids)] else [])
     if strategy == "freeze" or len(axes) != 1:
         state.freeze(value)
         return state.empty(shape)

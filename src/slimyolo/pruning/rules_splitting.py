@@ -44,7 +44,7 @@ def _split_channels(state: Coupling, node: Node, short: str, ids: Tensor, sizes:
     if not sizes or short in {"tensor_split", "narrow"}:
         return False
     numbers = sorted({*sizes}) if short != "slice" else _slice_bounds(node, len(ids))
-    strategy = state.strategy_at(path, numbers)
+    strategy = state.strategy_at(node, numbers)
     if strategy == "freeze":
         return False
     if short == "slice":

@@ -19,6 +19,7 @@ from slimyolo.pruning.layout import compress, normal_axis, pad_rank, varying_axe
 from slimyolo.pruning.operations import Kind, kind_of, operation_name
 from slimyolo.pruning.signatures import argument, product_macs, real_shape, shape_of
 from slimyolo.pruning.sizes import attributes_holding
+from slimyolo.pruning.source_lines import Line
 from slimyolo.pruning.tracing import TracedProgram, module_of
 from slimyolo.pruning.union import ChannelSets
 
@@ -65,6 +66,7 @@ class Coupling:
         self.positions: dict[str, float] = {}
         self.fixed_macs = 0.0
         self.fragile: dict[str, str] = {}
+        self.fragile_lines: set[Line] = set()
         self.kept: list[str] = []
         self.locked: set[str] = set()
         self.values: dict[Node, Any] = {}
@@ -198,7 +200,11 @@ class Coupling:
     def count(self, weight: str, positions: float) -> None:
         self.positions[weight] = self.positions.get(weight, 0.0) + positions / self.program.batch
 
-    def strategy_at(self, path: str, numbers: Sequence[int]) -> str:
+    def strategy_at(self, node: Node, numbers: Sequence[int]) -> str:
+        """The way of the module in which an operation stands that has these sizes in its code."""
+        path, line = module_of(node)[0], node.meta.get("line")
+        if line is not None:
+            self.fragile_lines.add(line)
         module = self.parts.get(path, self.module)
         read = any(attributes_holding(module, number, used=True) for number in numbers if number > 1)
         chosen = self.strategy.of(path, "attributes" if read else "adapt")
