@@ -207,7 +207,6 @@ def main() -> int:
     torch.set_num_threads(1)
     generator = random.Random(options.seed)
     kills, runs, problems = Counter[str](), Counter[str](), []
-    end = time.monotonic() + options.minutes * 60
 
     def note() -> None:
         write_json(options.out, {
@@ -226,6 +225,7 @@ def main() -> int:
                 return 1
             command.expected = command.result(work / key)
             print(f"{key}: {command.seconds:.1f} s undisturbed", flush=True)
+        end = time.monotonic() + options.minutes * 60
         while sum(kills.values()) < options.kills and time.monotonic() < end:
             key = min(table, key=lambda one: (runs[one] * table[one].seconds, generator.random()))
             command, folder, step = table[key], work / "killed", "start"
