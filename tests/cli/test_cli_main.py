@@ -38,7 +38,7 @@ def test_overview(words: list[str], capsys: Any) -> None:
     assert run_command_line(words) == 0
     screen = capsys.readouterr().out
     assert all(command.name in screen for command in COMMANDS)
-    assert len(screen.splitlines()) <= 32
+    assert len(screen.splitlines()) <= 34
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

@@ -40,7 +40,6 @@ SMALLER: dict[str, list[str]] = {
     "sensitivity": ["--imgsz", "64", "--workers", "0", "--images", "4", "--kept", "0.5"],
     "data synth": ["--train", "2", "--val", "2", "--size", "64"],
 }
-# options of commands that other work brings; without them the command is not read
 
 
 def find(words: list[str]) -> tuple[Command, list[str]]:

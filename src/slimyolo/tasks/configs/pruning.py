@@ -62,7 +62,7 @@ class PruneConfig(Config):
     floor_of: PatternShares = option((), "… of layers by pattern, 'model.9.*=0.5' …", group=HOW)
     cap: PatternShares = option((), "… or at most this share of a layer goes", group=HOW)
     caps: OptionalPath = option(None, "sensitivity.json that limits each layer", group=HOW)
-    max_error: float | None = option(None, "… to this error of its group alone", group=HOW, ge=0, shown_default="0.05")
+    max_error: float | None = option(None, "… to this error of its group alone", group=HOW, ge=0, shown_default="0.2")
     keep: tuple[str, ...] = option((), "layers that stay whole, by pattern (model.9.* …)", group=HOW)
     round_to: int = option(1, "keep multiples of this many channels", group=HOW, names=("--round",), ge=1)
     constants: Constants = option("carrier", "where removed channels' constants go", group=HOW)
