@@ -17,10 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import QUICK
 from PIL import Image
 from watching import memory_above_now
 
+from conftest import QUICK
 from slimyolo.data import decode_image, read_dataset_yaml, read_split
 from slimyolo.data.labels import parse_labels
 from slimyolo.data.synth import render_dataset
