@@ -40,17 +40,79 @@ from slimyolo.tasks.export import export
 from slimyolo.tasks.plan import read_plan
 from slimyolo.tasks.prune import prune
 
-FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "pickle.find_class", "socket.connect")
+FORBIDDEN = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.fork",
+    "subprocess.Popen",
+    "pickle.find_class",
+    "socket.connect",
+)
 MEMORY = 3 * 2**30  # bytes above what the program takes
 SLOW_S = 20.0  # of processor time
 
 TEXT_WORDS = (
-    *("*a", "&a ", "!!python/object/apply:os.system [id]", "!!int x", "!!float 1:1", "!!timestamp x", "!!binary x", "!!set"),
-    *("NaN", ".inf", "-1", "1e999", "9" * 5000, "1:1:1:1:1", "0x" + "f" * 300, "null", "~", "[", "{", "]", "}", "- ", ": ", "\t"),
-    *("<<: *a", "\0", "\ufeff", "..", "/", "../" * 20, '"', "'", "true", "18446744073709551616", "[[[[[[[[[[[[[[[[[", "%YAML 9.9\n"),
+    *(
+        "*a",
+        "&a ",
+        "!!python/object/apply:os.system [id]",
+        "!!int x",
+        "!!float 1:1",
+        "!!timestamp x",
+        "!!binary x",
+        "!!set",
+    ),
+    *(
+        "NaN",
+        ".inf",
+        "-1",
+        "1e999",
+        "9" * 5000,
+        "1:1:1:1:1",
+        "0x" + "f" * 300,
+        "null",
+        "~",
+        "[",
+        "{",
+        "]",
+        "}",
+        "- ",
+        ": ",
+        "\t",
+    ),
+    *(
+        "<<: *a",
+        "\0",
+        "\ufeff",
+        "..",
+        "/",
+        "../" * 20,
+        '"',
+        "'",
+        "true",
+        "18446744073709551616",
+        "[[[[[[[[[[[[[[[[[",
+        "%YAML 9.9\n",
+    ),
 )
 PICKLE_WORDS = (
-    *(b"cos\nsystem\n", b"R", b"b", b"\x81", b"\x93", b"Q", b"h\x00", b"2", b"0", b"(", b"t", b"]", b"}", b"\x8b\xff\xff\xff\x7f"),
+    *(
+        b"cos\nsystem\n",
+        b"R",
+        b"b",
+        b"\x81",
+        b"\x93",
+        b"Q",
+        b"h\x00",
+        b"2",
+        b"0",
+        b"(",
+        b"t",
+        b"]",
+        b"}",
+        b"\x8b\xff\xff\xff\x7f",
+    ),
     *(b"\x95" + b"\xff" * 8, b"c__builtin__\neval\n", b"\xff" * 4, b"\0" * 8, b"."),
 )
 
@@ -65,8 +127,14 @@ def corpus(folder: Path) -> dict[str, tuple[bytes, Read]]:
     small.write_text(base.read_text().replace("width_multiple: 0.25", "width_multiple: 0.0625"))
     detector = build_detector(read_architecture(small), names=[f"c{i}" for i in range(80)], seed=0)
     save_checkpoint(folder / "a.pt", detector)
-    torch.save({"model": dict(detector.state_dict()), "epoch": 1}, folder / "old.pt", _use_new_zipfile_serialization=False)
-    prune(PruneConfig(weights=folder / "a.pt", percent=0.2, imgsz=64, plan_out=folder / "plan.json", project=folder / "runs"))
+    torch.save(
+        {"model": dict(detector.state_dict()), "epoch": 1}, folder / "old.pt", _use_new_zipfile_serialization=False
+    )
+    prune(
+        PruneConfig(
+            weights=folder / "a.pt", percent=0.2, imgsz=64, plan_out=folder / "plan.json", project=folder / "runs"
+        )
+    )
     export(ExportConfig(weights=folder / "a.pt", format=("onnx",), imgsz=64, device="cpu"))
 
     def cut(path: Path) -> object:
@@ -90,7 +158,10 @@ def corpus(folder: Path) -> dict[str, tuple[bytes, Read]]:
         "old.pt": ((folder / "old.pt").read_bytes(), checkpoint),
         "data.yaml": (data.read_bytes(), read_dataset_yaml),
         "model.yaml": (small.read_bytes(), lambda path: build_detector(read_architecture(path))),
-        "hyp.yaml": ((base.parents[1] / "data/hyps/hyp.scratch.yaml").read_bytes(), lambda path: read_hyperparameters(path, ())),
+        "hyp.yaml": (
+            (base.parents[1] / "data/hyps/hyp.scratch.yaml").read_bytes(),
+            lambda path: read_hyperparameters(path, ()),
+        ),
         "plan.json": ((folder / "plan.json").read_bytes(), cut),
         "label.txt": (b"0 0.5 0.5 0.2 0.2\n1 .1 .2 .3 .2 .3 .4 .1 .4\n" * 3, labels),
         "a.onnx": ((folder / "a.onnx").read_bytes(), onnx),
@@ -172,7 +243,9 @@ def main() -> int:
             except SlimyoloError as error:
                 refused[kind] += 1
                 if len(str(error)) > 20_000:
-                    unexpected.setdefault(f"{kind}: message of {len(str(error))} characters", {"text": str(error)[:300]})
+                    unexpected.setdefault(
+                        f"{kind}: message of {len(str(error))} characters", {"text": str(error)[:300]}
+                    )
             except Exception as error:
                 where = traceback.extract_tb(error.__traceback__)[-1]
                 key = f"{kind}: {type(error).__name__} at {Path(where.filename).name}:{where.lineno}"

@@ -129,7 +129,12 @@ def _tensors(path: Path) -> dict[str, Any]:
 def _trained(folder: Path) -> dict[str, Any]:
     weights = folder / "run" / "weights"
     rows = {"results.csv": (folder / "run" / "results.csv").read_text()}
-    return {**{f"{name} {key}": value for name in ("last.pt", "best.pt") for key, value in _tensors(weights / name).items()}, **rows}
+    return {
+        **{
+            f"{name} {key}": value for name in ("last.pt", "best.pt") for key, value in _tensors(weights / name).items()
+        },
+        **rows,
+    }
 
 
 def _chained(folder: Path) -> dict[str, Any]:
@@ -152,7 +157,9 @@ def agree(first: dict[str, Any], second: dict[str, Any]) -> bool:
     """Whether two results are the same to the last bit."""
     if first.keys() != second.keys():
         return False
-    return all(torch.equal(a, second[key]) if isinstance(a, torch.Tensor) else a == second[key] for key, a in first.items())
+    return all(
+        torch.equal(a, second[key]) if isinstance(a, torch.Tensor) else a == second[key] for key, a in first.items()
+    )
 
 
 def lived(task: Callable[[Path], object], folder: Path, number: int | None, after_s: float) -> int | None:
@@ -215,7 +222,9 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory(prefix="slimyolo-kills-") as name:
         work = Path(name)
-        table = {key: command for key, command in commands(work).items() if not options.commands or key in options.commands}
+        table = {
+            key: command for key, command in commands(work).items() if not options.commands or key in options.commands
+        }
         for key, command in table.items():
             began = time.monotonic()
             code = lived(command.start, work / key, None, 300)

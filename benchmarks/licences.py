@@ -28,7 +28,9 @@ PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 DEVELOPERS = ("dev",)
 
 _FORBIDDEN = re.compile(r"(?<![A-Z])A?GPL|affero|(?<!lesser )general public licen[sc]e", re.IGNORECASE)
-_ALLOWED = re.compile(r"LGPL|lesser general public|library general public|GCC-exception|GCC Runtime Library Exception", re.IGNORECASE)
+_ALLOWED = re.compile(
+    r"LGPL|lesser general public|library general public|GCC-exception|GCC Runtime Library Exception", re.IGNORECASE
+)
 _ALTERNATIVE = re.compile(r"\bOR\b")
 
 
@@ -60,7 +62,9 @@ def licence_of(distribution: metadata.Distribution) -> str:
     expression = about.get("License-Expression")
     if expression:
         return str(expression)
-    classifiers = [line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or () if line.startswith("License ::")]
+    classifiers = [
+        line.rpartition(" :: ")[2] for line in about.get_all("Classifier") or () if line.startswith("License ::")
+    ]
     classifiers = [line for line in classifiers if line != "OSI Approved"]
     if classifiers:
         return ", ".join(classifiers)
@@ -102,14 +106,17 @@ def table(rows: list[Package]) -> str:
     """Markdown: part, package, version, licence."""
     order = sorted(rows, key=lambda row: (row.wanted_by != "core", row.wanted_by, not row.direct, row.name))
     lines = [
-        f"| {row.wanted_by} | {row.name}{'' if row.direct else ' (indirect)'} | {row.version} | {row.licence} |" for row in order
+        f"| {row.wanted_by} | {row.name}{'' if row.direct else ' (indirect)'} | {row.version} | {row.licence} |"
+        for row in order
     ]
     return "\n".join(["| part | package | version | licence |", "|---|---|---|---|", *lines])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="status 1 on a forbidden licence, or when pip check complains")
+    parser.add_argument(
+        "--check", action="store_true", help="status 1 on a forbidden licence, or when pip check complains"
+    )
     options = parser.parse_args()
     rows, absent = packages()
     print(table(rows))

@@ -156,7 +156,9 @@ def _call(module: str, attribute: str, arguments: tuple[str, ...], protocol: int
 
 
 def _tensor(numel: int = 4, offset: int = 0, size: int = 4, kind: str = "FloatStorage", key: str = "0") -> bytes:
-    storage = b"(" + _text("storage") + f"ctorch\n{kind}\n".encode() + _text(key) + _text("cpu") + _number(numel) + b"tQ"
+    storage = (
+        b"(" + _text("storage") + f"ctorch\n{kind}\n".encode() + _text(key) + _text("cpu") + _number(numel) + b"tQ"
+    )
     rest = _number(offset) + _number(size) + b"\x85" + b"K\x01\x85\x89ccollections\nOrderedDict\n)R"
     return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + rest + b"tR"
 
@@ -226,7 +228,7 @@ def _bombs() -> dict[str, bytes]:
 def _archives() -> Iterator[Hostile]:
     harmless = pickle.dumps({"a": 1}, 2)
     yield Hostile("deflated pickle of 50 MB of zeros", zipped(b"\0" * 50_000_000, method=zipfile.ZIP_DEFLATED), None)
-    traversing = {name: b"x" for name in ("../../OWNED", "/tmp/OWNED", "archive/data/../../OWNED", "C:\\OWNED")}
+    traversing = dict.fromkeys(("../../OWNED", "/tmp/OWNED", "archive/data/../../OWNED", "C:\\OWNED"), b"x")
     yield Hostile("members that climb out", zipped(harmless, members=traversing), None)
     yield Hostile("a zip in a zip", zipped(zipped(zipped(harmless))), None)
     good = zipped(harmless)

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import QUICK
 from watching import NETWORK, watched
 
+from conftest import QUICK
 from slimyolo.errors import SlimyoloError
 from slimyolo.exporting import open_exported
 from slimyolo.tasks.configs import ExportConfig, FinetuneConfig, PruneConfig, SparsifyConfig, TrainConfig, ValConfig
@@ -50,7 +50,9 @@ CASES: dict[str, tuple[str, int, str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow if "thousand" in case else ()) for case in CASES]
+)
 def test_training_at_the_edges_ends(tmp_path: Path, small_cfg: str, case: str) -> None:
     rows, images, names, settings = CASES[case]
     data = dataset(tmp_path / "data", rows, images, names)
@@ -86,22 +88,29 @@ def test_a_project_that_is_a_file_is_refused_before_any_work(tmp_path: Path, sma
         ))  # fmt: skip
 
 
-def test_the_chain_uses_no_network_and_the_smallest_model_still_runs(tiny_data: Path, small_cfg: str, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_chain_uses_no_network_and_the_smallest_model_still_runs(
+    tiny_data: Path, small_cfg: str, tmp_path: Path
+) -> None:
     """Sparse to the floors, cut as far as it goes, cut again, tuned, validated, exported, run: without one connection."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     with watched(*NETWORK) as seen:
         base = train(TrainConfig(data=tiny_data, cfg=small_cfg, project=tmp_path, noplots=True, **QUICK))
         sparse = sparsify(SparsifyConfig(
-            data=tiny_data, weights=base.last, percent=0.9, project=tmp_path, name="sparse", noplots=True, **QUICK
+            data=tiny_data, weights=base.last, percent=0.8, project=tmp_path, name="sparse", noplots=True, **QUICK
         ))  # fmt: skip
         weights: Path = Path(sparse.last)
         for _ in range(2):
-            record = prune(PruneConfig(weights=weights, percent=0.5, imgsz=64, project=tmp_path, name="cut", noplots=True))
+            record = prune(
+                PruneConfig(weights=weights, percent=0.5, imgsz=64, project=tmp_path, name="cut", noplots=True)
+            )
             weights = Path(record.weights)
         with pytest.raises(SlimyoloError):
             prune(PruneConfig(weights=weights, percent=0.99, imgsz=64, project=tmp_path))
-        tuned = finetune(FinetuneConfig(data=tiny_data, weights=weights, project=tmp_path, name="tuned", noplots=True, **QUICK))
+        tuned = finetune(
+            FinetuneConfig(data=tiny_data, weights=weights, project=tmp_path, name="tuned", noplots=True, **QUICK)
+        )
         found = [
             validate(ValConfig(
                 weights=tuned.best, data=tiny_data, imgsz=64, batch_size=batch, workers=workers, project=tmp_path, noplots=True

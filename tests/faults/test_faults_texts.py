@@ -14,7 +14,15 @@ from watching import NETWORK, memory_above_now, watched
 
 from slimyolo.cli.options import read_config_file
 from slimyolo.data import read_dataset_yaml
-from slimyolo.errors import CheckpointError, ConfigError, DataError, ModelError, PruningError, SlimyoloError, StorageError
+from slimyolo.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    ModelError,
+    PruningError,
+    SlimyoloError,
+    StorageError,
+)
 from slimyolo.exporting import open_exported
 from slimyolo.models import build_detector, read_architecture
 from slimyolo.pruning import ChannelShare, PrunePlan, prune_module, replay_plan
@@ -28,7 +36,8 @@ from slimyolo.tasks.resume import resumed_config
 RUNS = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", *NETWORK)
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n" for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{after}: &{after} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
 )
 BAD_YAML: dict[str, tuple[str, str]] = {
     # what it is → text, words of the message
@@ -80,9 +89,7 @@ READERS: dict[str, tuple[Callable[[Path], Any], type[SlimyoloError]]] = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_hostile_yaml_is_answered_by_every_reader(
-    tmp_path: Path, reader: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hostile_yaml_is_answered_by_every_reader(tmp_path: Path, reader: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     read, error = READERS[reader]
     path = tmp_path / "evil.yaml"
@@ -105,7 +112,9 @@ def test_the_message_says_what_is_wrong() -> None:
 
 
 def test_plain_yaml_means_what_it_meant() -> None:
-    text = "a: &a {x: 1, y: [1.5, .inf, null, yes, 2026-01-02]}\nb: {<<: *a, z: 'ü'}\nc: *a\nd: 1_000\ne: !!set {p, q}\n"
+    text = (
+        "a: &a {x: 1, y: [1.5, .inf, null, yes, 2026-01-02]}\nb: {<<: *a, z: 'ü'}\nc: *a\nd: 1_000\ne: !!set {p, q}\n"
+    )
     assert parse_yaml(text) == yaml.safe_load(text)
 
 
@@ -116,7 +125,7 @@ def test_plain_yaml_means_what_it_meant() -> None:
         ("path: ../../../../../../../../nowhere\ntrain: x\nnames: [a]\n", "does not exist. Looked for"),
         ("path: /nowhere\ntrain: x\nnames: [a]\ndownload: |\n  import os; os.system('touch OWNED')\n", "is never run"),
         ("path: 'a\\0b'\ntrain: x\nnames: [a]\n", "does not exist"),
-        ("path: \"a\\0b\"\ntrain: x\nnames: [a]\n", "does not exist"),
+        ('path: "a\\0b"\ntrain: x\nnames: [a]\n', "does not exist"),
     ],
 )
 def test_hostile_datasets_are_answered(

@@ -13,7 +13,17 @@ from typing import Any
 FORBIDDEN = (
     *("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "subprocess.Popen", "pty.spawn"),
     *("exec", "compile", "pickle.find_class", "marshal.loads", "code.__new__", "function.__new__", "ctypes.dlopen"),
-    *("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod", "os.putenv", "shutil.rmtree"),
+    *(
+        "os.remove",
+        "os.rename",
+        "os.rmdir",
+        "os.mkdir",
+        "os.link",
+        "os.symlink",
+        "os.chmod",
+        "os.putenv",
+        "shutil.rmtree",
+    ),
     *("socket.connect", "socket.bind", "socket.getaddrinfo", "urllib.Request", "webbrowser.open"),
 )
 NETWORK = ("socket.connect", "socket.getaddrinfo", "socket.sendto", "urllib.Request")
