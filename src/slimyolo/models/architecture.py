@@ -68,7 +68,8 @@ class Architecture:
         try:
             anchors = tuple(tuple((float(w), float(h)) for w, h in level) for level in values)
         except (TypeError, ValueError) as error:
-            raise ModelError(f"{self.name}: anchors should be [levels, anchors, 2] numbers, got {shown_value(pixels)}.") from error
+            shown = shown_value(pixels)
+            raise ModelError(f"{self.name}: anchors should be [levels, anchors, 2] numbers, got {shown}.") from error
         if len(anchors) != len(self.anchors):
             raise ModelError(
                 f"{self.name} has {len(self.anchors)} levels, got anchors for {len(anchors)}. "

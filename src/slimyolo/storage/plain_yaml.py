@@ -18,8 +18,6 @@ from yaml.constructor import ConstructorError
 __all__ = ["compose_yaml", "parse_yaml", "read_yaml", "read_yaml_text", "scalar_value"]
 
 LARGEST_FILE = 2**20  # bytes, five seconds of work for PyYAML; no public dataset needs a hundredth of it
-    2**20
-)  # bytes, five seconds' work for PyYAML; the names and folders of the largest public datasets take a hundredth of it
 MAX_DEPTH = 50
 MAX_VALUES = 500_000
 _TEXT_PER_VALUE = 8  # characters that count as one value
