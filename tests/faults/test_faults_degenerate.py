@@ -50,7 +50,9 @@ CASES: dict[str, tuple[str, int, str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=pytest.mark.slow if "thousand" in case else ()) for case in CASES]
+)
 def test_training_at_the_edges_ends(tmp_path: Path, small_cfg: str, case: str) -> None:
     rows, images, names, settings = CASES[case]
     data = dataset(tmp_path / "data", rows, images, names)
@@ -86,6 +88,7 @@ def test_a_project_that_is_a_file_is_refused_before_any_work(tmp_path: Path, sma
         ))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_chain_uses_no_network_and_the_smallest_model_still_runs(
     tiny_data: Path, small_cfg: str, tmp_path: Path
 ) -> None:
@@ -95,7 +98,7 @@ def test_the_chain_uses_no_network_and_the_smallest_model_still_runs(
     with watched(*NETWORK) as seen:
         base = train(TrainConfig(data=tiny_data, cfg=small_cfg, project=tmp_path, noplots=True, **QUICK))
         sparse = sparsify(SparsifyConfig(
-            data=tiny_data, weights=base.last, percent=0.9, project=tmp_path, name="sparse", noplots=True, **QUICK
+            data=tiny_data, weights=base.last, percent=0.8, project=tmp_path, name="sparse", noplots=True, **QUICK
         ))  # fmt: skip
         weights: Path = Path(sparse.last)
         for _ in range(2):

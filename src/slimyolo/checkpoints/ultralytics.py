@@ -100,8 +100,9 @@ def _description(
         raise CheckpointError(f"{source} is damaged: anchors {list(grid.shape)} for {stride.numel()} levels.")
     pixels = grid * stride.float().view(-1, 1, 1)
     if "activation" in plan:
+        name = plan["activation"]
         raise CheckpointError(
-            f"{source} sets another activation ({str(plan['activation'])[:60] if isinstance(plan['activation'], str) else 'no name'}); only SiLU is supported."
+            f"{source} sets another activation ({name[:60] if isinstance(name, str) else 'no name'}); only SiLU is supported."
         )
     try:
         architecture = Architecture.from_plain(

@@ -17,9 +17,7 @@ from yaml.constructor import ConstructorError
 
 __all__ = ["compose_yaml", "parse_yaml", "read_yaml", "read_yaml_text", "scalar_value"]
 
-LARGEST_FILE = (
-    2**20
-)  # bytes, five seconds' work for PyYAML; the names and folders of the largest public datasets take a hundredth of it
+LARGEST_FILE = 2**20  # bytes, five seconds of work for PyYAML; no public dataset needs a hundredth of it
 MAX_DEPTH = 50
 MAX_VALUES = 500_000
 _TEXT_PER_VALUE = 8  # characters that count as one value
@@ -47,7 +45,7 @@ def parse_yaml(text: str) -> Any:
     try:
         return loader.get_single_data()
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def compose_yaml(text: str) -> yaml.Node | None:
@@ -57,7 +55,7 @@ def compose_yaml(text: str) -> yaml.Node | None:
         node: yaml.Node | None = loader.get_single_node()
         return node
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def scalar_value(node: yaml.ScalarNode) -> Any:
@@ -73,7 +71,7 @@ class _BoundedLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-        is_alias = self.check_event(yaml.AliasEvent)  # type: ignore[no-untyped-call]
+        is_alias = self.check_event(yaml.AliasEvent)
         if len(self._open) > MAX_DEPTH:
             raise ComposerError(None, None, f"nested deeper than {MAX_DEPTH} levels", mark)
         self._open.append(1)
@@ -97,7 +95,7 @@ class _BoundedLoader(yaml.SafeLoader):
         if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
             raise ConstructorError(None, None, f"a number of {len(node.value):,} characters", node.start_mark)
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+            return super().construct_object(node, deep)
         except (ValueError, OverflowError, AttributeError, KeyError, TypeError) as error:  # how PyYAML says `!!int x`
-            shown = repr(node.value[:40]) if isinstance(node, yaml.ScalarNode) else f"a {node.id}"
+            shown = repr(node.value[:40]) if isinstance(node, yaml.ScalarNode) else "what stands there"
             raise ConstructorError(None, None, f"{shown} cannot be read as {node.tag}", node.start_mark) from error
