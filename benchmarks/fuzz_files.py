@@ -265,8 +265,10 @@ def main() -> int:
         "minutes": minutes, "seed": options.seed, "reads": dict(reads), "refused": dict(refused), "code_run": ran,
         "slowest_cpu_s": slowest[0], "slowest_kind": slowest[1], "memory_peak_mib": peak, "unexpected": unexpected,
     })  # fmt: skip
-    print(f"{sum(reads.values()):,} files in {minutes:.1f} min, {sum(refused.values()):,} refused, {len(ran)} ran code, "
-          f"slowest {slowest[0]:.2f} s ({slowest[1]}), peak {peak:.0f} MiB, {len(unexpected)} kinds of unexpected error")  # fmt: skip
+    print(
+        f"{sum(reads.values()):,} files in {minutes:.1f} min, {sum(refused.values()):,} refused, {len(ran)} ran something, "
+        f"slowest {slowest[0]:.2f} s ({slowest[1]}), peak {peak:.0f} MiB, {len(unexpected)} kinds of unexpected error"
+    )
     for key, entry in unexpected.items():
         print(f"  {key}: {entry.get('file')}")
     return 1 if ran or unexpected or slowest[0] > SLOW_S else 0
