@@ -12,6 +12,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[export,openvino,ncnn,serve,tensorboard,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps timm
 	touch $@
 
 check: install

@@ -265,7 +265,7 @@ def main() -> int:
         "minutes": minutes, "seed": options.seed, "reads": dict(reads), "refused": dict(refused), "code_run": ran,
         "slowest_cpu_s": slowest[0], "slowest_kind": slowest[1], "memory_peak_mib": peak, "unexpected": unexpected,
     })  # fmt: skip
-    print(f"{sum(reads.values()):,} files in {minutes:.1f} min, {sum(refused.values()):,} refused, {len(ran)} ran something, "
+    print(f"{sum(reads.values()):,} files in {minutes:.1f} min, {sum(refused.values()):,} refused, {len(ran)} ran code, "
           f"slowest {slowest[0]:.2f} s ({slowest[1]}), peak {peak:.0f} MiB, {len(unexpected)} kinds of unexpected error")  # fmt: skip
     for key, entry in unexpected.items():
         print(f"  {key}: {entry.get('file')}")

@@ -217,7 +217,8 @@ def main() -> int:
 
     def note() -> None:
         write_json(options.out, {
-            "seed": options.seed, "kills": sum(kills.values()), "by": dict(kills), "runs_compared": dict(runs), "problems": problems,
+            "seed": options.seed, "kills": sum(kills.values()), "by": dict(kills), "runs_compared": dict(runs),
+            "problems": problems,
         })  # fmt: skip
 
     with tempfile.TemporaryDirectory(prefix="slimyolo-kills-") as name:

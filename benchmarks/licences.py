@@ -1,7 +1,8 @@
 """The licence of every package that slimyolo brings along, and `pip check`: nothing GPL or AGPL at run time.
 
     python benchmarks/licences.py             # a Markdown table, from the metadata of what is installed here
-    python benchmarks/licences.py --check     # the same, and status 1 when there is a forbidden one, or pip check complains of one of them
+    python benchmarks/licences.py --check     # the same, and status 1 when there is a forbidden one,
+or pip check complains of one of them
 
 Walks the dependencies of the core and of every extra (but dev, which is for developers) in pyproject.toml. What is not
 installed here is said. No network is used.

@@ -4,9 +4,10 @@
 
 timm models with random weights, scales and statistics (`pip install --no-deps timm torch-pruning`). Each architecture is cut
 in a process of its own, ended after `--limit` seconds. "difference" is the largest difference between the cut model and
-the masked one (uncut, the removed channels constant) on unseen inputs, relative to the largest output; for
-torch-pruning the masked model has γ = 0 (rows of zero without a norm) where it removed channels. The gradient of the input is compared
-in double precision. Costs and seconds are those of the share nearest to a half.
+the masked one (uncut, the removed channels constant) on unseen inputs, relative to the largest output, at the worst of the
+shares; for torch-pruning the masked model has γ = 0 (rows of zero without a norm) where it removed channels, and one share is
+asked for. "gradient" is the same for the gradient of the input, in double precision. Costs, gradient and seconds (of the
+processor, one thread) are those of the share nearest to a half.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,7 @@ def main() -> None:
 def cells(row: Row | str) -> str:
     if isinstance(row, str):
         return f"{row} | | | | "
-    return (
-        f"{row.params:.0%} | {row.macs:.0%} | {row.difference:.0e} | {row.gradient:.0e} | {row.seconds:.1f}"
-    )
+    return f"{row.params:.0%} | {row.macs:.0%} | {row.difference:.0e} | {row.gradient:.0e} | {row.seconds:.1f}"
 
 
 def summary(tool: str, rows: Sequence[Row | str]) -> str:
@@ -97,7 +96,9 @@ def in_process(work: Callable[[], Row], limit: int) -> Row | str:
         try:
             result: Row | str = work()
         except Exception as error:  # whatever a tool raises is its result
-            result = f"{type(error).__name__}: {str(error).splitlines()[0][:60] if str(error) else ''}".replace("|", "/")
+            result = f"{type(error).__name__}: {str(error).splitlines()[0][:60] if str(error) else ''}".replace(
+                "|", "/"
+            )
         with os.fdopen(writer, "wb") as pipe:
             pickle.dump(result, pipe)
         os._exit(0)
@@ -113,33 +114,42 @@ def by_slimyolo(name: str, shares: Sequence[float]) -> Row:
     before = costs(model, example)
     rows = {}
     for share in shares:
-        start = time.perf_counter()
+        start = time.process_time()
         result = prune_module(model, example, ChannelShare(share))
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         masked = mask_module(model, result.plan)
-        rows[share] = compare(before, masked, result.model, example, seconds)
-    return half(rows)
+        if share == middle(shares):
+            rows[share] = compare(before, masked, result.model, example, seconds)
+        else:
+            rows[share] = Row(0.0, 0.0, verify(masked, result.model, unseen_of(example)), 0.0, seconds)
+    return half(rows, middle(shares))
 
 
 def by_torch_pruning(name: str, shares: Sequence[float]) -> Row:
+    """At the middle share only."""
     import torch_pruning
 
     model, example = build(name), input_of(name)
     before = costs(model, example)
-    rows = {}
-    for share in shares:
-        cut, masked, start = deepcopy(model), deepcopy(model), time.perf_counter()
-        classes = [m for m in cut.modules() if isinstance(m, (nn.Linear, nn.Conv2d)) and m.weight.shape[0] == 1000]
-        pruner = torch_pruning.pruner.MagnitudePruner(
-            cut, example, torch_pruning.importance.MagnitudeImportance(p=2), pruning_ratio=share, ignored_layers=classes
-        )
-        names = {part: path for path, part in cut.named_modules()}
-        for group in pruner.step(interactive=True):
-            silence(masked, [(names.get(dep.target.module), dep.handler.__name__, indices) for dep, indices in group])
-            group.prune()
-        seconds = time.perf_counter() - start
-        rows[share] = compare(before, masked, cut, example, seconds)
-    return half(rows)
+    cut, masked, start = deepcopy(model), deepcopy(model), time.process_time()
+    classes = [m for m in cut.modules() if isinstance(m, (nn.Linear, nn.Conv2d)) and m.weight.shape[0] == 1000]
+    pruner = torch_pruning.pruner.MagnitudePruner(
+        cut,
+        example,
+        torch_pruning.importance.MagnitudeImportance(p=2),
+        pruning_ratio=middle(shares),
+        ignored_layers=classes,
+    )
+    names, comparable = {part: path for path, part in cut.named_modules()}, True
+    for group in pruner.step(interactive=True):
+        cuts = [(names.get(dep.target.module), dep.handler.__name__, indices) for dep, indices in group]
+        group.prune()
+        try:
+            silence(masked, cuts)
+        except IndexError:  # indices that are not the layer's own: no masked model to compare with
+            comparable = False
+    row = compare(before, masked, cut, example, time.process_time() - start)
+    return row if comparable else replace(row, difference=float("nan"), gradient=float("nan"))
 
 
 def silence(masked: nn.Module, cuts: Sequence[tuple[str | None, str, Sequence[int]]]) -> None:
@@ -156,11 +166,13 @@ def silence(masked: nn.Module, cuts: Sequence[tuple[str | None, str, Sequence[in
 TOOLS: dict[str, Callable[[str, Sequence[float]], Row]] = {"slimyolo": by_slimyolo, "torch-pruning": by_torch_pruning}
 
 
-def half(rows: dict[float, Row]) -> Row:
-    """Costs of the share nearest to a half, with the worst differences of all."""
-    middle = rows[min(rows, key=lambda share: abs(share - 0.5))]
-    worst = max(row.difference for row in rows.values())
-    return Row(middle.params, middle.macs, worst, max(row.gradient for row in rows.values()), middle.seconds)
+def middle(shares: Sequence[float]) -> float:
+    return min(shares, key=lambda share: abs(share - 0.5))
+
+
+def half(rows: dict[float, Row], share: float) -> Row:
+    """The row of this share, with the worst difference of all."""
+    return replace(rows[share], difference=max(row.difference for row in rows.values()))
 
 
 def costs(model: nn.Module, example: Tensor) -> tuple[int, float]:
@@ -169,12 +181,16 @@ def costs(model: nn.Module, example: Tensor) -> tuple[int, float]:
 
 
 def compare(before: tuple[int, float], masked: nn.Module, cut: nn.Module, example: Tensor, seconds: float) -> Row:
-    unseen = torch.randn(2, *example.shape[1:], generator=torch.Generator().manual_seed(7))
+    unseen = unseen_of(example)
     difference = verify(masked, cut, unseen)
     gradients = [gradient_of_input(module, unseen[:1]) for module in (masked, cut)]
     off = float((gradients[0] - gradients[1]).abs().max() / gradients[0].abs().max().clamp(min=1e-30))
     after = costs(cut, example)
     return Row(after[0] / before[0], after[1] / before[1], difference, off, seconds)
+
+
+def unseen_of(example: Tensor) -> Tensor:
+    return torch.randn(2, *example.shape[1:], generator=torch.Generator().manual_seed(7))
 
 
 def gradient_of_input(module: nn.Module, images: Tensor) -> Tensor:

@@ -37,7 +37,10 @@ CASES = [
     ("slimyolo data ", {"check", "synth"}),
     ("slimyolo data ch", {"check"}),
     ("slimyolo sparsify --per", {"--percent"}),
-    ("slimyolo sparsify --method ", {"share", "reference", "soft-threshold"}),
+    (
+        "slimyolo sparsify --method ",
+        {"share", "reference", "soft-threshold", "group-lasso", "cost-weighted", "polarise"},
+    ),
     ("slimyolo train --optimizer Ad", {"Adam", "AdamW"}),
     ("slimyolo val --weights be", {"best.pt"}),
     ("slimyolo train --project ru", {"runs"}),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PAGES = sorted((REPOSITORY / "docs").glob("*.md")) + [REPOSITORY / "README.md", REPOSITORY / "README.zh-CN.md"]
+PAGES = [*sorted((REPOSITORY / "docs").glob("*.md")), REPOSITORY / "README.md", REPOSITORY / "README.zh-CN.md"]
 PROGRAMS = ("slimyolo", "python", "make", "pip", "tensorboard")
 
 

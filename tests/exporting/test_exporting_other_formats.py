@@ -34,6 +34,7 @@ def by_place(detections: torch.Tensor) -> np.ndarray:
     return detections[torch.argsort(detections[:, 0] + 1000 * detections[:, 1])].numpy()
 
 
+@pytest.mark.slow
 def test_openvino(small_detector: Detector, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     path = tmp_path / "small_openvino_model"

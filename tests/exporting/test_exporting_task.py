@@ -11,12 +11,13 @@ import numpy as np
 import onnx
 import pytest
 
-from slimyolo.checkpoints import save_checkpoint
+from slimyolo.checkpoints import load_checkpoint, save_checkpoint
 from slimyolo.cli.main import run_command_line, run_safely
 from slimyolo.errors import ConfigError, DataError, ExportError
 from slimyolo.models import Detector
 from slimyolo.tasks.configs import ExportConfig
 from slimyolo.tasks.export import export
+from slimyolo.tasks.sizes import size_of
 
 
 @pytest.fixture
@@ -50,7 +51,11 @@ def test_both_formats_beside_the_checkpoint(
     )
     record = export(config)
     assert [file.path.name for file in record.files] == ["best.onnx", "best.torchscript"]
-    assert sorted(path.name for path in checkpoint.parent.glob("best*")) == ["best.onnx", "best.pt", "best.torchscript"]
+    assert sorted(path.name for path in checkpoint.parent.glob("best*")) == [
+        "best.onnx", "best.pt", "best.torchscript", "best_onnx_example", "best_torchscript_example",
+    ]  # fmt: skip
+    examples = sorted(path.name for path in (checkpoint.parent / "best_onnx_example").iterdir())
+    assert examples == ["CMakeLists.txt", "detect.cpp", "detect.py"]
     for file in record.files:
         assert file.real is not None
         assert file.real.images == 4, "three photographs fill two batches of two"
@@ -58,45 +63,52 @@ def test_both_formats_beside_the_checkpoint(
     assert json.loads(metadata["names"]) == ["face", "masqué"]
     assert json.loads(metadata["imgsz"]) == [32, 48]
     assert (metadata["stride"], metadata["batch"], metadata["task"]) == ("4", "2", "detect")
+    assert json.loads(metadata["cost"])["params"] == size_of(load_checkpoint(checkpoint).detector(), 48).params
     assert metadata["slimyolo"] == record.provenance["slimyolo"]
     assert "4 real images: boxes differ by up to" in caplog.text
     assert "images [2, 3, 32, 48] → output0 [2, 960, 7]; opset 17" in caplog.text
 
 
 def test_where_the_file_goes(checkpoint: Path, tmp_path: Path) -> None:
-    base = ExportConfig(weights=checkpoint, format=["torchscript"], imgsz=32)
+    base = ExportConfig(weights=checkpoint, format=["torchscript"], imgsz=32, no_examples=True)
     for output, place in (
         (tmp_path / "folder", tmp_path / "folder" / "best.torchscript"),
         (tmp_path / "n" / "mine.torchscript", tmp_path / "n" / "mine.torchscript"),
     ):
         (file,) = export(base.changed(output=output)).files
         assert file.path == place
-        assert place.is_file()
+        assert [path.name for path in place.parent.iterdir()] == [place.name], "no examples were asked for"
     with pytest.raises(
         ConfigError, match=r"torchscript files end in \.torchscript\. Give --output .*mine\.torchscript, or"
     ):
         export(base.changed(output=tmp_path / "mine.pt"))
-    with pytest.raises(ConfigError, match=r"is one file, but --format asks for several\. Give a folder"):
-        export(base.changed(output=tmp_path / "mine.onnx", format=("onnx", "torchscript")))
+    for output in ("mine.onnx", "mine.torchscript"):
+        with pytest.raises(ConfigError, match=r"is one file, but --format asks for several\. Give a folder"):
+            export(base.changed(output=tmp_path / output, format=("onnx", "torchscript")))
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"half": True}, r"--half: slimyolo export writes float32 onnx and torchscript today\. Leave it out"),
-        ({"int8": True, "data": "d.yaml"}, r"--int8: .* quantise the ONNX file"),
-        ({"nms": True}, r"--nms: .* suppress overlaps behind the network"),
-    ],
-)
-def test_options_that_nothing_implements(checkpoint: Path, changes: dict[str, object], words: str) -> None:
-    with pytest.raises(ConfigError, match=words):
-        export(ExportConfig(weights=checkpoint, imgsz=32, **changes))
-    assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
+def test_on_what_a_file_is_compared(checkpoint: Path, photographs: Path) -> None:
+    base = ExportConfig(weights=checkpoint, format=["torchscript"], imgsz=32, no_examples=True)
+    (drawn,) = export(base).files
+    assert drawn.real is not None
+    assert drawn.real.images == 1, "one drawn scene"
+    (given,) = export(base.changed(images=str(photographs.parent / "images" / "val" / "*.png"))).files
+    assert given.real is not None
+    assert given.real.images == 3
+    with pytest.raises(ConfigError, match=r"--data and --images both say on what to compare: leave one out"):
+        base.changed(images="x.png", data=photographs)
+    (photographs.parent / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"--images: .*broken\.png"):
+        export(base.changed(images=str(photographs.parent / "broken.png")))
 
 
-def test_a_format_is_refused_before_anything_is_written(checkpoint: Path) -> None:
-    with pytest.raises(ExportError, match="--include ncnn: slimyolo does not write this format yet"):
-        export(ExportConfig(weights=checkpoint, format=["torchscript", "ncnn"], imgsz=32))
+def test_what_a_format_cannot_is_said_before_anything_is_written(checkpoint: Path) -> None:
+    pytest.importorskip("ncnn")
+    pytest.importorskip("pnnx")
+    with pytest.raises(ExportError, match=r"--dynamic: ncnn files take images of one size"):
+        export(ExportConfig(weights=checkpoint, format=["torchscript", "ncnn"], imgsz=32, dynamic=True))
+    with pytest.raises(ExportError, match="--format paddle: slimyolo does not write this format"):
+        export(ExportConfig(weights=checkpoint, format=["torchscript", "paddle"], imgsz=32))
     assert [path.name for path in checkpoint.parent.iterdir()] == ["best.pt"]
 
 
@@ -109,7 +121,7 @@ def test_a_dataset_without_validation_images(checkpoint: Path, tmp_path: Path) -
 
 
 def test_the_command_ends_with_status_two(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _status(["export", "--weights", str(checkpoint), "--include", "onnxx", "--imgsz", "32"]) == 2
+    assert _status(["export", "--weights", str(checkpoint), "--format", "onnxx", "--imgsz", "32"]) == 2
     assert "Did you mean 'onnx'?" in capsys.readouterr().err
     assert _status(["export", "--weights", str(checkpoint), "--include", "torchscript", "--imgsz", "32"]) == 0
     assert "boxes differ by up to" in capsys.readouterr().out

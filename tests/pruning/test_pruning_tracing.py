@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from pruning_networks import BLOCKS, Network
 from torch import Tensor, nn
 
+from slimyolo.errors import PruningError, UnknownOperationError
 from slimyolo.models import Detector
-from slimyolo.pruning import trace
+from slimyolo.pruning import ChannelShare, prune_module, register_operation, trace
 from slimyolo.pruning.recording import NotRecordable
 from slimyolo.pruning.tracing import TracedProgram, capture_program, export_program, record_program
 
@@ -84,22 +85,96 @@ class Plain(nn.Module):
         return (self.one(x) + self.offset).mean((2, 3))
 
 
-class Strange(nn.Module):
+class Branching(nn.Module):
+    """Goes another way when the values say so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(3, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.one(x) if bool(x.sum() > 0) else x
+
+
+class Empty(nn.Module):
     def forward(self, x: Tensor) -> Any:
-        return Result(x + 1)
+        return {"shape": x.shape}
 
 
-class Result:
-    def __init__(self, value: Tensor) -> None:
-        self.value = value
+def test_tensors_held_elsewhere_are_recorded() -> None:
+    assert len(record_program(Plain(), EXAMPLE).constants) == 1
 
 
-def test_what_needs_values_is_exported() -> None:
-    with pytest.raises(RuntimeError):  # tensors of two devices
-        record_program(Plain(), EXAMPLE)
-    assert len(capture_program(Plain(), EXAMPLE).constants) == 1
-    with pytest.raises(NotRecordable, match="outputs"):
-        record_program(Strange(), EXAMPLE)
+def test_what_needs_values_is_refused() -> None:
+    with pytest.raises(PruningError, match=r"(?s)could not capture Branching.*without data-dependent branches"):
+        capture_program(Branching(), EXAMPLE)
+    with pytest.raises(NotRecordable, match="no tensors"):
+        record_program(Empty(), EXAMPLE)
+
+
+class InPlace(nn.Module):
+    """Changes a tensor that it also knows under other names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        same = F.dropout(y, training=False)
+        same.relu_()
+        return self.two(y)
+
+
+def test_a_change_in_place_is_seen_under_every_name() -> None:
+    program = record_program(InPlace(), EXAMPLE)
+    second = [node for node in program.nodes if "conv2d" in str(node.target)][1]
+    assert "relu" in str(second.args[0].target)
+
+
+@torch.library.custom_op("slimyolo_test::double", mutates_args=())
+def double(x: Tensor) -> Tensor:
+    return x * 2
+
+
+class Unknown(nn.Module):
+    """An operator of the user's own, without a rule for shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.two = nn.Sequential(nn.Conv2d(3, 8, 1)), nn.Conv2d(8, 8, 1)
+        self.three = nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.three(self.two(double(self.inner(double(x)))))
+
+
+def test_unknown_operations_raise_are_kept_or_are_taught() -> None:
+    with pytest.raises(
+        UnknownOperationError, match=r"slimyolo_test\.double in module '\(root\)' \(Unknown\).*register_operation"
+    ):
+        prune_module(Unknown(), EXAMPLE, ChannelShare(0.5))
+    kept = prune_module(Unknown(), EXAMPLE, ChannelShare(0.5), on_unknown="keep")
+    assert [group.name for group in kept.plan.groups] == ["two"]
+    assert any("slimyolo_test.double is unknown" in note for note in kept.report.notes)
+    register_operation("slimyolo_test.double", like="unary")
+    taught = prune_module(Unknown(), EXAMPLE, ChannelShare(0.5))
+    assert [group.name for group in taught.plan.groups] == ["inner.0", "two"]
+
+
+class Named(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, images: Tensor, *, factor: Tensor) -> Tensor:
+        return self.two(self.one(images) * factor)
+
+
+def test_inputs_may_be_named() -> None:
+    inputs = {"images": EXAMPLE, "factor": torch.ones(1)}
+    result = prune_module(Named(), inputs, ChannelShare(0.5))
+    assert result.model.one.weight.shape[0] == 4
 
 
 @pytest.mark.slow

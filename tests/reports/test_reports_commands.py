@@ -36,7 +36,7 @@ from slimyolo.tasks.configs.options import Config
         PruneConfig(weights="w.pt", macs=0.5, data="d.yaml", recalibrate=True),
         ValConfig(weights="w.pt", data="d.yaml", json_file="out.json", single_cls=True),
         PredictConfig(weights="w.pt", source="album/*.jpg", classes=(0, 2), imgsz=(256, 320)),
-        ExportConfig(weights="w.pt", include=("onnx",)),
+        ExportConfig(weights="w.pt", format=("onnx",)),
         CompressConfig(data="d.yaml", cfg="yolov5n", percent=0.4, hyp_set=("lr0=0.02",)),
         DataSynthConfig(folder="some folder"),
         ReportConfig(runs=("a", "b c"), output="o.html"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slimyolo.errors import StorageError
-from slimyolo.storage import atomic_file, write_bytes, write_text
+from slimyolo.storage import atomic_file, atomic_folder, write_bytes, write_text
 
 
 def test_the_file_appears_with_its_content_and_folders_are_made(tmp_path: Path) -> None:
@@ -97,3 +97,39 @@ def test_a_long_name_still_fits(tmp_path: Path) -> None:
     name = "n" * 250
     write_text(tmp_path / name, "x")
     assert (tmp_path / name).read_text() == "x"
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "model"
+    with atomic_folder(target) as folder:
+        (folder / "a.txt").write_text("1")
+    assert (target / "a.txt").read_text() == "1"
+    with pytest.raises(RuntimeError, match="half way"):
+        _write_half_way(target)
+    assert (target / "a.txt").read_text() == "1"
+    with atomic_folder(target) as folder:
+        (folder / "a.txt").write_text("3")
+        (folder / "b.txt").write_text("3")
+    assert (target / "a.txt").read_text() == "3"
+    assert sorted(path.name for path in target.parent.iterdir()) == ["model"]
+
+
+def test_a_folder_with_files_of_others_stays(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "diary.txt").write_text("mine")
+    words = r"model holds diary\.txt, which would be lost\. Move it away first"
+    with pytest.raises(StorageError, match=words), atomic_folder(target):
+        pass
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "diary.txt"]
+    (tmp_path / "file").write_text("a file")
+    words = r"is a file, and a folder is to be written there"
+    with pytest.raises(StorageError, match=words), atomic_folder(tmp_path / "file"):
+        pass
+    assert (tmp_path / "file").read_text() == "a file"
+
+
+def _write_half_way(target: Path) -> None:
+    with atomic_folder(target) as folder:
+        (folder / "a.txt").write_text("2")
+        raise RuntimeError("half way")

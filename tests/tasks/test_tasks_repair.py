@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 import slimyolo
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.pruning import PrunePlan
+from slimyolo.tasks import prune as prune_task
 from slimyolo.tasks import sensitivity as sensitivity_task
 from slimyolo.tasks.configs import (
     IterateConfig,
@@ -124,6 +126,28 @@ def test_sensitivity_resumes_and_caps_a_cut(
     (tmp_path / "wrong.json").write_text("[]")
     with pytest.raises(ConfigError, match=r"is no record of `slimyolo sensitivity`"):
         read_sensitivity(tmp_path / "wrong.json")
+
+
+@pytest.mark.slow
+def test_the_search_for_a_drop_repairs_as_asked(
+    base_run: TrainRecord, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.1, 0.49] * 7)  # each cut is too bad as it is, and good enough when repaired
+    monkeypatch.setattr(prune_task._Cutter, "_map", lambda *_: next(scores))
+    dense = replace(base_run.metrics, map50_95=0.5)
+    monkeypatch.setattr(prune_task._Cutter, "before", lambda _: dense)
+    calls: list[int] = []
+    fit = prune_task.reconstruct_
+    monkeypatch.setattr(prune_task, "reconstruct_", lambda *given: (calls.append(1), fit(*given))[1])
+    record = prune(
+        PruneConfig(
+            weights=base_run.best, data=tiny_data, max_drop=0.02, reconstruct=True, repair_images=8, project=tmp_path,
+            batch_size=4, **QUICK,
+        )
+    )  # fmt: skip
+    assert len(calls) == len(record.tried)
+    assert record.repairs == ()
+    assert record.after.macs < 0.3 * record.before.macs
 
 
 @pytest.mark.slow

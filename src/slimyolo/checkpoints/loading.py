@@ -79,7 +79,9 @@ def _read_own(source: str, tree: Mapping[str, Any]) -> Checkpoint:
     if not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"{source} is damaged: its class names are not texts.")
     if anchors.numel() > _MOST_ANCHORS:
-        raise CheckpointError(f"{source} is damaged: its anchors are {list(anchors.shape)}, expected [levels, anchors, 2].")
+        raise CheckpointError(
+            f"{source} is damaged: its anchors are {list(anchors.shape)}, expected [levels, anchors, 2]."
+        )
     widths, ema, training = tree.get("widths"), tree.get("ema"), tree.get("training")
     try:
         architecture = Architecture.from_plain(_entry(source, tree, "architecture", dict)).with_anchors(anchors)

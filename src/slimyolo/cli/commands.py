@@ -215,7 +215,9 @@ COMMANDS: tuple[Command, ...] = (
          f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run",
          f"slimyolo prune --weights {_BEST} --params 0.9M --importance fisher {_DATA}",
          f"slimyolo prune --weights {_BEST} --max-drop 0.01 --importance fisher {_DATA}",
-         f"slimyolo prune --weights {_BEST} --latency 8ms --keep 'model.0' --cap 'model.9=0.3'"),
+         f"slimyolo prune --weights {_BEST} --latency 8ms --keep 'model.0' --cap 'model.9=0.3'",
+         f"slimyolo prune --weights {_BEST} {_DATA} --macs 0.6 --importance fisher --reconstruct",
+         f"slimyolo prune --weights {_BEST} --macs 0.6 --caps runs/sensitivity/exp --max-error 0.2"),
     ),
     Command(
         PlanShowConfig, _plan_show, "show a prune plan: per group what stays and what it saves",
@@ -226,9 +228,8 @@ COMMANDS: tuple[Command, ...] = (
         ("slimyolo plan diff runs/prune/exp/plan.json runs/prune/exp2/plan.json",),
     ),
     Command(
-        SensitivityConfig, _sensitivity, "what each group of channels means: cut alone, from 90 to 10 %",
-        (f"slimyolo sensitivity --weights {_BEST} {_DATA}",
-         f"slimyolo prune --weights {_BEST} --caps runs/sensitivity/exp --max-error 0.05 --macs 0.6"),
+        SensitivityConfig, _sensitivity, "how much each group of channels matters, cut alone",
+        (f"slimyolo sensitivity --weights {_BEST} {_DATA}",),
     ),
     Command(
         FinetuneConfig, _finetune, "train a pruned detector on",

@@ -13,11 +13,11 @@ TRAINING = ("data", "weights", "cfg", "epochs", "batch_size", "imgsz", "resume",
 
 OFTEN_USED: Mapping[str, tuple[str, ...]] = {
     "train": (*TRAINING, "hyp", "patience", "project"),
-    "sparsify": (*TRAINING, "method", "percent", "reach", "sr"),
+    "sparsify": (*TRAINING, "method", "percent", "macs", "reach", "sr"),
     "finetune": (*TRAINING, "patience", "project"),
     "prune": (
-        *("percent", "params", "macs", "dry_run", "policy", "round_to", "data", "recalibrate", "imgsz", "device"),
-        *("json_file", "name"),
+        *("percent", "params", "macs", "latency", "runtime", "max_drop", "dry_run", "importance", "keep", "round_to"),
+        *("data", "reconstruct", "recalibrate", "imgsz", "device", "json_file", "name"),
     ),
     "val": (
         *(

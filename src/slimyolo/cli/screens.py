@@ -32,10 +32,9 @@ def overview_screen(version: str) -> str:
         *_example("slimyolo predict --weights runs/compress/exp/finetuned/weights/best.pt --source photo.jpg"),
         "",
         *textwrap.wrap(
-            "`slimyolo COMMAND --help` shows a command's options, --help-all the rare ones too; --quiet leaves only "
-            "warnings; --version the version. The reference project's commands (train.py, prune_tools/train_sparity.py, "
-            "prune_tools/prune.py, prune_tools/finetune.py, val.py, detect.py, export.py) run from the repository root as "
-            "they are.",
+            "`slimyolo COMMAND --help` shows a command's options and examples, --help-all the rare options too; --quiet leaves "
+            "only warnings. The reference project's scripts (train.py, prune_tools/*.py, val.py, detect.py, export.py) run from "
+            "the repository root as they are.",
             WIDTH,
             break_long_words=False,
             break_on_hyphens=False,

@@ -13,7 +13,6 @@ from importlib import resources
 from pathlib import Path
 
 from slimyolo.errors import ExportError
-from slimyolo.exporting.exporter import ExportedFile
 from slimyolo.exporting.metadata import FileMetadata
 from slimyolo.storage import write_text
 
@@ -43,19 +42,19 @@ EXAMPLES: Mapping[str, Example] = {
 }
 
 
-def write_examples(file: ExportedFile, metadata: FileMetadata) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Write the examples of `file` into a folder beside it; returns (written, left alone).
+def write_examples(format_name: str, model: Path, metadata: FileMetadata) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Write the examples of exported `model` into a folder beside it; returns (written, left alone).
 
     The folder is ``NAME_FORMAT_example``. Examples end in a checksum of themselves: one that was changed since it was
     written is somebody's, and is left alone.
     Formats that do not run here (CoreML, TensorRT) have no example. Raises `StorageError` when it cannot be written.
     """
-    if file.format not in EXAMPLES:
+    if format_name not in EXAMPLES:
         return (), ()
-    stem = file.path.name.removesuffix(f"_{file.format}_model").removesuffix(file.path.suffix)
-    folder = file.path.with_name(f"{stem}_{file.format}_example")
+    stem = model.name.removesuffix(f"_{format_name}_model").removesuffix(model.suffix)
+    folder = model.with_name(f"{stem}_{format_name}_example")
     written, kept = [], []
-    for name, text in example_texts(file.format, file.path.name, metadata).items():
+    for name, text in example_texts(format_name, model.name, metadata).items():
         path = folder / name
         if path.exists() and not _is_ours(path.read_text(encoding="utf-8", errors="replace")):
             kept.append(path)

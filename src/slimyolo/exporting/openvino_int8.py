@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def _silent() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        with quiet():
+        with quiet(), redirect_stdout(io.StringIO()):
             yield
     finally:
         log.setLevel(level)

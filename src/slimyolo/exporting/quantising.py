@@ -118,10 +118,10 @@ def quantise_within(
             with part.open("rb") as content, atomic_file(place) as file:
                 shutil.copyfileobj(content, file)
     left = {*quantiser.last, *ranked[:count]}
-    notes = ()
+    notes: tuple[str, ...] = ()
     if drop > asked.tolerance:
         lost = f"INT8 loses {drop:.3f} of mAP, more than the {asked.tolerance:g} allowed, with {len(left)} convolutions left in"
-        notes = (f"{lost} floats. More calibration images may help: --calibration-images N.",)
+        notes += (f"{lost} floats. More calibration images may help: --calibration-images N.",)
     return QuantisedFile(
         path=target, bytes=target.stat().st_size, quantised=len(quantiser.convolutions) - len(left),
         left_in_float=tuple(name for name in quantiser.convolutions if name in left), before=before, after=after,

@@ -111,7 +111,7 @@ def _draw_label(canvas: ImageArray, label: _Label) -> None:
     x, y = left + label.margin, top + label.margin // 2
     part = canvas[y : y + ink.shape[0], x : x + ink.shape[1]]  # a view; smaller than the ink at the picture's edge
     share = ink[: part.shape[0], : part.shape[1], None].astype(np.float32) / 255
-    part[:] = (part * (1 - share) + np.float32(_readable_on(label.colour)) * share).round().astype(np.uint8)
+    part[:] = (part * (1 - share) + np.asarray(_readable_on(label.colour), np.float32) * share).round().astype(np.uint8)
 
 
 def _readable_on(colour: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -51,7 +51,7 @@ class PictureWindow:
             self._root.winfo_screenwidth() / image.shape[1], self._root.winfo_screenheight() / image.shape[0]
         )
         if limit < 1:
-            image = cv2.resize(image, None, fx=limit, fy=limit, interpolation=cv2.INTER_AREA)  # type: ignore[call-overload]
+            image = cv2.resize(image, None, fx=limit, fy=limit, interpolation=cv2.INTER_AREA)
         content = base64.b64encode(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes())
         self._shown = self._photo(data=content)  # kept: Tk forgets a picture that nobody holds
         self._label.configure(image=self._shown)

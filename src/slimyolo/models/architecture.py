@@ -49,11 +49,15 @@ class Architecture:
 
     def __post_init__(self) -> None:
         if type(self.nc) is not int or not 1 <= self.nc <= _MOST_CLASSES:
-            raise ModelError(f"{self.name}: nc should be a whole number from 1 to {_MOST_CLASSES}, got {shown_value(self.nc)}.")
+            raise ModelError(
+                f"{self.name}: nc should be a whole number from 1 to {_MOST_CLASSES}, got {shown_value(self.nc)}."
+            )
         for key in ("depth_multiple", "width_multiple"):
             value = getattr(self, key)
             if not _is_number(value) or not 0 < value <= 100:
-                raise ModelError(f"{self.name}: {key} should be a number above 0 (at most 100), got {shown_value(value)}.")
+                raise ModelError(
+                    f"{self.name}: {key} should be a number above 0 (at most 100), got {shown_value(value)}."
+                )
         _check_anchors(self.name, self.anchors)
         if not self.layers:
             raise ModelError(f"{self.name}: there are no layers.")
@@ -133,7 +137,9 @@ def read_row(name: str, where: str, row: Any) -> LayerSpec:
     sources, repeats, module, args = row
     sources = tuple(sources) if isinstance(sources, (list, tuple)) else (sources,)
     if not sources or not all(type(source) is int for source in sources):
-        raise ModelError(f"{name}, {where}: 'from' should be a layer number or a list of them, got {shown_value(row[0])}.")
+        raise ModelError(
+            f"{name}, {where}: 'from' should be a layer number or a list of them, got {shown_value(row[0])}."
+        )
     if type(repeats) is not int or not 1 <= repeats <= _MOST_REPEATS:
         raise ModelError(f"{name}, {where}: 'number' should be from 1 to {_MOST_REPEATS}, got {shown_value(repeats)}.")
     if not isinstance(module, str):
@@ -159,7 +165,9 @@ def _anchor_level(name: str, level: Sequence[Any]) -> tuple[tuple[float, float],
     for item in level:
         flat.extend(item if isinstance(item, (list, tuple)) else [item])
     if not flat or len(flat) % 2 or not all(_is_number(number) for number in flat):
-        raise ModelError(f"{name}: a level's anchors should be numbers in pairs (width, height), got {shown_value(level)}.")
+        raise ModelError(
+            f"{name}: a level's anchors should be numbers in pairs (width, height), got {shown_value(level)}."
+        )
     return tuple(
         (float(width), float(height)) for width, height in zip(flat[::2], flat[1::2], strict=True)
     )  # fmt: skip
@@ -185,7 +193,9 @@ def _to_tuples(name: str, where: str, value: Any) -> Any:
         return tuple(_to_tuples(name, where, item) for item in value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise ModelError(f"{name}, {where}: an argument should be a number, text, true, false or a list; got {shown_value(value)}.")
+    raise ModelError(
+        f"{name}, {where}: an argument should be a number, text, true, false or a list; got {shown_value(value)}."
+    )
 
 
 def _to_lists(value: Any) -> Any:

@@ -113,23 +113,55 @@ class SizeSite:
 
 @dataclass(frozen=True)
 class Strategy:
-    """How operations with sizes written in the code are treated, by module path: adapt, attributes or freeze.
+    """How operations with sizes written in the code are treated, by module path: adapt, attributes, inputs or freeze.
 
     `adapt` trusts the code to read sizes from shapes; `attributes` also shrinks the module's integer attributes that
-    hold the old size; `freeze` keeps the channels. Operations that stand at one of the `lines` of code, or in a module that
-    `whole` names (`"a.b"` for its own operations, `"a.b.*"` for those of the modules inside it, too), keep all they touch.
+    hold the old size; `inputs` keeps the channels of what enters the module, too (its code may read sizes there); `freeze`
+    keeps the channels at these operations. Modules in `checked` compare sizes with attributes, which shrink, too. Operations
+    at one of the `lines` of code keep all they touch. So does what the code of a module in `whole` sees: `"a.b"` its
+    inputs, its results and those of its parts, `"a.b.*"` all inside it.
     """
 
     by_path: Mapping[str, str] = field(default_factory=dict)
+    checked: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     lines: frozenset[Line] = frozenset()
 
     def of(self, path: str, default: str) -> str:
         return self.by_path.get(path, default)
 
-    def keeps_whole(self, path: str, line: Line | None) -> bool:
-        inside = (f"{kept}." for kept in (name.removesuffix(".*") for name in self.whole if name.endswith(".*")))
-        return line in self.lines or path in self.whole or any(f"{path}.".startswith(kept) for kept in inside)
+    def keeps_operation(self, path: str, line: Line | None) -> bool:
+        """True when an operation keeps all that enters and leaves it."""
+        return line in self.lines or any(_inside(path, name[:-2]) for name in self.whole if name.endswith(".*"))
+
+    def checking(self, maker: str, reader: str) -> list[str]:
+        """Modules whose attributes are compared with what goes from `maker` to `reader`."""
+        return [path for path in self.checked if _shows(path, maker, reader)]
+
+    def keeps_value(self, maker: str, reader: str) -> bool:
+        """True when what an operation in module `maker` gives to one in `reader` keeps its channels."""
+        if any(_shows(path, maker, reader) for path in self.whole):
+            return True
+        entered = (path for path, way in self.by_path.items() if way == "inputs")
+        return any(_inside(reader, path) and not _inside(maker, path) for path in entered)
+
+
+def _inside(path: str, outer: str) -> bool:
+    return path == outer or path.startswith(f"{outer}.")
+
+
+def _shows(path: str, maker: str, reader: str) -> bool:
+    """True when the code of the module at `path` sees a value that goes from `maker` to `reader`."""
+    parts = [_part(path, place) for place in (maker, reader)]
+    return parts != [None, None] and (parts[0] != parts[1] or parts[0] == path)
+
+
+def _part(path: str, place: str) -> str | None:
+    """The direct part of the module at `path` in which `place` lies; `path` for its own code, None for outside."""
+    if place == path:
+        return path
+    leading = f"{path}." if path else ""
+    return leading + place[len(leading) :].partition(".")[0] if place.startswith(leading) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,6 +185,7 @@ class ChannelGraph:
     spec: str
     input_shape: tuple[int, ...]
     adders: tuple[Adder, ...] = ()
+    fragile_lines: frozenset[Line] = frozenset()  # where the sizes of `fragile` modules are written
 
     def group_of_unit(self) -> dict[int, tuple[int, int]]:
         """Unit id → (group id, channel in the group)."""

@@ -31,7 +31,11 @@ def convolution(state: FlowState, node: Node) -> Any:
     sizes = [-1 if a == axis else 1 for a in range(len(shape))]
     result = constant(given.values * (sums[:1] if alike else sums).reshape(sizes), given.patterns)
     borders = result.pictured | (not call.flat(weight.shape))
-    return state.pictured(result, borders, node.name) if alike else constant(torch.where(borders, torch.nan, result.values))
+    return (
+        state.pictured(result, borders, node.name)
+        if alike
+        else constant(torch.where(borders, torch.nan, result.values))
+    )
 
 
 def linear(state: FlowState, node: Node) -> Any:

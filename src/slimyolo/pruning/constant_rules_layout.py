@@ -52,10 +52,13 @@ def layout(state: FlowState, node: Node) -> Any:
     args, kwargs = [_meta(item) for item in node.args[1:]], dict(node.kwargs)
     given = _pictures_moved(state, node, given, kind, shape, out_shape)
     target = node.target
-    both = [run_layout(kind, name, target, array, shape, args, kwargs, out_shape) for array in (given.values, given.patterns)]
+    both = [
+        run_layout(kind, name, target, array, shape, args, kwargs, out_shape)
+        for array in (given.values, given.patterns)
+    ]
     if kind is Kind.MOVE and isinstance(node.args[0], Node) and node.args[0] in state.weighting:
         moved = run_layout(kind, name, target, _marked(state.weighting[node.args[0]], len(shape)), shape, args, kwargs)
-        state.weighting.update({node: axis for axis in varying_axes(moved)})
+        state.weighting[node] = varying_axes(moved)[0]
     if isinstance(both[0], tuple):
         parts = [constant(v, p) for v, p in zip(*both, strict=True)]
         cut = bool(given.pictured.any()) and _cuts_pictures(node, given, shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.fx import Node
@@ -60,7 +61,8 @@ def elementwise(state: FlowState, node: Node) -> Any:
         return _prelu(args[0], args[1])
     rank = len(real_shape(node))
     shapes = [tuple(_array(item).shape) for item in leaves]
-    wide = torch.broadcast_shapes(*shapes, (1,) * rank)  # of all, as operations in place need it
+    # of all, as operations in place need it; torch's own broadcast_shapes imports sympy, which takes a second
+    wide = np.broadcast_shapes(*shapes, (1,) * rank)
 
     def prepared(item: Any) -> Any:
         return pad_rank(_plain(_array(item)), rank).expand(wide) if isinstance(item, (Tensor, Constant)) else item

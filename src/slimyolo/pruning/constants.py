@@ -8,7 +8,8 @@ same module with other numbers, and a cut that accounts for every arriving const
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,14 +73,16 @@ class _Analysis:
         counts = [int(e.units.max()) for e in graph.emitters if e.units.numel()]
         counts += [int(c.units.max()) for c in graph.consumers if c.units.numel()]
         counts += [int(g.units.max()) for g in graph.groups]
+        counts += [int(a.units.max()) for a in graph.adders if a.units.numel()]
         self._units = max(counts, default=0) + 1
         self._shared = _shared_weights(graph)
-        self._solved: dict[tuple[Any, str, str, float], float] = {}
+        self._solved: dict[Any, float] = {}
 
     def result(self) -> Constants:
-        estimate = self._by_weight(self._estimate)
-        zero = self._by_weight(self._silent)
-        carried = self._by_weight(self._carrier)
+        emitters = self._graph.emitters
+        estimate = self._by_weight(self._estimates())
+        zero = self._by_weight({e.node: self._silent(e) for e in emitters})
+        carried = self._by_weight({e.node: self._carrier(e) for e in emitters})
         zeroed = torch.zeros(self._units, dtype=torch.bool)
         if self._mode == "none":
             zeroed[1:] = True
@@ -95,40 +98,59 @@ class _Analysis:
         zeroed[0] = False
         return Constants(self._mode, chosen, carried, arrivals, carriers, needs, zeroed & ~broken, broken)
 
-    def _by_weight(self, rule: Callable[[Emitter], Tensor]) -> dict[str, Tensor]:
-        """`rule` of each emitter; a layer that is used several times has one parameter value for all of its uses."""
+    def _by_weight(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """`values` by emitter node; a layer that is used several times has one parameter value for all of its uses."""
         made: dict[str, Tensor] = {}
         for emitter in sorted(self._graph.emitters, key=lambda e: e.shadowed):  # those that show come first
-            made.setdefault(emitter.weight, rule(emitter))
-        return {e.node: torch.zeros_like(made[e.weight]) if e.shadowed else made[e.weight] for e in self._graph.emitters}
+            made.setdefault(emitter.weight, values[emitter.node])
+        return {
+            e.node: torch.zeros_like(made[e.weight]) if e.shadowed else made[e.weight] for e in self._graph.emitters
+        }
 
     # -- what emitters can give -----------------------------------------------------------------------------------
 
     def _value(self, name: str) -> Tensor:
         return self._tensors[name].detach().double().cpu()
 
-    def _estimate(self, emitter: Emitter) -> Tensor:
-        count = emitter.units.numel()
-        bias = torch.zeros(count, dtype=torch.float64) if emitter.bias is None else self._value(emitter.bias).clone()
-        if emitter.shadowed:
-            return torch.zeros_like(bias)
-        node = self._nodes[emitter.activation] if emitter.activation is not None else None
+    def _estimates(self) -> dict[str, Tensor]:
+        """Parameter value of each emitter (by node) that gives the channels' mean outputs."""
+        found: dict[str, Tensor] = {}
+        alike: dict[Any, list[Emitter]] = defaultdict(list)  # emitters behind equal activations are solved together
+        for emitter in self._graph.emitters:
+            zeros = torch.zeros(emitter.units.numel(), dtype=torch.float64)
+            found[emitter.node] = zeros
+            if not emitter.shadowed:
+                found[emitter.node] = zeros if emitter.bias is None else self._value(emitter.bias).clone()
+                if emitter.kind == "norm" or (emitter.bias is not None and emitter.node in self._means):
+                    node = self._nodes[emitter.activation] if emitter.activation is not None else None
+                    alike[None if node is None else _activation_key(node)].append(emitter)
+        for emitters in alike.values():
+            biases = self._solve(emitters, [found[emitter.node] for emitter in emitters])
+            found.update({emitter.node: bias for emitter, bias in zip(emitters, biases, strict=True)})
+        return found
+
+    def _solve(self, emitters: Sequence[Emitter], biases: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The bias whose activation is the mean output; the old one where there is none or it is right already."""
+        node = None if emitters[0].activation is None else self._nodes[emitters[0].activation]
         activation = activation_of(node)
-        measured = self._means.get(emitter.node)
-        if emitter.kind == "norm":
-            scale = self._value(emitter.weight)
-            wanted = expected_value(activation, scale, bias) if measured is None else measured.double()
-            changed = (scale != 0) & (activation(bias) != wanted)
-        elif measured is not None and emitter.bias is not None:
-            wanted, changed = measured.double(), torch.ones(count, dtype=torch.bool)
-        else:
-            return bias
+        norms = [emitter.kind == "norm" for emitter in emitters]
+        scales = [
+            self._value(e.weight) if norm else torch.zeros_like(b)
+            for e, norm, b in zip(emitters, norms, biases, strict=True)
+        ]
+        scale, bias, sizes = torch.cat(scales), torch.cat(list(biases)), [len(one) for one in biases]
+        parts = torch.split(expected_value(activation, scale, bias), sizes)
+        wanted = torch.cat([self._means.get(e.node, one).double() for e, one in zip(emitters, parts, strict=True)])
+        linear = torch.cat(
+            [torch.full_like(b, not norm, dtype=torch.bool) for b, norm in zip(biases, norms, strict=True)]
+        )
+        changed = linear | ((scale != 0) & (activation(bias) != wanted))
         if node is None:
-            return torch.where(changed, wanted, bias)
-        if bool(changed.any()):
-            found = preimage(activation, wanted[changed], bias[changed])
-            bias[changed] = torch.where(torch.isnan(found), bias[changed], found)
-        return bias
+            bias = torch.where(changed, wanted, bias)
+        elif bool(changed.any()):
+            solved = preimage(activation, wanted[changed], bias[changed])
+            bias[changed] = torch.where(torch.isnan(solved), bias[changed], solved)
+        return torch.split(bias, sizes)
 
     def _silent(self, emitter: Emitter) -> Tensor:
         """Parameter value that makes the emitter give zero (NaN where it cannot)."""
@@ -152,7 +174,7 @@ class _Analysis:
 
     def _giving(self, node: Node, wanted: float) -> float:
         """Input near `wanted` of which the activation at `node` makes `wanted`; NaN when none does."""
-        key = (node.target, str(node.args[1:]), str(node.kwargs), wanted)
+        key = (*_activation_key(node), wanted)
         if key not in self._solved:
             activation = activation_of(node)
             goal = torch.full((1,), wanted, dtype=torch.float64)
@@ -196,7 +218,11 @@ class _Analysis:
             carry = sent & ~by_bias
             needs[units[carry]] = True
             other = carriers[consumer.node]
-            weak = torch.isnan(other.values) | (other.values.abs() < WEAKEST_CARRIER) | (other.patterns != arrival.patterns)
+            weak = (
+                torch.isnan(other.values)
+                | (other.values.abs() < WEAKEST_CARRIER)
+                | (other.patterns != arrival.patterns)
+            )
             broken[units[carry & weak]] = True
         for adder in self._graph.adders:
             added = arrivals.get(adder.node)
@@ -205,13 +231,15 @@ class _Analysis:
         broken[0] = needs[0] = False
         return needs & ~broken, broken
 
-    def _unlike(
-        self, consumer: Consumer, arrivals: Mapping[str, Arrival], carriers: Mapping[str, Arrival]
-    ) -> Tensor:
+    def _unlike(self, consumer: Consumer, arrivals: Mapping[str, Arrival], carriers: Mapping[str, Arrival]) -> Tensor:
         """Channels whose constants differ between the uses of one weight: a fold would have to serve them all."""
         unlike = torch.zeros_like(consumer.units, dtype=torch.bool)
         for other in self._shared.get(consumer.weight, ()):
-            if (other.flat, other.running_mean, other.groups) != (consumer.flat, consumer.running_mean, consumer.groups):
+            if (other.flat, other.running_mean, other.groups) != (
+                consumer.flat,
+                consumer.running_mean,
+                consumer.groups,
+            ):
                 return torch.ones_like(unlike)
             for known in (arrivals, carriers):
                 one, two = known[consumer.node], known[other.node]
@@ -224,6 +252,10 @@ class _Analysis:
             return True
         owner = self._graph.module.get_submodule(consumer.owner)
         return "bias" in owner._parameters and isinstance(owner, torch.nn.Module)
+
+
+def _activation_key(node: Node) -> tuple[Any, str, str]:
+    return node.target, str(node.args[1:]), str(node.kwargs)
 
 
 def _shared_weights(graph: ChannelGraph) -> dict[str, list[Consumer]]:

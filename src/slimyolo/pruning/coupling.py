@@ -13,12 +13,20 @@ from typing import Any
 from torch import nn
 from torch.fx import Node
 
-from slimyolo.pruning import rules_elementwise, rules_layers, rules_layout, rules_pooling, rules_products, rules_splitting
+from slimyolo.pruning import (
+    rules_elementwise,
+    rules_layers,
+    rules_layout,
+    rules_pooling,
+    rules_products,
+    rules_splitting,
+)
 from slimyolo.pruning.channel_graph import Strategy
+from slimyolo.pruning.layout import varying_axes
 from slimyolo.pruning.operations import Kind, kind_of, operation_name, unknown_operation
 from slimyolo.pruning.signatures import changed_in_place, shape_of
 from slimyolo.pruning.tracing import TracedProgram, module_of
-from slimyolo.pruning.workspace import Coupling, Weight
+from slimyolo.pruning.workspace import Activation, Coupling, Weight
 
 __all__ = ["RULES", "couple"]
 
@@ -36,6 +44,7 @@ RULES: dict[Kind, Rule] = {
     Kind.BATCH_NORM: rules_layers.norm,
     Kind.INSTANCE_NORM: rules_layers.norm,
     Kind.GROUP_NORM: rules_layers.group_norm,
+    Kind.LAYER_NORM: rules_layers.layer_norm,
     Kind.MAX_POOL: rules_pooling.pool,
     Kind.MEAN_POOL: rules_pooling.pool,
     Kind.RESIZE: rules_pooling.pool,
@@ -70,6 +79,7 @@ def _walk(state: Coupling, keep_unknown: bool) -> None:
             state.values[node] = _placeholder(state, node)
         elif node.op == "call_function":
             state.values[node] = _visit(state, keep_unknown, node)
+            _keep_values(state, node)
             changed = changed_in_place(node)
             if changed is not None:
                 state.values[changed] = state.values[node]
@@ -98,7 +108,20 @@ def _visit(state: Coupling, keep_unknown: bool, node: Node) -> Any:
             raise unknown_operation(name, path, type_name)
         state.note(node, f"{name} is unknown")
         return state.freezing(node, silent=True)
-    if state.strategy.keeps_whole(path, node.meta.get("line")) and kind is not Kind.GETITEM:
+    if state.strategy.keeps_operation(path, node.meta.get("line")) and kind is not Kind.GETITEM:
         state.note(node, "does not run with fewer channels; what enters and leaves it is kept whole")
         return state.freezing(node, silent=True)
     return RULES[kind](state, node)
+
+
+def _keep_values(state: Coupling, node: Node) -> None:
+    """Keep the channels of a result that goes where the strategy wants nothing to change; find its size in attributes."""
+    path, _ = module_of(node)
+    readers = [module_of(user)[0] for user in node.users if user.op == "call_function"]
+    value = state.values[node]
+    checking = {name for reader in readers for name in state.strategy.checking(path, reader)}
+    if isinstance(value, Activation) and len(varying_axes(value.ids)) == 1:
+        for name in sorted(checking):
+            state.add_checked(name, value.ids.reshape(-1))
+    if any(state.strategy.keeps_value(path, reader) for reader in readers) and state.freeze(value):
+        state.note(node, "a module that reads its result does not run with fewer channels; they are kept whole")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from slimyolo.errors import ConfigError
-from slimyolo.pruning.channel_graph import ChannelGraph, Group, Member
+from slimyolo.pruning.channel_graph import ChannelGraph, Group
 
 __all__ = ["Floors", "Room", "kept_groups"]
 
@@ -18,9 +18,9 @@ __all__ = ["Floors", "Room", "kept_groups"]
 class Floors:
     """`share` of each layer stays, at least one channel.
 
-    `floor_of` maps patterns over module paths to another share (the last that matches counts, whether higher or lower);
-    `cap_of` maps patterns to the share that may at most be removed. A pattern matches a path as in `kept_groups`. Where layers are
-    coupled the strictest of them counts.
+    `floor_of` maps patterns over module paths to another share (the last that matches counts, higher or lower);
+    `cap_of` maps patterns to the share that may at most be removed. A pattern matches a path as in `kept_groups`. Where
+    layers are coupled the strictest of them counts.
     """
 
     share: float = 0.1
@@ -29,7 +29,7 @@ class Floors:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.share < 1.0:
-            raise ConfigError(f"floor={self.share!r}: expected a share of at least 0 and below 1, for instance 0.1.")
+            raise ConfigError(f"floor={self.share!r}: expected a share from 0 to below 1, for instance 0.1.")
         for pattern, share in self.floor_of.items():
             if not 0.0 <= share <= 1.0:
                 raise ConfigError(f"floor_of {pattern!r}: {share!r} is not a share from 0 to 1, for instance 0.5.")
@@ -60,6 +60,7 @@ class Room:
         least = min((floors.share, *floors.floor_of.values()))
         self._room: dict[tuple[str, int], int] = {}
         self._loose: dict[int, int] = {}
+        self._axes: dict[int, list[tuple[tuple[str, int], int]]] = {}
         axes = {(e.weight, axis) for e in graph.emitters for axis in (0, 1)}
         shapes = {name: tensor.shape for name, tensor in graph.module.named_parameters(remove_duplicate=False)}
         read = {(consumer.weight, consumer.axis) for consumer in graph.consumers}
@@ -71,27 +72,24 @@ class Room:
                     # patterns speak of a layer's outputs; what it reads is only kept from vanishing
                     share = least if key in read else floors.of(member.tensor.rpartition(".")[0])
                     self._room[key] = size - max(1, math.ceil(share * size - 1e-9))
-            if not any(True for _ in self._axes(group)):
+            self._axes[group.id] = [
+                ((m.tensor, m.axis), m.index.shape[1]) for m in group.members if (m.tensor, m.axis) in self._room
+            ]
+            if not self._axes[group.id]:
                 self._loose[group.id] = group.width - 1
 
     def most(self, group: Group) -> int:
         """How many further channels of `group` may go."""
         if group.id in self._loose:
             return self._loose[group.id]
-        return max(0, min(self._room[key] // copies for key, copies in self._axes(group)))
+        return max(0, min(self._room[key] // copies for key, copies in self._axes[group.id]))
 
     def take(self, group: Group, count: int) -> None:
         """Note that `count` further channels of `group` go."""
         if group.id in self._loose:
             self._loose[group.id] -= count
-        for key, copies in self._axes(group):
+        for key, copies in self._axes[group.id]:
             self._room[key] -= count * copies
-
-    def _axes(self, group: Group) -> Iterator[tuple[tuple[str, int], int]]:
-        member: Member
-        for member in group.members:
-            if (member.tensor, member.axis) in self._room:
-                yield (member.tensor, member.axis), member.index.shape[1]
 
 
 def kept_groups(graph: ChannelGraph, keep: Sequence[str], frozen: Sequence[str]) -> set[int]:

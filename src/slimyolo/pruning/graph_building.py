@@ -30,9 +30,8 @@ def trace(
     """Channel graph of any module: which channels are coupled, and through which tensors.
 
     `example_inputs` is a tensor, a tuple or a dictionary of named arguments (batch 1 is enough; MACs are reported at its
-    size); `forward` traces
-    `forward(module, *inputs)` instead of `module(*inputs)`; outputs are kept whole. `on_unknown="keep"` keeps the
-    channels that meet an operation without a rule instead of raising `UnknownOperationError`.
+    size); `forward` traces `forward(module, *inputs)` instead of `module(*inputs)`; outputs are kept whole.
+    `on_unknown="keep"` keeps the channels that meet an operation without a rule instead of raising `UnknownOperationError`.
     """
     if on_unknown not in {"raise", "keep"}:
         raise ConfigError(f"on_unknown={on_unknown!r}: expected 'raise' or 'keep'.")
@@ -68,6 +67,7 @@ def _build(
         kept=tuple(coupling.kept),
         spec=spec_hash(module),
         input_shape=input_shape,
+        fragile_lines=frozenset(coupling.fragile_lines),
         adders=tuple(_with_units(item, find) for item in coupling.adders),
     )
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from slimyolo.errors import PruningError
 from slimyolo.pruning.activations import activation_of
 from slimyolo.pruning.channel_graph import ChannelGraph, Emitter
-from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
 from slimyolo.pruning.outputs import output_tensors
+from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
 
 __all__ = ["measure_means", "output_error"]
 

@@ -25,6 +25,7 @@ class Kind(Enum):
     ELEMENTWISE = "elementwise"  # element-wise, tensors and numbers, broadcasting
     CONVOLUTION = "convolution"
     LINEAR = "linear"
+    LAYER_NORM = "layer_norm"  # mixes what stands along its axes
     PRODUCT = "product"  # of two activations: matrix products, attention
     BATCH_NORM = "batch_norm"
     GROUP_NORM = "group_norm"
@@ -60,6 +61,7 @@ _NAMES: dict[Kind, str] = {
         subtract""",
     Kind.CONVOLUTION: "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution",
     Kind.LINEAR: "linear",
+    Kind.LAYER_NORM: "layer_norm native_layer_norm rms_norm _fused_rms_norm",
     Kind.PRODUCT: "matmul bmm mm scaled_dot_product_attention",
     Kind.SOFTMAX: "softmax _softmax log_softmax _log_softmax",
     Kind.GLU: "glu",
@@ -89,8 +91,7 @@ _NAMES: dict[Kind, str] = {
         new_empty scalar_tensor linspace eye meshgrid tensor rand randn sym_size item _assert_tensor_metadata
         _assert_scalar _assert_async sym_constrain_range_for_size bitwise_not bitwise_and bitwise_or logical_not
         logical_and logical_or _local_scalar_dense triu tril floor_divide""",
-    Kind.FREEZE: """baddbmm addmm einsum layer_norm
-        native_layer_norm rms_norm _fused_rms_norm cumsum topk sort gather index index_select argmax argmin embedding
+    Kind.FREEZE: """baddbmm addmm einsum cumsum topk sort gather index index_select argmax argmin embedding
         unfold im2col fold col2im masked_fill eq ne lt le gt ge lstm gru rnn_tanh rnn_relu lstm_cell gru_cell
         local_response_norm cosine_similarity bilinear _weight_norm _transformer_encoder_layer_fwd multi_head_attention
         _native_multi_head_attention normalize cdist outer dot mv scatter affine_grid_generator dist std var nll_loss

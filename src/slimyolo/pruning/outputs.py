@@ -39,6 +39,7 @@ def _parts(held: Any) -> Iterable[Any]:
     if is_dataclass(held):
         return [getattr(held, each.name) for each in fields(held)]
     try:
-        return vars(held).values()
+        own: Iterable[Any] = vars(held).values()
     except TypeError:  # an object without attributes of its own
         return ()
+    return own

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -182,9 +182,9 @@ class PrunePlan:
 
     def to_json(self) -> str:
         """Text of the plan; `from_json` gives an equal plan."""
-        plain = asdict(self)
-        plain["target"] = target_to_plain(self.target)
-        return json.dumps({"format": "slimyolo prune plan", "version": _VERSION, **plain}, separators=(",", ":"))
+        plain = {**vars(self), "target": target_to_plain(self.target)}
+        document = {"format": "slimyolo prune plan", "version": _VERSION, **plain}
+        return json.dumps(document, default=vars, separators=(",", ":"))  # asdict would copy every index first
 
     @classmethod
     def from_json(cls, text: str) -> PrunePlan:

@@ -83,9 +83,7 @@ def _saving(table: PriceTable, group: int, count: int) -> CutCost:
     return CutCost(params, round(macs))
 
 
-def _with_carrier(
-    graph: ChannelGraph, constants: Constants, group: Group, out: Tensor
-) -> tuple[Tensor, int | None]:
+def _with_carrier(graph: ChannelGraph, constants: Constants, group: Group, out: Tensor) -> tuple[Tensor, int | None]:
     """The channels that go, and which of them lives on as the carrier of those whose constants need one."""
     needing = out[constants.needs_carrier[group.units[out]]]
     if not needing.numel():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.models import Detector
-from slimyolo.pruning.channel_graph import ChannelGraph, Strategy
+from slimyolo.pruning.channel_graph import ChannelGraph
 from slimyolo.pruning.constants import analyse_constants
+from slimyolo.pruning.fallbacks import Fallbacks, failing
 from slimyolo.pruning.graph_building import retrace, trace
 from slimyolo.pruning.mean_outputs import measure_means, output_error
 from slimyolo.pruning.plan import PrunePlan
@@ -24,7 +24,6 @@ from slimyolo.pruning.prices import CutCost
 from slimyolo.pruning.scoring import Scores, score
 from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance
 from slimyolo.pruning.selecting import select
-from slimyolo.pruning.source_lines import Line, failing_line
 from slimyolo.pruning.surgery import apply, mask_module
 from slimyolo.pruning.targets import LatencyBudget, Target
 from slimyolo.pruning.tracing import Forward, calling, evaluating
@@ -97,21 +96,21 @@ def prune_module(
 ) -> PruneResult[M]:
     """Cut `model` to `target` and prove that the cut equals the masked model.
 
-    `example_inputs` is a tensor, a tuple or a dictionary of named arguments the model runs on; the input model is not touched. `constants`: "carrier"
-    (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed). `calibration` are batches of
-    inputs, the last of them held out: constants are then the channels' means on data instead of E[act(γz + β)]; either way
-    they are exact where γ = 0. `importance` is a name of `IMPORTANCES`, scores by group id, or a function that gives
-    them, such as `DataImportance`. `price` gives the milliseconds of a plan (default: eager timing here). Other arguments as
-    in `trace` and `select`. A `Detector` is traced through its raw heads. Raises `UnknownOperationError` for an operation
-    without a rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
+    `example_inputs` is a tensor, a tuple or a dictionary of named arguments the model runs on; the input model is not
+    touched. `constants`: "carrier" (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed).
+    `calibration` are batches of inputs, the last of them held out: constants are then the channels' means on data instead
+    of E[act(γz + β)]; either way they are exact where γ = 0. `importance` is a name of `IMPORTANCES`, scores by group id,
+    or a function that gives them, such as `DataImportance`. `price` gives the milliseconds of a plan (default: eager
+    timing here). Other arguments as in `trace` and `select`. A `Detector` is traced through its raw heads. Raises
+    `UnknownOperationError` for an operation without a rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs
+    and agrees.
     """
     start = time.perf_counter()
     given, run = calling(example_inputs, _heads if forward is None and isinstance(model, Detector) else forward)
     graph = trace(model, given, on_unknown=on_unknown, forward=run)
     samples = _Samples(model, calibration, run) if calibration is not None and constants != "none" else None
     inputs = unseen_inputs(given, seed)
-    tried: dict[str, list[str]] = {path: [way] for path, way in graph.fragile.items()}
-    strategy = Strategy()
+    fallbacks = Fallbacks(graph)
     while True:
         scores, named = _scores(model, graph, importance)
         measure = price
@@ -123,13 +122,12 @@ def prune_module(
             round_to=round_to, policy=policy, constants=known, per=per, price=measure, importance=named,
         )  # fmt: skip
         cut = apply(model, plan)
-        failing = _failing(cut, inputs, run)
-        if failing is None:
+        failure = failing(cut, inputs, run)
+        if failure is None:
             difference = _difference(mask_module(model, plan), cut, inputs, run, exact=constants != "bias")
             if difference is not None:
                 break
-        strategy = _next_strategy(graph, strategy, tried, failing)
-        graph = retrace(graph, strategy, on_unknown)
+        graph = retrace(graph, fallbacks.next(graph, failure), on_unknown)
     report = PruneReport(
         plan.before, plan.after, plan.prunable_channels, plan.removed_channels, plan.carrier_channels,
         plan.zeroed_channels, difference, constants != "bias", (*plan.notes, *_approximation_note(constants, difference)),
@@ -230,24 +228,6 @@ def _heads(detector: Detector, images: Tensor) -> list[Tensor]:
     return detector.heads(images)
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """Where the cut model's own code fails (a size written in it): module path and line of code."""
-
-    path: str
-    line: Line | None
-
-
-def _failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward) -> _Failure | None:
-    """Where the cut model does not run, or None."""
-    try:
-        with evaluating(cut), torch.no_grad():
-            forward(cut, *inputs)
-    except Exception as error:  # whatever the code does not like
-        return _Failure(_failing_module(cut, error), failing_line(error))
-    return None
-
-
 def _difference(
     masked: nn.Module, cut: nn.Module, inputs: Sequence[Any], forward: Forward, *, exact: bool
 ) -> float | None:
@@ -264,84 +244,6 @@ def _difference(
     except RuntimeError:  # a model with a fixed precision inside
         precise = difference
     return difference if precise <= _EXACT_DOUBLE else None
-
-
-def _failing_module(model: nn.Module, error: BaseException) -> str:
-    """Path of the innermost module whose code was running when `error` was raised."""
-    paths = {id(part): name for name, part in model.named_modules()}
-    found = ""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        owner = frame.f_locals.get("self")
-        if id(owner) in paths:
-            found = paths[id(owner)]
-    return found
-
-
-def _next_strategy(
-    graph: ChannelGraph, strategy: Strategy, tried: dict[str, list[str]], failing: _Failure | None
-) -> Strategy:
-    """Another way for the module at fault, or the nearest with sizes in its code: attributes, adapt, freeze.
-
-    Modules of the same type hold the same code and go the same way. Where no way is left, the failing line of code keeps
-    all that it touches, then its module, then those around it. `failing` is None when the cut runs, with other numbers.
-    """
-    current = dict(graph.fragile)
-    open_ways = {
-        path: [way for way in ("attributes", "adapt", "freeze") if way not in tried.setdefault(path, [])]
-        for path in current
-    }
-    candidates = [path for path, ways in open_ways.items() if ways]
-    if failing is None:  # nothing says where: keep all of them whole
-        if not candidates:
-            raise _disagreement("its outputs")
-        current.update(dict.fromkeys(candidates, "freeze"))
-        tried.update({path: ["attributes", "adapt", "freeze"] for path in candidates})
-        return replace(strategy, by_path=current)
-    near = [path for path in candidates if path == "" or _related(path, failing.path)]
-    if not near:
-        return _keeping_whole(graph, replace(strategy, by_path=current), failing)
-    chosen = max(near, key=lambda path: _common(path, failing.path))
-    way, kind, before = open_ways[chosen][0], type(graph.module.get_submodule(chosen)), current[chosen]
-    for path in near if kind is type(graph.module) else candidates:
-        alike = type(graph.module.get_submodule(path)) is kind and current[path] == before
-        if path == chosen or (alike and way in open_ways[path]):
-            tried[path].append(way)
-            current[path] = way
-    return replace(strategy, by_path=current)
-
-
-def _keeping_whole(graph: ChannelGraph, strategy: Strategy, failing: _Failure) -> Strategy:
-    """Keep what the failing line touches; if it is kept, what its module touches; then the modules around."""
-    lines = {node.meta.get("line") for node in graph.program.nodes}
-    if failing.line in lines - strategy.lines and failing.line is not None:
-        return replace(strategy, lines=strategy.lines | {failing.line})
-    path = failing.path
-    while path in strategy.whole and (path == "" or f"{path}.*" in strategy.whole):
-        if path == "":
-            raise _disagreement(repr(failing.path))
-        path = path.rpartition(".")[0]
-    return replace(strategy, whole=(*strategy.whole, f"{path}.*" if path in strategy.whole else path))
-
-
-def _disagreement(where: str) -> PruningError:
-    return PruningError(
-        f"The cut model does not agree with the masked one (failing in {where}) and no module with sizes in its code is "
-        f"left to keep whole. Keep the layers around it with keep=(...)."
-    )
-
-
-def _related(first: str, second: str) -> bool:
-    """True when one path is the other or lies inside it."""
-    return first == second or first.startswith(second + ".") or second.startswith(first + ".")
-
-
-def _common(first: str, second: str) -> int:
-    count = 0
-    for one, two in zip(first.split("."), second.split("."), strict=False):
-        if one != two:
-            break
-        count += 1
-    return count
 
 
 def _eager_price(model: nn.Module, given: Sequence[Any], forward: Forward) -> Callable[[PrunePlan], float]:

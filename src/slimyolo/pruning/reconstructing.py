@@ -204,7 +204,7 @@ def _check_statistics(cut: nn.Module, dense: nn.Module, mean: str | None, rows: 
         return
     norm = mean.rpartition(".")[0]
     own, wanted = (model.get_submodule(norm).running_var for model in (cut, dense))
-    if not torch.allclose(own.cpu()[free], wanted.cpu()[rows][free]):  # type: ignore[operator, index]
+    if not torch.allclose(own.cpu()[free], wanted.cpu()[rows][free]):  # type: ignore[index]
         raise PruningError(
             f"The BatchNorm {norm} of the cut model has other statistics than the dense model's. Reconstruct first, then "
             f"recalibrate BatchNorm."

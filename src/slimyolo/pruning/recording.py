@@ -26,6 +26,7 @@ from slimyolo.pruning.source_lines import running_line
 
 __all__ = ["NotRecordable", "Recording", "record"]
 
+
 class NotRecordable(Exception):
     """The run cannot be written down on shapes alone; never seen by users."""
 
@@ -62,7 +63,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.running: list[tuple[str, type]] = []
+        self.running: list[tuple[str, nn.Module]] = []
         self._graph = Graph()
         self._nodes: dict[int, Node] = {}
         self._alive: list[Tensor] = []
@@ -103,9 +104,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         node = self._graph.call_function(
             func, tree_map_only(Tensor, self._node, tuple(args)), tree_map_only(Tensor, self._node, given)
         )
-        path, kind = self.running[-1] if self.running else ("", type(None))
-        node.meta["nn_module_stack"] = {path: (path, kind)}
-        node.meta["line"] = running_line()
+        path, owner = self.running[-1] if self.running else ("", None)
+        node.meta["nn_module_stack"] = {path: (path, type(owner))}
+        node.meta["line"] = running_line(owner)
         result = run_on_shapes(func, *_on_one_device(args, given))
         self._know(node, result)
         for position, argument in enumerate(func._schema.arguments):
@@ -184,12 +185,12 @@ def _operators_shown() -> Iterator[None]:
 
 
 @contextmanager
-def _paths(call: nn.Module) -> Iterator[list[tuple[str, type]]]:
-    """The stack of (path, type) of the modules whose forward is running."""
-    running: list[tuple[str, type]] = []
+def _paths(call: nn.Module) -> Iterator[list[tuple[str, nn.Module]]]:
+    """The stack of (path, module) of the modules whose forward is running."""
+    running: list[tuple[str, nn.Module]] = []
     handles = []
     for name, part in call.named_modules():
-        handles.append(part.register_forward_pre_hook(_entering(running, name, type(part)), prepend=True))
+        handles.append(part.register_forward_pre_hook(_entering(running, name), prepend=True))
         handles.append(part.register_forward_hook(_leaving(running), always_call=True))
     try:
         yield running
@@ -198,11 +199,11 @@ def _paths(call: nn.Module) -> Iterator[list[tuple[str, type]]]:
             handle.remove()
 
 
-def _entering(running: list[tuple[str, type]], name: str, kind: type) -> Callable[..., None]:
-    return lambda *_: running.append((name, kind))
+def _entering(running: list[tuple[str, nn.Module]], name: str) -> Callable[..., None]:
+    return lambda part, *_: running.append((name, part))
 
 
-def _leaving(running: list[tuple[str, type]]) -> Callable[..., None]:
+def _leaving(running: list[tuple[str, nn.Module]]) -> Callable[..., None]:
     def leave(*_: Any) -> None:
         running.pop()
 

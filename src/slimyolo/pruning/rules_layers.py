@@ -24,7 +24,7 @@ from slimyolo.pruning.signatures import (
 )
 from slimyolo.pruning.workspace import Activation, Coupling, Weight
 
-__all__ = ["convolution", "group_norm", "linear", "norm"]
+__all__ = ["convolution", "group_norm", "layer_norm", "linear", "norm"]
 
 FIRST_WHOLE_GROUPS = 8  # from this many convolution groups on, whole groups are cut; below, the same channels of each
 _NORM_ARGUMENTS = ((1, "weight"), (2, "bias"), (3, "running_mean"), (4, "running_var"))
@@ -171,6 +171,8 @@ def _norm_channels(state: Coupling, node: Node, value: Any, tensors: Sequence[An
     for tensor in tensors:
         if tensor is not None:
             state.bind(tensor.plain, 0, ids)
+    if not any(isinstance(tensor, Weight) for tensor in tensors):  # torch's layer warns unless this number fits
+        state.add_count_sites(node, "", "num_features", value.shape[1], ids)
     if tensors[0] is not None and tensors[1] is not None:
         state.add_emitter(node, "norm", tensors[0].plain, tensors[1].plain, ids)
     shaped = ids.reshape(1, -1, *(1,) * (len(value.shape) - 2))
@@ -191,3 +193,15 @@ def group_norm(state: Coupling, node: Node) -> Any:
         state.add_count_sites(node, weight.plain, "num_groups", groups, each[:, 0])
     ids = state.sets.find(each.reshape((1, -1) + (1,) * (len(value.shape) - 2)))
     return _norm_channels(state, node, Activation(compress(ids), value.shape), [weight, bias])
+
+
+def layer_norm(state: Coupling, node: Node) -> Any:
+    """Over other axes than that of the channels (of every head for itself) each is for itself."""
+    value, shape = state.of(node.args[0]), state.of(argument(node, 1, "normalized_shape"))
+    several = isinstance(node.meta.get("val"), (list, tuple))
+    if several or not isinstance(value, Activation) or not varying_axes(value.ids):
+        return state.freezing(node)
+    if varying_axes(value.ids)[-1] >= len(value.shape) - len(list(shape)):
+        return state.freezing(node)
+    state.freeze([state.of(item) for item in node.all_input_nodes[1:]])
+    return value

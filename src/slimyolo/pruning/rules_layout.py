@@ -57,17 +57,30 @@ def reshape(state: Coupling, node: Node) -> Any:
         state.sets.freeze(value.ids)
         return state.empty(shape)
     ids = value.ids.expand(value.shape).reshape(shape)
-    ids = state.rectangular(compress(ids), None)
+    ids = compress(ids)
+    ids = state.rectangular(ids, _axis_cut(state, node, varying_axes(ids), shape))
     path, _ = module_of(node)
     axes = varying_axes(ids)
     numbers = [shape[axis] for axis in axes]
-    strategy = state.strategy_at(path, numbers if numbers != [value.shape[a] for a in varying_axes(value.ids)] else [])
+    strategy = state.strategy_at(node, numbers if numbers != [value.shape[a] for a in varying_axes(value.ids)] else [])
     if strategy == "freeze" or len(axes) != 1:
         state.freeze(value)
         return state.empty(shape)
     if strategy == "attributes":
         state.add_sites(path, shape[axes[0]], ids.reshape(-1))
     return Activation(ids, shape)
+
+
+def _axis_cut(state: Coupling, node: Node, varying: list[int], shape: tuple[int, ...]) -> int | None:
+    """Of the axes into which channels are divided, the one that is cut: the last (None), but maps and heads go whole."""
+    rank = len(shape)
+    if rank >= 4 and varying == list(range(1, rank)):  # a vector read as maps
+        return 1
+    if (
+        rank >= 4 and varying[-2:] == [rank - 2, rank - 1] and state.multiplies(module_of(node)[0])
+    ):  # queries, keys, values
+        return rank - 2
+    return None
 
 
 def move(state: Coupling, node: Node) -> Any:

@@ -83,5 +83,3 @@ def _batched(state: Coupling, one: Tensor, two: Tensor, axis: int, shape: tuple[
 
 def _transposed(ids: Tensor) -> Tensor:
     return torch.transpose(ids, -1, -2)
-
-

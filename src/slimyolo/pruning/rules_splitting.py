@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import Node
 
@@ -44,7 +45,7 @@ def _split_channels(state: Coupling, node: Node, short: str, ids: Tensor, sizes:
     if not sizes or short in {"tensor_split", "narrow"}:
         return False
     numbers = sorted({*sizes}) if short != "slice" else _slice_bounds(node, len(ids))
-    strategy = state.strategy_at(path, numbers)
+    strategy = state.strategy_at(node, numbers)
     if strategy == "freeze":
         return False
     if short == "slice":
@@ -54,15 +55,17 @@ def _split_channels(state: Coupling, node: Node, short: str, ids: Tensor, sizes:
         state.add_sites(path, len(ids), ids)
     if not equal and strategy != "attributes":
         return False
-    start, adapted = 0, equal
+    start, adapted, missing = 0, equal, []
     for size in sizes:
         part = ids[start : start + size]
         if equal:
             state.sets.join(part, ids[:size])
         found = strategy == "attributes" and state.add_sites(path, size, part)
         if not equal and not found:
-            state.sets.freeze(part)  # a number in the code
+            missing.append(part)
         adapted, start = adapted or found, start + size
+    if missing and not (adapted and state.holds(path, len(ids)) and state.add_sites(path, len(ids), ids)):
+        state.sets.freeze(torch.cat(missing))  # numbers in the code, unless what is left of an attribute
     return adapted
 
 

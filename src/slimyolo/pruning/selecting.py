@@ -155,7 +155,7 @@ class _Selection:
         for group in self.groups:
             order = self.order[group.id][: max(2, group.width // 2)]
             plan = self._plan({group.id: order}, terms)
-            slots = group.width - next(len(one.kept) for one in plan.groups if one.name == group.name)
+            slots = sum(one.width - len(one.kept) for one in plan.groups)
             saved[group.id] = (dense - price(plan)) / max(slots, 1)
         usual = sum(max(one, 0.0) for one in saved.values()) / max(len(saved), 1)
         least = max(_LEAST_RATE * usual, 1e-12)  # what a noisy clock measures as nothing, or less

@@ -30,8 +30,9 @@ def run_on_shapes(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
         return known
     try:
         return function(*args, **kwargs)
-    except NotImplementedError:
-        if _needs_values(function):
+    except (NotImplementedError, RuntimeError) as error:
+        own = function.namespace not in {"aten", "prims"}  # of a user's own, torch says so with another error
+        if _needs_values(function) or not (own or isinstance(error, NotImplementedError)):
             raise
     return _run_on_zeros(function, args, kwargs)
 
@@ -44,7 +45,9 @@ def _needs_values(function: Any) -> bool:
 
 def _run_on_zeros(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Shapes of an operator that does not know them without values (a user's own): those it gives for zeros."""
-    real = tree_map_only(Tensor, lambda tensor: torch.zeros(tensor.shape, dtype=tensor.dtype), (tuple(args), dict(kwargs)))
+    real = tree_map_only(
+        Tensor, lambda tensor: torch.zeros(tensor.shape, dtype=tensor.dtype), (tuple(args), dict(kwargs))
+    )
     return tree_map_only(Tensor, shape_only, function(*real[0], **real[1]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 
 from torch import nn
 
@@ -18,7 +18,7 @@ def attributes_holding(module: nn.Module, value: int, *, used: bool) -> list[tup
 
     With `used`, only those whose name stands in the code of the module's `forward` or of a method that it calls.
     """
-    names = _names_read(type(module), "forward", set()) if used else set()
+    names = _names_read(type(module), _forward_of(module), set()) if used else set()
     own = _OWN if isinstance(module, _LAYERS) else set()
     found: list[tuple[str, int | None]] = []
     for name, held in vars(module).items():
@@ -29,6 +29,12 @@ def attributes_holding(module: nn.Module, value: int, *, used: bool) -> list[tup
         elif isinstance(held, (list, tuple)) and held and all(type(item) is int for item in held):
             found.extend((name, i) for i, item in enumerate(held) if item == value)
     return found
+
+
+def _forward_of(module: nn.Module) -> str:
+    """Name of the method that runs: some modules choose one when they are made (`self.forward = self.forward_slow`)."""
+    chosen = vars(module).get("forward")
+    return chosen.__func__.__name__ if isinstance(chosen, MethodType) else "forward"
 
 
 def _names_read(owner: type, method: str, seen: set[str]) -> set[str]:

@@ -79,23 +79,31 @@ def _fold_(model: nn.Module, plan: ConsumerPlan) -> None:
     else:  # transposed: [in, out, ...]
         exact = exact.transpose(0, 1)
         rows, each = exact.shape[0], exact.shape[1]
-    group_of_row = torch.arange(rows) // (rows // plan.groups)
     added = torch.zeros(rows, dtype=torch.float64)
-    sums = exact.reshape(rows, each, -1).sum(2)
-    for channel, value in plan.folded:
-        added += torch.where(group_of_row == channel // each, sums[:, channel % each] * value, 0.0)
-    carried = torch.zeros_like(exact)
-    for channel, value, carrier, carrier_value in plan.carried:
-        own = group_of_row == carrier // each
-        carried[own, carrier % each] += exact[own, channel % each] * (value / carrier_value)
-    changed = exact.clone()
-    for channel in plan.cleared:
-        changed[group_of_row == channel // each, channel % each] = 0.0
-    changed += carried
+    changed = exact.clone() if plan.cleared or plan.carried else exact
+    for part in range(plan.groups):  # the rows of a part read the channels of that part alone
+        own = slice(part * (rows // plan.groups), (part + 1) * (rows // plan.groups))
+        first = part * each
+        folded = [(channel - first, value) for channel, value in plan.folded if channel // each == part]
+        if folded:
+            added[own] = _weighted(exact[own], folded).reshape(rows // plan.groups, -1).sum(1)
+        changed[own, [channel - first for channel in plan.cleared if channel // each == part]] = 0.0
+        shares: dict[int, list[tuple[int, float]]] = defaultdict(list)
+        for channel, value, carrier, carrier_value in plan.carried:
+            if carrier // each == part:
+                shares[carrier - first].append((channel % each, value / carrier_value))
+        for carrier, channels in shares.items():
+            changed[own, carrier] += _weighted(exact[own], channels)
     if plan.cleared or plan.carried:
         weight.data.copy_((changed if plan.axis == 1 else changed.transpose(0, 1)).to(weight))
     if plan.folded:
         _add_constant_(model, plan, added)
+
+
+def _weighted(weight: Tensor, channels: Sequence[tuple[int, float]]) -> Tensor:
+    """Σ over (channel, factor) of factor · weight[:, channel]."""
+    index, factors = zip(*channels, strict=True)
+    return torch.einsum("oc...,c->o...", weight[:, list(index)], torch.tensor(factors, dtype=torch.float64))
 
 
 def _add_constant_(model: nn.Module, plan: ConsumerPlan, added: Tensor) -> None:

@@ -75,7 +75,7 @@ def as_inputs(example_inputs: Any) -> tuple[Any, ...]:
 
 def calling(example_inputs: Any, forward: Forward | None) -> tuple[tuple[Any, ...], Forward]:
     """Inputs as a tuple, and the function that runs a module on them: by position, or by the names of a dictionary."""
-    run: Forward = forward if forward is not None else lambda owner, *given: owner(*given)
+    run: Forward = forward if forward is not None else lambda owner, *given, **named: owner(*given, **named)
     if not isinstance(example_inputs, Mapping):
         return as_inputs(example_inputs), run
     names = tuple(example_inputs)

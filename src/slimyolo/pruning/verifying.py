@@ -18,8 +18,8 @@ __all__ = ["unseen_inputs", "verify"]
 def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward | None = None) -> float:
     """Largest difference of any output, relative to that output's largest magnitude; eval mode, no gradients.
 
-    `inputs` is a tensor, a tuple or a dictionary of named arguments; `forward` runs `forward(module, *inputs)` instead of the module. Raises `PruningError`
-    when there are no outputs, or they differ in number or shape.
+    `inputs` is a tensor, a tuple or a dictionary of named arguments; `forward` runs `forward(module, *inputs)` instead of
+    the module. Raises `PruningError` when there are no outputs, or they differ in number or shape.
     """
     given, run = calling(inputs, forward)
     found = []

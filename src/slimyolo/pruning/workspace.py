@@ -19,6 +19,7 @@ from slimyolo.pruning.layout import compress, normal_axis, pad_rank, varying_axe
 from slimyolo.pruning.operations import Kind, kind_of, operation_name
 from slimyolo.pruning.signatures import argument, product_macs, real_shape, shape_of
 from slimyolo.pruning.sizes import attributes_holding
+from slimyolo.pruning.source_lines import Line
 from slimyolo.pruning.tracing import TracedProgram, module_of
 from slimyolo.pruning.union import ChannelSets
 
@@ -65,10 +66,12 @@ class Coupling:
         self.positions: dict[str, float] = {}
         self.fixed_macs = 0.0
         self.fragile: dict[str, str] = {}
+        self.fragile_lines: set[Line] = set()
         self.kept: list[str] = []
         self.locked: set[str] = set()
         self.values: dict[Node, Any] = {}
         self.parts = dict(module.named_modules())
+        self._multiplying = {module_of(node)[0] for node in program.nodes if _is_product(node)}
         self._buffers = {name for name, _ in module.named_buffers()}
 
     def of(self, argument_value: Any) -> Any:
@@ -184,6 +187,10 @@ class Coupling:
         owner, _, leaf = name.rpartition(".")
         return getattr(self.parts[owner], leaf)  # type: ignore[no-any-return]
 
+    def multiplies(self, path: str) -> bool:
+        """True for a module whose own code multiplies activations with each other, as attention does."""
+        return path in self._multiplying
+
     def is_buffer(self, name: str) -> bool:
         return name in self._buffers
 
@@ -193,12 +200,16 @@ class Coupling:
     def count(self, weight: str, positions: float) -> None:
         self.positions[weight] = self.positions.get(weight, 0.0) + positions / self.program.batch
 
-    def strategy_at(self, path: str, numbers: Sequence[int]) -> str:
+    def strategy_at(self, node: Node, numbers: Sequence[int]) -> str:
+        """The way of the module in which an operation stands that has these sizes in its code."""
+        path, line = module_of(node)[0], node.meta.get("line")
+        if line is not None:
+            self.fragile_lines.add(line)
         module = self.parts.get(path, self.module)
         read = any(attributes_holding(module, number, used=True) for number in numbers if number > 1)
         chosen = self.strategy.of(path, "attributes" if read else "adapt")
         self.fragile[path] = chosen
-        return chosen
+        return "attributes" if chosen == "inputs" else chosen
 
     def holds(self, path: str, number: int) -> bool:
         """True when the module at `path` reads an attribute with this number in its forward."""
@@ -210,9 +221,17 @@ class Coupling:
         self.sites.extend(SizeSite(path, name, item, value, ids.clone()) for name, item in found)
         return bool(found)
 
+    def add_checked(self, path: str, ids: Tensor) -> None:
+        """A module compares an attribute with the number of these channels; with several of one size, all shrink alike."""
+        first = next((site for site in self.sites if site.path == path and site.value == len(ids)), None)
+        if first is not None:
+            self.sets.join(first.units, ids)
+        else:
+            self.add_sites(path, len(ids), ids)
+
     def add_count_sites(self, node: Node, weight: str, attribute: str, value: int, ids: Tensor) -> None:
         """Where the number of groups of an operation is kept: with the layer's weight, or in the module that runs it."""
-        owner = weight.rpartition(".")[0]
+        owner = weight.rpartition(".")[0] if weight else module_of(node)[0]
         if vars(self.parts[owner]).get(attribute) == value:
             self.sites.append(SizeSite(owner, attribute, None, value, ids.clone()))
         else:
@@ -251,3 +270,7 @@ class Coupling:
             return tuple(Activation(part, tuple(meta.shape)) for part, meta in zip(ids, node.meta["val"], strict=True))
         shape = real_shape(node)
         return Activation(ids, shape)
+
+
+def _is_product(node: Node) -> bool:
+    return node.op == "call_function" and kind_of(node.target) is Kind.PRODUCT

@@ -16,12 +16,13 @@ from torch import Tensor
 from slimyolo.checkpoints import load_checkpoint
 from slimyolo.costs import Machine, Timing, busy_warnings, describe_machine, time_interleaved
 from slimyolo.errors import ConfigError
-from slimyolo.exporting import RUNTIMES, is_exported, open_exported
+from slimyolo.exporting import RUNTIMES, RunPrecision, is_exported, open_exported
 from slimyolo.models import Detector
 from slimyolo.storage import create_run_folder, write_json
 from slimyolo.tasks.bench_files import Exports
 from slimyolo.tasks.bench_stages import time_stages
 from slimyolo.tasks.configs import BenchConfig
+from slimyolo.tasks.configs.benching import BenchPrecision
 from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import run_provenance
@@ -40,7 +41,7 @@ SCALES = 0.85  # of the MACs ratio
 class BenchRow:
     """One model on one runtime. `timing` is per call of `batch` images, without pre- and post-processing.
 
-    `speedup`: median of the first model on this runtime and precision, over this one's; `quiet_speedup` the same of the
+    `speedup`: median of the first model on this runtime, in the first precision, over this one's; `quiet_speedup` the same of the
     10th percentiles; `macs_ratio`: MACs of the first over this one's. None where there is nothing to compare, or the
     MACs of a file are not known. `versions` of what computed it.
     """
@@ -87,6 +88,7 @@ class _Model:
 @dataclass(frozen=True, eq=False)
 class _Candidate:
     model: _Model
+    precision: BenchPrecision
     run: Callable[[], object]
     size: SizeRecord | None
     versions: Mapping[str, str]
@@ -95,7 +97,7 @@ class _Candidate:
 def bench(config: BenchConfig) -> BenchRecord:
     """Time the models as `config` says; the record is also ``record.json`` in a new run folder.
 
-    Models of one runtime and precision are timed in turn, so that they meet the same machine. Checkpoints are exported to a
+    Models of one runtime, in all precisions, are timed in turn, so that they meet the same machine. Checkpoints are exported to a
     temporary folder first (for ``torch`` they run as they are, batch norms folded). Raises `ConfigError` when
     nothing of what was asked for can be timed, and what exporting raises.
     """
@@ -108,8 +110,7 @@ def bench(config: BenchConfig) -> BenchRecord:
         with tempfile.TemporaryDirectory(prefix="slimyolo-bench-", ignore_cleanup_errors=True) as folder:
             exports = Exports(Path(folder), config)
             for runtime in config.runtime:
-                for precision in config.precision:
-                    rows += _timed(models, runtime, precision, config, exports)
+                rows += _timed(models, runtime, config, exports)
             if not rows:
                 raise ConfigError(
                     f"None of {', '.join(map(str, config.weights))} can be timed with --runtime {' '.join(config.runtime)} "
@@ -137,12 +138,11 @@ def bench_table(record: BenchRecord) -> str:
     """The rows as aligned text: milliseconds of the network alone, and the ratios to the first model of each block."""
     heads = f"{'model':<28} {'runtime':<12} {'precision':<9} {'median ms':>9} {'low':>7} {'p95':>7} {'GFLOPs':>7}"
     lines = [f"{heads} {'MACs ratio':>10} {'speed ratio':>11}"]
-    previous = ("", "")
+    previous = ""
     for row in record.rows:
-        block = (row.runtime, row.precision)
-        if previous not in (("", ""), block):
+        if previous not in ("", row.runtime):
             lines.append("")
-        previous = block
+        previous = row.runtime
         gflops = "—" if row.size is None else f"{row.size.gflops:.2f}"
         lines.append(
             f"{_short(row.weights):<28} {row.runtime:<12} {row.precision:<9} {row.timing.median_ms:>9.2f} "
@@ -164,14 +164,12 @@ def _square(config: BenchConfig) -> bool:
     return config.imgsz[0] == config.imgsz[1]
 
 
-def _timed(
-    models: Sequence[_Model], runtime: str, precision: str, config: BenchConfig, exports: Exports
-) -> list[BenchRow]:
-    """The rows of one runtime and precision; none, with a note, when it cannot compute so."""
+def _timed(models: Sequence[_Model], runtime: str, config: BenchConfig, exports: Exports) -> list[BenchRow]:
+    """The rows of one runtime; what it cannot compute is left out, with a note."""
     images = torch.rand(config.batch, 3, *config.imgsz, generator=torch.Generator().manual_seed(0))
     with ExitStack() as opened:
         candidates = []
-        for model in models:
+        for precision, model in ((precision, model) for precision in config.precision for model in models):
             one = _candidate(model, runtime, precision, images, config, exports, opened)
             if isinstance(one, str):
                 log.warning("not timed: %s on %s, %s: %s", model.name, runtime, precision, one)
@@ -188,7 +186,7 @@ def _timed(
         macs = sizes[0].macs / sizes[1].macs if compared and sizes[0] is not None and sizes[1] is not None else None
         rows.append(
             BenchRow(
-                weights=one.model.name, runtime=runtime, precision=precision, timing=timing,
+                weights=one.model.name, runtime=runtime, precision=one.precision, timing=timing,
                 speedup=first_timing.median_ms / timing.median_ms if compared else None,
                 quiet_speedup=first_timing.low_ms / timing.low_ms if compared else None,
                 macs_ratio=macs, size=one.size, versions=one.versions,
@@ -200,7 +198,7 @@ def _timed(
 def _candidate(
     model: _Model,
     runtime: str,
-    precision: str,
+    precision: BenchPrecision,
     images: Tensor,
     config: BenchConfig,
     exports: Exports,
@@ -217,7 +215,7 @@ def _candidate(
                 rows: Tensor = fused(images)
             return rows
 
-        return _Candidate(model, run_eager, model.size, {"torch": str(torch.__version__)})
+        return _Candidate(model, precision, run_eager, model.size, {"torch": str(torch.__version__)})
     able = RUNTIMES[runtime]
     if runtime == "ncnn" and config.batch > 1:
         return "it takes one image at a time: --batch 1"
@@ -231,11 +229,11 @@ def _candidate(
         return file
     if not file.is_dir() and file.suffix not in able.suffixes:
         return f"it opens {' and '.join(able.suffixes)} files"
-    kind = "fp32" if precision == "int8" else precision
+    kind: RunPrecision = "fp32" if precision == "int8" else precision
     exported = opened.enter_context(open_exported(file, runtime=runtime, threads=config.threads, precision=kind))
     cost = exported.cost
     size = model.size or (None if cost is None else SizeRecord(cost.params, cost.macs, cost.imgsz))
-    return _Candidate(model, lambda: exported.output(images), size, exported.versions)
+    return _Candidate(model, precision, lambda: exported.output(images), size, exported.versions)
 
 
 def verdict(row: BenchRow) -> str:

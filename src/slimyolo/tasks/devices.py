@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import torch
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.configs import Precision as PrecisionName
-from slimyolo.training import Autocast, Fp32, Precision
+
+if TYPE_CHECKING:
+    from slimyolo.training import Precision
 
 __all__ = ["automatic_precision", "has_fast_bf16", "pick_device", "pick_precision"]
 
@@ -31,6 +34,8 @@ def pick_device(name: str) -> torch.device:
 
 def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
     """The number format of training. ``auto``: bf16 where the device is fast at it; else fp16 on a GPU, fp32 elsewhere."""
+    from slimyolo.training import Autocast, Fp32  # the loop: commands that do not train need not wait for it
+
     if name == "auto":
         name = automatic_precision(device)
     if name == "fp32":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -96,8 +96,7 @@ def export(config: ExportConfig) -> ExportRecord:
         )  # fmt: skip
         _tell(file)
         files.append(file)
-        if not config.no_examples and settings.metadata is not None:
-            _tell_examples(*write_examples(file, settings.metadata))
+        _write_examples(config, row.name, path, settings)
     record = ExportRecord(str(weights), tuple(files), run_provenance(config))
     give_json(config.json_file, record)
     return record
@@ -135,6 +134,7 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
             )  # fmt: skip
             tell_quantised(file)
             files.append(file)
+            _write_examples(config, name, target, _settings(config, detector))
     record = ExportRecord(str(weights), (), run_provenance(config), tuple(files))
     give_json(config.json_file, record)
     return record
@@ -221,11 +221,14 @@ def _tell(file: ExportedFile) -> None:
     log.info("written: %s (%.2f MB, %.1f s)", file.path, file.bytes / 1e6, file.seconds)
 
 
-def _tell_examples(written: Sequence[Path], kept: Sequence[Path]) -> None:
+def _write_examples(config: ExportConfig, format_name: str, path: Path, settings: ExportSettings) -> None:
+    if config.no_examples or settings.metadata is None:
+        return
+    written, kept = write_examples(format_name, path, settings.metadata)
     if written:
-        log.info("examples: %s", ", ".join(str(path) for path in written))
-    for path in kept:
-        log.warning("%s was changed by somebody and is left as it is; delete it to get a new one", path)
+        log.info("examples: %s", ", ".join(str(one) for one in written))
+    for one in kept:
+        log.warning("%s was changed by somebody and is left as it is; delete it to get a new one", one)
 
 
 def _difference(file: ExportedFile, kind: str, found: Agreement) -> str:

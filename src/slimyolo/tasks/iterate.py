@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,10 @@ def iterate(config: IterateConfig) -> IterationRecord:
         )
         last = number == config.rounds
         cutting = config.cut_config(folder, f"round{number}-cut", weights, share)
-        cut = rounds.stage(f"round {number} cut", lambda cutting=cutting, number=number: _cut_row(cutting, number))
+        cut = rounds.stage(f"round {number} cut", partial(_cut_row, cutting, number))
         epochs = config.epochs if last else config.round_epochs
         training = config.training_config(folder, f"round{number}", Path(cut.weights), epochs)
-        before = rounds.stage(
-            f"round {number}", lambda training=training, number=number: _training_row(training, config, number)
-        )
+        before = rounds.stage(f"round {number}", partial(_training_row, training, config, number))
         weights = Path(before.weights)
     rows = tuple(rounds.rows.values())
     log.info("\n%s\nwritten: %s", stage_table_markdown(rows), folder / TABLE_FILE)
@@ -77,9 +76,9 @@ def share_of_round(
     what goes, the same share of those that are there in every round.
     """
     if unit == "channels":
-        return 1 - (1 - wanted) ** (1 / rounds)
+        return float(1 - (1 - wanted) ** (1 / rounds))
     place = 0 if unit == "params" else 1
-    return min(base[place] * wanted ** (number / rounds) / now[place], 1 - 1e-6)
+    return min(base[place] * float(wanted ** (number / rounds)) / now[place], 1 - 1e-6)
 
 
 @dataclass

@@ -41,7 +41,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 CHUNK = 6  # networks timed in turn with the dense one
 RUNS, WARMUP = 12, 3
 FINAL_RUNS = 45
-SAMPLES: Mapping[str, int] = {"onnxruntime": 60, "openvino": 48, "torch": 60, "ncnn": 20}
+SAMPLES: Mapping[str, int] = {"onnxruntime": 60, "openvino": 40, "torch": 60, "ncnn": 20}
 LEAST = 0.1
 
 

@@ -24,6 +24,8 @@ from slimyolo.models import Detector, LayerWidth, narrow_, widths_of
 
 __all__ = ["Networks"]
 
+TIMED = ("onnxruntime", "openvino", "ncnn", "torch")
+
 
 class Networks:
     """Makes networks like `detector` with other widths for `runtime`; a temporary folder until `close`.
@@ -33,8 +35,8 @@ class Networks:
     """
 
     def __init__(self, detector: Detector, runtime: str, size: tuple[int, int], threads: int) -> None:
-        if runtime not in RUNTIMES:
-            raise ConfigError(f"--runtime {runtime}: expected one of {', '.join(RUNTIMES)}.")
+        if runtime not in TIMED:
+            raise ConfigError(f"--runtime {runtime}: expected one of {', '.join(TIMED)}.")
         self._fused = detector.fused().requires_grad_(False)
         self._runtime, self._threads = runtime, threads
         self._settings = ExportSettings(

@@ -35,6 +35,7 @@ from slimyolo.pruning import (
     mask_module,
     prune_module,
     recalibrate_batchnorm_,
+    reconstruct_,
     replay_plan,
 )
 from slimyolo.storage import create_run_folder, write_json, write_text
@@ -238,7 +239,10 @@ class _Cutter:
         return self._before
 
     def search(self, max_drop: float) -> tuple[PruneResult[Detector], tuple[Attempt, ...]]:
-        """The smallest cut within `max_drop` mAP50-95, with renewed BatchNorm statistics where these measure better."""
+        """The smallest cut within `max_drop` mAP50-95, repaired where that measures better.
+
+        Repaired as asked for, else by renewed BatchNorm statistics.
+        """
         dense, data = self.before(), self._data
         assert dense is not None  # PruneConfig refuses --max-drop without --data
         assert data is not None
@@ -249,7 +253,10 @@ class _Cutter:
             if plain >= least:
                 return plain
             renewed = deepcopy(result.model)
-            recalibrate_batchnorm_(renewed, self._training_images())
+            if self._config.reconstruct:
+                reconstruct_(renewed, self._detector, result.plan, self._training_images())
+            if self._config.recalibrate or not self._config.reconstruct:
+                recalibrate_batchnorm_(renewed, self._training_images())
             score = self._map(renewed)
             if score > plain:
                 result.model.load_state_dict(renewed.state_dict())
@@ -299,7 +306,10 @@ class _Cutter:
 def _all_silent(detector: Detector, plan: PrunePlan) -> bool:
     """True when every removed channel has γ = 0, so that its constant is known exactly."""
     scales = dict(detector.named_parameters())
-    removed = [scales[emission.weight].detach()[list(emission.channels)] for emission in plan.emissions]
+    removed = [
+        scales[emission.weight].detach().index_select(emission.axis, torch.tensor(emission.channels))
+        for emission in plan.emissions
+    ]
     return all(bool((values == 0).all()) for values in removed)
 
 
@@ -354,10 +364,10 @@ def _repairs_(
     config: PruneConfig, detector: Detector, result: PruneResult[Detector], data: tuple[DatasetSpec, SplitData] | None
 ) -> tuple[RepairRecord, ...]:
     wanted: tuple[tuple[RepairStep, bool], ...] = (
-        ("reconstruct", config.reconstruct), ("recalibrate", config.recalibrate and config.max_drop is None),
+        ("reconstruct", config.reconstruct), ("recalibrate", config.recalibrate),
     )  # fmt: skip
     steps = tuple(step for step, asked in wanted if asked)
-    if not steps or data is None:
+    if not steps or data is None or config.max_drop is not None:  # the search has repaired what it tried
         return ()
     return repair_(
         result.model, detector, result.plan, data, steps, images=config.repair_images, imgsz=config.imgsz,

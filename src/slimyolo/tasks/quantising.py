@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from slimyolo.data import DatasetSpec, EvalBatches, Sample, decode_image, letterbox, read_dataset_yaml, read_split
-from slimyolo.errors import ConfigError
+from slimyolo.errors import ConfigError, ExportError
 from slimyolo.evaluation import evaluate_detector
 from slimyolo.exporting import (
     Accuracy,
@@ -48,6 +49,10 @@ def quantise_file(
     """
     if runtime not in QUANTISERS:
         raise ConfigError(f"slimyolo writes INT8 for {' and '.join(QUANTISERS)}, not for {runtime}.")
+    if runtime == "openvino" and importlib.util.find_spec("nncf") is None:
+        raise ExportError(
+            "INT8 for OpenVINO needs nncf, which this Python does not have. Type: pip install 'slimyolo[openvino]'"
+        )
     dataset = read_dataset_yaml(data)
     if dataset.nc != detector.nc:
         raise ConfigError(

@@ -121,7 +121,7 @@ def sensitivity_caps(config: PruneConfig) -> dict[str, float]:
     """Layer → share that may go, as ``--caps`` and ``--max-error`` say; nothing without ``--caps``."""
     if config.caps is None:
         return {}
-    return caps_from_sensitivity(read_sensitivity(config.caps), config.max_error)
+    return caps_from_sensitivity(read_sensitivity(config.caps), 0.2 if config.max_error is None else config.max_error)
 
 
 def sensitivity_table(record: SensitivityRecord) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from slimyolo.costs import model_cost
+from slimyolo.costs import ModelCost, model_cost
 from slimyolo.errors import ConfigError
+from slimyolo.exporting import NetworkCost
 from slimyolo.inference import DetectionSettings, ImageArray, Picture, PredictedPicture, predict_picture
 from slimyolo.models import Detector
 from slimyolo.serving import AllowedHosts, ServedModel, UploadLimits
@@ -88,18 +89,23 @@ def _served(file: Path, name: str, config: ServeConfig) -> ServedModel:
         math.ceil(config.imgsz[0] / stride) * stride,
         math.ceil(config.imgsz[1] / stride) * stride,
     )
-    if isinstance(model, Detector):
-        cost = model_cost(model, (height, width), forward=model.heads)
-        params, macs = cost.params, cost.macs
-    else:
-        params, macs = (model.cost.params, model.cost.macs) if model.cost is not None else (None, None)
+    cost: ModelCost | NetworkCost | None
+    cost = model_cost(model, (height, width), forward=model.heads) if isinstance(model, Detector) else model.cost
     runner = model.fused().to(device) if isinstance(model, Detector) else model
 
     def detect(image: ImageArray, conf: float) -> PredictedPicture:
         settings = DetectionSettings((height, width), conf, config.iou, fixed=fixed is not None)
         return predict_picture(runner, Picture(image, "uploaded"), settings)
 
-    return ServedModel(name, tuple(model.names), _bytes(file), params, macs, (height, width), detect)
+    return ServedModel(
+        name,
+        tuple(model.names),
+        _bytes(file),
+        cost.params if cost else None,
+        cost.macs if cost else None,
+        (height, width),
+        detect,
+    )
 
 
 def _bytes(path: Path) -> int:

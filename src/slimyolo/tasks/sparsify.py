@@ -48,7 +48,9 @@ def sparsify(config: SparsifyConfig) -> TrainRecord:
     )
 
 
-def prunable_groups(model: Detector, policy: str, imgsz: int = 64) -> tuple[list[ScaleGroup], ChannelGraph, list[ScaleRef]]:
+def prunable_groups(
+    model: Detector, policy: str, imgsz: int = 64
+) -> tuple[list[ScaleGroup], ChannelGraph, list[ScaleRef]]:
     """The channels that a cut may remove, as γ entries that go together; the graph, and what it says of each group.
 
     Policy ``coupled``: every channel, shortcut-coupled ones as one. ``skip-shortcuts``: as the reference, without the

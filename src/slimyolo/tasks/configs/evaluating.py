@@ -131,7 +131,7 @@ class ExportConfig(Config):
 
     weights: Path = option(help="checkpoint", group=MODEL)
     format: tuple[str, ...] = option(
-        ("onnx",), "formats: onnx openvino ncnn torchscript coreml tensorrt", group=MODEL, names=("--include",)
+        ("onnx",), "formats: onnx openvino ncnn torchscript coreml litert tensorrt", group=MODEL, names=("--include",)
     )
     imgsz: ImageSize = option((320, 320), "input size: N, or height width", group=MODEL, names=IMAGE_SIZE_NAMES)
     batch_size: BatchSize = option(1, "images per call", group=MODEL, ge=1)

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
 from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, Precision, Share, option, workers_option
-from slimyolo.tasks.configs.pruning import Constants, PruneConfig
+from slimyolo.tasks.configs.pruning import Constants, Importance, Per, PruneConfig
 from slimyolo.tasks.configs.training import (
     BatchSize,
     CouplingPolicy,
@@ -46,6 +46,8 @@ class IterateConfig(Config):
     resume: bool = option(False, "go on with run --name where it stopped", group=ROUNDS)
 
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT)
+    importance: Importance = option("l2", "which channels matter; taylor, fisher: on --data", group=CUT)
+    per: Per = option("channels", "… for what they cost in this", group=CUT)
     floor: Share = option(0.1, "share of each layer that stays (at least 1), in each round", group=CUT)
     round_to: int = option(1, "keep multiples of this many channels", group=CUT, ge=1)
     constants: Constants = option("carrier", "where removed channels' constants go", group=CUT)
@@ -79,8 +81,9 @@ class IterateConfig(Config):
         """The cut of one round, to `share` in the unit of the budget."""
         budget: dict[str, Any] = {{"channels": "percent"}.get(self.budget[0], self.budget[0]): share}
         return PruneConfig(
-            weights=weights, **budget, policy=self.policy, floor=self.floor, round_to=self.round_to,
-            constants=self.constants, reconstruct=not self.no_reconstruct, repair_images=self.repair_images, data=self.data,
+            weights=weights, **budget, policy=self.policy, importance=self.importance, per=self.per,
+            floor=self.floor, round_to=self.round_to, constants=self.constants, reconstruct=not self.no_reconstruct,
+            repair_images=self.repair_images, data=self.data,
             imgsz=self.imgsz, device=self.device, workers=self.workers, project=folder, name=stage, exist_ok=True,
         )  # fmt: skip
 

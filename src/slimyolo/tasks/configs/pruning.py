@@ -9,8 +9,8 @@ from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.configs.amounts import Amount, Latency, PatternShares, pattern_shares
-from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
 from slimyolo.tasks.configs.benching import RuntimeName
+from slimyolo.tasks.configs.budgets import BudgetUnit, budget_of
 from slimyolo.tasks.configs.options import (
     IMAGE_SIZE_NAMES,
     Config,
@@ -62,7 +62,7 @@ class PruneConfig(Config):
     floor_of: PatternShares = option((), "… of layers by pattern, 'model.9.*=0.5' …", group=HOW)
     cap: PatternShares = option((), "… or at most this share of a layer goes", group=HOW)
     caps: OptionalPath = option(None, "sensitivity.json that limits each layer", group=HOW)
-    max_error: float = option(0.05, "… to this error of its group alone", group=HOW, ge=0)
+    max_error: float | None = option(None, "… to this error of its group alone", group=HOW, ge=0, shown_default="0.2")
     keep: tuple[str, ...] = option((), "layers that stay whole, by pattern (model.9.* …)", group=HOW)
     round_to: int = option(1, "keep multiples of this many channels", group=HOW, names=("--round",), ge=1)
     constants: Constants = option("carrier", "where removed channels' constants go", group=HOW)
@@ -122,7 +122,7 @@ class PruneConfig(Config):
             raise ConfigError("--reconstruct needs training images: add --data YAML.")
         if self.plan is not None:
             self._refuse_with_plan()
-        if self.caps is None and "max_error" in self.model_fields_set:
+        if self.caps is None and self.max_error is not None:
             raise ConfigError("--max-error says how far --caps goes: add --caps sensitivity.json, or leave it out.")
         return self
 

@@ -7,7 +7,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
-from slimyolo.tasks.configs.options import IMAGE_SIZE_NAMES, Config, Device, json_option, option, parse_share, workers_option
+from slimyolo.tasks.configs.options import (
+    IMAGE_SIZE_NAMES,
+    Config,
+    Device,
+    json_option,
+    option,
+    parse_share,
+    workers_option,
+)
 from slimyolo.tasks.configs.training import BatchSize, OptionalPath
 
 __all__ = ["SensitivityConfig"]

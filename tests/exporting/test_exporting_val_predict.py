@@ -1,0 +1,105 @@
+"""``slimyolo val`` and ``slimyolo predict`` take exported files as they take checkpoints, with the same numbers."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from exporting_networks import NAMES, make_small_detector, settings_for
+
+import slimyolo
+from slimyolo.checkpoints import save_checkpoint
+from slimyolo.errors import CheckpointError, ConfigError, ModelError
+from slimyolo.exporting import FORMATS, export_detector, open_exported
+from slimyolo.tasks.configs import PredictConfig, ValConfig
+from slimyolo.tasks.predict import predict
+from slimyolo.tasks.validate import validate
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of five pictures, a checkpoint, and TorchScript files: two images of 64 x 64, any, and 32 x 64."""
+    folder, detector = tmp_path_factory.mktemp("exported"), make_small_detector()
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    generator = np.random.default_rng(0)
+    for number, (height, width) in enumerate(((64, 64), (40, 60), (90, 50), (64, 32), (64, 64))):
+        small = generator.integers(0, 255, (9, 9, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), cv2.resize(small, (width, height)))
+        (folder / "labels" / f"{number}.txt").write_text(f"{number % 2} 0.5 0.5 0.3 0.3\n")
+    (folder / "data.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [face, masqué]\n", encoding="utf-8")
+    save_checkpoint(folder / "best.pt", detector)
+    for name, values in (
+        ("two", {"size": (64, 64), "batch": 2}), ("any", {"size": (64, 64), "dynamic": True}), ("flat", {"size": (32, 64)}),
+    ):  # fmt: skip
+        settings = settings_for(detector, **values)
+        export_detector(detector, FORMATS["torchscript"], folder / f"{name}.torchscript", settings)
+    return folder
+
+
+def measured(folder: Path, weights: str, runs: Path, **values: object) -> tuple[float, float]:
+    config = ValConfig(
+        weights=folder / weights, data=folder / "data.yaml", imgsz=64, batch_size=3, workers=0, conf=0.2, project=runs,
+        **values,
+    )  # fmt: skip
+    metrics = validate(config).metrics
+    return metrics.map50, metrics.map50_95
+
+
+def test_an_exported_file_has_the_metrics_of_its_checkpoint(folder: Path, tmp_path: Path) -> None:
+    rectangles = measured(folder, "best.pt", tmp_path)
+    assert measured(folder, "any.torchscript", tmp_path) == pytest.approx(rectangles, abs=1e-4)
+    squares = slimyolo.evaluate(folder / "two.torchscript", folder / "data.yaml", conf=0.2).map50
+    assert measured(folder, "two.torchscript", tmp_path)[0] == pytest.approx(squares, abs=1e-4)
+    record = json.loads((tmp_path / "exp2" / "record.json").read_text())
+    assert record["provenance"]["runtime"]["name"] == "torch"
+    assert record["size"]["uncounted"] == ["everything: the file does not say its size"]
+
+
+def test_predict_finds_what_the_checkpoint_finds(folder: Path, tmp_path: Path) -> None:
+    boxes = []
+    for weights in ("best.pt", "any.torchscript"):
+        config = PredictConfig(
+            weights=folder / weights, source=str(folder / "images"), imgsz=64, save_json=True, nosave=True,
+            project=tmp_path, name=weights,
+        )  # fmt: skip
+        assert predict(config).images == 5
+        found = json.loads((tmp_path / weights / "detections.json").read_text(encoding="utf-8"))
+        boxes.append(sorted(json.dumps(one["class"]) for image in found["images"] for one in image["detections"]))
+    assert boxes[0] == boxes[1]
+    # a fixed file gets the whole square
+    image = cv2.imread(str(folder / "images" / "0.png"))
+    expected = slimyolo.predict(folder / "best.pt", image, imgsz=64)[0]
+    with open_exported(folder / "two.torchscript") as model:
+        found = slimyolo.predict(model, image)[0]
+    assert len(found) == len(expected) > 3
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+
+
+def test_another_size_is_said(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "slimyolo")
+    slimyolo.predict(folder / "two.torchscript", np.zeros((20, 30, 3), np.uint8), imgsz=320)
+    assert "the file takes images of 64 x 64 pixels; --imgsz 320 320 is not used" in caplog.text
+    with pytest.raises(ConfigError, match=r"takes images of 32 x 64 pixels; val measures files of square images"):
+        measured(folder, "flat.torchscript", tmp_path)
+    with pytest.raises(ModelError, match=r"takes images of 32 x 64; evaluate\(\) makes square ones"):
+        slimyolo.evaluate(folder / "flat.torchscript", folder / "data.yaml")
+
+
+def test_options_that_a_file_does_not_take(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--half: the precision of an exported file was decided by its export"):
+        measured(folder, "two.torchscript", tmp_path, half=True)
+    with pytest.raises(ConfigError, match=r"--names is for exported files that do not say their classes"):
+        measured(folder, "best.pt", tmp_path, class_names=NAMES)
+    with pytest.raises(CheckpointError, match=r"There is no checkpoint .*absent\.onnx"):
+        measured(folder, "absent.onnx", tmp_path)
+
+
+def test_an_onnx_file_runs_on_the_processor(small_files: dict[str, Path], folder: Path) -> None:
+    config = PredictConfig(weights=small_files["onnx"], source=str(folder / "images"), device="cuda")
+    with pytest.raises(ConfigError, match=r"--device cuda: onnxruntime files run on the processor here"):
+        predict(config)
