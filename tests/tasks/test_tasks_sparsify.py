@@ -8,7 +8,7 @@ import torch
 from slimyolo.models import build_detector, read_architecture
 from slimyolo.pruning import ChannelShare, MacsShare, ParamsShare
 from slimyolo.sparsity import ShareDriven
-from slimyolo.tasks.prune import cut_detector
+from slimyolo.tasks.cutting import cut_detector
 from slimyolo.tasks.sparsify import CostShare, prunable_groups
 
 
