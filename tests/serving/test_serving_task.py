@@ -74,7 +74,7 @@ def address(checkpoints: list[Path]) -> Iterator[str]:
                 yield found[1]
                 break
         process.send_signal(signal.SIGINT)
-        assert process.wait(120) == 130  # a busy machine takes its time
+        assert process.wait(120) in (0, 130)  # 0 when the server took the signal itself; a busy machine takes its time
     finally:
         process.kill()
         process.wait()

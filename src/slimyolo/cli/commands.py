@@ -213,11 +213,9 @@ COMMANDS: tuple[Command, ...] = (
         PruneConfig, _prune, "cut channels out, keeping what they contributed",
         (f"slimyolo prune --weights {_BEST} --percent 0.4 {_DATA}",
          f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run",
-         f"slimyolo prune --weights {_BEST} --params 0.9M --importance fisher {_DATA}",
-         f"slimyolo prune --weights {_BEST} --max-drop 0.01 --importance fisher {_DATA}",
          f"slimyolo prune --weights {_BEST} --latency 8ms --keep 'model.0' --cap 'model.9=0.3'",
          f"slimyolo prune --weights {_BEST} {_DATA} --macs 0.6 --importance fisher --reconstruct",
-         f"slimyolo prune --weights {_BEST} --macs 0.6 --caps runs/sensitivity/exp --max-error 0.2"),
+         f"slimyolo prune --weights {_BEST} --macs 0.6 --caps runs/sensitivity/exp"),
     ),
     Command(
         PlanShowConfig, _plan_show, "show a prune plan: per group what stays and what it saves",

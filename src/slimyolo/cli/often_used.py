@@ -16,8 +16,8 @@ OFTEN_USED: Mapping[str, tuple[str, ...]] = {
     "sparsify": (*TRAINING, "method", "percent", "macs", "reach", "sr"),
     "finetune": (*TRAINING, "patience", "project"),
     "prune": (
-        *("percent", "params", "macs", "latency", "runtime", "max_drop", "dry_run", "importance", "keep", "round_to"),
-        *("data", "reconstruct", "recalibrate", "imgsz", "device", "json_file", "name"),
+        *("percent", "macs", "latency", "runtime", "max_drop", "importance", "round_to", "data", "reconstruct"),
+        *("imgsz", "name"),
     ),
     "val": (
         *(
