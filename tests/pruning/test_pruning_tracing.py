@@ -106,7 +106,7 @@ def test_tensors_held_elsewhere_are_recorded() -> None:
 
 
 def test_what_needs_values_is_refused() -> None:
-    with pytest.raises(PruningError, match=r"(?s)could not capture Branching.*without data-dependent branches"):
+    with pytest.raises(PruningError, match=r"(?s)could not capture Branching .*without data-dependent branches"):
         capture_program(Branching(), EXAMPLE)
     with pytest.raises(NotRecordable, match="no tensors"):
         record_program(Empty(), EXAMPLE)
@@ -160,6 +160,31 @@ def test_unknown_operations_raise_are_kept_or_are_taught() -> None:
     register_operation("slimyolo_test.double", like="unary")
     taught = prune_module(Unknown(), EXAMPLE, ChannelShare(0.5))
     assert [group.name for group in taught.plan.groups] == ["inner.0", "two"]
+
+
+class Shared(nn.Module):
+    """One layer under two names, one weight in two layers, and a list beside them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1)
+        self.again, self.three.weight, self.out = self.two, self.two.weight, nn.Conv2d(8, 2, 1)
+        self.listed = [self.out.weight]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(self.three(F.relu(self.again(F.relu(self.two(self.one(x)))))), self.listed[0])
+
+
+def test_shared_layers_and_weights_are_recorded_once_and_left_as_they_were() -> None:
+    model = Shared()
+    before = {name: (id(tensor), tensor.clone()) for name, tensor in model.named_parameters(remove_duplicate=False)}
+    program = record_program(model, EXAMPLE)
+    assert not program.constants
+    assert sum(str(node.target) == "aten.conv2d.default" for node in program.nodes) == 5
+    after = dict(model.named_parameters(remove_duplicate=False))
+    assert all(
+        id(after[name]) == known and torch.equal(after[name], values) for name, (known, values) in before.items()
+    )
 
 
 class Named(nn.Module):

@@ -49,12 +49,12 @@ def record(call: nn.Module, inputs: Sequence[Any]) -> Recording:
     """
     recorder = _Recorder()
     held = [*call.named_parameters(), *call.named_buffers()]
-    shapes = {name: recorder.state(name, tensor) for name, tensor in held}
+    stand_ins = {id(tensor): recorder.state(name, tensor) for name, tensor in held}
     given = tree_map_only(Tensor, recorder.input, tuple(inputs))
     with _attributes_kept(call), _paths(call) as running, _operators_shown(), torch.inference_mode():
         recorder.running = running
-        with recorder:
-            outputs = torch.func.functional_call(call, shapes, given)
+        with _standing_in(call, stand_ins), recorder:
+            outputs = call(*given)
     return recorder.finish(outputs)
 
 
@@ -69,6 +69,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive: list[Tensor] = []
         self._outdated: set[int] = set()
         self._tensors: dict[str, str] = {}
+        self._held: dict[int, Tensor] = {}
         self._constants: dict[str, Tensor] = {}
 
     @classmethod
@@ -81,6 +82,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Stand-in of a parameter or buffer."""
         shape = shape_only(tensor)
         self._tensors[self._place("state", shape).name] = name
+        self._held[id(tensor)] = shape
         return shape
 
     def input(self, tensor: Tensor) -> Tensor:
@@ -145,6 +147,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                     self._know(item, part)
 
     def _node(self, tensor: Tensor) -> Node:
+        tensor = self._held.get(id(tensor), tensor)  # a parameter that is also kept in a list, say
         known = self._nodes.get(id(tensor))
         if id(tensor) in self._outdated:
             raise NotRecordable("a tensor of which a part was changed in place")
@@ -208,6 +211,25 @@ def _leaving(running: list[tuple[str, nn.Module]]) -> Callable[..., None]:
         running.pop()
 
     return leave
+
+
+@contextmanager
+def _standing_in(call: nn.Module, stand_ins: Mapping[int, Tensor]) -> Iterator[None]:
+    """Tensors without values in the place of all parameters and buffers, wherever modules hold them."""
+    places: list[tuple[dict[str, Any], str, Tensor]] = [
+        (held, key, tensor)
+        for part in call.modules()
+        for held in (part._parameters, part._buffers)
+        for key, tensor in held.items()
+        if tensor is not None
+    ]
+    try:
+        for held, key, tensor in places:
+            held[key] = stand_ins[id(tensor)]
+        yield
+    finally:
+        for held, key, tensor in places:
+            held[key] = tensor
 
 
 @contextmanager

@@ -76,10 +76,9 @@ def _axis_cut(state: Coupling, node: Node, varying: list[int], shape: tuple[int,
     rank = len(shape)
     if rank >= 4 and varying == list(range(1, rank)):  # a vector read as maps
         return 1
-    if (
-        rank >= 4 and varying[-2:] == [rank - 2, rank - 1] and state.multiplies(module_of(node)[0])
-    ):  # queries, keys, values
-        return rank - 2
+    path, _ = module_of(node)
+    if rank >= 4 and varying[-2:] == [rank - 2, rank - 1] and state.multiplies(path) and state.holds(path, shape[-2]):
+        return rank - 2  # queries, keys, values of so many heads
     return None
 
 

@@ -125,8 +125,9 @@ def export_program(module: nn.Module, example_inputs: Any, forward: Forward | No
             exported = torch.export.export(_Call(module, run).eval(), inputs, strict=False)
         except Exception as error:  # torch.export raises many types; all of them mean "not captured"
             raise PruningError(
-                f"torch.export could not capture {type(module).__name__}: {error}. Pruning needs a module whose forward "
-                f"runs on the example input without data-dependent branches; pass forward= to trace another method."
+                f"torch.export could not capture {type(module).__name__} ({type(error).__name__}: {error}). Pruning needs "
+                f"a module whose forward runs on the example input without data-dependent branches; pass forward= to trace "
+                f"another method."
             ) from error
     signature = exported.graph_signature
     named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
