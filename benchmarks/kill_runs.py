@@ -31,6 +31,7 @@ from typing import Any
 import torch
 
 from slimyolo.checkpoints import load_checkpoint, save_checkpoint
+from slimyolo.cli import run_safely
 from slimyolo.data.synth import render_dataset
 from slimyolo.errors import SlimyoloError
 from slimyolo.exporting import open_exported
@@ -86,10 +87,10 @@ def commands(work: Path) -> dict[str, Command]:
 
         def go_on(folder: Path) -> object:
             last = folder / "run" / "weights" / "last.pt"
-            if (folder / "run" / "record.json").is_file():
-                return None  # it had ended
             if not last.is_file():
                 return start(folder)
+            if load_checkpoint(last).training is None:
+                return None  # stripped, the last thing that a run does
             return task(resumed_config(kind, last, {}))
 
         return Command(start, go_on, _trained)
@@ -153,24 +154,28 @@ def _outputs(folder: Path) -> dict[str, Any]:
     return found
 
 
-def agree(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Whether two results are the same to the last bit."""
-    if first.keys() != second.keys():
-        return False
-    return all(
-        torch.equal(a, second[key]) if isinstance(a, torch.Tensor) else a == second[key] for key, a in first.items()
-    )
+def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+    """The names of what is not the same to the last bit in two results."""
+    names = sorted(first.keys() ^ second.keys())
+    for key in sorted(first.keys() & second.keys()):
+        a, b = first[key], second[key]
+        if not (torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b):
+            names.append(key)
+    return names
 
 
 def lived(task: Callable[[Path], object], folder: Path, number: int | None, after_s: float) -> int | None:
     """Run `task` in a forked process and send it signal `number` after so many seconds; returns its exit code."""
 
     def life() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
+        def whole() -> int:
             task(folder)
-        except KeyboardInterrupt:
-            os._exit(130)  # as the command line answers Ctrl-C
+            return 0
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script starts in the background
+        code = run_safely(whole)  # as the command line runs it
+        sys.stdout.flush()
+        os._exit(code)
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
@@ -237,7 +242,7 @@ def main() -> int:
             print(f"{key}: {command.seconds:.1f} s undisturbed", flush=True)
         end = time.monotonic() + options.minutes * 60
         while sum(kills.values()) < options.kills and time.monotonic() < end:
-            key = min(table, key=lambda one: (runs[one] * table[one].seconds, generator.random()))
+            key = min(table, key=lambda one: (runs[one], generator.random()))
             command, folder, step = table[key], work / "killed", "start"
             shutil.rmtree(folder, ignore_errors=True)
             told = []
@@ -245,18 +250,21 @@ def main() -> int:
                 number, after = generator.choice(SIGNALS), generator.uniform(0, 0.8) * command.seconds
                 began = time.monotonic()
                 code = lived(command.start if step == "start" else command.go_on, folder, number, after)
-                step = "go on"
                 told.append(f"{number.name} after {after:.2f} s → {code}")
-                if code == 0:
-                    command.seconds = min(command.seconds, time.monotonic() - began)  # the machine has become less busy
-                    break  # it was faster than the signal
+                if code == 0:  # it was faster than the signal
+                    if step == "start":
+                        command.seconds = min(command.seconds, time.monotonic() - began)  # the machine is less busy now
+                    break
+                step = "go on"
                 if code not in (-number, 130):
                     problems.append(f"{key}: ended with {code} ({'; '.join(told)})")
                 kills[f"{key} {number.name}"] += 1
                 problems += [f"{key}: {problem} ({'; '.join(told)})" for problem in broken_checkpoints(folder)]
             code = lived(command.go_on, folder, None, 300)
-            if code != 0 or not agree(command.expected, command.result(folder)):
-                problems.append(f"{key}: differs or failed with {code} ({'; '.join(told)})")
+            if code != 0:
+                problems.append(f"{key}: could not go on: {code} ({'; '.join(told)})")
+            elif other := differences(command.expected, command.result(folder)):
+                problems.append(f"{key}: {len(other)} results differ, {other[:3]} ({'; '.join(told)})")
             leftovers = [str(file.relative_to(folder)) for file in folder.rglob(".*.part")]
             if leftovers:
                 told.append(f"left {leftovers}")

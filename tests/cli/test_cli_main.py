@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shlex
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -206,6 +207,22 @@ def test_exit_statuses(capsys: Any) -> None:
     assert run_safely(interrupted) == 130
     assert run_safely(failed) == 2
     assert "slimyolo: The folder is empty." in capsys.readouterr().err
+
+
+def test_ctrl_c_that_a_library_turns_into_another_error(capsys: Any) -> None:
+    def swallowed() -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interruption:
+            raise AttributeError("module 'sympy' has no attribute 'core'") from interruption
+        return 0
+
+    before = signal.getsignal(signal.SIGINT)
+    assert run_safely(swallowed) == 130
+    assert capsys.readouterr().err == "slimyolo: stopped.\n"
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(AttributeError, match="core"):  # the same error without Ctrl-C is a defect, shown whole
+        run_safely(lambda: getattr(object(), "core"))  # noqa: B009
 
 
 def test_help_does_not_import_torch() -> None:

@@ -279,3 +279,20 @@ def test_impossible_settings_are_refused(options: dict[str, Any], says: str) -> 
     model = norms(20, 30)
     with pytest.raises(ConfigError, match=says):
         ShareDriven(model, layer_groups(model), **options)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_blocks_leave_multiples_with_a_slot_for_the_constant(seed: int) -> None:
+    model = norms(32, 64, 20, 8, seed=seed)
+    method = ShareDriven(model, layer_groups(model), 0.4, round_to=8)
+    run(model, method, 60, seed=seed)
+    left = [int((module.weight != 0).sum()) for module in model]
+    assert method.status().share >= 0.4
+    for width, stays in zip((32, 64, 20, 8), left, strict=True):
+        assert stays == width or (stays + 1) % 8 == 0
+
+
+def test_multiples_may_leave_too_little_to_go() -> None:
+    model = norms(32, 8)
+    with pytest.raises(ConfigError, match=r"floor of 0.1 in every layer and multiples of 16 at most 0.425 can go"):
+        ShareDriven(model, layer_groups(model), 0.6, round_to=16)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from slimyolo import __version__
@@ -33,19 +37,49 @@ def main() -> None:
 def run_safely(action: Callable[[], int]) -> int:
     """The exit status of `action`; a `SlimyoloError` is printed on stderr (status 2), Ctrl-C gives 130."""
     speak()
-    try:
-        status = action()
-        sys.stdout.flush()
-    except SlimyoloError as error:
-        print(f"slimyolo: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
+    with _interruptions() as interrupted:
+        try:
+            status = action()
+            sys.stdout.flush()
+        except (KeyboardInterrupt, Exception) as error:
+            return _ending(error, bool(interrupted))
+    return status
+
+
+def _ending(error: BaseException, interrupted: bool) -> int:
+    if interrupted or isinstance(error, KeyboardInterrupt):
         print("slimyolo: stopped.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader (head, less) has gone; nothing is wrong
+    if isinstance(error, SlimyoloError):
+        print(f"slimyolo: {error}", file=sys.stderr)
+        return FAILED
+    if isinstance(error, BrokenPipeError):  # the reader (head, less) has gone; nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    return status
+    raise error
+
+
+@contextmanager
+def _interruptions() -> Iterator[list[int]]:
+    """Notes each Ctrl-C in the list it yields, and raises `KeyboardInterrupt` as usual.
+
+    A library that is being imported, or C code that calls back, may turn that exception into another one.
+    """
+    interrupted: list[int] = []
+    usual = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interrupted.append(number)
+        signal.default_int_handler(number, frame)
+
+    mine = usual is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+    if mine:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, usual)
 
 
 def run_command_line(tokens: Sequence[str]) -> int:

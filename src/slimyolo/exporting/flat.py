@@ -1,7 +1,9 @@
-"""A detector of a fixed input size with few axes: what converters for phones and small devices can translate.
+"""A detector of a fixed input size with few axes and few operations: what runtimes are given.
 
-`Detector` makes its grids from the sizes it sees and decodes five axes; ncnn has three, and CoreML's converter stumbles
-over sizes that are computed. Here cells, strides and anchors are constants.
+`Detector` makes its grids from the sizes it sees and decodes five axes, level by level: ncnn has three axes, CoreML's
+converter stumbles over sizes that are computed, and each of some forty small operations costs a runtime its start. Here
+cells, strides and anchors are constants, and all levels are decoded at once, with rows as the last axis, so that no
+operation reads or writes in steps.
 """
 
 from __future__ import annotations
@@ -20,39 +22,44 @@ class FlatDetector(nn.Module):
     """`detector` (fused, eval mode) for images [batch, 3, *size], giving the same rows [batch, rows, 5 + nc].
 
     With p the sigmoid of a row: centre = p · 2 · stride + (cell − ½) · stride, sides = p · p · 4 · anchor; as
-    `Detect.decode`, with constants [1, rows, 2].
+    `Detect.decode`, with constants [1, 1 or 2, rows]. With `half` its layers are float16; images, decoding and rows
+    stay float32.
     """
 
     factors: Tensor
     offsets: Tensor
     anchors: Tensor
 
-    def __init__(self, detector: Detector, batch: int, size: tuple[int, int]) -> None:
+    def __init__(self, detector: Detector, batch: int, size: tuple[int, int], *, half: bool = False) -> None:
         super().__init__()
         self.detector = copy.deepcopy(detector)
-        self.batch = batch
+        self.batch, self.half_layers = batch, half
         factors, offsets, anchors = [], [], []
         for stride, sizes in zip(detector.stride.tolist(), detector.anchors, strict=True):
             rows, columns = int(size[0] // stride), int(size[1] // stride)
             y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-            cells = torch.stack((x, y), -1).view(1, -1, 2).expand(len(sizes), -1, -1).reshape(-1, 2)
+            cells = torch.stack((x, y)).view(2, -1).repeat(1, len(sizes))  # [2, rows of the level]
             offsets.append((cells - 0.5) * stride)
-            factors.append(torch.full_like(offsets[-1], 2 * stride))
-            anchors.append(4 * sizes[:, None].expand(-1, rows * columns, -1).reshape(-1, 2))
+            factors.append(torch.full((1, cells.shape[1]), 2 * stride))
+            anchors.append(4 * sizes.T.repeat_interleave(rows * columns, 1))
         for name, parts in (("factors", factors), ("offsets", offsets), ("anchors", anchors)):
-            self.register_buffer(name, torch.cat(parts)[None])
+            self.register_buffer(name, torch.cat(parts, 1)[None])
         self.cells = [int(size[0] // stride) * int(size[1] // stride) for stride in detector.stride.tolist()]
         self.row_count = sum(detector.head.na * cells for cells in self.cells)
+        if half:
+            self.detector.half()
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """[batch, 3, H, W] float32 RGB 0–1 → decoded rows [batch, rows, 5 + nc]."""
+        """[batch, 3, H, W] float32 RGB 0–1 → decoded rows [batch, rows, 5 + nc] float32."""
         head = self.detector.head
+        values = 5 + head.nc
+        features = self.detector.features(images.half() if self.half_layers else images)
         levels = []
-        for convolution, level, cells in zip(head.m, self.detector.features(images), self.cells, strict=True):
-            values = convolution(level).view(self.batch, head.na, 5 + head.nc, cells)
-            levels.append(values.permute(0, 1, 3, 2).reshape(self.batch, head.na * cells, 5 + head.nc))
-        odds = torch.cat(levels, 1).sigmoid()
-        centres = odds[..., 0:2] * self.factors + self.offsets
-        sides = odds[..., 2:4] * odds[..., 2:4] * self.anchors
-        return torch.cat((centres, sides, odds[..., 4:]), 2)
+        for convolution, level, cells in zip(head.m, features, self.cells, strict=True):
+            logits = convolution(level).view(self.batch, head.na, values, cells)
+            levels.append(logits.transpose(1, 2).reshape(self.batch, values, head.na * cells))
+        odds = torch.cat(levels, 2).float().sigmoid()
+        centres, sides = odds[:, 0:2], odds[:, 2:4]
+        boxes = (centres * self.factors + self.offsets, sides * sides * self.anchors)
+        return torch.cat((*boxes, odds[:, 4:]), 1).transpose(1, 2)

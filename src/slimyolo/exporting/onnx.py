@@ -1,7 +1,7 @@
 """ONNX: one file with the weights inside, input ``images``, output ``output0``; run by ONNX Runtime.
 
 Captured by `torch.export`, translated by ``torch.onnx.export(dynamo=True)``. That exporter writes operator set 18 and
-newer; older ones are reached with ONNX's own converter, as far down as it goes (15 for these networks, as measured with
+newer; older ones are reached with ONNX's own converter, as far down as it goes (14 for a fixed size, 15 for free sizes, with
 torch 2.13 and onnx 1.23).
 """
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from slimyolo.errors import ExportError
+from slimyolo.exporting.flat import FlatDetector
 from slimyolo.exporting.half import HalfDetector
 from slimyolo.exporting.onnx_nms import append_nms_
 from slimyolo.exporting.quiet import quiet
@@ -95,13 +96,15 @@ def _asked(settings: ExportSettings) -> int:
 def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:
     """The model as a protocol buffer, in an operator set that the exporter writes itself."""
     stride = int(detector.stride.max())
-    module = HalfDetector(detector) if settings.half else detector
+    module: nn.Module
     if settings.dynamic:
+        module = HalfDetector(detector) if settings.half else detector
         # small, and nothing of size 1 or of equal sides: the capture would take those for constants
         example = torch.zeros(2, 3, 2 * stride, 3 * stride)
         batch, rows, columns = (torch.export.Dim(name, min=1, max=4096) for name in ("batch", "rows", "columns"))
         shapes = ({0: batch, 2: stride * rows, 3: stride * columns},)
     else:
+        module = FlatDetector(detector, settings.batch, settings.size, half=settings.half)
         example, shapes = torch.zeros(settings.batch, 3, *settings.size), None
     with torch.no_grad():
         program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
@@ -127,8 +130,13 @@ def _converted(model: Any, asked: int) -> Any:
 
 
 def _strip_(model: Any) -> None:
-    """Remove the stack traces of the capture: they are half a megabyte and name folders of this machine."""
+    """Remove the stack traces of the capture (half a megabyte, with folders of this machine), and give weights the names
+    they have in the checkpoint, whatever the detector was wrapped in."""
     graph = model.graph
+    for node in graph.node:
+        node.input[:] = [name.removeprefix("detector.") for name in node.input]
+    for tensor in graph.initializer:
+        tensor.name = tensor.name.removeprefix("detector.")
     del graph.value_info[:]
     del graph.metadata_props[:]
     for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -29,50 +30,70 @@ class ChannelCount:
 
 
 class Queue:
-    """The order in which channels go. `groups` [c] int64 0…g−1; `least` [g] int64: how many of each group stay."""
+    """The order in which channels go. `groups` [c] int64 0…g−1; `least` [g] int64: how many of each group stay.
 
-    def __init__(self, groups: Tensor, least: Tensor, cost: ChannelCost) -> None:
-        self._groups, self._least, self.cost = groups.cpu(), least.cpu(), cost
-        self._sizes = torch.bincount(self._groups, minlength=least.numel())
+    With `unit` above 1 a group loses channels in blocks, so that what it needs afterwards is a multiple of `unit`: the
+    channels that stay, and one slot for the constant that the others emit. A block is worth the mean of its channels.
+    """
+
+    def __init__(self, groups: Tensor, least: Tensor, cost: ChannelCost, *, unit: int = 1) -> None:
+        self._groups, self.cost = groups.cpu(), cost
+        sizes = torch.bincount(self._groups, minlength=least.numel())
+        self._starts = torch.cumsum(sizes, dim=0) - sizes
+        # block (numbered within its group) of the channel that goes first, second, … in each group; −1: it stays
+        self._blocks = torch.cat([_blocks(int(s), int(n), unit) for s, n in zip(sizes, least, strict=True)])
 
     def most(self) -> float:
-        """The share that can go when the first `least` channels of each group stay."""
-        places = _rank_in_group(torch.zeros(self._groups.numel()), self._groups, self._sizes)
-        return self.cost.gone(places >= self._least[self._groups])
+        """The share that can go when each group loses its first channels."""
+        return self.cost.gone(self._blocks_by(torch.zeros(self._groups.numel())) >= 0)
 
     def next(self, keys: Tensor, fading: Tensor, wanted: float) -> Tensor:
         """The channels that join those `fading` [c] bool until the share gone reaches `wanted`: [c] bool.
 
-        `keys` [c] rank them, smallest first; ties go to the lower index. The one that crosses is included; the last
-        `least` of each group (its largest keys among those that do not fade) are never taken.
+        `keys` [c] rank them, smallest first; ties go to the lower index. The block that crosses is included.
         """
-        ranked = torch.where(fading, -torch.inf, keys.double())
-        blocked = fading | (_rank_in_group(ranked, self._groups, self._sizes) < self._least[self._groups])
-        order = torch.argsort(torch.where(blocked, torch.inf, ranked), stable=True)
-        order = order[~blocked[order]]
-        chosen = torch.zeros_like(fading)
-        chosen[order[: self._enough(order, fading, wanted)]] = True
-        return chosen
+        blocks = self._blocks_by(torch.where(fading, -torch.inf, keys.double()))
+        free = (~fading & (blocks >= 0)).nonzero().flatten()
+        names, members = torch.unique(blocks[free] + self._starts[self._groups[free]], return_inverse=True)
+        worth = torch.zeros(names.numel(), dtype=torch.float64).index_add_(0, members, keys[free].double())
+        worth /= torch.bincount(members, minlength=names.numel())
+        place = torch.empty(names.numel(), dtype=torch.int64)
+        place[torch.argsort(worth, stable=True)] = torch.arange(names.numel())
 
-    def _enough(self, order: Tensor, fading: Tensor, wanted: float) -> int:
-        """How many of `order` have to join `fading`: the smallest number that reaches `wanted` (bisection)."""
-        low, high = 0, order.numel()
+        def first(count: int) -> Tensor:
+            chosen = torch.zeros_like(fading)
+            chosen[free[place[members] < count]] = True
+            return chosen
+
+        return first(self._enough(first, names.numel(), fading, wanted))
+
+    def _enough(self, first: Callable[[int], Tensor], high: int, fading: Tensor, wanted: float) -> int:
+        """How many blocks have to join `fading`: the smallest number that reaches `wanted`, at most `high` (bisection)."""
+        low = 0
         while low < high:
             middle = (low + high) // 2
-            trial = fading.clone()
-            trial[order[:middle]] = True
-            if self.cost.gone(trial) >= wanted - 1e-12:
+            if self.cost.gone(fading | first(middle)) >= wanted - 1e-12:
                 high = middle
             else:
                 low = middle + 1
         return low
 
+    def _blocks_by(self, keys: Tensor) -> Tensor:
+        """The block of each channel when its group goes in the order of `keys`, [c] int64."""
+        by_key = torch.argsort(keys, stable=True)
+        order = by_key[torch.argsort(self._groups[by_key], stable=True)]
+        blocks = torch.empty_like(self._blocks)
+        blocks[order] = self._blocks
+        return blocks
 
-def _rank_in_group(keys: Tensor, groups: Tensor, sizes: Tensor) -> Tensor:
-    """0 for the largest key of each group, 1 for the next, …, [c] int64; ties go to the lower index."""
-    by_key = torch.argsort(keys, descending=True, stable=True)
-    order = by_key[torch.argsort(groups[by_key], stable=True)]
-    starts = torch.cumsum(sizes, dim=0) - sizes
-    ranks = torch.empty_like(groups)
-    ranks[order] = torch.arange(keys.numel(), device=keys.device) - starts[groups[order]]
-    return ranks
+
+def _blocks(size: int, least: int, unit: int) -> Tensor:
+    """[size] int64: the block of the channel that goes first, second, …; −1 where at least `least` would no longer stay."""
+    if unit == 1:
+        ends = list(range(1, size - least + 1))
+    else:  # one channel less than m · unit stays, and a slot
+        ends = [size - slots + 1 for slots in range(unit, size, unit) if slots >= least][::-1]
+    blocks = torch.full((size,), -1)
+    for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False)):
+        blocks[start:end] = number
+    return blocks

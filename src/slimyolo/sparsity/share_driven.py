@@ -37,6 +37,8 @@ class ShareDriven:
     same parameter names), which never gets there by itself. What stays is not shrunk, and β is not penalised: what a
     channel at zero still emits is a constant that pruning keeps.
 
+    With `round_to` channels of a group go in blocks (`Queue`), so that a cut to multiples of it finds whole ones at zero.
+
     `cost` says how much of the whole is gone without some channels; None counts batch-normalisation
     channels (a coupled channel once for each γ it owns), or the weights given in the groups. The share is reached whatever
     the task says; the channel that crosses it is included. Raises `ConfigError` for a share that the floors do not
@@ -56,6 +58,7 @@ class ShareDriven:
         cost: ChannelCost | None = None,
         ema: nn.Module | None = None,
         ranking: Literal["taylor", "gamma"] = "taylor",
+        round_to: int = 1,
     ) -> None:
         _check_settings(share, start, reach, fade, floor, ranking)
         self._table = ScaleTable(model, groups, floor=floor)
@@ -64,8 +67,8 @@ class ShareDriven:
         self._fade = min(fade, reach - start)
         table = self._table
         self._cost: ChannelCost = ChannelCount(table.weights) if cost is None else cost
-        self._queue = Queue(table.groups, table.least, self._cost)
-        self._check_floors(floor)
+        self._queue = Queue(table.groups, table.least, self._cost, unit=round_to)
+        self._check_floors(floor, round_to)
         self._effect = torch.zeros_like(table.weights)  # running mean of the squared change of the loss
         self._deadline = torch.full_like(table.weights, torch.inf)  # when it has to be at zero; inf: it stays
         self._held = torch.zeros(table.count, dtype=torch.bool, device=table.entries.device)
@@ -185,12 +188,13 @@ class ShareDriven:
                 if table is not None:
                     torch._foreach_mul_(list(table.scales), self._masks)
 
-    def _check_floors(self, floor: float) -> None:
+    def _check_floors(self, floor: float, round_to: int) -> None:
         most = self._queue.most()
         if self._share > most + 1e-9:
+            rounding = f" and multiples of {round_to}" if round_to > 1 else ""
             raise ConfigError(
                 f"A share of {self._share:g} of what is prunable was asked for, but with a floor of {floor:g} in "
-                f"every layer at most {most:.3f} can go. Ask for less, or lower the floor."
+                f"every layer{rounding} at most {most:.3f} can go. Ask for less, or lower the floor."
             )
 
 

@@ -131,5 +131,5 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedu
     )  # fmt: skip
     return ShareDriven(
         model, groups, gone, reach=config.reach_fraction, floor=config.floor, cost=cost, ema=averaged,
-        ranking=config.ranking,
+        ranking=config.ranking, round_to=config.round_to,
     )  # fmt: skip

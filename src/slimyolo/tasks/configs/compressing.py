@@ -106,7 +106,9 @@ class CompressConfig(Config):
     def sparsify_config(self, folder: Path, weights: Path) -> SparsifyConfig:
         """Sparse training of `weights`, writing to ``folder/sparse``."""
         budget: dict[str, Any] = (
-            {"percent": self.percent, "params": self.params, "macs": self.macs} if self.method == "share" else {}
+            {"percent": self.percent, "params": self.params, "macs": self.macs, "round_to": self.round_to}
+            if self.method == "share"
+            else {}
         )
         return SparsifyConfig(
             weights=weights, epochs=self.sparse_epochs, method=self.method, policy=self.policy, floor=self.floor,

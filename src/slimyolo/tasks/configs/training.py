@@ -212,6 +212,7 @@ class SparsifyConfig(TrainConfig):
         None, "rate of the other methods", group="Sparsity", gt=0, shown_default="0.0005; 0.1 for the last three"
     )
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group="Sparsity")
+    round_to: int = option(1, "leave multiples of this many channels to a cut", group="Sparsity", ge=1)
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group="Sparsity")
 
     @property
@@ -237,6 +238,11 @@ class SparsifyConfig(TrainConfig):
                 raise ConfigError(
                     f"--{name} belongs to `--method share`, but --method is {self.method}: leave --{name} out."
                 )
+        if self.method != "share" and self.round_to != 1:
+            raise ConfigError(
+                f"--round-to belongs to `--method share`, but --method is {self.method}: give it to the cut, "
+                f"slimyolo prune --round-to {self.round_to}."
+            )
         if self.method == "share" and self.sr is not None:
             raise ConfigError(
                 "--sr is the rate of `--method reference` or `--method soft-threshold` (and the others); the default method "
