@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from slimyolo import __version__
 from slimyolo.cli.commands import COMMANDS, Command
@@ -23,7 +24,7 @@ from slimyolo.tasks.configs import TrainConfig
 from slimyolo.tasks.configs.options import Config
 from slimyolo.tasks.resume import find_resumable, resumed_config
 
-__all__ = ["main", "make_settings", "run_command_line", "run_safely"]
+__all__ = ["leave", "main", "make_settings", "run_command_line", "run_safely"]
 
 HELP, HELP_ALL, QUIET = ("--help", "-h"), "--help-all", ("--quiet", "-q")
 FAILED, INTERRUPTED = 2, 130
@@ -31,7 +32,18 @@ FAILED, INTERRUPTED = 2, 130
 
 def main() -> None:
     """Entry point of ``slimyolo`` and ``python -m slimyolo``."""
-    sys.exit(run_safely(lambda: run_command_line(sys.argv[1:])))
+    leave(run_safely(lambda: run_command_line(sys.argv[1:])))
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with `status`, as `sys.exit` does, but without taking torch's modules apart: that is half a second."""
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def run_safely(action: Callable[[], int]) -> int:

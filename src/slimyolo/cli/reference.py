@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slimyolo.cli.commands import COMMANDS
-from slimyolo.cli.main import make_settings, run_safely
+from slimyolo.cli.main import leave, make_settings, run_safely
 from slimyolo.cli.options import command_options
 from slimyolo.cli.reference_tables import OPTIONAL_FILES, SCRIPTS, ReferenceOption, ReferenceScript
 from slimyolo.cli.screens import heading, two_columns
@@ -27,7 +27,7 @@ __all__ = ["run_script", "script_screen", "translate"]
 
 def run_script(path: str) -> None:
     """Serve reference script `path` (a key of `SCRIPTS`) with the words of `sys.argv`, and exit with its status."""
-    sys.exit(run_safely(lambda: _run(SCRIPTS[path], sys.argv[1:])))
+    leave(run_safely(lambda: _run(SCRIPTS[path], sys.argv[1:])))
 
 
 def translate(script: ReferenceScript, tokens: Sequence[str]) -> tuple[Config, tuple[str, ...]]:

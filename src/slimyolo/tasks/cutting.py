@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -36,12 +37,14 @@ from slimyolo.tasks.configs.budgets import BudgetUnit
 from slimyolo.tasks.configs.pruning import ON_DATA
 from slimyolo.tasks.devices import pick_device
 from slimyolo.tasks.drop_search import Attempt, search_smallest
-from slimyolo.tasks.evidence import ValidationPictures
-from slimyolo.tasks.latency import LatencyPrice
 from slimyolo.tasks.latency_search import ROUNDINGS, LatencyOutcome, cut_to_latency
 from slimyolo.tasks.repairing import plain_images
 from slimyolo.tasks.scoring_batches import detection_loss, spread_batches
 from slimyolo.tasks.sensitivity import sensitivity_caps
+
+if TYPE_CHECKING:  # imported where they are used: a cut without data or runtime starts sooner
+    from slimyolo.tasks.evidence import ValidationPictures
+    from slimyolo.tasks.latency import LatencyPrice
 
 __all__ = ["Cutter", "Price", "cut_detector", "metrics_of", "target_of"]
 

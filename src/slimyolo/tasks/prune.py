@@ -27,9 +27,7 @@ from slimyolo.tasks.configs import PruneConfig
 from slimyolo.tasks.configs.budgets import BudgetUnit
 from slimyolo.tasks.cutting import Cutter, Price, metrics_of, target_of
 from slimyolo.tasks.drop_search import Attempt
-from slimyolo.tasks.evidence import ValidationPictures, write_evidence
 from slimyolo.tasks.json_output import give_json
-from slimyolo.tasks.latency import LatencyPrice
 from slimyolo.tasks.latency_search import LatencyOutcome
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.plan import read_plan
@@ -61,6 +59,8 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     with ExitStack() as opened:
         timed = None
         if config.runtime is not None and price is None:
+            from slimyolo.tasks.latency import LatencyPrice
+
             size = (config.imgsz, config.imgsz)
             timed = opened.enter_context(LatencyPrice(detector, config.runtime, size, config.threads))
         cutter = Cutter(config, detector, data, timed or price)
@@ -94,7 +94,11 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
         return record
     before = cutter.before()
     repairs = _repairs_(config, detector, result, data)
-    pictures = None if data is None or config.noplots else ValidationPictures(data[1], batches=False)
+    pictures = None
+    if data is not None and not config.noplots:
+        from slimyolo.tasks.evidence import ValidationPictures
+
+        pictures = ValidationPictures(data[1], batches=False)
     after = evidence = metrics_of(config, result.model, data, pictures)
     if before is not None and after is not None:
         before, after = before.without_arrays(), after.without_arrays()
@@ -109,6 +113,8 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
             )
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     if evidence is not None:
+        from slimyolo.tasks.evidence import write_evidence
+
         write_evidence(folder, evidence)
     if pictures is not None:
         pictures.write(folder)
