@@ -3,9 +3,9 @@
     python benchmarks/kill_runs.py --kills 100 --seed 0 --out kill_runs.json
 
 Runs are small (a narrow yolov5n, 64 px, ten images) and forked from this process, which draws the signal and the moment.
-After every kill each checkpoint in the folder must load; the run then goes on (train, sparsify, finetune, compress) or is
-started again (prune, export). What it ends with must be what an undisturbed run ends with: the same tensors, the same rows
-of results.csv, for an export the same output. Only processes that died of the signal count. Linux only.
+After every kill each checkpoint in the folder must load; the run then goes on (trainings, chains, sensitivity) or is
+started again (the others). What it ends with must be what an undisturbed run ends with: the same tensors, the same rows
+of results.csv, the same outputs or files. Only processes that died of the signal count. Linux only.
 """
 
 from __future__ import annotations
@@ -42,16 +42,24 @@ from slimyolo.tasks.configs import (
     CompressConfig,
     ExportConfig,
     FinetuneConfig,
+    IterateConfig,
+    PredictConfig,
     PruneConfig,
+    SensitivityConfig,
     SparsifyConfig,
     TrainConfig,
+    ValConfig,
 )
 from slimyolo.tasks.export import export
 from slimyolo.tasks.finetune import finetune
+from slimyolo.tasks.iterate import iterate
+from slimyolo.tasks.predict import predict
 from slimyolo.tasks.prune import prune
 from slimyolo.tasks.resume import resumed_config
+from slimyolo.tasks.sensitivity import sensitivity
 from slimyolo.tasks.sparsify import sparsify
 from slimyolo.tasks.train import train
+from slimyolo.tasks.validate import validate
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 MOST_KILLS_A_RUN = 4
@@ -113,6 +121,34 @@ def commands(work: Path) -> dict[str, Command]:
     def exported(folder: Path) -> object:
         return export(ExportConfig(weights=weights, format=("onnx", "torchscript"), imgsz=64, output=folder))
 
+    def rounds(folder: Path, resume: bool = False) -> object:
+        settings = {key: value for key, value in quick.items() if key not in ("exist_ok", "noplots", "noautoanchor")}
+        return iterate(IterateConfig(
+            **settings, weights=weights, macs=0.5, rounds=2, round_epochs=1, epochs=1, no_reconstruct=True,
+            project=folder, name="run", exist_ok=not resume, resume=resume,
+        ))  # fmt: skip
+
+    def groups(folder: Path, resume: bool = False) -> object:
+        return sensitivity(SensitivityConfig(
+            weights=weights, data=data, images=2, kept=(0.5,), imgsz=64, workers=0, project=folder, name="run",
+            exist_ok=not resume, resume=resume,
+        ))  # fmt: skip
+
+    def measured(folder: Path) -> object:
+        return validate(ValConfig(
+            weights=weights, data=data, imgsz=64, workers=0, save_json=True, project=folder, name="run", exist_ok=True
+        ))  # fmt: skip
+
+    def detected(folder: Path) -> object:
+        source = str(data.parent / "images" / "train")
+        return predict(PredictConfig(
+            weights=weights, source=source, imgsz=(64, 64), conf=1e-3, save_json=True, project=folder, name="run",
+            exist_ok=True,
+        ))  # fmt: skip
+
+    def again(task: Callable[[Path, bool], object], record: str) -> Callable[[Path], object]:
+        return lambda folder: task(folder, (folder / "run" / record).is_file())
+
     return {
         "train": training(TrainConfig, train, cfg=str(small)),
         "sparsify": training(SparsifyConfig, sparsify, weights=weights, percent=0.3),
@@ -120,6 +156,10 @@ def commands(work: Path) -> dict[str, Command]:
         "compress": Command(chain, chain_again, _chained),
         "prune": Command(cut, cut, lambda folder: _tensors(folder / "run" / "pruned.pt")),
         "export": Command(exported, exported, _outputs),
+        "iterate": Command(rounds, again(rounds, "iterate.json"), _iterated),
+        "sensitivity": Command(groups, again(groups, "sensitivity.json"), _grouped),
+        "val": Command(measured, measured, _files("predictions.json")),
+        "predict": Command(detected, detected, _files("detections.json", "*.png", "*.jpg")),
     }
 
 
@@ -142,6 +182,27 @@ def _chained(folder: Path) -> dict[str, Any]:
     found = {f"pruned {key}": value for key, value in _tensors(folder / "run" / "pruned" / "pruned.pt").items()}
     rows = json.loads((folder / "run" / "table.json").read_text())
     return {**found, **_tensors(Path(rows[-1]["weights"])), "stages": [row["stage"] for row in rows]}
+
+
+def _iterated(folder: Path) -> dict[str, Any]:
+    rows = json.loads((folder / "run" / "table.json").read_text())
+    return {
+        **_tensors(Path(rows[-1]["weights"])),
+        "metrics": [(row["stage"], row["map50_95"], row["macs"]) for row in rows],
+    }
+
+
+def _grouped(folder: Path) -> dict[str, Any]:
+    found = json.loads((folder / "run" / "sensitivity.json").read_text())
+    return {"complete": found["complete"], "groups": found["groups"]}
+
+
+def _files(*patterns: str) -> Callable[[Path], dict[str, Any]]:
+    def read(folder: Path) -> dict[str, Any]:
+        files = [file for pattern in patterns for file in sorted((folder / "run").glob(pattern))]
+        return {file.name: file.read_bytes() for file in files}
+
+    return read
 
 
 def _outputs(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from slimyolo.pruning import (
     trace,
     verify,
 )
-from slimyolo.pruning.mean_outputs import measure_means, output_error
+from slimyolo.pruning.mean_outputs import measure_means, rms_difference
 
 EXAMPLE = torch.zeros(1, 3, 12, 12)
 
@@ -115,6 +115,6 @@ def test_calibrated_constants_are_means_and_the_cut_equals_its_mask(blocks: tupl
     assert report.constants_from == "calibration"
     assert report.output_error is not None
     assert report.output_error_of_formula is not None
-    assert report.output_error == pytest.approx(output_error(model, result.model, batches[-1]))
+    assert report.output_error == pytest.approx(rms_difference(model, result.model, batches[-1]))
     assert any("constants measured on 3 batches" in note for note in report.notes)
     assert verify(mask_module(model, result.plan), result.model, torch.rand(2, 3, 16, 20)) < 1e-4

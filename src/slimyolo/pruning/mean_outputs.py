@@ -15,7 +15,7 @@ from slimyolo.pruning.channel_graph import ChannelGraph, Emitter
 from slimyolo.pruning.outputs import output_tensors
 from slimyolo.pruning.tracing import Forward, as_inputs, evaluating
 
-__all__ = ["measure_means", "output_error"]
+__all__ = ["measure_means", "rms_difference"]
 
 _CHANNELS_LAST = (nn.Linear, nn.LayerNorm)
 
@@ -65,7 +65,7 @@ def measure_means(
     }
 
 
-def output_error(dense: nn.Module, other: nn.Module, inputs: Any, forward: Forward | None = None) -> float:
+def rms_difference(dense: nn.Module, other: nn.Module, inputs: Any, forward: Forward | None = None) -> float:
     """Root mean square of all output differences, relative to that of the dense model's outputs; eval mode."""
     given = as_inputs(inputs)
     with evaluating(dense, other), torch.no_grad():

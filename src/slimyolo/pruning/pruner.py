@@ -17,7 +17,7 @@ from slimyolo.pruning.channel_graph import ChannelGraph
 from slimyolo.pruning.constants import analyse_constants
 from slimyolo.pruning.fallbacks import Fallbacks, failing
 from slimyolo.pruning.graph_building import retrace, trace
-from slimyolo.pruning.mean_outputs import measure_means, output_error
+from slimyolo.pruning.mean_outputs import measure_means, rms_difference
 from slimyolo.pruning.plan import PrunePlan
 from slimyolo.pruning.planning import with_values
 from slimyolo.pruning.prices import CutCost
@@ -158,7 +158,7 @@ class _Samples:
         values = analyse_constants(graph, plan.constants).emitted
         by_formula = replace(plan, emissions=with_values(graph, plan.emissions, values))
         ours, formula = (
-            output_error(self._model, other, self._held_out, self._forward)
+            rms_difference(self._model, other, self._held_out, self._forward)
             for other in (cut, mask_module(self._model, by_formula))
         )
         note = (
