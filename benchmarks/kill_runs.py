@@ -158,8 +158,8 @@ def commands(work: Path) -> dict[str, Command]:
         "export": Command(exported, exported, _outputs),
         "iterate": Command(rounds, again(rounds, "iterate.json"), _iterated),
         "sensitivity": Command(groups, again(groups, "sensitivity.json"), _grouped),
-        "val": Command(measured, measured, _files("predictions.json")),
-        "predict": Command(detected, detected, _files("detections.json", "*.png", "*.jpg")),
+        "val": Command(measured, measured, _measured),
+        "predict": Command(detected, detected, _detected),
     }
 
 
@@ -197,12 +197,13 @@ def _grouped(folder: Path) -> dict[str, Any]:
     return {"complete": found["complete"], "groups": found["groups"]}
 
 
-def _files(*patterns: str) -> Callable[[Path], dict[str, Any]]:
-    def read(folder: Path) -> dict[str, Any]:
-        files = [file for pattern in patterns for file in sorted((folder / "run").glob(pattern))]
-        return {file.name: file.read_bytes() for file in files}
+def _measured(folder: Path) -> dict[str, Any]:
+    return {"predictions": json.loads((folder / "run" / "predictions.json").read_text())}
 
-    return read
+
+def _detected(folder: Path) -> dict[str, Any]:
+    pictures = {file.name: file.read_bytes() for file in sorted((folder / "run").glob("*.jpg"))}
+    return {**pictures, "images": json.loads((folder / "run" / "detections.json").read_text())["images"]}
 
 
 def _outputs(folder: Path) -> dict[str, Any]:

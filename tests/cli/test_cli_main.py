@@ -225,6 +225,26 @@ def test_ctrl_c_that_a_library_turns_into_another_error(capsys: Any) -> None:
         run_safely(lambda: getattr(object(), "core"))  # noqa: B009
 
 
+def test_what_the_system_refuses_is_one_message(tmp_path: Path, capsys: Any) -> None:
+    assert run_safely(lambda: len((tmp_path / ("x" * 300)).read_bytes())) == 2
+    assert "slimyolo: [Errno 36] File name too long" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["data", "check"], "There is no dataset file"),
+        (["inspect"], "There is no checkpoint"),
+        (["predict", "--weights", "w.pt", "--source"], "There is no checkpoint"),
+        (["val", "--data", "d.yaml", "--weights"], "There is no"),
+    ],
+)
+def test_names_that_no_file_can_have(words: list[str], said: str, capsys: Any) -> None:
+    assert run_safely(lambda: run_command_line([*words, "x" * 300])) == 2
+    assert "Traceback" not in (printed := capsys.readouterr().err)
+    assert said in printed
+
+
 def test_help_does_not_import_torch() -> None:
     program = (
         "import sys, slimyolo.cli.main as m; m.run_command_line(['train', '--help']); assert 'torch' not in sys.modules"

@@ -15,8 +15,8 @@ import torch
 from exporting_networks import settings_for
 from torch import Tensor
 
-from slimyolo.errors import ExportError
-from slimyolo.exporting import FORMATS, ExportSettings, export_detector
+from slimyolo.errors import ExportError, ModelError
+from slimyolo.exporting import FORMATS, ExportSettings, export_detector, open_exported
 from slimyolo.models import Detector
 
 
@@ -127,3 +127,15 @@ def test_opencv_runs_the_static_onnx_file_of_a_pruned_detector(pruned_onnx: Path
 def test_sides_that_are_no_multiples_of_the_stride(nano_detector: Detector, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"--imgsz 330 100: .* multiples of 32\. Nearest: --imgsz 320 96\."):
         export_detector(nano_detector, FORMATS["onnx"], tmp_path / "n.onnx", ExportSettings(size=(330, 100)))
+
+
+def test_damage_that_shows_only_when_the_file_runs(small_detector: Detector, tmp_path: Path) -> None:
+    path = tmp_path / "small.onnx"
+    export_detector(small_detector, FORMATS["onnx"], path, settings_for(small_detector))
+    model = onnx.load(path)
+    last = [node for node in model.graph.node if node.op_type == "Conv"][-1]
+    next(attribute for attribute in last.attribute if attribute.name == "group").i = 17
+    del model.graph.value_info[:]
+    onnx.save(model, path)
+    with open_exported(path, threads=1) as opened, pytest.raises(ModelError, match=r"was opened but does not run: .*damaged"):
+        opened(images(1, 3, 32, 48))

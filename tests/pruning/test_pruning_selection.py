@@ -180,3 +180,23 @@ def test_recalibration_averages_and_restores_modes() -> None:
 def test_verify_refuses_other_shapes() -> None:
     with pytest.raises(PruningError, match="shapes"):
         verify(nn.Conv2d(3, 4, 1), nn.Conv2d(3, 5, 1), EXAMPLE)
+
+
+class _StandardisedConv(nn.Conv2d):
+    """As NFNet's: every filter is normalised over all of its inputs when it is used."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        flat = self.weight.reshape(1, self.out_channels, -1)
+        weight = nn.functional.batch_norm(flat, None, None, training=True).reshape_as(self.weight)
+        return nn.functional.conv2d(images, weight, self.bias, padding=self.padding)
+
+
+def test_a_network_without_a_channel_to_cut_says_why() -> None:
+    model = nn.Sequential(_StandardisedConv(3, 16, 3, padding=1), nn.ReLU(), _StandardisedConv(16, 8, 3, padding=1))
+    report = prune_module(model, torch.rand(1, 3, 8, 8), MacsShare(0.5)).report
+    assert (report.removed_channels, report.prunable_channels) == (0, 0)
+    assert report.notes == (
+        "The budget for MACs could not be reached: no channel of this model can be cut.",
+        "0: batch_norm mixes the elements of a parameter; its channels are kept whole",
+        "2: batch_norm mixes the elements of a parameter; its channels are kept whole",
+    )

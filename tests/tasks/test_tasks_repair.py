@@ -13,7 +13,7 @@ import torch
 import slimyolo
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.pruning import PrunePlan
-from slimyolo.tasks import prune as prune_task
+from slimyolo.tasks import cutting
 from slimyolo.tasks import sensitivity as sensitivity_task
 from slimyolo.tasks.configs import (
     IterateConfig,
@@ -133,12 +133,12 @@ def test_the_search_for_a_drop_repairs_as_asked(
     base_run: TrainRecord, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scores = iter([0.1, 0.49] * 7)  # each cut is too bad as it is, and good enough when repaired
-    monkeypatch.setattr(prune_task._Cutter, "_map", lambda *_: next(scores))
+    monkeypatch.setattr(cutting.Cutter, "_map", lambda *_: next(scores))
     dense = replace(base_run.metrics, map50_95=0.5)
-    monkeypatch.setattr(prune_task._Cutter, "before", lambda _: dense)
+    monkeypatch.setattr(cutting.Cutter, "before", lambda _: dense)
     calls: list[int] = []
-    fit = prune_task.reconstruct_
-    monkeypatch.setattr(prune_task, "reconstruct_", lambda *given: (calls.append(1), fit(*given))[1])
+    fit = cutting.reconstruct_
+    monkeypatch.setattr(cutting, "reconstruct_", lambda *given: (calls.append(1), fit(*given))[1])
     record = prune(
         PruneConfig(
             weights=base_run.best, data=tiny_data, max_drop=0.02, reconstruct=True, repair_images=8, project=tmp_path,

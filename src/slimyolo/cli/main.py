@@ -68,6 +68,9 @@ def _ending(error: BaseException, interrupted: bool) -> int:
     if isinstance(error, BrokenPipeError):  # the reader (head, less) has gone; nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if isinstance(error, OSError) and error.errno is not None:  # a name too long, no permission, no space, …
+        print(f"slimyolo: {error}", file=sys.stderr)
+        return FAILED
     raise error
 
 

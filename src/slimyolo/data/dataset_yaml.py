@@ -83,9 +83,9 @@ def read_dataset_yaml(path: str | Path, *, search: Sequence[str | Path] = ()) ->
 
 def _existing_file(path: Path) -> Path:
     path = path.expanduser()
-    if path.is_file():
+    if os.path.isfile(path):
         return path
-    if path.is_dir():
+    if os.path.isdir(path):
         raise DataError(f"--data must be a YAML file, got the folder {path}.{_yaml_files_hint(path)}")
     raise DataError(
         f"There is no dataset file {path} (looked from {Path.cwd()}).{_yaml_files_hint(path.parent, path.name)} "
@@ -94,7 +94,7 @@ def _existing_file(path: Path) -> Path:
 
 
 def _yaml_files_hint(folder: Path, near: str | None = None) -> str:
-    found = sorted(file.name for file in folder.glob("*.y*ml")) if folder.is_dir() else []
+    found = sorted(file.name for file in folder.glob("*.y*ml")) if os.path.isdir(folder) else []
     if near is not None:
         found = get_close_matches(near, found, n=3) or found
     return f" In {folder} there is: {', '.join(found[:5])}." if found else ""
@@ -176,7 +176,7 @@ def _find_root(path: Any, source: Path, search: Sequence[Path], download: Any) -
     candidates += [shelf / wanted.name for shelf in shelves if wanted.name not in ("", ".", "..")]
     places = list(dict.fromkeys(Path(os.path.normpath(candidate)) for candidate in candidates))
     for place in places:
-        if place.is_dir():
+        if os.path.isdir(place):
             return place.absolute()
     looked = "\n".join(f"  {place.absolute()}" for place in places)
     hint = f"Put the dataset there, set 'path:' in {source}, or set ${DATASETS_VARIABLE} to the folder of your datasets"
@@ -200,6 +200,6 @@ def _read_places(value: Any, split: str, root: Path, source: Path) -> tuple[Path
 def _place(root: Path, entry: str) -> Path:
     place = root / Path(entry).expanduser()
     # exports of a well-known service say ../train/images where they mean train/images
-    if not place.exists() and entry.startswith("../") and (root / entry[3:]).exists():
+    if not os.path.exists(place) and entry.startswith("../") and os.path.exists(root / entry[3:]):
         place = root / entry[3:]
     return Path(os.path.normpath(place))

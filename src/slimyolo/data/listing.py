@@ -46,20 +46,20 @@ def list_images(places: Sequence[Path], root: Path) -> ListedImages:
 
 def _images_of(place: Path, root: Path, defects: list[Defect]) -> Iterator[tuple[Path, Path, int | None]]:
     suffix = place.suffix.lower()
-    if place.is_dir():
+    if os.path.isdir(place):
         for file in _files_below(place):
             if file.suffix.lower() in IMAGE_SUFFIXES:
                 yield file, file, None
             elif file.suffix.lower() in _UNSUPPORTED:
                 defects.append(_unsupported(file, file, None))
-    elif place.is_file() and suffix == ".txt":
+    elif os.path.isfile(place) and suffix == ".txt":
         yield from _images_of_list(place, root, defects)
-    elif place.is_file() and suffix in IMAGE_SUFFIXES:
+    elif os.path.isfile(place) and suffix in IMAGE_SUFFIXES:
         yield place, place, None
-    elif place.exists():
+    elif os.path.exists(place):
         raise DataError(f"{place} is neither a folder of images, nor a .txt list, nor an image.")
     else:
-        nearest = next((parent for parent in place.parents if parent.is_dir()), None)
+        nearest = next((parent for parent in place.parents if os.path.isdir(parent)), None)
         hint = f" {nearest} exists and holds: {_content(nearest)}." if nearest is not None else ""
         raise DataError(f"The images {place} do not exist.{hint} Correct the dataset YAML, or put the images there.")
 
@@ -88,7 +88,7 @@ def _images_of_list(file: Path, root: Path, defects: list[Defect]) -> Iterator[t
         if not entry or entry.startswith("#"):
             continue
         places = [Path(os.path.normpath(folder / entry)) for folder in (file.parent, root, Path.cwd())]
-        image = next((place for place in places if place.is_file()), None)
+        image = next((place for place in places if os.path.isfile(place)), None)
         if image is None:
             message = f"{entry} does not exist (looked in {', '.join(dict.fromkeys(str(p.parent) for p in places))})"
             defects.append(Defect(file, number, "missing image", message, SKIPPED_IMAGE))

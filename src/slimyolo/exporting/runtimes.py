@@ -99,25 +99,23 @@ class ExportedModel:
         """
         tensor = torch.as_tensor(images)
         self._check(tensor)
-        if not self._runner:
-            raise ModelError(f"{self.path} was closed. Open it again: open_exported({str(self.path)!r}).")
-        run, batch = self._runner[0], self.input_shape[0]
+        batch = self.input_shape[0]
         tensor = tensor.float().contiguous()
         if not isinstance(batch, int) or batch == len(tensor):
-            return self._rows(run(tensor))
+            return self._rows(self._run(tensor))
         parts = []
         for start in range(0, len(tensor), batch):
             part = tensor[start : start + batch]
             filled = (
                 torch.cat((part, part.new_zeros(batch - len(part), *part.shape[1:]))) if len(part) < batch else part
             )
-            parts.append(self._rows(run(filled))[: len(part)])
+            parts.append(self._rows(self._run(filled))[: len(part)])
         return torch.cat(parts)
 
     def output(self, images: Tensor) -> Tensor:
         """What the file itself gives for `images` of its own shape: decoded rows, or with NMS [B, max_det, 6]."""
         self._check(images)
-        return self._runner[0](images.float().contiguous())
+        return self._run(images.float().contiguous())
 
     def close(self) -> None:
         """Let go of the runtime and its memory."""
@@ -128,6 +126,18 @@ class ExportedModel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _run(self, images: Tensor) -> Tensor:
+        if not self._runner:
+            raise ModelError(f"{self.path} was closed. Open it again: open_exported({str(self.path)!r}).")
+        try:
+            return self._runner[0](images)
+        except MemoryError:
+            raise
+        except Exception as error:  # runtimes have classes of their own, and find some damage only when they run
+            raise ModelError(
+                f"{self.path} was opened but does not run: {_first_line(error)}. It is damaged; export the checkpoint again."
+            ) from error
 
     def _check(self, images: Tensor) -> None:
         shape = list(images.shape)

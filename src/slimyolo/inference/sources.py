@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -47,11 +48,11 @@ def read_pictures(
 
 
 def _read_named(source: str, vid_stride: int, patience: Patience) -> Iterator[Picture | BrokenPicture]:
-    if source.isdigit() and not Path(source).exists():
+    if source.isdigit() and not os.path.exists(source):
         yield from read_camera(int(source), vid_stride, patience)
     elif is_stream_address(source):
         yield from read_address(source, vid_stride, patience)
-    elif Path(source).suffix.lower() in LIST_SUFFIXES and Path(source).is_file():
+    elif Path(source).suffix.lower() in LIST_SUFFIXES and os.path.isfile(source):
         for entry in _read_list(Path(source)):
             yield from (
                 _read_named(entry, vid_stride, patience)
@@ -72,7 +73,7 @@ def _read_file(path: Path, vid_stride: int) -> Iterator[Picture | BrokenPicture]
 
 def _find_files(source: str) -> list[Path]:
     path = Path(source).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):
         found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES)
         if not found:
             raise DataError(
@@ -80,10 +81,10 @@ def _find_files(source: str) -> list[Path]:
                 f"not searched: use a pattern such as '{path}/**/*.jpg'."
             )
         return found
-    if path.is_file():
+    if os.path.isfile(path):
         return [path]
     if glob.has_magic(source):
-        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())
+        found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if os.path.isfile(name))
         if found:
             return found
         raise DataError(f"No file matches the pattern {source!r}.")
@@ -107,7 +108,7 @@ def _read_list(path: Path) -> list[str]:
 
 def _beside(list_file: Path, entry: str) -> str:
     path = Path(entry).expanduser()
-    return str(list_file.parent / path if (list_file.parent / path).exists() else path)
+    return str(list_file.parent / path if os.path.exists(list_file.parent / path) else path)
 
 
 def _read_image(path: Path) -> Picture | BrokenPicture:
@@ -118,7 +119,7 @@ def _read_image(path: Path) -> Picture | BrokenPicture:
 
 
 def _read_video(path: Path, vid_stride: int) -> Iterator[Picture | BrokenPicture]:
-    if not path.is_file():
+    if not os.path.isfile(path):
         yield BrokenPicture(str(path), f"Cannot read the video {path}: there is no such file.")
         return
     with silent_video_library():

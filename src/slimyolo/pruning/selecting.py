@@ -233,7 +233,8 @@ class _Selection:
         return count
 
     def _report_floors(self, what: str) -> None:
-        self.notes.append(f"The budget for {what} could not be reached: every remaining channel is kept by a floor.")
+        why = "every remaining channel is kept by a floor" if self.groups else "no channel of this model can be cut"
+        self.notes.append(f"The budget for {what} could not be reached: {why}.")
         self.notes.extend(self.stopped_note())
 
     def stopped_note(self) -> list[str]:

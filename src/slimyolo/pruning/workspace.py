@@ -121,9 +121,13 @@ class Coupling:
             self.kept.append(text)
 
     def freezing(self, node: Node, silent: bool = False) -> Any:
-        alive = [self.freeze(self.of(item)) for item in (*node.args, *node.kwargs.values())]
+        values = [self.of(item) for item in (*node.args, *node.kwargs.values())]
+        alive = [self.freeze(value) for value in values]
         if any(alive) and not silent:
             self.note(node, f"{operation_name(node.target).removeprefix('aten.')} mixes channels; they are kept whole")
+        elif not silent and any(isinstance(value, Weight) and value.plain is None for value in values):
+            name = operation_name(node.target).removeprefix("aten.")
+            self.note(node, f"{name} mixes the elements of a parameter; its channels are kept whole")
         self.fixed_macs += product_macs(node) / self.program.batch
         return self.empty_result(node)
 

@@ -30,9 +30,9 @@ def find_weights(name: str | Path) -> Path:
     """
     places = weight_places(name)
     for place in places:
-        if place.is_file() or (place.is_dir() and is_exported(place)):
+        if os.path.isfile(place) or (os.path.isdir(place) and is_exported(place)):
             return place
-    tried = "".join(f"\n  {place}" + (" (a folder)" if place.is_dir() else "") for place in places)
+    tried = "".join(f"\n  {place}" + (" (a folder)" if os.path.isdir(place) else "") for place in places)
     raise CheckpointError(
         f"There is no checkpoint {str(name)!r}. Looked for:{tried}\n"
         "slimyolo downloads nothing: put the file there, or name its folder in $SLIMYOLO_WEIGHTS. (Training can do "
@@ -50,6 +50,6 @@ def same_file_of_newest_run(path: Path) -> Path | None:
         if numbered is None:
             continue
         project, rest = Path(*path.parts[:depth]), Path(*path.parts[depth + 1 :])
-        found = [run / rest for run in project.glob(f"{numbered[1]}*") if (run / rest).is_file()]
+        found = [run / rest for run in project.glob(f"{numbered[1]}*") if os.path.isfile(run / rest)]
         return max(found, key=lambda file: file.stat().st_mtime, default=None)
     return None
