@@ -200,3 +200,22 @@ def test_a_network_without_a_channel_to_cut_says_why() -> None:
         "0: batch_norm mixes the elements of a parameter; its channels are kept whole",
         "2: batch_norm mixes the elements of a parameter; its channels are kept whole",
     )
+
+
+class _HeadsAndChannels(nn.Module):
+    """A product whose first factor varies in what is added up and whose second one in its heads (as VOLO's)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(6, 8), nn.Linear(6, 3), nn.Linear(8, 2)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        added = self.first(rows)[:, None].expand(-1, 3, -1, -1)  # [B, 3, 4, 8]
+        heads = self.second(rows).mean(1)[:, :, None, None].expand(-1, -1, 8, 8)  # [B, 3, 8, 8]
+        return self.last((added @ heads).sum(1))
+
+
+def test_a_product_of_heads_and_channels_keeps_both() -> None:
+    result = prune_module(_HeadsAndChannels(), torch.rand(2, 4, 6), ChannelShare(0.5))
+    assert result.report.removed_channels == 0
+    assert any("matmul" in note for note in result.report.notes)

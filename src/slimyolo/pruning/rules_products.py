@@ -59,10 +59,10 @@ def _matrices(
     axes = {*varying_axes(one), *varying_axes(two)}
     added = varying_axes(one) == [rank - 1] or varying_axes(two) == [rank - 2]
     if added:
-        left = one.reshape(-1).expand(first.shape[-1])
-        right = two.reshape(-1).expand(second.shape[-2])
         if varying_axes(one) not in ([], [rank - 1]) or varying_axes(two) not in ([], [rank - 2]):
             return state.freezing(node)
+        left = one.reshape(-1).expand(first.shape[-1])
+        right = two.reshape(-1).expand(second.shape[-2])
         state.sets.join(left, right)
         state.adders.append(Adder(place, left))
         return state.empty(shape)
