@@ -137,5 +137,8 @@ def test_damage_that_shows_only_when_the_file_runs(small_detector: Detector, tmp
     next(attribute for attribute in last.attribute if attribute.name == "group").i = 17
     del model.graph.value_info[:]
     onnx.save(model, path)
-    with open_exported(path, threads=1) as opened, pytest.raises(ModelError, match=r"was opened but does not run: .*damaged"):
+    with (
+        open_exported(path, threads=1) as opened,
+        pytest.raises(ModelError, match=r"was opened but does not run: .*damaged"),
+    ):
         opened(images(1, 3, 32, 48))

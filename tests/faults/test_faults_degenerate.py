@@ -106,7 +106,9 @@ def test_the_chain_uses_no_network_and_the_smallest_model_still_runs(
                 PruneConfig(weights=weights, percent=0.5, imgsz=64, project=tmp_path, name="cut", noplots=True)
             )
             weights = Path(record.weights)
-        emptied = prune(PruneConfig(weights=weights, percent=0.99, imgsz=64, project=tmp_path, name="cut", noplots=True))
+        emptied = prune(
+            PruneConfig(weights=weights, percent=0.99, imgsz=64, project=tmp_path, name="cut", noplots=True)
+        )
         assert "floor" in " ".join(emptied.notes)  # a channel of each layer stays, and the record says so
         weights = Path(emptied.weights)
         tuned = finetune(
