@@ -179,6 +179,11 @@ def test_errors_name_the_file_the_line_and_what_was_expected(written: str, broke
             r"line 10: .*GhostBottleneck has stride 2",
         ),
         ("[-1, 3, C3, [128]]", "[-1, 3, C3Ghost, [128, True, 1, 0.23]]", r"line 9: .*even number of outputs, got 3"),
+        (
+            "[-1, 3, C3, [128]]",
+            "[-1, 9, C3, [65536]]",
+            r"line 9: .*have [0-9,]+ parameters or more, expected at most 1,000,000,000",
+        ),
         # 3 input channels do not divide into 2 groups
         ("Conv, [64, 6, 2, 2]", "Conv, [64, 6, 2, 2, 2]", r"line 8: layer 0 \(Conv, 3 channels in\) cannot be made"),
     ],

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import torch
 from torch import nn
 
 from slimyolo.errors import ModelError
-from slimyolo.models.architecture import Architecture
+from slimyolo.models.architecture import Architecture, LayerSpec
 from slimyolo.models.checking import absolute_sources, check_layers
 from slimyolo.models.detector import Detector
 from slimyolo.models.head import Detect
@@ -24,6 +25,8 @@ from slimyolo.models.module_table import (
 from slimyolo.models.widths import Widths, narrow_
 
 __all__ = ["build_detector"]
+
+MOST_PARAMETERS = 1_000_000_000  # yolov5x has 87 million
 
 
 def build_detector(
@@ -45,6 +48,7 @@ def build_detector(
             return build_detector(architecture, names=names, widths=widths)
     check_layers(architecture)
     layers: list[nn.Module] = []
+    parameters = 0
     outputs: dict[int, tuple[int, Fraction]] = {-1: (3, Fraction(1))}
     for index, row in enumerate(architecture.layers):
         sources = [outputs[source] for source in absolute_sources(row.sources, index)]
@@ -60,6 +64,7 @@ def build_detector(
         if "outputs" in values:
             values["outputs"] = scaled_channels(values["outputs"], architecture.width_multiple)
         try:
+            _refuse_huge(architecture, row, incoming, values, parameters)
             built = rule_of(architecture.name, row).make(incoming, values)
         except (ModelError, ValueError, RuntimeError) as error:
             raise ModelError(
@@ -67,11 +72,32 @@ def build_detector(
                 f"cannot be made: {error}."
             ) from error
         layers.append(built.module)
+        parameters += _size(built.module)
         outputs[index] = (built.outputs, built.stride)
     detector = Detector(architecture, layers, names or [f"class{index}" for index in range(architecture.nc)])
     if widths is not None:
         narrow_(detector, widths)
     return detector
+
+
+def _refuse_huge(
+    architecture: Architecture, row: LayerSpec, incoming: Incoming, values: Mapping[str, Any], before: int
+) -> None:
+    """Raise `ModelError` for a network of gigabytes, whose other layers have `before` parameters.
+
+    A layer that may be large is made without memory first.
+    """
+    kernel, outputs = values.get("kernel", 1), values.get("outputs", 1)
+    about = max(sum(incoming.channels), outputs) * outputs * incoming.repeats * kernel * kernel
+    if about > MOST_PARAMETERS / 64:
+        with torch.device("meta"):
+            before += _size(rule_of(architecture.name, row).make(incoming, values).module)
+    if before > MOST_PARAMETERS:
+        raise ModelError(f"the network would have {before:,} parameters or more, expected at most {MOST_PARAMETERS:,}")
+
+
+def _size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _head(architecture: Architecture, incoming: Incoming) -> Detect:
