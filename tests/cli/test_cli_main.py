@@ -248,6 +248,21 @@ def test_names_that_no_file_can_have(words: list[str], said: str, capsys: Any) -
     assert said in printed
 
 
+def test_leaving_waits_and_cleans_up_as_the_interpreter_does() -> None:
+    program = """
+import atexit, threading, time
+from concurrent.futures import ThreadPoolExecutor
+from slimyolo.cli.main import leave
+atexit.register(print, 'cleaned up')
+pool = ThreadPoolExecutor(1)  # nobody shuts it down
+pool.submit(lambda: (time.sleep(0.2), print('pool')))
+threading.Thread(target=lambda: (time.sleep(0.4), print('thread'))).start()
+leave(3)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.split("\n"), done.stderr) == (3, ["pool", "thread", "cleaned up", ""], "")
+
+
 def test_help_does_not_import_torch() -> None:
     program = (
         "import sys, slimyolo.cli.main as m; m.run_command_line(['train', '--help']); assert 'torch' not in sys.modules"
