@@ -185,6 +185,47 @@ def test_a_camera_that_is_not_there() -> None:
     assert time.monotonic() - began < 2  # no new attempts: it does not appear by waiting
 
 
+class UnpluggedCamera:
+    """Stands in for a local camera: five frames, four more after it was plugged in again, then nothing."""
+
+    plugged = 0
+
+    def __init__(self, number: int) -> None:
+        assert number == 0
+        type(self).plugged += 1
+        self._left = {1: 5, 2: 4}.get(self.plugged, 0)
+        self.released = False
+
+    def get(self, _: int) -> float:
+        return -1.0  # what drivers say of a frame count and rate they do not know
+
+    def grab(self) -> bool:
+        self._left -= 1
+        time.sleep(0.02)
+        return self._left >= 0
+
+    def retrieve(self) -> tuple[bool, np.ndarray]:
+        return True, np.full((48, 64, 3), 100, np.uint8)
+
+    def release(self) -> None:
+        assert not self.released
+        self.released = True
+
+
+def test_a_camera_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", UnpluggedCamera)
+    monkeypatch.setattr(UnpluggedCamera, "plugged", 0)
+    pictures, reasons = outcomes("0")
+    assert [picture.video_frame for picture in pictures] == list(range(9))
+    assert {(picture.name, picture.image.shape, picture.path) for picture in pictures} == {
+        ("camera0", (48, 64, 3), None)
+    }
+    assert reasons == [
+        "The stream camera 0 broke off after 9 frames: nothing came for 0.5 s, or it was closed, and 1 new attempts failed."
+    ]
+    assert UnpluggedCamera.plugged == 3
+
+
 def test_lists_hold_addresses_too(address: str, tmp_path: Path) -> None:
     (tmp_path / "list.streams").write_text(f"{address}/photo.jpg\n{tmp_path}/none.jpg\n")
     found = list(read_pictures(tmp_path / "list.streams", patience=QUICK))

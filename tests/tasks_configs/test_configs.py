@@ -215,6 +215,14 @@ def test_a_macs_budget_says_what_stays_and_the_sparse_stage_zeroes_the_rest(tmp_
     assert chain.changed(method="soft-threshold").sparsify_config(tmp_path, Path("w.pt")).macs is None
 
 
+def test_blocks_of_channels_are_asked_of_both_the_sparse_stage_and_the_cut(tmp_path: Path) -> None:
+    chain = CompressConfig(data="d.yaml", cfg="yolov5n", macs=0.5, round_to=8)
+    assert chain.sparsify_config(tmp_path, Path("w.pt")).round_to == 8
+    assert chain.prune_config(tmp_path, Path("w.pt")).round_to == 8
+    reference = chain.changed(method="reference")  # which promises no zeros: only the cut can round
+    assert reference.sparsify_config(tmp_path, Path("w.pt")).round_to == 1
+
+
 @pytest.mark.parametrize("option", ["reach", "params", "macs"])
 def test_options_of_the_share_method_are_refused_elsewhere(option: str) -> None:
     with pytest.raises(ConfigError, match=f"--{option} belongs to `--method share`, but --method is reference"):

@@ -2,8 +2,8 @@
 
 `Detector` makes its grids from the sizes it sees and decodes five axes, level by level: ncnn has three axes, CoreML's
 converter stumbles over sizes that are computed, and each of some forty small operations costs a runtime its start. Here
-cells, strides and anchors are constants, and all levels are decoded at once, with rows as the last axis, so that no
-operation reads or writes in steps.
+cells, strides and anchors are constants, the head's channels lie value by value instead of anchor by anchor, and all levels
+are decoded at once, with rows as the last axis, so that no operation but the last reads or writes in steps.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class FlatDetector(nn.Module):
             anchors.append(4 * sizes.T.repeat_interleave(rows * columns, 1))
         for name, parts in (("factors", factors), ("offsets", offsets), ("anchors", anchors)):
             self.register_buffer(name, torch.cat(parts, 1)[None])
+        for convolution in self.detector.head.m:
+            _order_by_value_(convolution, detector.head.na)
         self.cells = [int(size[0] // stride) * int(size[1] // stride) for stride in detector.stride.tolist()]
         self.row_count = sum(detector.head.na * cells for cells in self.cells)
         if half:
@@ -57,9 +59,17 @@ class FlatDetector(nn.Module):
         features = self.detector.features(images.half() if self.half_layers else images)
         levels = []
         for convolution, level, cells in zip(head.m, features, self.cells, strict=True):
-            logits = convolution(level).view(self.batch, head.na, values, cells)
-            levels.append(logits.transpose(1, 2).reshape(self.batch, values, head.na * cells))
+            levels.append(convolution(level).view(self.batch, values, head.na * cells))
         odds = torch.cat(levels, 2).float().sigmoid()
         centres, sides = odds[:, 0:2], odds[:, 2:4]
         boxes = (centres * self.factors + self.offsets, sides * sides * self.anchors)
         return torch.cat((*boxes, odds[:, 4:]), 1).transpose(1, 2)
+
+
+def _order_by_value_(convolution: nn.Module, anchors: int) -> None:
+    """Reorder a head's output channels, [anchor, value] → [value, anchor]: its rows then need no transposition."""
+    assert isinstance(convolution, nn.Conv2d)
+    for parameter in (convolution.weight, convolution.bias):
+        assert parameter is not None
+        by_anchor = parameter.data.unflatten(0, (anchors, -1))
+        parameter.data = by_anchor.transpose(0, 1).flatten(0, 1).contiguous()

@@ -62,8 +62,9 @@ def open_openvino(path: Path, options: RunOptions) -> Opened:
     request = compiled.create_infer_request()
 
     def run(images: Tensor) -> Tensor:
-        outputs = request.infer([images.numpy()], share_inputs=True)
-        return torch.from_numpy(outputs[0])
+        request.set_input_tensor(openvino.Tensor(images.contiguous().numpy(), shared_memory=True))
+        request.infer()  # inputs passed to it, and a dictionary of outputs, take .15 ms
+        return torch.from_numpy(request.get_output_tensor().data.copy())
 
     shape = [
         side.get_length() if side.is_static else name

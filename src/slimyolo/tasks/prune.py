@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,40 +56,15 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     detector = checkpoint.detector()
     _check_cfg(config, checkpoint)
     data = _data_of(config, detector)
-    with ExitStack() as opened:
-        timed = None
-        if config.runtime is not None and price is None:
-            from slimyolo.tasks.latency import LatencyPrice
-
-            size = (config.imgsz, config.imgsz)
-            timed = opened.enter_context(LatencyPrice(detector, config.runtime, size, config.threads))
-        cutter = Cutter(config, detector, data, timed or price)
-        tried: tuple[Attempt, ...] = ()
-        outcome = None
-        if config.plan is not None:
-            result = replay_plan(detector, read_plan(config.plan), torch.zeros(1, 3, config.imgsz, config.imgsz))
-        elif config.max_drop is not None:
-            result, tried = cutter.search(config.max_drop)
-        elif timed is not None and config.latency is not None:
-            result, outcome = cutter.reach(timed)
-        else:
-            result = cutter.cut(target_of(*config.budget))
-    report = result.report
-    log.info("%s", result.plan.table())
-    for note in report.notes:
-        log.info("note: %s", note)
-    log.info("cut against masked, on random images: relative difference %.1e", report.max_relative_difference)
-    if report.exact and not report.max_relative_difference <= EXACT:
-        raise PruningError(
-            f"The cut network differs from the masked one by {report.max_relative_difference:.1e} (relative; up to "
-            f"{EXACT:.0e} is rounding). Nothing was written. This is a defect of slimyolo: please report the model."
-        )
+    cutter, made = _made_cut(config, detector, data, price)
+    result = made.result
+    _say_and_check(result)
     if config.plan_out is not None:
         result.plan.save(config.plan_out)
         log.info("plan written: %s", config.plan_out)
     if config.dry_run:
         log.info("dry run: nothing else is written")
-        record = _record(config, "", detector, result, (None, None), started, {}, tried, outcome)
+        record = _record(config, "", detector, result, (None, None), started, {}, made.tried, made.outcome)
         give_json(config.json_file, record)
         return record
     before = cutter.before()
@@ -105,12 +80,8 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
         for name, one in (("before", before), ("after ", after)):
             log.info(
                 "%s: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f",
-                name,
-                one.precision,
-                one.recall,
-                one.map50,
-                one.map50_95,
-            )
+                name, one.precision, one.recall, one.map50, one.map50_95,
+            )  # fmt: skip
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     if evidence is not None:
         from slimyolo.tasks.evidence import write_evidence
@@ -124,12 +95,59 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     if config.masked_file_name is not None:
         save_checkpoint(folder / config.masked_file_name, mask_module(detector, result.plan), provenance=about)
     write_text(folder / "plan.json", result.plan.to_json())
-    record = _record(config, str(weights), detector, result, (before, after), started, about, tried, outcome)
+    record = _record(config, str(weights), detector, result, (before, after), started, about, made.tried, made.outcome)
     record = replace(record, repairs=repairs)
     write_json(folder / "record.json", record)
     log.info("written: %s", weights)
     give_json(config.json_file, record)
     return record
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The cut, and how its budget was searched for where it had to be."""
+
+    result: PruneResult[Detector]
+    tried: tuple[Attempt, ...] = ()
+    outcome: LatencyOutcome | None = None
+
+
+def _made_cut(
+    config: PruneConfig, detector: Detector, data: tuple[DatasetSpec, SplitData] | None, price: Price | None
+) -> tuple[Cutter, _Cut]:
+    """The cut that the configuration asks for, with the cutter that made it."""
+    with ExitStack() as opened:
+        timed = None
+        if config.runtime is not None and price is None:
+            from slimyolo.tasks.latency import LatencyPrice
+
+            size = (config.imgsz, config.imgsz)
+            timed = opened.enter_context(LatencyPrice(detector, config.runtime, size, config.threads))
+        cutter = Cutter(config, detector, data, timed or price)
+        if config.plan is not None:
+            images = torch.zeros(1, 3, config.imgsz, config.imgsz)
+            return cutter, _Cut(replay_plan(detector, read_plan(config.plan), images))
+        if config.max_drop is not None:
+            result, tried = cutter.search(config.max_drop)
+            return cutter, _Cut(result, tried)
+        if timed is not None and config.latency is not None:
+            result, outcome = cutter.reach(timed)
+            return cutter, _Cut(result, outcome=outcome)
+        return cutter, _Cut(cutter.cut(target_of(*config.budget)))
+
+
+def _say_and_check(result: PruneResult[Detector]) -> None:
+    """Log the plan; raise `PruningError` for a cut that is not the cut that was planned."""
+    report = result.report
+    log.info("%s", result.plan.table())
+    for note in report.notes:
+        log.info("note: %s", note)
+    log.info("cut against masked, on random images: relative difference %.1e", report.max_relative_difference)
+    if report.exact and not report.max_relative_difference <= EXACT:
+        raise PruningError(
+            f"The cut network differs from the masked one by {report.max_relative_difference:.1e} (relative; up to "
+            f"{EXACT:.0e} is rounding). Nothing was written. This is a defect of slimyolo: please report the model."
+        )
 
 
 def _check_cfg(config: PruneConfig, checkpoint: Checkpoint) -> None:

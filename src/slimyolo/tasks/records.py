@@ -9,7 +9,7 @@ from typing import Any
 from slimyolo.detections import DetectionMetrics
 from slimyolo.tasks.latency_search import LatencyOutcome
 
-__all__ = ["CutRecord", "RepairRecord", "SizeRecord", "TrainRecord", "ValidationRecord"]
+__all__ = ["CutRecord", "RepairRecord", "SizeRecord", "TrainRecord", "ValidationRecord", "result_line"]
 
 
 @dataclass(frozen=True)
@@ -116,3 +116,13 @@ class CutRecord:
     output_error_of_formula: float | None = None
     tried: tuple[str, ...] = ()
     latency: LatencyOutcome | None = None
+
+
+def result_line(record: TrainRecord) -> str:
+    """What a training run ended with, in one line."""
+    metrics, size = record.metrics, record.size
+    return (
+        f"best: P {metrics.precision:.3f}  R {metrics.recall:.3f}  mAP50 {metrics.map50:.3f}  mAP50-95 {metrics.map50_95:.3f}"
+        f"  |  {size.params / 1e6:.2f} M parameters, {size.gflops:.2f} GFLOPs at {size.imgsz}"
+        f"  |  {record.images_per_second:.0f} images/s  |  {record.best}"
+    )

@@ -28,7 +28,7 @@ from slimyolo.data import (
     image_weights_of_classes,
     read_dataset_yaml,
 )
-from slimyolo.detections import DetectionMetrics, fitness
+from slimyolo.detections import fitness
 from slimyolo.errors import ConfigError, TrainingError
 from slimyolo.evaluation import EvaluationResult, evaluate_detector
 from slimyolo.inference.picture_grid import jpeg_bytes
@@ -54,7 +54,7 @@ from slimyolo.tasks.preparing import (
 )
 from slimyolo.tasks.processes import joined_team, loader_processes, share_of_batch
 from slimyolo.tasks.provenance import data_provenance, run_provenance
-from slimyolo.tasks.records import SizeRecord, TrainRecord
+from slimyolo.tasks.records import TrainRecord, result_line
 from slimyolo.tasks.rehearsal import epochs_that_fit, rehearsed_epoch_seconds
 from slimyolo.tasks.run_folder import class_map_of, resumable, run_folder
 from slimyolo.tasks.sizes import size_of
@@ -343,7 +343,7 @@ class _Run:
             write_plots(self.folder)
         checkpoint = load_checkpoint(last)
         save_checkpoint(last, checkpoint.detector(), provenance=checkpoint.provenance)
-        _say_result(record)
+        log.info("%s", result_line(record))
         return self.team.told(record)
 
     def _draw_batch(self, number: int, batch: TrainBatch) -> None:
@@ -397,13 +397,3 @@ class _Run:
         known = self.class_map if self.class_map is not None else np.zeros(self.train_split.nc)
         class_weights = class_balance_weights(self.train_split) * (1 - known) ** 2
         return image_weights_of_classes(self.train_split, class_weights)
-
-
-def _say_result(record: TrainRecord) -> None:
-    metrics: DetectionMetrics = record.metrics
-    size: SizeRecord = record.size
-    log.info(
-        "best: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f  |  %.2f M parameters, %.2f GFLOPs at %d  |  %.0f images/s  |  %s",
-        metrics.precision, metrics.recall, metrics.map50, metrics.map50_95, size.params / 1e6, size.gflops, size.imgsz,
-        record.images_per_second, record.best,
-    )  # fmt: skip
