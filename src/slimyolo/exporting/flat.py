@@ -71,5 +71,5 @@ def _order_by_value_(convolution: nn.Module, anchors: int) -> None:
     assert isinstance(convolution, nn.Conv2d)
     for parameter in (convolution.weight, convolution.bias):
         assert parameter is not None
-        by_anchor = parameter.data.unflatten(0, (anchors, -1))
+        by_anchor = parameter.data.reshape(anchors, -1, *parameter.shape[1:])
         parameter.data = by_anchor.transpose(0, 1).flatten(0, 1).contiguous()
