@@ -13,15 +13,34 @@ from typing import Any, TypeVar
 import yaml
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.options import option_name
+from slimyolo.tasks.configs.options import Config, option_name
 from slimyolo.tasks.configs.training import TrainConfig
 
-__all__ = ["NEWEST", "OPTIONS_FILE", "find_resumable", "resumed_config", "write_options"]
+__all__ = [
+    *("NEWEST", "OPTIONS_FILE", "find_resumable", "refuse_other_settings", "resumed_config", "settings_that_stay"),
+    "write_options",
+]
 
 OPTIONS_FILE = "opt.yaml"
 NEWEST = "newest"
 FREE_TO_CHANGE = ("device", "workers", "cache", "noplots", "resume", "project")
+FREE_IN_STAGES = (*FREE_TO_CHANGE, "name", "exist_ok")
 AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
+
+
+def settings_that_stay(config: Config, *free: str) -> dict[str, Any]:
+    """The settings that a run of several stages, taken up again, must share with its beginning; those `free` too need not."""
+    return {key: value for key, value in config.to_plain().items() if key not in (*FREE_IN_STAGES, *free)}
+
+
+def refuse_other_settings(folder: Path, stored: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` where `settings` are not those `stored` when the run in `folder` began."""
+    for key, value in settings.items():
+        if stored.get(key) != value:
+            raise ConfigError(
+                f"--resume goes on exactly as {folder} began, with {option_name(key)} {stored.get(key)}; got {value}. "
+                "Use the same options, or leave --resume out to start anew."
+            )
 
 
 def write_options(folder: Path, config: TrainConfig) -> None:

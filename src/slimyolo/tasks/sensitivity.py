@@ -41,13 +41,13 @@ from slimyolo.tasks.json_output import give_json
 from slimyolo.tasks.lookup import find_weights
 from slimyolo.tasks.provenance import data_provenance, run_provenance
 from slimyolo.tasks.repairing import heads_of, plain_images
+from slimyolo.tasks.resume import refuse_other_settings, settings_that_stay
 
 __all__ = ["SensitivityRecord", "read_sensitivity", "sensitivity", "sensitivity_caps", "sensitivity_table"]
 
 log = logging.getLogger("slimyolo")
 
 RECORD_FILE, TABLE_FILE, PLOT_FILE = "sensitivity.json", "sensitivity.md", "sensitivity.png"
-FREE_TO_CHANGE = ("resume", "workers", "device", "batch_size", "project", "name", "exist_ok", "noplots")
 RECALIBRATION_IMAGES = 64
 
 
@@ -210,7 +210,8 @@ def _record(
 ) -> SensitivityRecord:  # fmt: skip
     return SensitivityRecord(
         str(config.weights), str(config.data), config.metric, meter.images, config.imgsz, config.importance,
-        config.recalibrate, meter.baseline, len(found) == wanted, tuple(found), seconds, _settings(config),
+        config.recalibrate, meter.baseline, len(found) == wanted, tuple(found), seconds,
+        settings_that_stay(config, "batch_size"),
         {**run_provenance(config), "data": data_provenance(dataset, {"val": split})},
     )  # fmt: skip
 
@@ -218,10 +219,6 @@ def _record(
 def _line(group: GroupSensitivity) -> str:
     errors = "  ".join(f"{point.kept / group.width:.0%} {point.error:.3f}" for point in group.points)
     return f"{group.name} ({group.width}): {errors}"
-
-
-def _settings(config: SensitivityConfig) -> dict[str, Any]:
-    return {key: value for key, value in config.to_plain().items() if key not in FREE_TO_CHANGE}
 
 
 def _folder(config: SensitivityConfig) -> tuple[Path, tuple[GroupSensitivity, ...], float]:
@@ -235,12 +232,7 @@ def _folder(config: SensitivityConfig) -> tuple[Path, tuple[GroupSensitivity, ..
             f"start one."
         )
     plain = read_json(folder / RECORD_FILE)
-    for key, value in _settings(config).items():
-        if plain["settings"].get(key) != value:
-            raise ConfigError(
-                f"--resume goes on exactly as {folder} began, with --{key.replace('_', '-')} {plain['settings'].get(key)}; "
-                f"got {value}. Use the same options, or leave --resume out."
-            )
+    refuse_other_settings(folder, plain["settings"], settings_that_stay(config, "batch_size"))
     return folder, _groups(plain, folder / RECORD_FILE), float(plain["seconds"])
 
 
