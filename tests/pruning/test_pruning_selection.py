@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from pruning_networks import Network, randomise_
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from slimyolo.errors import ConfigError, PruningError, UnknownOperationError
 from slimyolo.pruning import (
@@ -200,6 +201,39 @@ def test_a_network_without_a_channel_to_cut_says_why() -> None:
         "0: batch_norm mixes the elements of a parameter; its channels are kept whole",
         "2: batch_norm mixes the elements of a parameter; its channels are kept whole",
     )
+
+
+class _ChannelAttention(nn.Module):
+    """Attention over neighbouring channels by a convolution along them (ECA)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.along, self.last = nn.Conv2d(3, 8, 3), nn.Conv1d(1, 1, 3, padding=1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        weights = self.along(y.mean((2, 3))[:, None])[:, 0]
+        return self.last(y * weights.sigmoid()[:, :, None, None])
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "why"),
+    [
+        (
+            nn.Sequential(weight_norm(nn.Conv1d(3, 8, 3)), nn.ReLU(), nn.Conv1d(8, 2, 1)),
+            (1, 3, 9),
+            "0: its weight is computed from more than one channel; what enters and leaves it is kept whole",
+        ),
+        (
+            _ChannelAttention(),
+            (1, 3, 9, 9),
+            "along: meets channels along another axis than its own; they are kept whole",
+        ),
+    ],
+)
+def test_a_share_of_no_channels_says_why(model: nn.Module, shape: tuple[int, ...], why: str) -> None:
+    report = prune_module(model, torch.rand(shape), ChannelShare(0.5)).report
+    assert report.notes == ("The budget for channels could not be reached: no channel of this model can be cut.", why)
 
 
 class _HeadsAndChannels(nn.Module):

@@ -20,6 +20,7 @@ from torch.fx import Graph, Node
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+from slimyolo.pruning.operations import Kind, kind_of
 from slimyolo.pruning.outputs import output_tensors
 from slimyolo.pruning.shape_rules import run_on_shapes, shape_only
 from slimyolo.pruning.source_lines import running_line
@@ -96,7 +97,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not found:
             raise NotRecordable("no tensors in the outputs")
         self._graph.output(found)
-        self._graph.eliminate_dead_code()
+        self._graph.eliminate_dead_code(_runs_with_fewer_channels)
         return Recording(tuple(self._graph.nodes), self._tensors, self._constants, found)
 
     def __torch_dispatch__(
@@ -157,6 +158,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             known = self._place("constant", tensor)
             self._constants[known.name] = tensor
         return known
+
+
+def _runs_with_fewer_channels(node: Node) -> bool:
+    """Whether an operation has to be kept although nobody reads its result: it runs in the cut model, too."""
+    return node.op != "call_function" or kind_of(node.target) not in (None, Kind.FREEZE, Kind.NO_CHANNELS, Kind.SOFTMAX)
 
 
 def _on_one_device(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:

@@ -45,11 +45,11 @@ def convolution(state: Coupling, node: Node) -> Any:
     call, shape = convolution_call(node), real_shape(node)
     value, weight, bias = state.of(call.input), state.of(call.weight), state.of(call.bias)
     if not isinstance(value, Activation) or not isinstance(weight, Weight) or not isinstance(bias, Weight | None):
-        return state.freezing(node)
+        return _freezing_computed(state, node)
     axis = channel_axis(call.weight, len(shape))
     if call.groups == value.shape[axis] == shape[axis] and _same_filter(weight) and bias is None:
         return Activation(value.ids, shape) if varying_axes(value.ids) in ([], [axis]) else state.freezing(node)
-    inputs, outputs = state.vector(value, axis), state.outputs(shape[axis])
+    inputs, outputs = state.vector(value, axis, node), state.outputs(shape[axis])
     if weight.plain is None or (bias is not None and bias.plain is None):
         if call.groups > 1 or call.transposed:
             return state.freezing(node)
@@ -132,14 +132,21 @@ def _bind_derived(
     state.adders.append(Adder(node.name, inputs))
 
 
+def _freezing_computed(state: Coupling, node: Node) -> Any:
+    """A layer whose weight the code computes, from all of a parameter (weight normalisation) or from activations."""
+    if not state.noted(node):
+        state.note(node, "its weight is computed from more than one channel; what enters and leaves it is kept whole")
+    return state.freezing(node, silent=True)
+
+
 def linear(state: Coupling, node: Node) -> Any:
     value, weight, bias = (state.of(argument(node, i, n)) for i, n in enumerate(("input", "weight", "bias")))
     shape = shape_of(node)
     if not isinstance(value, Activation) or not isinstance(weight, Weight) or not isinstance(bias, Weight | None):
-        return state.freezing(node)
+        return _freezing_computed(state, node)
     if shape is None or len(weight.shape) != 2:
         return state.freezing(node)
-    inputs, outputs = state.vector(value, -1), state.outputs(shape[-1])
+    inputs, outputs = state.vector(value, -1, node), state.outputs(shape[-1])
     if weight.plain is None or (bias is not None and bias.plain is None):
         _bind_derived(state, node, weight, bias, inputs, outputs)
         return Activation(compress(state.sets.find(outputs).reshape((1,) * (len(shape) - 1) + (-1,))), shape)
@@ -167,7 +174,7 @@ def _norm_channels(state: Coupling, node: Node, value: Any, tensors: Sequence[An
     known = all(t is None or (isinstance(t, Weight) and t.plain is not None) for t in tensors)
     if not isinstance(value, Activation) or not known:
         return state.freezing(node) if not isinstance(node.meta.get("val"), (list, tuple)) else None
-    ids = state.vector(value, 1)
+    ids = state.vector(value, 1, node)
     for tensor in tensors:
         if tensor is not None:
             state.bind(tensor.plain, 0, ids)
@@ -184,7 +191,7 @@ def group_norm(state: Coupling, node: Node) -> Any:
     weight, bias = state.of(argument(node, 2, "weight")), state.of(argument(node, 3, "bias"))
     if not isinstance(value, Activation):
         return state.freezing(node)
-    each = state.vector(value, 1).reshape(groups, -1)
+    each = state.vector(value, 1, node).reshape(groups, -1)
     if groups == 1 or not isinstance(weight, Weight) or weight.plain is None:
         state.sets.freeze(each)
         state.note(node, "group_norm over all channels, or without scales; they are kept whole")

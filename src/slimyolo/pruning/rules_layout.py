@@ -135,7 +135,7 @@ def shuffle(state: Coupling, node: Node) -> Any:
     name = operation_name(node.target).removeprefix("aten.")
     if "channel_shuffle" in name and varying_axes(value.ids):
         groups = int(node.args[1])  # type: ignore[arg-type]
-        each = state.vector(value, 1).reshape(groups, -1)
+        each = state.vector(value, 1, node).reshape(groups, -1)
         state.sets.join(each, each[:1])
         value = state.of(node.args[0])
         if not varying_axes(value.ids):

@@ -29,7 +29,7 @@ def split(state: Coupling, node: Node) -> Any:
         if short == "slice" and parts[0].shape[axis] == value.shape[axis]:
             return value
         sizes = [] if short in {"select", "unbind"} else [part.shape[axis] for part in parts]
-        if not _split_channels(state, node, short, state.vector(value, axis), sizes):
+        if not _split_channels(state, node, short, state.vector(value, axis, node), sizes):
             state.note(node, f"{short} with a size written in the code; its channels are kept whole")
             return state.freezing(node, silent=True)
         value = state.of(node.args[0])

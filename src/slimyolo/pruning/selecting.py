@@ -144,6 +144,8 @@ class _Selection:
             self.groups, self.order, self.scores, needs, self.round_to, self.room, saving_per(per, self.table, rates)
         )
         if isinstance(target, ChannelShare):
+            if not self.groups:
+                self._report_floors("channels")
             return self._fill_share(sequence, target.share)
         count = self._steps_for(sequence, target, terms, price)
         return self._removed_after(sequence, count)

@@ -115,10 +115,16 @@ class Coupling:
         return False
 
     def note(self, node: Node, why: str) -> None:
-        path, _ = module_of(node)
-        text = f"{path or '(root)'}: {why}"
+        text = self._place(node) + why
         if text not in self.kept:
             self.kept.append(text)
+
+    def noted(self, node: Node) -> bool:
+        """Whether something is said of the module that `node` belongs to."""
+        return any(text.startswith(self._place(node)) for text in self.kept)
+
+    def _place(self, node: Node) -> str:
+        return f"{module_of(node)[0] or '(root)'}: "
 
     def freezing(self, node: Node, silent: bool = False) -> Any:
         values = [self.of(item) for item in (*node.args, *node.kwargs.values())]
@@ -131,12 +137,13 @@ class Coupling:
         self.fixed_macs += product_macs(node) / self.program.batch
         return self.empty_result(node)
 
-    def vector(self, value: Activation, axis: int) -> Tensor:
-        """Ids of all channels along `axis`; freezes what varies elsewhere."""
+    def vector(self, value: Activation, axis: int, node: Node) -> Tensor:
+        """Ids of all channels along `axis`, for the operation `node`; freezes what varies elsewhere."""
         axis = normal_axis(axis, len(value.shape))
         size = value.shape[axis]
         if varying_axes(value.ids) != [axis]:
-            self.sets.freeze(value.ids)
+            if self.freeze(value):
+                self.note(node, "meets channels along another axis than its own; they are kept whole")
             return torch.zeros(size, dtype=torch.int64)
         return value.ids.reshape(-1)
 
