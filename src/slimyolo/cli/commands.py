@@ -57,7 +57,7 @@ class Command:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """What is imported inside stays, so nobody looks through it for garbage meanwhile: a twentieth of a short command."""
+    """What is imported inside stays, so nobody looks through it for garbage meanwhile: .2 s of the 2.8 of a `prune`."""
     collecting = gc.isenabled()
     gc.disable()
     try:

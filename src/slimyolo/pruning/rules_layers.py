@@ -45,7 +45,7 @@ def convolution(state: Coupling, node: Node) -> Any:
     call, shape = convolution_call(node), real_shape(node)
     value, weight, bias = state.of(call.input), state.of(call.weight), state.of(call.bias)
     if not isinstance(value, Activation) or not isinstance(weight, Weight) or not isinstance(bias, Weight | None):
-        return _freezing_computed(state, node)
+        return _freezing_computed(state, node, weight)
     axis = channel_axis(call.weight, len(shape))
     if call.groups == value.shape[axis] == shape[axis] and _same_filter(weight) and bias is None:
         return Activation(value.ids, shape) if varying_axes(value.ids) in ([], [axis]) else state.freezing(node)
@@ -132,8 +132,10 @@ def _bind_derived(
     state.adders.append(Adder(node.name, inputs))
 
 
-def _freezing_computed(state: Coupling, node: Node) -> Any:
-    """A layer whose weight the code computes, from all of a parameter (weight normalisation) or from activations."""
+def _freezing_computed(state: Coupling, node: Node, weight: Any) -> Any:
+    """A layer whose weight the code may compute, from all of a parameter (weight normalisation) or from activations."""
+    if isinstance(weight, Weight):  # then it is the input that is no activation
+        return state.freezing(node)
     if not state.noted(node):
         state.note(node, "its weight is computed from more than one channel; what enters and leaves it is kept whole")
     return state.freezing(node, silent=True)
@@ -143,7 +145,7 @@ def linear(state: Coupling, node: Node) -> Any:
     value, weight, bias = (state.of(argument(node, i, n)) for i, n in enumerate(("input", "weight", "bias")))
     shape = shape_of(node)
     if not isinstance(value, Activation) or not isinstance(weight, Weight) or not isinstance(bias, Weight | None):
-        return _freezing_computed(state, node)
+        return _freezing_computed(state, node, weight)
     if shape is None or len(weight.shape) != 2:
         return state.freezing(node)
     inputs, outputs = state.vector(value, -1, node), state.outputs(shape[-1])
