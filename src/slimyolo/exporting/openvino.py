@@ -58,19 +58,29 @@ def open_openvino(path: Path, options: RunOptions) -> Opened:
     hints = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(options.thread_count)}
     if options.precision != "auto":
         hints["INFERENCE_PRECISION_HINT"] = PRECISIONS[options.precision]
-    compiled = core.compile_model(model, "CPU", hints)
-    request = compiled.create_infer_request()
-
-    def run(images: Tensor) -> Tensor:
-        request.set_input_tensor(openvino.Tensor(images.contiguous().numpy(), shared_memory=True))
-        request.infer()  # inputs passed to it, and a dictionary of outputs, take .15 ms
-        return torch.from_numpy(request.get_output_tensor().data.copy())
-
     shape = [
         side.get_length() if side.is_static else name
         for side, name in zip(model.input(0).get_partial_shape(), ("batch", "channels", "height", "width"), strict=True)
     ]
-    return Opened(run, _metadata(model), tuple(shape), {"openvino": openvino.__version__.partition("-")[0]})
+    request = core.compile_model(_taking_channels_last(openvino, model), "CPU", hints).create_infer_request()
+
+    def run(images: Tensor) -> Tensor:
+        pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
+        request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
+        request.infer()  # inputs passed to it, and a dictionary of outputs, take .15 ms
+        return torch.from_numpy(request.get_output_tensor().data.copy())
+
+    versions = {"openvino": openvino.__version__.partition("-")[0]}
+    return Opened(run, _metadata(model), tuple(shape), versions, torch.channels_last)
+
+
+def _taking_channels_last(openvino: Any, model: Any) -> Any:
+    """`model` for images [B, H, W, 3], the order of pictures in memory and of OpenVINO's convolutions: given [B, 3, H, W]
+    it reorders them first, for .1 to .17 ms of an image of 320 px."""
+    steps = openvino.preprocess.PrePostProcessor(model)
+    steps.input().tensor().set_layout(openvino.Layout("NHWC"))
+    steps.input().model().set_layout(openvino.Layout("NCHW"))
+    return steps.build()
 
 
 def _metadata(model: Any) -> dict[str, str]:

@@ -63,8 +63,9 @@ class ExportedModel:
     """An exported file that computes: call it with images as a `Detector` in eval mode.
 
     `names` per class; `stride` float [1], the largest, network pixels; `input_shape` [B, 3, H, W], names where the size
-    is free; `runtime` and `versions` say what computes; `nms` is the suppression inside the file, if any,
-    and `cost` what the network was counted to cost. Usable in a ``with`` block.
+    is free; `layout` is the order in memory in which images need no copy; `runtime` and `versions` say what computes;
+    `nms` is the suppression inside the file, if any, and `cost` what the network was counted to cost. Usable in a
+    ``with`` block.
     """
 
     path: Path
@@ -77,6 +78,7 @@ class ExportedModel:
     threads: int
     nms: Suppression | None
     cost: NetworkCost | None
+    layout: torch.memory_format
     _runner: list[Runner]
 
     @property
@@ -100,7 +102,7 @@ class ExportedModel:
         tensor = torch.as_tensor(images)
         self._check(tensor)
         batch = self.input_shape[0]
-        tensor = tensor.float().contiguous()
+        tensor = tensor.float().contiguous(memory_format=self.layout)
         if not isinstance(batch, int) or batch == len(tensor):
             return self._rows(self._run(tensor))
         parts = []
@@ -115,7 +117,7 @@ class ExportedModel:
     def output(self, images: Tensor) -> Tensor:
         """What the file itself gives for `images` of its own shape: decoded rows, or with NMS [B, max_det, 6]."""
         self._check(images)
-        return self._run(images.float().contiguous())
+        return self._run(images.float().contiguous(memory_format=self.layout))
 
     def close(self) -> None:
         """Let go of the runtime and its memory."""
@@ -285,7 +287,7 @@ def _model(
     return ExportedModel(
         path=file, names=about.names, stride=torch.tensor([float(about.stride)]), input_shape=shape, runtime=row.name,
         versions=opened.versions, precision=options.precision, threads=options.thread_count, nms=about.nms,
-        cost=about.cost, _runner=[opened.run],
+        cost=about.cost, layout=opened.layout, _runner=[opened.run],
     )  # fmt: skip
 
 

@@ -73,10 +73,12 @@ class RunOptions:
 class Opened:
     """A file in its runtime. `metadata`: the text that `FileMetadata.from_text` reads, empty when the file has none.
 
-    `input_shape`: [B, 3, H, W], with a name where the size is free; None when only the metadata know.
+    `input_shape`: [B, 3, H, W], with a name where the size is free; None when only the metadata know. `layout`: the order
+    in memory in which `run` takes images without copying them (the shape is [B, 3, H, W] in both).
     """
 
     run: Runner
     metadata: Mapping[str, str]
     input_shape: tuple[int | str, ...] | None
     versions: Mapping[str, str]
+    layout: torch.memory_format = torch.contiguous_format

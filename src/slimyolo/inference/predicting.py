@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -121,8 +122,8 @@ def predict_picture(detector: Predictor, picture: Picture, settings: DetectionSe
     stride = int(detector.stride.max())
     size = (_whole(settings.imgsz[0], stride), _whole(settings.imgsz[1], stride))
     image, placement = letterbox(picture.image, size, stride=stride, auto=not settings.fixed)
-    pixels = torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))).to(device)
-    batch = pixels[None].to(torch.float16 if settings.half else dtype) / 255
+    pixels = _rgb(image, getattr(detector, "layout", torch.contiguous_format)).to(device)
+    batch = pixels.to(torch.float16 if settings.half else dtype) / 255
     prepared = time.perf_counter()
     with torch.inference_mode():
         decoded = detector(batch).float()
@@ -136,6 +137,13 @@ def predict_picture(detector: Predictor, picture: Picture, settings: DetectionSe
     ended = time.perf_counter()
     times = StageTimes((prepared - started) * 1e3, (computed - prepared) * 1e3, (ended - computed) * 1e3)
     return PredictedPicture(picture, detections, placement.network_size, times)
+
+
+def _rgb(image: npt.NDArray[np.uint8], layout: torch.memory_format) -> Tensor:
+    """BGR [H, W, 3] → RGB [1, 3, H, W] uint8 in the order in memory that the network takes without a copy."""
+    if layout is torch.channels_last:
+        return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1]))[None].permute(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))[None]
 
 
 def _numbers(detector: object) -> tuple[torch.device, torch.dtype]:

@@ -74,7 +74,8 @@ class Networks:
             return
         file = self._exported(shapes) if self._runtime == "ncnn" else self._resized(shapes)
         with open_exported(file, runtime=self._runtime, threads=self._threads) as exported:
-            yield lambda: exported.output(self._images)
+            images = self._images.contiguous(memory_format=exported.layout)
+            yield lambda: exported.output(images)
 
     def _resized(self, shapes: Mapping[str, tuple[int, ...]]) -> Path:
         if self._template is None:
