@@ -250,6 +250,24 @@ def yaml_activation(model: nn.Module) -> None:
     model.yaml["activation"] = "nn.ReLU()"  # type: ignore[index]
 
 
+def yaml_unknown_activation(model: nn.Module) -> None:
+    model.yaml["activation"] = "nn.Mosh()"  # type: ignore[index]
+
+
+def with_leaky_relu(model: nn.Module) -> None:
+    """As YOLOv5 7.0 makes it of ``activation: nn.LeakyReLU(0.1)``: one module, shared by all convolutions."""
+    model.yaml["activation"] = "nn.LeakyReLU(0.1)"  # type: ignore[index]
+    shared = nn.LeakyReLU(0.1)
+    for module in model.modules():
+        if hasattr(module, "act"):
+            module.act = shared
+
+
+def other_slope(model: nn.Module) -> None:
+    with_leaky_relu(model)
+    model.model[1].act = nn.LeakyReLU(0.2)  # type: ignore[index, union-attr]
+
+
 def yaml_evaluated(model: nn.Module) -> None:
     model.yaml["depth_multiple"] = "__import__('os').system('touch OWNED')"  # type: ignore[index]
 
@@ -273,6 +291,16 @@ def folded(model: nn.Module) -> None:
             del module.bn
 
 
+def test_an_activation_that_the_file_names_is_read(tmp_path: Path) -> None:
+    reference = imitate(tmp_path / "leaky.pt", change=with_leaky_relu)
+    assert reference.set_activation_("nn.LeakyReLU(0.1)") > 50
+    detector = load_checkpoint(tmp_path / "leaky.pt").detector().eval()
+    assert detector.architecture.activation == "LeakyReLU(0.1)"
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(detector(images), reference.eval()(images))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -283,11 +311,16 @@ def folded(model: nn.Module) -> None:
             {"kind": "ultralytics.nn.tasks.DetectionModel", "extra": {"version": "8.0.20"}},
             r"ultralytics package 8\.0\.20 .*YOLOv8 or later.*Supported are detection checkpoints of YOLOv5",
         ),
-        ({"change": replaced_activation}, r"activation ReLU at model\.0\.act; only SiLU"),
+        ({"change": replaced_activation}, r"activation ReLU at model\.0\.act, expected SiLU, as its `yaml` says"),
         ({"change": dilated}, r"dilation \(2, 2\) at model\.1\.conv, expected \(1, 1\)"),
         ({"change": other_eps}, r"eps 1e-05 at model\.1\.bn, expected 0\.001"),
         ({"change": no_yaml}, "does not say its architecture"),
-        ({"change": yaml_activation}, r"another activation \(nn\.ReLU\(\)\)"),
+        ({"change": yaml_activation}, r"activation SiLU at model\.0\.act, expected ReLU, as its `yaml` says"),
+        (
+            {"change": yaml_unknown_activation},
+            r"no detector that is known here: .*should be one of SiLU, .*got 'nn\.Mosh",
+        ),
+        ({"change": other_slope}, r"activation LeakyReLU at model\.1\.act, expected LeakyReLU, .*, with slope 0\.1"),
         ({"change": yaml_evaluated}, "describes no detector that is known here: .*depth_multiple"),
         ({"change": yaml_unknown_module}, "does not describe a detector: .*unknown module 'os.system'"),
         ({"change": no_anchors}, "has no anchors"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -61,6 +62,31 @@ def test_ncnn(small_detector: Detector, tmp_path: Path, capfd: pytest.CaptureFix
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("activation", ["hardswish", "relu6", "nn.LeakyReLU(0.1)"])
+@pytest.mark.parametrize(
+    ("name", "file", "package"),
+    [
+        ("onnx", "a.onnx", "onnxruntime"),
+        ("torchscript", "a.torchscript", "torch"),
+        ("openvino", "a_openvino_model", "openvino"),
+        pytest.param("ncnn", "a_ncnn_model", "pnnx", marks=pytest.mark.slow),
+    ],
+)
+def test_other_activations(
+    small_detector: Detector, tmp_path: Path, name: str, file: str, package: str, activation: str
+) -> None:
+    pytest.importorskip(package)
+    small_detector.set_activation_(activation)
+    exported(small_detector, name, tmp_path / file)
+    assert difference(small_detector, tmp_path / file) < 2e-3
+    if name == "onnx":
+        blob = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(7))
+        network = cv2.dnn.readNetFromONNX(str(tmp_path / file))
+        network.setInput(blob.numpy())
+        with torch.no_grad():
+            assert np.abs(network.forward() - small_detector(blob).numpy()).max() < 2e-3
+
+
 def test_coreml_says_what_was_not_checked(small_detector: Detector, tmp_path: Path) -> None:
     pytest.importorskip("coremltools")
     path = tmp_path / "small.mlpackage"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,29 @@ def test_a_pruned_checkpoint_goes_into_every_command(base_run: TrainRecord, tiny
     assert again.after.params < cut.after.params
     sparser = sparsify(SparsifyConfig(data=tiny_data, weights=again.weights, epochs=1, project=tmp_path / "s", **QUICK))
     assert sparser.size.params == again.after.params
+
+
+def test_fine_tuning_with_another_activation(
+    base_run: TrainRecord, tiny_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="slimyolo")
+    cut = prune(PruneConfig(weights=base_run.best, percent=0.3, project=tmp_path, imgsz=64))
+    given: dict[str, Any] = dict(data=tiny_data, epochs=1, project=tmp_path / "ft", **QUICK)
+    tuned = finetune(FinetuneConfig(weights=cut.weights, activation="hardswish", **given))
+    assert "activation: SiLU becomes Hardswish in 57 layers" in caplog.text
+    assert tuned.size == cut.after
+    architecture = load_checkpoint(tuned.best).architecture
+    assert architecture.activation == "Hardswish"
+    again = finetune(FinetuneConfig(weights=tuned.best, cfg="yolov5n", **given))  # the checkpoint's stays
+    assert load_checkpoint(again.best).architecture == architecture
+    yaml = tmp_path / "relu.yaml"
+    table = resources.files("slimyolo.models").joinpath("families", "yolov5-p5.yaml").read_text(encoding="utf-8")
+    table = table.replace("depth_multiple: 1.0", "depth_multiple: 0.33").replace(
+        "width_multiple: 1.0", "width_multiple: 0.25"
+    )
+    yaml.write_text(f"activation: nn.ReLU()\n{table}", encoding="utf-8")
+    named = finetune(FinetuneConfig(weights=base_run.best, cfg=str(yaml), **given))  # unless the YAML names one
+    assert load_checkpoint(named.best).architecture.activation == "ReLU"
 
 
 def test_a_pruned_checkpoint_takes_other_classes(base_run: TrainRecord, tiny_data: Path, tmp_path: Path) -> None:

@@ -129,6 +129,8 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (PredictConfig, {"weights": "w", "source": "s", "imgsz": "big"}, "--imgsz: got 'big'"),
     (ExportConfig, {"weights": "w", "int8": True}, "--int8 needs images for calibration"),
     (ExportConfig, {"weights": "w", "int8": True, "half": True}, "--int8 and --half exclude"),
+    (TrainConfig, {**TRAIN, "activation": "swish"}, "expected one of silu, hardswish, relu, relu6. Did you mean 'hardswish'?"),
+    (CompressConfig, {**TRAIN, "finetune_epochs": 0, "activation": "relu"}, "takes effect in the fine-tuning, and"),
     (CompressConfig, {"data": "d"}, "Give --weights FILE"),
     (CompressConfig, {"data": "d", "cfg": "yolov5n", "epochs": 0}, "--epochs 0 skips the base training"),
     (CompressConfig, {"data": "d", "cfg": "yolov5n", "sr": 0.1}, "--sr is for `--method reference`"),
@@ -204,6 +206,11 @@ def test_the_chain_hands_its_settings_down(tmp_path: Path) -> None:
     assert [stage.name for stage in (base, sparse, cut, tuned)] == ["base", "sparse", "pruned", "finetuned"]
     assert all(stage.project == tmp_path for stage in (base, sparse, cut, tuned))
     assert (tuned.hyperparameters.lrf, tuned.hyperparameters.warmup_bias_lr) == (0.01, 0)
+    assert tuned.activation is None
+    other = chain.changed(activation="hardswish")
+    stages = (other.train_config(tmp_path), other.sparsify_config(tmp_path, Path("base.pt")))
+    assert [stage.activation for stage in stages] == [None, None]
+    assert other.finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt")).activation == "hardswish"
     own = chain.changed(hyp="scratch").finetune_config(tmp_path, Path("pruned.pt"), Path("base.pt"))
     assert (own.hyperparameters.lrf, own.hyperparameters.warmup_bias_lr) == (0.1, 0.1)
 

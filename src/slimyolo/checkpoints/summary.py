@@ -25,6 +25,7 @@ class CheckpointSummary:
     architecture: str
     depth_multiple: float
     width_multiple: float
+    activation: str
     layers: int
     nc: int
     names: tuple[str, ...]
@@ -60,6 +61,7 @@ def summarise_checkpoint(path: str | os.PathLike[str]) -> CheckpointSummary:
         architecture=checkpoint.architecture.name,
         depth_multiple=checkpoint.architecture.depth_multiple,
         width_multiple=checkpoint.architecture.width_multiple,
+        activation=checkpoint.architecture.activation,
         layers=len(checkpoint.architecture.layers),
         nc=checkpoint.architecture.nc,
         names=checkpoint.names,

@@ -99,11 +99,7 @@ def _description(
     if grid.dim() != 3 or grid.shape[0] != stride.numel() or grid.shape[2] != 2 or grid.numel() > _MOST_ANCHORS:
         raise CheckpointError(f"{source} is damaged: anchors {list(grid.shape)} for {stride.numel()} levels.")
     pixels = grid * stride.float().view(-1, 1, 1)
-    if "activation" in plan:
-        name = plan["activation"]
-        raise CheckpointError(
-            f"{source} sets another activation ({name[:60] if isinstance(name, str) else 'no name'}); only SiLU is supported."
-        )
+    activation = {} if plan.get("activation") is None else {"activation": plan["activation"]}
     try:
         architecture = Architecture.from_plain(
             {
@@ -113,6 +109,7 @@ def _description(
                 "width_multiple": plan.get("width_multiple"),
                 "anchors": pixels.tolist(),
                 "layers": rows,
+                **activation,
             }
         )
     except ModelError as error:
@@ -163,8 +160,14 @@ def _check_layers(source: str, model: ForeignObject, ours: nn.Module) -> None:
     for path, theirs in _modules(model):
         kind = theirs.class_name.rpartition(".")[2]
         own = mine.get(path)
-        if theirs.class_name.startswith("torch.nn.modules.activation.") and kind != "SiLU":
-            raise CheckpointError(f"{source} uses the activation {kind} at {path}; only SiLU is supported.")
+        if theirs.class_name.startswith("torch.nn.modules.activation."):
+            expected = type(own).__name__
+            slope = getattr(own, "negative_slope", None)
+            if kind != expected or (slope is not None and not _is(theirs.state.get("negative_slope"), slope)):
+                raise CheckpointError(
+                    f"{source} uses the activation {kind} at {path}, expected {expected}, as its `yaml` says"
+                    f"{'' if slope is None else f', with slope {slope:g}'}."
+                )
         if isinstance(own, nn.Conv2d):
             keys: tuple[str, ...] = ("stride", "padding", "dilation", "groups")
         elif isinstance(own, nn.BatchNorm2d):

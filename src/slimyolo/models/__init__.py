@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slimyolo.models.activations import DEFAULT_ACTIVATION
 from slimyolo.models.architecture import Anchors, Architecture, LayerSpec, spread_anchors
 from slimyolo.models.building import build_detector
 from slimyolo.models.detector import Detector, batchnorm_names, reference_excluded_batchnorms
@@ -25,6 +26,7 @@ from slimyolo.models.widths import LayerWidth, Widths, narrow_, widths_from_plai
 
 __all__ = [
     "C3",
+    "DEFAULT_ACTIVATION",
     "SPP",
     "SPPF",
     "Anchors",

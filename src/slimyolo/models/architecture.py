@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from slimyolo.errors import ModelError, nearest_name_hint, shown_value
+from slimyolo.models.activations import DEFAULT_ACTIVATION, read_activation
 
 __all__ = ["Anchors", "Architecture", "LayerSpec", "spread_anchors"]
 
@@ -17,6 +18,7 @@ Anchors = tuple[tuple[tuple[float, float], ...], ...]
 """Per level, per anchor: (width, height) in network pixels."""
 
 _PLAIN_KEYS = ("name", "nc", "depth_multiple", "width_multiple", "anchors", "layers")
+_OPTIONAL_KEYS = ("activation",)
 _MOST_CLASSES = 100_000
 _MOST_REPEATS = 1_000
 
@@ -34,7 +36,8 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Name, class count, multiples, anchors (pixels) and layer rows of a detector, before multiples are applied.
+    """Name, class count, multiples, anchors (pixels) and layer rows of a detector, before multiples are applied; and
+    the activation of its convolutions (`read_activation`).
 
     Made by `read_architecture` or `from_plain`; `build_detector` makes the module. Raises `ModelError` when a value
     could not belong to any detector; rows are checked against the module table by whoever reads or builds them.
@@ -46,6 +49,7 @@ class Architecture:
     width_multiple: float
     anchors: Anchors
     layers: tuple[LayerSpec, ...]
+    activation: str = DEFAULT_ACTIVATION
 
     def __post_init__(self) -> None:
         if type(self.nc) is not int or not 1 <= self.nc <= _MOST_CLASSES:
@@ -61,10 +65,18 @@ class Architecture:
         _check_anchors(self.name, self.anchors)
         if not self.layers:
             raise ModelError(f"{self.name}: there are no layers.")
+        try:
+            object.__setattr__(self, "activation", read_activation(self.activation))
+        except ModelError as error:
+            raise ModelError(f"{self.name}: {error}") from error
 
     def with_classes(self, nc: int) -> Architecture:
         """The same architecture for `nc` classes."""
         return replace(self, nc=nc)
+
+    def with_activation(self, name: str) -> Architecture:
+        """The same architecture with another activation behind its convolutions: ``relu``, ``nn.Hardswish()`` …"""
+        return replace(self, activation=name)
 
     def with_anchors(self, pixels: Tensor | Sequence[Sequence[Sequence[float]]]) -> Architecture:
         """The same architecture with anchors [nl, na, 2] (width, height; pixels). The number of levels must stay."""
@@ -83,6 +95,7 @@ class Architecture:
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready data; `from_plain` is its exact inverse."""
+        other = {} if self.activation == DEFAULT_ACTIVATION else {"activation": self.activation}
         return {
             "name": self.name,
             "nc": self.nc,
@@ -90,6 +103,7 @@ class Architecture:
             "width_multiple": self.width_multiple,
             "anchors": [[list(pair) for pair in level] for level in self.anchors],
             "layers": [[list(row.sources), row.repeats, row.module, _to_lists(row.args)] for row in self.layers],
+            **other,
         }
 
     @classmethod
@@ -98,7 +112,7 @@ class Architecture:
         if not isinstance(plain, Mapping):
             raise ModelError(f"An architecture should be a mapping, got {type(plain).__name__}.")
         for key in plain:
-            if key not in _PLAIN_KEYS:
+            if key not in (*_PLAIN_KEYS, *_OPTIONAL_KEYS):
                 raise ModelError(f"Unknown architecture key {key!r}.{nearest_name_hint(str(key), _PLAIN_KEYS)}")
         missing = [key for key in _PLAIN_KEYS if key not in plain]
         if missing:
@@ -115,6 +129,7 @@ class Architecture:
             width_multiple=plain["width_multiple"],
             anchors=read_anchors(name, plain["anchors"]),
             layers=tuple(read_row(name, f"row {index}", row) for index, row in enumerate(plain["layers"])),
+            activation=plain.get("activation", DEFAULT_ACTIVATION),
         )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from slimyolo.errors import ModelError
+from slimyolo.models.activations import DEFAULT_ACTIVATION, replace_activations_
 from slimyolo.models.architecture import Architecture, LayerSpec
 from slimyolo.models.checking import absolute_sources, check_layers
 from slimyolo.models.detector import Detector
@@ -75,6 +76,8 @@ def build_detector(
         parameters += _size(built.module)
         outputs[index] = (built.outputs, built.stride)
     detector = Detector(architecture, layers, names or [f"class{index}" for index in range(architecture.nc)])
+    if architecture.activation != DEFAULT_ACTIVATION:
+        replace_activations_(detector, architecture.activation)
     if widths is not None:
         narrow_(detector, widths)
     return detector

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError
+from slimyolo.models.activations import replace_activations_
 from slimyolo.models.architecture import Architecture
 from slimyolo.models.checking import absolute_sources
 from slimyolo.models.fusing import fuse_
@@ -70,6 +71,12 @@ class Detector(nn.Module):
             grid_units = pixels.to(self.head.anchors) / self.head.stride.view(-1, 1, 1)
             self.head.anchors.copy_(grid_units)
         self.architecture = architecture
+
+    def set_activation_(self, name: str) -> int:
+        """Replace the activation behind every convolution that has one, and return their number; `name` as in
+        `Architecture.with_activation`. Raises `ModelError`."""
+        self.architecture = self.architecture.with_activation(name)
+        return replace_activations_(self, self.architecture.activation)
 
     def heads(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] → raw logits [B, na, H / stride, W / stride, 5 + nc] per level (x, y, w, h, object, classes).

@@ -45,7 +45,8 @@ def _batchnorm(channels: int) -> nn.BatchNorm2d:
 class Conv(nn.Module):
     """Convolution, batch norm, SiLU: [B, inputs, H, W] → [B, outputs, H/stride, W/stride].
 
-    `padding` None keeps the size at stride 1 (kernel // 2). `activation` False leaves the SiLU out.
+    `padding` None keeps the size at stride 1 (kernel // 2). `activation` False leaves the SiLU out. An architecture with
+    another activation puts it in the SiLU's place (`replace_activations_`).
     """
 
     def __init__(

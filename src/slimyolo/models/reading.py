@@ -26,6 +26,7 @@ _FAMILIES: Mapping[str, tuple[str, float, float]] = {
 """Family name → layer table, depth multiple, width multiple."""
 
 _KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
+_OPTIONAL_KEYS = ("activation",)
 _LARGEST_FILE = 1 << 20  # bytes
 
 
@@ -38,7 +39,8 @@ def read_architecture(source: str | Path) -> Architecture:
     """The architecture in a YAML file, or the built-in family of that name ("yolov5n", "yolov5s6" …; 80 classes).
 
     Keys: nc, depth_multiple, width_multiple, anchors (pixels per level, or a number of anchors per level), backbone and
-    head (rows `[from, number, module, args]`). Raises `ModelError` with the file and line of what is wrong.
+    head (rows `[from, number, module, args]`); optional: activation (``nn.ReLU()``). Raises `ModelError` with the file and
+    line of what is wrong.
     """
     if str(source) in _FAMILIES:
         return _family(str(source))
@@ -69,10 +71,11 @@ def parse_architecture(text: str, name: str, shown: str | None = None) -> Archit
     layers = tuple(_row(shown, node) for key in ("backbone", "head") for node in entries[key].value)
     plain = {key: _plain(shown, entries[key]) for key in ("nc", "depth_multiple", "width_multiple", "anchors")}
     levels = len(layers[-1].sources) if layers else None
+    others = {key: _plain(shown, entries[key]) for key in _OPTIONAL_KEYS if key in entries}
     try:
         anchors = read_anchors(shown, plain["anchors"], levels)
         architecture = Architecture(
-            name, plain["nc"], plain["depth_multiple"], plain["width_multiple"], anchors, layers
+            name, plain["nc"], plain["depth_multiple"], plain["width_multiple"], anchors, layers, **others
         )  # fmt: skip
     except ModelError as error:
         raise ModelError(f"In {shown}: {error}") from error
@@ -101,10 +104,11 @@ def _top_level(text: str, shown: str) -> dict[str, yaml.Node]:
     entries: dict[str, yaml.Node] = {}
     for key_node, value_node in root.value:
         key = str(key_node.value)
-        if key not in _KEYS:
+        known = (*_KEYS, *_OPTIONAL_KEYS)
+        if key not in known:
             raise ModelError(
-                f"{shown}, {_where(key_node)}: unknown key {key!r}.{nearest_name_hint(key, _KEYS)} "
-                f"Known keys: {', '.join(_KEYS)}."
+                f"{shown}, {_where(key_node)}: unknown key {key!r}.{nearest_name_hint(key, known)} "
+                f"Known keys: {', '.join(known)}."
             )
         if key in entries:
             raise ModelError(f"{shown}, {_where(key_node)}: the key {key!r} is given twice.")

@@ -34,7 +34,7 @@ def describe(summary: CheckpointSummary) -> str:
     epoch = "" if summary.epoch is None else f", epoch {summary.epoch + 1}"
     rows: list[tuple[str, str]] = [
         ("File", f"{summary.path}, {summary.file_size_bytes / 1e6:.2f} MB, written by {origin}"),
-        ("Architecture", f"{summary.architecture}, {summary.layers} layers, {scales}"),
+        ("Architecture", f"{summary.architecture}, {summary.layers} layers, {scales}, {summary.activation}"),
         ("Parameters", f"{summary.params:,}"),
         ("Pruned", pruned),
         ("Classes", f"{summary.nc}: {_names(summary.names)}"),

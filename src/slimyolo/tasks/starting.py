@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from slimyolo.checkpoints import Checkpoint, load_checkpoint, transfer_
 from slimyolo.errors import ConfigError
-from slimyolo.models import Architecture, Detector, build_detector, read_architecture
+from slimyolo.models import DEFAULT_ACTIVATION, Architecture, Detector, build_detector, read_architecture
 from slimyolo.tasks.configs import TrainConfig
 from slimyolo.tasks.lookup import find_weights
 
@@ -17,14 +17,25 @@ log = logging.getLogger("slimyolo")
 
 
 def starting_detector(config: TrainConfig, names: tuple[str, ...]) -> Detector:
-    """The detector to train for the classes `names`, on the CPU.
+    """The detector to train for the classes `names`, on the CPU, with the activation that ``--activation`` or the YAML names.
 
     A checkpoint without ``--cfg``, or one that was pruned, or one of the same layers as ``--cfg``, keeps its own
     architecture, widths and **anchors**; only the head is made anew where the number of classes differs. A checkpoint
     of other layers gives ``--cfg`` the tensors that fit, and says which. Raises `ConfigError` when nothing fits.
     """
-    checkpoint = load_checkpoint(find_weights(config.weights)) if config.weights is not None else None
     asked = read_architecture(config.cfg).with_classes(len(names)) if config.cfg is not None else None
+    detector = _chosen(config, asked, names)
+    own, wanted = detector.architecture, config.activation
+    if wanted is None and asked is not None and asked.activation != DEFAULT_ACTIVATION:
+        wanted = asked.activation
+    if wanted is not None and own.with_activation(wanted) != own:
+        count = detector.set_activation_(wanted)
+        log.info("activation: %s becomes %s in %d layers", own.activation, detector.architecture.activation, count)
+    return detector
+
+
+def _chosen(config: TrainConfig, asked: Architecture | None, names: tuple[str, ...]) -> Detector:
+    checkpoint = load_checkpoint(find_weights(config.weights)) if config.weights is not None else None
     if checkpoint is None:
         if asked is None:
             raise ConfigError("Give --weights FILE to start from a checkpoint, or --cfg yolov5n to train from scratch.")
@@ -68,6 +79,6 @@ def _continued(checkpoint: Checkpoint, names: tuple[str, ...], seed: int) -> Det
 
 
 def _same_layers(asked: Architecture, own: Architecture) -> bool:
-    """Whether both describe the same network, whatever the classes, anchors and names are."""
-    alike = asked.with_classes(own.nc).with_anchors(own.anchors)
+    """Whether both describe the same network, whatever the classes, anchors, activations and names are."""
+    alike = asked.with_classes(own.nc).with_anchors(own.anchors).with_activation(own.activation)
     return replace(alike, name=own.name) == own

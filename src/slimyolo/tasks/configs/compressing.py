@@ -25,6 +25,7 @@ from slimyolo.tasks.configs.training import (
     FinetuneConfig,
     ImageCache,
     OptimizerName,
+    OptionalActivation,
     OptionalDistillationTerms,
     OptionalPath,
     OptionalText,
@@ -75,6 +76,8 @@ class CompressConfig(Config):
     distill: OptionalDistillationTerms = option(
         None, "fine-tune with the base as teacher: response, feature, or both", group=STAGES, bare="response,feature"
     )
+
+    activation: OptionalActivation = option(None, "fine-tune with this one: silu, hardswish, relu, relu6", group=STAGES)
 
     imgsz: int = option(320, "image size", group=SHARED, names=IMAGE_SIZE_NAMES, ge=32)
     batch_size: BatchSize = option(16, "images per step; -1: what memory allows", group=SHARED)
@@ -137,7 +140,7 @@ class CompressConfig(Config):
             shared |= {"hyp": "scratch-low", "hyp_set": ("warmup_bias_lr=0", *self.hyp_set)}
         if self.distill is not None:
             shared |= {"teacher": base, "distill": self.distill}
-        return FinetuneConfig(weights=weights, epochs=self.finetune_epochs, **shared)
+        return FinetuneConfig(weights=weights, epochs=self.finetune_epochs, activation=self.activation, **shared)
 
     def _shared(self, folder: Path, stage: str) -> dict[str, Any]:
         shared = {name: getattr(self, name) for name in SHARED_FIELDS}
@@ -150,6 +153,11 @@ class CompressConfig(Config):
             raise ConfigError("Give --weights FILE to start from a checkpoint, or --cfg yolov5n to train from scratch.")
         if self.epochs == 0 and self.weights is None:
             raise ConfigError("--epochs 0 skips the base training: add --weights FILE, a trained model.")
+        if self.finetune_epochs == 0 and self.activation is not None:
+            raise ConfigError(
+                f"--activation {self.activation} takes effect in the fine-tuning, and --finetune-epochs is 0: give it some "
+                "epochs, or leave --activation out."
+            )
         if self.method == "share" and self.sr is not None:
             raise ConfigError(
                 "--sr is for `--method reference` and the others with a rate; `share` finds its own. Leave --sr out."

@@ -98,6 +98,8 @@ DistillationTerms = Annotated[tuple[str, ...], BeforeValidator(_parse_terms)]
 OptionalDistillationTerms = Annotated[
     tuple[str, ...] | None, BeforeValidator(lambda value: None if value is None else _parse_terms(value))
 ]
+Activation = Literal["silu", "hardswish", "relu", "relu6"]
+OptionalActivation = Annotated[Activation | None, BeforeValidator(_empty_to_none)]
 ImageCache = Annotated[Literal["ram"] | None, BeforeValidator(_check_cache)]
 
 
@@ -111,6 +113,9 @@ class TrainConfig(Config):
     cfg: OptionalText = option(None, "model YAML or family name (yolov5n); none: the checkpoint's", group=WHAT)
     hyp: OptionalPath = option(None, "hyper-parameter YAML, or scratch-low, scratch", group=WHAT)
     hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=WHAT)
+    activation: OptionalActivation = option(
+        None, "activation instead of the model's own: silu, hardswish, relu, relu6", group=WHAT
+    )
     single_cls: bool = option(False, "treat all classes as one", group=WHAT)
 
     epochs: int = option(200, "passes over the training images", group=HOW, ge=1)
