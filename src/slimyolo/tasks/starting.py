@@ -25,7 +25,8 @@ def starting_detector(config: TrainConfig, names: tuple[str, ...]) -> Detector:
     """
     asked = read_architecture(config.cfg).with_classes(len(names)) if config.cfg is not None else None
     detector = _chosen(config, asked, names)
-    own, wanted = detector.architecture, config.activation
+    own = detector.architecture
+    wanted: str | None = config.activation
     if wanted is None and asked is not None and asked.activation != DEFAULT_ACTIVATION:
         wanted = asked.activation
     if wanted is not None and own.with_activation(wanted) != own:
