@@ -2,7 +2,8 @@
 
 The C++ example is compiled against stand-ins for ONNX Runtime and OpenCV, which this machine may not have: their headers
 declare what the example uses, take the image from a raw file and the model's output from another. So its own letterbox,
-decoding and NMS are run; that the real libraries declare the same is not tested.
+decoding and NMS are run. Where ``$SLIMYOLO_ONNXRUNTIME`` names a folder of ONNX Runtime with include/ and lib/, and cmake and
+OpenCV's headers are there, it is built as its CMakeLists.txt says, and run on the file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from exporting_networks import NAMES, SUPPRESSION, make_small_detector, settings_for
+from torch import Tensor
 
 import slimyolo
 from slimyolo.detections import nms
@@ -46,6 +48,10 @@ def found_by_example(script: Path, picture: Path, *words: str) -> list[tuple[str
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return parsed(done.stdout)
+
+
+def suppress(rows: Tensor) -> list[Tensor]:
+    return nms(rows, SUPPRESSION.conf, SUPPRESSION.iou, multi_label=False, max_det=SUPPRESSION.max_det)
 
 
 def parsed(text: str) -> list[tuple[str, list[float]]]:
@@ -83,10 +89,7 @@ def test_python_examples(tmp_path: Path, picture: Path, name: str, dynamic: bool
     settings = settings_for(detector, size=(32, 48), dynamic=dynamic, nms=SUPPRESSION if inside else None)
     assert settings.metadata is not None
     path = tmp_path / f"small{FORMATS[name].ending}"
-    file = export_detector(
-        detector, FORMATS[name], path, settings,
-        suppress=lambda rows: nms(rows, 0.25, 0.45, multi_label=False, max_det=SUPPRESSION.max_det),
-    )  # fmt: skip
+    file = export_detector(detector, FORMATS[name], path, settings, suppress=suppress)
     written, kept = write_examples(name, file.path, settings.metadata)
     assert kept == ()
     assert written[0] == tmp_path / f"small_{name}_example" / "detect.py"
@@ -149,6 +152,31 @@ def test_texts_are_complete_and_plain() -> None:
     source = example_texts("onnx", "best.onnx", metadata)["detect.cpp"]
     assert '{"with \\"quotes\\"", "back\\\\slash"}' in source
     assert "kHeight = 320, kWidth = 256;" in source
+
+
+@pytest.mark.skipif("SLIMYOLO_ONNXRUNTIME" not in os.environ, reason="$SLIMYOLO_ONNXRUNTIME names no ONNX Runtime")
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="no cmake")
+@pytest.mark.parametrize("values", [{}, {"dynamic": True}, {"nms": SUPPRESSION}], ids=["static", "dynamic", "nms"])
+def test_the_cpp_example_with_the_real_libraries(picture: Path, tmp_path: Path, values: dict[str, object]) -> None:
+    detector = make_small_detector()
+    settings = settings_for(detector, **values)
+    assert settings.metadata is not None
+    file = export_detector(detector, FORMATS["onnx"], tmp_path / "small.onnx", settings, suppress=suppress)
+    (folder,) = {path.parent for path in write_examples("onnx", file.path, settings.metadata)[0]}
+    root = Path(os.environ["SLIMYOLO_ONNXRUNTIME"]).resolve()
+    for words in (["-S", str(folder), "-B", "build", "-D", f"ONNXRUNTIME={root}"], ["--build", "build"]):
+        done = subprocess.run(["cmake", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run(
+        [str(tmp_path / "build" / "detect"), str(picture), str(file.path)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    assert done.returncode == 0, done.stderr
+    python = found_by_example(folder / "detect.py", picture)
+    check(parsed(done.stdout), slimyolo.predict(file.path, picture, imgsz=(32, 48))[0])
+    check(python, slimyolo.predict(file.path, picture, imgsz=(32, 48))[0])
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")

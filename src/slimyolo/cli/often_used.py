@@ -14,7 +14,7 @@ TRAINING = ("data", "weights", "cfg", "epochs", "batch_size", "imgsz", "resume",
 OFTEN_USED: Mapping[str, tuple[str, ...]] = {
     "train": (*TRAINING, "hyp", "patience", "project"),
     "sparsify": (*TRAINING, "method", "percent", "macs", "reach", "sr"),
-    "finetune": (*TRAINING, "patience", "project"),
+    "finetune": (*TRAINING, "activation", "patience", "project"),
     "prune": (
         *("percent", "macs", "latency", "runtime", "max_drop", "importance", "round_to", "data", "reconstruct"),
         *("imgsz", "name"),
@@ -41,7 +41,7 @@ OFTEN_USED: Mapping[str, tuple[str, ...]] = {
     ),
     "compress": (
         *("config file", "data", "weights", "cfg", "percent", "macs", "round_to", "recalibrate", "epochs"),
-        *("sparse_epochs", "finetune_epochs", "resume", "imgsz", "batch_size", "device", "cache", "name"),
+        *("sparse_epochs", "finetune_epochs", "activation", "resume", "imgsz", "batch_size", "device", "cache", "name"),
     ),
     "iterate": (
         *(

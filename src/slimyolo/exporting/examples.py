@@ -78,6 +78,7 @@ def example_texts(format_name: str, model: str, metadata: FileMetadata) -> dict[
         "NAMES": ", ".join(json.dumps(name, ensure_ascii=False) for name in metadata.names),
         "HEIGHT": str(metadata.imgsz[0]),
         "WIDTH": str(metadata.imgsz[1]),
+        "STRIDE": str(metadata.stride) if metadata.dynamic else "0",
         "BATCH": "1" if metadata.dynamic else str(metadata.batch),
         "NMS": "false" if metadata.nms is None else "true",
     }

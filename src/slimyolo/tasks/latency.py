@@ -176,7 +176,8 @@ class LatencyPrice:
             "slimyolo": __version__, "processor": machine.processor, "cores": machine.cores,
             "instructions": list(machine.instructions), "threads": self.threads, "runtime": self.runtime,
             "versions": dict(self._networks.versions()), "size": list(self._size),
-            "activation": self._detector.architecture.activation, "network": {path: list(shape) for path, shape in self._dense_shapes.items()},
+            "activation": self._detector.architecture.activation,
+            "network": {path: list(shape) for path, shape in self._dense_shapes.items()},
             "positions": {path: list(fact) for path, fact in self._facts.items()},
         }  # fmt: skip
 

@@ -77,7 +77,7 @@ class CompressConfig(Config):
         None, "fine-tune with the base as teacher: response, feature, or both", group=STAGES, bare="response,feature"
     )
 
-    activation: OptionalActivation = option(None, "fine-tune with this one: silu, hardswish, relu, relu6", group=STAGES)
+    activation: OptionalActivation = option(None, "fine-tune with this one instead of the model's own", group=STAGES)
 
     imgsz: int = option(320, "image size", group=SHARED, names=IMAGE_SIZE_NAMES, ge=32)
     batch_size: BatchSize = option(16, "images per step; -1: what memory allows", group=SHARED)

@@ -114,7 +114,7 @@ class TrainConfig(Config):
     hyp: OptionalPath = option(None, "hyper-parameter YAML, or scratch-low, scratch", group=WHAT)
     hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=WHAT)
     activation: OptionalActivation = option(
-        None, "activation instead of the model's own: silu, hardswish, relu, relu6", group=WHAT
+        None, "instead of the model's own; all but silu are faster on processors", group=WHAT
     )
     single_cls: bool = option(False, "treat all classes as one", group=WHAT)
 
