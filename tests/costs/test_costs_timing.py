@@ -46,7 +46,8 @@ def test_summary_of_samples() -> None:
         time_interleaved([], runs=0, warmup=2)
 
 
-def test_the_machine_is_read_from_what_the_system_says(tmp_path: Path) -> None:
+def test_the_machine_is_read_from_what_the_system_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "Passive")
     info, governor = tmp_path / "cpuinfo", tmp_path / "governor"
     info.write_text(
         "processor\t: 0\nmodel name\t: Good Chip\nflags\t\t: fpu avx2 avx_vnni\n\nprocessor\t: 1\nmodel name\t: x\n"
@@ -54,6 +55,7 @@ def test_the_machine_is_read_from_what_the_system_says(tmp_path: Path) -> None:
     governor.write_text("powersave\n")
     found = describe_machine(info, governor)
     assert (found.processor, found.instructions, found.governor) == ("Good Chip", ("avx2", "avx_vnni"), "powersave")
+    assert found.omp_wait_policy == "Passive"
     unknown = describe_machine(tmp_path / "none", tmp_path / "none")
     assert unknown.processor
     assert unknown.governor is None
@@ -72,6 +74,9 @@ STEADY = Timing(1.0, 0.95, 1.1, 60)
         (QUIET, 2, Timing(2.0, 1.0, 3.0, 60), ("differ by up to 3.0 times",)),
         (Machine("chip", 2, (), "powersave", None), 2, STEADY, ("governor is 'powersave'",)),
         (Machine("chip", 2, (), "performance", None), 2, STEADY, ()),
+        (Machine("chip", 2, (), None, 0.1, "passive"), 2, STEADY, ("OMP_WAIT_POLICY is PASSIVE: threads sleep",)),
+        (Machine("chip", 2, (), None, 0.1, "passive"), 1, STEADY, ()),
+        (Machine("chip", 2, (), None, 0.1, "ACTIVE"), 2, STEADY, ()),
     ],
 )
 def test_what_makes_times_doubtful(machine: Machine, threads: int, timing: Timing, said: tuple[str, ...]) -> None:

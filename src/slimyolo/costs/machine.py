@@ -23,13 +23,15 @@ INSTRUCTIONS = (
 @dataclass(frozen=True)
 class Machine:
     """Processor name, logical `cores`, its instruction sets that matter here, frequency governor (None: not readable)
-    and the load average of the last minute (None: the system has none), read before anything was timed."""
+    and the load average of the last minute (None: the system has none), read before anything was timed; and what
+    ``OMP_WAIT_POLICY`` says of waiting threads (None: nothing)."""
 
     processor: str
     cores: int
     instructions: tuple[str, ...]
     governor: str | None
     load: float | None
+    omp_wait_policy: str | None = None
 
 
 def describe_machine(cpu_info: Path = CPU_INFO, governor: Path = GOVERNOR) -> Machine:
@@ -45,8 +47,9 @@ def describe_machine(cpu_info: Path = CPU_INFO, governor: Path = GOVERNOR) -> Ma
         load = None
     read = _read(governor)
     return Machine(
-        name, os.cpu_count() or 1, tuple(one for one in INSTRUCTIONS if one in flags), read and read.strip(), load
-    )
+        name, os.cpu_count() or 1, tuple(one for one in INSTRUCTIONS if one in flags), read and read.strip(), load,
+        os.environ.get("OMP_WAIT_POLICY"),
+    )  # fmt: skip
 
 
 def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...]) -> tuple[str, ...]:
@@ -67,6 +70,11 @@ def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...]) -
         )
     if machine.governor not in (None, "performance"):
         found.append(f"The frequency governor is {machine.governor!r}: the processor changes its speed while measured.")
+    if threads > 1 and (machine.omp_wait_policy or "").strip().upper() == "PASSIVE":
+        found.append(
+            "OMP_WAIT_POLICY is PASSIVE: threads sleep between two layers, and ncnn and PyTorch take twice their time. "
+            "Measure without it: unset OMP_WAIT_POLICY."
+        )
     return tuple(found)
 
 
