@@ -144,7 +144,7 @@ class TrainConfig(Config):
         ("response", "feature"), "what of it: response, feature, or both", group=DISTILLATION
     )
     distill_response: float = option(1.0, "weight of what its head says", group=DISTILLATION, gt=0)
-    distill_feature: float = option(1.0, "weight of where its neck answers", group=DISTILLATION, gt=0)
+    distill_feature: float = option(0.1, "weight of where its neck answers", group=DISTILLATION, gt=0)
 
     device: Device = option("auto", "cpu, cuda, cuda:N or N; auto: a GPU if any", group=DEVICE)
     precision: Precision = option("auto", "auto: bf16/fp16 where the device is fast at it", group=DEVICE)
