@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from slimyolo.errors import ModelError, shown_value
 __all__ = ["DEFAULT_ACTIVATION", "read_activation", "replace_activations_"]
 
 DEFAULT_ACTIVATION = "SiLU"
-_PLAIN: Mapping[str, Callable[[], nn.Module]] = {
+_PLAIN: Mapping[str, type[nn.Module]] = {
     "SiLU": nn.SiLU,
     "Hardswish": nn.Hardswish,
     "ReLU": nn.ReLU,
@@ -49,7 +49,7 @@ def replace_activations_(module: nn.Module, name: str) -> int:
 
     What has no activation (an `nn.Identity` in its place) stays without.
     """
-    kinds = (*(kind for kind in _PLAIN.values() if isinstance(kind, type)), nn.LeakyReLU)
+    kinds = (*_PLAIN.values(), nn.LeakyReLU)
     places = [part for part in module.modules() if isinstance(getattr(part, "act", None), kinds)]
     for part in places:
         part.act = _made(name)
