@@ -24,21 +24,22 @@ from typing import Any
 
 import torch
 
+from slimfaces import render_dataset
 from slimyolo.checkpoints import load_checkpoint, save_checkpoint
 from slimyolo.data import read_dataset_yaml
-from slimyolo.data.image_files import decode_image
-from slimyolo.data.labels import parse_labels
-from slimyolo.data.synth import render_dataset
+from slimyolo.data.dataset.labels import parse_labels
+from slimyolo.data.pictures.image_files import decode_image
 from slimyolo.errors import SlimyoloError
 from slimyolo.exporting import open_exported
 from slimyolo.models import build_detector, read_architecture
 from slimyolo.pruning import PrunePlan, replay_plan
 from slimyolo.storage import write_json
-from slimyolo.tasks.configs import ExportConfig, PruneConfig
-from slimyolo.tasks.configs.hyperparameters import read_hyperparameters
-from slimyolo.tasks.export import export
-from slimyolo.tasks.plan import read_plan
-from slimyolo.tasks.prune import prune
+from slimyolo.tasks.export.export import export
+from slimyolo.tasks.measure.config import ExportConfig
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.prune.plan import read_plan
+from slimyolo.tasks.prune.prune import prune
+from slimyolo.tasks.train.hyperparameters import read_hyperparameters
 
 FORBIDDEN = (
     "os.system",

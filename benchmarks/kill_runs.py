@@ -30,36 +30,30 @@ from typing import Any
 
 import torch
 
+from slimfaces import render_dataset
 from slimyolo.checkpoints import load_checkpoint, save_checkpoint
 from slimyolo.cli import run_safely
-from slimyolo.data.synth import render_dataset
 from slimyolo.errors import SlimyoloError
 from slimyolo.exporting import open_exported
 from slimyolo.models import build_detector, read_architecture
 from slimyolo.storage import write_json
-from slimyolo.tasks.compress import compress
-from slimyolo.tasks.configs import (
-    CompressConfig,
-    ExportConfig,
-    FinetuneConfig,
-    IterateConfig,
-    PredictConfig,
-    PruneConfig,
-    SensitivityConfig,
-    SparsifyConfig,
-    TrainConfig,
-    ValConfig,
-)
-from slimyolo.tasks.export import export
-from slimyolo.tasks.finetune import finetune
-from slimyolo.tasks.iterate import iterate
-from slimyolo.tasks.predict import predict
-from slimyolo.tasks.prune import prune
-from slimyolo.tasks.resume import resumed_config
-from slimyolo.tasks.sensitivity import sensitivity
-from slimyolo.tasks.sparsify import sparsify
-from slimyolo.tasks.train import train
-from slimyolo.tasks.validate import validate
+from slimyolo.tasks.chain.compress import compress
+from slimyolo.tasks.chain.compress_config import CompressConfig
+from slimyolo.tasks.chain.iterate import iterate
+from slimyolo.tasks.chain.iterate_config import IterateConfig
+from slimyolo.tasks.common.resume import resumed_config
+from slimyolo.tasks.export.export import export
+from slimyolo.tasks.measure.config import ExportConfig, PredictConfig, ValConfig
+from slimyolo.tasks.measure.validate import validate
+from slimyolo.tasks.predict.predict import predict
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.prune.prune import prune
+from slimyolo.tasks.prune.sensitivity import sensitivity
+from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
+from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
+from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.sparsify import sparsify
+from slimyolo.tasks.train.train import train
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 MOST_KILLS_A_RUN = 4

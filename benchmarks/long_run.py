@@ -21,10 +21,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from slimyolo.data.synth import render_dataset
+from slimfaces import render_dataset
 from slimyolo.storage import write_json
-from slimyolo.tasks.compress import compress
-from slimyolo.tasks.configs import CompressConfig
+from slimyolo.tasks.chain.compress import compress
+from slimyolo.tasks.chain.compress_config import CompressConfig
 
 MEMORY_GROWTH = 1.05
 

@@ -21,10 +21,11 @@ from torch import nn
 
 from slimyolo.checkpoints import load_checkpoint
 from slimyolo.data import Augmentation, Batch, TrainBatches, read_dataset_yaml, read_split
-from slimyolo.losses import DetectionLoss, Distilled, Projectors, Supervised, neck_widths, scaled_gains
+from slimyolo.families.yolov5.loss import DetectionLoss, scaled_gains
+from slimyolo.losses import Distilled, Projectors, Supervised, neck_widths
 from slimyolo.models import build_detector, read_architecture
-from slimyolo.tasks.configs import HyperParameters
-from slimyolo.tasks.devices import pick_device, pick_precision
+from slimyolo.tasks.common.devices import pick_device, pick_precision
+from slimyolo.tasks.train.hyperparameters import HyperParameters
 from slimyolo.training import Ema, Recipe, build_optimizer, compile_if_it_pays, eager, fit
 
 STAGES = ("to device", "forward", "loss", "backward", "clip", "optimizer", "average")

@@ -23,9 +23,9 @@ from slimyolo.geometry import Detections
 from slimyolo.inference import predict as predict_source
 from slimyolo.models import Detector
 from slimyolo.pruning import ChannelShare, ImportanceLike, PrunePlan, PruneReport, Target
-from slimyolo.tasks.cutting import cut_detector
-from slimyolo.tasks.lookup import find_weights
-from slimyolo.tasks.opening import OpenedModel, fixed_size, open_model
+from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.opening import OpenedModel, fixed_size, open_model
+from slimyolo.tasks.prune.cutter import cut_detector
 
 __all__ = ["Pruned", "evaluate", "load", "predict", "prune"]
 

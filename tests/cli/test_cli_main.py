@@ -21,8 +21,11 @@ from slimyolo.cli.options import CONFIG_FILE, command_options, read_config_file
 from slimyolo.cli.screens import command_screen
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, DataError
-from slimyolo.tasks.configs import CompressConfig, InspectConfig, PredictConfig, PruneConfig, TrainConfig
-from slimyolo.tasks.configs.options import Config
+from slimyolo.tasks.chain.compress_config import CompressConfig
+from slimyolo.tasks.common.options import Config
+from slimyolo.tasks.measure.config import InspectConfig, PredictConfig
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.train.config import TrainConfig
 
 REPOSITORY = Path(__file__).parents[2]
 

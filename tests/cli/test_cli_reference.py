@@ -12,14 +12,9 @@ import pytest
 from slimyolo.cli.reference import script_screen, translate
 from slimyolo.cli.reference_tables import SCRIPTS
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs import (
-    FinetuneConfig,
-    PredictConfig,
-    PruneConfig,
-    SparsifyConfig,
-    TrainConfig,
-    ValConfig,
-)
+from slimyolo.tasks.measure.config import PredictConfig, ValConfig
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 
 OPTIONS: dict[str, list[dict[str, Any]]] = json.loads(
     (Path(__file__).parents[1] / "data" / "reference_options.json").read_text()

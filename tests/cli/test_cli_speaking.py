@@ -21,7 +21,7 @@ MEASURING = ("val", "prune", "predict", "export", "data check")
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Path:
-    from slimyolo.data.synth import render_dataset
+    from slimfaces import render_dataset
 
     return render_dataset(tmp_path / "tiny", train=2, val=2, size=64, seed=3)
 

@@ -125,8 +125,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import numpy as np
 
     import slimyolo
+    from slimfaces import render_dataset
     from slimyolo.checkpoints import save_checkpoint
-    from slimyolo.data.synth import render_dataset
     from slimyolo.inference import VideoFile
     from slimyolo.models import build_detector, read_architecture
 

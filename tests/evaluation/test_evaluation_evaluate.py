@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from slimyolo.detections import MetricsAccumulator, nms
 from slimyolo.errors import ConfigError, DataError, ModelError
 from slimyolo.evaluation import EvaluationResult, evaluate_detector
+from slimyolo.families.yolov5.loss import DetectionLoss
 from slimyolo.geometry import Detections, Placement, xyxy_to_cxcywh
-from slimyolo.losses import DetectionLoss
 from slimyolo.models import Detector, build_detector, read_architecture
 
 NAMES = ("cat", "dog")

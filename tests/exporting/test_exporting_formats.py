@@ -18,7 +18,7 @@ from slimyolo.exporting import (
     format_names,
     require_packages,
 )
-from slimyolo.exporting.tensorrt import trtexec_line
+from slimyolo.exporting.formats.tensorrt import trtexec_line
 
 WRITTEN = "Written are: onnx, openvino, ncnn, torchscript, coreml, litert, tensorrt."
 

@@ -21,7 +21,7 @@ from slimyolo.exporting import (
     open_exported,
     quantise_within,
 )
-from slimyolo.exporting.sensitivity import row_damage
+from slimyolo.exporting.int8.harm import row_damage
 from slimyolo.models import Detector
 
 HEAD = ("model.6.m.0", "model.6.m.1")

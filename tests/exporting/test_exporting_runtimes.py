@@ -14,7 +14,7 @@ from exporting_networks import NAMES, make_small_detector
 
 from slimyolo.errors import CheckpointError, ConfigError, ModelError
 from slimyolo.exporting import FileMetadata, NetworkCost, Suppression, is_exported, open_exported, without_telemetry
-from slimyolo.exporting.ncnn import open_ncnn
+from slimyolo.exporting.formats.ncnn import open_ncnn
 from slimyolo.exporting.settings import RunOptions
 
 

@@ -15,9 +15,9 @@ from slimyolo.checkpoints import load_checkpoint, save_checkpoint
 from slimyolo.cli.main import run_command_line, run_safely
 from slimyolo.errors import ConfigError, DataError, ExportError
 from slimyolo.models import Detector
-from slimyolo.tasks.configs import ExportConfig
-from slimyolo.tasks.export import export
-from slimyolo.tasks.sizes import size_of
+from slimyolo.tasks.common.sizes import size_of
+from slimyolo.tasks.export.export import export
+from slimyolo.tasks.measure.config import ExportConfig
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import slimyolo
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import CheckpointError, ConfigError, ModelError
 from slimyolo.exporting import FORMATS, export_detector, open_exported
-from slimyolo.tasks.configs import PredictConfig, ValConfig
-from slimyolo.tasks.predict import predict
-from slimyolo.tasks.validate import validate
+from slimyolo.tasks.measure.config import PredictConfig, ValConfig
+from slimyolo.tasks.measure.validate import validate
+from slimyolo.tasks.predict.predict import predict
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slimyolo.data.synth import render_dataset
+from slimfaces import render_dataset
 
 QUICK = {
     "imgsz": 64, "batch_size": 4, "nominal_batch": 4, "workers": 0, "cache": "ram", "noautoanchor": True, "epochs": 1,

@@ -17,13 +17,15 @@ from watching import NETWORK, watched
 from conftest import QUICK
 from slimyolo.errors import SlimyoloError
 from slimyolo.exporting import open_exported
-from slimyolo.tasks.configs import ExportConfig, FinetuneConfig, PruneConfig, SparsifyConfig, TrainConfig, ValConfig
-from slimyolo.tasks.export import export
-from slimyolo.tasks.finetune import finetune
-from slimyolo.tasks.prune import prune
-from slimyolo.tasks.sparsify import sparsify
-from slimyolo.tasks.train import train
-from slimyolo.tasks.validate import validate
+from slimyolo.tasks.export.export import export
+from slimyolo.tasks.measure.config import ExportConfig, ValConfig
+from slimyolo.tasks.measure.validate import validate
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.prune.prune import prune
+from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
+from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.sparsify import sparsify
+from slimyolo.tasks.train.train import train
 
 
 def dataset(folder: Path, rows: str, images: int = 2, names: str = "[a]") -> Path:

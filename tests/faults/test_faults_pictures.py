@@ -1,6 +1,6 @@
 """Table of cases: every spoilt picture and label has one outcome, and a training on a set full of them ends well.
 
-The outcomes of single files are in ``tests/data_room``; here are those that it lacks, and all of them together.
+The outcomes of single files are in ``tests/datasets``; here are those that it lacks, and all of them together.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from PIL import Image
 from watching import memory_above_now
 
 from conftest import QUICK
+from slimfaces import render_dataset
 from slimyolo.data import decode_image, read_dataset_yaml, read_split
-from slimyolo.data.labels import parse_labels
-from slimyolo.data.synth import render_dataset
+from slimyolo.data.dataset.labels import parse_labels
 from slimyolo.errors import DataError
-from slimyolo.tasks.configs import TrainConfig
-from slimyolo.tasks.train import train
+from slimyolo.tasks.train.config import TrainConfig
+from slimyolo.tasks.train.train import train
 
 
 def _png(width: int, height: int) -> bytes:

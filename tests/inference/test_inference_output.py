@@ -215,8 +215,8 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_the_predict_command(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from slimyolo.tasks.configs import PredictConfig
-    from slimyolo.tasks.predict import predict
+    from slimyolo.tasks.measure.config import PredictConfig
+    from slimyolo.tasks.predict.predict import predict
 
     pictures = tmp_path / "pictures"
     for folder in ("", "other"):
@@ -281,7 +281,7 @@ def test_a_video_goes_in_and_a_video_comes_out(checkpoint: Path, tmp_path: Path)
 
 
 def test_ctrl_c_keeps_what_was_found(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from slimyolo.tasks import predict as task
+    from slimyolo.tasks.predict.predict import predict as task
 
     def interrupted(*_: object, **__: object) -> Iterator[object]:
         from slimyolo.inference import BrokenPicture
@@ -357,8 +357,8 @@ def test_the_window_shows_pictures_that_fit_the_screen_until_it_is_closed() -> N
 
 
 def test_a_class_that_the_model_does_not_have(checkpoint: Path) -> None:
-    from slimyolo.tasks.configs import PredictConfig
-    from slimyolo.tasks.predict import predict
+    from slimyolo.tasks.measure.config import PredictConfig
+    from slimyolo.tasks.predict.predict import predict
 
     with pytest.raises(ConfigError, match=r"the model has no class 5\. It has 0 face, 1 face_mask"):
         predict(PredictConfig(weights=checkpoint, source="x", classes=(5,), device="cpu"))
@@ -368,8 +368,8 @@ def test_a_class_that_the_model_does_not_have(checkpoint: Path) -> None:
 
 def test_a_wrong_source_leaves_no_run_folder(checkpoint: Path, tmp_path: Path) -> None:
     from slimyolo.errors import DataError
-    from slimyolo.tasks.configs import PredictConfig
-    from slimyolo.tasks.predict import predict
+    from slimyolo.tasks.measure.config import PredictConfig
+    from slimyolo.tasks.predict.predict import predict
 
     with pytest.raises(DataError, match="There is no image"):
         predict(PredictConfig(weights=checkpoint, source="none.jpg", project=tmp_path / "runs", device="cpu"))
@@ -377,8 +377,8 @@ def test_a_wrong_source_leaves_no_run_folder(checkpoint: Path, tmp_path: Path) -
 
 
 def test_the_inspect_command(checkpoint: Path) -> None:
-    from slimyolo.tasks.configs import InspectConfig
     from slimyolo.tasks.inspect import inspect
+    from slimyolo.tasks.measure.config import InspectConfig
 
     text = inspect(InspectConfig(file=checkpoint))
     assert "Classes" in text

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from slimyolo.errors import DataError
-from slimyolo.losses import best_possible_recall, boxes_at_size, choose_anchors, fit_anchors
+from slimyolo.families.yolov5.anchors import best_possible_recall, boxes_at_size, choose_anchors, fit_anchors
 
 ANCHORS = torch.tensor(
     [[[10.0, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]]

@@ -13,18 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError, DataError, ModelError, TrainingError
+from slimyolo.families.yolov5.assignment import assign_targets
+from slimyolo.families.yolov5.loss import DetectionLoss, _rows_at, scaled_gains
 from slimyolo.geometry import paired_iou
-from slimyolo.losses import (
-    DetectionLoss,
-    LossParts,
-    Supervised,
-    assign_targets,
-    binary_cross_entropy,
-    focal_weight,
-    scaled_gains,
-    smoothed_targets,
-)
-from slimyolo.losses.detection_loss import _rows_at
+from slimyolo.losses import LossParts, Supervised, binary_cross_entropy, focal_weight, smoothed_targets
 
 ANCHORS = torch.tensor(
     [

@@ -10,15 +10,8 @@ import torch
 from torch import nn
 
 from slimyolo.errors import ConfigError
-from slimyolo.losses import (
-    DetectionLoss,
-    Distilled,
-    Projectors,
-    Supervised,
-    channel_wise_divergence,
-    neck_widths,
-    response_terms,
-)
+from slimyolo.families.yolov5.loss import DetectionLoss
+from slimyolo.losses import Distilled, Projectors, Supervised, channel_wise_divergence, neck_widths, response_terms
 from slimyolo.models import Detector, build_detector, read_architecture
 
 SHAPE = (2, 3, 4, 4, 7)

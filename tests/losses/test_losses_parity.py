@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from slimyolo.losses import DetectionLoss, Supervised, best_possible_recall, mean_anchors_above_threshold, scaled_gains
+from slimyolo.families.yolov5.anchors import best_possible_recall, mean_anchors_above_threshold
+from slimyolo.families.yolov5.loss import DetectionLoss, scaled_gains
+from slimyolo.losses import Supervised
 
 STRIDES = torch.tensor([8.0, 16.0, 32.0])
 VARIANTS = ("base", "label_smoothing_0.1", "empty_targets")

@@ -14,12 +14,12 @@ from torch import nn
 
 from slimyolo.costs import model_cost
 from slimyolo.errors import ModelError
+from slimyolo.families.yolov5.head import Detect
 from slimyolo.models import (
     C3,
     SPPF,
     Concat,
     Conv,
-    Detect,
     Detector,
     LayerWidth,
     build_detector,

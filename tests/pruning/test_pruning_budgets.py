@@ -20,7 +20,7 @@ from slimyolo.pruning import (
     prune_module,
     trace,
 )
-from slimyolo.pruning.savings import saving_per
+from slimyolo.pruning.selection.savings import saving_per
 
 EXAMPLE = torch.zeros(1, 3, 12, 12)
 BLOCKS = ("residual", "dense")

@@ -21,9 +21,9 @@ from slimyolo.pruning import (
     trace,
     verify,
 )
-from slimyolo.pruning.fallbacks import Fallbacks, failing
-from slimyolo.pruning.graph_building import retrace
-from slimyolo.pruning.planning import PlanTerms, make_plan
+from slimyolo.pruning.analysis.fallbacks import Fallbacks, failing
+from slimyolo.pruning.analysis.trace import retrace
+from slimyolo.pruning.plan.making import PlanTerms, make_plan
 
 EXAMPLE = torch.zeros(1, 3, 12, 12)
 ACTS = [nn.SiLU, nn.ReLU, nn.GELU, nn.Hardswish, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.ELU]

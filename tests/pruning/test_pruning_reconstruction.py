@@ -20,8 +20,8 @@ from slimyolo.pruning import (
     recalibrate_batchnorm_,
     reconstruct_,
 )
-from slimyolo.pruning.halting import HaltingPass, halting
-from slimyolo.pruning.regression import RowSums, fits_regression, layer_rows, positions_of, solve_ridge
+from slimyolo.pruning.repair.halting import HaltingPass, halting
+from slimyolo.pruning.repair.regression import RowSums, fits_regression, layer_rows, positions_of, solve_ridge
 
 EXAMPLE = torch.zeros(2, 3, 12, 12)
 

@@ -21,7 +21,7 @@ from slimyolo.pruning import (
     trace,
     verify,
 )
-from slimyolo.pruning.mean_outputs import measure_means, rms_difference
+from slimyolo.pruning.analysis.measured_means import measure_means, rms_difference
 
 EXAMPLE = torch.zeros(1, 3, 12, 12)
 

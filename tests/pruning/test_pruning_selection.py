@@ -101,7 +101,7 @@ class Strange(nn.Module):
 
 
 def test_unknown_operation_is_named_and_can_be_kept_or_taught(monkeypatch: pytest.MonkeyPatch) -> None:
-    from slimyolo.pruning import operations
+    from slimyolo.tracing import kinds as operations
 
     example = torch.zeros(1, 3, 4, 4)
     with pytest.raises(UnknownOperationError, match=r"aten\.special_i1.*register_operation"):

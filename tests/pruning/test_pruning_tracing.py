@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from slimyolo.errors import PruningError, UnknownOperationError
 from slimyolo.models import Detector
 from slimyolo.pruning import ChannelShare, prune_module, register_operation, trace
-from slimyolo.pruning.recording import NotRecordable
-from slimyolo.pruning.tracing import TracedProgram, capture_program, export_program, record_program
+from slimyolo.tracing.capture import TracedProgram, capture_program, export_program, record_program
+from slimyolo.tracing.recording import NotRecordable
 
 EXAMPLE = torch.zeros(1, 3, 12, 12)
 

@@ -13,7 +13,7 @@ from zoo_images import IMAGE_NETWORKS
 from zoo_others import OTHER_NETWORKS
 
 from slimyolo.pruning import ChannelShare, mask_module, prune_module, verify
-from slimyolo.pruning.outputs import output_tensors
+from slimyolo.tracing.outputs import output_tensors
 
 EXAMPLE = torch.zeros(2, 3, 24, 24)
 NETWORKS = {**IMAGE_NETWORKS, **OTHER_NETWORKS}

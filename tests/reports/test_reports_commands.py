@@ -11,19 +11,12 @@ from slimyolo.cli.main import make_settings
 from slimyolo.cli.options import command_options
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.reports.commands import bench_command, command_line, validation_command
-from slimyolo.tasks.configs import (
-    CompressConfig,
-    DataSynthConfig,
-    ExportConfig,
-    FinetuneConfig,
-    PredictConfig,
-    PruneConfig,
-    ReportConfig,
-    SparsifyConfig,
-    TrainConfig,
-    ValConfig,
-)
-from slimyolo.tasks.configs.options import Config
+from slimyolo.tasks.chain.compress_config import CompressConfig
+from slimyolo.tasks.common.options import Config
+from slimyolo.tasks.measure.config import DataSynthConfig, ExportConfig, PredictConfig, ValConfig
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.report_config import ReportConfig
+from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from serving_models import picture_bytes
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks import serve as task
-from slimyolo.tasks.configs import ServeConfig
+from slimyolo.tasks.serve_config import ServeConfig
 
 WIDTHS = (390, 1400)
 

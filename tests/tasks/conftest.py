@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from slimyolo.data.synth import render_dataset
-from slimyolo.tasks.configs import TrainConfig
-from slimyolo.tasks.records import TrainRecord
-from slimyolo.tasks.train import train
+from slimfaces import render_dataset
+from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.train.config import TrainConfig
+from slimyolo.tasks.train.train import train
 
 QUICK = {"imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True}
 

@@ -15,9 +15,9 @@ from slimyolo.costs import Timing
 from slimyolo.errors import ConfigError
 from slimyolo.models import build_detector, parse_architecture
 from slimyolo.pruning import ChannelShare, prune_module
-from slimyolo.tasks.bench import BenchRow, bench, bench_table, verdict
-from slimyolo.tasks.configs import BenchConfig
-from slimyolo.tasks.records import SizeRecord
+from slimyolo.tasks.common.records import SizeRecord
+from slimyolo.tasks.measure.bench import BenchRow, bench, bench_table, verdict
+from slimyolo.tasks.measure.bench_config import BenchConfig
 
 SMALL = (
     "{nc: 2, depth_multiple: 1.0, width_multiple: 0.5, anchors: [[8, 8, 12, 20], [16, 16, 30, 24]], "

@@ -6,10 +6,10 @@ import pytest
 
 from slimyolo.errors import PruningError
 from slimyolo.pruning import PrunePlan
-from slimyolo.tasks.configs import PruneConfig
-from slimyolo.tasks.drop_search import search_smallest
-from slimyolo.tasks.prune import prune
-from slimyolo.tasks.records import TrainRecord
+from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.prune.drop_search import search_smallest
+from slimyolo.tasks.prune.prune import prune
 
 
 def test_the_smallest_that_fits_is_found_by_halving() -> None:

@@ -17,23 +17,19 @@ import slimyolo
 from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import ConfigError, ModelError, TrainingError
 from slimyolo.pruning import ChannelShare
-from slimyolo.tasks import training_run
-from slimyolo.tasks.compress import compress
-from slimyolo.tasks.configs import (
-    CompressConfig,
-    FinetuneConfig,
-    PruneConfig,
-    SparsifyConfig,
-    TrainConfig,
-    ValConfig,
-)
-from slimyolo.tasks.finetune import finetune
-from slimyolo.tasks.prune import prune
-from slimyolo.tasks.records import TrainRecord
-from slimyolo.tasks.resume import find_resumable, resumed_config
-from slimyolo.tasks.sparsify import sparsify
-from slimyolo.tasks.train import train
-from slimyolo.tasks.validate import validate
+from slimyolo.tasks.chain.compress import compress
+from slimyolo.tasks.chain.compress_config import CompressConfig
+from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.common.resume import find_resumable, resumed_config
+from slimyolo.tasks.measure.config import ValConfig
+from slimyolo.tasks.measure.validate import validate
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.prune.prune import prune
+from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
+from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.sparsify import sparsify
+from slimyolo.tasks.train.train import run as training_run
+from slimyolo.tasks.train.train import train
 
 QUICK: dict[str, Any] = {
     "imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True, "noplots": True,

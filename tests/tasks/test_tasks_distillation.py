@@ -10,12 +10,13 @@ import torch
 
 from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import ConfigError
-from slimyolo.tasks import training_run
-from slimyolo.tasks.configs import FinetuneConfig, PruneConfig, TrainConfig
-from slimyolo.tasks.finetune import finetune
-from slimyolo.tasks.prune import prune
-from slimyolo.tasks.records import TrainRecord
-from slimyolo.tasks.resume import find_resumable, resumed_config
+from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.common.resume import find_resumable, resumed_config
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.prune.prune import prune
+from slimyolo.tasks.train.config import FinetuneConfig, TrainConfig
+from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.train import run as training_run
 
 QUICK: dict[str, Any] = {"imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True}
 

@@ -12,18 +12,20 @@ import pytest
 import torch
 
 from slimyolo.data import image_size, read_dataset_yaml, read_split
-from slimyolo.data.label_statistics import label_statistics
+from slimyolo.data.dataset.label_statistics import label_statistics
 from slimyolo.errors import ConfigError
 from slimyolo.geometry import Detections, Placement
 from slimyolo.reports.plot_files import PLOT_FILES
 from slimyolo.reports.run_files import read_curves, read_gammas, read_labels, read_sample
-from slimyolo.tasks.configs import ReportConfig, SparsifyConfig, ValConfig
-from slimyolo.tasks.evidence import ValidationPictures, train_picture, write_evidence
-from slimyolo.tasks.provenance import machine, typed_command
-from slimyolo.tasks.records import TrainRecord
+from slimyolo.tasks.common.evidence import ValidationPictures, train_picture, write_evidence
+from slimyolo.tasks.common.provenance import machine, typed_command
+from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.measure.config import ValConfig
+from slimyolo.tasks.measure.validate import validate
 from slimyolo.tasks.report import report
-from slimyolo.tasks.sparsify import sparsify
-from slimyolo.tasks.validate import validate
+from slimyolo.tasks.report_config import ReportConfig
+from slimyolo.tasks.train.config import SparsifyConfig
+from slimyolo.tasks.train.sparsify import sparsify
 
 QUICK: dict[str, Any] = {"imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True}
 

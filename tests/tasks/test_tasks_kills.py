@@ -17,13 +17,13 @@ import torch
 from slimyolo.checkpoints import load_checkpoint, save_checkpoint, saving
 from slimyolo.errors import StorageError
 from slimyolo.models import build_detector, read_architecture
-from slimyolo.tasks import training_run
-from slimyolo.tasks.configs import FinetuneConfig, SparsifyConfig, TrainConfig
-from slimyolo.tasks.finetune import finetune
-from slimyolo.tasks.records import TrainRecord
-from slimyolo.tasks.resume import resumed_config
-from slimyolo.tasks.sparsify import sparsify
-from slimyolo.tasks.train import train
+from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.common.resume import resumed_config
+from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
+from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.sparsify import sparsify
+from slimyolo.tasks.train.train import run as training_run
+from slimyolo.tasks.train.train import train
 from slimyolo.training import Ema
 
 QUICK: dict[str, Any] = {"imgsz": 64, "batch_size": 4, "nominal_batch": 8, "workers": 0, "cache": "ram", "epochs": 3}

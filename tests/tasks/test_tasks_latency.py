@@ -10,9 +10,9 @@ import torch
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, build_detector, parse_architecture
 from slimyolo.pruning import ChannelShare, LatencyBudget, PrunePlan, PruneResult, prune_module
-from slimyolo.tasks import latency
-from slimyolo.tasks.latency import LatencyPrice, shapes_after
-from slimyolo.tasks.latency_search import cut_to_latency
+from slimyolo.tasks.latency.price import LatencyPrice, shapes_after
+from slimyolo.tasks.latency.price import price as latency
+from slimyolo.tasks.latency.search import cut_to_latency
 
 SMALL = (
     "{nc: 2, depth_multiple: 1.0, width_multiple: 1.0, anchors: [[8, 8, 12, 20], [16, 16, 30, 24]], "

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from slimyolo.tasks.records import TrainRecord
+from slimyolo.tasks.common.records import TrainRecord
 
 HEAVY = (
     "sympy",

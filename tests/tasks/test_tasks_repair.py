@@ -13,20 +13,17 @@ import torch
 import slimyolo
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.pruning import PrunePlan
-from slimyolo.tasks import cutting
-from slimyolo.tasks import sensitivity as sensitivity_task
-from slimyolo.tasks.configs import (
-    IterateConfig,
-    PlanDiffConfig,
-    PlanShowConfig,
-    PruneConfig,
-    SensitivityConfig,
-)
-from slimyolo.tasks.iterate import iterate, share_of_round
-from slimyolo.tasks.plan import diff, show
-from slimyolo.tasks.prune import prune
-from slimyolo.tasks.records import TrainRecord
-from slimyolo.tasks.sensitivity import read_sensitivity, sensitivity
+from slimyolo.tasks.chain.iterate import iterate, share_of_round
+from slimyolo.tasks.chain.iterate_config import IterateConfig
+from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.prune.plan import diff, show
+from slimyolo.tasks.prune.plan_config import PlanDiffConfig, PlanShowConfig
+from slimyolo.tasks.prune.prune import cutter as cutting
+from slimyolo.tasks.prune.prune import prune
+from slimyolo.tasks.prune.prune import sensitivity as sensitivity_task
+from slimyolo.tasks.prune.sensitivity import read_sensitivity, sensitivity
+from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
 
 QUICK: dict[str, Any] = {"imgsz": 64, "workers": 0}
 

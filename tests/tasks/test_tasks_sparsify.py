@@ -8,8 +8,8 @@ import torch
 from slimyolo.models import build_detector, read_architecture
 from slimyolo.pruning import ChannelShare, MacsShare, ParamsShare
 from slimyolo.sparsity import ShareDriven
-from slimyolo.tasks.cutting import cut_detector
-from slimyolo.tasks.sparsify import CostShare, prunable_groups
+from slimyolo.tasks.prune.cutter import cut_detector
+from slimyolo.tasks.train.sparsify import CostShare, prunable_groups
 
 
 @pytest.mark.parametrize(("unit", "round_to"), [("macs", 1), ("params", 1), ("macs", 8), ("params", 16)])

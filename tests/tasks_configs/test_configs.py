@@ -9,24 +9,21 @@ import pytest
 import yaml
 
 from slimyolo.errors import CheckpointError, ConfigError
-from slimyolo.tasks.configs import (
-    CompressConfig,
+from slimyolo.tasks.chain.compress_config import CompressConfig
+from slimyolo.tasks.common.lookup import find_weights, weight_places
+from slimyolo.tasks.common.options import Config
+from slimyolo.tasks.common.resume import find_resumable, resumed_config, write_options
+from slimyolo.tasks.measure.config import (
     DataCheckConfig,
     DataSynthConfig,
     ExportConfig,
-    FinetuneConfig,
-    HyperParameters,
     InspectConfig,
     PredictConfig,
-    PruneConfig,
-    SparsifyConfig,
-    TrainConfig,
     ValConfig,
-    read_hyperparameters,
 )
-from slimyolo.tasks.configs.options import Config
-from slimyolo.tasks.lookup import find_weights, weight_places
-from slimyolo.tasks.resume import find_resumable, resumed_config, write_options
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
+from slimyolo.tasks.train.hyperparameters import HyperParameters, read_hyperparameters
 
 EXAMPLES: list[Config] = [
     TrainConfig(data="d.yaml", cfg="yolov5n", freeze=3, hyp_set=("lr0=0.02",), device="0"),

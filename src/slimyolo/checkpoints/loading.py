@@ -12,8 +12,8 @@ from torch import Tensor
 
 from slimyolo.checkpoints.checkpoint import Checkpoint
 from slimyolo.checkpoints.saving import FORMAT, VERSION
-from slimyolo.checkpoints.ultralytics import is_model_object, read_ultralytics
 from slimyolo.errors import CheckpointError, ModelError
+from slimyolo.families.yolov5.foreign import is_model_object, read_ultralytics
 from slimyolo.models import Architecture, widths_from_plain
 from slimyolo.storage import read_foreign_pickle
 

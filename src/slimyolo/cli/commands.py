@@ -12,28 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from slimyolo.tasks.configs import (
-    BenchConfig,
-    CompletionConfig,
-    CompressConfig,
+from slimyolo.tasks.chain.compress_config import CompressConfig
+from slimyolo.tasks.chain.iterate_config import IterateConfig
+from slimyolo.tasks.common.options import Config
+from slimyolo.tasks.measure.bench_config import BenchConfig
+from slimyolo.tasks.measure.config import (
     DataCheckConfig,
     DataSynthConfig,
     ExportConfig,
-    FinetuneConfig,
     InspectConfig,
-    IterateConfig,
-    PlanDiffConfig,
-    PlanShowConfig,
     PredictConfig,
-    PruneConfig,
-    ReportConfig,
-    SensitivityConfig,
-    ServeConfig,
-    SparsifyConfig,
-    TrainConfig,
     ValConfig,
 )
-from slimyolo.tasks.configs.options import Config
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.prune.plan_config import PlanDiffConfig, PlanShowConfig
+from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
+from slimyolo.tasks.report_config import ReportConfig
+from slimyolo.tasks.serve_config import CompletionConfig, ServeConfig
+from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -69,7 +65,7 @@ def importing() -> Iterator[None]:
 
 def _train(config: TrainConfig) -> int:
     with importing():
-        from slimyolo.tasks.train import train
+        from slimyolo.tasks.train.train import train
 
     train(config)
     return 0
@@ -77,7 +73,7 @@ def _train(config: TrainConfig) -> int:
 
 def _sparsify(config: SparsifyConfig) -> int:
     with importing():
-        from slimyolo.tasks.sparsify import sparsify
+        from slimyolo.tasks.train.sparsify import sparsify
 
     sparsify(config)
     return 0
@@ -85,21 +81,21 @@ def _sparsify(config: SparsifyConfig) -> int:
 
 def _prune(config: PruneConfig) -> int:
     with importing():
-        from slimyolo.tasks.prune import prune
+        from slimyolo.tasks.prune.prune import prune
 
     prune(config)
     return 0
 
 
 def _plan_show(config: PlanShowConfig) -> int:
-    from slimyolo.tasks.plan import show
+    from slimyolo.tasks.prune.plan import show
 
     print(show(config))
     return 0
 
 
 def _plan_diff(config: PlanDiffConfig) -> int:
-    from slimyolo.tasks.plan import diff
+    from slimyolo.tasks.prune.plan import diff
 
     text, equal = diff(config)
     print(text)
@@ -108,7 +104,7 @@ def _plan_diff(config: PlanDiffConfig) -> int:
 
 def _sensitivity(config: SensitivityConfig) -> int:
     with importing():
-        from slimyolo.tasks.sensitivity import sensitivity
+        from slimyolo.tasks.prune.sensitivity import sensitivity
 
     sensitivity(config)
     return 0
@@ -116,7 +112,7 @@ def _sensitivity(config: SensitivityConfig) -> int:
 
 def _finetune(config: FinetuneConfig) -> int:
     with importing():
-        from slimyolo.tasks.finetune import finetune
+        from slimyolo.tasks.train.finetune import finetune
 
     finetune(config)
     return 0
@@ -124,7 +120,7 @@ def _finetune(config: FinetuneConfig) -> int:
 
 def _validate(config: ValConfig) -> int:
     with importing():
-        from slimyolo.tasks.validate import validate
+        from slimyolo.tasks.measure.validate import validate
 
     validate(config)
     return 0
@@ -132,7 +128,7 @@ def _validate(config: ValConfig) -> int:
 
 def _compress(config: CompressConfig) -> int:
     with importing():
-        from slimyolo.tasks.compress import compress
+        from slimyolo.tasks.chain.compress import compress
 
     compress(config)
     return 0
@@ -140,7 +136,7 @@ def _compress(config: CompressConfig) -> int:
 
 def _iterate(config: IterateConfig) -> int:
     with importing():
-        from slimyolo.tasks.iterate import iterate
+        from slimyolo.tasks.chain.iterate import iterate
 
     iterate(config)
     return 0
@@ -148,7 +144,7 @@ def _iterate(config: IterateConfig) -> int:
 
 def _export(config: ExportConfig) -> int:
     with importing():
-        from slimyolo.tasks.export import export
+        from slimyolo.tasks.export.export import export
 
     export(config)
     return 0
@@ -156,7 +152,7 @@ def _export(config: ExportConfig) -> int:
 
 def _bench(config: BenchConfig) -> int:
     with importing():
-        from slimyolo.tasks.bench import bench
+        from slimyolo.tasks.measure.bench import bench
 
     bench(config)
     return 0
@@ -164,7 +160,7 @@ def _bench(config: BenchConfig) -> int:
 
 def _predict(config: PredictConfig) -> int:
     with importing():
-        from slimyolo.tasks.predict import predict
+        from slimyolo.tasks.predict.predict import predict
 
     record = predict(config)
     if record.interrupted:

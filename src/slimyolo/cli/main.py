@@ -20,9 +20,9 @@ from slimyolo.cli.screens import command_screen, overview_screen
 from slimyolo.cli.speaking import speak
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, SlimyoloError, nearest_name_hint
-from slimyolo.tasks.configs import TrainConfig
-from slimyolo.tasks.configs.options import Config
-from slimyolo.tasks.resume import find_resumable, resumed_config
+from slimyolo.tasks.common.options import Config
+from slimyolo.tasks.common.resume import find_resumable, resumed_config
+from slimyolo.tasks.train.config import TrainConfig
 
 __all__ = ["leave", "main", "make_settings", "run_command_line", "run_safely"]
 

@@ -14,7 +14,7 @@ from pydantic_core import PydanticUndefined
 
 from slimyolo.cli.tokens import Arity, OptionSpec
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.options import Config, option_name, refuse_unknown_keys
+from slimyolo.tasks.common.options import Config, option_name, refuse_unknown_keys
 
 __all__ = ["CONFIG_FILE", "CommandOption", "command_options", "read_config_file"]
 

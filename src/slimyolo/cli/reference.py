@@ -19,8 +19,8 @@ from slimyolo.cli.reference_tables import OPTIONAL_FILES, SCRIPTS, ReferenceOpti
 from slimyolo.cli.screens import heading, two_columns
 from slimyolo.cli.tokens import OptionSpec, parse_tokens
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.configs.options import Config
-from slimyolo.tasks.lookup import same_file_of_newest_run
+from slimyolo.tasks.common.lookup import same_file_of_newest_run
+from slimyolo.tasks.common.options import Config
 
 __all__ = ["run_script", "script_screen", "translate"]
 

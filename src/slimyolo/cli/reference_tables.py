@@ -12,16 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from slimyolo.cli.tokens import Arity
-from slimyolo.tasks.configs import (
-    ExportConfig,
-    FinetuneConfig,
-    PredictConfig,
-    PruneConfig,
-    SparsifyConfig,
-    TrainConfig,
-    ValConfig,
-)
-from slimyolo.tasks.configs.options import Config
+from slimyolo.tasks.common.options import Config
+from slimyolo.tasks.measure.config import ExportConfig, PredictConfig, ValConfig
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 
 __all__ = ["OPTIONAL_FILES", "SCRIPTS", "Fate", "ReferenceOption", "ReferenceScript"]
 

@@ -1,15 +1,15 @@
-"""Datasets: description, files, labels, pictures, batches. (`slimyolo.data.synth` renders one.)"""
+"""Datasets: description, files, labels, pictures, batches. (`slimfaces` renders one.)"""
 
-from slimyolo.data.augmentation import Augmentation
-from slimyolo.data.batches import Batch
-from slimyolo.data.check import ClassCount, DatasetReport, DuplicateImages, SplitReport, check_dataset
-from slimyolo.data.dataset_yaml import DATASETS_VARIABLE, DatasetSpec, read_dataset_yaml
-from slimyolo.data.eval_batches import EvalBatches
-from slimyolo.data.image_files import IMAGE_SUFFIXES, MAX_PIXELS, decode_image, image_size
-from slimyolo.data.labels import Defect, label_path
-from slimyolo.data.letterbox import letterbox
-from slimyolo.data.splits import Sample, SplitData, read_split
-from slimyolo.data.train_batches import TrainBatches, class_balance_weights, image_weights_of_classes
+from slimyolo.data.batches.augmentation import Augmentation
+from slimyolo.data.batches.batches import Batch
+from slimyolo.data.batches.eval_batches import EvalBatches
+from slimyolo.data.batches.train_batches import TrainBatches, class_balance_weights, image_weights_of_classes
+from slimyolo.data.dataset.check import ClassCount, DatasetReport, DuplicateImages, SplitReport, check_dataset
+from slimyolo.data.dataset.dataset_yaml import DATASETS_VARIABLE, DatasetSpec, read_dataset_yaml
+from slimyolo.data.dataset.labels import Defect, label_path
+from slimyolo.data.dataset.splits import Sample, SplitData, read_split
+from slimyolo.data.pictures.image_files import IMAGE_SUFFIXES, MAX_PIXELS, decode_image, image_size
+from slimyolo.data.pictures.letterbox import letterbox
 
 __all__ = [
     "DATASETS_VARIABLE",

@@ -3,17 +3,17 @@
 from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, detections_agreement, random_images
 from slimyolo.exporting.examples import EXAMPLES, write_examples
 from slimyolo.exporting.exporter import ExportedFile, Suppress, export_detector
-from slimyolo.exporting.formats import FORMATS, Format, check_settings, find_format, format_names, require_packages
+from slimyolo.exporting.formats.openvino import import_openvino
+from slimyolo.exporting.int8.harm import convolution_harm
+from slimyolo.exporting.int8.onnx import OnnxQuantiser
+from slimyolo.exporting.int8.openvino import OpenvinoQuantiser
+from slimyolo.exporting.int8.quantise import Accuracy, Quantisation, QuantisedFile, Quantiser, quantise_within
 from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, NetworkCost, Suppression
-from slimyolo.exporting.onnx_int8 import OnnxQuantiser
-from slimyolo.exporting.openvino import import_openvino
-from slimyolo.exporting.openvino_int8 import OpenvinoQuantiser
-from slimyolo.exporting.quantising import Accuracy, Quantisation, QuantisedFile, Quantiser, quantise_within
 from slimyolo.exporting.quiet import quiet, without_telemetry
 from slimyolo.exporting.resizing import resized_onnx
 from slimyolo.exporting.runtimes import RUNTIMES, ExportedModel, Runtime, is_exported, open_exported
-from slimyolo.exporting.sensitivity import convolution_harm
 from slimyolo.exporting.settings import ExportSettings, Opened, Runner, RunOptions, RunPrecision, Written
+from slimyolo.exporting.table import FORMATS, Format, check_settings, find_format, format_names, require_packages
 
 __all__ = [
     "EXAMPLES",

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from slimyolo.errors import ExportError, SlimyoloError
 from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, detections_agreement, random_images
-from slimyolo.exporting.formats import Format, check_settings, checker_version, require_packages
 from slimyolo.exporting.settings import ExportSettings, Runner, Written
+from slimyolo.exporting.table import Format, check_settings, checker_version, require_packages
 from slimyolo.models import Detector
 from slimyolo.storage import atomic_file, atomic_folder
 

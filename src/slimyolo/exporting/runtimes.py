@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from slimyolo.errors import CheckpointError, ConfigError, ModelError, SlimyoloError, nearest_name_hint
-from slimyolo.exporting.litert import open_litert
+from slimyolo.exporting.formats.litert import open_litert
+from slimyolo.exporting.formats.ncnn import open_ncnn
+from slimyolo.exporting.formats.onnx import open_onnx
+from slimyolo.exporting.formats.openvino import open_openvino
+from slimyolo.exporting.formats.torchscript import open_torchscript
 from slimyolo.exporting.metadata import FileMetadata, NetworkCost, Suppression
-from slimyolo.exporting.ncnn import open_ncnn
-from slimyolo.exporting.onnx import open_onnx
-from slimyolo.exporting.openvino import open_openvino
 from slimyolo.exporting.settings import Opened, Runner, RunOptions, RunPrecision
-from slimyolo.exporting.torchscript import open_torchscript
 
 __all__ = ["RUNTIMES", "ExportedModel", "Runtime", "is_exported", "open_exported"]
 

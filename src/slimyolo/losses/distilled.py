@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError, TrainingError
-from slimyolo.losses.detection_loss import DetectionLoss, LossParts
 from slimyolo.losses.distillation import channel_wise_divergence, response_terms
+from slimyolo.losses.objectives import LossParts
 from slimyolo.models import Detector
+
+if TYPE_CHECKING:
+    from slimyolo.families.yolov5.loss import DetectionLoss
 
 __all__ = ["DISTILLATION_TERMS", "Distilled", "Projectors", "check_teacher", "neck_widths"]
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from torch import Tensor, nn
 
 from slimyolo.errors import TrainingError
-from slimyolo.losses.detection_loss import LossParts
 
-__all__ = ["Supervised"]
+__all__ = ["LossParts", "Supervised"]
+
+
+@dataclass(frozen=True)
+class LossParts:
+    """A loss with its parts: `total`, a scalar with graph, times the batch size; `items`, detached, gained, per
+    image."""
+
+    total: Tensor
+    items: Mapping[str, Tensor] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class Supervised:

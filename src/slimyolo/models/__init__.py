@@ -6,7 +6,6 @@ from slimyolo.models.activations import DEFAULT_ACTIVATION
 from slimyolo.models.architecture import Anchors, Architecture, LayerSpec, spread_anchors
 from slimyolo.models.building import build_detector
 from slimyolo.models.detector import Detector, batchnorm_names, reference_excluded_batchnorms
-from slimyolo.models.head import Detect
 from slimyolo.models.layers import (
     C3,
     SPP,
@@ -37,7 +36,6 @@ __all__ = [
     "Concat",
     "Conv",
     "DWConv",
-    "Detect",
     "Detector",
     "Focus",
     "GhostBottleneck",

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from slimyolo.errors import ModelError
+from slimyolo.families.yolov5.head import Detect
 from slimyolo.models.activations import DEFAULT_ACTIVATION, replace_activations_
 from slimyolo.models.architecture import Architecture, LayerSpec
 from slimyolo.models.checking import absolute_sources, check_layers
 from slimyolo.models.detector import Detector
-from slimyolo.models.head import Detect
 from slimyolo.models.module_table import (
     DETECT,
     Incoming,

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError
+from slimyolo.families.yolov5.head import Detect
 from slimyolo.models.activations import replace_activations_
 from slimyolo.models.architecture import Architecture
 from slimyolo.models.checking import absolute_sources
 from slimyolo.models.fusing import fuse_
-from slimyolo.models.head import Detect
 from slimyolo.models.layers import C3, Bottleneck, Concat
 
 __all__ = ["Detector", "batchnorm_names", "reference_excluded_batchnorms"]

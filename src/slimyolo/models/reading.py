@@ -85,7 +85,7 @@ def parse_architecture(text: str, name: str, shown: str | None = None) -> Archit
 
 def _family(name: str) -> Architecture:
     template, depth, width = _FAMILIES[name]
-    text = resources.files("slimyolo.models").joinpath("families", template).read_text(encoding="utf-8")
+    text = resources.files("slimyolo.families.yolov5").joinpath(template).read_text(encoding="utf-8")
     base = parse_architecture(text, name=template)
     return Architecture(name, base.nc, depth, width, base.anchors, base.layers)
 

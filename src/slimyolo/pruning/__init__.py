@@ -4,23 +4,23 @@
 Nothing here changes the module it is given.
 """
 
-from slimyolo.pruning.calibrating import recalibrate_batchnorm_
-from slimyolo.pruning.channel_graph import ChannelGraph, Consumer, Emitter, Group, Member, Strategy
-from slimyolo.pruning.constants import Constants, analyse_constants
-from slimyolo.pruning.graph_building import trace
-from slimyolo.pruning.operations import register_operation
-from slimyolo.pruning.output_error import OutputReference, output_error
-from slimyolo.pruning.plan import GroupPlan, PrunePlan
-from slimyolo.pruning.plan_comparing import PlanDifference, compare_plans
-from slimyolo.pruning.prices import CutCost, PriceTable, ScaleRef, scale_groups
+from slimyolo.pruning.analysis.constants import Constants, analyse_constants
+from slimyolo.pruning.analysis.trace import trace
+from slimyolo.pruning.graph.channel_graph import ChannelGraph, Consumer, Emitter, Group, Member, Strategy
+from slimyolo.pruning.plan.comparing import PlanDifference, compare_plans
+from slimyolo.pruning.plan.plan import GroupPlan, PrunePlan
+from slimyolo.pruning.plan.prices import CutCost, PriceTable, ScaleRef, scale_groups
 from slimyolo.pruning.pruner import ImportanceLike, PruneReport, PruneResult, prune_module, replay_plan
-from slimyolo.pruning.reconstructing import LayerRepair, ReconstructionReport, reconstruct_
-from slimyolo.pruning.savings import PER
-from slimyolo.pruning.scoring import IMPORTANCES, Scores, score
-from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
-from slimyolo.pruning.selecting import POLICIES, select
-from slimyolo.pruning.sensitivity import GroupSensitivity, SensitivityPoint, caps_from_sensitivity, lone_cuts
-from slimyolo.pruning.surgery import apply, mask_module
+from slimyolo.pruning.repair.batchnorm import recalibrate_batchnorm_
+from slimyolo.pruning.repair.reconstruct import LayerRepair, ReconstructionReport, reconstruct_
+from slimyolo.pruning.scores.data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
+from slimyolo.pruning.scores.weights import IMPORTANCES, Scores, score
+from slimyolo.pruning.selection.savings import PER
+from slimyolo.pruning.selection.select import POLICIES, select
+from slimyolo.pruning.selection.sensitivity import GroupSensitivity, SensitivityPoint, caps_from_sensitivity, lone_cuts
+from slimyolo.pruning.surgery.check import verify
+from slimyolo.pruning.surgery.cut import apply, mask_module
+from slimyolo.pruning.surgery.output_error import OutputReference, output_error
 from slimyolo.pruning.targets import (
     ChannelShare,
     LatencyBudget,
@@ -30,7 +30,7 @@ from slimyolo.pruning.targets import (
     ParamsShare,
     Target,
 )
-from slimyolo.pruning.verifying import verify
+from slimyolo.tracing.kinds import register_operation
 
 __all__ = [
     "DATA_IMPORTANCES",

@@ -13,21 +13,21 @@ from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.models import Detector
-from slimyolo.pruning.channel_graph import ChannelGraph
-from slimyolo.pruning.constants import analyse_constants
-from slimyolo.pruning.fallbacks import Fallbacks, failing
-from slimyolo.pruning.graph_building import retrace, trace
-from slimyolo.pruning.mean_outputs import measure_means, rms_difference
-from slimyolo.pruning.plan import PrunePlan
-from slimyolo.pruning.planning import with_values
-from slimyolo.pruning.prices import CutCost
-from slimyolo.pruning.scoring import Scores, score
-from slimyolo.pruning.scoring_data import DATA_IMPORTANCES, DataImportance
-from slimyolo.pruning.selecting import select
-from slimyolo.pruning.surgery import apply, mask_module
+from slimyolo.pruning.analysis.constants import analyse_constants
+from slimyolo.pruning.analysis.fallbacks import Fallbacks, failing
+from slimyolo.pruning.analysis.measured_means import measure_means, rms_difference
+from slimyolo.pruning.analysis.trace import retrace, trace
+from slimyolo.pruning.graph.channel_graph import ChannelGraph
+from slimyolo.pruning.plan.making import with_values
+from slimyolo.pruning.plan.plan import PrunePlan
+from slimyolo.pruning.plan.prices import CutCost
+from slimyolo.pruning.scores.data import DATA_IMPORTANCES, DataImportance
+from slimyolo.pruning.scores.weights import Scores, score
+from slimyolo.pruning.selection.select import select
+from slimyolo.pruning.surgery.check import unseen_inputs, verify
+from slimyolo.pruning.surgery.cut import apply, mask_module
 from slimyolo.pruning.targets import LatencyBudget, Target
-from slimyolo.pruning.tracing import Forward, calling, evaluating
-from slimyolo.pruning.verifying import unseen_inputs, verify
+from slimyolo.tracing.capture import Forward, calling, evaluating
 
 __all__ = ["PruneReport", "PruneResult", "prune_module", "replay_plan"]
 

@@ -1,4 +1,4 @@
-"""One file per command: settings in, record out. Import the one you need, ``slimyolo.tasks.train`` for example."""
+"""One file per command: settings in, record out. Import the one you need, ``slimyolo.tasks.train.train`` for example."""
 
 from __future__ import annotations
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slimyolo.data.check import DatasetReport, check_dataset
-from slimyolo.data.dataset_yaml import read_dataset_yaml
-from slimyolo.tasks.configs import DataCheckConfig, DataSynthConfig
-from slimyolo.tasks.json_output import give_json
+from slimyolo.data.dataset.check import DatasetReport, check_dataset
+from slimyolo.data.dataset.dataset_yaml import read_dataset_yaml
+from slimyolo.tasks.common.json_output import give_json
+from slimyolo.tasks.measure.config import DataCheckConfig, DataSynthConfig
 
 __all__ = ["check", "describe", "synth"]
 
@@ -36,6 +36,6 @@ def describe(report: DatasetReport, limit: int) -> str:
 
 def synth(config: DataSynthConfig) -> Path:
     """Render the synthetic face / face_mask dataset into ``config.folder``; returns its data YAML."""
-    from slimyolo.data.synth import render_dataset
+    from slimfaces import render_dataset
 
     return render_dataset(config.folder, train=config.train, val=config.val, size=config.imgsz, seed=config.seed)

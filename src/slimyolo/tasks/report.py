@@ -13,7 +13,7 @@ from slimyolo import __version__
 from slimyolo.reports.page import render_page
 from slimyolo.reports.stages import read_run
 from slimyolo.storage import write_text
-from slimyolo.tasks.configs.reporting import ReportConfig
+from slimyolo.tasks.report_config import ReportConfig
 
 __all__ = ["ReportRecord", "report", "write_report"]
 

@@ -1,0 +1,62 @@
+"""A batch, and how scenes become one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from slimyolo.data.batches.scenes import Scene
+from slimyolo.geometry import Placement
+
+__all__ = ["Batch", "collate"]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images of one network size and what is in them.
+
+    `images` uint8 ``[B, 3, H, W]`` RGB, contiguous; `targets` float32 ``[N, 6]``: image index in the batch, class,
+    cx, cy, w, h relative to the network image (0–1); `paths` of the images (in training the one that a mosaic is made
+    for). For evaluation also `placements` (source ↔ network pixels) and `truths`, per image float32 ``[n, 5]``:
+    class, x1, y1, x2, y2 in pixels of the source image; both are empty in training, where a picture has no single
+    source.
+    """
+
+    images: Tensor
+    targets: Tensor
+    paths: tuple[Path, ...]
+    placements: tuple[Placement, ...] = ()
+    truths: tuple[npt.NDArray[np.float32], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def collate(
+    scenes: Sequence[Scene],
+    paths: Sequence[Path],
+    placements: Sequence[Placement] = (),
+    truths: Sequence[npt.NDArray[np.float32]] = (),
+) -> Batch:
+    """One batch of scenes of one size: pixels are copied once, as bytes, from BGR ``[h, w, 3]`` to RGB planes."""
+    height, width = scenes[0].size
+    images = torch.empty((len(scenes), 3, height, width), dtype=torch.uint8)
+    planes = images.numpy()
+    targets = np.empty((sum(len(scene.rows) for scene in scenes), 6), np.float32)
+    start = 0
+    for number, scene in enumerate(scenes):
+        for colour in range(3):
+            cv2.extractChannel(scene.image, 2 - colour, dst=planes[number, colour])
+        part = targets[start : (start := start + len(scene.rows))]
+        part[:, 0], part[:, 1] = number, scene.rows[:, 0]
+        low, high = scene.rows[:, 1:3], scene.rows[:, 3:5]
+        size = np.asarray((width, height), np.float32)
+        part[:, 2:4], part[:, 4:6] = (low + high) / 2 / size, (high - low) / size
+    return Batch(images, torch.from_numpy(targets), tuple(paths), tuple(placements), tuple(truths))

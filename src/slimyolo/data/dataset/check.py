@@ -1,0 +1,223 @@
+"""What a dataset holds and what is wrong with it, as a record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from slimyolo.data.dataset.dataset_yaml import DatasetSpec
+from slimyolo.data.dataset.labels import Defect, label_path
+from slimyolo.data.dataset.splits import Sample, SplitData, read_split
+from slimyolo.errors import DataError
+
+__all__ = ["ClassCount", "DatasetReport", "DuplicateImages", "SplitReport", "check_dataset"]
+
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_LOST_BELOW_PX = 2.0  # training leaves out boxes with a shorter side
+_NO_LABEL_NAMES = {"classes.txt", "labels.txt", "readme.txt", "notes.txt"}
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How often a class occurs: `images` that show it, `boxes`, and `box_share` of the split's boxes (0–1)."""
+
+    name: str
+    images: int
+    boxes: int
+    box_share: float
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One split in numbers.
+
+    `image_long_sides_px` smallest, median, largest; `box_sides_px` the 5, 25, 50, 75 and 95 % quantiles of the square
+    root of the box area, once the image's longer side is the report's `imgsz`; `tiny_boxes` with a side under 2 px
+    there. `orphan_labels` are label files without an image, `shared_labels` files that serve several images. `error`
+    says why the split cannot be used at all; the numbers are then 0.
+    """
+
+    name: str
+    images: int = 0
+    boxes: int = 0
+    backgrounds: int = 0
+    unlabelled: int = 0
+    classes: tuple[ClassCount, ...] = ()
+    image_long_sides_px: tuple[int, ...] = ()
+    box_sides_px: tuple[float, ...] = ()
+    tiny_boxes: int = 0
+    defects: tuple[Defect, ...] = ()
+    orphan_labels: tuple[Path, ...] = ()
+    shared_labels: tuple[Path, ...] = ()
+    fingerprint: str = ""
+    summary: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class DuplicateImages:
+    """Files with the same bytes; `splits` names where they are. In train and val at once they flatter the metrics."""
+
+    images: tuple[Path, ...]
+    splits: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What `check_dataset` found; sizes in pixels hold at input size `imgsz`."""
+
+    source: Path
+    root: Path
+    names: tuple[str, ...]
+    imgsz: int
+    splits: tuple[SplitReport, ...]
+    duplicates: tuple[DuplicateImages, ...]
+
+    @property
+    def usable(self) -> bool:
+        """Whether every split that the YAML names can be used."""
+        return not any(split.error for split in self.splits)
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing at all was found that a person should look at."""
+        return (
+            self.usable
+            and not self.leaks
+            and not any(split.defects or split.orphan_labels or split.shared_labels for split in self.splits)
+        )
+
+    @property
+    def leaks(self) -> tuple[DuplicateImages, ...]:
+        """Duplicates that stand in more than one split."""
+        return tuple(group for group in self.duplicates if len(group.splits) > 1)
+
+    def lines(self) -> tuple[str, ...]:
+        """The report for people."""
+        lines = [f"{self.source}: {len(self.names)} classes ({', '.join(self.names[:12])}), images in {self.root}"]
+        for split in self.splits:
+            lines += ["", *(_split_lines(split, self.imgsz) if not split.error else (f"{split.name}: {split.error}",))]
+        if self.duplicates:
+            lines += [
+                "",
+                f"identical files: {len(self.duplicates)} groups, {len(self.leaks)} of them in several splits",
+            ]
+            lines += [f"  {', '.join(str(image) for image in group.images)}" for group in self.duplicates[:10]]
+        lines += ["", "Nothing is wrong." if self.clean else "No file was changed; see the outcomes above."]
+        return tuple(lines)
+
+
+def check_dataset(spec: DatasetSpec, *, imgsz: int = 640) -> DatasetReport:
+    """Read every split that `spec` names, and describe it. Reads all files, changes none; a bad split is part of the
+    report, not an error."""
+    splits: list[SplitReport] = []
+    images: dict[Path, str] = {}
+    for name in ("train", "val", "test"):
+        if not getattr(spec, name):
+            continue
+        try:
+            split = read_split(spec, name)
+        except DataError as error:
+            splits.append(SplitReport(name, error=str(error)))
+            continue
+        splits.append(_describe(split, imgsz))
+        for sample in split.samples:
+            images.setdefault(sample.image, name)
+    return DatasetReport(spec.source, spec.root, spec.names, imgsz, tuple(splits), _duplicates(images))
+
+
+def _describe(split: SplitData, imgsz: int) -> SplitReport:
+    long_sides = np.asarray([max(sample.size) for sample in split.samples])
+    sides = np.concatenate([_box_sides(sample, imgsz) for sample in split.samples])
+    quantiles = np.quantile(np.sqrt(sides.prod(1)), _QUANTILES).round(1).tolist() if len(sides) else []
+    counts = split.class_counts()
+    shown = [np.unique(sample.boxes[:, 0]).astype(int).tolist() for sample in split.samples]
+    classes = tuple(
+        ClassCount(name, sum(number in present for present in shown), int(count), float(count / max(split.boxes, 1)))
+        for number, (name, count) in enumerate(zip(split.names, counts, strict=True))
+    )
+    return SplitReport(
+        name=split.name,
+        images=len(split),
+        boxes=split.boxes,
+        backgrounds=split.backgrounds,
+        unlabelled=split.unlabelled,
+        classes=classes,
+        image_long_sides_px=(int(long_sides.min()), int(np.median(long_sides)), int(long_sides.max())),
+        box_sides_px=tuple(quantiles),
+        tiny_boxes=int((sides <= _LOST_BELOW_PX).any(1).sum()),
+        defects=split.defects,
+        orphan_labels=_orphans(split),
+        shared_labels=_shared(split),
+        fingerprint=split.fingerprint,
+        summary=split.summary(),
+    )
+
+
+def _box_sides(sample: Sample, imgsz: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Width and height ``[n, 2]`` in pixels, the image's longer side being `imgsz`."""
+    height, width = sample.size
+    scale = np.asarray((width, height), np.float64) * imgsz / max(height, width)
+    return sample.boxes[:, 3:5] * scale
+
+
+def _orphans(split: SplitData) -> tuple[Path, ...]:
+    expected = {label_path(sample.image) for sample in split.samples} | {defect.file for defect in split.defects}
+    expected |= {label_path(defect.file) for defect in split.defects}
+    folders = sorted({path.parent for path in expected if path.parent.is_dir()})
+    files = (file for folder in folders for file in sorted(folder.glob("*.txt")) if not file.name.startswith("."))
+    return tuple(file for file in files if file not in expected and file.name.lower() not in _NO_LABEL_NAMES)
+
+
+def _shared(split: SplitData) -> tuple[Path, ...]:
+    uses = Counter(sample.label for sample in split.samples if sample.label is not None)
+    return tuple(sorted(label for label, count in uses.items() if count > 1))
+
+
+def _duplicates(images: dict[Path, str]) -> tuple[DuplicateImages, ...]:
+    sizes: dict[int, list[Path]] = defaultdict(list)
+    for image in images:
+        sizes[image.stat().st_size].append(image)
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for same_size in sizes.values():
+        for image in same_size if len(same_size) > 1 else ():
+            groups[hashlib.sha256(image.read_bytes()).hexdigest()].append(image)
+    return tuple(
+        DuplicateImages(tuple(group), tuple(dict.fromkeys(images[image] for image in group)))
+        for group in groups.values()
+        if len(group) > 1
+    )
+
+
+def _split_lines(split: SplitReport, imgsz: int) -> list[str]:
+    lines = list(split.summary[:1])
+    width = max(len(row.name) for row in split.classes)
+    lines += [
+        f"  {row.name:<{width}}  {row.boxes:>7} boxes ({row.box_share:6.1%}) in {row.images:>6} images"
+        for row in split.classes
+    ]
+    low, middle, high = split.image_long_sides_px
+    lines.append(f"  longer side of the images: {low} to {high} px, median {middle}")
+    if split.box_sides_px:
+        sizes = " / ".join(f"{side:g}" for side in split.box_sides_px)
+        lines.append(
+            f"  box sizes at {imgsz} px input (5/25/50/75/95 %): {sizes} px; {split.tiny_boxes} of 2 px or less"
+        )
+    lines += [f"  {line}" for line in split.summary[1:]]
+    return [
+        *lines,
+        *_listed("label files without an image", split.orphan_labels),
+        *_listed("label files that serve several images", split.shared_labels),
+    ]
+
+
+def _listed(what: str, files: Sequence[Path]) -> list[str]:
+    if not files:
+        return []
+    shown = [f"    {file}" for file in files[:10]]
+    return [f"  {what}: {len(files)}", *shown, *([f"    … and {len(files) - 10} more"] if len(files) > 10 else [])]

@@ -1,0 +1,108 @@
+"""Which images a split consists of: folders, list files, single images, or several of these."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimyolo.data.dataset.labels import SKIPPED_IMAGE, Defect
+from slimyolo.data.pictures.image_files import IMAGE_SUFFIXES
+from slimyolo.errors import DataError
+
+__all__ = ["ListedImages", "list_images"]
+
+_UNSUPPORTED = (".avif", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pfm", ".raw")
+
+
+@dataclass(frozen=True)
+class ListedImages:
+    """Image files in a stable order, each once, and what was wrong in finding them."""
+
+    images: tuple[Path, ...]
+    defects: tuple[Defect, ...]
+
+
+def list_images(places: Sequence[Path], root: Path) -> ListedImages:
+    """All images of `places`, in the order of the places; within a folder sorted by path.
+
+    A folder is walked with everything below it; names starting with a dot are left out, and a folder that is named
+    like an image is a folder. A ``.txt`` file lists one image a line, relative to the list's folder, to `root` or to
+    the working directory (blank lines and lines starting with ``#`` are left out). A missing file of a list, an image
+    named twice and a picture format that is not supported are defects.
+
+    Raises `DataError` when a place does not exist or is neither folder, list nor image.
+    """
+    images: dict[Path, None] = {}
+    defects: list[Defect] = []
+    for place in places:
+        for image, origin, line in _images_of(place, root, defects):
+            if image in images:
+                defects.append(Defect(origin, line, "listed twice", f"{image} is listed twice", "counted once"))
+            images[image] = None
+    return ListedImages(tuple(images), tuple(defects))
+
+
+def _images_of(place: Path, root: Path, defects: list[Defect]) -> Iterator[tuple[Path, Path, int | None]]:
+    suffix = place.suffix.lower()
+    if os.path.isdir(place):
+        for file in _files_below(place):
+            if file.suffix.lower() in IMAGE_SUFFIXES:
+                yield file, file, None
+            elif file.suffix.lower() in _UNSUPPORTED:
+                defects.append(_unsupported(file, file, None))
+    elif os.path.isfile(place) and suffix == ".txt":
+        yield from _images_of_list(place, root, defects)
+    elif os.path.isfile(place) and suffix in IMAGE_SUFFIXES:
+        yield place, place, None
+    elif os.path.exists(place):
+        raise DataError(f"{place} is neither a folder of images, nor a .txt list, nor an image.")
+    else:
+        nearest = next((parent for parent in place.parents if os.path.isdir(parent)), None)
+        hint = f" {nearest} exists and holds: {_content(nearest)}." if nearest is not None else ""
+        raise DataError(f"The images {place} do not exist.{hint} Correct the dataset YAML, or put the images there.")
+
+
+def _files_below(folder: Path) -> list[Path]:
+    files: list[Path] = []
+    entered: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in entered:  # a link that leads back up
+            folders.clear()
+            continue
+        entered.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(files)
+
+
+def _images_of_list(file: Path, root: Path, defects: list[Defect]) -> Iterator[tuple[Path, Path, int | None]]:
+    try:
+        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(f"Cannot read the list {file}: {error.strerror}.") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        entry = line.strip()
+        if not entry or entry.startswith("#"):
+            continue
+        places = [Path(os.path.normpath(folder / entry)) for folder in (file.parent, root, Path.cwd())]
+        image = next((place for place in places if os.path.isfile(place)), None)
+        if image is None:
+            message = f"{entry} does not exist (looked in {', '.join(dict.fromkeys(str(p.parent) for p in places))})"
+            defects.append(Defect(file, number, "missing image", message, SKIPPED_IMAGE))
+        elif image.suffix.lower() not in IMAGE_SUFFIXES:
+            defects.append(_unsupported(image, file, number))
+        else:
+            yield image, file, number
+
+
+def _unsupported(image: Path, file: Path, line: int | None) -> Defect:
+    known = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+    return Defect(file, line, "format", f"{image.name} is not one of the formats {known}", SKIPPED_IMAGE)
+
+
+def _content(folder: Path) -> str:
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    return ", ".join(names[:6]) + (", …" if len(names) > 6 else "") if names else "nothing"

@@ -1,0 +1,182 @@
+"""A split of a dataset, read and checked: samples, and everything that was wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from slimyolo.data.dataset.dataset_yaml import DatasetSpec
+from slimyolo.data.dataset.labels import SKIPPED_IMAGE, Defect, LabelFile, Polygon, label_path, parse_labels
+from slimyolo.data.dataset.listing import list_images
+from slimyolo.data.pictures.image_scan import look_at_images
+from slimyolo.errors import DataError
+
+__all__ = ["Sample", "SplitData", "read_split"]
+
+_NO_BOXES = np.zeros((0, 5), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An image and its objects.
+
+    `label` the label file, None when there is none; `size` (height, width) in pixels after EXIF rotation; `boxes`
+    float32 ``[n, 5]``: class, cx, cy, w, h relative to the image (0–1); `polygons` per box an outline ``[k, 2]`` (x,
+    y relative) or None, empty when no box has one.
+    """
+
+    image: Path
+    label: Path | None
+    size: tuple[int, int]
+    boxes: npt.NDArray[np.float32]
+    polygons: tuple[Polygon | None, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class SplitData:
+    """The usable images of a split, in a stable order.
+
+    `names` the class names that the class numbers stand for; `fingerprint` a SHA-256 over class names, image names
+    (relative to the dataset's root) and label contents: equal for equal data, wherever it lies.
+    """
+
+    name: str
+    root: Path
+    names: tuple[str, ...]
+    samples: tuple[Sample, ...]
+    defects: tuple[Defect, ...]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def nc(self) -> int:
+        """Number of classes."""
+        return len(self.names)
+
+    @property
+    def boxes(self) -> int:
+        """Number of boxes in all images."""
+        return sum(len(sample.boxes) for sample in self.samples)
+
+    @property
+    def backgrounds(self) -> int:
+        """Number of images without any box."""
+        return sum(len(sample.boxes) == 0 for sample in self.samples)
+
+    @property
+    def unlabelled(self) -> int:
+        """Number of images without a label file (they count as background)."""
+        return sum(sample.label is None for sample in self.samples)
+
+    def class_counts(self) -> npt.NDArray[np.int64]:
+        """Number of boxes ``[nc]`` of each class."""
+        classes = np.concatenate([_NO_BOXES[:, 0], *(sample.boxes[:, 0] for sample in self.samples)]).astype(np.int64)
+        return np.bincount(classes, minlength=self.nc).astype(np.int64)
+
+    def summary(self, limit: int = 10) -> tuple[str, ...]:
+        """Lines for people: the counts, then the defects, at most `limit` of each kind in full."""
+        empty = f"{self.backgrounds} images without objects ({self.unlabelled} of them without a label file)"
+        lines = [f"{self.name}: {len(self)} images, {self.boxes} boxes, {empty}"]
+        for kind, count in Counter(defect.kind for defect in self.defects).items():
+            shown = [str(defect) for defect in self.defects if defect.kind == kind][:limit]
+            lines += [f"{kind}: {count}", *(f"  {line}" for line in shown)]
+            if count > len(shown):
+                lines.append(f"  … and {count - len(shown)} more")
+        return tuple(lines)
+
+
+def read_split(spec: DatasetSpec, split: str, *, single_class: bool = False) -> SplitData:
+    """Read the split ``train``, ``val`` or ``test``: list its images, look at each, read its labels.
+
+    What is wrong with single files becomes a `Defect` (rules: `slimyolo.data.dataset.labels`); images that cannot be used are
+    left out; nothing is written into the dataset's folders. With `single_class` every object is of one class, named
+    ``object`` (or as the only class of the dataset).
+
+    Raises `DataError` when the split is not named, does not exist, holds no usable image, has not a single label
+    file, or is the training split and has no box.
+    """
+    places = spec.split(split)
+    listed = list_images(places, spec.root)
+    if not listed.images and not listed.defects:
+        raise DataError(
+            f"There is no image in {_join(places)}. Put the {split} images there, or correct {spec.source}."
+        )
+    samples, defects = _samples(listed.images, spec.nc, single_class)
+    defects = [*listed.defects, *defects]
+    if not samples:
+        raise DataError(
+            f"Nothing of the {split} split in {_join(places)} can be used. "
+            f"First problem: {defects[0]}. See all of them with: slimyolo data check --data {spec.source}"
+        )
+    _refuse_unlabelled(split, samples, spec)
+    names = spec.names if not single_class or spec.nc == 1 else ("object",)
+    fingerprint = _fingerprint(names, samples, spec.root)
+    return SplitData(split, spec.root, names, tuple(samples), tuple(defects), fingerprint)
+
+
+def _samples(images: Sequence[Path], nc: int, single_class: bool) -> tuple[list[Sample], list[Defect]]:
+    samples: list[Sample] = []
+    defects: list[Defect] = []
+    for image, look in zip(images, look_at_images(images), strict=True):
+        if look.size is None:
+            defects.append(Defect(image, None, "image", look.problem, SKIPPED_IMAGE))
+            continue
+        path = label_path(image)
+        labels = _read_labels(path, nc)
+        if labels is None:
+            samples.append(Sample(image, None, look.size, _NO_BOXES))
+            continue
+        defects += labels.defects
+        if labels.usable:
+            boxes = labels.boxes
+            if single_class:
+                boxes = boxes.copy()
+                boxes[:, 0] = 0
+            samples.append(Sample(image, path, look.size, boxes, labels.polygons))
+    return samples, defects
+
+
+def _read_labels(path: Path, nc: int) -> LabelFile | None:
+    try:
+        return parse_labels(path.read_bytes(), path, nc)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        defect = Defect(path, None, "unreadable", f"cannot be read: {error.strerror}", SKIPPED_IMAGE)
+        return LabelFile(_NO_BOXES, (), (defect,), usable=False)
+
+
+def _refuse_unlabelled(split: str, samples: Sequence[Sample], spec: DatasetSpec) -> None:
+    if all(sample.label is None for sample in samples):
+        raise DataError(
+            f"None of the {len(samples)} {split} images of {spec.source} has a label file. For {samples[0].image} it "
+            f"would be {label_path(samples[0].image)}. Put the labels there (an empty file says: no object here)."
+        )
+    if split == "train" and not any(len(sample.boxes) for sample in samples):
+        raise DataError(
+            f"The {len(samples)} train images of {spec.source} have label files, but not one box: there is nothing "
+            f"to learn. See what was read with: slimyolo data check --data {spec.source}"
+        )
+
+
+def _fingerprint(names: Sequence[str], samples: Sequence[Sample], root: Path) -> str:
+    digest = hashlib.sha256("\0".join(names).encode())
+    for sample in samples:
+        digest.update(b"\0" + os.fsencode(os.path.relpath(sample.image, root)) + b"\0")
+        digest.update(np.ascontiguousarray(sample.boxes, "<f4").tobytes())
+        for polygon in sample.polygons:
+            digest.update(b"-" if polygon is None else np.ascontiguousarray(polygon, "<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _join(places: Sequence[Path]) -> str:
+    return ", ".join(str(place) for place in places)

@@ -1,0 +1,1 @@
+"""Image files: reading, scanning, keeping and letterboxing them."""

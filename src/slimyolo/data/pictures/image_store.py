@@ -1,0 +1,85 @@
+"""Images of a split, resized once, and kept in memory when asked to."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from slimyolo.data.dataset.splits import Sample
+from slimyolo.data.pictures.image_files import Image, decode_image
+from slimyolo.data.pictures.letterbox import fit_long_side, long_side_size
+from slimyolo.errors import ConfigError, DataError
+
+__all__ = ["CacheKind", "ImageStore"]
+
+CacheKind = Literal["ram"]
+_SHARE_OF_MEMORY = 0.8
+
+
+class ImageStore:
+    """Gives image number i of a split with its longer side at `imgsz`.
+
+    With ``cache="ram"`` the resized pixels stay in one block of memory that forked worker processes share: each image
+    is decoded once in all, by whoever asks first. Two workers that fill one image at the same time write the same
+    bytes.
+
+    Raises `ConfigError` for another `cache`, or when the images would take more than 80 % of the free memory.
+    """
+
+    def __init__(self, samples: Sequence[Sample], imgsz: int, *, augmenting: bool, cache: CacheKind | None) -> None:
+        if cache not in (None, "ram"):
+            raise ConfigError(f"cache must be 'ram' or left out, got {cache!r}.")
+        self._samples, self._imgsz, self._augmenting = samples, imgsz, augmenting
+        self._pixels: mmap.mmap | None = None
+        if cache == "ram":
+            self._sizes = [long_side_size(sample.size, imgsz) for sample in samples]
+            self._ends = np.cumsum([height * width * 3 for height, width in self._sizes], dtype=np.int64)
+            total = int(self._ends[-1]) + len(samples)  # one flag byte per image behind the pixels
+            _refuse_too_much(total)
+            self._pixels = mmap.mmap(-1, total)
+
+    def __getitem__(self, index: int) -> Image:
+        """BGR uint8 ``[h, w, 3]``; with a cache it is a read-only view."""
+        if self._pixels is None:
+            return self._load(index)
+        height, width = self._sizes[index]
+        length = height * width * 3
+        flag = int(self._ends[-1]) + index
+        kept = np.frombuffer(self._pixels, np.uint8, length, int(self._ends[index]) - length).reshape(height, width, 3)
+        if not self._pixels[flag]:
+            kept[:] = self._load(index)
+            self._pixels[flag] = 1
+        kept.flags.writeable = False
+        return kept
+
+    def _load(self, index: int) -> Image:
+        sample = self._samples[index]
+        image = decode_image(sample.image)
+        if image.shape[:2] != sample.size:
+            raise DataError(
+                f"The image {sample.image} has changed since it was first read: it was {sample.size[1]} × "
+                f"{sample.size[0]} pixels and is {image.shape[1]} × {image.shape[0]}. Start again."
+            )
+        return fit_long_side(image, self._imgsz, augmenting=self._augmenting)
+
+    def __getstate__(self) -> dict[str, object]:
+        # a worker that is not forked cannot share the memory; it decodes for itself instead
+        return {**self.__dict__, "_pixels": None}
+
+
+def _refuse_too_much(total: int) -> None:
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        with open("/proc/meminfo") as file:  # counts what the system would give back as well
+            free = next((int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable")), free)
+    except (OSError, ValueError, AttributeError):
+        return  # a system that does not tell
+    if total > _SHARE_OF_MEMORY * free:
+        raise ConfigError(
+            f"--cache ram needs {total / 1e9:.1f} GB, but only {free / 1e9:.1f} GB of memory are free. "
+            f"Leave --cache out, or lower --imgsz."
+        )

@@ -1,0 +1,102 @@
+"""Fitting a picture into the network's input: resize, grey border, and the `Placement` that leads back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from slimyolo.data.pictures.image_files import Image
+from slimyolo.geometry import Placement
+
+__all__ = ["FILL", "fit_long_side", "letterbox", "long_side_size", "rect_batch_shapes"]
+
+FILL = 114  # the grey of YOLO's borders
+_FILL_COLOUR = (FILL, FILL, FILL)
+
+
+def letterbox(
+    image: Image,
+    size: int | tuple[int, int],
+    *,
+    stride: int = 32,
+    auto: bool = False,
+    scaleup: bool = True,
+) -> tuple[Image, Placement]:
+    """Fit `image` uint8 ``[h, w, 3]`` into `size` (height, width; or one number for both), keeping its proportions.
+
+    The rest is grey (114), half on each side, the odd pixel at the bottom or right. With `auto` only the border needed
+    to reach a multiple of `stride` is added, so the result may be smaller than `size`. Without `scaleup` small images
+    are not enlarged. No side falls below one pixel. Interpolation is bilinear; geometry equals YOLOv5 6.2.
+    """
+    height, width = image.shape[:2]
+    wanted = (size, size) if isinstance(size, int) else size
+    ratio = min(wanted[0] / height, wanted[1] / width)
+    if not scaleup:
+        ratio = min(ratio, 1.0)
+    inner = max(round(height * ratio), 1), max(round(width * ratio), 1)
+    gap = [max(whole - part, 0) for whole, part in zip(wanted, inner, strict=True)]
+    if auto:
+        gap = [part % stride for part in gap]
+    if inner != (height, width):
+        image = cv2.resize(image, inner[::-1], interpolation=cv2.INTER_LINEAR)
+    top, left = gap[0] // 2, gap[1] // 2
+    network = inner[0] + gap[0], inner[1] + gap[1]
+    placed = pad_image(image, network, (left, top))
+    scale = inner[1] / width, inner[0] / height
+    return placed, Placement(scale, (left, top), (height, width), network)
+
+
+def pad_image(image: Image, size: tuple[int, int], pad: tuple[int, int]) -> Image:
+    """Put `image` into a grey picture of `size` (height, width), its corner at `pad` (left, top); the input when it
+    fits."""
+    height, width = image.shape[:2]
+    if size == (height, width):
+        return image
+    left, top = pad
+    return cv2.copyMakeBorder(  # type: ignore[no-any-return]
+        image, top, size[0] - height - top, left, size[1] - width - left, cv2.BORDER_CONSTANT, value=_FILL_COLOUR
+    )
+
+
+def long_side_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """(height, width) of an image of `size` once its longer side is `long_side`; fractions are cut, no side below 1."""
+    ratio = long_side / max(size)
+    if ratio == 1:
+        return size
+    return max(int(size[0] * ratio), 1), max(int(size[1] * ratio), 1)
+
+
+def fit_long_side(image: Image, long_side: int, *, augmenting: bool) -> Image:
+    """Resize so that the longer side is `long_side`: bilinear when augmenting or enlarging, by area otherwise."""
+    height, width = image.shape[:2]
+    target = long_side_size((height, width), long_side)
+    if target == (height, width):
+        return image
+    enlarging = long_side > max(height, width)
+    interpolation = cv2.INTER_LINEAR if augmenting or enlarging else cv2.INTER_AREA
+    return cv2.resize(image, target[::-1], interpolation=interpolation)  # type: ignore[no-any-return]
+
+
+def rect_batch_shapes(
+    sizes: Sequence[tuple[int, int]], batch_size: int, imgsz: int, stride: int, pad: float
+) -> tuple[npt.NDArray[np.int64], list[tuple[int, int]]]:
+    """Batches of images of like proportions: the order of the images and the (height, width) of each batch.
+
+    Images (`sizes` as height, width) are sorted by h/w, stable. A batch of only wide images is as high as its highest
+    needs, a batch of only tall ones as wide as its widest; each side becomes
+    ``ceil(share * imgsz / stride + pad) * stride`` as in YOLOv5 6.2.
+    """
+    ratios = np.asarray([height / width for height, width in sizes], np.float64)
+    order = np.argsort(ratios, kind="stable").astype(np.int64)
+    shapes: list[tuple[int, int]] = []
+    for start in range(0, len(order), batch_size):
+        batch = ratios[order[start : start + batch_size]]
+        low, high = float(batch[0]), float(batch[-1])
+        shares = (high, 1.0) if high < 1 else (1.0, 1 / low) if low > 1 else (1.0, 1.0)
+        tall, wide = (max(math.ceil(share * imgsz / stride + pad), 1) * stride for share in shares)
+        shapes.append((tall, wide))
+    return order, shapes

@@ -1,0 +1,66 @@
+"""CoreML: an ``.mlpackage`` (ML program), input ``images``, output ``output0``. Converted anywhere, run by Apple's systems only.
+
+What is checked here is the file's description: inputs, outputs, metadata. That it computes the same is not, and the
+export says so.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slimyolo.errors import ExportError
+from slimyolo.exporting.quiet import quiet
+from slimyolo.exporting.settings import ExportSettings, Written
+from slimyolo.families.yolov5.flat import FlatDetector
+from slimyolo.models import Detector
+
+__all__ = ["write_coreml"]
+
+jit: Any = torch.jit  # without types of its own
+
+UNCHECKED = (
+    "Nothing was computed with the file: CoreML models run on Apple's systems only. Checked: the description of its "
+    "inputs and outputs, and its metadata. On a Mac compare: coremltools.models.MLModel(FILE).predict({'images': x})['output0'] "
+    "with the detector's rows for the same x [B, 3, H, W] float32 RGB 0-1."
+)
+
+
+def write_coreml(detector: Detector, path: Path, settings: ExportSettings) -> Written:
+    """Write `detector` (fused, eval mode, on the CPU) into the package `path`, for images of a fixed size."""
+    with quiet():
+        import coremltools
+
+    shape = (settings.batch, 3, *settings.size)
+    module = FlatDetector(detector, settings.batch, settings.size)
+    with quiet(), torch.no_grad(), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # progress bars
+        model = coremltools.convert(
+            jit.trace(module, torch.zeros(shape), check_trace=False),
+            inputs=[coremltools.TensorType(name="images", shape=shape)],
+            outputs=[coremltools.TensorType(name="output0")],
+            convert_to="mlprogram",
+            compute_precision=coremltools.precision.FLOAT16 if settings.half else coremltools.precision.FLOAT32,
+            minimum_deployment_target=coremltools.target.iOS15,
+        )
+        model.user_defined_metadata.update(settings.metadata_text)
+        model.save(str(path))
+        _check(coremltools.models.MLModel(str(path), skip_model_load=True), shape, module.row_count, settings)
+    return Written(
+        {"weights": "fp16" if settings.half else "fp32", "target": "iOS 15, macOS 12"}, unchecked=(UNCHECKED,)
+    )
+
+
+def _check(model: Any, shape: tuple[int, ...], rows: int, settings: ExportSettings) -> None:
+    """The saved package read back: raises `ExportError` when it does not say what it should."""
+    description = model.get_spec().description
+    values = {entry.name: tuple(entry.type.multiArrayType.shape) for entry in (*description.input, *description.output)}
+    names = 0 if settings.metadata is None else len(settings.metadata.names)
+    expected = {"images": shape, "output0": (settings.batch, rows, 5 + names)}
+    if settings.metadata is not None and values != expected:
+        raise ExportError(f"coreml: the package says that it takes and gives {values}, expected {expected}.")
+    if not dict(settings.metadata_text).items() <= dict(model.user_defined_metadata).items():
+        raise ExportError("coreml: the package lost its metadata.")

@@ -1,0 +1,62 @@
+"""LiteRT (TensorFlow Lite): a ``.tflite`` file, one input [B, 3, H, W], one output of decoded rows; run by LiteRT.
+
+Metadata lie as ``metadata.json`` in a zip archive behind the model, where LiteRT's own tools put associated files; its
+interpreter does not look there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from slimyolo.exporting.formats.ncnn import METADATA_FILE, read_metadata_json
+from slimyolo.exporting.quiet import quiet
+from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
+from slimyolo.families.yolov5.flat import FlatDetector
+from slimyolo.models import Detector
+
+__all__ = ["open_litert", "write_litert"]
+
+LARGEST_METADATA = 1_000_000  # bytes
+
+
+def write_litert(detector: Detector, path: Path, settings: ExportSettings) -> Written:
+    """Write `detector` (fused, eval mode, on the CPU) to `path`, for images of a fixed size."""
+    with quiet(), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        import litert_torch
+
+        module = FlatDetector(detector, settings.batch, settings.size)
+        edge = litert_torch.convert(module, (torch.zeros(settings.batch, 3, *settings.size),))
+        edge.export(str(path))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(METADATA_FILE, json.dumps(dict(settings.metadata_text), ensure_ascii=False))
+    return Written({"weights": "fp32"})
+
+
+def open_litert(path: Path, options: RunOptions) -> Opened:
+    """The file on the processor, by XNNPACK."""
+    import ai_edge_litert
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=options.thread_count)
+    interpreter.allocate_tensors()
+    (source,), target = interpreter.get_input_details(), interpreter.get_output_details()[0]
+
+    def run(images: Tensor) -> Tensor:
+        interpreter.set_tensor(source["index"], images.numpy())
+        interpreter.invoke()
+        return torch.from_numpy(interpreter.get_tensor(target["index"]))
+
+    metadata: dict[str, str] = {}
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if METADATA_FILE in archive.namelist() and archive.getinfo(METADATA_FILE).file_size < LARGEST_METADATA:
+                metadata = read_metadata_json(archive.read(METADATA_FILE), str(path))
+    shape = tuple(int(side) for side in source["shape"])
+    return Opened(run, metadata, shape, {"ai-edge-litert": ai_edge_litert.__version__})

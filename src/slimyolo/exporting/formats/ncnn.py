@@ -1,0 +1,100 @@
+"""ncnn: a folder with ``model.ncnn.param``, ``model.ncnn.bin`` and ``metadata.json``, made by pnnx; run by ncnn.
+
+Input ``in0``, one image [3, H, W]; output ``out0``, the decoded rows [rows, 5 + nc].
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from slimyolo.errors import CheckpointError, ExportError
+from slimyolo.exporting.quiet import quiet
+from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
+from slimyolo.families.yolov5.flat import FlatDetector
+from slimyolo.models import Detector
+
+__all__ = ["METADATA_FILE", "open_ncnn", "read_metadata_json", "write_ncnn"]
+
+jit: Any = torch.jit  # without types of its own
+
+METADATA_FILE = "metadata.json"
+
+
+def write_ncnn(detector: Detector, path: Path, settings: ExportSettings) -> Written:
+    """Write `detector` (fused, eval mode, on the CPU) into the folder `path`, for one image of a fixed size."""
+    import pnnx
+
+    height, width = settings.size
+    module = FlatDetector(detector, 1, settings.size)
+    example = torch.zeros(1, 3, height, width)
+    with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
+        with quiet(), torch.no_grad():
+            jit.save(jit.trace(module, example, check_trace=False), f"{folder}/model.pt")
+        # pnnx writes seven files beside its input, and speaks at length
+        words = [pnnx.EXEC_PATH, "model.pt", f"inputshape=[1,3,{height},{width}]", f"fp16={int(settings.half)}"]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+        files = [Path(folder) / f"model.ncnn.{kind}" for kind in ("param", "bin")]
+        if done.returncode != 0 or not all(file.is_file() for file in files):
+            said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
+            raise ExportError(f"ncnn: pnnx failed with status {done.returncode}; its last words: {said[:300]}")
+        path.mkdir()
+        for file in files:
+            shutil.copyfile(file, path / file.name)
+    metadata = json.dumps(dict(settings.metadata_text), ensure_ascii=False, indent=2)
+    (path / METADATA_FILE).write_text(metadata + "\n", encoding="utf-8")
+    return Written({"weights": "fp16" if settings.half else "fp32", "pnnx": pnnx.__version__})
+
+
+def open_ncnn(path: Path, options: RunOptions) -> Opened:
+    """The ``.param`` file at `path`, with the ``.bin`` beside it, on the processor."""
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = options.thread_count
+    net.opt.use_vulkan_compute = False
+    if options.precision != "auto":
+        half = options.precision == "fp16"
+        net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = half
+        net.opt.use_bf16_packed = net.opt.use_bf16_storage = options.precision == "bf16"
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise CheckpointError(f"{path} needs its weights {weights.name} beside it, which are not there.")
+    if net.load_param(str(path)) != 0 or net.load_model(str(weights)) != 0:
+        raise CheckpointError(f"ncnn cannot read {path} and {weights.name}: one of them is damaged. Export again.")
+    inputs, outputs = list(net.input_names()), list(net.output_names())
+
+    def run(images: Tensor) -> Tensor:
+        with net.create_extractor() as extractor:
+            extractor.input(inputs[0], ncnn.Mat(np.ascontiguousarray(images[0].numpy())))
+            status, rows = extractor.extract(outputs[0])
+            if status != 0:
+                raise RuntimeError(f"ncnn gave no {outputs[0]} (status {status})")
+            return torch.from_numpy(np.array(rows))[None]
+
+    return Opened(run, _metadata(path.with_name(METADATA_FILE)), None, {"ncnn": ncnn.__version__})
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    return read_metadata_json(path.read_bytes(), str(path)) if path.is_file() else {}
+
+
+def read_metadata_json(content: bytes, source: str) -> dict[str, str]:
+    """The texts of a ``metadata.json``. Raises `CheckpointError` naming `source` when it is no object of texts."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise CheckpointError(
+            f"{source} is damaged: its metadata should be a JSON object of texts. Export the checkpoint again."
+        )
+    return found

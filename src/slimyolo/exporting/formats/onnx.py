@@ -1,0 +1,160 @@
+"""ONNX: one file with the weights inside, input ``images``, output ``output0``; run by ONNX Runtime.
+
+Captured by `torch.export`, translated by ``torch.onnx.export(dynamo=True)``. That exporter writes operator set 18 and
+newer; older ones are reached with ONNX's own converter, as far down as it goes (14 for a fixed size, 15 for free sizes, with
+torch 2.13 and onnx 1.23).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from slimyolo.errors import ExportError
+from slimyolo.exporting.formats.half import HalfDetector
+from slimyolo.exporting.formats.onnx_nms import append_nms_
+from slimyolo.exporting.quiet import quiet
+from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
+from slimyolo.families.yolov5.flat import FlatDetector
+from slimyolo.models import Detector
+
+__all__ = ["onnx_model", "open_onnx", "write_onnx"]
+
+DEFAULT_OPSET = 17  # read by every runtime that is still maintained
+OLDEST_DIRECT = 18  # below it the exporter converts by itself, and keeps 18 where that fails
+NEWEST = 20  # the newest tried here
+
+
+def write_onnx(detector: Detector, path: Path, settings: ExportSettings) -> Written:
+    """Write `detector` (fused, eval mode, on the CPU) to `path` as ``settings`` says.
+
+    When the operator set asked for cannot be had, the nearest that can is written and a note says so. Raises whatever
+    the exporter raises.
+    """
+    model = onnx_model(detector, settings)
+    path.write_bytes(model.SerializeToString())
+    asked, opset = _asked(settings), _opset_of(model)
+    notes = () if opset == asked else (f"operator set {asked} cannot be written; {opset} is the nearest that can.",)
+    return Written({"opset": str(opset), "ir_version": str(model.ir_version)}, notes)
+
+
+def onnx_model(detector: Detector, settings: ExportSettings) -> Any:
+    """`detector` as an ONNX protocol buffer that passed ONNX's own checker, with its metadata."""
+    import onnx
+
+    asked = _asked(settings)
+    with quiet():
+        model = _captured(detector, settings, min(max(asked, OLDEST_DIRECT), NEWEST))
+        model = _converted(model, asked)
+        if settings.simplify:
+            import onnxslim
+
+            model = onnxslim.slim(model)
+        _strip_(model)
+        if settings.nms is not None:
+            append_nms_(model, settings.nms)
+        if settings.dynamic:
+            _name_sizes_(model)
+        onnx.helper.set_model_props(model, dict(settings.metadata_text))
+        onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def open_onnx(path: Path, options: RunOptions) -> Opened:
+    """ONNX Runtime on the processor. The first input takes the images, the first output gives the rows."""
+    import onnxruntime
+
+    asked = onnxruntime.SessionOptions()
+    asked.intra_op_num_threads = options.thread_count
+    asked.inter_op_num_threads = 1
+    asked.log_severity_level = 3
+    # between runs its threads would go on spinning, in the way of whatever runs next
+    asked.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(str(path), asked, providers=["CPUExecutionProvider"])
+    source, target = session.get_inputs()[0], session.get_outputs()[0].name
+    half = source.type == "tensor(float16)"  # written by other tools; ours take float32 always
+
+    def run(images: Tensor) -> Tensor:
+        (rows,) = session.run([target], {source.name: (images.half() if half else images).numpy()})
+        return torch.from_numpy(rows).float()
+
+    shape = tuple(
+        side if isinstance(side, int) else str(side or name)
+        for side, name in zip(source.shape, ("batch", "channels", "height", "width"), strict=False)
+    )
+    metadata = session.get_modelmeta().custom_metadata_map
+    return Opened(run, metadata, shape, {"onnxruntime": onnxruntime.__version__})
+
+
+def _asked(settings: ExportSettings) -> int:
+    return DEFAULT_OPSET if settings.opset is None else settings.opset
+
+
+def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:
+    """The model as a protocol buffer, in an operator set that the exporter writes itself."""
+    stride = int(detector.stride.max())
+    module: nn.Module
+    if settings.dynamic:
+        module = HalfDetector(detector) if settings.half else detector
+        # small, and nothing of size 1 or of equal sides: the capture would take those for constants
+        example = torch.zeros(2, 3, 2 * stride, 3 * stride)
+        batch, rows, columns = (torch.export.Dim(name, min=1, max=4096) for name in ("batch", "rows", "columns"))
+        shapes = ({0: batch, 2: stride * rows, 3: stride * columns},)
+    else:
+        module = FlatDetector(detector, settings.batch, settings.size, half=settings.half)
+        example, shapes = torch.zeros(settings.batch, 3, *settings.size), None
+    with torch.no_grad():
+        program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
+        translated = torch.onnx.export(
+            program, (example,), dynamo=True, opset_version=opset, input_names=["images"], output_names=["output0"],
+            external_data=False, optimize=True, verbose=False,
+        )  # fmt: skip
+    if translated is None:
+        raise ExportError("torch.onnx.export returned nothing. Use a torch that has dynamo=True: 2.6 or newer.")
+    return translated.model_proto
+
+
+def _converted(model: Any, asked: int) -> Any:
+    """`model` in operator set `asked`, or in the nearest newer one that ONNX's converter reaches."""
+    from onnx import version_converter
+
+    for opset in range(asked, _opset_of(model)):
+        try:
+            return version_converter.convert_version(model, opset)
+        except Exception:  # the converter has no class of its own for what it cannot do
+            continue
+    return model
+
+
+def _strip_(model: Any) -> None:
+    """Remove the stack traces of the capture (half a megabyte, with folders of this machine), and give weights the names
+    they have in the checkpoint, whatever the detector was wrapped in."""
+    graph = model.graph
+    for node in graph.node:
+        node.input[:] = [name.removeprefix("detector.") for name in node.input]
+    for tensor in graph.initializer:
+        tensor.name = tensor.name.removeprefix("detector.")
+    del graph.value_info[:]
+    del graph.metadata_props[:]
+    for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
+
+
+def _name_sizes_(model: Any) -> None:
+    """Call the free sizes what they are: the exporter writes ``32*rows`` and ``63*s18*s30``."""
+    for value, names in (
+        (model.graph.input[0], {0: "batch", 2: "height", 3: "width"}),
+        (model.graph.output[0], {0: "batch", 1: "rows"}),
+    ):
+        for axis, name in names.items():
+            side = value.type.tensor_type.shape.dim[axis]
+            if not side.dim_value:  # with NMS the number of rows is fixed
+                side.dim_param = name
+
+
+def _opset_of(model: Any) -> int:
+    return next(int(entry.version) for entry in model.opset_import if entry.domain in ("", "ai.onnx"))

@@ -1,0 +1,41 @@
+"""TensorRT: engines are built on the GPU that runs them; written are the ONNX file to build from, and the line for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from slimyolo.exporting.formats.onnx import write_onnx
+from slimyolo.exporting.settings import ExportSettings, Written
+from slimyolo.models import Detector
+
+__all__ = ["trtexec_line", "write_tensorrt"]
+
+LARGEST_BATCH = 16  # of the line for dynamic files; the user may write another
+
+
+def write_tensorrt(detector: Detector, path: Path, settings: ExportSettings) -> Written:
+    """Write the ONNX file for ``trtexec`` to `path`. It stays float32: TensorRT itself converts with ``--fp16``."""
+    written = write_onnx(detector, path, replace(settings, half=False))
+    stride = int(detector.stride.max())
+    unchecked = (
+        "No engine was built: that takes TensorRT and the GPU it is for. Checked: the ONNX file, by onnx.checker with "
+        f"shape inference and by running it with ONNX Runtime. To build: {trtexec_line(path.name, settings, stride)}"
+    )
+    return Written(written.details, written.notes, (unchecked,))
+
+
+def trtexec_line(name: str, settings: ExportSettings, stride: int) -> str:
+    """The command that builds an engine from ONNX file `name`."""
+    words = ["trtexec", f"--onnx={name}", f"--saveEngine={name.removesuffix('_tensorrt.onnx')}.engine"]
+    if settings.half:
+        words.append("--fp16")
+    if settings.dynamic:
+        height, width = settings.size
+        largest = max(LARGEST_BATCH, settings.batch)
+        words += [
+            f"--minShapes=images:1x3x{stride}x{stride}",
+            f"--optShapes=images:{settings.batch}x3x{height}x{width}",
+            f"--maxShapes=images:{largest}x3x{2 * height}x{2 * width}",
+        ]
+    return " ".join(words)

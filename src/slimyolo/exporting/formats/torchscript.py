@@ -1,0 +1,57 @@
+"""TorchScript: a traced module, run by ``torch.jit.load`` in Python or C++ (libtorch).
+
+A trace keeps the sizes of the head's grids as operations, so the file takes other batches and image sizes as well; with
+``dynamic`` that is tried. It runs on the kind of device it was traced on.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slimyolo.exporting.formats.half import HalfDetector
+from slimyolo.exporting.formats.torchscript_nms import with_nms
+from slimyolo.exporting.metadata import METADATA_KEYS
+from slimyolo.exporting.quiet import quiet
+from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
+from slimyolo.models import Detector
+
+__all__ = ["open_torchscript", "write_torchscript"]
+
+jit: Any = torch.jit  # without types of its own
+
+
+def write_torchscript(detector: Detector, path: Path, settings: ExportSettings) -> Written:
+    """Write `detector` (fused, eval mode, no gradients) to `path`. Each metadata entry is one extra file of the archive."""
+    example = torch.zeros(settings.batch, 3, *settings.size, device=detector.stride.device)
+    module = HalfDetector(detector) if settings.half else detector
+    with quiet(), torch.no_grad():
+        traced = jit.trace(module, example, check_trace=False)  # checked afterwards, from the file
+        if settings.nms is not None:
+            traced = with_nms(traced, settings.nms)
+        extra = {key: value.encode() for key, value in settings.metadata_text.items()}
+        content = io.BytesIO()  # written to a file by torch itself, a full disk ends the whole process
+        jit.save(traced, content, _extra_files=extra)
+    path.write_bytes(content.getvalue())
+    return Written({"device": detector.stride.device.type})
+
+
+def open_torchscript(path: Path, options: RunOptions) -> Opened:
+    """The file on ``options.device``. torch's own threads are set: they are the process's."""
+    extra = dict.fromkeys(METADATA_KEYS, "")
+    with quiet():
+        module = jit.load(str(path), map_location=options.device, _extra_files=extra)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+
+    def run(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            rows: Tensor = module(images.to(options.device))
+        return rows
+
+    metadata = {key: value if isinstance(value, str) else bytes(value).decode() for key, value in extra.items()}
+    return Opened(run, {key: value for key, value in metadata.items() if value}, None, {"torch": torch.__version__})

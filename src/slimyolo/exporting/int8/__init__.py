@@ -1,0 +1,1 @@
+"""Quantisation of exported files to 8-bit integers."""

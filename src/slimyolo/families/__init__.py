@@ -1,0 +1,1 @@
+"""The detector families. `FAMILIES` names them all."""

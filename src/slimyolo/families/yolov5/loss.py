@@ -1,0 +1,224 @@
+"""The loss of an anchor-based YOLO head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+
+from slimyolo.errors import ConfigError, DataError, ModelError
+from slimyolo.families.yolov5.assignment import Matches, assign_targets
+from slimyolo.geometry import paired_iou
+from slimyolo.losses.objectives import LossParts
+from slimyolo.losses.terms import binary_cross_entropy, smoothed_targets
+
+__all__ = ["DetectionLoss", "Gains", "scaled_gains"]
+
+# weight of each level's objectness, finest level first
+_LEVEL_WEIGHTS_OF_THREE = (4.0, 1.0, 0.4)
+_LEVEL_WEIGHTS = (4.0, 1.0, 0.25, 0.06, 0.02)
+
+
+class Gains(TypedDict):
+    """Weights of the three terms, scaled to a model and an image size."""
+
+    box: float
+    obj: float
+    cls: float
+
+
+def scaled_gains(hyp: Mapping[str, float], nl: int, nc: int, imgsz: int) -> Gains:
+    """The hyper-parameters `box`, `obj` and `cls` scaled to `nl` levels, `nc` classes and images of `imgsz` pixels.
+
+    box · 3/nl; obj · (imgsz/640)² · 3/nl; cls · nc/80 · 3/nl: written for three levels, 640 pixels and 80 classes.
+    Raises `ConfigError` when one of the three is missing.
+    """
+    missing = [name for name in ("box", "obj", "cls") if name not in hyp]
+    if missing:
+        raise ConfigError(
+            f"The hyper-parameters lack {', '.join(missing)}; add them, e.g. `box: 0.05`, `obj: 1.0`, `cls: 0.5`."
+        )
+    per_level = 3 / nl
+    return Gains(
+        box=hyp["box"] * per_level,
+        obj=hyp["obj"] * (imgsz / 640) ** 2 * per_level,
+        cls=hyp["cls"] * nc / 80 * per_level,
+    )
+
+
+def _of_this_process(values: Tensor) -> Tensor:
+    return values
+
+
+class DetectionLoss:
+    """YOLOv5's loss: 1 - CIoU of matched boxes, BCE of objectness everywhere, BCE of the classes of matched boxes.
+
+    `anchors_px` ``[nl, na, 2]`` in pixels of the network image and `strides` ``[nl]``, finest level first; `nc`
+    classes. `box`, `obj`, `cls` are final weights (`scaled_gains`). `cls_pw`, `obj_pw`: weights of positives;
+    `anchor_t`: largest ratio of sides for a match; `fl_gamma`: focal γ, 0 for none; `label_smoothing` in 0–1.
+
+    Boxes: xy = 2σ - 0.5 cells, wh = (2σ)² · anchor. CIoU: Zheng et al., AAAI 2020. The objectness target is the CIoU of
+    the matched box, not below 0 and without gradient; the last match of a position wins. Class loss is
+    0 for one class. Arithmetic is float32 at least, whatever the precision of the heads. Nothing waits for the device.
+
+    `total` adds numbers up over the processes that train together. Means over matched boxes are then means over the
+    matches of all of them, so that the losses of the processes add up to the loss of the global batch.
+    """
+
+    def __init__(
+        self,
+        anchors_px: Tensor,
+        strides: Sequence[float] | Tensor,
+        nc: int,
+        *,
+        box: float,
+        obj: float,
+        cls: float,
+        cls_pw: float = 1.0,
+        obj_pw: float = 1.0,
+        anchor_t: float = 4.0,
+        fl_gamma: float = 0.0,
+        label_smoothing: float = 0.0,
+        total: Callable[[Tensor], Tensor] = _of_this_process,
+    ) -> None:
+        stride = torch.as_tensor(strides, dtype=torch.float32).detach().cpu()
+        if anchors_px.ndim != 3 or anchors_px.shape[2] != 2 or stride.shape != anchors_px.shape[:1]:
+            raise ModelError(
+                f"DetectionLoss needs anchors [levels, anchors, 2] in pixels and one stride per level, "
+                f"got anchors {tuple(anchors_px.shape)} and strides {tuple(stride.shape)}."
+            )
+        if len(stride) > len(_LEVEL_WEIGHTS):
+            raise ModelError(f"DetectionLoss knows up to {len(_LEVEL_WEIGHTS)} levels, got {len(stride)}.")
+        if nc < 1:
+            raise ModelError(f"DetectionLoss needs at least one class, got nc={nc}.")
+        if not 0 <= label_smoothing < 1 or fl_gamma < 0 or anchor_t <= 1:
+            raise ConfigError(
+                f"Expected 0 <= label_smoothing < 1, fl_gamma >= 0 and anchor_t > 1, "
+                f"got {label_smoothing}, {fl_gamma} and {anchor_t}."
+            )
+        self.nc = nc
+        self.gains = Gains(box=box, obj=obj, cls=cls)
+        self.anchor_t = anchor_t
+        self._grid_anchors = anchors_px.detach().cpu().float() / stride[:, None, None]
+        self._grid_anchors_on: dict[torch.device, Tensor] = {}
+        self._level_weights = _LEVEL_WEIGHTS_OF_THREE if len(stride) == 3 else _LEVEL_WEIGHTS[: len(stride)]
+        self._cls_pw, self._obj_pw, self._focal = cls_pw, obj_pw, fl_gamma
+        self._positive, self._negative = smoothed_targets(label_smoothing)
+        self._total = total
+
+    @property
+    def level_weights(self) -> tuple[float, ...]:
+        """What each level's objectness weighs, finest level first."""
+        return tuple(self._level_weights)
+
+    def __call__(self, heads: Sequence[Tensor], targets: Tensor) -> LossParts:
+        """The loss of raw `heads` ``[B, na, ny, nx, 5+nc]`` per level against `targets` ``[N, 6]`` (relative cxcywh).
+
+        Without targets only objectness is left. Raises `ModelError` or `DataError` when shapes or indices do not fit
+        (indices are looked at on the CPU only, since on a GPU the look would wait for the device).
+        """
+        self._check(heads, targets)
+        zero = _wide(heads[0]).new_zeros(())
+        box, obj, cls = zero, zero, zero
+        levels = self._assign(heads, targets)
+        counts = self._counts(levels, len(heads[0]))
+        for head, weight, matches, count in zip(heads, self._level_weights, levels, counts, strict=True):
+            level_box, level_cls, quality = self._matched_terms(head, matches, count)
+            box, cls = box + level_box, cls + level_cls
+            logits = _wide(head[..., 4])
+            wanted = _objectness_targets(quality, matches, logits)
+            obj = obj + weight * self._bce(logits, wanted, self._obj_pw).mean()
+        box, obj, cls = box * self.gains["box"], obj * self.gains["obj"], cls * self.gains["cls"]
+        items = {"box": box.detach(), "obj": obj.detach(), "cls": cls.detach()}
+        return LossParts((box + obj + cls) * heads[0].shape[0], MappingProxyType(items))
+
+    def assign(self, heads: Sequence[Tensor], targets: Tensor) -> list[Matches]:
+        """The valid matches of every level, for inspection. Same arguments as the call."""
+        self._check(heads, targets)
+        return [matches.compact() for matches in self._assign(heads, targets)]
+
+    def _assign(self, heads: Sequence[Tensor], targets: Tensor) -> list[Matches]:
+        device = heads[0].device
+        if device not in self._grid_anchors_on:
+            self._grid_anchors_on[device] = self._grid_anchors.to(device)
+        targets = _wide(targets).to(device, non_blocking=True)
+        grids = [(head.shape[2], head.shape[3]) for head in heads]
+        levels = assign_targets(targets, self._grid_anchors_on[device].to(targets.dtype), grids, self.anchor_t)
+        # on a CPU dropping the invalid candidates costs less than carrying them; on a GPU it would wait for the device
+        return [matches.compact() for matches in levels] if device.type == "cpu" else levels
+
+    def _counts(self, levels: Sequence[Matches], images: int) -> Sequence[Tensor]:
+        """Per level what the sums over its matches are divided by: the matches, at least 1.
+
+        Of several processes: all matches, times this process's share of the images, with which its loss is weighted.
+        """
+        here = torch.stack([matches.valid.sum() for matches in levels]).float()
+        everywhere = self._total(torch.cat((here, here.new_full((1,), images))))
+        return list((everywhere[:-1].clamp(min=1) * (images / everywhere[-1])).unbind())
+
+    def _matched_terms(self, head: Tensor, matches: Matches, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Box loss and class loss over `count`, and the CIoU ``[n]``, of the matches of one level; zeros without."""
+        rows = _wide(_rows_at(head, matches.cell))
+        valid = matches.valid
+        boxes = matches.boxes.to(rows.dtype)
+        sizes = matches.anchor_sizes.to(rows.dtype)
+        chances = rows[:, :4].sigmoid()
+        predicted = torch.cat((chances[:, :2] * 2 - 0.5, (chances[:, 2:] * 2) ** 2 * sizes), 1)
+        overlap = paired_iou(predicted, boxes, "ciou")
+        box = torch.where(valid, 1 - overlap, 0).sum() / count
+        cls = box.new_zeros(())
+        if self.nc > 1:
+            wanted = torch.full_like(rows[:, 5:], self._negative)
+            wanted.scatter_(1, matches.classes[:, None], self._positive)
+            losses = self._bce(rows[:, 5:], wanted, self._cls_pw)
+            cls = torch.where(valid[:, None], losses, 0).sum() / (count * self.nc)
+        return box, cls, overlap.detach().clamp(min=0)
+
+    def _bce(self, logits: Tensor, targets: Tensor, positive_weight: float) -> Tensor:
+        return binary_cross_entropy(logits, targets, positive_weight=positive_weight, focal=self._focal)
+
+    def _check(self, heads: Sequence[Tensor], targets: Tensor) -> None:
+        levels, anchors = self._grid_anchors.shape[:2]
+        if len(heads) != levels or any(
+            h.ndim != 5 or h.shape[1] != anchors or h.shape[4] != 5 + self.nc for h in heads
+        ):
+            raise ModelError(
+                f"This loss is for {levels} heads [B, {anchors}, ny, nx, {5 + self.nc}], "
+                f"got {[tuple(head.shape) for head in heads]}. Call the detector in training mode, or its heads()."
+            )
+        if targets.ndim != 2 or targets.shape[1] != 6:
+            raise DataError(f"Targets must be [N, 6] = image, class, cx, cy, w, h; got {tuple(targets.shape)}.")
+        if targets.device.type == "cpu" and len(targets):
+            low, high = targets[:, :2].amin(0).tolist(), targets[:, :2].amax(0).tolist()
+            if min(low) < 0 or high[0] >= heads[0].shape[0] or high[1] >= self.nc:
+                raise DataError(
+                    f"Targets name images {low[0]:g}–{high[0]:g} and classes {low[1]:g}–{high[1]:g}, but the batch has "
+                    f"{heads[0].shape[0]} images and the model {self.nc} classes. Try `slimyolo data check DATA`."
+                )
+
+
+def _objectness_targets(quality: Tensor, matches: Matches, logits: Tensor) -> Tensor:
+    """``[B, na, ny, nx]``: at each position the `quality` of its last match, 0 elsewhere; equal on every device."""
+    if not len(quality):
+        return torch.zeros_like(logits)
+    order = torch.arange(len(quality), device=quality.device)
+    owner = order.new_full((logits.numel(),), -1)
+    # a plain indexed write leaves the winner of a shared position to chance on a GPU; the largest order does not
+    owner.scatter_reduce_(0, matches.cell, torch.where(matches.valid, order, -1), "amax")
+    wanted = torch.where(owner >= 0, quality[owner.clamp(min=0)], 0)
+    return wanted.view(logits.shape)
+
+
+def _rows_at(head: Tensor, cell: Tensor) -> Tensor:
+    """Rows ``[n, 5+nc]`` of a head by `Matches.cell`; where rows repeat, their gradients add up in a fixed order."""
+    flat = head.reshape(-1, head.shape[-1])
+    # indexing adds gradients atomically on a CPU with several threads, index_select does so on a GPU: neither here
+    return flat.index_select(0, cell) if head.device.type == "cpu" else flat[cell]
+
+
+def _wide(values: Tensor) -> Tensor:
+    """In float32 at least: half-precision heads lose small losses, and CIoU squares its terms."""
+    return values if values.dtype == torch.float64 else values.float()

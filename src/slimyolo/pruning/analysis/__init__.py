@@ -1,0 +1,1 @@
+"""From a module to its channel graph: trace, coupling, constants, fallbacks."""

@@ -1,0 +1,143 @@
+"""What is tried when the code of a cut model does not run, or gives other numbers: sizes written in code cannot be seen.
+
+A module with such sizes goes through the ways of `Strategy` one by one; then the failing line of code keeps all channels
+that it touches, and at last whole modules do.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from slimyolo.errors import PruningError
+from slimyolo.pruning.graph.channel_graph import ChannelGraph, Strategy
+from slimyolo.tracing.capture import Forward, evaluating
+from slimyolo.tracing.code_lines import Line, failing_line
+
+__all__ = ["Failure", "Fallbacks", "failing"]
+
+_WAYS = ("attributes", "adapt", "inputs", "freeze")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where the cut model's own code fails: module path and line of code."""
+
+    path: str
+    line: Line | None
+
+
+def failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward) -> Failure | None:
+    """Where the cut model does not run, or None."""
+    try:
+        with evaluating(cut), torch.no_grad():
+            forward(cut, *inputs)
+    except Exception as error:  # whatever the code does not like
+        return Failure(_failing_module(cut, error), failing_line(error))
+    return None
+
+
+def _failing_module(model: nn.Module, error: BaseException) -> str:
+    """Path of the innermost module whose code was running when `error` was raised."""
+    paths = {id(part): name for name, part in model.named_modules()}
+    found = ""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        owner = frame.f_locals.get("self")
+        if id(owner) in paths:
+            found = paths[id(owner)]
+    return found
+
+
+class Fallbacks:
+    """Remembers what was tried for one model."""
+
+    def __init__(self, graph: ChannelGraph) -> None:
+        self._strategy = Strategy()
+        self._tried: dict[str, set[str]] = {path: {way} for path, way in graph.fragile.items()}
+
+    def next(self, graph: ChannelGraph, failure: Failure | None) -> Strategy:
+        """The next strategy to try; `failure` is None when the cut model runs, with other numbers.
+
+        Raises `PruningError` when nothing is left to try.
+        """
+        self._strategy = replace(self._strategy, by_path=dict(graph.fragile))
+        if failure is None:
+            self._strategy = self._all_frozen(graph)
+        else:
+            near = [path for path in graph.fragile if _related(path, failure.path) and self._open(path)]
+            chosen = max(near, key=lambda path: _common(path, failure.path), default=None)
+            written = failure.line in graph.fragile_lines - self._strategy.lines  # the failing line holds such sizes
+            if chosen is not None and not (written and self._open(chosen) == ["freeze"]):
+                self._strategy = self._another_way(graph, chosen)
+            elif failure.path not in {*graph.fragile, *self._strategy.checked}:
+                self._strategy = replace(self._strategy, checked=(*self._strategy.checked, failure.path))
+            elif failure.line in _lines(graph) - self._strategy.lines and failure.line is not None:
+                self._strategy = replace(self._strategy, lines=self._strategy.lines | {failure.line})
+            else:
+                self._strategy = self._keeping_whole(failure.path)
+        return self._strategy
+
+    def _open(self, path: str) -> list[str]:
+        """Ways not tried yet for a module; the root has no inputs that could be kept."""
+        tried = self._tried.setdefault(path, set())
+        return [way for way in _WAYS if way not in tried and (path or way != "inputs")]
+
+    def _all_frozen(self, graph: ChannelGraph) -> Strategy:
+        """Nothing says where the numbers go wrong: keep whatever has sizes in its code."""
+        paths = [path for path in graph.fragile if self._open(path)]
+        if not paths:
+            raise _disagreement("its outputs")
+        for path in paths:
+            self._tried[path].update(_WAYS)
+        return replace(self._strategy, by_path={**self._strategy.by_path, **dict.fromkeys(paths, "freeze")})
+
+    def _another_way(self, graph: ChannelGraph, chosen: str) -> Strategy:
+        """Modules of the same type hold the same code and go the same way."""
+        current = dict(self._strategy.by_path)
+        way, before = self._open(chosen)[0], current[chosen]
+        kind = type(graph.module.get_submodule(chosen))
+        for path in [*current]:
+            alike = type(graph.module.get_submodule(path)) is kind and current[path] == before
+            if path == chosen or (alike and way in self._open(path)):
+                self._tried[path].add(way)
+                current[path] = way
+        return replace(self._strategy, by_path=current)
+
+    def _keeping_whole(self, path: str) -> Strategy:
+        """Keep what the failing module's code sees, then all that is in it; then the same around it."""
+        whole = self._strategy.whole
+        while path in whole and f"{path}.*" in whole:
+            path = path.rpartition(".")[0]
+        if not path and path in whole:
+            raise _disagreement("the outermost module")
+        return replace(self._strategy, whole=(*whole, f"{path}.*" if path in whole else path))
+
+
+def _lines(graph: ChannelGraph) -> set[Line | None]:
+    return {node.meta.get("line") for node in graph.program.nodes}
+
+
+def _disagreement(where: str) -> PruningError:
+    return PruningError(
+        f"The cut model does not agree with the masked one (failing in {where}) and no module with sizes in its code is "
+        f"left to keep whole. Keep the layers around it with keep=(...)."
+    )
+
+
+def _related(first: str, second: str) -> bool:
+    """True when one path is the other or lies inside it (everything lies in the root)."""
+    inside = first.startswith(f"{second}.") or second.startswith(f"{first}.")
+    return first in {second, ""} or inside
+
+
+def _common(first: str, second: str) -> int:
+    """How many leading parts two paths share."""
+    pairs = zip(first.split("."), second.split("."), strict=False)
+    return next(
+        (count for count, (one, two) in enumerate(pairs) if one != two), min(first.count("."), second.count(".")) + 1
+    )

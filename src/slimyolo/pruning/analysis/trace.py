@@ -1,0 +1,114 @@
+"""`trace`: capture the operations of a module, couple its channels and sort them into groups."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from slimyolo.errors import ConfigError
+from slimyolo.pruning.analysis.coupling import couple
+from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group, Member, Strategy, spec_hash
+from slimyolo.pruning.graph.workspace import Coupling
+from slimyolo.tracing.capture import Forward, TracedProgram, as_inputs, capture_program
+
+__all__ = ["retrace", "trace"]
+
+
+def trace(
+    module: nn.Module,
+    example_inputs: Any,
+    *,
+    on_unknown: str = "raise",
+    forward: Forward | None = None,
+    strategy: Strategy | None = None,
+) -> ChannelGraph:
+    """Channel graph of any module: which channels are coupled, and through which tensors.
+
+    `example_inputs` is a tensor, a tuple or a dictionary of named arguments (batch 1 is enough; MACs are reported at its
+    size); `forward` traces `forward(module, *inputs)` instead of `module(*inputs)`; outputs are kept whole.
+    `on_unknown="keep"` keeps the channels that meet an operation without a rule instead of raising `UnknownOperationError`.
+    """
+    if on_unknown not in {"raise", "keep"}:
+        raise ConfigError(f"on_unknown={on_unknown!r}: expected 'raise' or 'keep'.")
+    program = capture_program(module, example_inputs, forward)
+    first = next((given for given in tree_leaves(as_inputs(example_inputs)) if isinstance(given, Tensor)), None)
+    shape = tuple(first.shape) if first is not None else ()
+    return _build(module, program, strategy or Strategy(), on_unknown, shape)
+
+
+def retrace(graph: ChannelGraph, strategy: Strategy, on_unknown: str) -> ChannelGraph:
+    """The same module under another strategy, without tracing again."""
+    return _build(graph.module, graph.program, strategy, on_unknown, graph.input_shape)
+
+
+def _build(
+    module: nn.Module, program: TracedProgram, strategy: Strategy, on_unknown: str, input_shape: tuple[int, ...]
+) -> ChannelGraph:
+    coupling = couple(module, program, strategy, on_unknown)
+    find = coupling.sets.find
+    axes = {key: find(ids) for key, ids in coupling.axes.items()}
+    emitters = tuple(_with_units(item, find) for item in coupling.emitters)
+    return ChannelGraph(
+        module=module,
+        program=program,
+        groups=_groups(coupling, axes),
+        emitters=emitters,
+        consumers=tuple(_with_units(item, find) for item in coupling.consumers),
+        sites=tuple(_with_units(item, find) for item in coupling.sites),
+        positions=coupling.positions,
+        fixed_macs=coupling.fixed_macs,
+        sizes={name: tuple(tensor.shape) for name, tensor in module.named_parameters()},
+        fragile=coupling.fragile,
+        kept=tuple(coupling.kept),
+        spec=spec_hash(module),
+        input_shape=input_shape,
+        fragile_lines=frozenset(coupling.fragile_lines),
+        adders=tuple(_with_units(item, find) for item in coupling.adders),
+    )
+
+
+def _with_units(item: Any, find: Any) -> Any:
+    return replace(item, units=find(item.units))
+
+
+def _groups(coupling: Coupling, axes: dict[tuple[str, int], Tensor]) -> tuple[Group, ...]:
+    """Units that occur in the same tensor axes, equally often, form a group."""
+    places: dict[int, list[tuple[int, int]]] = defaultdict(list)  # unit -> [(axis number, position)]
+    keys = list(axes)
+    for number, key in enumerate(keys):
+        for position, unit in enumerate(axes[key].tolist()):
+            if unit:
+                places[unit].append((number, position))
+    families: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for unit, where in places.items():
+        families[tuple(number for number, _ in where)].append(unit)
+    norms = {emitter.weight for emitter in coupling.emitters if emitter.kind == "norm"}
+    makers = {emitter.weight for emitter in coupling.emitters if emitter.kind == "linear"}
+    groups = []
+    for number, (signature, units) in enumerate(families.items()):
+        index = torch.tensor([[position for _, position in places[unit]] for unit in units])
+        members, start = [], 0
+        while start < len(signature):
+            stop = start
+            while stop < len(signature) and signature[stop] == signature[start]:
+                stop += 1
+            tensor, axis = keys[signature[start]]
+            members.append(Member(tensor, axis, index[:, start:stop].contiguous()))
+            start = stop
+        layers = _layers(members, makers, norms)
+        gammas = sum(m.index.shape[1] for m in members if m.tensor in norms)
+        name = layers[0] if layers else members[0].tensor
+        groups.append(Group(number, name, len(units), torch.tensor(units), tuple(members), layers, gammas))
+    return tuple(groups)
+
+
+def _layers(members: list[Member], makers: set[str], norms: set[str]) -> tuple[str, ...]:
+    made = [m.tensor for m in members if m.tensor in makers and m.axis == 0]
+    normed = [m.tensor for m in members if m.tensor in norms]
+    names = [name.rpartition(".")[0] for name in (*made, *normed)]
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,210 @@
+"""The values of the analysis: which channels must be cut together, who reads them, what they cost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor, nn
+
+from slimyolo.tracing.capture import TracedProgram
+from slimyolo.tracing.code_lines import Line
+
+__all__ = [
+    "Adder",
+    "ChannelGraph",
+    "Consumer",
+    "Emitter",
+    "Group",
+    "Member",
+    "SizeSite",
+    "Strategy",
+    "shapes_of",
+    "spec_hash",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """An axis of a tensor that a group cuts: channel `i` of the group is `index[i]` there ([width, copies])."""
+
+    tensor: str
+    axis: int
+    index: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Channels that the same tensors share; each of the `width` channels is one coupled set, cut or kept whole.
+
+    `units` are the channel's ids in the graph, `gammas` how many norm scales one channel owns.
+    """
+
+    id: int
+    name: str
+    width: int
+    units: Tensor
+    members: tuple[Member, ...]
+    layers: tuple[str, ...]
+    gammas: int
+
+
+@dataclass(frozen=True, eq=False)
+class Emitter:
+    """A layer whose parameters fix what a removed channel emits: a norm (γ = 0, β) or a convolution/linear (row 0, bias).
+
+    `units` [channels out]; `activation` is the node that alone reads the result and is element-wise, if there is one;
+    a `shadowed` layer is read by a norm alone, so that its own constant never shows.
+    """
+
+    kind: str  # "norm" | "linear"
+    node: str
+    weight: str
+    bias: str | None
+    units: Tensor
+    activation: str | None
+    shadowed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Consumer:
+    """A convolution or linear layer that mixes channels: `units` [channels in] in the order of its input.
+
+    `axis` is the input axis of its weight, `groups` its groups; `flat` says that a constant input channel adds a
+    constant (no padding); `running_mean` names the buffer that can take that constant, `bias` the parameter.
+    """
+
+    node: str
+    weight: str
+    bias: str | None
+    running_mean: str | None
+    owner: str
+    axis: int
+    groups: int
+    flat: bool
+    units: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Adder:
+    """An operation that adds channels up without weights of its own: what is removed must be zero there.
+
+    `units` [channels in] stand along the axis that the operation `node` adds over.
+    """
+
+    node: str
+    units: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SizeSite:
+    """A number kept as an attribute of a module that must shrink with the channels (`groups`, a split size …).
+
+    `item` is the position in a list or tuple attribute; the new value is the number of kept `units`.
+    """
+
+    path: str
+    attribute: str
+    item: int | None
+    value: int
+    units: Tensor
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How operations with sizes written in the code are treated, by module path: adapt, attributes, inputs or freeze.
+
+    `adapt` trusts the code to read sizes from shapes; `attributes` also shrinks the module's integer attributes that
+    hold the old size; `inputs` keeps the channels of what enters the module, too (its code may read sizes there); `freeze`
+    keeps the channels at these operations. Modules in `checked` compare sizes with attributes, which shrink, too. Operations
+    at one of the `lines` of code keep all they touch. So does what the code of a module in `whole` sees: `"a.b"` its
+    inputs, its results and those of its parts, `"a.b.*"` all inside it.
+    """
+
+    by_path: Mapping[str, str] = field(default_factory=dict)
+    checked: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+    lines: frozenset[Line] = frozenset()
+
+    def of(self, path: str, default: str) -> str:
+        return self.by_path.get(path, default)
+
+    def keeps_operation(self, path: str, line: Line | None) -> bool:
+        """True when an operation keeps all that enters and leaves it."""
+        return line in self.lines or any(_inside(path, name[:-2]) for name in self.whole if name.endswith(".*"))
+
+    def checking(self, maker: str, reader: str) -> list[str]:
+        """Modules whose attributes are compared with what goes from `maker` to `reader`."""
+        return [path for path in self.checked if _shows(path, maker, reader)]
+
+    def keeps_value(self, maker: str, reader: str) -> bool:
+        """True when what an operation in module `maker` gives to one in `reader` keeps its channels."""
+        if any(_shows(path, maker, reader) for path in self.whole):
+            return True
+        entered = (path for path, way in self.by_path.items() if way == "inputs")
+        return any(_inside(reader, path) and not _inside(maker, path) for path in entered)
+
+
+def _inside(path: str, outer: str) -> bool:
+    return path == outer or path.startswith(f"{outer}.")
+
+
+def _shows(path: str, maker: str, reader: str) -> bool:
+    """True when the code of the module at `path` sees a value that goes from `maker` to `reader`."""
+    parts = [_part(path, place) for place in (maker, reader)]
+    return parts != [None, None] and (parts[0] != parts[1] or parts[0] == path)
+
+
+def _part(path: str, place: str) -> str | None:
+    """The direct part of the module at `path` in which `place` lies; `path` for its own code, None for outside."""
+    if place == path:
+        return path
+    leading = f"{path}." if path else ""
+    return leading + place[len(leading) :].partition(".")[0] if place.startswith(leading) else None
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGraph:
+    """Everything `score`, `select` and `apply` need to know about a module; made by `trace`.
+
+    Unit ids are canonical: two positions with the same id are cut together; id 0 is "kept whole".
+    """
+
+    module: nn.Module
+    program: TracedProgram
+    groups: tuple[Group, ...]
+    emitters: tuple[Emitter, ...]
+    consumers: tuple[Consumer, ...]
+    sites: tuple[SizeSite, ...]
+    positions: Mapping[str, float]  # weight name -> multiply-accumulates per weight element (one image)
+    fixed_macs: float  # of products of two activations
+    sizes: Mapping[str, tuple[int, ...]]  # parameter name -> shape
+    fragile: Mapping[str, str]  # module path -> strategy in use there
+    kept: tuple[str, ...]  # human-readable reasons why channels are kept whole
+    spec: str
+    input_shape: tuple[int, ...]
+    adders: tuple[Adder, ...] = ()
+    fragile_lines: frozenset[Line] = frozenset()  # where the sizes of `fragile` modules are written
+
+    def group_of_unit(self) -> dict[int, tuple[int, int]]:
+        """Unit id → (group id, channel in the group)."""
+        return {int(unit): (group.id, i) for group in self.groups for i, unit in enumerate(group.units.tolist())}
+
+    def without_program(self) -> ChannelGraph:
+        """A copy that drops the traced operations (smaller; constants can no longer be computed)."""
+        return replace(self, program=replace(self.program, nodes=()))
+
+
+def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shape of every parameter and buffer, by name."""
+    state = module.state_dict(keep_vars=True)
+    return {name: tuple(state[name].shape) for name in sorted(state) if isinstance(state[name], Tensor)}
+
+
+def spec_hash(module: nn.Module) -> str:
+    """Hash of all tensor names and shapes: equal for models a plan fits, different for others."""
+    digest = hashlib.sha256()
+    for name, shape in shapes_of(module).items():
+        digest.update(f"{name}:{shape};".encode())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""The plan of a cut: how it is made, priced and compared."""

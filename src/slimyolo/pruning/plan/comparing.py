@@ -1,0 +1,106 @@
+"""What differs between two plans: budgets, costs, and which channels of each group stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slimyolo.pruning.plan.plan import GroupPlan, PrunePlan
+from slimyolo.pruning.plan.prices import CutCost
+
+__all__ = ["GroupDifference", "PlanDifference", "compare_plans"]
+
+
+@dataclass(frozen=True)
+class GroupDifference:
+    """A group that the plans cut differently. `only_first`/`only_second`: channels that only one of them keeps.
+
+    A group that a plan does not have has `kept` None there.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    width: int
+    kept_first: int | None
+    kept_second: int | None
+    only_first: tuple[int, ...]
+    only_second: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PlanDifference:
+    """`same_model`: both plans are of models with the same tensors. `settings`: (what, first, second) where they differ."""
+
+    same_model: bool
+    settings: tuple[tuple[str, str, str], ...]
+    groups: tuple[GroupDifference, ...]
+    equal_groups: int
+    first: CutCost
+    second: CutCost
+
+    @property
+    def equal(self) -> bool:
+        """True when both plans make the same cut of the same model."""
+        return self.same_model and not self.groups
+
+    def text(self, first: str, second: str) -> str:
+        """For people; `first` and `second` name the plans."""
+        lines = (
+            [] if self.same_model else ["The plans are of models with different tensors; groups are compared by name."]
+        )
+        lines += [f"{what}: {one} | {two}" for what, one, two in self.settings]
+        lines.append(f"parameters: {self.first.params:,} | {self.second.params:,}")
+        lines.append(f"MACs: {self.first.macs / 1e6:,.1f} M | {self.second.macs / 1e6:,.1f} M")
+        if not self.groups:
+            lines.append(f"All {self.equal_groups} groups keep the same channels.")
+            return "\n".join(lines)
+        rows = [("group", "channels", f"kept in {first}", f"kept in {second}", "only first", "only second")]
+        for group in self.groups:
+            rows.append(
+                (
+                    group.name,
+                    str(group.width),
+                    "–" if group.kept_first is None else str(group.kept_first),
+                    "–" if group.kept_second is None else str(group.kept_second),
+                    str(len(group.only_first)),
+                    str(len(group.only_second)),
+                )
+            )
+        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+        lines += [
+            "  ".join(
+                cell.ljust(width) if place == 0 else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        lines.append(f"{len(self.groups)} groups differ, {self.equal_groups} keep the same channels.")
+        return "\n".join(lines)
+
+
+def compare_plans(first: PrunePlan, second: PrunePlan) -> PlanDifference:
+    """How `second` differs from `first`. Carriers count as kept channels."""
+    settings = tuple(
+        (name.replace("_", " "), str(getattr(first, name)), str(getattr(second, name)))
+        for name in ("target", "policy", "importance", "constants", "round_to", "input_shape")
+        if getattr(first, name) != getattr(second, name)
+    )
+    own = {group.name: group for group in first.groups}
+    other = {group.name: group for group in second.groups}
+    names = [*own, *(name for name in other if name not in own)]
+    differences = [_difference(own.get(name), other.get(name)) for name in names]
+    found = tuple(one for one in differences if one is not None)
+    return PlanDifference(
+        first.spec == second.spec, settings, found, len(names) - len(found), first.after, second.after
+    )  # fmt: skip
+
+
+def _difference(first: GroupPlan | None, second: GroupPlan | None) -> GroupDifference | None:
+    kept, others = (set() if group is None else set(group.kept) for group in (first, second))
+    known = first if first is not None else second
+    carriers = [None if group is None else group.carrier for group in (first, second)]
+    if known is None or (first is not None and second is not None and kept == others and carriers[0] == carriers[1]):
+        return None
+    return GroupDifference(
+        known.name, known.layers, known.width, None if first is None else len(kept),
+        None if second is None else len(others), tuple(sorted(kept - others)), tuple(sorted(others - kept)),
+    )  # fmt: skip

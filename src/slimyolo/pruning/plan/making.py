@@ -1,0 +1,214 @@
+"""From chosen channels to a plan: carriers, folds and attribute changes written out as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from slimyolo.errors import PruningError
+from slimyolo.pruning.analysis.constants import WEAKEST_CARRIER, Constants
+from slimyolo.pruning.graph.channel_graph import ChannelGraph, Consumer, Emitter, Group, shapes_of
+from slimyolo.pruning.plan.plan import ConsumerPlan, Emission, GroupPlan, MemberPlan, PrunePlan, SizeChange
+from slimyolo.pruning.plan.prices import CutCost, PriceTable
+from slimyolo.pruning.targets import Target
+
+__all__ = ["PlanTerms", "make_plan", "with_values"]
+
+
+@dataclass(frozen=True)
+class PlanTerms:
+    """What a plan says about how it was made."""
+
+    target: Target
+    policy: str
+    importance: str
+    round_to: int
+    prunable_channels: int
+    notes: tuple[str, ...]
+
+
+def make_plan(
+    graph: ChannelGraph, constants: Constants, removed: Mapping[int, Tensor], table: PriceTable, terms: PlanTerms
+) -> PrunePlan:
+    """The plan that removes `removed[group id]` (channel indices), with carriers where constants need them."""
+    gone = torch.zeros_like(constants.needs_carrier)
+    carrier_unit = torch.zeros(gone.numel(), dtype=torch.int64)  # unit -> unit that carries its constant
+    kept: dict[int, list[int]] = {}
+    carriers: dict[int, int | None] = {}
+    channels = 0
+    for group in graph.groups:
+        out = removed.get(group.id, torch.zeros(0, dtype=torch.int64))
+        out, carrier = _with_carrier(graph, constants, group, out)
+        units = group.units[out]
+        gone[units] = True
+        if carrier is not None:
+            carrier_unit[units] = group.units[carrier]
+        left = set(range(group.width)) - set(out.tolist())
+        kept[group.id] = sorted(left | ({carrier} if carrier is not None else set()))
+        carriers[group.id] = carrier
+        channels += out.numel() * max(1, group.gammas)
+    cut = gone.clone()  # units that disappear from the tensors: the removed ones without the carriers
+    cut[carrier_unit[carrier_unit > 0]] = False
+    groups = tuple(
+        GroupPlan(
+            g.name, g.layers, g.width, tuple(kept[g.id]), carriers[g.id],
+            tuple(MemberPlan(m.tensor, m.axis, tuple(tuple(r) for r in m.index.tolist())) for m in g.members), g.gammas,
+            _saving(table, g.id, g.width - len(kept[g.id])),
+        )
+        for g in graph.groups
+    )  # fmt: skip
+    consumers = _consumers(graph, constants, gone, cut, carrier_unit)
+    after = table.cost({g.id: g.width - len(kept[g.id]) for g in graph.groups})
+    after = CutCost(after.params + _made_biases(graph, consumers, cut), after.macs)
+    return PrunePlan(
+        spec=graph.spec, target=terms.target, policy=terms.policy, importance=terms.importance,
+        constants=constants.mode, round_to=terms.round_to, input_shape=graph.input_shape, groups=groups,
+        emissions=_emissions(graph, constants.emitted, gone),
+        carriers=_emissions(graph, constants.carried, gone & ~cut),
+        consumers=consumers,
+        sizes=_sizes(graph, cut),
+        before=table.cost({}), after=after,
+        prunable_channels=terms.prunable_channels, removed_channels=channels,
+        zeroed_channels=int((gone & constants.zeroed).sum()) if constants.mode != "none" else 0, notes=terms.notes,
+        tensors=tuple(shapes_of(graph.module).items()),
+    )  # fmt: skip
+
+
+def _saving(table: PriceTable, group: int, count: int) -> CutCost:
+    """What taking `count` channels out of this group alone saves."""
+    params, macs = table.saving({}, group, count)
+    return CutCost(params, round(macs))
+
+
+def _with_carrier(graph: ChannelGraph, constants: Constants, group: Group, out: Tensor) -> tuple[Tensor, int | None]:
+    """The channels that go, and which of them lives on as the carrier of those whose constants need one."""
+    needing = out[constants.needs_carrier[group.units[out]]]
+    if not needing.numel():
+        return out, None
+    if out.numel() < 2:
+        return out[:0], None  # a lone channel replaced by its carrier saves nothing
+    units = group.units[needing]
+    fits = (c for c in needing.tolist() if _carries(graph, constants, group, int(group.units[c]), units))
+    carrier = next(fits, None)
+    if carrier is None:  # each reaches another place
+        return out[~constants.needs_carrier[group.units[out]]], None
+    return out, carrier
+
+
+def _carries(graph: ChannelGraph, constants: Constants, group: Group, unit: int, needing: Tensor) -> bool:
+    """True when channel `unit` arrives wherever a constant of the `needing` has to be carried to."""
+    read = {member.tensor for member in group.members}
+    for consumer in graph.consumers:
+        if consumer.weight not in read:
+            continue
+        arrival = constants.arrivals[consumer.node]
+        wanted = torch.isin(consumer.units, needing) & (torch.nan_to_num(arrival.values) != 0)
+        if consumer.flat:
+            wanted &= arrival.patterns != 0
+        each = consumer.units.numel() // consumer.groups
+        places = torch.nonzero(wanted).reshape(-1)
+        for pattern, part in set(zip(arrival.patterns[places].tolist(), (places // each).tolist(), strict=True)):
+            if _place_of(consumer, constants, unit, pattern, part) is None:
+                return False
+    return True
+
+
+def _emissions(graph: ChannelGraph, values: Mapping[str, Tensor], wanted: Tensor) -> tuple[Emission, ...]:
+    found: dict[str, Emission] = {}
+    for emitter in graph.emitters:
+        channels = torch.nonzero(wanted[emitter.units]).reshape(-1)
+        if emitter.shadowed or not channels.numel() or emitter.weight in found:
+            continue
+        amounts = values[emitter.node][channels]
+        found[emitter.weight] = Emission(
+            emitter.kind, emitter.weight, _out_axis(graph, emitter), emitter.bias, tuple(channels.tolist()),
+            tuple(amounts.tolist()),
+        )  # fmt: skip
+    return tuple(found.values())
+
+
+def with_values(
+    graph: ChannelGraph, emissions: Sequence[Emission], values: Mapping[str, Tensor]
+) -> tuple[Emission, ...]:
+    """The same channels with other constants (`Constants.emitted`)."""
+    nodes: dict[str, str] = {}
+    for emitter in graph.emitters:
+        if not emitter.shadowed:
+            nodes.setdefault(emitter.weight, emitter.node)
+    return tuple(replace(e, values=tuple(values[nodes[e.weight]][list(e.channels)].tolist())) for e in emissions)
+
+
+def _out_axis(graph: ChannelGraph, emitter: Emitter) -> int:
+    """Axis 0, or 1 for transposed convolutions, whose input axis comes first."""
+    reads_first = any(c.weight == emitter.weight and c.axis == 0 for c in graph.consumers)
+    return 1 if reads_first else 0
+
+
+def _consumers(
+    graph: ChannelGraph, constants: Constants, gone: Tensor, cut: Tensor, carrier_unit: Tensor
+) -> tuple[ConsumerPlan, ...]:
+    plans: dict[str, ConsumerPlan] = {}  # one for each weight: where it has several uses, their constants are the same
+    for consumer in graph.consumers:
+        here = torch.nonzero(gone[consumer.units]).reshape(-1)
+        if not here.numel() or consumer.weight in plans:
+            continue
+        arrival = constants.arrivals[consumer.node]
+        cleared = here[~cut[consumer.units[here]]]
+        folded, carried = [], []
+        places: dict[tuple[int, int, int], tuple[int, float]] = {}
+        rows = zip(
+            here.tolist(), arrival.values[here].tolist(), arrival.patterns[here].tolist(),
+            carrier_unit[consumer.units[here]].tolist(), strict=True,
+        )  # fmt: skip
+        for channel, value, pattern, unit in rows:
+            if value == 0.0 or value != value:
+                continue
+            if constants.mode == "bias" or (consumer.flat and pattern == 0):
+                folded.append((channel, value))
+                continue
+            key = (unit, pattern, channel // (consumer.units.numel() // consumer.groups))
+            if key not in places:
+                found = _place_of(consumer, constants, *key)
+                if found is None:
+                    raise PruningError(f"No carrier for {consumer.weight}; please report this with the model's code.")
+                places[key] = found
+            carried.append((channel, value, *places[key]))
+        plans[consumer.weight] = ConsumerPlan(
+            consumer.weight, consumer.axis, consumer.groups, consumer.bias, consumer.running_mean,
+            tuple(folded), tuple(carried), tuple(cleared.tolist()),
+        )  # fmt: skip
+    return tuple(plans.values())
+
+
+def _made_biases(graph: ChannelGraph, consumers: tuple[ConsumerPlan, ...], cut: Tensor) -> int:
+    """Parameters of the biases that folding has to make."""
+    makers = {emitter.weight: emitter.units for emitter in graph.emitters if emitter.kind == "linear"}
+    made = {c.weight for c in consumers if c.folded and c.bias is None and c.running_mean is None}
+    return sum(int((~cut[makers[weight]]).sum()) for weight in made)
+
+
+def _place_of(consumer: Consumer, constants: Constants, unit: int, pattern: int, part: int) -> tuple[int, float] | None:
+    """Input channel and value of carrier `unit` where a constant of this pattern arrives in convolution group `part`."""
+    carriers = constants.carrier_arrivals[consumer.node]
+    places = torch.nonzero(consumer.units == unit).reshape(-1)
+    each = consumer.units.numel() // consumer.groups
+    fits = (carriers.patterns[places] == pattern) & (places // each == part)
+    fits &= carriers.values[places].abs() >= WEAKEST_CARRIER  # false for the unknown
+    if not bool(fits.any()):
+        return None
+    place = int(places[fits][0])
+    return place, float(carriers.values[place])
+
+
+def _sizes(graph: ChannelGraph, cut: Tensor) -> tuple[SizeChange, ...]:
+    changes: dict[tuple[str, str, int | None], SizeChange] = {}
+    for site in graph.sites:
+        new = int((~cut[site.units]).sum())
+        if new != site.value:
+            changes[site.path, site.attribute, site.item] = SizeChange(
+                site.path, site.attribute, site.item, site.value, new
+            )
+    return tuple(changes.values())

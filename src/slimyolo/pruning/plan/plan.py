@@ -1,0 +1,254 @@
+"""`PrunePlan`: a cut as pure data. It can be printed, saved as JSON, compared and replayed on the same model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from slimyolo.errors import PruningError
+from slimyolo.pruning.graph.channel_graph import shapes_of, spec_hash
+from slimyolo.pruning.plan.prices import CutCost
+from slimyolo.pruning.targets import Target, target_from_plain, target_to_plain
+
+__all__ = ["ConsumerPlan", "Emission", "GroupPlan", "MemberPlan", "PrunePlan", "SizeChange"]
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class MemberPlan:
+    """Axis of a tensor: channel `i` of the group is `index[i]` there (a tuple: it may stand in several places)."""
+
+    tensor: str
+    axis: int
+    index: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """Which channels of a group stay. `kept` includes `carrier`, the channel that lives on as a constant.
+
+    `saves` is what cutting this group alone would take off the dense model (None in plans of older versions).
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    width: int
+    kept: tuple[int, ...]
+    carrier: int | None
+    members: tuple[MemberPlan, ...]
+    gammas: int
+    saves: CutCost | None = None
+
+
+@dataclass(frozen=True)
+class Emission:
+    """Parameters that make channels constant: γ (or the row, along `axis`) of `weight` to zero, `bias` to `values`."""
+
+    kind: str  # "norm" | "linear"
+    weight: str
+    axis: int
+    bias: str | None
+    channels: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ConsumerPlan:
+    """What a convolution or linear layer does about the constants it no longer receives.
+
+    `folded` (input channel, constant) goes into `running_mean` (subtracted) or `bias` (added; made when missing);
+    `carried` (input channel, constant, carrier channel, carrier value) goes into the carrier's weights; `cleared` are
+    input channels of carriers, whose old weights go.
+    """
+
+    weight: str
+    axis: int
+    groups: int
+    bias: str | None
+    running_mean: str | None
+    folded: tuple[tuple[int, float], ...]
+    carried: tuple[tuple[int, float, int, float], ...]
+    cleared: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SizeChange:
+    """An integer attribute of a module that shrinks with its channels."""
+
+    path: str
+    attribute: str
+    item: int | None
+    old: int
+    new: int
+
+
+@dataclass(frozen=True)
+class PrunePlan:
+    """The whole cut. Counts are in BatchNorm channels (a coupled channel counts once for each γ it owns).
+
+    `tensors` are name and shape of every tensor of the model it was made for (empty in plans of older versions).
+    """
+
+    spec: str
+    target: Target
+    policy: str
+    importance: str
+    constants: str
+    round_to: int
+    input_shape: tuple[int, ...]
+    groups: tuple[GroupPlan, ...]
+    emissions: tuple[Emission, ...]
+    carriers: tuple[Emission, ...]
+    consumers: tuple[ConsumerPlan, ...]
+    sizes: tuple[SizeChange, ...]
+    before: CutCost
+    after: CutCost
+    prunable_channels: int
+    removed_channels: int
+    zeroed_channels: int
+    notes: tuple[str, ...]
+    tensors: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    @property
+    def carrier_channels(self) -> int:
+        """Channels that live on as constant carriers (one per group at most)."""
+        return sum(group.carrier is not None for group in self.groups)
+
+    def check(self, module: nn.Module) -> None:
+        """Raise `PruningError`, which says what differs, unless `module` has the tensors this plan was made for."""
+        found = spec_hash(module)
+        if found != self.spec:
+            raise PruningError(
+                f"This plan was made for another model: its tensor shapes hash to {self.spec}, those of the given "
+                f"{type(module).__name__} to {found}.{self._differing(module)} Make a plan for this model with prune_module "
+                f"or `slimyolo prune`."
+            )
+
+    def _differing(self, module: nn.Module) -> str:
+        """Up to five tensors that are not the plan's, in words."""
+        own = dict(self.tensors)
+        if not own:
+            return ""
+        given = shapes_of(module)
+        texts = []
+        for name in [*own, *(name for name in given if name not in own)]:
+            planned, here = (_shape(shapes.get(name)) for shapes in (own, given))
+            if planned != here:
+                texts.append(f"{name}: {planned} in the plan, {here} here")
+        more = f"; and {len(texts) - 5} more" if len(texts) > 5 else ""
+        return f" Differences: {'; '.join(texts[:5])}{more}."
+
+    def table(self) -> str:
+        """Per group: its layers, channels before → kept, which of them is a carrier, and what the cut of it alone saves."""
+        head = ("layer", "channels", "kept", "", "carrier", "saves params", "saves MACs")
+        rows = [head]
+        for group in self.groups:
+            for place, layer in enumerate(group.layers or (group.name,)):
+                first = place == 0
+                saved = group.saves if first else None
+                rows.append(
+                    (
+                        layer if first else f"  + {layer}",
+                        str(group.width),
+                        str(len(group.kept)),
+                        f"{len(group.kept) / group.width:.0%}",
+                        "" if group.carrier is None else "1",
+                        "" if saved is None else f"{saved.params:,}",
+                        "" if saved is None else f"{saved.macs / 1e6:,.2f} M",
+                    )
+                )
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = [
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        return "\n".join(line.rstrip() for line in [*lines, self.summary()])
+
+    def summary(self) -> str:
+        """One line: channels removed and cost before → after."""
+        return (
+            f"{self.removed_channels} of {self.prunable_channels} prunable channels removed "
+            f"({self.carrier_channels} of them stay as constant carriers); parameters {self.before.params:,} → "
+            f"{self.after.params:,}, MACs {self.before.macs / 1e6:,.1f} M → {self.after.macs / 1e6:,.1f} M at "
+            f"{'x'.join(str(n) for n in self.input_shape)}"
+        )
+
+    def to_json(self) -> str:
+        """Text of the plan; `from_json` gives an equal plan."""
+        plain = {**vars(self), "target": target_to_plain(self.target)}
+        document = {"format": "slimyolo prune plan", "version": _VERSION, **plain}
+        return json.dumps(document, default=vars, separators=(",", ":"))  # asdict would copy every index first
+
+    @classmethod
+    def from_json(cls, text: str) -> PrunePlan:
+        """Inverse of `to_json`; raises `PruningError` for other text or a newer version."""
+        try:
+            plain: dict[str, Any] = json.loads(text)
+            if not isinstance(plain, dict) or plain.pop("format", None) != "slimyolo prune plan":
+                raise PruningError("This JSON is not a prune plan; make one with `slimyolo prune --plan-out FILE`.")
+            version = plain.pop("version", 0)
+            if version != _VERSION:
+                raise PruningError(
+                    f"The plan has version {version}, this slimyolo reads version {_VERSION}; upgrade it."
+                )
+            return cls(**_from_plain(plain))
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise PruningError(
+                f"The prune plan is damaged ({error}); make it again with `slimyolo prune --plan-out FILE`."
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write the JSON to `path` (atomically)."""
+        from slimyolo.storage import write_text
+
+        write_text(path, self.to_json())
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else "x".join(str(size) for size in shape) or "a number"
+
+
+def _from_plain(plain: dict[str, Any]) -> dict[str, Any]:
+    groups = tuple(
+        GroupPlan(
+            **{
+                **item,
+                "saves": None if item.get("saves") is None else CutCost(**item["saves"]),
+                "layers": tuple(item["layers"]),
+                "kept": tuple(item["kept"]),
+                "members": tuple(
+                    MemberPlan(m["tensor"], m["axis"], tuple(tuple(row) for row in m["index"])) for m in item["members"]
+                ),
+            }
+        )
+        for item in plain["groups"]
+    )
+
+    def emission(item: dict[str, Any]) -> Emission:
+        return Emission(**{**item, "channels": tuple(item["channels"]), "values": tuple(item["values"])})
+
+    def consumer(item: dict[str, Any]) -> ConsumerPlan:
+        rows = {key: tuple(tuple(row) for row in item[key]) for key in ("folded", "carried")}
+        return ConsumerPlan(**{**item, **rows, "cleared": tuple(item["cleared"])})
+
+    return {
+        **plain,
+        "target": target_from_plain(plain["target"]),
+        "input_shape": tuple(plain["input_shape"]),
+        "groups": groups,
+        "emissions": tuple(emission(item) for item in plain["emissions"]),
+        "carriers": tuple(emission(item) for item in plain["carriers"]),
+        "consumers": tuple(consumer(item) for item in plain["consumers"]),
+        "sizes": tuple(SizeChange(**item) for item in plain["sizes"]),
+        "before": CutCost(**plain["before"]),
+        "after": CutCost(**plain["after"]),
+        "notes": tuple(plain["notes"]),
+        "tensors": tuple((name, tuple(shape)) for name, shape in plain.get("tensors", ())),
+    }

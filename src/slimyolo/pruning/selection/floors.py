@@ -1,0 +1,131 @@
+"""How much of each layer must stay: one floor for all, floors and caps by pattern, and layers kept whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from slimyolo.errors import ConfigError
+from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group
+
+__all__ = ["Floors", "Room", "kept_groups"]
+
+
+@dataclass(frozen=True)
+class Floors:
+    """`share` of each layer stays, at least one channel.
+
+    `floor_of` maps patterns over module paths to another share (the last that matches counts, higher or lower);
+    `cap_of` maps patterns to the share that may at most be removed. A pattern matches a path as in `kept_groups`. Where
+    layers are coupled the strictest of them counts.
+    """
+
+    share: float = 0.1
+    floor_of: Mapping[str, float] = field(default_factory=dict)
+    cap_of: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.share < 1.0:
+            raise ConfigError(f"floor={self.share!r}: expected a share from 0 to below 1, for instance 0.1.")
+        for pattern, share in self.floor_of.items():
+            if not 0.0 <= share <= 1.0:
+                raise ConfigError(f"floor_of {pattern!r}: {share!r} is not a share from 0 to 1, for instance 0.5.")
+        for pattern, share in self.cap_of.items():
+            if not 0.0 <= share <= 1.0:
+                raise ConfigError(f"cap_of {pattern!r}: {share!r} is not a share from 0 to 1, for instance 0.3.")
+
+    def of(self, layer: str) -> float:
+        """The share of `layer` that must stay."""
+        floor = self.share
+        for pattern, share in self.floor_of.items():
+            if _matches(layer, pattern):
+                floor = share
+        for pattern, share in self.cap_of.items():
+            if _matches(layer, pattern):
+                floor = max(floor, 1.0 - share)
+        return floor
+
+
+class Room:
+    """What is left to remove in each layer of a graph while channels go."""
+
+    def __init__(self, graph: ChannelGraph, floors: Floors) -> None:
+        paths = [name for name, _ in graph.module.named_modules() if name]
+        for name, patterns in (("floor_of", floors.floor_of), ("cap_of", floors.cap_of)):
+            for pattern in patterns:
+                _check_pattern(name, pattern, paths)
+        least = min((floors.share, *floors.floor_of.values()))
+        self._room: dict[tuple[str, int], int] = {}
+        self._loose: dict[int, int] = {}
+        self._axes: dict[int, list[tuple[tuple[str, int], int]]] = {}
+        axes = {(e.weight, axis) for e in graph.emitters for axis in (0, 1)}
+        shapes = {name: tensor.shape for name, tensor in graph.module.named_parameters(remove_duplicate=False)}
+        read = {(consumer.weight, consumer.axis) for consumer in graph.consumers}
+        for group in graph.groups:
+            for member in group.members:
+                key = (member.tensor, member.axis)
+                if key in axes and member.tensor in shapes:
+                    size = shapes[member.tensor][member.axis]
+                    # patterns speak of a layer's outputs; what it reads is only kept from vanishing
+                    share = least if key in read else floors.of(member.tensor.rpartition(".")[0])
+                    self._room[key] = size - max(1, math.ceil(share * size - 1e-9))
+            self._axes[group.id] = [
+                ((m.tensor, m.axis), m.index.shape[1]) for m in group.members if (m.tensor, m.axis) in self._room
+            ]
+            if not self._axes[group.id]:
+                self._loose[group.id] = group.width - 1
+
+    def most(self, group: Group) -> int:
+        """How many further channels of `group` may go."""
+        if group.id in self._loose:
+            return self._loose[group.id]
+        return max(0, min(self._room[key] // copies for key, copies in self._axes[group.id]))
+
+    def take(self, group: Group, count: int) -> None:
+        """Note that `count` further channels of `group` go."""
+        if group.id in self._loose:
+            self._loose[group.id] -= count
+        for key, copies in self._axes[group.id]:
+            self._room[key] -= count * copies
+
+
+def kept_groups(graph: ChannelGraph, keep: Sequence[str], frozen: Sequence[str]) -> set[int]:
+    """Ids of groups that own a layer named by `keep` (patterns) or `frozen` (exact paths).
+
+    A pattern matches a path when it matches it whole or any leading part of it (`"model.0"` keeps `model.0.conv`).
+    Raises `ConfigError` for a pattern that matches no module.
+    """
+    paths = [name for name, _ in graph.module.named_modules() if name]
+    for pattern in keep:
+        _check_pattern("keep", pattern, paths)
+    for name in frozen:
+        if name not in paths:
+            raise ConfigError(f"frozen={name!r} is no module of the model.{_nearest(name, paths)}")
+    named = set(frozen)
+    return {
+        group.id
+        for group in graph.groups
+        if any(named & set(_leading(layer)) or any(_matches(layer, p) for p in keep) for layer in group.layers)
+    }
+
+
+def _check_pattern(argument: str, pattern: str, paths: Sequence[str]) -> None:
+    if not any(fnmatchcase(path, pattern) for path in paths):
+        raise ConfigError(f"{argument}={pattern!r} matches no module of the model.{_nearest(pattern, paths)}")
+
+
+def _nearest(name: str, paths: Iterable[str]) -> str:
+    near = get_close_matches(name, list(paths), n=3)
+    return f" Did you mean {', '.join(repr(one) for one in near)}?" if near else ""
+
+
+def _leading(layer: str) -> list[str]:
+    parts = layer.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def _matches(layer: str, pattern: str) -> bool:
+    return any(fnmatchcase(part, pattern) for part in _leading(layer))

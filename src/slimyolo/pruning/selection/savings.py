@@ -1,0 +1,34 @@
+"""What a removed channel saves: the price by which a cost-aware cut divides its score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from slimyolo.errors import ConfigError, nearest_name_hint
+from slimyolo.pruning.plan.prices import PriceTable
+
+__all__ = ["PER", "Saving", "saving_per"]
+
+PER = ("channels", "macs", "params", "ms")
+Saving = Callable[[Mapping[int, int], int, int], float]
+"""(channels gone per group, group id, further slots) → what these further slots save."""
+
+
+def saving_per(unit: str, table: PriceTable, milliseconds: Mapping[int, float] | None = None) -> Saving | None:
+    """The saving in `unit`, or None for "channels": scores are then compared as they are.
+
+    "macs" and "params" are priced anew as neighbours shrink; "ms" is `milliseconds` per channel of each group, as
+    measured on the uncut network. Raises `ConfigError` for another unit, and for "ms" without measurements.
+    """
+    if unit not in PER:
+        raise ConfigError(f"per={unit!r}: expected one of {', '.join(PER)}.{nearest_name_hint(unit, PER)}")
+    if unit == "channels":
+        return None
+    if unit == "macs":
+        return lambda gone, group, more: table.saving(gone, group, more)[1]
+    if unit == "params":
+        return lambda gone, group, more: float(table.saving(gone, group, more)[0])
+    if milliseconds is None:
+        raise ConfigError("per='ms' needs price=: a function that gives the milliseconds of a plan.")
+    known = milliseconds
+    return lambda gone, group, more: known[group] * more

@@ -1,0 +1,301 @@
+"""Which channels go: from scores and a target to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from slimyolo.errors import ConfigError, PruningError, nearest_name_hint
+from slimyolo.pruning.analysis.constants import Constants, analyse_constants
+from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group
+from slimyolo.pruning.plan.making import PlanTerms, make_plan
+from slimyolo.pruning.plan.plan import PrunePlan
+from slimyolo.pruning.plan.prices import CutCost, PriceTable
+from slimyolo.pruning.selection.floors import Floors, Room, kept_groups
+from slimyolo.pruning.selection.savings import saving_per
+from slimyolo.pruning.selection.steps import Step, step_sequence
+from slimyolo.pruning.targets import (
+    ChannelShare,
+    LatencyBudget,
+    MacsBudget,
+    MacsShare,
+    ParamsBudget,
+    ParamsShare,
+    Target,
+    target_to_plain,
+)
+
+__all__ = ["POLICIES", "select"]
+
+POLICIES = ("coupled", "reference")
+Price = Callable[[PrunePlan], float]
+_UNITS: dict[type, str] = {
+    ParamsShare: "parameters",
+    ParamsBudget: "parameters",
+    MacsShare: "MACs",
+    MacsBudget: "MACs",
+    LatencyBudget: "milliseconds",
+}
+_LEAST_RATE = 0.01  # of the mean saving per slot
+
+
+def select(
+    graph: ChannelGraph,
+    scores: Mapping[int, Tensor],
+    target: Target,
+    *,
+    keep: Sequence[str] = (),
+    frozen: Sequence[str] = (),
+    floor: float | None = None,
+    floor_of: Mapping[str, float] | None = None,
+    cap_of: Mapping[str, float] | None = None,
+    round_to: int = 1,
+    policy: str = "coupled",
+    constants: str | Constants = "carrier",
+    per: str = "channels",
+    price: Price | None = None,
+    importance: str = "gamma",
+) -> PrunePlan:
+    """Choose the channels to remove, least important first, until the target is met.
+
+    `keep` are module-path patterns (`"model.0.*"`), `frozen` exact module paths, of layers that stay whole. `floor` is the
+    share of each layer that must stay (default 0.1, and at least one channel; 0 for the reference policy); `floor_of` and
+    `cap_of` set it, or the share that may go, for layers by pattern (`Floors`). `round_to` makes kept widths multiples of
+    it (carriers included). `per` is what a score is divided by: "channels" (nothing), or the "macs", "params" or "ms"
+    that removing the channel saves (`savings`). `price` gives milliseconds of a plan, for `LatencyBudget` and "ms".
+    Policy "reference" is the threshold rule of the reference project: every |score| below the value at index
+    int(N·share) of the sorted pool goes (`ChannelShare` only; pass the layers it skips as `frozen`).
+
+    The budget is met with one step less cut than would miss it; when floors prevent that, the plan's notes name them.
+    Raises `ConfigError` for contradicting arguments.
+    """
+    if policy not in POLICIES:
+        raise ConfigError(
+            f"policy={policy!r}: expected one of {', '.join(POLICIES)}.{nearest_name_hint(policy, POLICIES)}"
+        )
+    if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
+        raise ConfigError(f"round_to={round_to!r}: expected a whole number of at least 1, for instance 8.")
+    target_to_plain(target)  # refuses what is not a target
+    floors = Floors((0.0 if policy == "reference" else 0.1) if floor is None else floor, floor_of or {}, cap_of or {})
+    known = constants if isinstance(constants, Constants) else analyse_constants(graph, constants)
+    excluded = kept_groups(graph, keep, frozen)
+    selection = _Selection(graph, scores, known, excluded, floors, round_to)
+    named = importance if per == "channels" else f"{importance} per {per}"
+    terms = PlanTerms(target, policy, named, round_to, selection.prunable, ())
+    if policy == "reference":
+        if not isinstance(target, ChannelShare) or round_to != 1 or per != "channels":
+            raise ConfigError(
+                "policy='reference' is the reference project's rule: it takes ChannelShare, round_to=1 and per='channels'. "
+                "Use policy='coupled' for other budgets."
+            )
+        removed = selection.by_threshold(target.share)
+        selection.notes.extend(selection.stopped_note())
+    else:
+        removed = selection.by_steps(target, terms, per, price)
+    notes = tuple(dict.fromkeys([*selection.notes, *graph.kept]))
+    return make_plan(graph, known, removed, selection.table, replace(terms, notes=notes))
+
+
+@dataclass
+class _Selection:
+    graph: ChannelGraph
+    scores: Mapping[int, Tensor]
+    constants: Constants
+    excluded: set[int]
+    floors: Floors
+    round_to: int
+    notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.table = PriceTable(self.graph)
+        self.groups = [g for g in self.graph.groups if g.id not in self.excluded]
+        self.by_id = {group.id: group for group in self.graph.groups}
+        self.prunable = sum(group.width * _weight(group) for group in self.groups)
+        self.order = {group.id: self._order(group) for group in self.groups}
+        self.room = Room(self.graph, self.floors)
+        self.stopped: dict[int, int] = {}
+        stuck = sum(int(self.constants.stuck[group.units].sum()) for group in self.groups)
+        if stuck:
+            self.notes.append(
+                f"{stuck} coupled channels are kept: nothing can take the constant they would leave behind"
+            )
+
+    def _order(self, group: Group) -> Tensor:
+        """Channels that may go, least important first."""
+        values = self.scores.get(group.id)
+        if values is None or values.shape != (group.width,) or bool(torch.isnan(values).any()):
+            raise PruningError(
+                f"scores of group {group.id} ({group.name}): expected a tensor of {group.width} numbers, got "
+                f"{None if values is None else tuple(values.shape)}. Compute them with slimyolo.pruning.score."
+            )
+        order = torch.argsort(values, stable=True)
+        return order[~self.constants.stuck[group.units[order]]]
+
+    # -- the coupled policy ----------------------------------------------------------------------------------------
+
+    def by_steps(self, target: Target, terms: PlanTerms, per: str, price: Price | None) -> dict[int, Tensor]:
+        """Removed channels per group: as many steps of the sequence as the target asks for."""
+        rates = self._milliseconds(price, terms) if per == "ms" and price is not None else None
+        needs = {g.id: self.constants.needs_carrier[g.units[self.order[g.id]]] for g in self.groups}
+        sequence, self.stopped = step_sequence(
+            self.groups, self.order, self.scores, needs, self.round_to, self.room, saving_per(per, self.table, rates)
+        )
+        if isinstance(target, ChannelShare):
+            if not self.groups:
+                self._report_floors("channels")
+            return self._fill_share(sequence, target.share)
+        count = self._steps_for(sequence, target, terms, price)
+        return self._removed_after(sequence, count)
+
+    def _milliseconds(self, price: Price, terms: PlanTerms) -> dict[int, float]:
+        """Milliseconds that a slot of each group saves, measured by halving each group alone."""
+        dense = price(self._plan({}, terms))
+        saved = {}
+        for group in self.groups:
+            order = self.order[group.id][: max(2, group.width // 2)]
+            plan = self._plan({group.id: order}, terms)
+            slots = sum(one.width - len(one.kept) for one in plan.groups)
+            saved[group.id] = (dense - price(plan)) / max(slots, 1)
+        usual = sum(max(one, 0.0) for one in saved.values()) / max(len(saved), 1)
+        least = max(_LEAST_RATE * usual, 1e-12)  # what a noisy clock measures as nothing, or less
+        return {group: max(one, least) for group, one in saved.items()}
+
+    def _plan(self, removed: Mapping[int, Tensor], terms: PlanTerms) -> PrunePlan:
+        return make_plan(self.graph, self.constants, removed, self.table, terms)
+
+    def _fill_share(self, sequence: Sequence[Step], share: float) -> dict[int, Tensor]:
+        """Every step that still fits below the share, in order; a group stops at its first that does not."""
+        room = share * self.prunable + 1e-9
+        done: dict[int, int] = {}
+        closed: set[int] = set()
+        for step in sequence:
+            more = (step.removed - done.get(step.group, 0)) * _weight(self.by_id[step.group])
+            if step.group in closed or more > room:
+                closed.add(step.group)
+                continue
+            room -= more
+            done[step.group] = step.removed
+        if not closed and room >= 1:
+            self._report_floors("the share of removed channels")
+        return {group: self.order[group][:count] for group, count in done.items()}
+
+    def _last(self, sequence: Sequence[Step], count: int) -> dict[int, Step]:
+        return {step.group: step for step in sequence[:count]}
+
+    def _removed_after(self, sequence: Sequence[Step], count: int) -> dict[int, Tensor]:
+        return {group: self.order[group][: step.removed] for group, step in self._last(sequence, count).items()}
+
+    def _steps_for(
+        self,
+        sequence: Sequence[Step],
+        target: ParamsShare | MacsShare | ParamsBudget | MacsBudget | LatencyBudget,
+        terms: PlanTerms,
+        price: Price | None,
+    ) -> int:
+        """The fewest steps after which the budget is met; all of them, with a note, when it cannot be."""
+
+        def plan_after(count: int) -> PrunePlan:
+            return self._plan(self._removed_after(sequence, count), terms)
+
+        if isinstance(target, LatencyBudget):
+            if price is None:
+                raise ConfigError("LatencyBudget needs price=: a function that gives the milliseconds of a plan.")
+            measure: Price = price
+            measured: dict[int, float] = {}
+
+            def over(count: int) -> bool:
+                measured[count] = measure(plan_after(count))
+                return measured[count] > target.milliseconds
+        else:
+            dense = self.table.cost({})
+            by_params = isinstance(target, (ParamsShare, ParamsBudget))
+            limit = _limit(target, dense)
+
+            def over(count: int) -> bool:
+                gone = {g: self.by_id[g].width - s.slots for g, s in self._last(sequence, count).items()}
+                cost = self.table.cost(gone)
+                if by_params and cost.params <= limit:  # biases that folding makes count, too
+                    cost = plan_after(count).after
+                return (cost.params if by_params else cost.macs) > limit
+
+        if not over(0):
+            count = 0
+        elif over(len(sequence)):
+            self._report_floors(_UNITS[type(target)])
+            count = len(sequence)
+        else:
+            count = _largest(over, len(sequence)) + 1
+        if isinstance(target, LatencyBudget):
+            self.notes.append(
+                f"latency: {measured[0]:.2f} ms before, {measured[count]:.2f} ms after, as the price says"
+            )
+        return count
+
+    def _report_floors(self, what: str) -> None:
+        why = "every remaining channel is kept by a floor" if self.groups else "no channel of this model can be cut"
+        self.notes.append(f"The budget for {what} could not be reached: {why}.")
+        self.notes.extend(self.stopped_note())
+
+    def stopped_note(self) -> list[str]:
+        """Which layers stand at their floor."""
+        if not self.stopped:
+            return []
+        names = []
+        for number, left in self.stopped.items():
+            group = self.by_id[number]
+            own = max((self.floors.of(layer) for layer in group.layers), default=self.floors.share)
+            special = "" if own == self.floors.share else f", own floor {own:g}"
+            names.append(f"{group.name} (keeps {left} of {group.width}{special})")
+        return [f"At the floor of {self.floors.share:g} of each layer, at least one channel: {', '.join(names)}."]
+
+    # -- the reference policy --------------------------------------------------------------------------------------
+
+    def by_threshold(self, share: float) -> dict[int, Tensor]:
+        """The reference's rule: below the value at index int(N·share) of the sorted pool."""
+        pool = torch.cat([self.scores[g.id].repeat(_weight(g)) for g in self.groups] or [torch.zeros(0)])
+        if not pool.numel():
+            return {}
+        threshold = float(torch.sort(pool).values[min(int(pool.numel() * share), pool.numel() - 1)])
+        if threshold == 0.0:
+            self.notes.append(
+                "The reference rule keeps every channel whose score equals the threshold, and that is 0 here: nothing is "
+                "removed. Use policy='coupled', which removes channels that are exactly zero."
+            )
+        removed = {}
+        for group in self.groups:
+            order = self.order[group.id]
+            out = order[self.scores[group.id][order] < threshold]
+            most = self.room.most(group)
+            if out.numel() > most:
+                self.stopped[group.id] = group.width - most
+                out = out[:most]
+            self.room.take(group, out.numel())
+            removed[group.id] = out
+        return removed
+
+
+def _limit(target: ParamsShare | MacsShare | ParamsBudget | MacsBudget, dense: CutCost) -> float:
+    if isinstance(target, ParamsShare):
+        return target.share * dense.params
+    if isinstance(target, MacsShare):
+        return target.share * dense.macs
+    return target.params if isinstance(target, ParamsBudget) else target.macs
+
+
+def _weight(group: Group) -> int:
+    return max(1, group.gammas)
+
+
+def _largest(fits: Callable[[int], bool], top: int) -> int:
+    """Largest count in 0..top for which `fits` holds (it holds for 0 and turns false once)."""
+    low, high = 0, top
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,88 @@
+"""What the network loses when one group of channels alone is cut, and how far each layer may therefore be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from slimyolo.errors import ConfigError
+from slimyolo.pruning.analysis.constants import Constants
+from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group
+from slimyolo.pruning.plan.making import PlanTerms, make_plan
+from slimyolo.pruning.plan.plan import PrunePlan
+from slimyolo.pruning.plan.prices import PriceTable
+from slimyolo.pruning.targets import ChannelShare
+
+__all__ = ["GroupSensitivity", "SensitivityPoint", "caps_from_sensitivity", "lone_cuts"]
+
+
+@dataclass(frozen=True)
+class SensitivityPoint:
+    """One group cut to `kept` of its channels: how much worse the network is (`error`; 0: as before)."""
+
+    kept: int
+    error: float
+
+
+@dataclass(frozen=True)
+class GroupSensitivity:
+    """A group of coupled channels, alone cut further and further; `points` from many kept to few."""
+
+    name: str
+    layers: tuple[str, ...]
+    width: int
+    points: tuple[SensitivityPoint, ...]
+
+    def removable(self, max_error: float) -> float:
+        """Share of the channels (0–1) that may go at an error of at most `max_error`, straight lines between the points.
+
+        The first point that is above ends it, also when later ones are below again.
+        """
+        share, error = 0.0, 0.0
+        for point in self.points:
+            gone = 1 - point.kept / self.width
+            if point.error > max_error:
+                rise = point.error - error
+                return share + (gone - share) * max(0.0, max_error - error) / rise if rise > 0 else share
+            share, error = gone, point.error
+        return share
+
+
+def caps_from_sensitivity(groups: Sequence[GroupSensitivity], max_error: float) -> dict[str, float]:
+    """Layer → share of its channels that may be removed (as `cap_of` of `select`), so that no group alone errs more.
+
+    A layer that belongs to several groups gets the least of their shares. Raises `ConfigError` for a negative error.
+    """
+    if not max_error >= 0:
+        raise ConfigError(f"max_error={max_error!r}: expected a number of at least 0, for instance 0.05.")
+    caps: dict[str, float] = {}
+    for group in groups:
+        share = group.removable(max_error)
+        for layer in group.layers:
+            caps[layer] = min(caps.get(layer, 1.0), share)
+    return caps
+
+
+def lone_cuts(
+    graph: ChannelGraph, scores: Mapping[int, Tensor], constants: Constants, kept_shares: Sequence[float], group: Group
+) -> Iterator[tuple[int, PrunePlan]]:
+    """(channels kept, plan) for each of `kept_shares` of `group`, all other groups whole; widths that repeat are left out.
+
+    The least important channels go first; those whose constant nothing can take stay. `constants` as `analyse_constants`.
+    """
+    order = torch.argsort(scores[group.id], stable=True)
+    order = order[~constants.stuck[group.units[order]]]
+    table = PriceTable(graph)
+    done: set[int] = set()
+    for share in kept_shares:
+        count = min(group.width - max(1, round(share * group.width)), order.numel())
+        if count < 1 or count in done:
+            continue
+        done.add(count)
+        terms = PlanTerms(
+            ChannelShare(min(max(count / group.width, 1e-6), 1 - 1e-6)), "lone", "given", 1, group.width, ()
+        )
+        yield group.width - count, make_plan(graph, constants, {group.id: order[:count]}, table, terms)

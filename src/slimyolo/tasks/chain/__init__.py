@@ -1,0 +1,1 @@
+"""`slimyolo compress` and `iterate`: several stages in one run."""

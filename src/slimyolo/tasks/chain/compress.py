@@ -1,0 +1,81 @@
+"""``slimyolo compress``: the whole chain, each stage resumable, ending in one table."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimyolo.errors import SlimyoloError
+from slimyolo.reports import StageRow, stage_table_markdown
+from slimyolo.tasks.chain.compress_config import CompressConfig
+from slimyolo.tasks.chain.stages import TABLE_FILE, Stages
+from slimyolo.tasks.common.processes import refuse_several_processes
+from slimyolo.tasks.measure.config import ValConfig
+from slimyolo.tasks.report import write_report
+from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.sparsify import sparsify
+from slimyolo.tasks.train.train import train
+
+__all__ = ["ChainRecord", "compress"]
+
+log = logging.getLogger("slimyolo")
+
+CHAIN_FILE, REPORT_FILE = "chain.json", "report.html"
+
+
+@dataclass(frozen=True)
+class ChainRecord:
+    """A finished chain: its folder, one row per stage, and the final checkpoint."""
+
+    folder: str
+    rows: tuple[StageRow, ...]
+    weights: str
+
+
+def compress(config: CompressConfig) -> ChainRecord:
+    """Train, sparsify, prune, fine-tune; write ``table.md`` and ``table.json`` after every stage.
+
+    Each stage has a folder of its own (``base``, ``sparse``, ``pruned``, ``finetuned``) and counts as done when its row
+    is in ``table.json``. With `resume` the chain goes on after the last whole stage; a training that was interrupted
+    goes on after its last whole epoch. A failed stage leaves the earlier ones as they are.
+    """
+    refuse_several_processes("compress")
+    stages = Stages.begun(config, CHAIN_FILE, "chain")
+    folder = stages.folder
+    log.info("chain folder: %s", folder)
+    if config.epochs:
+        base = _weights(stages.trained("base", train, config.train_config(folder)))
+    else:
+        base = _weights(stages.measured("base", _base_config(config, folder)))
+    sparse = _weights(stages.trained("sparse", sparsify, config.sparsify_config(folder, base)))
+    weights = _weights(stages.cut("pruned", config.prune_config(folder, sparse)))
+    if config.finetune_epochs:
+        weights = _weights(stages.trained("finetuned", finetune, config.finetune_config(folder, weights, base)))
+    rows = tuple(stages.rows.values())
+    log.info("\n%s\nwritten: %s", stage_table_markdown(rows), folder / TABLE_FILE)
+    _write_report(folder)
+    return ChainRecord(str(folder), rows, weights.as_posix())
+
+
+def _weights(row: StageRow) -> Path:
+    return Path(row.weights)
+
+
+def _base_config(config: CompressConfig, folder: Path) -> ValConfig:
+    """For the checkpoint given as --weights with --epochs 0."""
+    assert config.weights is not None  # CompressConfig refuses --epochs 0 without it
+    return ValConfig(
+        weights=config.weights, data=config.data, imgsz=config.imgsz, device=config.device, workers=config.workers,
+        noplots=config.noplots, project=folder, name="base", exist_ok=True,
+    )  # fmt: skip
+
+
+def _write_report(folder: Path) -> None:
+    """The chain's page. A chain that has ended does not fail for want of it."""
+    try:
+        page = write_report([folder], folder / REPORT_FILE).page
+    except SlimyoloError as error:
+        log.warning("no report was written: %s Try again with: slimyolo report %s", error, folder)
+    else:
+        log.info("written: %s", page)

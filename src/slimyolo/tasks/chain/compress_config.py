@@ -1,0 +1,165 @@
+"""Configuration of ``slimyolo compress``: the whole chain. A recipe YAML has the same keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import model_validator
+
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.budgets import BudgetUnit, budget_of
+from slimyolo.tasks.common.options import (
+    IMAGE_SIZE_NAMES,
+    Config,
+    Device,
+    Precision,
+    Share,
+    option,
+    workers_option,
+)
+from slimyolo.tasks.prune.config import Constants, PruneConfig
+from slimyolo.tasks.train.config import (
+    BatchSize,
+    CouplingPolicy,
+    FinetuneConfig,
+    ImageCache,
+    OptimizerName,
+    OptionalActivation,
+    OptionalDistillationTerms,
+    OptionalPath,
+    OptionalText,
+    SparsifyConfig,
+    SparsityMethod,
+    TrainConfig,
+)
+
+__all__ = ["CompressConfig"]
+
+WHAT = "What to compress"
+CUT = "How much, how"
+STAGES = "Stages"
+SHARED = "All stages"
+OUTPUT = "Output"
+
+SHARED_FIELDS = (
+    *("data", "imgsz", "batch_size", "nominal_batch", "optimizer", "hyp", "hyp_set", "noautoanchor"),
+    *("seed", "device", "precision", "workers", "cache", "noplots"),
+)
+
+
+class CompressConfig(Config):
+    """Settings of ``slimyolo compress``: train → sparsify → prune → fine-tune → evaluate."""
+
+    command: ClassVar[str] = "compress"
+
+    data: Path = option(help="dataset YAML", group=WHAT)
+    weights: OptionalPath = option(None, "checkpoint to start from; none: from scratch", group=WHAT)
+    cfg: OptionalText = option(None, "model YAML or family name (yolov5n)", group=WHAT)
+
+    percent: Share | None = option(None, "share of BatchNorm channels to remove", group=CUT, shown_default="0.4")
+    params: Share | None = option(None, "… or keep at most this share of the parameters", group=CUT)
+    macs: Share | None = option(None, "… or keep at most this share of the MACs", group=CUT)
+    method: SparsityMethod = option("share", "of sparse training", group=CUT)
+    sr: float | None = option(None, "rate of the methods other than share", group=CUT, gt=0)
+    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT)
+    floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=CUT)
+    round_to: int = option(1, "keep multiples of this many channels", group=CUT, ge=1)
+    constants: Constants = option("carrier", "where removed channels' constants go", group=CUT)
+    recalibrate: bool = option(False, "new BatchNorm statistics after the cut", group=CUT)
+
+    epochs: int = option(100, "base training; 0: --weights is the base", group=STAGES, ge=0)
+    sparse_epochs: int = option(60, "sparse training", group=STAGES, ge=1)
+    finetune_epochs: int = option(60, "fine-tuning; 0: none", group=STAGES, ge=0)
+    resume: bool = option(False, "go on with run --name after its last whole stage", group=STAGES)
+
+    distill: OptionalDistillationTerms = option(
+        None, "fine-tune with the base as teacher: response, feature, or both", group=STAGES, bare="response,feature"
+    )
+
+    activation: OptionalActivation = option(None, "fine-tune with this one instead of the model's own", group=STAGES)
+
+    imgsz: int = option(320, "image size", group=SHARED, names=IMAGE_SIZE_NAMES, ge=32)
+    batch_size: BatchSize = option(16, "images per step; -1: what memory allows", group=SHARED)
+    nominal_batch: int = option(64, "images per optimizer step: batches are accumulated to it", group=SHARED, ge=1)
+    optimizer: OptimizerName = option("SGD", "SGD, Adam, AdamW", group=SHARED)
+    hyp: OptionalPath = option(None, "hyper-parameter YAML, or scratch-low, scratch", group=SHARED)
+    hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=SHARED)
+    noautoanchor: bool = option(False, "keep the anchors as they are", group=SHARED)
+    seed: int = option(0, "seed of all randomness", group=SHARED, ge=0)
+    device: Device = option("auto", "cpu, cuda, cuda:N or N", group=SHARED)
+    precision: Precision = option("auto", "arithmetic", group=SHARED)
+    workers: int = workers_option(SHARED)
+    cache: ImageCache = option(None, "keep decoded images in memory", bare="ram", group=SHARED)
+
+    project: Path = option(Path("runs/compress"), "folder of the runs", group=OUTPUT)
+    name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
+    exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT)
+
+    @property
+    def budget(self) -> tuple[BudgetUnit, float]:
+        """(unit, share), as `PruneConfig.budget`."""
+        return budget_of(self.percent, self.params, self.macs)
+
+    def train_config(self, folder: Path) -> TrainConfig:
+        """The base training, writing to ``folder/base``."""
+        return TrainConfig(weights=self.weights, cfg=self.cfg, epochs=self.epochs, **self._shared(folder, "base"))
+
+    def sparsify_config(self, folder: Path, weights: Path) -> SparsifyConfig:
+        """Sparse training of `weights`, writing to ``folder/sparse``."""
+        budget: dict[str, Any] = (
+            {"percent": self.percent, "params": self.params, "macs": self.macs, "round_to": self.round_to}
+            if self.method == "share"
+            else {}
+        )
+        return SparsifyConfig(
+            weights=weights, epochs=self.sparse_epochs, method=self.method, policy=self.policy, floor=self.floor,
+            sr=self.sr, **budget, **self._shared(folder, "sparse"),
+        )  # fmt: skip
+
+    def prune_config(self, folder: Path, weights: Path) -> PruneConfig:
+        """The cut of `weights`, writing to ``folder/pruned``."""
+        return PruneConfig(
+            weights=weights, percent=self.percent, params=self.params, macs=self.macs, policy=self.policy,
+            floor=self.floor, round_to=self.round_to, constants=self.constants, recalibrate=self.recalibrate,
+            data=self.data, imgsz=self.imgsz, device=self.device, workers=self.workers,
+            noplots=self.noplots, project=folder, name="pruned", exist_ok=True,
+        )  # fmt: skip
+
+    def finetune_config(self, folder: Path, weights: Path, base: Path) -> FinetuneConfig:
+        """Fine-tuning of `weights`, writing to ``folder/finetuned``; `base` is the teacher when there shall be one.
+
+        Without ``--hyp`` two numbers differ from ``slimyolo finetune``. The learning rate falls to a hundredth, not to a
+        tenth: in a short run the average of the weights smooths little, so the end of the schedule has to. And biases warm
+        up from zero, not from ten times the learning rate, which is meant for networks that know nothing yet; that made
+        little difference when tried (docs/results.md).
+        """
+        shared = self._shared(folder, "finetuned")
+        if self.hyp is None:
+            shared |= {"hyp": "scratch-low", "hyp_set": ("warmup_bias_lr=0", *self.hyp_set)}
+        if self.distill is not None:
+            shared |= {"teacher": base, "distill": self.distill}
+        return FinetuneConfig(weights=weights, epochs=self.finetune_epochs, activation=self.activation, **shared)
+
+    def _shared(self, folder: Path, stage: str) -> dict[str, Any]:
+        shared = {name: getattr(self, name) for name in SHARED_FIELDS}
+        return {**shared, "project": folder, "name": stage, "exist_ok": True}
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> CompressConfig:
+        _ = self.budget
+        if self.weights is None and self.cfg is None:
+            raise ConfigError("Give --weights FILE to start from a checkpoint, or --cfg yolov5n to train from scratch.")
+        if self.epochs == 0 and self.weights is None:
+            raise ConfigError("--epochs 0 skips the base training: add --weights FILE, a trained model.")
+        if self.finetune_epochs == 0 and self.activation is not None:
+            raise ConfigError(
+                f"--activation {self.activation} takes effect in the fine-tuning, and --finetune-epochs is 0: give it some "
+                "epochs, or leave --activation out."
+            )
+        if self.method == "share" and self.sr is not None:
+            raise ConfigError(
+                "--sr is for `--method reference` and the others with a rate; `share` finds its own. Leave --sr out."
+            )
+        return self

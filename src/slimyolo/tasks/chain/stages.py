@@ -1,0 +1,134 @@
+"""Tasks of several stages: a table that grows by a row a stage, and goes on after the last whole one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from slimyolo.checkpoints import load_checkpoint
+from slimyolo.detections import DetectionMetrics
+from slimyolo.errors import ConfigError, StorageError
+from slimyolo.reports import StageRow, stage_table_markdown
+from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
+from slimyolo.tasks.chain.compress_config import CompressConfig
+from slimyolo.tasks.chain.iterate_config import IterateConfig
+from slimyolo.tasks.common.provenance import run_provenance
+from slimyolo.tasks.common.records import SizeRecord, TrainRecord
+from slimyolo.tasks.common.resume import OPTIONS_FILE, refuse_other_settings, resumed_config, settings_that_stay
+from slimyolo.tasks.measure.config import ValConfig
+from slimyolo.tasks.measure.validate import validate
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.prune.prune import prune
+from slimyolo.tasks.train.config import TrainConfig
+
+__all__ = ["TABLE_FILE", "Stages"]
+
+log = logging.getLogger("slimyolo")
+
+TABLE_FILE, ROWS_FILE = "table.md", "table.json"
+AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
+
+
+@dataclass
+class Stages:
+    """A run folder with ``table.md`` and ``table.json``; each stage that is whole has its row there.
+
+    Each stage writes into a folder of its own. One that fails leaves the earlier ones as they are.
+    """
+
+    folder: Path
+    rows: dict[str, StageRow]
+
+    @classmethod
+    def begun(cls, config: CompressConfig | IterateConfig, file: str, what: str) -> Stages:
+        """Of a new run folder, whose settings go into `file`; with ``resume`` of the newest of that name.
+
+        `what` is begun, a run or a chain. Raises `ConfigError` when there is none, or it began with other settings.
+        """
+        settings = settings_that_stay(config)
+        if not config.resume:
+            folder = create_run_folder(config.project, config.name, config.exist_ok)
+            write_json(folder / file, {"settings": settings, **run_provenance(config)})
+            return cls(folder, _rows_of(folder))
+        found = latest_run_folder(config.project, config.name)
+        if found is None:
+            raise ConfigError(
+                f"--resume: there is no {what} {config.name!r} in {config.project}. Leave --resume out to start one."
+            )
+        refuse_other_settings(found, read_json(found / file)["settings"], settings)
+        return cls(found, _rows_of(found))
+
+    def done(self, name: str, run: Callable[[], StageRow]) -> StageRow:
+        """The row of a stage, which is run unless it was done before."""
+        if name in self.rows:
+            log.info("stage %s: done before", name)
+        else:
+            log.info("stage %s", name)
+            self.rows[name] = run()
+            write_json(self.folder / ROWS_FILE, list(self.rows.values()))
+            write_text(self.folder / TABLE_FILE, stage_table_markdown(list(self.rows.values())))
+        row = self.rows[name]
+        if not Path(row.weights).is_file():
+            raise StorageError(
+                f"Stage {name} is done but its checkpoint {row.weights} is gone. Put it back, or delete "
+                f"{self.folder / ROWS_FILE} to run all stages anew."
+            )
+        return row
+
+    def measured(self, name: str, config: ValConfig) -> StageRow:
+        """A checkpoint as it was given, measured."""
+        return self.done(name, lambda: _measured_row(name, config))
+
+    def cut(self, name: str, config: PruneConfig) -> StageRow:
+        """A cut. `config` has a dataset, so that the cut is measured."""
+        return self.done(name, lambda: _cut_row(name, config))
+
+    def trained(self, name: str, task: Callable[[AnyTrainConfig], TrainRecord], config: AnyTrainConfig) -> StageRow:
+        """A training; one that was interrupted goes on after its last whole epoch."""
+        return self.done(name, lambda: _training_row(name, task, config))
+
+
+def _rows_of(folder: Path) -> dict[str, StageRow]:
+    path = folder / ROWS_FILE
+    rows: list[dict[str, Any]] = read_json(path) if path.is_file() else []
+    return {row["stage"]: StageRow(**row) for row in rows}
+
+
+def _measured_row(stage: str, config: ValConfig) -> StageRow:
+    record = validate(config)
+    return _row(stage, record.metrics, record.size, 0, 0.0, record.weights)
+
+
+def _cut_row(stage: str, config: PruneConfig) -> StageRow:
+    record = prune(config)
+    assert record.metrics_after is not None  # with a dataset there always are
+    return _row(stage, record.metrics_after, record.after, 0, record.seconds, record.weights)
+
+
+def _training_row(stage: str, task: Callable[[AnyTrainConfig], TrainRecord], config: AnyTrainConfig) -> StageRow:
+    folder = config.project / config.name
+    record, last = folder / "record.json", folder / "weights" / "last.pt"
+    if not record.is_file():  # else it had ended, and the run was stopped before it noted that
+        if last.is_file() and (folder / OPTIONS_FILE).is_file() and load_checkpoint(last).training is not None:
+            log.info("stage %s: going on from %s", stage, last)
+            given = {"workers": config.workers, "device": config.device, "cache": config.cache}
+            config = resumed_config(type(config), last, given)
+        task(config)
+    plain = read_json(record)
+    metrics, size = plain["metrics"], plain["size"]
+    return StageRow(
+        stage, metrics["precision"], metrics["recall"], metrics["map50"], metrics["map50_95"], size["params"],
+        size["macs"], size["imgsz"], plain["epochs_done"], plain["seconds"] / 60, plain["best"],
+    )  # fmt: skip
+
+
+def _row(
+    stage: str, metrics: DetectionMetrics, size: SizeRecord, epochs: int, seconds: float, weights: str
+) -> StageRow:
+    return StageRow(
+        stage, metrics.precision, metrics.recall, metrics.map50, metrics.map50_95, size.params, size.macs, size.imgsz,
+        epochs, seconds / 60, weights,
+    )  # fmt: skip

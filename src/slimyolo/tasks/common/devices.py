@@ -1,0 +1,77 @@
+"""From the word a user types to a device and a number format."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import torch
+
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.options import Precision as PrecisionName
+
+if TYPE_CHECKING:
+    from slimyolo.training import Precision
+
+__all__ = ["automatic_precision", "has_fast_bf16", "pick_device", "pick_precision"]
+
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})  # multiply-accumulate of bf16; without them it is emulated
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` (a GPU if there is one), ``cpu``, ``mps``, ``cuda`` or ``cuda:N``. Raises `ConfigError` when absent."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise ConfigError(f"--device {name}: this machine has {count} CUDA devices. Use --device cpu, or auto.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError("--device mps: this machine has no Metal device. Use --device cpu, or auto.")
+    return device
+
+
+def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
+    """The number format of training. ``auto``: bf16 where the device is fast at it; else fp16 on a GPU, fp32 elsewhere."""
+    from slimyolo.training import Autocast, Fp32  # the loop: commands that do not train need not wait for it
+
+    if name == "auto":
+        name = automatic_precision(device)
+    if name == "fp32":
+        return Fp32()
+    if name == "fp16" and device.type == "cpu":
+        raise ConfigError(
+            "--precision fp16 needs a GPU. On a processor use --precision fp32, or bf16 where it is fast."
+        )
+    return Autocast(device, torch.bfloat16 if name == "bf16" else torch.float16)
+
+
+def automatic_precision(device: torch.device) -> PrecisionName:
+    """``bf16``, ``fp16`` or ``fp32``: the fastest that `device` computes in hardware."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return "bf16" if device.type == "cpu" and has_fast_bf16() else "fp32"
+
+
+def has_fast_bf16(flags: Collection[str] | None = None, supported: bool | None = None) -> bool:
+    """Whether this processor multiplies bf16 in hardware: its flags say so, and torch's kernels use it.
+
+    Both are asked: torch's own answer is true from AVX-512 on, where bf16 is emulated and several times slower than
+    fp32. `flags` and `supported` stand in for the processor's and torch's answers.
+    """
+    if flags is None:
+        flags = _processor_flags()
+    if supported is None:
+        supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return supported and not _BF16_FLAGS.isdisjoint(flags)
+
+
+def _processor_flags() -> Collection[str]:
+    """The flags of the first processor in /proc/cpuinfo; none on other systems, which are asked for fp32."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            line = next((line for line in file if line.startswith("flags")), "")
+    except OSError:
+        return ()
+    return line.partition(":")[2].split()

@@ -1,0 +1,63 @@
+"""The model that a user names, for the commands that only run it: a checkpoint, or an exported file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from slimyolo.checkpoints import load_checkpoint
+from slimyolo.errors import ConfigError
+from slimyolo.exporting import ExportedModel, is_exported, open_exported
+from slimyolo.models import Detector
+from slimyolo.tasks.common.devices import pick_device
+from slimyolo.tasks.common.lookup import find_weights
+
+__all__ = ["OpenedModel", "fixed_size", "open_model", "run_device"]
+
+log = logging.getLogger("slimyolo")
+
+OpenedModel = Detector | ExportedModel
+
+
+def open_model(weights: str | Path, names: Sequence[str] = (), device: str = "auto") -> OpenedModel:
+    """The detector of a checkpoint (float32, on the CPU), or an exported file in its runtime.
+
+    `names` are for exported files that do not say their classes; `device` is where a TorchScript file runs. Raises
+    `CheckpointError` when there is no such file or it cannot be read, `ConfigError` when `names` are given for a checkpoint.
+    """
+    file = find_weights(weights)
+    if is_exported(file):
+        place = pick_device(device) if file.suffix == ".torchscript" else None
+        return open_exported(file, names=tuple(names), device=place)
+    if names:
+        raise ConfigError(f"--names is for exported files that do not say their classes; {file} does. Leave it out.")
+    return load_checkpoint(file).detector()
+
+
+def run_device(model: OpenedModel, device: str, half: bool) -> torch.device:
+    """Where `model` runs. Raises `ConfigError` when it cannot run there, or not in 16 bits as `half` asks."""
+    if isinstance(model, ExportedModel):
+        if half:
+            raise ConfigError("--half: the precision of an exported file was decided by its export. Leave --half out.")
+        if model.runtime == "torch":
+            return pick_device(device)
+        if device not in ("auto", "cpu"):
+            raise ConfigError(
+                f"--device {device}: {model.runtime} files run on the processor here. Leave --device out."
+            )
+        return torch.device("cpu")
+    place = pick_device(device)
+    if half and place.type == "cpu":
+        raise ConfigError("--half needs a GPU: a processor computes half precision slower. Leave --half out.")
+    return place
+
+
+def fixed_size(model: OpenedModel, asked: tuple[int, int]) -> tuple[int, int] | None:
+    """(height, width) that the file takes and no other, with a warning when `asked` differs; None when it is free."""
+    size = model.size if isinstance(model, ExportedModel) else None
+    if size is not None and size != asked:
+        log.warning("the file takes images of %d x %d pixels; --imgsz %d %d is not used", *size, *asked)
+    return size

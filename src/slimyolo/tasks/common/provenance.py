@@ -1,0 +1,76 @@
+"""Where a result comes from: versions, command, data."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slimyolo import __version__
+from slimyolo.data import DatasetSpec, SplitData
+from slimyolo.tasks.common.options import Config
+
+__all__ = ["data_provenance", "run_provenance"]
+
+
+def run_provenance(config: Config) -> dict[str, Any]:
+    """Command, its settings, versions and machine."""
+    return {
+        "slimyolo": __version__,
+        "command": config.command,
+        "settings": config.to_plain(),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "command_line": typed_command(),
+        "machine": machine(),
+    }
+
+
+def typed_command() -> str:
+    """The words this process was started with, as they can be pasted into a shell again."""
+    program, *words = sys.argv or [""]
+    inside = Path(program).name in ("__main__.py", "slimyolo")
+    return shlex.join(["slimyolo" if inside else program, *words])
+
+
+def machine() -> dict[str, str | int]:
+    """Processor, its cores, and the GPU where there is one: what times depend on."""
+    facts: dict[str, str | int] = {"processor": _processor(), "cores": os.cpu_count() or 0}
+    if torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def data_provenance(dataset: DatasetSpec, splits: Mapping[str, SplitData]) -> dict[str, Any]:
+    """Which data: file, classes, and images, boxes and fingerprint of each split."""
+    return {
+        "file": str(dataset.source),
+        "names": list(dataset.names),
+        "splits": {
+            name: {
+                "images": len(split),
+                "boxes": split.boxes,
+                "defects": len(split.defects),
+                "fingerprint": split.fingerprint,
+            }
+            for name, split in splits.items()
+        },
+    }

@@ -1,0 +1,110 @@
+"""Going on with a run: the options it was started with are kept in its folder and read back.
+
+``opt.yaml`` in a run folder holds the command and its whole configuration. A resumed run uses exactly these; what else
+is given on the command line must agree with them, except what cannot change the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.options import Config, option_name
+from slimyolo.tasks.train.config import TrainConfig
+
+__all__ = [
+    *("NEWEST", "OPTIONS_FILE", "find_resumable", "refuse_other_settings", "resumed_config", "settings_that_stay"),
+    "write_options",
+]
+
+OPTIONS_FILE = "opt.yaml"
+NEWEST = "newest"
+FREE_TO_CHANGE = ("device", "workers", "cache", "noplots", "resume", "project")
+FREE_IN_STAGES = (*FREE_TO_CHANGE, "name", "exist_ok")
+AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
+
+
+def settings_that_stay(config: Config, *free: str) -> dict[str, Any]:
+    """The settings that a run of several stages, taken up again, must share with its beginning; those `free` too need not."""
+    return {key: value for key, value in config.to_plain().items() if key not in (*FREE_IN_STAGES, *free)}
+
+
+def refuse_other_settings(folder: Path, stored: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` where `settings` are not those `stored` when the run in `folder` began."""
+    for key, value in settings.items():
+        if stored.get(key) != value:
+            raise ConfigError(
+                f"--resume goes on exactly as {folder} began, with {option_name(key)} {stored.get(key)}; got {value}. "
+                "Use the same options, or leave --resume out to start anew."
+            )
+
+
+def write_options(folder: Path, config: TrainConfig) -> None:
+    """Write `config` to ``opt.yaml`` in a run folder, so that the run can be resumed."""
+    from slimyolo.storage import write_text  # not at the top: it brings torch along, and `--help` must answer at once
+
+    plain = {"command": config.command, **config.to_plain()}
+    write_text(folder / OPTIONS_FILE, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
+
+
+def find_resumable(where: str | Path, project: Path) -> Path:
+    """The checkpoint to go on from: file `where`, the ``last.pt`` of run folder `where`, or the newest in `project`.
+
+    Raises `ConfigError` when there is none.
+    """
+    if str(where) == NEWEST:
+        found = sorted(project.glob("*/weights/last.pt"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise ConfigError(
+                f"--resume: there is no run to go on with in {project} (looked for */weights/last.pt). Give the "
+                "checkpoint: --resume runs/train/exp3/weights/last.pt."
+            )
+        return found[-1]
+    path = Path(where)
+    if path.is_dir():
+        path = path / "weights" / "last.pt"
+    if not path.is_file():
+        raise ConfigError(f"--resume: there is no checkpoint {path}. Give the last.pt of a run, or its folder.")
+    return path
+
+
+def resumed_config(kind: type[AnyTrainConfig], checkpoint: Path, given: Mapping[str, Any]) -> AnyTrainConfig:
+    """The configuration with which `checkpoint`'s run was started, with `resume` set to it.
+
+    `given` are the options on the command line. Raises `ConfigError` when the run was another command's, or when an
+    option that decides the result differs from the run's.
+    """
+    stored = _read_options(checkpoint)
+    command = stored.pop("command", kind.command)
+    if command != kind.command:
+        raise ConfigError(f"--resume: {checkpoint} belongs to a run of `{command}`; resume it with that command.")
+    merged = {**stored, **{key: value for key, value in given.items() if key in FREE_TO_CHANGE}, "resume": checkpoint}
+    run, asked = kind(**merged), kind(**{**merged, **given, "resume": checkpoint})
+    for key in given:
+        before, now = getattr(run, key), getattr(asked, key)
+        if key not in FREE_TO_CHANGE and before != now:
+            raise ConfigError(
+                f"--resume goes on exactly as the run began, with {option_name(key)} {before}; got {now}. Leave "
+                f"{option_name(key)} out, or start a new run with --weights {checkpoint}."
+            )
+    return run
+
+
+def _read_options(checkpoint: Path) -> dict[str, Any]:
+    from slimyolo.storage import read_yaml  # as above
+
+    path = checkpoint.parent.parent / OPTIONS_FILE
+    try:
+        plain = read_yaml(path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"--resume: cannot read {path}, which says how the run was started: {error}. Start a new run from the "
+            f"checkpoint instead: --weights {checkpoint}."
+        ) from None
+    if not isinstance(plain, dict):
+        raise ConfigError(f"--resume: {path} holds no options.")
+    return plain

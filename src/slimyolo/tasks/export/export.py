@@ -1,0 +1,243 @@
+"""``slimyolo export``: a checkpoint in other formats, each file run and compared before it appears."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from slimfaces import render_scene
+from slimyolo import __version__
+from slimyolo.checkpoints import load_checkpoint
+from slimyolo.data import decode_image, letterbox, read_dataset_yaml, read_split
+from slimyolo.detections import nms
+from slimyolo.errors import ConfigError, DataError
+from slimyolo.exporting import (
+    Agreement,
+    ExportedFile,
+    ExportSettings,
+    FileMetadata,
+    Format,
+    NetworkCost,
+    QuantisedFile,
+    Suppression,
+    check_settings,
+    export_detector,
+    find_format,
+    require_packages,
+    write_examples,
+)
+from slimyolo.inference import BrokenPicture, read_pictures
+from slimyolo.models import Detector
+from slimyolo.tasks.common.devices import pick_device
+from slimyolo.tasks.common.json_output import give_json
+from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.provenance import run_provenance
+from slimyolo.tasks.common.sizes import size_of
+from slimyolo.tasks.export.quantising import quantise_file, tell_quantised
+from slimyolo.tasks.measure.config import ExportConfig
+
+__all__ = ["ExportRecord", "export"]
+
+log = logging.getLogger("slimyolo")
+
+REAL_IMAGES = 8
+QUANTISED_FORMATS: Mapping[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
+"""Formats with INT8, and the runtime that each is made for."""
+
+
+@dataclass(frozen=True)
+class ExportRecord:
+    """The files that were written from one checkpoint, in the order asked for; `quantised` are those in 8 bits."""
+
+    weights: str
+    files: tuple[ExportedFile, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    quantised: tuple[QuantisedFile, ...] = ()
+
+
+def export(config: ExportConfig) -> ExportRecord:
+    """Write the checkpoint in each format of ``config.format``; the record is also logged.
+
+    Each file is run on random images and on pictures (of ``config.data``, else of ``config.images``, else one drawn
+    scene), and appears only when it agrees with PyTorch; what could not be checked is said. With several formats, those
+    before a failing one stay. Raises `ExportError` for formats that cannot be written as asked, a missing package, a
+    failed or disagreeing export; `ConfigError` for options that nothing implements; `DataError` for pictures that
+    cannot be read.
+    """
+    if config.int8:
+        return _export_int8(config)
+    rows = [find_format(name) for name in dict.fromkeys(config.format)]
+    for row in rows:
+        require_packages(row, config.simplify)
+    weights = find_weights(config.weights)
+    paths = [_target(config, weights, row, alone=len(rows) == 1) for row in rows]
+    detector = load_checkpoint(weights).detector()
+    settings = _settings(config, detector)
+    for row in rows:
+        check_settings(row, settings)
+    real_images = _real_images(config)
+    device = pick_device(config.device)
+    files = []
+    for row, path in zip(rows, paths, strict=True):
+        file = export_detector(
+            detector, row, path, settings, real_images=real_images, device=device,
+            suppress=partial(nms, conf=config.conf, iou=config.iou, multi_label=False, max_det=config.max_det),
+        )  # fmt: skip
+        _tell(file)
+        files.append(file)
+        _write_examples(config, row.name, path, settings)
+    record = ExportRecord(str(weights), tuple(files), run_provenance(config))
+    give_json(config.json_file, record)
+    return record
+
+
+def _export_int8(config: ExportConfig) -> ExportRecord:
+    """The INT8 files NAME_int8… of each format, from a float ONNX file that agreed with PyTorch and is not kept."""
+    unable = [name for name in config.format if name not in QUANTISED_FORMATS]
+    if unable or config.data is None:
+        raise ConfigError(f"--int8 writes {' and '.join(QUANTISED_FORMATS)}, not {', '.join(unable)}.")
+    if config.nms:
+        raise ConfigError(
+            "--int8 and --nms exclude each other: the metric that decides needs all rows. Leave --nms out."
+        )
+    row = find_format("onnx")
+    require_packages(row, config.simplify)
+    weights = find_weights(config.weights)
+    detector = load_checkpoint(weights).detector()
+    targets = {
+        name: _target(
+            config, weights.with_name(f"{weights.stem}_int8.pt"), find_format(name), alone=len(config.format) == 1
+        )
+        for name in dict.fromkeys(config.format)
+    }
+    files = []
+    with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
+        source = export_detector(
+            detector, row, Path(folder) / "float.onnx", _settings(config, detector), real_images=_real_images(config)
+        ).path
+        for name, target in targets.items():
+            inside = target / f"{target.name.removesuffix('_openvino_model')}.xml" if name == "openvino" else target
+            file = quantise_file(
+                detector, source, inside, QUANTISED_FORMATS[name], config.data, size=config.imgsz, batch=config.batch_size,
+                images=config.calibration_images, tolerance=config.int8_tolerance,
+            )  # fmt: skip
+            tell_quantised(file)
+            files.append(file)
+            _write_examples(config, name, target, _settings(config, detector))
+    record = ExportRecord(str(weights), (), run_provenance(config), tuple(files))
+    give_json(config.json_file, record)
+    return record
+
+
+def _settings(config: ExportConfig, detector: Detector) -> ExportSettings:
+    suppression = Suppression(config.conf, config.iou, config.max_det) if config.nms else None
+    cost = size_of(detector, max(config.imgsz))
+    metadata = FileMetadata(
+        names=detector.names, stride=int(detector.stride.max()), imgsz=config.imgsz, batch=config.batch_size,
+        dynamic=config.dynamic, half=config.half, nms=suppression,
+        cost=NetworkCost(cost.params, cost.macs, cost.imgsz), slimyolo=__version__,
+    )  # fmt: skip
+    return ExportSettings(
+        size=config.imgsz, batch=config.batch_size, dynamic=config.dynamic, half=config.half, nms=suppression,
+        opset=config.opset, simplify=config.simplify, metadata=metadata,
+    )  # fmt: skip
+
+
+def _target(config: ExportConfig, weights: Path, row: Format, *, alone: bool) -> Path:
+    """Where the file goes: beside the checkpoint, in folder ``config.output``, or that file itself."""
+    output, name = config.output, weights.stem + row.ending
+    if output is None:
+        return weights.with_name(name)
+    output = output.expanduser()
+    if output.name.endswith(row.ending) and output.name != row.ending and (row.folder or not output.is_dir()):
+        if not alone:
+            raise ConfigError(f"--output {output} is one file, but --format asks for several. Give a folder.")
+        return output
+    if output.is_dir() or not output.suffix:
+        return output / name
+    if not alone:
+        raise ConfigError(f"--output {output} is one file, but --format asks for several. Give a folder.")
+    raise ConfigError(
+        f"--output {output}: {row.name} files end in {row.ending}. Give --output "
+        f"{output.with_name(output.stem + row.ending)}, or a folder."
+    )
+
+
+def _real_images(config: ExportConfig) -> list[Tensor]:
+    """Letterboxed pictures in full batches [batch, 3, *imgsz] float32 RGB 0–1: given ones, or one drawn scene."""
+    pictures = _pictures(config)
+    count = -(-len(pictures) // config.batch_size) * config.batch_size
+    images = []
+    for position in range(count):
+        pixels, _ = letterbox(pictures[position % len(pictures)], config.imgsz)
+        images.append(torch.from_numpy(np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))).float() / 255)
+    return [torch.stack(images[start : start + config.batch_size]) for start in range(0, count, config.batch_size)]
+
+
+def _pictures(config: ExportConfig) -> list[npt.NDArray[np.uint8]]:
+    """At most `REAL_IMAGES` BGR pictures; of a dataset, spread over its validation split."""
+    if config.data is not None:
+        samples = read_split(read_dataset_yaml(config.data), "val").samples
+        count = min(REAL_IMAGES, len(samples))
+        return [decode_image(samples[int(at)].image) for at in np.linspace(0, len(samples) - 1, count)]
+    if config.images is None:
+        return [render_scene(np.random.default_rng(0), max(config.imgsz)).image]
+    pictures = []
+    for picture in islice(read_pictures(config.images), REAL_IMAGES):
+        if isinstance(picture, BrokenPicture):
+            raise DataError(f"--images: {picture.reason}")
+        pictures.append(picture.image)
+    return pictures
+
+
+def _tell(file: ExportedFile) -> None:
+    details = ", ".join(f"{key} {value}" for key, value in file.details.items())
+    log.info(
+        "%s: images %s → output0 %s; %s", file.format, _shape(file.input_shape), _shape(file.output_shape), details
+    )
+    for kind, found in (("random", file.random), ("real", file.real)):
+        if found is not None:
+            log.info("  %s", _difference(file, kind, found))
+    if file.suppressed is not None:
+        log.info(
+            "  NMS inside against NMS outside, %d images: boxes differ by up to %.1e px, scores by %.1e",
+            file.suppressed.images, file.suppressed.boxes_px, file.suppressed.scores,
+        )  # fmt: skip
+    for note in file.notes:
+        log.warning("%s: %s", file.format, note)
+    for unchecked in file.unchecked:
+        log.warning("%s, NOT CHECKED: %s", file.format, unchecked)
+    log.info("written: %s (%.2f MB, %.1f s)", file.path, file.bytes / 1e6, file.seconds)
+
+
+def _write_examples(config: ExportConfig, format_name: str, path: Path, settings: ExportSettings) -> None:
+    if config.no_examples or settings.metadata is None:
+        return
+    written, kept = write_examples(format_name, path, settings.metadata)
+    if written:
+        log.info("examples: %s", ", ".join(str(one) for one in written))
+    for one in kept:
+        log.warning("%s was changed by somebody and is left as it is; delete it to get a new one", one)
+
+
+def _difference(file: ExportedFile, kind: str, found: Agreement) -> str:
+    return (
+        f"{file.checker} against PyTorch, {found.images} {kind} images: boxes differ by up to {found.boxes_px:.1e} px, "
+        f"scores by {found.scores:.1e} (allowed {file.tolerance.boxes_px:g}, {file.tolerance.scores:g}"
+        + (f"; boxes that score {file.tolerance.from_score:g} or more)" if file.tolerance.from_score else ")")
+    )
+
+
+def _shape(shape: tuple[int | str, ...]) -> str:
+    return "[" + ", ".join(map(str, shape)) + "]"

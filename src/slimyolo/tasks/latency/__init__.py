@@ -1,0 +1,1 @@
+"""A latency as the budget of a cut."""

@@ -1,0 +1,275 @@
+"""``slimyolo bench``: several models on several runtimes, timed in turn, their ratio beside the ratio of their MACs."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slimyolo.checkpoints import load_checkpoint
+from slimyolo.costs import Machine, Timing, busy_warnings, describe_machine, time_interleaved
+from slimyolo.errors import ConfigError
+from slimyolo.exporting import RUNTIMES, RunPrecision, is_exported, open_exported
+from slimyolo.models import Detector
+from slimyolo.storage import create_run_folder, write_json
+from slimyolo.tasks.common.json_output import give_json
+from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.provenance import run_provenance
+from slimyolo.tasks.common.records import SizeRecord
+from slimyolo.tasks.common.sizes import size_of
+from slimyolo.tasks.measure.bench_config import BenchConfig, BenchPrecision
+from slimyolo.tasks.measure.bench_files import Exports
+from slimyolo.tasks.measure.bench_stages import time_stages
+
+__all__ = ["BenchRecord", "BenchRow", "bench", "bench_table", "verdict"]
+
+log = logging.getLogger("slimyolo")
+
+NO_GAIN = 1.05  # a smaller ratio is what two runs of one model may differ by
+SCALES = 0.85  # of the MACs ratio
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """One model on one runtime. `timing` is per call of `batch` images, without pre- and post-processing.
+
+    `speedup`: median of the first model on this runtime, in the first precision, over this one's; `quiet_speedup` the same of the
+    10th percentiles; `macs_ratio`: MACs of the first over this one's. None where there is nothing to compare, or the
+    MACs of a file are not known. `versions` of what computed it.
+    """
+
+    weights: str
+    runtime: str
+    precision: str
+    timing: Timing
+    speedup: float | None
+    quiet_speedup: float | None
+    macs_ratio: float | None
+    size: SizeRecord | None
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class BenchRecord:
+    """A benchmark. `prepare` (letterbox, to float) and `finish` (NMS, back to source pixels) are per image of `picture`."""
+
+    rows: tuple[BenchRow, ...]
+    prepare: Timing
+    finish: Timing
+    picture: str
+    machine: Machine
+    device: str
+    imgsz: tuple[int, int]
+    batch: int
+    threads: int
+    verdicts: tuple[str, ...]
+    warnings: tuple[str, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class _Model:
+    """One of the --weights: a checkpoint's detector, or an exported file."""
+
+    name: str
+    path: Path
+    detector: Detector | None
+    size: SizeRecord | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    model: _Model
+    precision: BenchPrecision
+    run: Callable[[], object]
+    size: SizeRecord | None
+    versions: Mapping[str, str]
+
+
+def bench(config: BenchConfig) -> BenchRecord:
+    """Time the models as `config` says; the record is also ``record.json`` in a new run folder.
+
+    Models of one runtime, in all precisions, are timed in turn, so that they meet the same machine. Checkpoints are exported to a
+    temporary folder first (for ``torch`` they run as they are, batch norms folded). Raises `ConfigError` when
+    nothing of what was asked for can be timed, and what exporting raises.
+    """
+    machine = describe_machine()
+    models = [_model(path, config) for path in config.weights]
+    before = torch.get_num_threads()
+    rows: list[BenchRow] = []
+    try:
+        torch.set_num_threads(config.threads)
+        with tempfile.TemporaryDirectory(prefix="slimyolo-bench-", ignore_cleanup_errors=True) as folder:
+            exports = Exports(Path(folder), config)
+            for runtime in config.runtime:
+                rows += _timed(models, runtime, config, exports)
+            if not rows:
+                raise ConfigError(
+                    f"None of {', '.join(map(str, config.weights))} can be timed with --runtime {' '.join(config.runtime)} "
+                    f"--precision {' '.join(config.precision)}; the notes above say why."
+                )
+            prepare, finish, picture = time_stages(config, models[0].detector, exports.any_file())
+    finally:
+        torch.set_num_threads(before)
+    verdicts = tuple(verdict(row) for row in rows if row.speedup is not None)
+    warnings = busy_warnings(machine, config.threads, tuple(row.timing for row in rows))
+    record = BenchRecord(
+        rows=tuple(rows), prepare=prepare, finish=finish, picture=picture, machine=machine, device="cpu", imgsz=config.imgsz,
+        batch=config.batch, threads=config.threads, verdicts=verdicts, warnings=warnings,
+        provenance=run_provenance(config),
+    )  # fmt: skip
+    _tell(record)
+    folder_made = create_run_folder(config.project, config.name, config.exist_ok)
+    write_json(folder_made / "record.json", record)
+    give_json(config.json_file, record)
+    log.info("written: %s", folder_made)
+    return record
+
+
+def bench_table(record: BenchRecord) -> str:
+    """The rows as aligned text: milliseconds of the network alone, and the ratios to the first model of each block."""
+    heads = f"{'model':<28} {'runtime':<12} {'precision':<9} {'median ms':>9} {'low':>7} {'p95':>7} {'GFLOPs':>7}"
+    lines = [f"{heads} {'MACs ratio':>10} {'speed ratio':>11}"]
+    previous = ""
+    for row in record.rows:
+        if previous not in ("", row.runtime):
+            lines.append("")
+        previous = row.runtime
+        gflops = "—" if row.size is None else f"{row.size.gflops:.2f}"
+        lines.append(
+            f"{_short(row.weights):<28} {row.runtime:<12} {row.precision:<9} {row.timing.median_ms:>9.2f} "
+            f"{row.timing.low_ms:>7.2f} {row.timing.p95_ms:>7.2f} {gflops:>7} {_ratio(row.macs_ratio):>10} "
+            f"{_ratio(row.speedup):>11}"
+        )
+    return "\n".join(lines)
+
+
+def _model(path: Path, config: BenchConfig) -> _Model:
+    if is_exported(path):
+        return _Model(str(path), path, None, None)
+    file = find_weights(path)
+    detector = load_checkpoint(file).detector()
+    return _Model(str(path), file, detector, size_of(detector, config.imgsz[0]) if _square(config) else None)
+
+
+def _square(config: BenchConfig) -> bool:
+    return config.imgsz[0] == config.imgsz[1]
+
+
+def _timed(models: Sequence[_Model], runtime: str, config: BenchConfig, exports: Exports) -> list[BenchRow]:
+    """The rows of one runtime; what it cannot compute is left out, with a note."""
+    images = torch.rand(config.batch, 3, *config.imgsz, generator=torch.Generator().manual_seed(0))
+    with ExitStack() as opened:
+        candidates = []
+        for precision, model in ((precision, model) for precision in config.precision for model in models):
+            one = _candidate(model, runtime, precision, images, config, exports, opened)
+            if isinstance(one, str):
+                log.warning("not timed: %s on %s, %s: %s", model.name, runtime, precision, one)
+            else:
+                candidates.append(one)
+        if not candidates:
+            return []
+        timings = time_interleaved([one.run for one in candidates], runs=config.runs, warmup=config.warmup)
+    rows = []
+    first, first_timing = candidates[0], timings[0]
+    for place, (one, timing) in enumerate(zip(candidates, timings, strict=True)):
+        compared = place > 0
+        sizes = (first.size, one.size)
+        macs = sizes[0].macs / sizes[1].macs if compared and sizes[0] is not None and sizes[1] is not None else None
+        rows.append(
+            BenchRow(
+                weights=one.model.name, runtime=runtime, precision=one.precision, timing=timing,
+                speedup=first_timing.median_ms / timing.median_ms if compared else None,
+                quiet_speedup=first_timing.low_ms / timing.low_ms if compared else None,
+                macs_ratio=macs, size=one.size, versions=one.versions,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _candidate(
+    model: _Model,
+    runtime: str,
+    precision: BenchPrecision,
+    images: Tensor,
+    config: BenchConfig,
+    exports: Exports,
+    opened: ExitStack,
+) -> _Candidate | str:
+    """What to time, or why it cannot be."""
+    if runtime == "torch" and model.detector is not None:
+        if precision not in ("fp32", "auto"):
+            return "PyTorch on a processor is timed in fp32 only"
+        fused = model.detector.fused()
+
+        def run_eager() -> Tensor:
+            with torch.inference_mode():
+                rows: Tensor = fused(images)
+            return rows
+
+        return _Candidate(model, precision, run_eager, model.size, {"torch": str(torch.__version__)})
+    able = RUNTIMES[runtime]
+    if runtime == "ncnn" and config.batch > 1:
+        return "it takes one image at a time: --batch 1"
+    if precision == "int8":
+        file = exports.quantised(model.path, model.detector, runtime)
+    elif precision not in able.precisions:
+        return f"it computes in {', '.join(able.precisions)}"
+    else:
+        file = exports.floating(model.path, model.detector, runtime)
+    if isinstance(file, str):
+        return file
+    if not file.is_dir() and file.suffix not in able.suffixes:
+        return f"it opens {' and '.join(able.suffixes)} files"
+    kind: RunPrecision = "fp32" if precision == "int8" else precision
+    exported = opened.enter_context(open_exported(file, runtime=runtime, threads=config.threads, precision=kind))
+    cost = exported.cost
+    size = model.size or (None if cost is None else SizeRecord(cost.params, cost.macs, cost.imgsz))
+    images = images.contiguous(memory_format=exported.layout)  # as `predict` prepares them
+    return _Candidate(model, precision, lambda: exported.output(images), size, exported.versions)
+
+
+def verdict(row: BenchRow) -> str:
+    """The ratio in words, so that nobody has to know which ratio would have been good."""
+    speedup, what = row.speedup or 0.0, f"{row.weights} on {row.runtime}, {row.precision}"
+    macs = "" if row.macs_ratio is None else f" at 1/{row.macs_ratio:.2f} of the MACs"
+    if speedup < 1 / NO_GAIN:
+        return f"{what}: slower than the first ({speedup:.2f} times its speed){macs}."
+    if speedup < NO_GAIN:
+        return f"{what}: no speed-up ({speedup:.2f}){macs}."
+    if row.macs_ratio is not None and speedup < SCALES * row.macs_ratio:
+        return f"{what}: {speedup:.2f} times faster{macs}: the runtime wins less than the MACs promise."
+    return f"{what}: {speedup:.2f} times faster{macs}."
+
+
+def _tell(record: BenchRecord) -> None:
+    machine = record.machine
+    log.info(
+        "%s, %d cores, governor %s, load %s before the start; %d threads, batch %d, %d x %d px",
+        machine.processor, machine.cores, machine.governor or "not readable",
+        "not readable" if machine.load is None else f"{machine.load:.2f}", record.threads, record.batch, *record.imgsz,
+    )  # fmt: skip
+    log.info("%s", bench_table(record))
+    log.info(
+        "around the network, per image (%s): letterbox and to float %.2f ms, NMS and back to source pixels %.2f ms",
+        record.picture, record.prepare.median_ms, record.finish.median_ms,
+    )  # fmt: skip
+    for verdict in record.verdicts:
+        log.info("%s", verdict)
+    for warning in record.warnings:
+        log.warning("%s", warning)
+
+
+def _short(name: str, width: int = 28) -> str:
+    return name if len(name) <= width else "…" + name[-(width - 1) :]
+
+
+def _ratio(value: float | None) -> str:
+    return "—" if value is None else f"{value:.2f}"

@@ -1,0 +1,70 @@
+"""The files that ``slimyolo bench`` runs: checkpoints exported once for each runtime, in floats and quantised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from slimyolo import __version__
+from slimyolo.exporting import ExportSettings, FileMetadata, export_detector, find_format
+from slimyolo.models import Detector
+from slimyolo.tasks.export.quantising import QUANTISERS, quantise_file, tell_quantised
+from slimyolo.tasks.measure.bench_config import BenchConfig
+
+__all__ = ["Exports"]
+
+FORMAT_OF: Mapping[str, str] = {"onnxruntime": "onnx", "openvino": "onnx", "ncnn": "ncnn", "torch": "torchscript"}
+"""What a checkpoint is exported to for a runtime. OpenVINO reads the ONNX file: the graph in its own format is the same."""
+
+
+class Exports:
+    """Makes each file once, in `folder`."""
+
+    def __init__(self, folder: Path, config: BenchConfig) -> None:
+        self._folder, self._config = folder, config
+        self._made: dict[tuple[Path, str], Path] = {}
+
+    def any_file(self) -> Path | None:
+        """A file that was made or given, None when there is none."""
+        return next(iter(self._made.values()), next(iter(self._config.weights), None))
+
+    def floating(self, path: Path, detector: Detector | None, runtime: str) -> Path:
+        """The file of a checkpoint for `runtime`; an exported file is itself."""
+        if detector is None:
+            return path
+        name = FORMAT_OF[runtime]
+        key = (path, name)
+        if key not in self._made:
+            row, config = find_format(name), self._config
+            target = self._folder / f"{len(self._made)}" / f"{path.stem}{row.ending}"
+            target.parent.mkdir()
+            settings = ExportSettings(
+                config.imgsz, config.batch,
+                metadata=FileMetadata(
+                    detector.names, int(detector.stride.max()), config.imgsz, config.batch, slimyolo=__version__
+                ),
+            )  # fmt: skip
+            self._made[key] = export_detector(detector, row, target, settings).path
+        return self._made[key]
+
+    def quantised(self, path: Path, detector: Detector | None, runtime: str) -> Path | str:
+        """The INT8 file of a checkpoint for `runtime`, or why there is none."""
+        if detector is None:
+            return "an exported file is timed as it is: leave --precision out, or give the checkpoint"
+        if runtime not in QUANTISERS:
+            return f"slimyolo writes INT8 for {' and '.join(QUANTISERS)}"
+        config = self._config
+        if config.data is None:
+            return "its ranges come from images: add --data YAML"
+        key = (path, f"int8 {runtime}")
+        if key not in self._made:
+            source = self.floating(path, detector, runtime)
+            suffix = ".xml" if runtime == "openvino" else ".onnx"
+            target = self._folder / f"{len(self._made)}" / f"{path.stem}{suffix}"
+            file = quantise_file(
+                detector, source, target, runtime, config.data, size=config.imgsz, batch=config.batch,
+                images=config.calibration_images,
+            )  # fmt: skip
+            tell_quantised(file)
+            self._made[key] = file.path
+        return self._made[key]

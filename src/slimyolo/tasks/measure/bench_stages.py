@@ -1,0 +1,63 @@
+"""What a picture costs around the network: letterbox and conversion before it, NMS after it. Timed apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from slimyolo.costs import Timing, time_interleaved
+from slimyolo.data import decode_image, letterbox, read_dataset_yaml, read_split
+from slimyolo.detections import nms
+from slimyolo.exporting import open_exported
+from slimyolo.geometry import Detections, Placement
+from slimyolo.models import Detector
+from slimyolo.tasks.measure.bench_config import BenchConfig
+
+__all__ = ["time_stages"]
+
+CONF, IOU = 0.25, 0.45  # as slimyolo predict
+SIZE = (480, 640)
+
+
+def time_stages(config: BenchConfig, detector: Detector | None, file: Path | None) -> tuple[Timing, Timing, str]:
+    """(before the network, after it, what picture): `detector`, or else the exported `file`, finds the boxes for NMS."""
+    picture, name = _picture(config)
+
+    def prepare() -> tuple[Tensor, Placement]:
+        pixels, placement = letterbox(picture, config.imgsz)
+        images = torch.from_numpy(np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1))).float() / 255
+        return images[None], placement
+
+    images, placement = prepare()
+    rows = _rows(detector, file, images)
+
+    def finish() -> Detections:
+        (found,) = nms(rows, CONF, IOU, multi_label=False)
+        return Detections.from_rows(found.numpy(), "network").to_source(placement)
+
+    before, after = time_interleaved((prepare, finish), runs=config.runs, warmup=config.warmup)
+    return before, after, f"{name}, {len(finish())} objects"
+
+
+def _picture(config: BenchConfig) -> tuple[npt.NDArray[np.uint8], str]:
+    if config.data is None:
+        noise = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
+        return noise, f"noise of {SIZE[1]} x {SIZE[0]} px"
+    sample = read_split(read_dataset_yaml(config.data), "val").samples[0]
+    image = decode_image(sample.image)
+    return image, f"{sample.image.name} of {image.shape[1]} x {image.shape[0]} px"
+
+
+def _rows(detector: Detector | None, file: Path | None, images: Tensor) -> Tensor:
+    if detector is not None:
+        with torch.inference_mode():
+            rows: Tensor = detector.fused()(images)
+        return rows
+    if file is None:
+        raise AssertionError("something was timed, so there is a detector or a file")
+    with open_exported(file) as exported:
+        return exported(images)

@@ -1,0 +1,207 @@
+"""``slimyolo val``: what a checkpoint reaches on a dataset."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slimyolo.data import EvalBatches, SplitData, read_dataset_yaml, read_split
+from slimyolo.detections import ClassMetrics, DetectionMetrics
+from slimyolo.errors import ConfigError
+from slimyolo.evaluation import EvaluationBatch, EvaluationResult, evaluate_detector
+from slimyolo.geometry import Detections, xyxy_to_cxcywh
+from slimyolo.models import Detector
+from slimyolo.reports.plot_files import write_plots
+from slimyolo.storage import create_run_folder, write_json, write_text
+from slimyolo.tasks.common.evidence import ValidationPictures, write_evidence, write_labels
+from slimyolo.tasks.common.json_output import give_json
+from slimyolo.tasks.common.opening import OpenedModel, fixed_size, open_model, run_device
+from slimyolo.tasks.common.provenance import data_provenance, run_provenance
+from slimyolo.tasks.common.records import SizeRecord, ValidationRecord
+from slimyolo.tasks.common.sizes import size_of
+from slimyolo.tasks.measure.config import ValConfig
+
+__all__ = ["metrics_table", "validate"]
+
+log = logging.getLogger("slimyolo")
+
+MANY_CLASSES = 20
+
+
+def validate(config: ValConfig, detector: OpenedModel | None = None) -> ValidationRecord:
+    """Measure a checkpoint or exported file (or `detector`) on one split; the record is also ``record.json`` in a new run
+    folder.
+
+    An exported file of one size gets square images of that size. Raises `ConfigError` when the classes of checkpoint and
+    dataset do not fit.
+    """
+    if detector is None:
+        detector = open_model(config.weights, config.class_names, config.device)
+    device = run_device(detector, config.device, config.half)
+    imgsz, rect = _image_size(detector, config)
+    dataset = read_dataset_yaml(config.data)
+    if detector.nc != dataset.nc and not config.single_cls:
+        raise ConfigError(
+            f"{config.weights} detects {detector.nc} classes ({_shortened(detector.names)}), but {config.data} has "
+            f"{dataset.nc} ({_shortened(dataset.names)}). Give the dataset that it was trained for, or train a head for this "
+            f"one: slimyolo train --weights {config.weights} --data {config.data}."
+        )
+    if detector.names != dataset.names and not config.single_cls:
+        log.warning("class names differ: checkpoint %s, dataset %s", list(detector.names), list(dataset.names))
+    split = read_split(dataset, config.split, single_class=config.single_cls)
+    if split.defects:
+        log.warning(
+            "%d defects in the %s split; `slimyolo data check %s` lists them",
+            len(split.defects),
+            config.split,
+            config.data,
+        )
+    found: list[tuple[Path, tuple[int, int], Detections]] = []
+    keep = config.save_txt or config.save_json
+
+    pictures = None if config.noplots else ValidationPictures(split, single_class=config.single_cls)
+
+    def remember(batch: EvaluationBatch, detections: Sequence[Detections]) -> None:
+        if pictures is not None:
+            pictures.see(batch, detections)
+        if keep:
+            sizes = [placement.source_size for placement in batch.placements]
+            found.extend(zip(batch.paths, sizes, detections, strict=True))
+
+    stride = int(detector.stride.max())
+    batches = EvalBatches(
+        split, imgsz, config.batch_size, stride=stride, workers=config.workers, cache=config.cache, rect=rect
+    )
+    network = detector.fused() if isinstance(detector, Detector) else detector
+    with closing(batches):
+        result = evaluate_detector(
+            network, batches, conf=config.conf, iou=config.iou, max_det=config.max_det, device=device,
+            precision="float16" if config.half else "float32", single_class=config.single_cls, on_batch=remember,
+        )  # fmt: skip
+    record = _record(config, detector, result, {"data": data_provenance(dataset, {config.split: split})})
+    log.info("%s", metrics_table(record.metrics, all_classes=config.verbose))
+    log.info(
+        "%.2f M parameters, %.2f GFLOPs at %d; %s ms an image on %s",
+        record.size.params / 1e6, record.size.gflops, record.size.imgsz,
+        ", ".join(f"{name} {value:.1f}" for name, value in record.speed_ms.items()), record.device,
+    )  # fmt: skip
+    _write(config, record, found, split, pictures)
+    return record
+
+
+def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
+    """Rows of class, images, labels, P, R, mAP50, mAP50-95 as text; the classes where there are several but not many."""
+    lines = [f"{'class':>20} {'images':>8} {'labels':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"]
+
+    def row(name: str, images: int, labels: int, *values: float) -> str:
+        cells = " ".join(
+            f"{'—' if value != value else format(value, '.3f'):>{w}}"
+            for value, w in zip(values, (8, 8, 8, 9), strict=True)
+        )
+        return f"{name[:20]:>20} {images:>8} {labels:>8} {cells}"
+
+    lines.append(
+        row("all", metrics.images, metrics.labels, metrics.precision, metrics.recall, metrics.map50, metrics.map50_95)
+    )
+    if all_classes or 1 < len(metrics.per_class) <= MANY_CLASSES:
+        one: ClassMetrics
+        for one in metrics.per_class:
+            lines.append(row(one.name, one.images, one.labels, one.precision, one.recall, one.map50, one.map50_95))
+    return "\n".join(lines)
+
+
+def _image_size(model: OpenedModel, config: ValConfig) -> tuple[int, bool]:
+    """Length of the longer side, and whether batches may be rectangles."""
+    size = fixed_size(model, (config.imgsz, config.imgsz))
+    if size is None:
+        return config.imgsz, True
+    if size[0] != size[1]:
+        raise ConfigError(
+            f"{config.weights} takes images of {size[0]} x {size[1]} pixels; val measures files of square images, or of any "
+            f"size. Export with --imgsz {max(size)}, or with --dynamic."
+        )
+    return size[0], False
+
+
+def _size(model: OpenedModel, imgsz: int) -> SizeRecord:
+    """Of an exported file what was counted before its export; nothing when another tool wrote it."""
+    if isinstance(model, Detector):
+        return size_of(model, imgsz)
+    if model.cost is None:
+        return SizeRecord(0, 0, imgsz, ("everything: the file does not say its size",))
+    return SizeRecord(model.cost.params, model.cost.macs, model.cost.imgsz)
+
+
+def _runtime(model: OpenedModel) -> dict[str, Any]:
+    return {} if isinstance(model, Detector) else {"runtime": {"name": model.runtime, **model.versions}}
+
+
+def _record(
+    config: ValConfig, detector: OpenedModel, result: EvaluationResult, about: dict[str, Any]
+) -> ValidationRecord:
+    speed = result.speed
+    return ValidationRecord(
+        weights=str(config.weights), data=str(config.data), split=config.split, metrics=result.metrics,
+        size=_size(detector, config.imgsz),
+        speed_ms={
+            "prepare": speed.prepare_ms, "infer": speed.infer_ms, "suppress": speed.suppress_ms, "match": speed.match_ms,
+        },
+        conf=result.conf, iou=result.iou, max_det=result.max_det, batch_size=config.batch_size,
+        precision=result.precision, device=result.device, threads=torch.get_num_threads(),
+        provenance={**run_provenance(config), **about, **_runtime(detector)},
+    )  # fmt: skip
+
+
+def _write(
+    config: ValConfig,
+    record: ValidationRecord,
+    found: Sequence[tuple[Path, tuple[int, int], Detections]],
+    split: SplitData,
+    pictures: ValidationPictures | None,
+) -> None:
+    folder = create_run_folder(config.project, config.name, config.exist_ok)
+    write_json(folder / "record.json", record)
+    give_json(config.json_file, record)
+    if config.save_txt:
+        for path, size, detections in found:
+            write_text(folder / "labels" / f"{path.stem}.txt", _label_rows(detections, size, config.save_conf))
+    if config.save_json:
+        write_json(folder / "predictions.json", [row for path, _, one in found for row in _coco_rows(path, one)])
+    write_evidence(folder, record.metrics)
+    write_labels(folder, {config.split: split})
+    if pictures is not None:
+        pictures.write(folder)
+        write_plots(folder)
+    log.info("written: %s", folder)
+
+
+def _label_rows(detections: Detections, size: tuple[int, int], with_scores: bool) -> str:
+    height, width = size
+    rows = xyxy_to_cxcywh(detections.boxes) / [width, height, width, height]
+    lines = []
+    for number, row, score in zip(detections.classes, rows, detections.scores, strict=True):
+        numbers = " ".join(f"{value:.6g}" for value in row)
+        lines.append(f"{number} {numbers}" + (f" {score:.6g}" if with_scores else ""))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _coco_rows(path: Path, detections: Detections) -> list[dict[str, Any]]:
+    image = int(path.stem) if path.stem.isnumeric() else path.stem
+    return [
+        {
+            "image_id": image,
+            "category_id": int(number),
+            "bbox": [round(float(value), 3) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1])],
+            "score": round(float(score), 5),
+        }
+        for box, score, number in zip(detections.boxes, detections.scores, detections.classes, strict=True)
+    ]
+
+
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")

@@ -1,0 +1,64 @@
+"""``slimyolo predict``: pictures in, detections, pictures and files out."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from slimyolo.errors import ConfigError
+from slimyolo.inference import BrokenPicture, DetectionSettings, Patience, open_window, predict_pictures
+from slimyolo.models import Detector
+from slimyolo.tasks.common.opening import fixed_size, open_model, run_device
+from slimyolo.tasks.measure.config import PredictConfig
+from slimyolo.tasks.predict.output import PredictOutput, PredictRecord
+
+__all__ = ["PredictRecord", "predict"]
+
+log = logging.getLogger("slimyolo")
+
+
+def predict(config: PredictConfig) -> PredictRecord:
+    """Detect in every picture of ``config.source``, log a line each, write what the settings ask for.
+
+    A picture that cannot be read is reported and does not stop the rest. Ctrl-C ends the reading (of a camera, say); what
+    was found until then is written. Raises `SlimyoloError` when the checkpoint cannot be read, nothing is found, there is
+    no display for ``show``, or the run folder cannot be written.
+    """
+    window = open_window(f"slimyolo {config.source}") if config.show else None
+    model = open_model(config.weights, config.class_names, config.device)
+    device = run_device(model, config.device, config.half)
+    _check_classes(config.classes, model.names)
+    size = fixed_size(model, config.imgsz)
+    settings = DetectionSettings(
+        size or config.imgsz, config.conf, config.iou, config.max_det, config.classes or None, config.agnostic_nms,
+        config.half, fixed=size is not None,
+    )  # fmt: skip
+    detector = model.fused().to(device) if isinstance(model, Detector) else model
+    if config.half and isinstance(detector, Detector):
+        detector = detector.half()
+    patience = Patience(config.stream_timeout, config.reconnect)
+    outcomes = predict_pictures(detector, config.source, settings, vid_stride=config.vid_stride, patience=patience)
+    with PredictOutput(config, detector.names, window) as output:
+        try:
+            started = time.perf_counter()
+            for outcome in outcomes:
+                if isinstance(outcome, BrokenPicture):
+                    output.report_broken(outcome)
+                else:
+                    output.take(outcome, (time.perf_counter() - started) * 1e3)
+                if output.closed:
+                    break
+                started = time.perf_counter()
+        except KeyboardInterrupt:
+            log.warning("stopped by Ctrl-C; what was found until now is kept")
+            return output.finish(interrupted=True)
+        return output.finish()
+
+
+def _check_classes(classes: tuple[int, ...], names: tuple[str, ...]) -> None:
+    unknown = [number for number in classes if number >= len(names)]
+    if unknown:
+        known = ", ".join(f"{number} {name}" for number, name in enumerate(names[:20]))
+        raise ConfigError(
+            f"--classes: the model has no class {unknown[0]}. It has {known}{' …' if len(names) > 20 else ''}."
+        )

@@ -1,0 +1,1 @@
+"""`slimyolo prune`, `plan` and `sensitivity`."""

@@ -1,0 +1,139 @@
+"""Configuration of ``slimyolo prune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.amounts import Amount, Latency, PatternShares, pattern_shares
+from slimyolo.tasks.common.budgets import BudgetUnit, budget_of
+from slimyolo.tasks.common.options import (
+    IMAGE_SIZE_NAMES,
+    Config,
+    Device,
+    Share,
+    json_option,
+    option,
+    option_name,
+    workers_option,
+)
+from slimyolo.tasks.measure.bench_config import RuntimeName
+from slimyolo.tasks.train.config import BatchSize, CouplingPolicy, OptionalPath, OptionalText
+
+__all__ = ["Constants", "Importance", "Per", "PruneConfig"]
+
+Constants = Literal["carrier", "bias", "none"]
+Importance = Literal["gamma", "gamma_max", "l1", "l2", "random", "taylor", "fisher"]
+Per = Literal["channels", "macs", "params", "ms"]
+
+WHAT = "What to cut"
+HOW = "How to cut"
+CHECK = "Recalibration and validation (with --data)"
+OUTPUT = "Output"
+ON_DATA = ("taylor", "fisher")
+
+
+class PruneConfig(Config):
+    """Settings of ``slimyolo prune``: what to cut as one budget (`budget_of`), how, and what to measure it on."""
+
+    command: ClassVar[str] = "prune"
+
+    weights: Path = option(help="checkpoint to prune", group=WHAT)
+    percent: Share | None = option(None, "share of BatchNorm channels to remove", group=WHAT, shown_default="0.4")
+    params: Amount | None = option(None, "… or keep at most this share, or number (0.9M), of parameters", group=WHAT)
+    macs: Amount | None = option(None, "… or keep at most this share, or number (250M), of MACs", group=WHAT)
+    latency: Latency | None = option(None, "… or at most this time of one image (8ms, or 50% of now)", group=WHAT)
+    runtime: RuntimeName | None = option(
+        None, "… on this, timed: onnxruntime, openvino, ncnn, torch", group=WHAT, shown_default="PyTorch, roughly"
+    )
+    threads: int = option(2, "… with so many threads", group=WHAT, ge=1)
+    max_drop: float | None = option(None, "… or as much as costs at most this mAP50-95", group=WHAT, gt=0, lt=1)
+    plan: OptionalPath = option(None, "… or make the cut of this plan.json again", group=WHAT)
+    dry_run: bool = option(False, "print the plan, write nothing (but --plan-out)", group=WHAT)
+    plan_out: OptionalPath = option(None, "write the plan to this file as well", group=WHAT)
+
+    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=HOW)
+    importance: Importance = option("gamma", "which channels matter; taylor, fisher: on --data", group=HOW)
+    per: Per = option("channels", "… for what they cost in this", group=HOW)
+    floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=HOW)
+    floor_of: PatternShares = option((), "… of layers by pattern, 'model.9.*=0.5' …", group=HOW)
+    cap: PatternShares = option((), "… or at most this share of a layer goes", group=HOW)
+    caps: OptionalPath = option(None, "sensitivity.json that limits each layer", group=HOW)
+    max_error: float | None = option(None, "… to this error of its group alone", group=HOW, ge=0, shown_default="0.2")
+    keep: tuple[str, ...] = option((), "layers that stay whole, by pattern (model.9.* …)", group=HOW)
+    round_to: int = option(1, "keep multiples of this many channels", group=HOW, names=("--round",), ge=1)
+    constants: Constants = option("carrier", "where removed channels' constants go", group=HOW)
+    cfg: OptionalText = option(None, "only checked: the model the checkpoint should be", group=HOW)
+
+    data: OptionalPath = option(None, "dataset YAML: metrics before and after", group=CHECK)
+    samples: int = option(128, "training images to measure scores and constants on", group=CHECK, ge=1)
+    reconstruct: bool = option(False, "fit every layer to what it gave before the cut", group=CHECK)
+    recalibrate: bool = option(False, "new BatchNorm statistics from training images", group=CHECK)
+    repair_images: int = option(256, "training images for these two", group=CHECK, ge=8)
+    imgsz: int = option(320, "image size, of costs and validation", group=CHECK, names=IMAGE_SIZE_NAMES, ge=32)
+    batch_size: BatchSize = option(32, "images per validation step", group=CHECK, ge=1)
+    conf: float = option(0.001, "confidence threshold", group=CHECK, names=("--conf-thres",), ge=0, le=1)
+    iou: float = option(0.6, "overlap threshold of NMS", group=CHECK, names=("--iou-thres",), ge=0, le=1)
+    max_det: int = option(300, "detections per image", group=CHECK, ge=1)
+    device: Device = option("auto", "cpu, cuda, cuda:N or N", group=CHECK)
+    half: bool = option(False, "validate in half precision (GPU)", group=CHECK)
+    workers: int = workers_option(CHECK)
+
+    json_file: OptionalPath = json_option(OUTPUT)
+    file_name: str = option("pruned.pt", "the pruned checkpoint in the run folder", group=OUTPUT)
+    masked_file_name: OptionalText = option(None, "also keep the uncut, masked model", group=OUTPUT)
+    project: Path = option(Path("runs/prune"), "folder of the runs", group=OUTPUT)
+    name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
+    exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+    noplots: bool = option(False, "keep no validation pictures for the report", group=OUTPUT)
+
+    @property
+    def budget(self) -> tuple[BudgetUnit, float]:
+        """(unit, amount): the budget that was given, else 0.4 of the channels."""
+        return budget_of(self.percent, self.params, self.macs, self.latency, self.max_drop)
+
+    @property
+    def floors_by_pattern(self) -> dict[str, float]:
+        """Pattern → share that stays."""
+        return pattern_shares(self.floor_of)
+
+    @property
+    def caps_by_pattern(self) -> dict[str, float]:
+        """Pattern → share that may go at most."""
+        return pattern_shares(self.cap)
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> PruneConfig:
+        unit, _ = self.budget
+        if unit == "latency-share" and self.runtime is None:
+            raise ConfigError(f"--latency {self.latency} is a share of a time on a runtime: add --runtime onnxruntime.")
+        if self.runtime is not None and self.latency is None and self.per != "ms":
+            raise ConfigError("--runtime says where --latency (or --per ms) is timed: add --latency, or leave it out.")
+        if self.recalibrate and self.data is None:
+            raise ConfigError("--recalibrate needs training images: add --data YAML.")
+        if self.importance in ON_DATA and self.data is None:
+            raise ConfigError(f"--importance {self.importance} is measured on training images: add --data YAML.")
+        if self.max_drop is not None and self.data is None:
+            raise ConfigError("--max-drop needs a validation set to measure the drop on: add --data YAML.")
+        if self.reconstruct and self.data is None:
+            raise ConfigError("--reconstruct needs training images: add --data YAML.")
+        if self.plan is not None:
+            self._refuse_with_plan()
+        if self.caps is None and self.max_error is not None:
+            raise ConfigError("--max-error says how far --caps goes: add --caps sensitivity.json, or leave it out.")
+        return self
+
+    def _refuse_with_plan(self) -> None:
+        """A plan says what goes; everything else that would say so contradicts it."""
+        deciding = (
+            *("percent", "params", "macs", "latency", "max_drop", "policy", "importance", "per", "floor", "floor_of"),
+            *("cap", "caps", "keep", "round_to", "constants"),
+        )
+        given = [option_name(name) for name in deciding if getattr(self, name) != type(self).model_fields[name].default]
+        if given:
+            raise ConfigError(
+                f"--plan decides the whole cut: leave {', '.join(given)} out, or make a new plan without --plan."
+            )

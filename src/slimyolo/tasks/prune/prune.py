@@ -1,0 +1,245 @@
+"""``slimyolo prune``: cut channels out, prove that nothing but them is missing, measure, save."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from slimyolo.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from slimyolo.data import DatasetSpec, SplitData, read_dataset_yaml, read_split
+from slimyolo.detections import DetectionMetrics
+from slimyolo.errors import ConfigError, PruningError
+from slimyolo.models import Detector, read_architecture
+from slimyolo.pruning import (
+    PruneReport,
+    PruneResult,
+    mask_module,
+    replay_plan,
+)
+from slimyolo.storage import create_run_folder, write_json, write_text
+from slimyolo.tasks.common.budgets import BudgetUnit
+from slimyolo.tasks.common.json_output import give_json
+from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.processes import refuse_several_processes
+from slimyolo.tasks.common.provenance import data_provenance, run_provenance
+from slimyolo.tasks.common.records import CutRecord, RepairRecord, SizeRecord
+from slimyolo.tasks.latency.search import LatencyOutcome
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.prune.cutter import Cutter, Price, metrics_of, target_of
+from slimyolo.tasks.prune.drop_search import Attempt
+from slimyolo.tasks.prune.plan import read_plan
+from slimyolo.tasks.prune.repairing import RepairStep, repair_
+
+__all__ = ["prune"]
+
+log = logging.getLogger("slimyolo")
+
+EXACT = 1e-3  # relative, of raw logits in float32; beyond it the cut would not be the cut that was planned
+
+
+def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
+    """Cut the checkpoint as `config` says; returns the record, also ``record.json`` beside the pruned checkpoint.
+
+    The pruned checkpoint keeps names, strides and anchors. With data it is measured before and after. Nothing is written
+    when the cut network disagrees with the masked one, or with ``dry_run``. `price` gives the milliseconds of a plan, for
+    ``latency`` and ``per ms``; without it plans are timed here, in eager mode.
+    """
+    refuse_several_processes("prune")
+    started = time.perf_counter()
+    checkpoint = load_checkpoint(find_weights(config.weights))
+    detector = checkpoint.detector()
+    _check_cfg(config, checkpoint)
+    data = _data_of(config, detector)
+    cutter, made = _made_cut(config, detector, data, price)
+    result = made.result
+    _say_and_check(result)
+    if config.plan_out is not None:
+        result.plan.save(config.plan_out)
+        log.info("plan written: %s", config.plan_out)
+    if config.dry_run:
+        log.info("dry run: nothing else is written")
+        record = _record(config, "", detector, result, (None, None), started, {}, made.tried, made.outcome)
+        give_json(config.json_file, record)
+        return record
+    before = cutter.before()
+    repairs = _repairs_(config, detector, result, data)
+    pictures = None
+    if data is not None and not config.noplots:
+        from slimyolo.tasks.common.evidence import ValidationPictures
+
+        pictures = ValidationPictures(data[1], batches=False)
+    after = evidence = metrics_of(config, result.model, data, pictures)
+    if before is not None and after is not None:
+        before, after = before.without_arrays(), after.without_arrays()
+        for name, one in (("before", before), ("after ", after)):
+            log.info(
+                "%s: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f",
+                name, one.precision, one.recall, one.map50, one.map50_95,
+            )  # fmt: skip
+    folder = create_run_folder(config.project, config.name, config.exist_ok)
+    if evidence is not None:
+        from slimyolo.tasks.common.evidence import write_evidence
+
+        write_evidence(folder, evidence)
+    if pictures is not None:
+        pictures.write(folder)
+    about = _about(config, checkpoint, data, after)
+    weights = folder / config.file_name
+    save_checkpoint(weights, result.model, provenance=about)
+    if config.masked_file_name is not None:
+        save_checkpoint(folder / config.masked_file_name, mask_module(detector, result.plan), provenance=about)
+    write_text(folder / "plan.json", result.plan.to_json())
+    record = _record(config, str(weights), detector, result, (before, after), started, about, made.tried, made.outcome)
+    record = replace(record, repairs=repairs)
+    write_json(folder / "record.json", record)
+    log.info("written: %s", weights)
+    give_json(config.json_file, record)
+    return record
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The cut, and how its budget was searched for where it had to be."""
+
+    result: PruneResult[Detector]
+    tried: tuple[Attempt, ...] = ()
+    outcome: LatencyOutcome | None = None
+
+
+def _made_cut(
+    config: PruneConfig, detector: Detector, data: tuple[DatasetSpec, SplitData] | None, price: Price | None
+) -> tuple[Cutter, _Cut]:
+    """The cut that the configuration asks for, with the cutter that made it."""
+    with ExitStack() as opened:
+        timed = None
+        if config.runtime is not None and price is None:
+            from slimyolo.tasks.latency.price import LatencyPrice
+
+            size = (config.imgsz, config.imgsz)
+            timed = opened.enter_context(LatencyPrice(detector, config.runtime, size, config.threads))
+        cutter = Cutter(config, detector, data, timed or price)
+        if config.plan is not None:
+            images = torch.zeros(1, 3, config.imgsz, config.imgsz)
+            return cutter, _Cut(replay_plan(detector, read_plan(config.plan), images))
+        if config.max_drop is not None:
+            result, tried = cutter.search(config.max_drop)
+            return cutter, _Cut(result, tried)
+        if timed is not None and config.latency is not None:
+            result, outcome = cutter.reach(timed)
+            return cutter, _Cut(result, outcome=outcome)
+        return cutter, _Cut(cutter.cut(target_of(*config.budget)))
+
+
+def _say_and_check(result: PruneResult[Detector]) -> None:
+    """Log the plan; raise `PruningError` for a cut that is not the cut that was planned."""
+    report = result.report
+    log.info("%s", result.plan.table())
+    for note in report.notes:
+        log.info("note: %s", note)
+    log.info("cut against masked, on random images: relative difference %.1e", report.max_relative_difference)
+    if report.exact and not report.max_relative_difference <= EXACT:
+        raise PruningError(
+            f"The cut network differs from the masked one by {report.max_relative_difference:.1e} (relative; up to "
+            f"{EXACT:.0e} is rounding). Nothing was written. This is a defect of slimyolo: please report the model."
+        )
+
+
+def _check_cfg(config: PruneConfig, checkpoint: Checkpoint) -> None:
+    if config.cfg is None:
+        return
+    asked, own = read_architecture(config.cfg), checkpoint.architecture
+    if [row.module for row in asked.layers] != [row.module for row in own.layers]:
+        raise ConfigError(
+            f"--cfg {config.cfg} has {len(asked.layers)} layers, the checkpoint is a {own.name} of {len(own.layers)} other "
+            f"ones. The checkpoint knows its own architecture: leave --cfg out."
+        )
+
+
+def _data_of(config: PruneConfig, detector: Detector) -> tuple[DatasetSpec, SplitData] | None:
+    if config.data is None:
+        return None
+    dataset = read_dataset_yaml(config.data)
+    if dataset.nc != detector.nc:
+        raise ConfigError(
+            f"{config.weights} detects {detector.nc} classes, {config.data} has {dataset.nc}. Give the dataset that it was "
+            f"trained for, or leave --data out to prune without measuring."
+        )
+    return dataset, read_split(dataset, "val")
+
+
+def _numbers(metrics: DetectionMetrics | None) -> DetectionMetrics | None:
+    return None if metrics is None else metrics.without_arrays()
+
+
+def _repairs_(
+    config: PruneConfig, detector: Detector, result: PruneResult[Detector], data: tuple[DatasetSpec, SplitData] | None
+) -> tuple[RepairRecord, ...]:
+    wanted: tuple[tuple[RepairStep, bool], ...] = (
+        ("reconstruct", config.reconstruct), ("recalibrate", config.recalibrate),
+    )  # fmt: skip
+    steps = tuple(step for step, asked in wanted if asked)
+    if not steps or data is None or config.max_drop is not None:  # the search has repaired what it tried
+        return ()
+    return repair_(
+        result.model, detector, result.plan, data, steps, images=config.repair_images, imgsz=config.imgsz,
+        batch_size=min(config.batch_size, 16), workers=config.workers,
+        measure=lambda cut: _numbers(metrics_of(config, cut, data)),
+    )  # fmt: skip
+
+
+def _about(
+    config: PruneConfig,
+    checkpoint: Checkpoint,
+    data: tuple[DatasetSpec, SplitData] | None,
+    after: DetectionMetrics | None,
+) -> dict[str, Any]:
+    about = {**run_provenance(config), "source": dict(checkpoint.provenance)}
+    about["source"].pop("source", None)  # one generation is kept, not the whole family tree
+    if data is not None:
+        about["data"] = data_provenance(data[0], {"val": data[1]})
+    if after is not None:
+        about["metrics"] = {"metrics/mAP_0.5": after.map50, "metrics/mAP_0.5:0.95": after.map50_95}
+    return about
+
+
+def _record(
+    config: PruneConfig,
+    weights: str,
+    detector: Detector,
+    result: PruneResult[Detector],
+    metrics: tuple[DetectionMetrics | None, DetectionMetrics | None],
+    started: float,
+    about: dict[str, Any],
+    tried: Sequence[Attempt],
+    outcome: LatencyOutcome | None,
+) -> CutRecord:
+    report: PruneReport = result.report
+    layers = tuple(
+        (layer, group.width, len(group.kept)) for group in result.plan.groups for layer in group.layers
+    )  # fmt: skip
+    before, after = (SizeRecord(cost.params, cost.macs, config.imgsz) for cost in (report.before, report.after))
+    log.info(
+        "%.3f → %.3f M parameters, %.3f → %.3f GFLOPs at %d",
+        before.params / 1e6, after.params / 1e6, before.gflops, after.gflops, config.imgsz,
+    )  # fmt: skip
+    return CutRecord(
+        source=str(config.weights), weights=weights,
+        target=_said(*config.budget) if config.plan is None else f"plan {config.plan}",
+        channels_before=report.prunable_channels, channels_after=report.prunable_channels - report.removed_channels,
+        layers=layers, before=before, after=after, max_relative_difference=report.max_relative_difference,
+        notes=report.notes, metrics_before=metrics[0], metrics_after=metrics[1],
+        seconds=time.perf_counter() - started, provenance=about,
+        importance=result.plan.importance, constants_from=report.constants_from, output_error=report.output_error,
+        output_error_of_formula=report.output_error_of_formula, tried=tuple(str(attempt) for attempt in tried),
+        latency=outcome,
+    )  # fmt: skip
+
+
+def _said(unit: BudgetUnit, amount: float) -> str:
+    return f"{unit} {amount}" if isinstance(amount, int) else f"{unit} {amount:g}"

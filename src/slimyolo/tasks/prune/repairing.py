@@ -1,0 +1,106 @@
+"""Repair of a cut detector from training images without their labels, and what each step of it gained."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from itertools import islice
+from typing import Literal
+
+from torch import Tensor, nn
+
+from slimyolo.data import DatasetSpec, EvalBatches, SplitData, read_split
+from slimyolo.detections import DetectionMetrics
+from slimyolo.models import Detector
+from slimyolo.pruning import OutputReference, PrunePlan, recalibrate_batchnorm_, reconstruct_
+from slimyolo.tasks.common.records import RepairRecord
+
+__all__ = ["RepairStep", "heads_of", "plain_images", "repair_"]
+
+log = logging.getLogger("slimyolo")
+
+RepairStep = Literal["reconstruct", "recalibrate"]
+JUDGES = 64  # validation images (without labels) on which outputs are compared
+
+
+def repair_(
+    cut: Detector,
+    dense: Detector,
+    plan: PrunePlan,
+    data: tuple[DatasetSpec, SplitData],
+    steps: tuple[RepairStep, ...],
+    *,
+    images: int,
+    imgsz: int,
+    batch_size: int,
+    workers: int = 0,
+    measure: Callable[[Detector], DetectionMetrics | None] = lambda detector: None,
+) -> tuple[RepairRecord, ...]:
+    """Repair `cut` step by step; `data` is the dataset and its validation split.
+
+    "reconstruct" fits every layer to what it gave in `dense`, "recalibrate" renews the BatchNorm statistics; both from the
+    first `images` training images, letterboxed to `imgsz`. After each step the outputs are compared with those of `dense`
+    on validation images, and `measure` is asked for the metrics (None: not measured).
+    """
+    train = read_split(data[0], "train")
+    stride = int(dense.stride.max())
+
+    def training() -> Iterator[Tensor]:
+        return plain_images(train, images, imgsz=imgsz, batch_size=batch_size, stride=stride, workers=workers)
+
+    judges = plain_images(data[1], JUDGES, imgsz=imgsz, batch_size=batch_size, stride=stride, workers=workers)
+    reference = OutputReference(dense, judges, forward=heads_of)
+    records: list[RepairRecord] = []
+    known = (reference.error(cut), measure(cut))
+    for step in steps:
+        started = time.perf_counter()
+        if step == "reconstruct":
+            used = _reconstruct_(cut, dense, plan, training())
+        else:
+            used = recalibrate_batchnorm_(cut, training()) * batch_size
+        seconds = time.perf_counter() - started
+        after = (reference.error(cut), measure(cut))
+        record = RepairRecord(step, min(used, len(train)), known[0], after[0], known[1], after[1], seconds)
+        log.info("%s", _said(record))
+        records.append(record)
+        known = after
+    return tuple(records)
+
+
+def plain_images(
+    split: SplitData, count: int, *, imgsz: int, batch_size: int, stride: int, workers: int = 0
+) -> Iterator[Tensor]:
+    """The first `count` images of a split (whole batches), letterboxed to squares, float in 0–1: [B, 3, imgsz, imgsz]."""
+    batches = EvalBatches(split, imgsz, batch_size, stride=stride, workers=workers, rect=False)
+    with closing(batches):
+        for batch in islice(batches, -(-count // batch_size)):
+            yield batch.images.float() / 255
+
+
+def _reconstruct_(cut: Detector, dense: Detector, plan: PrunePlan, images: Iterator[Tensor]) -> int:
+    report = reconstruct_(cut, dense, plan, images)
+    better = [layer for layer in report.layers if layer.ridge is not None]
+    log.info(
+        "reconstruction: %d of %d layers fitted from %d images (%d more judged); error of the outputs on these %.3f → %.3f",
+        len(better), len(report.layers), report.images - report.held_out, report.held_out, report.error_before,
+        report.error_after,
+    )  # fmt: skip
+    for reason in report.skipped:
+        log.info("not reconstructed: %s", reason)
+    return report.images
+
+
+def heads_of(module: nn.Module, images: Tensor) -> list[Tensor]:
+    """Raw logits of a detector, as a `Forward` of the pruning room."""
+    assert isinstance(module, Detector)
+    return module.heads(images)
+
+
+def _said(record: RepairRecord) -> str:
+    text = f"{record.step}: error of the outputs {record.error_before:.3f} → {record.error_after:.3f}"
+    before, after = record.metrics_before, record.metrics_after
+    if before is not None and after is not None:
+        text += f", mAP50 {before.map50:.3f} → {after.map50:.3f}, mAP50-95 {before.map50_95:.3f} → {after.map50_95:.3f}"
+    return f"{text} ({record.images} training images, {record.seconds:.0f} s)"

@@ -1,0 +1,42 @@
+"""What scores and calibration need of a dataset: training images as the detector takes them, and its loss on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+from torch import Tensor, nn
+
+from slimyolo.data import Batch, EvalBatches, SplitData
+from slimyolo.families.yolov5.loss import DetectionLoss, scaled_gains
+from slimyolo.models import Detector
+from slimyolo.tasks.train.hyperparameters import PRESETS
+
+__all__ = ["detection_loss", "spread_batches"]
+
+
+def spread_batches(split: SplitData, images: int, *, imgsz: int, batch_size: int, stride: int) -> list[Batch]:
+    """About `images` images, spread evenly over `split`, without augmentation, square, in batches."""
+    batches = -(-len(split) // batch_size)
+    wanted = max(1, min(batches, -(-images // batch_size)))
+    loader = EvalBatches(split, imgsz, batch_size, stride=stride, rect=False, rank=0, world=max(1, batches // wanted))
+    with closing(loader):
+        return _first(iter(loader), wanted)
+
+
+def _first(batches: Iterator[Batch], count: int) -> list[Batch]:
+    return [batch for _, batch in zip(range(count), batches, strict=False)]
+
+
+def detection_loss(detector: Detector, imgsz: int) -> Callable[[nn.Module, Batch], Tensor]:
+    """The training loss of a batch with the gains of ``scratch-low``, summed over its images."""
+    hyp = PRESETS["scratch-low"]
+    gains = scaled_gains(hyp.to_plain(), len(detector.stride), detector.nc, imgsz)
+    loss = DetectionLoss(detector.anchors, detector.stride, detector.nc, **gains, anchor_t=hyp.anchor_t)
+
+    def of_batch(model: nn.Module, batch: Batch) -> Tensor:
+        assert isinstance(model, Detector)  # it was made for one
+        device = next(model.parameters()).device
+        return loss(model.heads(batch.images.to(device).float() / 255), batch.targets.to(device)).total
+
+    return of_batch

@@ -1,0 +1,252 @@
+"""``slimyolo sensitivity``: what the detector loses when one group of channels alone is cut."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from slimyolo.checkpoints import load_checkpoint
+from slimyolo.data import Batch, DatasetSpec, EvalBatches, SplitData, read_dataset_yaml, read_split
+from slimyolo.errors import ConfigError, nearest_name_hint
+from slimyolo.evaluation import evaluate_detector
+from slimyolo.models import Detector
+from slimyolo.pruning import (
+    ChannelGraph,
+    Constants,
+    Group,
+    GroupSensitivity,
+    OutputReference,
+    SensitivityPoint,
+    analyse_constants,
+    caps_from_sensitivity,
+    lone_cuts,
+    mask_module,
+    recalibrate_batchnorm_,
+    score,
+    trace,
+)
+from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
+from slimyolo.tasks.common.devices import pick_device
+from slimyolo.tasks.common.json_output import give_json
+from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.provenance import data_provenance, run_provenance
+from slimyolo.tasks.common.resume import refuse_other_settings, settings_that_stay
+from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.prune.repairing import heads_of, plain_images
+from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
+
+__all__ = ["SensitivityRecord", "read_sensitivity", "sensitivity", "sensitivity_caps", "sensitivity_table"]
+
+log = logging.getLogger("slimyolo")
+
+RECORD_FILE, TABLE_FILE, PLOT_FILE = "sensitivity.json", "sensitivity.md", "sensitivity.png"
+RECALIBRATION_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class SensitivityRecord:
+    """The measurement; `metric` "error" (relative error of the raw outputs) or "map" (drop of mAP50-95 from `baseline`).
+
+    `images`: measured on. `seconds`: of all parts of a resumed run together. `complete`: no group is missing.
+    """
+
+    weights: str
+    data: str
+    metric: str
+    images: int
+    imgsz: int
+    importance: str
+    recalibrate: bool
+    baseline: float
+    complete: bool
+    groups: tuple[GroupSensitivity, ...]
+    seconds: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
+    """Cut each group alone to each of ``config.kept``; write ``sensitivity.json``, ``.md`` and ``.png``.
+
+    The cuts are made by masking, which equals cutting. The record is written after every group; with ``resume`` the run
+    goes on after the last. Labels are read for ``metric map`` only.
+    """
+    detector = load_checkpoint(find_weights(config.weights)).detector()
+    dataset = read_dataset_yaml(config.data)
+    if dataset.nc != detector.nc:
+        raise ConfigError(f"{config.weights} detects {detector.nc} classes, {config.data} has {dataset.nc}.")
+    folder, done, before = _folder(config)
+    log.info("run folder: %s", folder)
+    started = time.perf_counter()
+    split = read_split(dataset, "val")
+    meter = _Meter(config, detector, dataset, split)
+    graph = trace(detector, torch.zeros(1, 3, config.imgsz, config.imgsz), forward=heads_of)
+    scores = score(detector, graph, config.importance)
+    constants = analyse_constants(graph)
+    found = list(done)
+    groups = _wanted(graph, config.layers)
+    record = _record(config, meter, dataset, split, found, len(groups), before)
+    for number, group in enumerate(groups, 1):
+        if any(one.name == group.name for one in found):
+            continue
+        found.append(_measured(group, graph, scores, constants, config, detector, meter.error))
+        log.info("%d/%d %s", number, len(groups), _line(found[-1]))
+        record = _record(config, meter, dataset, split, found, len(groups), before + time.perf_counter() - started)
+        write_json(folder / RECORD_FILE, record)
+    write_text(folder / TABLE_FILE, sensitivity_table(record))
+    if not config.noplots:
+        from slimyolo.reports.sensitivity_plot import draw_sensitivity
+
+        draw_sensitivity(folder / PLOT_FILE, record.groups, record.metric)
+    log.info("written: %s", folder / RECORD_FILE)
+    give_json(config.json_file, record)
+    return record
+
+
+def read_sensitivity(path: Path) -> tuple[GroupSensitivity, ...]:
+    """The groups of a ``sensitivity.json``, or of a run folder with one. Raises `ConfigError`, `StorageError`."""
+    file = path / RECORD_FILE if path.is_dir() else path
+    return _groups(read_json(file), file)
+
+
+def sensitivity_caps(config: PruneConfig) -> dict[str, float]:
+    """Layer → share that may go, as ``--caps`` and ``--max-error`` say; nothing without ``--caps``."""
+    if config.caps is None:
+        return {}
+    return caps_from_sensitivity(read_sensitivity(config.caps), 0.2 if config.max_error is None else config.max_error)
+
+
+def sensitivity_table(record: SensitivityRecord) -> str:
+    """One row per group, one column per share of channels that stayed, as a GitHub table; most sensitive groups first."""
+    shares = sorted({round(p.kept / g.width, 1) for g in record.groups for p in g.points}, reverse=True)
+    head = ["group", "channels", *(f"{share:.0%}" for share in shares)]
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    for group in sorted(record.groups, key=lambda one: -max((p.error for p in one.points), default=0.0)):
+        errors = {round(point.kept / group.width, 1): point.error for point in group.points}
+        cells = [f"{errors[share]:.3f}" if share in errors else "" for share in shares]
+        lines.append("| " + " | ".join([group.name, str(group.width), *cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+class _Meter:
+    """How much worse a detector is than the dense one."""
+
+    def __init__(self, config: SensitivityConfig, dense: Detector, dataset: DatasetSpec, split: SplitData) -> None:
+        self._config, self._split, self._dataset = config, split, dataset
+        self._stride = int(dense.stride.max())
+        self._device = pick_device(config.device)
+        self.images = min(config.images or len(split), len(split))
+        self.baseline = 0.0
+        if config.metric == "map":
+            self.baseline = self._map(dense)
+        else:
+            if not config.images:
+                raise ConfigError("--images 0 (all of them) is for --metric map; give a number, such as 32.")
+            dense = dense.to(self._device)
+            self._reference = OutputReference(dense, self._plain(split, config.images), forward=heads_of)
+
+    def error(self, masked: Detector) -> float:
+        """Relative error of the outputs, or how much mAP50-95 is lost."""
+        if self._config.recalibrate:
+            recalibrate_batchnorm_(masked, self._plain(read_split(self._dataset, "train"), RECALIBRATION_IMAGES))
+        if self._config.metric == "map":
+            return self.baseline - self._map(masked)
+        return self._reference.error(masked)
+
+    def _plain(self, split: SplitData, count: int) -> Iterator[torch.Tensor]:
+        config = self._config
+        images = plain_images(
+            split, count, imgsz=config.imgsz, batch_size=min(config.batch_size, count), stride=self._stride,
+            workers=config.workers,
+        )  # fmt: skip
+        for batch in images:
+            yield batch.to(self._device)
+
+    def _map(self, detector: Detector) -> float:
+        config = self._config
+        batches = EvalBatches(
+            self._split, config.imgsz, config.batch_size, stride=self._stride, workers=config.workers
+        )  # fmt: skip
+        with closing(batches):
+            some: Iterator[Batch] = islice(iter(batches), -(-self.images // config.batch_size))
+            return evaluate_detector(detector.fused(), some, device=self._device).metrics.map50_95
+
+
+def _wanted(graph: ChannelGraph, patterns: tuple[str, ...]) -> list[Group]:
+    groups = [group for group in graph.groups if group.width > 1]
+    for pattern in patterns:
+        if not any(fnmatchcase(layer, pattern) for group in groups for layer in group.layers):
+            layers = [layer for group in groups for layer in group.layers]
+            raise ConfigError(f"--layers {pattern} matches no layer.{nearest_name_hint(pattern, layers)}")
+    return [
+        group
+        for group in groups
+        if not patterns or any(fnmatchcase(layer, pattern) for layer in group.layers for pattern in patterns)
+    ]
+
+
+def _measured(
+    group: Group, graph: ChannelGraph, scores: Mapping[int, torch.Tensor], constants: Constants, config: SensitivityConfig,
+    dense: Detector, error: Callable[[Detector], float],
+) -> GroupSensitivity:  # fmt: skip
+    points = [
+        SensitivityPoint(kept, error(mask_module(dense, plan)))
+        for kept, plan in lone_cuts(graph, scores, constants, config.kept, group)
+    ]
+    return GroupSensitivity(group.name, group.layers, group.width, tuple(points))
+
+
+def _record(
+    config: SensitivityConfig, meter: _Meter, dataset: DatasetSpec, split: SplitData, found: list[GroupSensitivity],
+    wanted: int, seconds: float,
+) -> SensitivityRecord:  # fmt: skip
+    return SensitivityRecord(
+        str(config.weights), str(config.data), config.metric, meter.images, config.imgsz, config.importance,
+        config.recalibrate, meter.baseline, len(found) == wanted, tuple(found), seconds,
+        settings_that_stay(config, "batch_size"),
+        {**run_provenance(config), "data": data_provenance(dataset, {"val": split})},
+    )  # fmt: skip
+
+
+def _line(group: GroupSensitivity) -> str:
+    errors = "  ".join(f"{point.kept / group.width:.0%} {point.error:.3f}" for point in group.points)
+    return f"{group.name} ({group.width}): {errors}"
+
+
+def _folder(config: SensitivityConfig) -> tuple[Path, tuple[GroupSensitivity, ...], float]:
+    """The run folder, the groups that were measured in it before, and the seconds that took."""
+    if not config.resume:
+        return create_run_folder(config.project, config.name, config.exist_ok), (), 0.0
+    folder = latest_run_folder(config.project, config.name)
+    if folder is None or not (folder / RECORD_FILE).is_file():
+        raise ConfigError(
+            f"--resume: there is no run {config.name!r} with a {RECORD_FILE} in {config.project}. Leave --resume out to "
+            f"start one."
+        )
+    plain = read_json(folder / RECORD_FILE)
+    refuse_other_settings(folder, plain["settings"], settings_that_stay(config, "batch_size"))
+    return folder, _groups(plain, folder / RECORD_FILE), float(plain["seconds"])
+
+
+def _groups(plain: Any, file: Path) -> tuple[GroupSensitivity, ...]:
+    try:
+        return tuple(
+            GroupSensitivity(
+                one["name"], tuple(one["layers"]), int(one["width"]),
+                tuple(SensitivityPoint(int(point["kept"]), float(point["error"])) for point in one["points"]),
+            )
+            for one in plain["groups"]
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError):
+        raise ConfigError(
+            f"{file} is no record of `slimyolo sensitivity`; make one with `slimyolo sensitivity --weights FILE --data YAML`."
+        ) from None

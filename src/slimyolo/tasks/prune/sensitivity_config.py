@@ -1,0 +1,63 @@
+"""Configuration of ``slimyolo sensitivity``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator
+
+from slimyolo.tasks.common.options import (
+    IMAGE_SIZE_NAMES,
+    Config,
+    Device,
+    json_option,
+    option,
+    parse_share,
+    workers_option,
+)
+from slimyolo.tasks.train.config import BatchSize, OptionalPath
+
+__all__ = ["SensitivityConfig"]
+
+WHAT = "What to measure"
+HOW = "How"
+OUTPUT = "Output"
+
+
+def _shares(value: object) -> object:
+    items = value if isinstance(value, (list, tuple)) else str(value).split()
+    return tuple(sorted({float(parse_share(item)) for item in items}, reverse=True))
+
+
+class SensitivityConfig(Config):
+    """Settings of ``slimyolo sensitivity``: each group of channels alone is cut to `kept` of its width."""
+
+    command: ClassVar[str] = "sensitivity"
+
+    weights: Path = option(help="checkpoint", group=WHAT)
+    data: Path = option(help="dataset YAML", group=WHAT)
+    metric: Literal["error", "map"] = option(
+        "error", "error of the outputs (no labels needed), or drop of mAP50-95", group=WHAT
+    )
+    kept: Annotated[tuple[float, ...], BeforeValidator(_shares)] = option(
+        (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), "shares of the channels that stay", group=WHAT
+    )
+    layers: tuple[str, ...] = option((), "only groups with a layer of this pattern (model.9.* …)", group=WHAT)
+    images: int = option(32, "validation images to measure on (--metric map: all when 0)", group=WHAT, ge=0)
+
+    importance: Literal["gamma", "gamma_max", "l1", "l2", "random"] = option(
+        "gamma", "which channels go first", group=HOW
+    )
+    recalibrate: bool = option(False, "new BatchNorm statistics after each cut", group=HOW)
+    imgsz: int = option(320, "image size", group=HOW, names=IMAGE_SIZE_NAMES, ge=32)
+    batch_size: BatchSize = option(16, "images per step", group=HOW, ge=1)
+    device: Device = option("auto", "cpu, cuda, cuda:N or N", group=HOW)
+    workers: int = workers_option(HOW)
+    resume: bool = option(False, "go on with run --name where it stopped", group=HOW)
+
+    json_file: OptionalPath = json_option(OUTPUT)
+    noplots: bool = option(False, "draw no picture", group=OUTPUT)
+    project: Path = option(Path("runs/sensitivity"), "folder of the runs", group=OUTPUT)
+    name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
+    exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)

@@ -1,0 +1,44 @@
+"""Configuration of ``slimyolo report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import model_validator
+
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.options import Config, option
+from slimyolo.tasks.train.config import OptionalPath
+
+__all__ = ["ReportConfig"]
+
+
+class ReportConfig(Config):
+    """Settings of ``slimyolo report``: one page about finished runs, from their records alone."""
+
+    command: ClassVar[str] = "report"
+
+    runs: tuple[Path, ...] = option(help="run folders: of a chain or of a single command", positional=True)
+    output: OptionalPath = option(
+        None, "the page", names=("-o",), shown_default="report.html in the run folder; of several runs here"
+    )
+    images: int = option(6, "validation images to show, of at most 8 that a run keeps", ge=0, le=100)
+    open: bool = option(False, "show it in the browser")
+
+    @property
+    def page(self) -> Path:
+        """Where the page goes."""
+        if self.output is not None:
+            return self.output
+        return self.runs[0] / "report.html" if len(self.runs) == 1 else Path("report.html")
+
+    @model_validator(mode="after")
+    def _refuse_nothing(self) -> ReportConfig:
+        if not self.runs:
+            raise ConfigError("Give at least one run folder: slimyolo report runs/compress/exp.")
+        if self.output is not None and self.output.is_dir():
+            raise ConfigError(
+                f"--output {self.output} is a folder: give the name of a file, such as {self.output}/report.html."
+            )
+        return self

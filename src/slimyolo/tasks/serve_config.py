@@ -1,0 +1,59 @@
+"""Configurations of ``slimyolo serve``, the local page, and ``slimyolo completion``."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.options import IMAGE_SIZE_NAMES, Config, Device, ImageSize, option
+
+__all__ = ["CompletionConfig", "ServeConfig"]
+
+MODEL = "Models"
+PAGE = "Page"
+LIMITS = "Limits"
+
+
+class ServeConfig(Config):
+    """Settings of ``slimyolo serve``: a page that detects with one checkpoint, or with several side by side."""
+
+    command: ClassVar[str] = "serve"
+
+    weights: tuple[Path, ...] = option(help="checkpoints, side by side: dense first, then pruned", group=MODEL)
+    imgsz: ImageSize = option((320, 320), "image size: N, or height width", group=MODEL, names=IMAGE_SIZE_NAMES)
+    conf: float = option(0.25, "least confidence at first", group=MODEL, names=("--conf-thres",), ge=0.001, le=1)
+    iou: float = option(0.45, "overlap threshold of NMS", group=MODEL, names=("--iou-thres",), ge=0, le=1)
+    device: Device = option("auto", "cpu, cuda, cuda:N or N", group=MODEL)
+
+    host: str = option("127.0.0.1", "address to listen on; others than 127.0.0.1 are open to the network", group=PAGE)
+    port: int = option(8000, "port; 0: any that is free", group=PAGE, ge=0, le=65535)
+    allow_host: tuple[str, ...] = option((), "host names that browsers may use for this page", group=PAGE)
+
+    max_megabytes: float = option(20.0, "largest upload", group=LIMITS, gt=0, le=1000)
+    max_megapixels: float = option(40.0, "largest picture", group=LIMITS, gt=0, le=150)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the page."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> ServeConfig:
+        if not 1 <= len(self.weights) <= 4:
+            raise ConfigError(f"--weights: got {len(self.weights)} files, expected one to four.")
+        return self
+
+
+class CompletionConfig(Config):
+    """Settings of ``slimyolo completion``."""
+
+    command: ClassVar[str] = "completion"
+
+    shell: Literal["bash", "zsh", "fish"] = option(help="bash, zsh or fish", group="Options", positional=True)

@@ -1,0 +1,1 @@
+"""`slimyolo train`, `sparsify` and `finetune`."""

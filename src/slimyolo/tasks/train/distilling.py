@@ -1,0 +1,55 @@
+"""What a training minimises: the labels alone, or a teacher's answers too."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from slimyolo.checkpoints import load_checkpoint
+from slimyolo.families.yolov5.loss import DetectionLoss
+from slimyolo.losses import Distilled, Projectors, Supervised, check_teacher, neck_widths
+from slimyolo.models import Detector
+from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.train.config import TrainConfig
+from slimyolo.training import Objective
+
+__all__ = ["objective_of", "train_beside_"]
+
+log = logging.getLogger("slimyolo")
+
+
+def objective_of(
+    config: TrainConfig, student: Detector, loss: DetectionLoss, device: torch.device
+) -> tuple[Objective, nn.ModuleList]:
+    """(the objective of `config`, the modules that it trains beside the student). Raises `ConfigError` for a teacher that
+    cannot teach this student."""
+    if config.teacher is None:
+        return Supervised(loss), nn.ModuleList()
+    teacher = load_checkpoint(find_weights(config.teacher)).detector()
+    response, feature = ("response" in config.distill, "feature" in config.distill)
+    check_teacher(student, teacher, boxes=response)
+    projectors = Projectors(neck_widths(student), neck_widths(teacher), config.seed) if feature else nn.ModuleList()
+    objective = Distilled(
+        loss, student, _placed(teacher.fused(), device), projectors,
+        response=config.distill_response * response, feature=config.distill_feature * feature,
+    )  # fmt: skip
+    log.info(
+        "distillation: %s of %s; %d projectors to the teacher's widths",
+        " and ".join(config.distill), config.teacher, sum(isinstance(one, nn.Conv2d) for one in projectors),
+    )  # fmt: skip
+    return objective, projectors
+
+
+def train_beside_(optimizer: Optimizer, beside: nn.Module) -> None:
+    """Add the parameters of `beside` to `optimizer`, without weight decay."""
+    parameters = list(beside.parameters())
+    if parameters:
+        optimizer.add_param_group({"params": parameters, "weight_decay": 0.0})
+
+
+def _placed(teacher: Detector, device: torch.device) -> Detector:
+    placed: Detector = teacher.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed

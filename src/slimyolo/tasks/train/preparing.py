@@ -1,0 +1,98 @@
+"""What a training run is made of before its first batch: data, anchors, frozen layers, seeds."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from slimyolo.data import DatasetSpec, SplitData, read_split
+from slimyolo.errors import ConfigError
+from slimyolo.families.yolov5.anchors import boxes_at_size, choose_anchors
+from slimyolo.models import Detector
+from slimyolo.tasks.train.config import TrainConfig
+from slimyolo.tasks.train.hyperparameters import HyperParameters
+
+__all__ = ["check_image_size", "fit_anchors_", "freeze_", "read_splits", "reproducible", "seed_everything"]
+
+log = logging.getLogger("slimyolo")
+
+
+def read_splits(dataset: DatasetSpec, config: TrainConfig) -> tuple[SplitData, SplitData]:
+    """(training, validation) images and labels; says how many, and what is wrong with them."""
+    splits = []
+    for name in ("train", "val"):
+        split = read_split(dataset, name, single_class=config.single_cls)
+        log.info("%s: %d images, %d boxes, %d without boxes", name, len(split), split.boxes, split.backgrounds)
+        if split.defects:
+            log.warning(
+                "%s: %d defects in images and labels, the first: %s. `slimyolo data check %s` lists them all.",
+                name, len(split.defects), split.defects[0], config.data,
+            )  # fmt: skip
+        splits.append(split)
+    if not splits[0].boxes:
+        log.warning("train: no image has a box; the detector can only learn to find nothing")
+    return splits[0], splits[1]
+
+
+def fit_anchors_(model: Detector, split: SplitData, config: TrainConfig, hyp: HyperParameters) -> None:
+    """Keep the model's anchors where they fit the boxes, else fit new ones."""
+    generator = torch.Generator().manual_seed(config.seed)
+    sizes = [sample.size for sample in split.samples]
+    wh = boxes_at_size(sizes, [sample.boxes for sample in split.samples], config.imgsz, generator)
+    choice = choose_anchors(wh, model.anchors.cpu(), config.imgsz, generator, hyp.anchor_t)
+    log.info("%s", choice.summary)
+    if choice.changed:
+        model.set_anchors_(choice.anchors)
+
+
+def freeze_(model: Detector, layers: tuple[int, ...]) -> None:
+    """No gradients for these layers. Raises `ConfigError` for one that there is not."""
+    if not layers:
+        return
+    if max(layers) >= len(model.model):
+        raise ConfigError(f"--freeze {max(layers)}: the model has layers 0 to {len(model.model) - 1}.")
+    for index in layers:
+        for parameter in model.model[index].parameters():
+            parameter.requires_grad_(False)
+    log.info("frozen layers: %s", ", ".join(map(str, layers)))
+
+
+def seed_everything(seed: int) -> None:
+    """The global generators, the same in every process."""
+    torch.manual_seed(seed + 1)
+    np.random.seed(seed + 1)
+
+
+@contextmanager
+def reproducible(wanted: bool, one_size: bool) -> Iterator[None]:
+    """Inside: deterministic kernels only (``--deterministic``), or the fastest ones for batches of `one_size`.
+
+    A processor gives the same result either way. On a GPU an operation without a deterministic kernel warns by name.
+    """
+    before = (
+        torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.benchmark,
+    )  # fmt: skip
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+        torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.backends.cudnn.benchmark = one_size and not wanted
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cudnn.benchmark = before[2]
+
+
+def check_image_size(imgsz: int, stride: int) -> None:
+    """Raise `ConfigError` unless `imgsz` is a multiple of the model's largest stride."""
+    if imgsz % stride:
+        raise ConfigError(
+            f"--imgsz {imgsz} is not a multiple of {stride}, the model's largest stride. "
+            f"Use {max(stride, round(imgsz / stride) * stride)}."
+        )

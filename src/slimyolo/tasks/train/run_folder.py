@@ -1,0 +1,50 @@
+"""The folder of a training run, and what a run that was stopped has left in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimyolo.checkpoints import Checkpoint, load_checkpoint
+from slimyolo.errors import TrainingError
+from slimyolo.storage import create_run_folder, remove_leftovers, write_text
+from slimyolo.tasks.common.resume import write_options
+from slimyolo.tasks.train.config import TrainConfig
+
+__all__ = ["class_map_of", "resumable", "run_folder"]
+
+
+def class_map_of(training: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
+    """mAP50-95 of each class at the last validation before a run was stopped; None when there was none."""
+    kept = training.get("class_map")  # runs of slimyolo 0.1 did not keep it
+    return None if kept is None else np.asarray(kept, np.float64)
+
+
+def resumable(config: TrainConfig) -> Checkpoint | None:
+    """The checkpoint to go on from; None for a new run. Raises `TrainingError` when it holds no state."""
+    if config.resume is None:
+        return None
+    checkpoint = load_checkpoint(config.resume)
+    if checkpoint.training is None:
+        raise TrainingError(
+            f"{config.resume} holds no state to resume from: the run has ended (or the file was stripped). "
+            f"Start a new run from it with --weights {config.resume}."
+        )
+    return checkpoint
+
+
+def run_folder(config: TrainConfig) -> Path:
+    """A new folder with ``opt.yaml`` and ``hyp.yaml``; or that of the run to go on with, without what a kill left behind."""
+    if config.resume is not None:
+        weights = Path(config.resume).resolve().parent
+        remove_leftovers(weights)
+        return weights.parent
+    folder = create_run_folder(config.project, config.name, config.exist_ok)
+    write_options(folder, config)
+    lines = [f"{name}: {value}" for name, value in config.hyperparameters.to_plain().items() if value is not None]
+    write_text(folder / "hyp.yaml", "\n".join(lines) + "\n")
+    return folder

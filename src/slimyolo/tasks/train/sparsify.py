@@ -1,0 +1,135 @@
+"""``slimyolo sparsify``: training during which BatchNorm scales go to zero."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from slimyolo.errors import ConfigError
+from slimyolo.models import Detector, batchnorm_names, reference_excluded_batchnorms
+from slimyolo.pruning import ChannelGraph, PriceTable, ScaleRef, scale_groups, trace
+from slimyolo.sparsity import (
+    ChannelRegulariser,
+    ReferenceL1,
+    ScaleGroup,
+    ShareDriven,
+    SoftThreshold,
+    Sparsity,
+    cost_weighted_lasso,
+    group_lasso,
+    polarisation,
+)
+from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.train.config import SparsifyConfig
+from slimyolo.tasks.train.run import run_training
+from slimyolo.training import Schedule
+
+__all__ = ["CostShare", "prunable_groups", "sparsify"]
+
+log = logging.getLogger("slimyolo")
+
+REGULARISERS: Mapping[str, Callable[[Tensor], Callable[[Tensor, float], Tensor]]] = {
+    "group-lasso": lambda macs: group_lasso(),
+    "cost-weighted": cost_weighted_lasso,
+    "polarise": lambda macs: polarisation(),
+}
+"""From the MACs that each channel saves [c] to how channels shrink."""
+
+
+def sparsify(config: SparsifyConfig) -> TrainRecord:
+    """Train with the sparsity method of `config`; see `run_training`."""
+    return run_training(
+        config,
+        lambda model, averaged, schedule: _method(config, model, averaged, schedule),
+        step_every_batch=config.method == "reference",
+    )
+
+
+def prunable_groups(
+    model: Detector, policy: str, imgsz: int = 64
+) -> tuple[list[ScaleGroup], ChannelGraph, list[ScaleRef]]:
+    """The channels that a cut may remove, as γ entries that go together; the graph, and what it says of each group.
+
+    Policy ``coupled``: every channel, shortcut-coupled ones as one. ``skip-shortcuts``: as the reference, without the
+    batch norms around shortcuts. Costs of the graph are for one image of `imgsz` × `imgsz`.
+    """
+    was_training = model.training
+    images = torch.zeros(1, 3, imgsz, imgsz, device=next(model.parameters()).device)
+    graph = trace(model, images, forward=lambda detector, images: detector.heads(images))
+    model.train(was_training)
+    skipped = set(reference_excluded_batchnorms(model)) if policy == "skip-shortcuts" else set()
+    chosen = [
+        ref
+        for ref in scale_groups(graph)
+        if skipped.isdisjoint(gamma.removesuffix(".weight") for gamma, _, _ in ref.members)
+    ]
+    return [ScaleGroup(ref.name, ref.members) for ref in chosen], graph, chosen
+
+
+class CostShare:
+    """Share of the parameters or MACs (`unit`) that goes with some channels: a `ChannelCost` read off a traced graph.
+
+    `groups` [c] is the position of each channel's group in `ids`, its id in the graph. One channel of every group that
+    loses any is not counted as gone: a constant carrier may have to stay in its place.
+    """
+
+    def __init__(self, graph: ChannelGraph, unit: str, ids: Sequence[int], groups: Tensor) -> None:
+        self._table, self._unit, self._ids, self._groups = PriceTable(graph), unit, tuple(ids), groups.cpu()
+        self._dense = self._cost({})
+
+    def gone(self, channels: Tensor) -> float:
+        """Share of the cost that a cut without `channels` [c] bool saves."""
+        return 1.0 - self._cost(self._removed(channels)) / self._dense
+
+    def _cost(self, removed: Mapping[int, int]) -> float:
+        cost = self._table.cost(removed)
+        return float(cost.params if self._unit == "params" else cost.macs)
+
+    def _removed(self, channels: Tensor) -> dict[int, int]:
+        counts = torch.bincount(self._groups[channels.cpu()], minlength=len(self._ids))
+        return {i: max(int(n) - 1, 0) for i, n in zip(self._ids, counts, strict=True)}
+
+
+def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedule: Schedule) -> Sparsity:
+    if config.method == "reference":
+        skipped = set(reference_excluded_batchnorms(model)) if config.policy == "skip-shortcuts" else set()
+        layers = [name for name in batchnorm_names(model) if name not in skipped]
+        gammas = [f"{name}.weight" for name in layers]
+        log.info(
+            "sparsity: L1 on γ (and ten times on β) of %d layers, rate %g falling to a tenth", len(layers), config.rate
+        )
+        return ReferenceL1(model, gammas, [f"{name}.bias" for name in layers], config.rate)
+    groups, graph, refs = prunable_groups(model, config.policy, config.imgsz)
+    if not groups:
+        raise ConfigError("There is no channel to shrink: the model has no BatchNorm, or the policy skips all of it.")
+    channels = sum(index.numel() for group in groups for _, _, index in group.members)
+    if config.method == "soft-threshold":
+        log.info("sparsity: soft-threshold on %d γ in %d groups, rate %g", channels, len(groups), config.rate)
+        return SoftThreshold(model, groups, config.rate, ema=averaged)
+    positions = torch.repeat_interleave(torch.arange(len(groups)), torch.tensor([group.width for group in groups]))
+    if config.method in REGULARISERS:
+        log.info(
+            "sparsity: %s on %d γ in %d groups, rate %g times the learning rate",
+            config.method, channels, len(groups), config.rate,
+        )  # fmt: skip
+        macs = torch.tensor([ref.macs for ref in refs], dtype=torch.float64)[positions]
+        return ChannelRegulariser(
+            config.method, model, groups, config.rate, REGULARISERS[config.method](macs),
+            learning_rate=lambda progress: schedule(progress).learning_rates[2], ema=averaged,
+        )  # fmt: skip
+    unit, share = config.budget
+    gone = share if unit == "channels" else 1 - share
+    cost = None
+    if unit != "channels":
+        cost = CostShare(graph, unit, [ref.group for ref in refs], positions)
+    log.info(
+        "sparsity: channels worth %.0f%% of the %s to exactly zero by %.0f%% of the run, then held (%d channels in all)",
+        100 * gone, unit, 100 * config.reach_fraction, channels,
+    )  # fmt: skip
+    return ShareDriven(
+        model, groups, gone, reach=config.reach_fraction, floor=config.floor, cost=cost, ema=averaged,
+        ranking=config.ranking, round_to=config.round_to,
+    )  # fmt: skip

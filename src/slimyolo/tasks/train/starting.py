@@ -1,0 +1,85 @@
+"""The detector that a training starts from: an architecture, a checkpoint, or one poured into the other."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from slimyolo.checkpoints import Checkpoint, load_checkpoint, transfer_
+from slimyolo.errors import ConfigError
+from slimyolo.models import DEFAULT_ACTIVATION, Architecture, Detector, build_detector, read_architecture
+from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.train.config import TrainConfig
+
+__all__ = ["starting_detector"]
+
+log = logging.getLogger("slimyolo")
+
+
+def starting_detector(config: TrainConfig, names: tuple[str, ...]) -> Detector:
+    """The detector to train for the classes `names`, on the CPU, with the activation that ``--activation`` or the YAML names.
+
+    A checkpoint without ``--cfg``, or one that was pruned, or one of the same layers as ``--cfg``, keeps its own
+    architecture, widths and **anchors**; only the head is made anew where the number of classes differs. A checkpoint
+    of other layers gives ``--cfg`` the tensors that fit, and says which. Raises `ConfigError` when nothing fits.
+    """
+    asked = read_architecture(config.cfg).with_classes(len(names)) if config.cfg is not None else None
+    detector = _chosen(config, asked, names)
+    own = detector.architecture
+    wanted: str | None = config.activation
+    if wanted is None and asked is not None and asked.activation != DEFAULT_ACTIVATION:
+        wanted = asked.activation
+    if wanted is not None and own.with_activation(wanted) != own:
+        count = detector.set_activation_(wanted)
+        log.info("activation: %s becomes %s in %d layers", own.activation, detector.architecture.activation, count)
+    return detector
+
+
+def _chosen(config: TrainConfig, asked: Architecture | None, names: tuple[str, ...]) -> Detector:
+    checkpoint = load_checkpoint(find_weights(config.weights)) if config.weights is not None else None
+    if checkpoint is None:
+        if asked is None:
+            raise ConfigError("Give --weights FILE to start from a checkpoint, or --cfg yolov5n to train from scratch.")
+        log.info("model: %s from scratch, %d classes", asked.name, len(names))
+        return build_detector(asked, names=names, seed=config.seed)
+    if asked is None or _same_layers(asked, checkpoint.architecture) or checkpoint.widths is not None:
+        if asked is not None and not _same_layers(asked, checkpoint.architecture):
+            log.warning("--cfg %s is not used: the pruned checkpoint brings its own architecture", config.cfg)
+        return _continued(checkpoint, names, config.seed)
+    detector = build_detector(asked, names=names, seed=config.seed)
+    report = transfer_(detector, checkpoint)
+    if not report.matched:
+        raise ConfigError(
+            f"No tensor of {config.weights} fits {config.cfg}: they are different networks. Leave --cfg out to train "
+            f"the checkpoint's own network, or --weights out to train {config.cfg} from scratch."
+        )
+    log.info("model: %s; %s", asked.name, report.summary())
+    return detector
+
+
+def _continued(checkpoint: Checkpoint, names: tuple[str, ...], seed: int) -> Detector:
+    architecture = checkpoint.architecture
+    if len(names) == architecture.nc:
+        detector = checkpoint.detector().train()
+        if names != checkpoint.names:
+            log.warning("class names: %s become %s", list(checkpoint.names), list(names))
+            detector.names = names
+        log.info("model: %s as in the checkpoint, %d classes", architecture.name, len(names))
+        return detector
+    widths = dict(checkpoint.widths) if checkpoint.widths is not None else None
+    if widths is not None:
+        before, after = 5 + architecture.nc, 5 + len(names)
+        head = f"model.{len(architecture.layers) - 1}.m."
+        for name, width in widths.items():
+            if name.startswith(head):
+                widths[name] = replace(width, outputs=width.outputs // before * after)
+    detector = build_detector(architecture.with_classes(len(names)), names=names, widths=widths, seed=seed)
+    report = transfer_(detector, checkpoint, exclude=())
+    log.info("model: %s with a new head for %d classes; %s", architecture.name, len(names), report.summary())
+    return detector
+
+
+def _same_layers(asked: Architecture, own: Architecture) -> bool:
+    """Whether both describe the same network, whatever the classes, anchors, activations and names are."""
+    alike = asked.with_classes(own.nc).with_anchors(own.anchors).with_activation(own.activation)
+    return replace(alike, name=own.name) == own

@@ -1,0 +1,1 @@
+"""One run of a module, written down as a list of operations. `costs` and `pruning` read it."""

@@ -1,0 +1,164 @@
+"""Reading traced operations: their arguments by position or keyword, their shapes, what they multiply."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.fx import Node
+
+from slimyolo.errors import PruningError
+from slimyolo.pruning.graph.index_maps import normal_axis
+from slimyolo.tracing.kinds import operation_name
+
+__all__ = [
+    "ConvolutionCall",
+    "argument",
+    "changed_in_place",
+    "channel_axis",
+    "convolution_call",
+    "product_macs",
+    "real_shape",
+    "reduced_axes",
+    "shape_of",
+    "shape_of_value",
+]
+
+
+def argument(node: Node, position: int, name: str) -> Any:
+    """The argument at `position`, or under `name`, or None."""
+    if len(node.args) > position:
+        return node.args[position]
+    return node.kwargs.get(name)
+
+
+@dataclass(frozen=True, eq=False)
+class ConvolutionCall:
+    """The arguments of any convolution operator, by name."""
+
+    input: Any
+    weight: Any
+    bias: Any
+    transposed: bool
+    groups: int
+    padding: Any
+    output_padding: Any
+    stride: tuple[int, ...]
+
+    def flat(self, weight_shape: Sequence[int]) -> bool:
+        """True when an input that is the same everywhere gives an output that is: no border is seen.
+
+        A transposed convolution gives every position all of its kernel only when that is one element, stride 1.
+        """
+        single = all(n == 1 for n in weight_shape[2:])
+        padding = "valid" if self.padding == "same" and single else self.padding
+        unpadded = _zero(padding) and _zero(self.output_padding)
+        return unpadded and (not self.transposed or (single and all(n == 1 for n in self.stride)))
+
+
+def convolution_call(node: Node) -> ConvolutionCall:
+    """Arguments of `conv1d … conv3d`, `conv_transpose1d … 3d` and `convolution`."""
+    name = operation_name(node.target).removeprefix("aten.")
+    stride = argument(node, 3, "stride")
+    padding = argument(node, 4, "padding")
+    output_padding: Any = 0
+    if name == "convolution":
+        transposed, output_padding, groups = bool(node.args[6]), node.args[7], node.args[8]
+    elif "transpose" in name:
+        transposed = True
+        output_padding = argument(node, 5, "output_padding")
+        groups = argument(node, 6, "groups")
+    else:
+        transposed = False
+        groups = argument(node, 6, "groups")
+    return ConvolutionCall(
+        input=argument(node, 0, "input"),
+        weight=argument(node, 1, "weight"),
+        bias=argument(node, 2, "bias"),
+        transposed=transposed,
+        groups=1 if groups is None else int(groups),  # type: ignore[arg-type]
+        padding=padding,
+        output_padding=output_padding,
+        stride=_numbers(stride, 1),
+    )
+
+
+def channel_axis(weight: Node, rank: int) -> int:
+    """Where the channels of a convolution's input and output stand: 1, or 0 when there is no batch axis."""
+    return rank - len(real_shape(weight)) + 1
+
+
+def changed_in_place(node: Node) -> Node | None:
+    """The operation whose result `node` overwrites: later readers see the changed tensor."""
+    name = str(getattr(node.target, "overloadpacket", ""))
+    in_place = name.endswith("_") and not name.endswith("__")
+    return node.args[0] if in_place and node.args and isinstance(node.args[0], Node) else None
+
+
+def shape_of(node: Node) -> tuple[int, ...] | None:
+    """Shape of the tensor that a traced operation gives; None when it gives something else."""
+    return shape_of_value(node.meta.get("val"))
+
+
+def real_shape(node: Node) -> tuple[int, ...]:
+    """Shape of the tensor that a traced operation gives; raises `PruningError` when it gives something else."""
+    shape = shape_of(node)
+    if shape is None:
+        raise PruningError(
+            f"{operation_name(node.target)} gives no tensor here; keep what it touches with on_unknown='keep'."
+        )
+    return shape
+
+
+def shape_of_value(value: Any) -> tuple[int, ...] | None:
+    """Shape of a tensor; None for anything else."""
+    return tuple(int(n) for n in value.shape) if isinstance(value, Tensor) else None
+
+
+def reduced_axes(node: Node, rank: int) -> tuple[set[int], bool]:
+    """Axes that a reduction removes, and whether they stay with size 1."""
+    name = operation_name(node.target)
+    position = 2 if name in {"aten.linalg_vector_norm", "aten.norm"} else 1
+    axes: Any = argument(node, position, "dim")
+    keep = argument(node, position + 1, "keepdim")
+    if name in {"aten.var", "aten.std", "aten.var_mean", "aten.std_mean"}:
+        keep = node.kwargs.get("keepdim", node.args[3] if len(node.args) > 3 else False)
+    if axes is None or (isinstance(axes, (list, tuple)) and not axes) or isinstance(axes, (Node, bool)):
+        axes = list(range(rank))
+    listed = [axes] if isinstance(axes, int) else list(axes)
+    return {normal_axis(int(axis), rank) for axis in listed}, bool(keep)
+
+
+def product_macs(node: Node) -> float:
+    """Multiply-accumulates of a product, also of one with a weight (whole batch); 0 for anything else."""
+    name = operation_name(node.target).removeprefix("aten.")
+    shapes = [shape_of(item) for item in node.all_input_nodes]
+    known = [shape for shape in shapes if shape is not None]
+    out = shape_of(node)
+    if out is None or len(known) < 2:
+        return 0.0
+    if name == "linear" or name.startswith("conv"):
+        places = known[0] if "transpose" in name else out
+        return float(math.prod(places) * math.prod(known[1][1:]))
+    if name in {"matmul", "mm", "bmm"}:
+        return float(math.prod(out) * known[0][-1])
+    if name in {"baddbmm", "addmm"} and len(known) == 3:
+        return float(math.prod(out) * known[1][-1])
+    if name == "scaled_dot_product_attention":
+        return float(2 * math.prod(known[0]) * known[1][-2])
+    return 0.0
+
+
+def _numbers(value: Any, default: int) -> tuple[int, ...]:
+    if value is None:
+        return (default,)
+    return tuple(int(n) for n in value) if isinstance(value, (list, tuple)) else (int(value),)
+
+
+def _zero(padding: Any) -> bool:
+    if isinstance(padding, str):
+        return padding == "valid"
+    return all(n == 0 for n in _numbers(padding, 0))

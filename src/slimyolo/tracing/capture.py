@@ -1,0 +1,171 @@
+"""From a module to a flat list of operations: one run written down (`recording`), or `torch.export` where that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Node
+from torch.utils._pytree import tree_leaves
+
+from slimyolo.errors import PruningError
+from slimyolo.tracing.recording import record
+
+__all__ = [
+    "Forward",
+    "TracedProgram",
+    "as_inputs",
+    "calling",
+    "capture_program",
+    "evaluating",
+    "export_program",
+    "module_of",
+    "record_program",
+]
+
+Forward = Callable[..., Any]
+_PREFIX = "module."
+
+
+@dataclass(frozen=True, eq=False)
+class TracedProgram:
+    """The operations of one run, in order.
+
+    `tensors` maps placeholder names to tensor names of the module (as in its `state_dict`), `constants` placeholder
+    names to tensors baked into the code; `aliases` maps every other name of a shared tensor to the one used here.
+    """
+
+    nodes: tuple[Node, ...]
+    tensors: Mapping[str, str]
+    constants: Mapping[str, Tensor]
+    aliases: Mapping[str, str]
+    output_nodes: tuple[Node, ...]
+    batch: int
+
+
+class _Call(nn.Module):
+    """Runs `forward(module, *inputs)`; exists because both ways of tracing want an `nn.Module`."""
+
+    def __init__(self, module: nn.Module, forward: Forward) -> None:
+        super().__init__()
+        self.module = module
+        self._function = forward
+
+    def forward(self, *inputs: Any) -> Any:
+        return self._function(self.module, *inputs)
+
+
+def as_inputs(example_inputs: Any) -> tuple[Any, ...]:
+    """One tensor or a sequence of inputs → the tuple a module is called with."""
+    if isinstance(example_inputs, Tensor):
+        return (example_inputs,)
+    if isinstance(example_inputs, Mapping) and len(example_inputs) > 0:
+        return tuple(example_inputs.values())
+    if isinstance(example_inputs, Sequence) and not isinstance(example_inputs, str) and len(example_inputs) > 0:
+        return tuple(example_inputs)
+    raise PruningError(
+        f"example_inputs is {type(example_inputs).__name__}: expected a tensor, a tuple of tensors, or a dictionary of "
+        f"arguments by name, for instance torch.zeros(1, 3, 320, 320)."
+    )
+
+
+def calling(example_inputs: Any, forward: Forward | None) -> tuple[tuple[Any, ...], Forward]:
+    """Inputs as a tuple, and the function that runs a module on them: by position, or by the names of a dictionary."""
+    run: Forward = forward if forward is not None else lambda owner, *given, **named: owner(*given, **named)
+    if not isinstance(example_inputs, Mapping):
+        return as_inputs(example_inputs), run
+    names = tuple(example_inputs)
+    return as_inputs(example_inputs), lambda owner, *given: run(owner, **dict(zip(names, given, strict=True)))
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Eval mode inside, each submodule's own mode afterwards."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def capture_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
+    """The operations of `forward(module, *example_inputs)` in eval mode.
+
+    Raises `PruningError` when the module does not run on the inputs or torch.export, asked where a run on shapes is not
+    enough, cannot capture it.
+    """
+    try:
+        return record_program(module, example_inputs, forward)
+    except PruningError:
+        raise
+    except Exception:  # it needs values, or does not run at all: torch.export knows, and says why
+        return export_program(module, example_inputs, forward)
+
+
+def record_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
+    """By `record`: fast, but only for modules that run on shapes alone; raises what the run raises."""
+    inputs, run = calling(example_inputs, forward)
+    with evaluating(module):
+        recording = record(_Call(module, run).eval(), inputs)
+    return _program(module, inputs, recording.nodes, recording.tensors, recording.constants, recording.output_nodes)
+
+
+def export_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
+    """By `torch.export`; raises `PruningError` when it cannot capture the module, with its reason."""
+    inputs, run = calling(example_inputs, forward)
+    with evaluating(module), torch.no_grad():
+        try:
+            exported = torch.export.export(_Call(module, run).eval(), inputs, strict=False)
+        except Exception as error:  # torch.export raises many types; all of them mean "not captured"
+            raise PruningError(
+                f"torch.export could not capture {type(module).__name__} ({type(error).__name__}: {error}). Pruning needs "
+                f"a module whose forward runs on the example input without data-dependent branches; pass forward= to trace "
+                f"another method."
+            ) from error
+    signature = exported.graph_signature
+    named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    constants = {place: exported.constants[name] for place, name in signature.inputs_to_lifted_tensor_constants.items()}
+    output = next(node for node in exported.graph.nodes if node.op == "output")
+    return _program(module, inputs, exported.graph.nodes, named, constants, output.all_input_nodes)
+
+
+def _program(
+    module: nn.Module, inputs: Sequence[Any], nodes: Iterable[Node], named: Mapping[str, str],
+    constants: Mapping[str, Any], outputs: Iterable[Node],
+) -> TracedProgram:  # fmt: skip
+    tensors = {place: name.removeprefix(_PREFIX) for place, name in named.items()}
+    first = next((given for given in tree_leaves(inputs) if isinstance(given, Tensor) and given.ndim > 0), None)
+    return TracedProgram(
+        nodes=tuple(nodes),
+        tensors=tensors,
+        constants={place: value for place, value in constants.items() if isinstance(value, Tensor)},
+        aliases=_aliases(module, set(tensors.values())),
+        output_nodes=tuple(outputs),
+        batch=int(first.shape[0]) if first is not None else 1,
+    )
+
+
+def module_of(node: Node) -> tuple[str, str]:
+    """Path and type name of the module in whose forward an operation stands (`("", …)` is the root)."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path, kind = stack[-1] if stack else ("", "?")
+    name = kind if isinstance(kind, str) else kind.__name__
+    return str(path).removeprefix("module").removeprefix("."), name.rsplit(".", 1)[-1]
+
+
+def _aliases(module: nn.Module, used: set[str]) -> dict[str, str]:
+    """Names of shared tensors → the name the graph uses for the same tensor."""
+    every = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
+    canonical = {id(tensor): name for name, tensor in every if name in used}
+    return {
+        name: canonical[id(tensor)]
+        for name, tensor in every
+        if id(tensor) in canonical and canonical[id(tensor)] != name
+    }

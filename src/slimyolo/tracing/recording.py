@@ -1,0 +1,251 @@
+"""One run of a module written down, operation by operation, on shapes alone.
+
+In inference mode torch hands every operator to a dispatch mode before it is taken apart, so that the list is the one that
+`torch.export` makes (conv2d, batch_norm, linear, chunk …), in a tenth of its time and without its compiler being imported.
+The module runs on the meta device: what needs values (data-dependent branches) refuses to run there, and `tracing` asks
+`torch.export` instead.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Graph, Node
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from slimyolo.tracing.code_lines import running_line
+from slimyolo.tracing.kinds import Kind, kind_of
+from slimyolo.tracing.outputs import output_tensors
+from slimyolo.tracing.shape_rules import run_on_shapes, shape_only
+
+__all__ = ["NotRecordable", "Recording", "record"]
+
+
+class NotRecordable(Exception):
+    """The run cannot be written down on shapes alone; never seen by users."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The operations in order; placeholder names → tensor names of the module, and → tensors that it holds elsewhere."""
+
+    nodes: tuple[Node, ...]
+    tensors: Mapping[str, str]
+    constants: Mapping[str, Tensor]
+    output_nodes: tuple[Node, ...]
+
+
+def record(call: nn.Module, inputs: Sequence[Any]) -> Recording:
+    """Record `call(*inputs)` in the mode (eval) that it is in. Names are those of `call`'s parameters and buffers.
+
+    The module is left as it was, with the attributes that its forward may set. Raises whatever the run raises, or
+    `NotRecordable`.
+    """
+    recorder = _Recorder()
+    held = [*call.named_parameters(), *call.named_buffers()]
+    stand_ins = {id(tensor): recorder.state(name, tensor) for name, tensor in held}
+    given = tree_map_only(Tensor, recorder.input, tuple(inputs))
+    with _attributes_kept(call), _paths(call) as running, _operators_shown(), torch.inference_mode():
+        recorder.running = running
+        with _standing_in(call, stand_ins), recorder:
+            outputs = call(*given)
+    return recorder.finish(outputs)
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Makes a node of each operator call. Tensors are known by identity; all are kept alive while the run lasts."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.running: list[tuple[str, nn.Module]] = []
+        self._graph = Graph()
+        self._nodes: dict[int, Node] = {}
+        self._alive: list[Tensor] = []
+        self._outdated: set[int] = set()
+        self._tensors: dict[str, str] = {}
+        self._held: dict[int, Tensor] = {}
+        self._constants: dict[str, Tensor] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return (
+            False  # to be skipped by torch's compiler, it would have to be imported: longer than all the rest of a cut
+        )
+
+    def state(self, name: str, tensor: Tensor) -> Tensor:
+        """Stand-in of a parameter or buffer."""
+        shape = shape_only(tensor)
+        self._tensors[self._place("state", shape).name] = name
+        self._held[id(tensor)] = shape
+        return shape
+
+    def input(self, tensor: Tensor) -> Tensor:
+        """Stand-in of an input tensor."""
+        shape = shape_only(tensor)
+        self._place("input", shape)
+        return shape
+
+    def finish(self, outputs: Any) -> Recording:
+        found = tuple(dict.fromkeys(self._node(leaf) for leaf in output_tensors(outputs)))
+        if not found:
+            raise NotRecordable("no tensors in the outputs")
+        self._graph.output(found)
+        self._graph.eliminate_dead_code(_runs_with_fewer_channels)
+        return Recording(tuple(self._graph.nodes), self._tensors, self._constants, found)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        node = self._graph.call_function(
+            func, tree_map_only(Tensor, self._node, tuple(args)), tree_map_only(Tensor, self._node, given)
+        )
+        path, owner = self.running[-1] if self.running else ("", None)
+        node.meta["nn_module_stack"] = {path: (path, type(owner))}
+        node.meta["line"] = running_line(owner)
+        result = run_on_shapes(func, *_on_one_device(args, given))
+        self._know(node, result)
+        for position, argument in enumerate(func._schema.arguments):
+            if argument.alias_info is not None and argument.alias_info.is_write:
+                changed = args[position] if position < len(args) else given.get(argument.name)
+                if isinstance(changed, Tensor):
+                    self._changed(changed, node)
+        return result
+
+    def _changed(self, tensor: Tensor, node: Node) -> None:
+        """Readers after this see the changed tensor, also under other names; what shows a part of it is out of date."""
+        storage = _storage(tensor)
+        for other in self._alive:
+            if _storage(other) == storage and id(other) in self._nodes:
+                if _geometry(other) == _geometry(tensor):
+                    self._nodes[id(other)] = node
+                else:
+                    self._outdated.add(id(other))
+        self._nodes[id(tensor)] = node
+
+    def _place(self, name: str, tensor: Tensor) -> Node:
+        node = self._graph.placeholder(name)
+        self._know(node, tensor)
+        return node
+
+    def _know(self, node: Node, result: Any) -> None:
+        node.meta["val"] = result
+        if isinstance(result, Tensor):
+            self._nodes[id(result)] = node
+            self._alive.append(result)
+        elif isinstance(result, (list, tuple)):
+            for position, part in enumerate(result):
+                if isinstance(part, Tensor):
+                    item = self._graph.call_function(operator.getitem, (node, position))
+                    item.meta["nn_module_stack"] = node.meta["nn_module_stack"]
+                    self._know(item, part)
+
+    def _node(self, tensor: Tensor) -> Node:
+        tensor = self._held.get(id(tensor), tensor)  # a parameter that is also kept in a list, say
+        known = self._nodes.get(id(tensor))
+        if id(tensor) in self._outdated:
+            raise NotRecordable("a tensor of which a part was changed in place")
+        if known is None:
+            if tensor.is_meta:
+                raise NotRecordable("a tensor of unknown origin")
+            known = self._place("constant", tensor)
+            self._constants[known.name] = tensor
+        return known
+
+
+def _runs_with_fewer_channels(node: Node) -> bool:
+    """Whether an operation has to be kept although nobody reads its result: it runs in the cut model, too."""
+    return node.op != "call_function" or kind_of(node.target) not in (None, Kind.FREEZE, Kind.NO_CHANNELS, Kind.SOFTMAX)
+
+
+def _on_one_device(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Tensors that the code made or holds elsewhere join those without values, where an operation reads both."""
+    leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    if all(leaf.is_meta for leaf in leaves) or not any(leaf.is_meta for leaf in leaves):
+        return args, kwargs
+    moved: tuple[Any, Any] = tree_map_only(Tensor, lambda t: t if t.is_meta else shape_only(t), (args, kwargs))
+    return moved
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _geometry(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride(), tensor.storage_offset()
+
+
+@contextmanager
+def _operators_shown() -> Iterator[None]:
+    """Transformer layers run operator by operator, not as one fused operation that hides them."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextmanager
+def _paths(call: nn.Module) -> Iterator[list[tuple[str, nn.Module]]]:
+    """The stack of (path, module) of the modules whose forward is running."""
+    running: list[tuple[str, nn.Module]] = []
+    handles = []
+    for name, part in call.named_modules():
+        handles.append(part.register_forward_pre_hook(_entering(running, name), prepend=True))
+        handles.append(part.register_forward_hook(_leaving(running), always_call=True))
+    try:
+        yield running
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _entering(running: list[tuple[str, nn.Module]], name: str) -> Callable[..., None]:
+    return lambda part, *_: running.append((name, part))
+
+
+def _leaving(running: list[tuple[str, nn.Module]]) -> Callable[..., None]:
+    def leave(*_: Any) -> None:
+        running.pop()
+
+    return leave
+
+
+@contextmanager
+def _standing_in(call: nn.Module, stand_ins: Mapping[int, Tensor]) -> Iterator[None]:
+    """Tensors without values in the place of all parameters and buffers, wherever modules hold them."""
+    places: list[tuple[dict[str, Any], str, Tensor]] = [
+        (held, key, tensor)
+        for part in call.modules()
+        for held in (part._parameters, part._buffers)
+        for key, tensor in held.items()
+        if tensor is not None
+    ]
+    try:
+        for held, key, tensor in places:
+            held[key] = stand_ins[id(tensor)]
+        yield
+    finally:
+        for held, key, tensor in places:
+            held[key] = tensor
+
+
+@contextmanager
+def _attributes_kept(module: nn.Module) -> Iterator[None]:
+    """Take back attributes that modules set while running (a cached grid would be a tensor without values)."""
+    before = [(vars(part), dict(vars(part))) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for own, held in before:
+            for key in own.keys() - held.keys():
+                del own[key]
+            own.update(held)
