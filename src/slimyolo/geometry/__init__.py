@@ -1,4 +1,4 @@
-"""Boxes, placements and detections: plain values without a model."""
+"""Boxes, decoded rows, placements and detections: plain values without a model."""
 
 from slimyolo.geometry.boxes import (
     OverlapKind,
@@ -11,12 +11,15 @@ from slimyolo.geometry.boxes import (
 )
 from slimyolo.geometry.detections import Detections, Frame
 from slimyolo.geometry.placement import Placement
+from slimyolo.geometry.rows import BOX_COLUMNS, RowLayout
 
 __all__ = [
+    "BOX_COLUMNS",
     "Detections",
     "Frame",
     "OverlapKind",
     "Placement",
+    "RowLayout",
     "box_area",
     "clip_boxes",
     "cxcywh_to_xyxy",
