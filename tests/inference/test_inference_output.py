@@ -281,7 +281,7 @@ def test_a_video_goes_in_and_a_video_comes_out(checkpoint: Path, tmp_path: Path)
 
 
 def test_ctrl_c_keeps_what_was_found(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from slimyolo.tasks.predict.predict import predict as task
+    from slimyolo.tasks.predict import predict as task
 
     def interrupted(*_: object, **__: object) -> Iterator[object]:
         from slimyolo.inference import BrokenPicture

@@ -25,10 +25,10 @@ from slimyolo.tasks.measure.config import ValConfig
 from slimyolo.tasks.measure.validate import validate
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
+from slimyolo.tasks.train import run as training_run
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 from slimyolo.tasks.train.finetune import finetune
 from slimyolo.tasks.train.sparsify import sparsify
-from slimyolo.tasks.train.train import run as training_run
 from slimyolo.tasks.train.train import train
 
 QUICK: dict[str, Any] = {
@@ -124,7 +124,7 @@ def test_fine_tuning_with_another_activation(
     again = finetune(FinetuneConfig(weights=tuned.best, cfg="yolov5n", **given))  # the checkpoint's stays
     assert load_checkpoint(again.best).architecture == architecture
     yaml = tmp_path / "relu.yaml"
-    table = resources.files("slimyolo.models").joinpath("families", "yolov5-p5.yaml").read_text(encoding="utf-8")
+    table = resources.files("slimyolo.families.yolov5").joinpath("yolov5-p5.yaml").read_text(encoding="utf-8")
     table = table.replace("depth_multiple: 1.0", "depth_multiple: 0.33").replace(
         "width_multiple: 1.0", "width_multiple: 0.25"
     )

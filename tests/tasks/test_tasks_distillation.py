@@ -14,9 +14,9 @@ from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.common.resume import find_resumable, resumed_config
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
+from slimyolo.tasks.train import run as training_run
 from slimyolo.tasks.train.config import FinetuneConfig, TrainConfig
 from slimyolo.tasks.train.finetune import finetune
-from slimyolo.tasks.train.train import run as training_run
 
 QUICK: dict[str, Any] = {"imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True}
 

@@ -19,10 +19,10 @@ from slimyolo.errors import StorageError
 from slimyolo.models import build_detector, read_architecture
 from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.common.resume import resumed_config
+from slimyolo.tasks.train import run as training_run
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 from slimyolo.tasks.train.finetune import finetune
 from slimyolo.tasks.train.sparsify import sparsify
-from slimyolo.tasks.train.train import run as training_run
 from slimyolo.tasks.train.train import train
 from slimyolo.training import Ema
 

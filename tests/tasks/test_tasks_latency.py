@@ -10,8 +10,8 @@ import torch
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, build_detector, parse_architecture
 from slimyolo.pruning import ChannelShare, LatencyBudget, PrunePlan, PruneResult, prune_module
+from slimyolo.tasks.latency import price as latency
 from slimyolo.tasks.latency.price import LatencyPrice, shapes_after
-from slimyolo.tasks.latency.price import price as latency
 from slimyolo.tasks.latency.search import cut_to_latency
 
 SMALL = (

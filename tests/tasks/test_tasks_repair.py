@@ -16,12 +16,12 @@ from slimyolo.pruning import PrunePlan
 from slimyolo.tasks.chain.iterate import iterate, share_of_round
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.prune import cutter as cutting
+from slimyolo.tasks.prune import sensitivity as sensitivity_task
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.plan import diff, show
 from slimyolo.tasks.prune.plan_config import PlanDiffConfig, PlanShowConfig
-from slimyolo.tasks.prune.prune import cutter as cutting
 from slimyolo.tasks.prune.prune import prune
-from slimyolo.tasks.prune.prune import sensitivity as sensitivity_task
 from slimyolo.tasks.prune.sensitivity import read_sensitivity, sensitivity
 from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
 

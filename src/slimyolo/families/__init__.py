@@ -1,1 +1,3 @@
 """The detector families. `FAMILIES` names them all."""
+
+__all__: list[str] = []
