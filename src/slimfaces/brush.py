@@ -1,9 +1,9 @@
-"""Paint: smooth outlines, sub-pixel polygons and strokes, low-resolution colour fields spread over a sprite."""
+"""Tools of painting: smooth outlines, sub-pixel polygons and strokes, and colour fields enlarged over a sprite."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimfaces.pose import LEFT, TOP, Array, Light, Pose, Relief
+from slimfaces.people.pose import LEFT, TOP, Array, Light, Pose, Relief
 
 __all__ = [
     "Colour",
@@ -23,6 +23,8 @@ __all__ = [
     "mixed",
     "noise_tile",
     "plain",
+    "random_colour",
+    "rgb",
     "scaled",
     "stroke",
     "strokes",
@@ -49,7 +51,7 @@ def fill(picture: Picture, points: npt.ArrayLike, colour: Colour | float, *, smo
 def stroke(
     picture: Picture, points: npt.ArrayLike, colour: Colour | float, width: float, *, closed: bool = False
 ) -> None:
-    """Draw the line `points` [n, 2] of `width` pixels on `picture`, in place; below one pixel it is drawn as one."""
+    """Draw the line `points` [n, 2] of `width` pixels on `picture`, in place; a thinner line is one pixel wide."""
     cv2.polylines(picture, [_fixed(points)], closed, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
 
 
@@ -98,6 +100,18 @@ def tapered(points: npt.ArrayLike, widths: npt.ArrayLike) -> Array:
     return np.asarray(np.concatenate([line + offset, (line - offset)[::-1]]), np.float32)
 
 
+def rgb(red: float, green: float, blue: float) -> Colour:
+    """A colour in OpenCV's order from red, green and blue."""
+    return float(blue), float(green), float(red)
+
+
+def random_colour(generator: np.random.Generator, *, vivid: float = 0.5) -> Colour:
+    """Any colour; `vivid` (0–1) says how far it may be from grey."""
+    tone = generator.uniform(30, 225)
+    strong = rgb(*generator.uniform(10, 245, 3))
+    return mixed((tone, tone, tone), strong, float(generator.uniform(0.2, 1.0) * vivid * 2 if vivid < 0.5 else vivid))
+
+
 def scaled(colour: Colour, factor: float) -> Colour:
     """A lighter (`factor` > 1) or darker colour."""
     blue, green, red = (min(max(value * factor, 0.0), 255.0) for value in colour)
@@ -124,7 +138,8 @@ def noise_tile(size: int, grain: int, kind: int = 0) -> Array:
 def enlarged(low: Picture, cell: tuple[float, float], corner: tuple[float, float], shape: tuple[int, int]) -> Picture:
     """`low` enlarged so that its cells are `cell` (x, y) pixels and its corner lies at `corner`, cut to `shape`.
 
-    Beyond the field its border is repeated. Exact to half a pixel (a resize and a copy; much faster than a warp).
+    Outside the field its border is repeated. The result is exact to half a pixel: it is made by a resize and a copy,
+    which is much faster than a warp.
     """
     rows, columns = shape
     first = [min(max(0, int(-corner[k] / cell[k]) - 1), low.shape[1 - k] - 1) for k in (0, 1)]
@@ -143,12 +158,13 @@ def enlarged(low: Picture, cell: tuple[float, float], corner: tuple[float, float
     return np.ascontiguousarray(large, np.uint8)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Easel:
-    """A sprite being painted: colours (already multiplied by coverage), coverage, and where the head stands on it.
+    """A sprite while it is painted.
 
-    `unit` is the number of sprite pixels in a head unit, `origin` the sprite position of the head's middle, `fine` the
-    number of picture pixels in a head unit, by which small details are left out.
+    `colour` [rows, columns, 3] holds colours that are already multiplied by `cover` [rows, columns], the coverage
+    (0–255). `unit` is the number of sprite pixels in a head unit, `origin` the position (x, y) of the head's middle on
+    the sprite, `fine` the number of picture pixels in a head unit: small details are not painted when it is small.
     """
 
     colour: Picture
@@ -164,7 +180,7 @@ class Easel:
         return self.cover.shape[0], self.cover.shape[1]
 
     def part(self, left: float, top: float, right: float, bottom: float) -> Easel | None:
-        """The same easel restricted to a rectangle in head units about the head's middle; None when outside."""
+        """The part of this easel inside a rectangle (head units from the head's middle); None when nothing is inside."""
         rows, columns = self.shape
         x0 = max(0, int(self.origin[0] + left * self.unit))
         y0 = max(0, int(self.origin[1] + top * self.unit))
@@ -173,9 +189,7 @@ class Easel:
         if x1 - x0 < 2 or y1 - y0 < 2:
             return None
         origin = (self.origin[0] - x0, self.origin[1] - y0)
-        return Easel(
-            self.colour[y0:y1, x0:x1], self.cover[y0:y1, x0:x1], self.unit, origin, self.pose, self.light, self.fine
-        )
+        return replace(self, colour=self.colour[y0:y1, x0:x1], cover=self.cover[y0:y1, x0:x1], origin=origin)
 
     def pixels(self, points: npt.ArrayLike) -> Array:
         """Sprite pixels of screen points in head units."""
@@ -216,12 +230,6 @@ class Easel:
         """Lay a painted layer on the easel where `mask` is set."""
         cv2.copyTo(layer, mask, self.colour)
         cv2.max(self.cover, mask, self.cover)
-
-    def blend(self, layer: Picture, weight: Picture) -> None:
-        """Blend a layer with a soft `weight` 0–255 where the sprite is already covered."""
-        soft = weight.astype(np.float32) * (1 / 255)
-        mixed_layer = cv2.blendLinear(layer, np.ascontiguousarray(self.colour), soft, 1 - soft)
-        cv2.copyTo(mixed_layer, self.cover, self.colour)
 
     def shade(self, outline: npt.ArrayLike, relief: Relief, blur: float) -> Array:
         """A soft low-resolution picture 0–1 of a polygon (screen points in head units), for shadows and contact."""

@@ -1,4 +1,4 @@
-"""What light and camera do to a finished scene: falling light, colour cast, blur, noise, JPEG marks."""
+"""What light and camera do to a finished scene: uneven light, colour cast, blur, noise and JPEG artefacts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["photographed"]
 
 
 def photographed(picture: Picture, generator: np.random.Generator) -> Picture:
-    """The scene [side, side, 3] as a camera of middling quality would keep it; positions do not change."""
+    """The scene [side, side, 3] as an average camera would record it; nothing changes its position."""
     side = picture.shape[0]
     picture = _lit(picture, generator)
     picture = _toned(picture, generator)
@@ -58,7 +58,7 @@ def _toned(picture: Picture, generator: np.random.Generator) -> Picture:
 
 
 def _blurred(picture: Picture, generator: np.random.Generator, scale: float) -> Picture:
-    """Focus, motion, or too few pixels, in some of the pictures."""
+    """Blur from bad focus, from motion or from too few pixels, in some of the pictures."""
     kind = generator.random()
     side = picture.shape[0]
     if kind < 0.22:

@@ -1,4 +1,4 @@
-"""A scene: who stands where, in what surroundings and light, and which boxes are to be learnt from it."""
+"""A scene: who stands where, the surroundings, the light, and the boxes of the faces that can be seen."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from slimfaces.backdrops import BACKDROPS
 from slimfaces.brush import Picture
 from slimfaces.camera import photographed
-from slimfaces.looks import Look, random_look, random_mask
-from slimfaces.person import Placing, Sprite, draw_person
-from slimfaces.pose import Array, Light, Pose
-from slimfaces.stage import Stage, new_stage
-from slimfaces.things import DISTRACTORS, paint_hand, paint_held_thing
+from slimfaces.people.looks import Look, random_look, random_mask
+from slimfaces.people.person import Placing, Sprite, draw_person
+from slimfaces.people.pose import Array, Light, Pose
+from slimfaces.places.backdrops import BACKDROPS
+from slimfaces.places.stage import Stage, new_stage
+from slimfaces.places.things import DISTRACTORS, paint_hand, paint_held_thing
 
 __all__ = ["CLASS_NAMES", "RenderedScene", "render_scene"]
 
@@ -150,7 +150,7 @@ def _composed(generator: np.random.Generator, size: int) -> list[_Stand]:
 
 
 def _street(generator: np.random.Generator, size: int) -> list[_Stand]:
-    """Whole figures whose heads are about at the height of the camera."""
+    """Places of whole figures whose heads are near the height of the camera."""
     level = float(generator.uniform(0.3, 0.5))
     stands: list[_Stand] = []
     for _ in range(int(generator.integers(1, 7))):
@@ -167,7 +167,7 @@ def _stand(size: int, x: float, y: float, unit: float, *, standing: bool = False
 
 
 def _lay(picture: Picture, owners: Owners, sprite: Sprite, index: int) -> None:
-    """Lay a sprite over the picture and write down whose face is seen where, both in place."""
+    """Lay a sprite over `picture`, and note in `owners` whose face each pixel shows. Changes both."""
     rows, columns = sprite.cover.shape
     place = (slice(sprite.top, sprite.top + rows), slice(sprite.left, sprite.left + columns))
     below = cv2.multiply(picture[place], cv2.merge([255 - sprite.cover] * 3), scale=1 / 255)
@@ -188,7 +188,7 @@ def _hide_a_part(
     seed = int(generator.integers(2**31))
     left, top = round(placing.x - side / 2), round(placing.y - side / 2)
     layers = []
-    for tone in (0, 255):  # painted on black and on white, the difference is what shows through
+    for tone in (0, 255):  # painted on black and on white: where the two differ, the ground shows through
         stage = Stage(np.full((side * 2, side * 2, 3), tone, np.uint8), np.random.default_rng(seed))
         at = 0.5 + np.array([stage.uniform(-0.5, 0.5), stage.uniform(0.2, 1.2)]) / reach
         if hand:
@@ -210,16 +210,14 @@ def _hide_a_part(
         return
     cut = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
     none = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    _lay(
-        picture,
-        owners,
-        Sprite(np.ascontiguousarray(layers[0][cut]), np.ascontiguousarray(cover[cut]), none, x0, y0),
-        -1,
+    thing = Sprite(
+        colour=np.ascontiguousarray(layers[0][cut]), cover=np.ascontiguousarray(cover[cut]), face=none, left=x0, top=y0
     )
+    _lay(picture, owners, thing, -1)
 
 
 def _with_boxes(image: Picture, owners: Owners, people: list[tuple[int, float]]) -> RenderedScene:
-    """The boxes of all faces that can be seen well enough."""
+    """The scene with the boxes of the faces of which enough is visible."""
     side = image.shape[0]
     faces: Owners = np.full_like(owners, -1)
     boxes: list[list[float]] = []

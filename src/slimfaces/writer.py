@@ -1,4 +1,7 @@
-"""Writing a rendered dataset: YOLO layout, the same seed gives the same files, an interrupted rendering goes on."""
+"""Writing a rendered dataset in YOLO layout.
+
+The same seed gives the same files, byte for byte, and a rendering that was interrupted is continued.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,23 @@ import cv2
 import numpy as np
 
 from slimfaces.scene import CLASS_NAMES, RenderedScene, render_scene
-from slimyolo.errors import DataError, StorageError
-from slimyolo.storage import write_json, write_text
 
-__all__ = ["render_dataset"]
+__all__ = ["RenderRefusedError", "RenderWriteError", "render_dataset"]
 
-MARKER = "synth.json"  # tells a rendering from any other folder
+MARKER = "synth.json"  # shows that a folder is a rendering
 YAML = "data.yaml"
-VERSION = 1  # raised whenever the same seed gives other pictures
-QUALITY = 92
-SIZES = (32, 4096)
+VERSION = 1  # to be raised when the same seed gives other pictures
+QUALITY = 92  # of the JPEG files
+SIZES = (32, 4096)  # smallest and largest side of a picture, in pixels
 _SPLITS = ("train", "val")
+
+
+class RenderRefusedError(ValueError):
+    """A number is out of range, or the folder holds something else. Nothing was written."""
+
+
+class RenderWriteError(OSError):
+    """A file or a folder of the rendering cannot be written or read."""
 
 
 def render_dataset(
@@ -37,13 +46,13 @@ def render_dataset(
 ) -> Path:
     """Render a face / face_mask dataset into `folder` and return the path of its data YAML.
 
-    Writes images/train, images/val (JPEG, `size` × `size` pixels), labels/train, labels/val (class cx cy w h,
-    relative), `data.yaml`, and `synth.json`, which says what the folder is. Every picture depends on `seed`, its split
-    and its number alone. A folder with the same rendering is completed where pictures are missing and otherwise left as it is.
-    `on_progress(done, total)` is called after each picture.
+    Writes images/train and images/val (JPEG, `size` × `size` pixels), labels/train and labels/val (class cx cy w h,
+    relative), `data.yaml`, and `synth.json`, which says what the folder is. A picture depends on `seed`, its split and
+    its number only. When the folder holds the same rendering, pictures that are missing are added and all others stay
+    as they are. `on_progress(done, total)` is called after each picture.
 
-    Raises `DataError` when a number is out of range or the folder holds something else, `StorageError` when it cannot
-    be written.
+    Raises `RenderRefusedError` when a number is out of range or the folder holds something else, `RenderWriteError`
+    when something cannot be written.
     """
     target = Path(folder)
     counts = {"train": _whole(train, "train", 1), "val": _whole(val, "val", 0)}
@@ -62,11 +71,9 @@ def render_dataset(
     if not finished or not (target / YAML).exists():
         names = "".join(f"  {index}: {name}\n" for index, name in enumerate(CLASS_NAMES))
         origin = f"# rendered by slimyolo data synth (seed {recipe['seed']}); no photographs\n"
-        write_text(
-            target / YAML,
-            f"{origin}path: .\ntrain: images/train\nval: images/val\nnc: {len(CLASS_NAMES)}\nnames:\n{names}",
-        )
-        write_json(target / MARKER, {"slimyolo_synth": recipe, "state": "finished"})
+        text = f"{origin}path: .\ntrain: images/train\nval: images/val\nnc: {len(CLASS_NAMES)}\nnames:\n{names}"
+        _write_whole(target / YAML, text.encode())
+        _write_marker(target, recipe, "finished")
     return target / YAML
 
 
@@ -79,27 +86,34 @@ def _whole(value: int, name: str, least: int, most: int | None = None) -> int:
     ):
         limit = f"from {least} to {most}" if most is not None else f"of at least {least}"
         example = 320 if name == "size" else 60
-        raise DataError(f"{name} is {value!r}; expected a whole number {limit}. Give for example {name}={example}.")
+        raise RenderRefusedError(
+            f"{name} is {value!r}; expected a whole number {limit}. Give for example {name}={example}."
+        )
     return int(value)
 
 
 def _claim(folder: Path, recipe: dict[str, int]) -> bool:
-    """Take the folder for this rendering; True when the rendering there says that it is finished."""
+    """Take the folder for this rendering. Returns True when the same rendering is there and finished."""
     if folder.exists() and not folder.is_dir():
-        raise DataError(
+        raise RenderRefusedError(
             f"{folder} is a file; expected a folder to render into. Choose another folder, for example {folder}_synth."
         )
     if folder.is_dir() and any(not path.name.startswith(f".{MARKER}.") for path in folder.iterdir()):
         state = _read_marker(folder)
         if state["slimyolo_synth"] != recipe:
-            raise DataError(
-                f"{folder} holds another rendering ({_described(state['slimyolo_synth'])}); asked for was "
+            raise RenderRefusedError(
+                f"{folder} holds another rendering ({_described(state['slimyolo_synth'])}); you asked for "
                 f"{_described(recipe)}. Choose another folder, or delete {folder} first."
             )
         if state.get("state") == "finished":
             return True
-    write_json(folder / MARKER, {"slimyolo_synth": recipe, "state": "unfinished"})
+    _write_marker(folder, recipe, "unfinished")
     return False
+
+
+def _write_marker(folder: Path, recipe: dict[str, int], state: str) -> None:
+    content = json.dumps({"slimyolo_synth": recipe, "state": state}, indent=2, ensure_ascii=False)
+    _write_whole(folder / MARKER, f"{content}\n".encode())
 
 
 def _read_marker(folder: Path) -> dict[str, Any]:
@@ -108,15 +122,15 @@ def _read_marker(folder: Path) -> dict[str, Any]:
     try:
         state = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(
+        raise RenderRefusedError(
             f"{folder} is not empty and was not made by slimyolo data synth (it has no {MARKER}). {advice}"
         ) from None
     except OSError as error:
-        raise StorageError(f"Cannot read {folder / MARKER}: {error.strerror}. {advice}") from error
+        raise RenderWriteError(f"Cannot read {folder / MARKER}: {error.strerror}. {advice}") from error
     except (ValueError, RecursionError):
         state = None
     if not isinstance(state, dict) or not isinstance(state.get("slimyolo_synth"), dict):
-        raise DataError(f"{folder / MARKER} is damaged or not a rendering's. {advice}")
+        raise RenderRefusedError(f"{folder / MARKER} is damaged, or was not written by a rendering. {advice}")
     return state
 
 
@@ -131,7 +145,7 @@ def _make_folders(folder: Path) -> None:
             try:
                 path.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise StorageError(
+                raise RenderWriteError(
                     f"Cannot make the folder {path}: {error.strerror}. Choose a folder that you may write to."
                 ) from error
 
@@ -142,26 +156,32 @@ def _paths(folder: Path, split: str, index: int) -> tuple[Path, Path]:
 
 
 def _write_sample(scene: RenderedScene, image: Path, label: Path) -> None:
-    """Write label, then picture, each whole or not at all; a picture that exists has its label."""
+    """Write the label, then the picture, so that a picture that exists has its label."""
     rows = [f"{int(row[0])} " + " ".join(f"{value:.6f}" for value in row[1:]) for row in scene.boxes]
     _, packed = cv2.imencode(".jpg", scene.image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    for path, content in ((label, "".join(f"{row}\n" for row in rows).encode()), (image, packed.tobytes())):
-        part = path.with_name(f".{path.name}.part")
-        try:
-            part.write_bytes(content)
-            os.replace(part, path)
-        except OSError as error:
-            with suppress(OSError):
-                part.unlink()
-            raise StorageError(
-                f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to and that has free "
-                f"space; the same command goes on where it stopped."
-            ) from error
+    _write_whole(label, "".join(f"{row}\n" for row in rows).encode())
+    _write_whole(image, packed.tobytes())
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside `path` and move it there, so that `path` is never half written."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise RenderWriteError(
+            f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to and that has free space. "
+            f"The same command continues where it stopped."
+        ) from error
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """OpenCV's own threads only get in the way of pictures this small."""
+    """Let OpenCV use one thread: for pictures of this size its threads cost more than they save."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

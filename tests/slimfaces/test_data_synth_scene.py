@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from slimfaces import CLASS_NAMES, RenderedScene, render_scene
-from slimfaces.looks import random_look, random_mask
-from slimfaces.person import Placing, draw_person
-from slimfaces.pose import RADII, Light, Pose, relief
+from slimfaces.people.looks import random_look, random_mask
+from slimfaces.people.person import Placing, draw_person
+from slimfaces.people.pose import RADII, Light, Pose, relief
 from slimfaces.scene import LEAST_SIDE
 
 LIGHT = Light((0.3, -0.4, 0.87), (0.45, 0.5, 0.6))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,8 +14,10 @@ import numpy as np
 import pytest
 import yaml
 
-from slimfaces import render_dataset
+from slimfaces import RenderRefusedError, RenderWriteError, render_dataset
 from slimyolo.errors import DataError, StorageError
+from slimyolo.tasks.dataset import synth
+from slimyolo.tasks.measure.config import DataSynthConfig
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -105,7 +110,8 @@ def test_missing_pictures_of_a_finished_rendering_are_made_again(rendered: Path,
 def test_foreign_folder_is_refused_and_untouched(tmp_path: Path) -> None:
     (tmp_path / "photos.jpg").write_bytes(b"mine")
     with pytest.raises(
-        DataError, match=r"not empty and was not made by slimyolo data synth.*Choose a folder that is new or empty"
+        RenderRefusedError,
+        match=r"not empty and was not made by slimyolo data synth.*Choose a folder that is new or empty",
     ):
         render_dataset(tmp_path, train=1, val=0)
     assert [path.name for path in tmp_path.iterdir()] == ["photos.jpg"]
@@ -114,14 +120,14 @@ def test_foreign_folder_is_refused_and_untouched(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["{", "[]", '{"slimyolo_synth": 3}', "\x00\xff"])
 def test_damaged_marker_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "synth.json").write_text(text, encoding="latin-1")
-    with pytest.raises(DataError, match=r"damaged or not a rendering's\. Nothing was written"):
+    with pytest.raises(RenderRefusedError, match=r"damaged, or was not written by a rendering\. Nothing was written"):
         render_dataset(tmp_path, train=1, val=0)
 
 
 def test_other_rendering_is_refused(rendered: Path) -> None:
     before = _contents(rendered)
     with pytest.raises(
-        DataError, match=r"holds another rendering \(version \d+, train 4.*seed 5\).*train 4.*seed 7.*delete"
+        RenderRefusedError, match=r"holds another rendering \(version \d+, train 4.*seed 5\).*train 4.*seed 7.*delete"
     ):
         render_dataset(rendered, train=4, val=2, size=96, seed=7)
     assert _contents(rendered) == before
@@ -129,14 +135,14 @@ def test_other_rendering_is_refused(rendered: Path) -> None:
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
     (tmp_path / "set").write_text("")
-    with pytest.raises(DataError, match=r"is a file; expected a folder"):
+    with pytest.raises(RenderRefusedError, match=r"is a file; expected a folder"):
         render_dataset(tmp_path / "set", train=1)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_no_permission(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
-    with pytest.raises(StorageError, match="Cannot write"):
+    with pytest.raises(RenderWriteError, match="Cannot write"):
         render_dataset(tmp_path / "set", train=1)
 
 
@@ -144,7 +150,7 @@ def test_a_folder_where_a_file_lies_is_an_error(tmp_path: Path) -> None:
     render_dataset(tmp_path / "set", train=1, val=0, size=64)
     (tmp_path / "set/labels/val").rmdir()
     (tmp_path / "set/labels/val").write_text("")
-    with pytest.raises(StorageError, match="Cannot make the folder"):
+    with pytest.raises(RenderWriteError, match="Cannot make the folder"):
         render_dataset(tmp_path / "set", train=1, val=0, size=64)
 
 
@@ -161,7 +167,7 @@ def test_a_folder_where_a_file_lies_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_numbers(tmp_path: Path, numbers: dict[str, int], message: str) -> None:
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(RenderRefusedError, match=message):
         render_dataset(tmp_path / "set", **numbers)
     assert not (tmp_path / "set").exists()
 
@@ -174,3 +180,20 @@ def test_threads_are_put_back(tmp_path: Path) -> None:
 
 def test_numpy_numbers_are_taken(tmp_path: Path) -> None:
     assert render_dataset(tmp_path / "set", train=np.int64(1), val=np.int64(0), size=64).exists()
+
+
+def test_the_renderer_imports_nothing_of_the_detector() -> None:
+    code = "import sys, slimfaces; print(*{name.partition('.')[0] for name in sys.modules} & {'slimyolo', 'torch'})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_the_command_answers_with_errors_of_slimyolo(tmp_path: Path) -> None:
+    (tmp_path / "photos.jpg").write_bytes(b"mine")
+    with pytest.raises(DataError, match=r"not empty and was not made by slimyolo data synth"):
+        synth(DataSynthConfig(folder=tmp_path))
+    folder = render_dataset(tmp_path / "set", train=1, val=1, size=64).parent
+    shutil.rmtree(folder / "labels/val")
+    (folder / "labels/val").write_text("")
+    with pytest.raises(StorageError, match="Cannot make the folder"):
+        synth(DataSynthConfig(folder=folder, train=1, val=1, imgsz=64))

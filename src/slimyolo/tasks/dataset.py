@@ -1,4 +1,4 @@
-"""``slimyolo data check`` and ``slimyolo data synth``: thin, the work is in `slimyolo.data`."""
+"""``slimyolo data check`` and ``slimyolo data synth``. The work is done in `slimyolo.data` and in `slimfaces`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slimyolo.data.dataset.check import DatasetReport, check_dataset
 from slimyolo.data.dataset.dataset_yaml import read_dataset_yaml
+from slimyolo.errors import DataError, StorageError
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.measure.config import DataCheckConfig, DataSynthConfig
 
@@ -35,7 +36,16 @@ def describe(report: DatasetReport, limit: int) -> str:
 
 
 def synth(config: DataSynthConfig) -> Path:
-    """Render the synthetic face / face_mask dataset into ``config.folder``; returns its data YAML."""
-    from slimfaces import render_dataset
+    """Render the example dataset (face / face_mask) into ``config.folder``; returns the path of its data YAML.
 
-    return render_dataset(config.folder, train=config.train, val=config.val, size=config.imgsz, seed=config.seed)
+    Raises `DataError` when a number is out of range or the folder holds something else, `StorageError` when it cannot
+    be written.
+    """
+    from slimfaces import RenderRefusedError, RenderWriteError, render_dataset
+
+    try:
+        return render_dataset(config.folder, train=config.train, val=config.val, size=config.imgsz, seed=config.seed)
+    except RenderRefusedError as error:
+        raise DataError(str(error)) from error
+    except RenderWriteError as error:
+        raise StorageError(str(error)) from error

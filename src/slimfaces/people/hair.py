@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from slimfaces.brush import Colour, Easel, Picture, curve, fill, scaled, strokes
-from slimfaces.head import SKULL_CENTRE, SKULL_RADII, chin_height, lit_colour
-from slimfaces.looks import Look
-from slimfaces.pose import Array, Relief
+from slimfaces.people.head import SKULL_CENTRE, SKULL_RADII, chin_height, lit_colour
+from slimfaces.people.looks import Look
+from slimfaces.people.pose import Array, Relief
 
 __all__ = ["LONG_STYLES", "draw_back_hair", "draw_beard", "draw_hair", "draw_locks", "hair_opening"]
 
@@ -45,7 +45,7 @@ _MOUSTACHE = ((0.0, 0.62), (0.2, 0.64), (0.38, 0.78), (0.42, 0.95), (0.3, 0.82),
 
 
 def hair_opening(look: Look) -> Array:
-    """Outline [n, 2] (face points) of what the hair leaves free, the hairline first."""
+    """Outline [n, 2] (face points) of the skin that the hair leaves free; the hairline comes first."""
     half = np.array(_HAIRLINES[_LINE_OF.get(look.hair_style, look.hair_style)], np.float32)
     left = half.copy()
     if look.hair_style == "parted" or (look.hair_style in LONG_STYLES and look.seed % 2):
@@ -206,7 +206,7 @@ def draw_beard(easel: Easel, look: Look, relief: Relief) -> None:
 
 
 def _beard_outlines(easel: Easel, look: Look, chin: float) -> list[Array]:
-    """Outlines (pixels) of what grows, from right halves that are mirrored."""
+    """Outlines (pixels) of the beard, made from right halves that are mirrored."""
     outlines = [easel.face(_mirrored(_MOUSTACHE), 0.1)]
     if look.beard == "full":
         jaw = [

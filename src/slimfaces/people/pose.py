@@ -64,8 +64,8 @@ class Pose:
     def surface(self, points: npt.ArrayLike, lift: float | Array = 0.0, hidden: float = 1.0) -> Array:
         """Screen positions [n, 2] of face points (x, y) [n, 2] raised by `lift` above the surface.
 
-        Points beyond the horizon are moved out to `hidden` times the horizon, so that what wraps round the head ends
-        at its edge.
+        Points on the far side of the head are moved to `hidden` times the distance of its visible edge, so that a shape
+        that goes round the head ends at that edge.
         """
         xy = np.asarray(points, np.float32)
         x, y = xy[:, 0], xy[:, 1]
@@ -109,12 +109,12 @@ class Pose:
         return np.asarray(ring @ root.T + self.place(np.asarray([centre]))[0], np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Relief:
     """The surface of a head at low resolution; all arrays [rows, columns].
 
     x, y, z are head coordinates under each cell, `normal` [.., 3] (screen axes) includes nose, eye sockets and lips,
-    `smooth` [.., 3] does not; `red` and `dark` are where skin is redder and where light hardly reaches.
+    `smooth` [.., 3] does not; `red` says where the skin is redder, `dark` where little light arrives.
     """
 
     spacing: float
@@ -156,7 +156,16 @@ def relief(pose: Pose, spacing: float, *, lines: float = 0.0, broad: float = 0.5
     bumped[..., :2] -= cell[..., :2]
     bumped /= np.linalg.norm(bumped, axis=-1, keepdims=True)
     turn = pose.matrix.T
-    return Relief(spacing, x, y, z, bumped @ turn, smooth @ turn, cell[..., 2], cell[..., 3])
+    return Relief(
+        spacing=spacing,
+        x=x,
+        y=y,
+        z=z,
+        normal=bumped @ turn,
+        smooth=smooth @ turn,
+        red=cell[..., 2],
+        dark=cell[..., 3],
+    )
 
 
 @lru_cache(maxsize=16)

@@ -19,8 +19,8 @@ from slimfaces.brush import (
     stroke,
     tapered,
 )
-from slimfaces.looks import Look
-from slimfaces.pose import LEFT, Array, Relief
+from slimfaces.people.looks import Look
+from slimfaces.people.pose import LEFT, Array, Relief
 
 __all__ = ["draw_body", "draw_neck"]
 

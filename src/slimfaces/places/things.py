@@ -1,4 +1,4 @@
-"""Things that are not faces: balls, clocks, lamps, round signs, wheels, loose masks; and what hides a face."""
+"""Things that are not faces (balls, clocks, lamps, round signs, wheels, loose masks), and things that hide a face."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from slimfaces.brush import Colour, curve, mixed, scaled
-from slimfaces.looks import random_colour
-from slimfaces.pose import Array
-from slimfaces.stage import Stage
+from slimfaces.brush import Colour, curve, mixed, random_colour, scaled
+from slimfaces.people.pose import Array
+from slimfaces.places.stage import Stage
 
 __all__ = ["DISTRACTORS", "paint_hand", "paint_held_thing"]
 
@@ -187,11 +186,11 @@ DISTRACTORS: tuple[Callable[[Stage, float, float, float], None], ...] = (
     _fruit,
     _ball,
 )
-"""Painters of a thing at (x, y) about `size` in radius, all in shares of the picture."""
+"""Functions that paint a thing at (x, y) with a radius of about `size`, all in shares of the picture's side."""
 
 
 def paint_hand(stage: Stage, x: float, y: float, size: float, skin: Colour, side: int) -> None:
-    """A hand laid over (x, y): palm at the `side`, fingers across; `size` is the length of the palm."""
+    """Paint a hand over (x, y). The palm lies at the `side` (-1 left, 1 right); `size` is the length of the palm."""
     dark, light = scaled(skin, 0.66), mixed(skin, (235, 240, 255), 0.22)
     palm_x = x + side * size * 0.75
     wrist = [
@@ -213,7 +212,7 @@ def paint_hand(stage: Stage, x: float, y: float, size: float, skin: Colour, side
 
 
 def paint_held_thing(stage: Stage, x: float, y: float, size: float) -> None:
-    """A telephone, a cup, a book or a microphone in front of (x, y), about `size` high and wide."""
+    """Paint a telephone, a cup, a book or a microphone in front of (x, y), about `size` high and wide."""
 
     def shape(colour: Colour, *points: tuple[float, float]) -> None:
         stage.poly(np.asarray(points, np.float32) * np.float32(size) + np.array([x, y], np.float32), colour)

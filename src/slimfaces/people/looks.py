@@ -1,4 +1,4 @@
-"""Who is drawn: the random traits of a person, and of the mask, as plain values."""
+"""The random traits of a person and of a mask, as plain values."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from slimfaces.brush import Colour, mixed, scaled
+from slimfaces.brush import Colour, mixed, random_colour, rgb, scaled
 
-__all__ = ["Look", "MaskLook", "random_colour", "random_look", "random_mask"]
+__all__ = ["Look", "MaskLook", "random_look", "random_mask"]
 
-# red, green, blue as people write them; from light to deep
+# (red, green, blue), the order in which people write colours; from light to dark
 SKIN = (
     (244, 210, 188),
     (240, 198, 170),
@@ -58,19 +58,7 @@ MEN_HAIR = ("bald", "buzz", "short", "parted", "receding", "curly")
 WOMEN_HAIR = ("long", "bob", "fringe", "bun", "afro", "wavy", "parted")
 
 
-def rgb(red: float, green: float, blue: float) -> Colour:
-    """A colour in OpenCV's order from red, green and blue."""
-    return float(blue), float(green), float(red)
-
-
-def random_colour(generator: np.random.Generator, *, vivid: float = 0.5) -> Colour:
-    """Any colour; `vivid` 0–1 says how far it may be from grey."""
-    tone = generator.uniform(30, 225)
-    strong = rgb(*generator.uniform(10, 245, 3))
-    return mixed((tone, tone, tone), strong, float(generator.uniform(0.2, 1.0) * vivid * 2 if vivid < 0.5 else vivid))
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MaskLook:
     """A mask: its kind ("surgical", "cup", "fold", "cloth", "gaiter"), pattern, colours, and how it is worn.
 
@@ -86,9 +74,9 @@ class MaskLook:
     drop: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Look:
-    """Traits of one person; lengths are factors of, or in, head units, shares are 0–1."""
+    """Traits of one person. Lengths are in head units or factors of the usual length; shares lie in 0–1."""
 
     man: bool
     age: str
@@ -120,6 +108,7 @@ class Look:
 
     @property
     def lines(self) -> float:
+        """How deep the lines of the face are, 0–1, by age."""
         return {"child": 0.0, "young": 0.0, "adult": 0.5, "old": 1.0}[self.age]
 
 
@@ -206,7 +195,15 @@ def random_mask(generator: np.random.Generator, worn: str) -> MaskLook:
         if generator.random() < 0.3:
             colour = rgb(*[generator.uniform(20, 60)] * 3)
     drop = {"full": float(generator.uniform(-0.04, 0.07)), "below_nose": 0.47, "chin": 0.9}[worn]
-    return MaskLook(kind, _jittered(generator, colour, 0.05), second, pattern, worn, valve, drop)
+    return MaskLook(
+        kind=kind,
+        colour=_jittered(generator, colour, 0.05),
+        second=second,
+        pattern=pattern,
+        worn=worn,
+        valve=valve,
+        drop=drop,
+    )
 
 
 def _hair_colour(generator: np.random.Generator, age: str, tone: int) -> Colour:

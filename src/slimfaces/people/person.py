@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from slimfaces.body import draw_body, draw_neck
 from slimfaces.brush import Easel, Picture, fill
-from slimfaces.features import draw_brows, draw_eyes, draw_glasses, draw_mouth, draw_nose, draw_wrinkles
-from slimfaces.hair import draw_back_hair, draw_beard, draw_hair, draw_locks, hair_opening
-from slimfaces.head import FOREHEAD, draw_ear, draw_skin, face_outline
-from slimfaces.headwear import brow_line, draw_behind, draw_headwear
-from slimfaces.looks import Look
-from slimfaces.masks import Sheet, contact_shadow, draw_mask
-from slimfaces.pose import LEFT, TOP, Array, Light, Pose, Relief, relief
+from slimfaces.people.body import draw_body, draw_neck
+from slimfaces.people.features import draw_brows, draw_eyes, draw_glasses, draw_mouth, draw_nose, draw_wrinkles
+from slimfaces.people.hair import draw_back_hair, draw_beard, draw_hair, draw_locks, hair_opening
+from slimfaces.people.head import FOREHEAD, draw_ear, draw_skin, face_outline
+from slimfaces.people.headwear import brow_line, draw_behind, draw_headwear
+from slimfaces.people.looks import Look
+from slimfaces.people.masks import Sheet, contact_shadow, draw_mask
+from slimfaces.people.pose import LEFT, TOP, Array, Light, Pose, Relief, relief
 
 __all__ = ["Placing", "Sprite", "draw_person", "face_top"]
 
@@ -29,12 +29,13 @@ class Placing:
     unit: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sprite:
     """A painted thing in pixels of the picture.
 
-    Colours times coverage, coverage, face pixels, upper left corner, and how many pixels the face would have if all
-    of it were seen.
+    `colour` [rows, columns, 3] is multiplied by the coverage `cover` [rows, columns] (0–255); `face` [rows, columns]
+    marks the pixels of the face; (`left`, `top`) is the upper left corner; `area` is the number of pixels that the
+    face would have if nothing hid it.
     """
 
     colour: Picture
@@ -55,7 +56,7 @@ def draw_person(
     standing: bool = False,
     behind: bool = False,
 ) -> Sprite | None:
-    """Paint a person for a picture of `shape` (height, width); None when nothing of it is inside.
+    """Paint a person for a picture of `shape` (height, width); None when no part of it is inside.
 
     `standing` paints the whole figure, otherwise head and bust down to the lower edge; `behind` shows the back of the
     head, which has no face pixels.
@@ -70,26 +71,26 @@ def draw_person(
     detail = 4 if unit < 7 else 3 if unit < 20 else 2
     size = ((bottom - top) * detail, (right - left) * detail)
     easel = Easel(
-        np.zeros((*size, 3), np.uint8),
-        np.zeros(size, np.uint8),
-        unit * detail,
-        ((placing.x - left) * detail, (placing.y - top) * detail),
-        pose,
-        light,
-        unit,
+        colour=np.zeros((*size, 3), np.uint8),
+        cover=np.zeros(size, np.uint8),
+        unit=unit * detail,
+        origin=((placing.x - left) * detail, (placing.y - top) * detail),
+        pose=pose,
+        light=light,
+        fine=unit,
     )
     face = _paint(easel, look, standing, behind)
     target = (right - left, bottom - top)
-    small = [
+    colour, cover, face = (
         np.asarray(cv2.resize(layer, target, interpolation=cv2.INTER_AREA), np.uint8)
         for layer in (easel.colour, easel.cover, face)
-    ]
+    )
     area = 0.0 if behind else float(cv2.contourArea(face_outline(look, pose, face_top(look)))) * unit**2
-    return Sprite(small[0], small[1], small[2], left, top, area)
+    return Sprite(colour=colour, cover=cover, face=face, left=left, top=top, area=area)
 
 
 def face_top(look: Look) -> float:
-    """Height in head units at which the face to be learnt ends: hairline, or a little under fringe and headwear."""
+    """Height (head units) of the upper edge of the face's box: the hairline, or the edge of fringe or headwear."""
     fringe = -0.75 if look.hair_style == "fringe" else FOREHEAD
     return max(fringe, brow_line(look) - 0.06)
 
@@ -150,7 +151,7 @@ def _paint_head(easel: Easel, look: Look, surface: Relief, outline: Array) -> Pi
 
 
 def _paint_back(easel: Easel, look: Look, surface: Relief, outline: Array) -> None:
-    """The back of a head: skin of the nape, ears, hair everywhere."""
+    """Paint the back of a head: the skin of the neck, both ears, and hair over the rest."""
     for side in (-1, 1):
         draw_ear(easel, look, side)
     draw_skin(easel, look, surface, outline, None)
@@ -159,7 +160,8 @@ def _paint_back(easel: Easel, look: Look, surface: Relief, outline: Array) -> No
     hull = easel.pixels(easel.pose.ellipsoid((0.0, -0.2, 0.0), (1.05, 1.3, 1.2)))
     grain = 1 + 0.16 * np.sin(surface.x * 40 + 3 * np.sin(surface.y * 3))
     easel.lay(easel.spread(light * hair * grain[..., None], surface), easel.mask(hull))
-    draw_headwear(easel, look, surface) if look.hat in ("beanie", "helmet") else None
+    if look.hat in ("beanie", "helmet"):
+        draw_headwear(easel, look, surface)
     draw_locks(easel, look, surface)
 
 

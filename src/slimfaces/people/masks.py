@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from slimfaces.brush import Colour, Easel, Picture, curve, fill, mixed, plain, scaled, stroke, strokes
-from slimfaces.head import chin_height
-from slimfaces.looks import Look, MaskLook
-from slimfaces.pose import LEFT, TOP, Array, Relief
+from slimfaces.people.head import chin_height
+from slimfaces.people.looks import Look, MaskLook
+from slimfaces.people.pose import LEFT, TOP, Array, Relief
 
 __all__ = ["Sheet", "contact_shadow", "draw_mask"]
 
@@ -75,7 +75,7 @@ class Sheet:
 
 
 def draw_mask(easel: Easel, look: Look, mask: MaskLook, relief: Relief, outline: Array) -> Picture:
-    """Paint a mask over the face, `outline` being its sheet's, and return the mask [rows, columns] of its pixels."""
+    """Paint a mask over the face (`outline` of its `Sheet`); returns its pixels as a mask [rows, columns]."""
     sheet = Sheet(look, mask)
     _draw_straps(easel, sheet, mask, look)
     region = easel.mask(outline)
@@ -221,7 +221,7 @@ def _draw_gaiter(easel: Easel, layer: Picture, sheet: Sheet) -> Picture:
 
 
 def _draw_straps(easel: Easel, sheet: Sheet, mask: MaskLook, look: Look) -> None:
-    """Ear loops, or the two bands of a cup, as far as the viewer sees them."""
+    """Draw the ear loops, or the two bands of a cup, where the viewer can see them."""
     if mask.kind == "gaiter":
         return
     colour = scaled((232, 232, 232), 0.92) if max(mask.colour) > 90 else (46.0, 46.0, 48.0)

@@ -1,12 +1,11 @@
-"""Places outdoors: a street, a park."""
+"""Outdoor places: a street, a park."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from slimfaces.brush import Colour, mixed, scaled
-from slimfaces.looks import random_colour
-from slimfaces.stage import Stage
+from slimfaces.brush import Colour, mixed, random_colour, scaled
+from slimfaces.places.stage import Stage
 
 __all__ = ["paint_park", "paint_street"]
 

@@ -1,4 +1,4 @@
-"""The board on which surroundings are painted: shapes in shares of the picture, drawn at twice its size."""
+"""The board on which surroundings are painted. Coordinates are shares of the side; the board has twice the picture's size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from slimfaces.brush import Colour, Picture, curve, fill, mixed, noise_tile, scaled, stroke
-from slimfaces.pose import Array
+from slimfaces.people.pose import Array
 
 __all__ = ["Stage", "new_stage"]
 
@@ -54,7 +54,7 @@ class Stage:
     def line(
         self, points: list[tuple[float, float]] | Array, colour: Colour, width: float, *, smooth: bool = False
     ) -> None:
-        """A line; `smooth` bends it through the points."""
+        """A line through the points; with `smooth` it is a curve."""
         path = np.asarray(points, np.float32) * self.side
         stroke(self.picture, curve(path) if smooth else path, colour, width * self.side)
 
@@ -90,7 +90,7 @@ class Stage:
         self.disc(x - 0.38 * radius, y - 0.4 * radius, radius * 0.12, mixed(colour, (255, 255, 255), 0.75))
 
     def writing(self, left: float, top: float, right: float, bottom: float, colour: Colour, rows: int) -> None:
-        """Rows of marks that look like print."""
+        """Rows of marks that look like printed text."""
         pitch = (bottom - top) / max(rows, 1)
         for row in range(rows):
             x = left

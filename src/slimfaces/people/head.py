@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from slimfaces.brush import Colour, Easel, Picture, curve, fill, mixed, noise_tile, scaled, stroke
-from slimfaces.looks import Look
-from slimfaces.pose import Array, Pose, Relief
+from slimfaces.people.looks import Look
+from slimfaces.people.pose import Array, Pose, Relief
 
 __all__ = ["SKULL_CENTRE", "SKULL_RADII", "chin_height", "draw_ear", "draw_skin", "face_outline", "lit_colour"]
 
@@ -25,7 +25,7 @@ def chin_height(look: Look) -> float:
 
 
 def face_outline(look: Look, pose: Pose, top: float = -1.45) -> Array:
-    """Outline [n, 2] (screen, head units) of the face from height `top` to the chin, ears left out."""
+    """Outline [n, 2] (screen, head units) of the face from height `top` to the chin, without the ears."""
     chin, jaw = chin_height(look), look.jaw
     knots = np.array(
         [
@@ -96,7 +96,7 @@ def _roughen(picture: Picture, amount: float) -> None:
 
 
 def _beard_zone(relief: Relief) -> Array:
-    """Where a beard grows, 0–1, over the head's grid."""
+    """How much beard grows (0–1) at each cell of the head's grid."""
     low = 1 / (1 + np.exp(-(relief.y - 0.62 - 0.25 * np.abs(relief.x) ** 2 + 0.5 * np.abs(relief.x) ** 6) / 0.06))
     lips = np.exp(-(((relief.x / 0.34) ** 2) ** 2) - ((relief.y - 0.85) / 0.12) ** 2)
     return np.asarray(low * (1 - lips) * (relief.z > -0.2), np.float32)

@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from slimfaces.brush import Colour, Easel, Picture, curve, fill, plain, scaled, stroke, strokes
-from slimfaces.head import SKULL_CENTRE, SKULL_RADII, chin_height, lit_colour
-from slimfaces.looks import Look
-from slimfaces.pose import Array, Relief
+from slimfaces.people.head import SKULL_CENTRE, SKULL_RADII, chin_height, lit_colour
+from slimfaces.people.looks import Look
+from slimfaces.people.pose import Array, Relief
 
 __all__ = ["brow_line", "draw_behind", "draw_headwear"]
 
@@ -39,7 +39,7 @@ _DRAPE = (
 
 
 def brow_line(look: Look) -> float:
-    """Height on the forehead down to which headwear covers it; -2 without headwear."""
+    """Height (head units) of the lower edge of the headwear on the forehead; -2 without headwear."""
     if look.hat in _CROWNS:
         return _CROWNS[look.hat][0]
     return {"hijab": -0.8, "hood": -0.85}.get(look.hat, -2.0)

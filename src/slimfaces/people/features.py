@@ -1,4 +1,4 @@
-"""What makes a face a face: eyes, brows, nose, mouth, glasses."""
+"""The features of a face: eyes, brows, nose, mouth, lines of age, glasses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimfaces.brush import Colour, Easel, Picture, curve, fill, mixed, plain, scaled, stroke, tapered
-from slimfaces.looks import Look
-from slimfaces.pose import Array
+from slimfaces.people.looks import Look
+from slimfaces.people.pose import Array
 
 __all__ = ["draw_brows", "draw_eyes", "draw_glasses", "draw_mouth", "draw_nose", "draw_wrinkles"]
 
@@ -155,7 +155,7 @@ def _brow_hairs(easel: Easel, line: Array, widths: npt.NDArray[np.floating], col
 
 
 def draw_nose(easel: Easel, look: Look) -> None:
-    """Paint nostrils, wings and the shadow line of the nose; its relief is in the skin already."""
+    """Paint nostrils, wings and the shadow line of the nose; the light on the skin shows its form already."""
     unit = easel.unit
     wide = 0.17 + 0.07 * look.broad_nose
     dark, soft = scaled(look.skin, 0.34), scaled(look.skin, 0.68)

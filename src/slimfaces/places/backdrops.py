@@ -1,4 +1,4 @@
-"""Places indoors (rooms, shops, halls, studios, walls, lights out of focus), and the table of all places."""
+"""Indoor places (rooms, shops, halls, studios, walls, blurred lights), and the table of all places."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from slimfaces.brush import mixed, scaled
-from slimfaces.looks import random_colour
-from slimfaces.outdoors import paint_park, paint_street
-from slimfaces.stage import Stage
+from slimfaces.brush import mixed, random_colour, scaled
+from slimfaces.places.outdoors import paint_park, paint_street
+from slimfaces.places.stage import Stage
 
 __all__ = ["BACKDROPS"]
 
@@ -290,4 +289,4 @@ BACKDROPS: tuple[Callable[[Stage], None], ...] = (
     _room,
     paint_street,
 )
-"""Painters of surroundings; each fills the whole stage."""
+"""Functions that paint surroundings; each fills the whole stage."""

@@ -1,0 +1,1 @@
+"""Surroundings: the board they are painted on, indoor and outdoor places, things in them."""
