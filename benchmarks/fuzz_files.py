@@ -34,8 +34,8 @@ from slimyolo.exporting import open_exported
 from slimyolo.models import build_detector, read_architecture
 from slimyolo.pruning import PrunePlan, replay_plan
 from slimyolo.storage import write_json
+from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.export import export
-from slimyolo.tasks.measure.config import ExportConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.plan import read_plan
 from slimyolo.tasks.prune.prune import prune

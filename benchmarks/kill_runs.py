@@ -42,9 +42,11 @@ from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate import iterate
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.resume import resumed_config
+from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.export import export
-from slimyolo.tasks.measure.config import ExportConfig, PredictConfig, ValConfig
 from slimyolo.tasks.measure.validate import validate
+from slimyolo.tasks.measure.validate_config import ValConfig
+from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.predict.predict import predict
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune

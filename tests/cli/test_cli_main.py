@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import resource
 import shlex
 import signal
 import subprocess
 import sys
+import typing
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,14 @@ import pytest
 from slimyolo import __version__
 from slimyolo.cli.commands import COMMANDS
 from slimyolo.cli.main import make_settings, run_command_line, run_safely
-from slimyolo.cli.often_used import OFTEN_USED
 from slimyolo.cli.options import CONFIG_FILE, command_options, read_config_file
 from slimyolo.cli.screens import command_screen
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, DataError
 from slimyolo.tasks.chain.compress_config import CompressConfig
-from slimyolo.tasks.common.options import Config
-from slimyolo.tasks.measure.config import InspectConfig, PredictConfig
+from slimyolo.tasks.common.config import Config, option_facts
+from slimyolo.tasks.inspect_config import InspectConfig
+from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.train.config import TrainConfig
 
@@ -78,10 +81,21 @@ def _named(option: Any, line: str) -> bool:
     return line.startswith(f"  {first}") and line[2 + len(first) : 3 + len(first)] in ("", " ", ",")
 
 
-def test_the_table_of_options_used_often_names_options_that_exist() -> None:
-    keys = {command.name: {option.spec.key for option in command_options(command.settings)} for command in COMMANDS}
-    for name, often in OFTEN_USED.items():
-        assert set(often) <= keys[name], name
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_options_are_rare_in_commands_that_exist(command: Any) -> None:
+    names = {one.name for one in COMMANDS}
+    for key, field in command.settings.model_fields.items():
+        rare = option_facts(field).rare
+        assert isinstance(rare, bool) or set(rare) <= names, key
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_has_a_task_that_takes_its_settings(command: Any) -> None:
+    module, function = command.task
+    task = getattr(import_module(module), function)
+    (first, *others) = inspect.signature(task).parameters.values()
+    assert typing.get_type_hints(task)[first.name] is command.settings
+    assert all(other.default is not inspect.Parameter.empty for other in others)
 
 
 def test_long_examples_are_broken_where_a_shell_reads_on(monkeypatch: Any) -> None:

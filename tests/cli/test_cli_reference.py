@@ -12,7 +12,8 @@ import pytest
 from slimyolo.cli.reference import script_screen, translate
 from slimyolo.cli.reference_tables import SCRIPTS
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.measure.config import PredictConfig, ValConfig
+from slimyolo.tasks.measure.validate_config import ValConfig
+from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 

@@ -16,8 +16,8 @@ from slimyolo.cli.main import run_command_line, run_safely
 from slimyolo.errors import ConfigError, DataError, ExportError
 from slimyolo.models import Detector
 from slimyolo.tasks.common.sizes import size_of
+from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.export import export
-from slimyolo.tasks.measure.config import ExportConfig
 
 
 @pytest.fixture

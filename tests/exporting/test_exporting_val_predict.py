@@ -15,8 +15,9 @@ import slimyolo
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import CheckpointError, ConfigError, ModelError
 from slimyolo.exporting import FORMATS, export_detector, open_exported
-from slimyolo.tasks.measure.config import PredictConfig, ValConfig
 from slimyolo.tasks.measure.validate import validate
+from slimyolo.tasks.measure.validate_config import ValConfig
+from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.predict.predict import predict
 
 

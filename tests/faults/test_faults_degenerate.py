@@ -17,9 +17,10 @@ from watching import NETWORK, watched
 from conftest import QUICK
 from slimyolo.errors import SlimyoloError
 from slimyolo.exporting import open_exported
+from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.export import export
-from slimyolo.tasks.measure.config import ExportConfig, ValConfig
 from slimyolo.tasks.measure.validate import validate
+from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig

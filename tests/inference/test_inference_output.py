@@ -215,7 +215,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_the_predict_command(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from slimyolo.tasks.measure.config import PredictConfig
+    from slimyolo.tasks.predict.config import PredictConfig
     from slimyolo.tasks.predict.predict import predict
 
     pictures = tmp_path / "pictures"
@@ -357,7 +357,7 @@ def test_the_window_shows_pictures_that_fit_the_screen_until_it_is_closed() -> N
 
 
 def test_a_class_that_the_model_does_not_have(checkpoint: Path) -> None:
-    from slimyolo.tasks.measure.config import PredictConfig
+    from slimyolo.tasks.predict.config import PredictConfig
     from slimyolo.tasks.predict.predict import predict
 
     with pytest.raises(ConfigError, match=r"the model has no class 5\. It has 0 face, 1 face_mask"):
@@ -368,7 +368,7 @@ def test_a_class_that_the_model_does_not_have(checkpoint: Path) -> None:
 
 def test_a_wrong_source_leaves_no_run_folder(checkpoint: Path, tmp_path: Path) -> None:
     from slimyolo.errors import DataError
-    from slimyolo.tasks.measure.config import PredictConfig
+    from slimyolo.tasks.predict.config import PredictConfig
     from slimyolo.tasks.predict.predict import predict
 
     with pytest.raises(DataError, match="There is no image"):
@@ -378,7 +378,7 @@ def test_a_wrong_source_leaves_no_run_folder(checkpoint: Path, tmp_path: Path) -
 
 def test_the_inspect_command(checkpoint: Path) -> None:
     from slimyolo.tasks.inspect import inspect
-    from slimyolo.tasks.measure.config import InspectConfig
+    from slimyolo.tasks.inspect_config import InspectConfig
 
     text = inspect(InspectConfig(file=checkpoint))
     assert "Classes" in text

@@ -12,8 +12,11 @@ from slimyolo.cli.options import command_options
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.reports.commands import bench_command, command_line, validation_command
 from slimyolo.tasks.chain.compress_config import CompressConfig
-from slimyolo.tasks.common.options import Config
-from slimyolo.tasks.measure.config import DataSynthConfig, ExportConfig, PredictConfig, ValConfig
+from slimyolo.tasks.common.config import Config
+from slimyolo.tasks.dataset_config import DataSynthConfig
+from slimyolo.tasks.export.config import ExportConfig
+from slimyolo.tasks.measure.validate_config import ValConfig
+from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.report_config import ReportConfig
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig

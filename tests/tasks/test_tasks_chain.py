@@ -21,8 +21,8 @@ from slimyolo.tasks.chain.compress import compress
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.common.resume import find_resumable, resumed_config
-from slimyolo.tasks.measure.config import ValConfig
 from slimyolo.tasks.measure.validate import validate
+from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
 from slimyolo.tasks.train import run as training_run

@@ -20,8 +20,8 @@ from slimyolo.reports.run_files import read_curves, read_gammas, read_labels, re
 from slimyolo.tasks.common.evidence import ValidationPictures, train_picture, write_evidence
 from slimyolo.tasks.common.provenance import machine, typed_command
 from slimyolo.tasks.common.records import TrainRecord
-from slimyolo.tasks.measure.config import ValConfig
 from slimyolo.tasks.measure.validate import validate
+from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.report import report
 from slimyolo.tasks.report_config import ReportConfig
 from slimyolo.tasks.train.config import SparsifyConfig

@@ -12,9 +12,9 @@ from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import ConfigError, ExportError
 from slimyolo.exporting import open_exported
 from slimyolo.models import build_detector, parse_architecture
+from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.export import export
 from slimyolo.tasks.export.quantising import quantise_file
-from slimyolo.tasks.measure.config import ExportConfig
 
 SMALL = (
     "{nc: 2, depth_multiple: 1.0, width_multiple: 0.5, anchors: [[8, 8, 12, 20], [16, 16, 30, 24]], "

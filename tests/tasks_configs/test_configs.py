@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+import slimyolo
 from slimyolo.errors import CheckpointError, ConfigError
 from slimyolo.tasks.chain.compress_config import CompressConfig
+from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.common.lookup import find_weights, weight_places
-from slimyolo.tasks.common.options import Config
 from slimyolo.tasks.common.resume import find_resumable, resumed_config, write_options
-from slimyolo.tasks.measure.config import (
-    DataCheckConfig,
-    DataSynthConfig,
-    ExportConfig,
-    InspectConfig,
-    PredictConfig,
-    ValConfig,
-)
+from slimyolo.tasks.dataset_config import DataCheckConfig, DataSynthConfig
+from slimyolo.tasks.export.config import ExportConfig
+from slimyolo.tasks.inspect_config import InspectConfig
+from slimyolo.tasks.measure.validate_config import ValConfig
+from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 from slimyolo.tasks.train.hyperparameters import HyperParameters, read_hyperparameters
@@ -52,6 +52,15 @@ def test_plain_form_gives_the_same_settings(config: Config) -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(Exception, match="frozen"):
         EXAMPLES[0].epochs = 3  # type: ignore[attr-defined]
+
+
+def test_configs_do_not_wait_for_torch() -> None:
+    root = Path(slimyolo.__file__).parent
+    files = [*root.glob("tasks/**/*config.py"), *root.glob("cli/*config.py")]
+    modules = [".".join(("slimyolo", *path.relative_to(root).with_suffix("").parts)) for path in files]
+    assert len(modules) > 12
+    program = f"import sys, importlib; [importlib.import_module(name) for name in {modules}]; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 TRAIN = {"data": "d.yaml", "cfg": "yolov5n"}

@@ -9,13 +9,19 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 
 from slimyolo.cli.commands import COMMANDS, Command
+from slimyolo.cli.completion_config import CompletionConfig
 from slimyolo.cli.options import CommandOption, command_options
 
-__all__ = ["SHELLS", "completion_script"]
+__all__ = ["SHELLS", "completion_script", "print_script"]
 
 FOLDERS = ("FOLDER",)
 FILES = ("FILE", "[FILE]", "YAML", "PATH", "SOURCE", "RECIPE")
 EVERYWHERE = ("--help", "--help-all", "--quiet")
+
+
+def print_script(config: CompletionConfig) -> None:
+    """The task of ``slimyolo completion``: the script on standard output."""
+    print(completion_script(config.shell), end="")
 
 
 def completion_script(shell: str) -> str:

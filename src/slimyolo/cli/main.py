@@ -15,12 +15,13 @@ from typing import Any, NoReturn
 
 from slimyolo import __version__
 from slimyolo.cli.commands import COMMANDS, Command
-from slimyolo.cli.options import CONFIG_FILE, command_options, read_config_file
+from slimyolo.cli.options import CONFIG_FILE, command_options, given_values, read_config_file
+from slimyolo.cli.running import run_command
 from slimyolo.cli.screens import command_screen, overview_screen
 from slimyolo.cli.speaking import speak
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, SlimyoloError, nearest_name_hint
-from slimyolo.tasks.common.options import Config
+from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.common.resume import find_resumable, resumed_config
 from slimyolo.tasks.train.config import TrainConfig
 
@@ -116,7 +117,7 @@ def run_command_line(tokens: Sequence[str]) -> int:
     recipe = read_config_file(path, command.settings) if path is not None else {}
     settings = make_settings(command.settings, {**recipe, **given})
     speak(quiet=quiet, output_is_json=settings.to_plain().get("json_file") == "-")
-    return command.run(settings)
+    return run_command(command, settings)
 
 
 def make_settings(kind: type[Config], given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Config:
@@ -124,18 +125,13 @@ def make_settings(kind: type[Config], given: Mapping[str, Any], defaults: Mappin
 
     With ``resume`` the settings are those the run was started with.
     """
-    values = {key: _single(value) if key in ("imgsz", "freeze") else value for key, value in given.items()}
+    values = given_values(kind, given)
     where = values.get("resume")
     if issubclass(kind, TrainConfig) and where not in (None, "", False):
         project = {**(defaults or {}), **values}.get("project", kind.model_fields["project"].default)
         del values["resume"]
         return resumed_config(kind, find_resumable(str(where), Path(project)), values)
     return kind(**{**(defaults or {}), **values})
-
-
-def _single(value: Any) -> Any:
-    """A list of one word → the word, where one number and several mean different things."""
-    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _find(tokens: Sequence[str]) -> tuple[Command, list[str]]:

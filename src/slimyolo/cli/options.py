@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,50 +14,54 @@ from pydantic_core import PydanticUndefined
 
 from slimyolo.cli.tokens import Arity, OptionSpec
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.options import Config, option_name, refuse_unknown_keys
+from slimyolo.tasks.common.config import Config, OptionFacts, option_facts, option_name, refuse_unknown_keys
 
-__all__ = ["CONFIG_FILE", "CommandOption", "command_options", "read_config_file"]
+__all__ = ["CONFIG_FILE", "CommandOption", "command_options", "given_values", "read_config_file"]
 
 CONFIG_FILE = "config file"
 SMALL_COMMAND = 8  # with fewer options a file of them helps nobody
-VALUE_WORDS: Mapping[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
-VALUE_WORDS_BY_FIELD = {
-    "data": "YAML", "hyp": "YAML", "cfg": "YAML", "weights": "FILE", "file": "FILE", "json_file": "[FILE]",
-    "percent": "SHARE", "params": "SHARE", "macs": "SHARE", "floor": "SHARE", "reach": "SHARE", "device": "DEVICE",
-    "imgsz": "N", "classes": "N …", "freeze": "N …", "format": "FORMAT …", "hyp_set": "K=V …", "source": "SOURCE",
-    "distill": "TERM …", "teacher": "FILE", "time": "2h",
-    "folder": "FOLDER", "project": "FOLDER", "resume": "[FILE]", "cache": "[ram]", "name": "NAME", "file_name": "NAME",
-    "masked_file_name": "NAME", "output": "PATH", "class_names": "NAME …", "runs": "RUN …",
-    "latency": "MS|SHARE", "max_drop": "X", "keep": "PATTERN …", "floor_of": "PATTERN=SHARE …",
-    "cap": "PATTERN=SHARE …", "runtime": "RUNTIME", "precision": "PRECISION",
-}  # fmt: skip
-PAIRS = ("imgsz",)  # one number or two
+METAVARS: Mapping[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CommandOption:
-    """One option as parsed (`spec`) and as shown: group, value word, help, default."""
+    """One option as parsed (`spec`) and as shown: group, value word, help, default; `rare` ones by ``--help-all`` only."""
 
     spec: OptionSpec
     group: str
     value_word: str
     help: str
-    default: str
-    required: bool
+    default: str = ""
+    required: bool = False
+    rare: bool = False
     choices: tuple[str, ...] = ()
 
 
 def command_options(kind: type[Config]) -> tuple[CommandOption, ...]:
     """The options of the command with settings `kind`, in the order of its fields; last ``--config``, or RECIPE."""
-    options = [_from_field(name, field) for name, field in kind.model_fields.items()]
+    options = [_from_field(name, field, kind.command) for name, field in kind.model_fields.items()]
     if len(options) < SMALL_COMMAND:
         return tuple(options)
     groups = [option.group for option in options]
     recipe = kind.command == "compress"
-    spec = OptionSpec(CONFIG_FILE, ("--config",), positional=recipe)
-    words = "YAML file with these options as keys; options given here win"
-    place = "Output" if "Output" in groups else groups[-1]
-    return (*options, CommandOption(spec, place, "RECIPE" if recipe else "YAML", words, "", False))
+    config_file = CommandOption(
+        spec=OptionSpec(CONFIG_FILE, ("--config",), positional=recipe),
+        group="Output" if "Output" in groups else groups[-1],
+        value_word="RECIPE" if recipe else "YAML",
+        help="YAML file with these options as keys; options given here win",
+        rare=not recipe and any(option.rare for option in options),
+    )
+    return (*options, config_file)
+
+
+def given_values(kind: type[Config], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was `given` on the command line, as the fields of `kind` take it: a lone word without the list around it."""
+    values = dict(given)
+    for name, field in kind.model_fields.items():
+        value = values.get(name)
+        if option_facts(field).lone_word and isinstance(value, list) and len(value) == 1:
+            values[name] = value[0]
+    return values
 
 
 def read_config_file(path: str, kind: type[Config]) -> dict[str, Any]:
@@ -77,37 +81,44 @@ def read_config_file(path: str, kind: type[Config]) -> dict[str, Any]:
     return values
 
 
-def _from_field(name: str, field: FieldInfo) -> CommandOption:
-    extra: Any = field.json_schema_extra
-    parts, sequence = _parts(field.annotation)
-    first = extra["names"][0] if name.endswith(("_file", "_output")) and extra["names"] else option_name(name)
-    names = tuple(dict.fromkeys((first, *extra["names"])))
+def _from_field(name: str, field: FieldInfo, command: str) -> CommandOption:
+    facts = option_facts(field)
+    types, several = _parts(field.annotation)
+    choices = tuple(str(item) for one in types if _is_literal(one) for item in typing.get_args(one))
     arity: Arity = "one"
-    if bool in parts:
+    if bool in types:
         arity = "flag"
-    elif extra["bare"] is not None:
+    elif facts.bare is not None:
         arity = "maybe"
-    elif name in PAIRS:
-        arity = "many"
-    elif sequence:
+    elif several:
         arity = "each"
-    choices = [str(item) for part in parts for item in (typing.get_args(part) if _is_literal(part) else ())]
-    counted = parts == [int] and not sequence  # whatever it is called: --runs N of bench, RUN … of report
-    word = "|".join(choices) if choices and extra["bare"] is None else VALUE_WORDS_BY_FIELD.get(name, "")
-    word = VALUE_WORDS[int] if counted else word
-    if not word:
-        word = next((VALUE_WORDS[part] for part in parts if part in VALUE_WORDS), "VALUE")
-    spec = OptionSpec(name, names, arity, extra["bare"], extra["positional"])
-    required = field.is_required()
+    elif facts.lone_word:
+        arity = "many"
+    names = tuple(dict.fromkeys((facts.flag or option_name(name), *facts.names)))
     return CommandOption(
-        spec, extra["group"], "" if arity == "flag" else word, field.description or "", _default(field, extra), required,
-        tuple(choices),
-    )  # fmt: skip
+        spec=OptionSpec(name, names, arity, facts.bare, facts.positional),
+        group=facts.group,
+        value_word="" if arity == "flag" else _value_word(facts, types, choices),
+        help=field.description or "",
+        default=_default(field, facts),
+        required=field.is_required(),
+        rare=facts.rare if isinstance(facts.rare, bool) else command in facts.rare,
+        choices=choices,
+    )
 
 
-def _default(field: FieldInfo, extra: Mapping[str, Any]) -> str:
-    if extra["shown_default"] is not None:
-        return str(extra["shown_default"])
+def _value_word(facts: OptionFacts, types: Sequence[Any], choices: Sequence[str]) -> str:
+    """The word that stands for the value: the one the field names, else its choices, else that of its type."""
+    if facts.metavar is not None:
+        return facts.metavar
+    if choices and facts.bare is None:
+        return "|".join(choices)
+    return next((METAVARS[one] for one in types if one in METAVARS), "VALUE")
+
+
+def _default(field: FieldInfo, facts: OptionFacts) -> str:
+    if facts.shown_default is not None:
+        return facts.shown_default
     value = field.default
     if value is PydanticUndefined or value is None or value is False or value == ():
         return ""
@@ -117,16 +128,17 @@ def _default(field: FieldInfo, extra: Mapping[str, Any]) -> str:
 
 
 def _parts(annotation: Any) -> tuple[list[Any], bool]:
-    """The plain types inside an annotation, and whether it is a sequence."""
+    """The plain types inside an annotation, and whether it takes any number of values."""
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
         return _parts(typing.get_args(annotation)[0])
     if origin is tuple:
-        return [typing.get_args(annotation)[0]], True
+        first, *others = typing.get_args(annotation)
+        return [first], others == [Ellipsis]
     if origin is None or _is_literal(annotation):
         return [annotation], False
     inner = [_parts(part) for part in typing.get_args(annotation)]
-    return [part for parts, _ in inner for part in parts], any(sequence for _, sequence in inner)
+    return [part for parts, _ in inner for part in parts], any(several for _, several in inner)
 
 
 def _is_literal(annotation: Any) -> bool:

@@ -16,11 +16,12 @@ from slimyolo.cli.commands import COMMANDS
 from slimyolo.cli.main import leave, make_settings, run_safely
 from slimyolo.cli.options import command_options
 from slimyolo.cli.reference_tables import OPTIONAL_FILES, SCRIPTS, ReferenceOption, ReferenceScript
+from slimyolo.cli.running import run_command
 from slimyolo.cli.screens import heading, two_columns
 from slimyolo.cli.tokens import OptionSpec, parse_tokens
 from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.common.lookup import same_file_of_newest_run
-from slimyolo.tasks.common.options import Config
 
 __all__ = ["run_script", "script_screen", "translate"]
 
@@ -86,7 +87,7 @@ def _run(script: ReferenceScript, tokens: Sequence[str]) -> int:
     for note in (*notes, *([f"note: {script.note}."] if script.note else ())):
         print(note, file=sys.stderr)
     command = next(command for command in COMMANDS if command.settings is script.settings)
-    return command.run(settings)
+    return run_command(command, settings)
 
 
 def _checked(option: ReferenceOption, value: Any) -> Any:

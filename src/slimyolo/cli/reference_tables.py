@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from slimyolo.cli.tokens import Arity
-from slimyolo.tasks.common.options import Config
-from slimyolo.tasks.measure.config import ExportConfig, PredictConfig, ValConfig
+from slimyolo.tasks.common.config import Config
+from slimyolo.tasks.export.config import ExportConfig
+from slimyolo.tasks.measure.validate_config import ValConfig
+from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 

@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Sequence
 
 from slimyolo.cli.commands import COMMANDS, Command
-from slimyolo.cli.often_used import OFTEN_USED
 from slimyolo.cli.options import CommandOption, command_options
 
 __all__ = ["command_screen", "heading", "overview_screen", "two_columns"]
@@ -53,7 +52,7 @@ def command_screen(command: Command, *, everything: bool = False) -> str:
     required = f"RECIPE | {required}" if any(option.value_word == "RECIPE" for option in options) else required
     lines = [f"slimyolo {command.name}: {command.summary}", ""]
     lines += [f"{heading('Usage')} slimyolo {command.name} {required} [options]".replace("  ", " ")]
-    shown = [option for option in options if everything or _is_often_used(command.name, option)]
+    shown = [option for option in options if everything or not option.rare]
     rows = {option.spec.key: _row(option, every_name=everything) for option in shown}
     widest = NAME_WIDTH if everything else SHORT_NAME_WIDTH
     name_width = max((len(name) for name, _ in rows.values() if len(name) <= widest), default=0)
@@ -69,11 +68,6 @@ def command_screen(command: Command, *, everything: bool = False) -> str:
     if len(shown) < len(options):
         lines.append(f"{len(options) - len(shown)} more options: slimyolo {command.name} --help-all")
     return "\n".join(lines)
-
-
-def _is_often_used(command: str, option: CommandOption) -> bool:
-    often = OFTEN_USED.get(command)
-    return often is None or option.required or option.spec.positional or option.spec.key in often
 
 
 def _example(text: str) -> list[str]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from slimyolo.data.dataset.check import DatasetReport, check_dataset
 from slimyolo.data.dataset.dataset_yaml import read_dataset_yaml
 from slimyolo.errors import DataError, StorageError
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.measure.config import DataCheckConfig, DataSynthConfig
+from slimyolo.tasks.dataset_config import DataCheckConfig, DataSynthConfig
 
 __all__ = ["check", "describe", "synth"]
 
+log = logging.getLogger("slimyolo")
+
 
 def check(config: DataCheckConfig) -> DatasetReport:
-    """What is in the dataset of ``config.data`` and what is wrong with it; also as JSON when asked for.
+    """Say what is in the dataset of ``config.data`` and what is wrong with it; also as JSON when asked for.
 
     Raises `DataError` when the YAML or the dataset's folder cannot be found.
     """
     report = check_dataset(read_dataset_yaml(config.data), imgsz=config.imgsz)
     give_json(config.json_file, report)
+    log.info("%s", describe(report, config.limit))
     return report
 
 
@@ -44,8 +48,10 @@ def synth(config: DataSynthConfig) -> Path:
     from slimfaces import RenderRefusedError, RenderWriteError, render_dataset
 
     try:
-        return render_dataset(config.folder, train=config.train, val=config.val, size=config.imgsz, seed=config.seed)
+        path = render_dataset(config.folder, train=config.train, val=config.val, size=config.imgsz, seed=config.seed)
     except RenderRefusedError as error:
         raise DataError(str(error)) from error
     except RenderWriteError as error:
         raise StorageError(str(error)) from error
+    log.info("Dataset written: %s", path)
+    return path

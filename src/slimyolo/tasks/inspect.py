@@ -8,7 +8,7 @@ from typing import Any
 from slimyolo.checkpoints import CheckpointSummary, summarise_checkpoint
 from slimyolo.storage import to_plain
 from slimyolo.tasks.common.lookup import find_weights
-from slimyolo.tasks.measure.config import InspectConfig
+from slimyolo.tasks.inspect_config import InspectConfig
 
 __all__ = ["describe", "inspect"]
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.options import Config, option
-from slimyolo.tasks.train.config import OptionalPath
+from slimyolo.tasks.common.config import Config, option
+from slimyolo.tasks.common.option_types import OptionalPath
 
 __all__ = ["ReportConfig"]
 
@@ -19,7 +19,9 @@ class ReportConfig(Config):
 
     command: ClassVar[str] = "report"
 
-    runs: tuple[Path, ...] = option(help="run folders: of a chain or of a single command", positional=True)
+    runs: tuple[Path, ...] = option(
+        help="run folders: of a chain or of a single command", positional=True, metavar="RUN …"
+    )
     output: OptionalPath = option(
         None, "the page", names=("-o",), shown_default="report.html in the run folder; of several runs here"
     )

@@ -1,17 +1,19 @@
-"""Configurations of ``slimyolo serve``, the local page, and ``slimyolo completion``."""
+"""Configuration of ``slimyolo serve``, the local page."""
 
 from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.options import IMAGE_SIZE_NAMES, Config, Device, ImageSize, option
+from slimyolo.tasks.common.config import Config, option
+from slimyolo.tasks.common.option_types import Device, ImageSize
+from slimyolo.tasks.common.shared_options import device_option, image_size_option
 
-__all__ = ["CompletionConfig", "ServeConfig"]
+__all__ = ["ServeConfig"]
 
 MODEL = "Models"
 PAGE = "Page"
@@ -23,11 +25,13 @@ class ServeConfig(Config):
 
     command: ClassVar[str] = "serve"
 
-    weights: tuple[Path, ...] = option(help="checkpoints, side by side: dense first, then pruned", group=MODEL)
-    imgsz: ImageSize = option((320, 320), "image size: N, or height width", group=MODEL, names=IMAGE_SIZE_NAMES)
+    weights: tuple[Path, ...] = option(
+        help="checkpoints, side by side: dense first, then pruned", group=MODEL, metavar="FILE"
+    )
+    imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height width", MODEL)
     conf: float = option(0.25, "least confidence at first", group=MODEL, names=("--conf-thres",), ge=0.001, le=1)
     iou: float = option(0.45, "overlap threshold of NMS", group=MODEL, names=("--iou-thres",), ge=0, le=1)
-    device: Device = option("auto", "cpu, cuda, cuda:N or N", group=MODEL)
+    device: Device = device_option(MODEL)
 
     host: str = option("127.0.0.1", "address to listen on; others than 127.0.0.1 are open to the network", group=PAGE)
     port: int = option(8000, "port; 0: any that is free", group=PAGE, ge=0, le=65535)
@@ -49,11 +53,3 @@ class ServeConfig(Config):
         if not 1 <= len(self.weights) <= 4:
             raise ConfigError(f"--weights: got {len(self.weights)} files, expected one to four.")
         return self
-
-
-class CompletionConfig(Config):
-    """Settings of ``slimyolo completion``."""
-
-    command: ClassVar[str] = "completion"
-
-    shell: Literal["bash", "zsh", "fish"] = option(help="bash, zsh or fish", group="Options", positional=True)

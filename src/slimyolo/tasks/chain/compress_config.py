@@ -9,30 +9,33 @@ from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.budgets import BudgetUnit, budget_of
-from slimyolo.tasks.common.options import (
-    IMAGE_SIZE_NAMES,
-    Config,
-    Device,
-    Precision,
-    Share,
-    option,
-    workers_option,
-)
-from slimyolo.tasks.prune.config import Constants, PruneConfig
-from slimyolo.tasks.train.config import (
+from slimyolo.tasks.common.config import Config, option
+from slimyolo.tasks.common.option_types import (
     BatchSize,
     CouplingPolicy,
-    FinetuneConfig,
+    Device,
     ImageCache,
     OptimizerName,
     OptionalActivation,
     OptionalDistillationTerms,
     OptionalPath,
     OptionalText,
-    SparsifyConfig,
+    Precision,
+    Share,
     SparsityMethod,
-    TrainConfig,
+    SquareSize,
 )
+from slimyolo.tasks.common.shared_options import (
+    cache_option,
+    device_option,
+    exist_ok_option,
+    image_size_option,
+    name_option,
+    project_option,
+    workers_option,
+)
+from slimyolo.tasks.prune.config import Constants, PruneConfig
+from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 
 __all__ = ["CompressConfig"]
 
@@ -53,19 +56,23 @@ class CompressConfig(Config):
 
     command: ClassVar[str] = "compress"
 
-    data: Path = option(help="dataset YAML", group=WHAT)
-    weights: OptionalPath = option(None, "checkpoint to start from; none: from scratch", group=WHAT)
-    cfg: OptionalText = option(None, "model YAML or family name (yolov5n)", group=WHAT)
+    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
+    weights: OptionalPath = option(None, "checkpoint to start from; none: from scratch", group=WHAT, metavar="FILE")
+    cfg: OptionalText = option(None, "model YAML or family name (yolov5n)", group=WHAT, metavar="YAML")
 
-    percent: Share | None = option(None, "share of BatchNorm channels to remove", group=CUT, shown_default="0.4")
-    params: Share | None = option(None, "… or keep at most this share of the parameters", group=CUT)
-    macs: Share | None = option(None, "… or keep at most this share of the MACs", group=CUT)
-    method: SparsityMethod = option("share", "of sparse training", group=CUT)
-    sr: float | None = option(None, "rate of the methods other than share", group=CUT, gt=0)
-    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT)
-    floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=CUT)
+    percent: Share | None = option(
+        None, "share of BatchNorm channels to remove", group=CUT, shown_default="0.4", metavar="SHARE"
+    )
+    params: Share | None = option(
+        None, "… or keep at most this share of the parameters", group=CUT, metavar="SHARE", rare=True
+    )
+    macs: Share | None = option(None, "… or keep at most this share of the MACs", group=CUT, metavar="SHARE")
+    method: SparsityMethod = option("share", "of sparse training", group=CUT, rare=True)
+    sr: float | None = option(None, "rate of the methods other than share", group=CUT, gt=0, rare=True)
+    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT, rare=True)
+    floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=CUT, metavar="SHARE", rare=True)
     round_to: int = option(1, "keep multiples of this many channels", group=CUT, ge=1)
-    constants: Constants = option("carrier", "where removed channels' constants go", group=CUT)
+    constants: Constants = option("carrier", "where removed channels' constants go", group=CUT, rare=True)
     recalibrate: bool = option(False, "new BatchNorm statistics after the cut", group=CUT)
 
     epochs: int = option(100, "base training; 0: --weights is the base", group=STAGES, ge=0)
@@ -74,28 +81,39 @@ class CompressConfig(Config):
     resume: bool = option(False, "go on with run --name after its last whole stage", group=STAGES)
 
     distill: OptionalDistillationTerms = option(
-        None, "fine-tune with the base as teacher: response, feature, or both", group=STAGES, bare="response,feature"
+        None,
+        "fine-tune with the base as teacher: response, feature, or both",
+        group=STAGES,
+        bare="response,feature",
+        metavar="TERM …",
+        rare=True,
     )
 
     activation: OptionalActivation = option(None, "fine-tune with this one instead of the model's own", group=STAGES)
 
-    imgsz: int = option(320, "image size", group=SHARED, names=IMAGE_SIZE_NAMES, ge=32)
+    imgsz: SquareSize = image_size_option(320, "image size", SHARED)
     batch_size: BatchSize = option(16, "images per step; -1: what memory allows", group=SHARED)
-    nominal_batch: int = option(64, "images per optimizer step: batches are accumulated to it", group=SHARED, ge=1)
-    optimizer: OptimizerName = option("SGD", "SGD, Adam, AdamW", group=SHARED)
-    hyp: OptionalPath = option(None, "hyper-parameter YAML, or scratch-low, scratch", group=SHARED)
-    hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=SHARED)
-    noautoanchor: bool = option(False, "keep the anchors as they are", group=SHARED)
-    seed: int = option(0, "seed of all randomness", group=SHARED, ge=0)
-    device: Device = option("auto", "cpu, cuda, cuda:N or N", group=SHARED)
-    precision: Precision = option("auto", "arithmetic", group=SHARED)
+    nominal_batch: int = option(
+        64, "images per optimizer step: batches are accumulated to it", group=SHARED, ge=1, rare=True
+    )
+    optimizer: OptimizerName = option("SGD", "SGD, Adam, AdamW", group=SHARED, rare=True)
+    hyp: OptionalPath = option(
+        None, "hyper-parameter YAML, or scratch-low, scratch", group=SHARED, metavar="YAML", rare=True
+    )
+    hyp_set: tuple[str, ...] = option(
+        (), "single hyper-parameters, KEY=VALUE …", group=SHARED, metavar="K=V …", rare=True
+    )
+    noautoanchor: bool = option(False, "keep the anchors as they are", group=SHARED, rare=True)
+    seed: int = option(0, "seed of all randomness", group=SHARED, ge=0, rare=True)
+    device: Device = device_option(SHARED)
+    precision: Precision = option("auto", "arithmetic", group=SHARED, rare=True)
     workers: int = workers_option(SHARED)
-    cache: ImageCache = option(None, "keep decoded images in memory", bare="ram", group=SHARED)
+    cache: ImageCache = cache_option(SHARED)
 
-    project: Path = option(Path("runs/compress"), "folder of the runs", group=OUTPUT)
-    name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
-    exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
-    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT)
+    project: Path = project_option("runs/compress", OUTPUT)
+    name: str = name_option(OUTPUT)
+    exist_ok: bool = exist_ok_option(OUTPUT)
+    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT, rare=True)
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:

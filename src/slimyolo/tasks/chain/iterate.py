@@ -10,7 +10,7 @@ from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.chain.stages import TABLE_FILE, Stages
 from slimyolo.tasks.common.budgets import BudgetUnit
-from slimyolo.tasks.measure.config import ValConfig
+from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.train.finetune import finetune
 
 __all__ = ["IterationRecord", "iterate", "share_of_round"]

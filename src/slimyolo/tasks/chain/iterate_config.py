@@ -9,16 +9,29 @@ from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.budgets import BudgetUnit, budget_of
-from slimyolo.tasks.common.options import IMAGE_SIZE_NAMES, Config, Device, Precision, Share, option, workers_option
-from slimyolo.tasks.prune.config import Constants, Importance, Per, PruneConfig
-from slimyolo.tasks.train.config import (
+from slimyolo.tasks.common.config import Config, option
+from slimyolo.tasks.common.option_types import (
     BatchSize,
     CouplingPolicy,
-    FinetuneConfig,
+    Device,
     ImageCache,
     OptimizerName,
     OptionalPath,
+    Precision,
+    Share,
+    SquareSize,
 )
+from slimyolo.tasks.common.shared_options import (
+    cache_option,
+    device_option,
+    exist_ok_option,
+    image_size_option,
+    name_option,
+    project_option,
+    workers_option,
+)
+from slimyolo.tasks.prune.config import Constants, Importance, Per, PruneConfig
+from slimyolo.tasks.train.config import FinetuneConfig
 
 __all__ = ["IterateConfig"]
 
@@ -34,41 +47,49 @@ class IterateConfig(Config):
 
     command: ClassVar[str] = "iterate"
 
-    weights: Path = option(help="trained checkpoint", group=WHAT)
-    data: Path = option(help="dataset YAML", group=WHAT)
-    percent: Share | None = option(None, "share of BatchNorm channels to remove in all", group=WHAT)
-    params: Share | None = option(None, "… or keep at most this share of the parameters", group=WHAT)
-    macs: Share | None = option(None, "… or keep at most this share of the MACs", group=WHAT, shown_default="0.5")
+    weights: Path = option(help="trained checkpoint", group=WHAT, metavar="FILE")
+    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
+    percent: Share | None = option(None, "share of BatchNorm channels to remove in all", group=WHAT, metavar="SHARE")
+    params: Share | None = option(None, "… or keep at most this share of the parameters", group=WHAT, metavar="SHARE")
+    macs: Share | None = option(
+        None, "… or keep at most this share of the MACs", group=WHAT, shown_default="0.5", metavar="SHARE"
+    )
 
     rounds: int = option(3, "cuts, each followed by training", group=ROUNDS, ge=1)
     round_epochs: int = option(5, "epochs after each cut but the last", group=ROUNDS, ge=1)
     epochs: int = option(30, "epochs after the last cut", group=ROUNDS, ge=1)
     resume: bool = option(False, "go on with run --name where it stopped", group=ROUNDS)
 
-    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT)
-    importance: Importance = option("l2", "which channels matter; taylor, fisher: on --data", group=CUT)
-    per: Per = option("channels", "… for what they cost in this", group=CUT)
-    floor: Share = option(0.1, "share of each layer that stays (at least 1), in each round", group=CUT)
+    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT, rare=True)
+    importance: Importance = option("l2", "which channels matter; taylor, fisher: on --data", group=CUT, rare=True)
+    per: Per = option("channels", "… for what they cost in this", group=CUT, rare=True)
+    floor: Share = option(
+        0.1, "share of each layer that stays (at least 1), in each round", group=CUT, metavar="SHARE", rare=True
+    )
     round_to: int = option(1, "keep multiples of this many channels", group=CUT, ge=1)
-    constants: Constants = option("carrier", "where removed channels' constants go", group=CUT)
+    constants: Constants = option("carrier", "where removed channels' constants go", group=CUT, rare=True)
     no_reconstruct: bool = option(False, "do not fit the cut layers to the uncut ones", group=CUT)
-    repair_images: int = option(256, "training images for that", group=CUT, ge=8)
+    repair_images: int = option(256, "training images for that", group=CUT, ge=8, rare=True)
 
-    imgsz: int = option(320, "image size", group=TRAINING, names=IMAGE_SIZE_NAMES, ge=32)
+    imgsz: SquareSize = image_size_option(320, "image size", TRAINING)
     batch_size: BatchSize = option(16, "images per step", group=TRAINING, ge=1)
-    nominal_batch: int = option(64, "images per optimizer step: batches are accumulated to it", group=TRAINING, ge=1)
-    optimizer: OptimizerName = option("SGD", "SGD, Adam, AdamW", group=TRAINING)
-    hyp: OptionalPath = option(None, "hyper-parameter YAML, or scratch-low, scratch", group=TRAINING)
-    hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=TRAINING)
-    seed: int = option(0, "seed of all randomness", group=TRAINING, ge=0)
-    device: Device = option("auto", "cpu, cuda, cuda:N or N", group=TRAINING)
-    precision: Precision = option("auto", "arithmetic", group=TRAINING)
+    nominal_batch: int = option(
+        64, "images per optimizer step: batches are accumulated to it", group=TRAINING, ge=1, rare=True
+    )
+    optimizer: OptimizerName = option("SGD", "SGD, Adam, AdamW", group=TRAINING, rare=True)
+    hyp: OptionalPath = option(
+        None, "hyper-parameter YAML, or scratch-low, scratch", group=TRAINING, metavar="YAML", rare=True
+    )
+    hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=TRAINING, metavar="K=V …")
+    seed: int = option(0, "seed of all randomness", group=TRAINING, ge=0, rare=True)
+    device: Device = device_option(TRAINING)
+    precision: Precision = option("auto", "arithmetic", group=TRAINING, rare=True)
     workers: int = workers_option(TRAINING)
-    cache: ImageCache = option(None, "keep decoded images in memory", bare="ram", group=TRAINING)
+    cache: ImageCache = cache_option(TRAINING)
 
-    project: Path = option(Path("runs/iterate"), "folder of the runs", group=OUTPUT)
-    name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
-    exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+    project: Path = project_option("runs/iterate", OUTPUT)
+    name: str = name_option(OUTPUT)
+    exist_ok: bool = exist_ok_option(OUTPUT)
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.options import Precision as PrecisionName
+from slimyolo.tasks.common.option_types import Precision as PrecisionName
 
 if TYPE_CHECKING:
     from slimyolo.training import Precision

@@ -14,7 +14,7 @@ import torch
 
 from slimyolo import __version__
 from slimyolo.data import DatasetSpec, SplitData
-from slimyolo.tasks.common.options import Config
+from slimyolo.tasks.common.config import Config
 
 __all__ = ["data_provenance", "run_provenance"]
 

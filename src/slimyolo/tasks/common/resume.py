@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.options import Config, option_name
+from slimyolo.tasks.common.config import Config, option_name
 from slimyolo.tasks.train.config import TrainConfig
 
 __all__ = [

@@ -44,8 +44,8 @@ from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.lookup import find_weights
 from slimyolo.tasks.common.provenance import run_provenance
 from slimyolo.tasks.common.sizes import size_of
+from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.quantising import quantise_file, tell_quantised
-from slimyolo.tasks.measure.config import ExportConfig
 
 __all__ = ["ExportRecord", "export"]
 

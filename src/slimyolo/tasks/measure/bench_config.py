@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.options import IMAGE_SIZE_NAMES, Config, ImageSize, json_option, option
-from slimyolo.tasks.train.config import OptionalPath
+from slimyolo.tasks.common.config import Config, option
+from slimyolo.tasks.common.option_types import BenchPrecision, ImageSize, OptionalPath, RuntimeName, split_commas
+from slimyolo.tasks.common.shared_options import (
+    exist_ok_option,
+    image_size_option,
+    json_option,
+    name_option,
+    project_option,
+)
 
 __all__ = ["BenchConfig", "BenchPrecision", "RuntimeName"]
 
-RuntimeName = Literal["onnxruntime", "openvino", "ncnn", "torch"]
-BenchPrecision = Literal["fp32", "fp16", "bf16", "auto", "int8"]
 
 WHAT = "What to time"
 HOW = "How"
 OUTPUT = "Output"
-
-
-def split_commas(value: Any) -> Any:
-    """``"a,b"``, ``["a,b", "c"]`` or ``["a", "b", "c"]`` → its words, in order, each once."""
-    words = [value] if isinstance(value, str) else value
-    if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
-        return value
-    return tuple(dict.fromkeys(part for word in words for part in word.split(",") if part))
 
 
 class BenchConfig(Config):
@@ -35,26 +31,30 @@ class BenchConfig(Config):
 
     command: ClassVar[str] = "bench"
 
-    weights: tuple[Path, ...] = option(help="checkpoints and exported files; the first is compared with", group=WHAT)
+    weights: tuple[Path, ...] = option(
+        help="checkpoints and exported files; the first is compared with", group=WHAT, metavar="FILE"
+    )
     runtime: Annotated[tuple[RuntimeName, ...], BeforeValidator(split_commas)] = option(
         ("onnxruntime",), "onnxruntime, openvino, ncnn, torch", group=WHAT
     )
     precision: Annotated[tuple[BenchPrecision, ...], BeforeValidator(split_commas)] = option(
         ("fp32",), "fp32, int8, bf16, fp16, auto (the runtime's choice)", group=WHAT
     )
-    data: OptionalPath = option(None, "dataset YAML: real pictures, and calibration of int8", group=WHAT)
+    data: OptionalPath = option(
+        None, "dataset YAML: real pictures, and calibration of int8", group=WHAT, metavar="YAML"
+    )
 
-    imgsz: ImageSize = option((320, 320), "image size: N, or height width", group=HOW, names=IMAGE_SIZE_NAMES)
+    imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height width", HOW)
     batch: int = option(1, "images per call", group=HOW, names=("--batch-size",), ge=1)
     threads: int = option(2, "threads of a runtime", group=HOW, ge=1)
     runs: int = option(60, "timed calls of each", group=HOW, ge=1)
-    warmup: int = option(10, "calls before them", group=HOW, ge=0)
-    calibration_images: int = option(128, "training images that int8 ranges are taken from", group=HOW, ge=1)
+    warmup: int = option(10, "calls before them", group=HOW, ge=0, rare=True)
+    calibration_images: int = option(128, "training images that int8 ranges are taken from", group=HOW, ge=1, rare=True)
 
     json_file: OptionalPath = json_option(OUTPUT)
-    project: Path = option(Path("runs/bench"), "folder of the runs", group=OUTPUT)
-    name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
-    exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+    project: Path = project_option("runs/bench", OUTPUT)
+    name: str = name_option(OUTPUT)
+    exist_ok: bool = exist_ok_option(OUTPUT)
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> BenchConfig:

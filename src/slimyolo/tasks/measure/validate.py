@@ -24,7 +24,7 @@ from slimyolo.tasks.common.opening import OpenedModel, fixed_size, open_model, r
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.records import SizeRecord, ValidationRecord
 from slimyolo.tasks.common.sizes import size_of
-from slimyolo.tasks.measure.config import ValConfig
+from slimyolo.tasks.measure.validate_config import ValConfig
 
 __all__ = ["metrics_table", "validate"]
 

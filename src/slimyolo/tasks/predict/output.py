@@ -27,7 +27,7 @@ from slimyolo.inference import (
 )
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.measure.config import PredictConfig
+from slimyolo.tasks.predict.config import PredictConfig
 
 __all__ = ["PredictOutput", "PredictRecord"]
 

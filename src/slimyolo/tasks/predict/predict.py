@@ -9,7 +9,7 @@ from slimyolo.errors import ConfigError
 from slimyolo.inference import BrokenPicture, DetectionSettings, Patience, open_window, predict_pictures
 from slimyolo.models import Detector
 from slimyolo.tasks.common.opening import fixed_size, open_model, run_device
-from slimyolo.tasks.measure.config import PredictConfig
+from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.predict.output import PredictOutput, PredictRecord
 
 __all__ = ["PredictRecord", "predict"]

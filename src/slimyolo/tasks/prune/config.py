@@ -8,20 +8,29 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.amounts import Amount, Latency, PatternShares, pattern_shares
-from slimyolo.tasks.common.budgets import BudgetUnit, budget_of
-from slimyolo.tasks.common.options import (
-    IMAGE_SIZE_NAMES,
-    Config,
+from slimyolo.tasks.common.budgets import Amount, BudgetUnit, Latency, budget_of
+from slimyolo.tasks.common.config import Config, option, option_name
+from slimyolo.tasks.common.option_types import (
+    BatchSize,
+    CouplingPolicy,
     Device,
+    OptionalPath,
+    OptionalText,
+    PatternShares,
+    RuntimeName,
     Share,
+    SquareSize,
+    pattern_shares,
+)
+from slimyolo.tasks.common.shared_options import (
+    device_option,
+    exist_ok_option,
+    image_size_option,
     json_option,
-    option,
-    option_name,
+    name_option,
+    project_option,
     workers_option,
 )
-from slimyolo.tasks.measure.bench_config import RuntimeName
-from slimyolo.tasks.train.config import BatchSize, CouplingPolicy, OptionalPath, OptionalText
 
 __all__ = ["Constants", "Importance", "Per", "PruneConfig"]
 
@@ -41,54 +50,76 @@ class PruneConfig(Config):
 
     command: ClassVar[str] = "prune"
 
-    weights: Path = option(help="checkpoint to prune", group=WHAT)
-    percent: Share | None = option(None, "share of BatchNorm channels to remove", group=WHAT, shown_default="0.4")
-    params: Amount | None = option(None, "… or keep at most this share, or number (0.9M), of parameters", group=WHAT)
-    macs: Amount | None = option(None, "… or keep at most this share, or number (250M), of MACs", group=WHAT)
-    latency: Latency | None = option(None, "… or at most this time of one image (8ms, or 50% of now)", group=WHAT)
+    weights: Path = option(help="checkpoint to prune", group=WHAT, metavar="FILE")
+    percent: Share | None = option(
+        None, "share of BatchNorm channels to remove", group=WHAT, shown_default="0.4", metavar="SHARE"
+    )
+    params: Amount | None = option(
+        None, "… or keep at most this share, or number (0.9M), of parameters", group=WHAT, metavar="SHARE", rare=True
+    )
+    macs: Amount | None = option(
+        None, "… or keep at most this share, or number (250M), of MACs", group=WHAT, metavar="SHARE"
+    )
+    latency: Latency | None = option(
+        None, "… or at most this time of one image (8ms, or 50% of now)", group=WHAT, metavar="MS|SHARE"
+    )
     runtime: RuntimeName | None = option(
         None, "… on this, timed: onnxruntime, openvino, ncnn, torch", group=WHAT, shown_default="PyTorch, roughly"
     )
-    threads: int = option(2, "… with so many threads", group=WHAT, ge=1)
+    threads: int = option(2, "… with so many threads", group=WHAT, ge=1, rare=True)
     max_drop: float | None = option(None, "… or as much as costs at most this mAP50-95", group=WHAT, gt=0, lt=1)
-    plan: OptionalPath = option(None, "… or make the cut of this plan.json again", group=WHAT)
-    dry_run: bool = option(False, "print the plan, write nothing (but --plan-out)", group=WHAT)
-    plan_out: OptionalPath = option(None, "write the plan to this file as well", group=WHAT)
+    plan: OptionalPath = option(None, "… or make the cut of this plan.json again", group=WHAT, rare=True)
+    dry_run: bool = option(False, "print the plan, write nothing (but --plan-out)", group=WHAT, rare=True)
+    plan_out: OptionalPath = option(None, "write the plan to this file as well", group=WHAT, rare=True)
 
-    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=HOW)
+    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=HOW, rare=True)
     importance: Importance = option("gamma", "which channels matter; taylor, fisher: on --data", group=HOW)
-    per: Per = option("channels", "… for what they cost in this", group=HOW)
-    floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=HOW)
-    floor_of: PatternShares = option((), "… of layers by pattern, 'model.9.*=0.5' …", group=HOW)
-    cap: PatternShares = option((), "… or at most this share of a layer goes", group=HOW)
-    caps: OptionalPath = option(None, "sensitivity.json that limits each layer", group=HOW)
-    max_error: float | None = option(None, "… to this error of its group alone", group=HOW, ge=0, shown_default="0.2")
-    keep: tuple[str, ...] = option((), "layers that stay whole, by pattern (model.9.* …)", group=HOW)
+    per: Per = option("channels", "… for what they cost in this", group=HOW, rare=True)
+    floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=HOW, metavar="SHARE", rare=True)
+    floor_of: PatternShares = option(
+        (), "… of layers by pattern, 'model.9.*=0.5' …", group=HOW, metavar="PATTERN=SHARE …", rare=True
+    )
+    cap: PatternShares = option(
+        (), "… or at most this share of a layer goes", group=HOW, metavar="PATTERN=SHARE …", rare=True
+    )
+    caps: OptionalPath = option(None, "sensitivity.json that limits each layer", group=HOW, rare=True)
+    max_error: float | None = option(
+        None, "… to this error of its group alone", group=HOW, ge=0, shown_default="0.2", rare=True
+    )
+    keep: tuple[str, ...] = option(
+        (), "layers that stay whole, by pattern (model.9.* …)", group=HOW, metavar="PATTERN …", rare=True
+    )
     round_to: int = option(1, "keep multiples of this many channels", group=HOW, names=("--round",), ge=1)
-    constants: Constants = option("carrier", "where removed channels' constants go", group=HOW)
-    cfg: OptionalText = option(None, "only checked: the model the checkpoint should be", group=HOW)
+    constants: Constants = option("carrier", "where removed channels' constants go", group=HOW, rare=True)
+    cfg: OptionalText = option(
+        None, "only checked: the model the checkpoint should be", group=HOW, metavar="YAML", rare=True
+    )
 
-    data: OptionalPath = option(None, "dataset YAML: metrics before and after", group=CHECK)
-    samples: int = option(128, "training images to measure scores and constants on", group=CHECK, ge=1)
+    data: OptionalPath = option(None, "dataset YAML: metrics before and after", group=CHECK, metavar="YAML")
+    samples: int = option(128, "training images to measure scores and constants on", group=CHECK, ge=1, rare=True)
     reconstruct: bool = option(False, "fit every layer to what it gave before the cut", group=CHECK)
-    recalibrate: bool = option(False, "new BatchNorm statistics from training images", group=CHECK)
-    repair_images: int = option(256, "training images for these two", group=CHECK, ge=8)
-    imgsz: int = option(320, "image size, of costs and validation", group=CHECK, names=IMAGE_SIZE_NAMES, ge=32)
-    batch_size: BatchSize = option(32, "images per validation step", group=CHECK, ge=1)
-    conf: float = option(0.001, "confidence threshold", group=CHECK, names=("--conf-thres",), ge=0, le=1)
-    iou: float = option(0.6, "overlap threshold of NMS", group=CHECK, names=("--iou-thres",), ge=0, le=1)
-    max_det: int = option(300, "detections per image", group=CHECK, ge=1)
-    device: Device = option("auto", "cpu, cuda, cuda:N or N", group=CHECK)
-    half: bool = option(False, "validate in half precision (GPU)", group=CHECK)
+    recalibrate: bool = option(False, "new BatchNorm statistics from training images", group=CHECK, rare=True)
+    repair_images: int = option(256, "training images for these two", group=CHECK, ge=8, rare=True)
+    imgsz: SquareSize = image_size_option(320, "image size, of costs and validation", CHECK)
+    batch_size: BatchSize = option(32, "images per validation step", group=CHECK, ge=1, rare=True)
+    conf: float = option(0.001, "confidence threshold", group=CHECK, names=("--conf-thres",), ge=0, le=1, rare=True)
+    iou: float = option(0.6, "overlap threshold of NMS", group=CHECK, names=("--iou-thres",), ge=0, le=1, rare=True)
+    max_det: int = option(300, "detections per image", group=CHECK, ge=1, rare=True)
+    device: Device = device_option(CHECK, rare=True)
+    half: bool = option(False, "validate in half precision (GPU)", group=CHECK, rare=True)
     workers: int = workers_option(CHECK)
 
-    json_file: OptionalPath = json_option(OUTPUT)
-    file_name: str = option("pruned.pt", "the pruned checkpoint in the run folder", group=OUTPUT)
-    masked_file_name: OptionalText = option(None, "also keep the uncut, masked model", group=OUTPUT)
-    project: Path = option(Path("runs/prune"), "folder of the runs", group=OUTPUT)
-    name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
-    exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
-    noplots: bool = option(False, "keep no validation pictures for the report", group=OUTPUT)
+    json_file: OptionalPath = json_option(OUTPUT, rare=True)
+    file_name: str = option(
+        "pruned.pt", "the pruned checkpoint in the run folder", group=OUTPUT, metavar="NAME", rare=True
+    )
+    masked_file_name: OptionalText = option(
+        None, "also keep the uncut, masked model", group=OUTPUT, metavar="NAME", rare=True
+    )
+    project: Path = project_option("runs/prune", OUTPUT)
+    name: str = name_option(OUTPUT)
+    exist_ok: bool = exist_ok_option(OUTPUT)
+    noplots: bool = option(False, "keep no validation pictures for the report", group=OUTPUT, rare=True)
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:

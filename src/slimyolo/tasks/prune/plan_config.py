@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from slimyolo.tasks.common.options import Config, option
+from slimyolo.tasks.common.config import Config, option
 
 __all__ = ["PlanDiffConfig", "PlanShowConfig"]
 
@@ -15,8 +15,8 @@ class PlanShowConfig(Config):
 
     command: ClassVar[str] = "plan show"
 
-    file: Path = option(help="plan.json of a cut", group="Options", positional=True)
-    json_output: bool = option(False, "print JSON", group="Options", names=("--json",))
+    file: Path = option(help="plan.json of a cut", group="Options", positional=True, metavar="FILE")
+    json_output: bool = option(False, "print JSON", group="Options", flag="--json")
 
 
 class PlanDiffConfig(Config):
@@ -26,4 +26,4 @@ class PlanDiffConfig(Config):
 
     first: Path = option(help="a plan", group="Options", positional=True)
     second: Path = option(help="another plan", group="Options", positional=True)
-    json_output: bool = option(False, "print JSON", group="Options", names=("--json",))
+    json_output: bool = option(False, "print JSON", group="Options", flag="--json")

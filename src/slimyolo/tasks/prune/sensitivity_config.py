@@ -7,16 +7,17 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
-from slimyolo.tasks.common.options import (
-    IMAGE_SIZE_NAMES,
-    Config,
-    Device,
+from slimyolo.tasks.common.config import Config, option
+from slimyolo.tasks.common.option_types import BatchSize, Device, OptionalPath, SquareSize, parse_share
+from slimyolo.tasks.common.shared_options import (
+    device_option,
+    exist_ok_option,
+    image_size_option,
     json_option,
-    option,
-    parse_share,
+    name_option,
+    project_option,
     workers_option,
 )
-from slimyolo.tasks.train.config import BatchSize, OptionalPath
 
 __all__ = ["SensitivityConfig"]
 
@@ -35,29 +36,31 @@ class SensitivityConfig(Config):
 
     command: ClassVar[str] = "sensitivity"
 
-    weights: Path = option(help="checkpoint", group=WHAT)
-    data: Path = option(help="dataset YAML", group=WHAT)
+    weights: Path = option(help="checkpoint", group=WHAT, metavar="FILE")
+    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
     metric: Literal["error", "map"] = option(
         "error", "error of the outputs (no labels needed), or drop of mAP50-95", group=WHAT
     )
     kept: Annotated[tuple[float, ...], BeforeValidator(_shares)] = option(
-        (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), "shares of the channels that stay", group=WHAT
+        (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), "shares of the channels that stay", group=WHAT, rare=True
     )
-    layers: tuple[str, ...] = option((), "only groups with a layer of this pattern (model.9.* …)", group=WHAT)
+    layers: tuple[str, ...] = option(
+        (), "only groups with a layer of this pattern (model.9.* …)", group=WHAT, rare=True
+    )
     images: int = option(32, "validation images to measure on (--metric map: all when 0)", group=WHAT, ge=0)
 
     importance: Literal["gamma", "gamma_max", "l1", "l2", "random"] = option(
         "gamma", "which channels go first", group=HOW
     )
     recalibrate: bool = option(False, "new BatchNorm statistics after each cut", group=HOW)
-    imgsz: int = option(320, "image size", group=HOW, names=IMAGE_SIZE_NAMES, ge=32)
+    imgsz: SquareSize = image_size_option(320, "image size", HOW)
     batch_size: BatchSize = option(16, "images per step", group=HOW, ge=1)
-    device: Device = option("auto", "cpu, cuda, cuda:N or N", group=HOW)
+    device: Device = device_option(HOW)
     workers: int = workers_option(HOW)
-    resume: bool = option(False, "go on with run --name where it stopped", group=HOW)
+    resume: bool = option(False, "go on with run --name where it stopped", group=HOW, rare=True)
 
     json_file: OptionalPath = json_option(OUTPUT)
-    noplots: bool = option(False, "draw no picture", group=OUTPUT)
-    project: Path = option(Path("runs/sensitivity"), "folder of the runs", group=OUTPUT)
-    name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
-    exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
+    noplots: bool = option(False, "draw no picture", group=OUTPUT, rare=True)
+    project: Path = project_option("runs/sensitivity", OUTPUT)
+    name: str = name_option(OUTPUT)
+    exist_ok: bool = exist_ok_option(OUTPUT)

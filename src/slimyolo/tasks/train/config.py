@@ -10,27 +10,38 @@ from pydantic import BeforeValidator, model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.budgets import BudgetUnit, budget_of
-from slimyolo.tasks.common.options import (
-    IMAGE_SIZE_NAMES,
-    Config,
+from slimyolo.tasks.common.config import Config, option, option_name
+from slimyolo.tasks.common.option_types import (
+    BatchSize,
+    CouplingPolicy,
     Device,
+    DistillationTerms,
+    ImageCache,
     LayerIndices,
+    OptimizerName,
+    OptionalActivation,
+    OptionalPath,
+    OptionalText,
     Precision,
     Share,
-    option,
-    option_name,
+    SparsityMethod,
+    SquareSize,
+)
+from slimyolo.tasks.common.shared_options import (
+    cache_option,
+    device_option,
+    exist_ok_option,
+    image_size_option,
+    name_option,
+    project_option,
     workers_option,
 )
 from slimyolo.tasks.train.hyperparameters import HyperParameters, read_hyperparameters
 
 __all__ = ["FinetuneConfig", "SparsifyConfig", "SparsityMethod", "TrainConfig"]
 
-SparsityMethod = Literal["share", "reference", "soft-threshold", "group-lasso", "cost-weighted", "polarise"]
 RATES = {"reference": 0.0005, "soft-threshold": 0.0005, "group-lasso": 0.1, "cost-weighted": 0.1, "polarise": 0.1}
 SparsityRanking = Literal["taylor", "gamma"]
-OptimizerName = Literal["SGD", "Adam", "AdamW"]
-DISTILLATION_TERMS = ("response", "feature")
-CouplingPolicy = Literal["coupled", "skip-shortcuts"]
 
 WHAT = "What to train"
 HOW = "How long, how large"
@@ -38,18 +49,6 @@ RECIPE = "Recipe"
 DISTILLATION = "Distillation"
 DEVICE = "Device and speed"
 OUTPUT = "Output"
-
-
-def _empty_to_none(value: Any) -> Any:
-    return None if value in ("", Path("")) else value
-
-
-def _check_batch_size(value: Any) -> Any:
-    """A whole number from 1, or -1 for one that memory decides."""
-    text = str(value).strip()
-    if isinstance(value, bool) or not text.lstrip("-").isdigit() or (int(text) < 1 and int(text) != -1):
-        raise ValueError(f"got {value!r}, expected a whole number of 1 or more, or -1: as many as memory allows.")
-    return int(text)
 
 
 def _check_duration(value: Any) -> Any:
@@ -70,37 +69,7 @@ def duration_seconds(text: str) -> float | None:
     return seconds if seconds > 0 else None
 
 
-def _check_cache(value: Any) -> Any:
-    if value is True:
-        return "ram"
-    if value == "disk":
-        raise ValueError("got 'disk': images are cached in memory only. Use `--cache ram`, or leave --cache out.")
-    return value or None
-
-
-def _parse_terms(value: Any) -> Any:
-    """``"response,feature"`` or a list of such words → the terms, in the order of the table."""
-    words = [value] if isinstance(value, str) else list(value or ())
-    terms = [term.strip() for word in words for term in str(word).split(",") if term.strip()]
-    unknown = [term for term in terms if term not in DISTILLATION_TERMS]
-    if unknown or not terms:
-        raise ValueError(
-            f"got {' '.join(map(str, words))!r}, expected {' or '.join(DISTILLATION_TERMS)}, or both: response,feature."
-        )
-    return tuple(term for term in DISTILLATION_TERMS if term in terms)
-
-
 Duration = Annotated[str | None, BeforeValidator(_check_duration)]
-OptionalPath = Annotated[Path | None, BeforeValidator(_empty_to_none)]
-OptionalText = Annotated[str | None, BeforeValidator(_empty_to_none)]
-BatchSize = Annotated[int, BeforeValidator(_check_batch_size)]
-DistillationTerms = Annotated[tuple[str, ...], BeforeValidator(_parse_terms)]
-OptionalDistillationTerms = Annotated[
-    tuple[str, ...] | None, BeforeValidator(lambda value: None if value is None else _parse_terms(value))
-]
-Activation = Literal["silu", "hardswish", "relu", "relu6"]
-OptionalActivation = Annotated[Activation | None, BeforeValidator(_empty_to_none)]
-ImageCache = Annotated[Literal["ram"] | None, BeforeValidator(_check_cache)]
 
 
 class TrainConfig(Config):
@@ -108,59 +77,86 @@ class TrainConfig(Config):
 
     command: ClassVar[str] = "train"
 
-    data: Path = option(help="dataset YAML", group=WHAT)
-    weights: OptionalPath = option(None, "checkpoint to start from; '' or none: from scratch", group=WHAT)
-    cfg: OptionalText = option(None, "model YAML or family name (yolov5n); none: the checkpoint's", group=WHAT)
-    hyp: OptionalPath = option(None, "hyper-parameter YAML, or scratch-low, scratch", group=WHAT)
-    hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=WHAT)
-    activation: OptionalActivation = option(
-        None, "instead of the model's own; all but silu are faster on processors", group=WHAT
+    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
+    weights: OptionalPath = option(
+        None, "checkpoint to start from; '' or none: from scratch", group=WHAT, metavar="FILE"
     )
-    single_cls: bool = option(False, "treat all classes as one", group=WHAT)
+    cfg: OptionalText = option(
+        None, "model YAML or family name (yolov5n); none: the checkpoint's", group=WHAT, metavar="YAML"
+    )
+    hyp: OptionalPath = option(
+        None, "hyper-parameter YAML, or scratch-low, scratch", group=WHAT, metavar="YAML", rare=("sparsify", "finetune")
+    )
+    hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=WHAT, metavar="K=V …")
+    activation: OptionalActivation = option(
+        None,
+        "instead of the model's own; all but silu are faster on processors",
+        group=WHAT,
+        rare=("train", "sparsify"),
+    )
+    single_cls: bool = option(False, "treat all classes as one", group=WHAT, rare=True)
 
     epochs: int = option(200, "passes over the training images", group=HOW, ge=1)
     batch_size: BatchSize = option(64, "images per step, all processes together; -1: what memory allows", group=HOW)
-    nominal_batch: int = option(64, "images per optimizer step: batches are accumulated to it", group=HOW, ge=1)
-    imgsz: int = option(320, "image size", group=HOW, names=IMAGE_SIZE_NAMES, ge=32)
-    time: Duration = option(None, "so long at most (2h, 90m); --epochs becomes what fits", group=HOW)
-    patience: int = option(100, "stop after N epochs without gain; 0: never", group=HOW, ge=0)
-    resume: OptionalPath = option(None, "go on with the newest run, or this last.pt", bare="newest", group=HOW)
+    nominal_batch: int = option(
+        64, "images per optimizer step: batches are accumulated to it", group=HOW, ge=1, rare=True
+    )
+    imgsz: SquareSize = image_size_option(320, "image size", HOW)
+    time: Duration = option(
+        None, "so long at most (2h, 90m); --epochs becomes what fits", group=HOW, metavar="2h", rare=True
+    )
+    patience: int = option(100, "stop after N epochs without gain; 0: never", group=HOW, ge=0, rare=("sparsify",))
+    resume: OptionalPath = option(
+        None, "go on with the newest run, or this last.pt", bare="newest", group=HOW, metavar="[FILE]"
+    )
 
-    optimizer: OptimizerName = option("SGD", "optimizer", group=RECIPE)
-    cos_lr: bool = option(False, "cosine learning rate instead of linear", group=RECIPE)
-    label_smoothing: float = option(0.0, "epsilon of label smoothing", group=RECIPE, ge=0, lt=1)
-    freeze: LayerIndices = option((), "first N layers (10), or layer numbers (0 1 2)", group=RECIPE)
-    rect: bool = option(False, "rectangular batches, no mosaic", group=RECIPE)
-    multi_scale: bool = option(False, "vary the image size by half", group=RECIPE)
-    image_weights: bool = option(False, "show images of weak classes more often", group=RECIPE)
-    close_mosaic: int = option(0, "train the last N epochs without mosaic", group=RECIPE, ge=0)
-    noautoanchor: bool = option(False, "keep the anchors as they are", group=RECIPE)
-    seed: int = option(0, "seed of all randomness", group=RECIPE, ge=0)
+    optimizer: OptimizerName = option("SGD", "optimizer", group=RECIPE, rare=True)
+    cos_lr: bool = option(False, "cosine learning rate instead of linear", group=RECIPE, rare=True)
+    label_smoothing: float = option(0.0, "epsilon of label smoothing", group=RECIPE, ge=0, lt=1, rare=True)
+    freeze: LayerIndices = option(
+        (), "first N layers (10), or layer numbers (0 1 2)", group=RECIPE, metavar="N …", lone_word=True, rare=True
+    )
+    rect: bool = option(False, "rectangular batches, no mosaic", group=RECIPE, rare=True)
+    multi_scale: bool = option(False, "vary the image size by half", group=RECIPE, rare=True)
+    image_weights: bool = option(False, "show images of weak classes more often", group=RECIPE, rare=True)
+    close_mosaic: int = option(0, "train the last N epochs without mosaic", group=RECIPE, ge=0, rare=True)
+    noautoanchor: bool = option(False, "keep the anchors as they are", group=RECIPE, rare=True)
+    seed: int = option(0, "seed of all randomness", group=RECIPE, ge=0, rare=True)
 
     teacher: OptionalPath = option(
-        None, "checkpoint to learn from too, such as the model before the cut", group=DISTILLATION
+        None,
+        "checkpoint to learn from too, such as the model before the cut",
+        group=DISTILLATION,
+        metavar="FILE",
+        rare=True,
     )
     distill: DistillationTerms = option(
-        ("response", "feature"), "what of it: response, feature, or both", group=DISTILLATION
+        ("response", "feature"),
+        "what of it: response, feature, or both",
+        group=DISTILLATION,
+        metavar="TERM …",
+        rare=True,
     )
-    distill_response: float = option(1.0, "weight of what its head says", group=DISTILLATION, gt=0)
-    distill_feature: float = option(0.1, "weight of where its neck answers", group=DISTILLATION, gt=0)
+    distill_response: float = option(1.0, "weight of what its head says", group=DISTILLATION, gt=0, rare=True)
+    distill_feature: float = option(0.1, "weight of where its neck answers", group=DISTILLATION, gt=0, rare=True)
 
-    device: Device = option("auto", "cpu, cuda, cuda:N or N; auto: a GPU if any", group=DEVICE)
-    precision: Precision = option("auto", "auto: bf16/fp16 where the device is fast at it", group=DEVICE)
+    device: Device = device_option(DEVICE, help="cpu, cuda, cuda:N or N; auto: a GPU if any")
+    precision: Precision = option("auto", "auto: bf16/fp16 where the device is fast at it", group=DEVICE, rare=True)
     workers: int = workers_option(DEVICE)
-    cache: ImageCache = option(None, "keep decoded images in memory", bare="ram", group=DEVICE)
-    compile: bool = option(False, "compile the network, where that turns out to be faster", group=DEVICE)
-    deterministic: bool = option(False, "same result each time on a GPU too, slower", group=DEVICE)
-    sync_bn: bool = option(False, "synchronise BatchNorm over processes (torchrun)", group=DEVICE)
+    cache: ImageCache = cache_option(DEVICE)
+    compile: bool = option(False, "compile the network, where that turns out to be faster", group=DEVICE, rare=True)
+    deterministic: bool = option(False, "same result each time on a GPU too, slower", group=DEVICE, rare=True)
+    sync_bn: bool = option(False, "synchronise BatchNorm over processes (torchrun)", group=DEVICE, rare=True)
 
-    project: Path = option(Path("runs/train"), "folder of the runs", group=OUTPUT)
-    name: str = option("exp", "run name; exp, exp2, exp3 …", group=OUTPUT)
-    exist_ok: bool = option(False, "write into an existing run folder", group=OUTPUT)
-    save_period: int = option(-1, "also keep a checkpoint every N epochs", group=OUTPUT, ge=-1, shown_default="never")
-    nosave: bool = option(False, "keep only the last checkpoint", group=OUTPUT)
-    noval: bool = option(False, "validate after the last epoch only", group=OUTPUT)
-    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT)
+    project: Path = project_option("runs/train", OUTPUT, rare=("sparsify",))
+    name: str = name_option(OUTPUT)
+    exist_ok: bool = exist_ok_option(OUTPUT)
+    save_period: int = option(
+        -1, "also keep a checkpoint every N epochs", group=OUTPUT, ge=-1, shown_default="never", rare=True
+    )
+    nosave: bool = option(False, "keep only the last checkpoint", group=OUTPUT, rare=True)
+    noval: bool = option(False, "validate after the last epoch only", group=OUTPUT, rare=True)
+    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT, rare=True)
 
     @property
     def seconds(self) -> float | None:
@@ -208,17 +204,25 @@ class SparsifyConfig(TrainConfig):
 
     epochs: int = option(100, "passes over the training images", group=HOW, ge=1)
     method: SparsityMethod = option("share", "share: reach --percent; the others: at rate --sr", group="Sparsity")
-    percent: Share | None = option(None, "share of channels to bring to zero", group="Sparsity", shown_default="0.4")
-    params: Share | None = option(None, "… or enough to keep this share of the parameters", group="Sparsity")
-    macs: Share | None = option(None, "… or enough to keep this share of the MACs", group="Sparsity")
-    reach: Share | None = option(None, "… by this fraction of the run", group="Sparsity", shown_default="0.5")
-    ranking: SparsityRanking = option("taylor", "who goes first: effect on the loss, or γ", group="Sparsity")
+    percent: Share | None = option(
+        None, "share of channels to bring to zero", group="Sparsity", shown_default="0.4", metavar="SHARE"
+    )
+    params: Share | None = option(
+        None, "… or enough to keep this share of the parameters", group="Sparsity", metavar="SHARE", rare=True
+    )
+    macs: Share | None = option(None, "… or enough to keep this share of the MACs", group="Sparsity", metavar="SHARE")
+    reach: Share | None = option(
+        None, "… by this fraction of the run", group="Sparsity", shown_default="0.5", metavar="SHARE"
+    )
+    ranking: SparsityRanking = option("taylor", "who goes first: effect on the loss, or γ", group="Sparsity", rare=True)
     sr: float | None = option(
         None, "rate of the other methods", group="Sparsity", gt=0, shown_default="0.0005; 0.1 for the last three"
     )
-    floor: Share = option(0.1, "share of each layer that stays (at least 1)", group="Sparsity")
-    round_to: int = option(1, "leave multiples of this many channels to a cut", group="Sparsity", ge=1)
-    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group="Sparsity")
+    floor: Share = option(
+        0.1, "share of each layer that stays (at least 1)", group="Sparsity", metavar="SHARE", rare=True
+    )
+    round_to: int = option(1, "leave multiples of this many channels to a cut", group="Sparsity", ge=1, rare=True)
+    policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group="Sparsity", rare=True)
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
@@ -261,7 +265,7 @@ class FinetuneConfig(TrainConfig):
 
     command: ClassVar[str] = "finetune"
 
-    weights: Path = option(help="pruned checkpoint", group=WHAT)
+    weights: Path = option(help="pruned checkpoint", group=WHAT, metavar="FILE")
     epochs: int = option(100, "passes over the training images", group=HOW, ge=1)
 
     @classmethod

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.options import Config, option, refuse_unknown_keys
+from slimyolo.tasks.common.config import Config, option, refuse_unknown_keys
 
 __all__ = ["PRESETS", "HyperParameters", "read_hyperparameters"]
 

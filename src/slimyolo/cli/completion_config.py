@@ -1,0 +1,17 @@
+"""Configuration of ``slimyolo completion``."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from slimyolo.tasks.common.config import Config, option
+
+__all__ = ["CompletionConfig"]
+
+
+class CompletionConfig(Config):
+    """Settings of ``slimyolo completion``."""
+
+    command: ClassVar[str] = "completion"
+
+    shell: Literal["bash", "zsh", "fish"] = option(help="bash, zsh or fish", group="Options", positional=True)

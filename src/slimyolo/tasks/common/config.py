@@ -1,0 +1,170 @@
+"""`Config`, the settings of one command: frozen values, checked once, with errors that name the option.
+
+A field is described once, by `option`: its help line, its group on the help screen, its other names, whether the short
+help shows it. The command line, the recipe keys and the documentation are made from these descriptions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from slimyolo.errors import ConfigError, nearest_name_hint
+
+__all__ = [
+    "Config",
+    "OptionFacts",
+    "option",
+    "option_facts",
+    "option_name",
+    "refuse_unknown_keys",
+]
+
+ConfigType = TypeVar("ConfigType", bound="Config")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionFacts:
+    """What a help screen and the parser of the command line need to know of a field beside its type and default.
+
+    `flag`: the option's name where it is not that of the field; `names`: further names (``--img``); `metavar`: the word
+    that stands for the value, None for that of the type; `positional`: the value may stand without the option's name;
+    `bare`: the value of the option given without one (``--cache``); `shown_default`: what help prints when the default is
+    computed; `rare`: only ``--help-all`` shows the option, in every command or in these; `lone_word`: one word on the
+    command line is that word, not a list of one (``--freeze 10``).
+    """
+
+    group: str
+    flag: str | None
+    names: tuple[str, ...]
+    metavar: str | None
+    positional: bool
+    bare: str | None
+    shown_default: str | None
+    rare: bool | tuple[str, ...]
+    lone_word: bool
+
+
+def option(
+    default: Any = PydanticUndefined,
+    help: str = "",
+    *,
+    group: str = "Options",
+    flag: str | None = None,
+    names: Sequence[str] = (),
+    metavar: str | None = None,
+    positional: bool = False,
+    bare: str | None = None,
+    shown_default: str | None = None,
+    rare: bool | tuple[str, ...] = False,
+    lone_word: bool = False,
+    **limits: Any,
+) -> Any:
+    """A pydantic field with the `OptionFacts` of a command's option. `limits` are pydantic's (``ge``, ``gt`` …).
+
+    It takes more than eight arguments because each one is a fact about one option, given by name where the field stands.
+    """
+    facts = OptionFacts(
+        group=group,
+        flag=flag,
+        names=tuple(names),
+        metavar=metavar,
+        positional=positional,
+        bare=bare,
+        shown_default=shown_default,
+        rare=rare,
+        lone_word=lone_word,
+    )
+    extra: dict[str, Any] = {"option": facts}
+    if "default_factory" in limits:
+        return Field(description=help, json_schema_extra=extra, **limits)
+    return Field(default, description=help, json_schema_extra=extra, **limits)
+
+
+def option_facts(field: FieldInfo) -> OptionFacts:
+    """The facts that `option` was given for `field`."""
+    extra: Any = field.json_schema_extra
+    facts: OptionFacts = extra["option"]
+    return facts
+
+
+def option_name(field: str) -> str:
+    """``batch_size`` → ``--batch-size``."""
+    return "--" + field.replace("_", "-")
+
+
+class Config(BaseModel):
+    """A command's settings: frozen, complete, checked when made. Raises `ConfigError` naming the option.
+
+    `command` is the name of the command that the settings belong to.
+    """
+
+    command: ClassVar[str] = ""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, data: Any, handler: Any) -> Any:
+        if isinstance(data, Mapping):
+            refuse_unknown_keys(data, tuple(cls.model_fields), cls.__name__)
+        try:
+            return handler(data)
+        except ValidationError as error:
+            raise ConfigError("\n".join(_sentence(item, cls) for item in error.errors())) from None
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON- and YAML-ready data; ``type(config)(**config.to_plain())`` is the same configuration."""
+        return self.model_dump(mode="json")
+
+    def changed(self: ConfigType, **values: Any) -> ConfigType:
+        """A copy with other values, checked like a new one."""
+        return type(self)(**{**self.model_dump(), **values})
+
+
+def refuse_unknown_keys(data: Mapping[Any, Any], known: Sequence[str], what: str) -> None:
+    """Raise `ConfigError` with the nearest known name when `data` holds a key that `known` does not."""
+    for key in data:
+        if key not in known:
+            hint = nearest_name_hint(str(key), known)
+            raise ConfigError(f"Unknown key {key!r} for {what}.{hint} Known keys: {', '.join(known)}.")
+
+
+EXPECTED = {
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "{le} or less",
+    "less_than": "less than {lt}",
+}
+
+
+def _sentence(item: Any, config: type[Config]) -> str:
+    """One pydantic complaint as: option, what was got, what was expected."""
+    field = str(item["loc"][0]) if item["loc"] else "value"
+    where, kind, got = option_name(field), item["type"], item["input"]
+    if kind == "missing":
+        if option_facts(config.model_fields[field]).positional:
+            return f"{field.upper()} is required: slimyolo {config.command} {field.upper()}."
+        return f"{where} is required: add {where} VALUE."
+    if kind == "value_error":
+        return f"{where}: {str(item['msg']).removeprefix('Value error, ')}"
+    if kind == "literal_error":
+        known = [name.strip("'") for name in re.findall(r"'[^']*'", item["ctx"]["expected"])]
+        return f"{where}: got {got!r}, expected one of {', '.join(known)}.{nearest_name_hint(str(got), known)}"
+    if kind in EXPECTED:
+        return f"{where}: got {got!r}, expected {EXPECTED[kind].format(**item.get('ctx', {}))}."
+    message = str(item["msg"])
+    return f"{where}: got {got!r}; {message[:1].lower()}{message[1:]}."

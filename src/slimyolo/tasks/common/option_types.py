@@ -1,0 +1,189 @@
+"""The types of options that several commands take: how a value is written, what is refused, and with which words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+__all__ = [
+    "DISTILLATION_TERMS",
+    "Activation",
+    "BatchSize",
+    "BenchPrecision",
+    "CouplingPolicy",
+    "Device",
+    "DistillationTerms",
+    "ImageCache",
+    "ImageSize",
+    "LayerIndices",
+    "OptimizerName",
+    "OptionalActivation",
+    "OptionalDistillationTerms",
+    "OptionalPath",
+    "OptionalText",
+    "PatternShares",
+    "Precision",
+    "RuntimeName",
+    "Share",
+    "SparsityMethod",
+    "SquareSize",
+    "parse_share",
+    "pattern_shares",
+    "split_commas",
+]
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+SparsityMethod = Literal["share", "reference", "soft-threshold", "group-lasso", "cost-weighted", "polarise"]
+OptimizerName = Literal["SGD", "Adam", "AdamW"]
+DISTILLATION_TERMS = ("response", "feature")
+CouplingPolicy = Literal["coupled", "skip-shortcuts"]
+RuntimeName = Literal["onnxruntime", "openvino", "ncnn", "torch"]
+BenchPrecision = Literal["fp32", "fp16", "bf16", "auto", "int8"]
+
+
+def parse_share(value: Any) -> Any:
+    """A share of a whole: 0.4, "0.4" or "40%" → 0.4. Refuses what is not above 0 and below 1."""
+    if value is None:
+        return None
+    text = str(value).strip()
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        share = float("nan")
+    if isinstance(value, bool) or not 0 < share < 1:
+        raise ValueError(
+            f"got {value!r}, expected a share above 0 and below 1, such as 0.4 or 40%.{_share_hint(share)}"
+        )
+    return share
+
+
+def _share_hint(share: float) -> str:
+    if share == 0:
+        return " 0 would change nothing."
+    if 2 <= share < 100:
+        return f" Did you mean {share / 100:g}?"
+    return ""
+
+
+def parse_device(value: Any) -> Any:
+    """What users type for a device → ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``."""
+    text = str(value).strip().lower() if value is not None else ""
+    if text in ("", "auto"):
+        return "auto"
+    if text in ("cpu", "cuda", "mps"):
+        return text
+    if text.isdigit():
+        return f"cuda:{text}"
+    if text.startswith("cuda:") and text[5:].isdigit():
+        return text
+    if "," in text:
+        count = len(text.split(","))
+        raise ValueError(
+            f"got {value!r}: one process uses one device. For {count} devices start "
+            f"`CUDA_VISIBLE_DEVICES={text} torchrun --nproc_per_node {count} -m slimyolo train …` without --device."
+        )
+    raise ValueError(f"got {value!r}, expected auto, cpu, mps, cuda, cuda:N or a number such as 0.")
+
+
+def parse_image_size(value: Any) -> Any:
+    """320, "320", [320] or [256, 320] → (height, width)."""
+    parts = list(value) if isinstance(value, (list, tuple)) else [value]
+    try:
+        sizes = [int(part) for part in parts]
+    except (TypeError, ValueError):
+        sizes = []
+    if not 1 <= len(sizes) <= 2 or min(sizes) < 32:
+        raise ValueError(f"got {value!r}, expected one number, or height and width, of at least 32 pixels.")
+    return (sizes[0], sizes[-1])
+
+
+def parse_layers(value: Any) -> Any:
+    """A number n → the first n layers; a list → those layers; sorted, without repeats."""
+    try:
+        single = isinstance(value, (int, str)) and not isinstance(value, bool)
+        layers = range(int(value)) if single else sorted({int(item) for item in value or ()})
+        if (single and int(value) < 0) or any(layer < 0 for layer in layers):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(f"got {value!r}, expected a number of layers (10) or layer indices (0 1 2).") from None
+    return tuple(layers)
+
+
+def empty_to_none(value: Any) -> Any:
+    return None if value in ("", Path("")) else value
+
+
+def check_batch_size(value: Any) -> Any:
+    """A whole number from 1, or -1 for one that memory decides."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.lstrip("-").isdigit() or (int(text) < 1 and int(text) != -1):
+        raise ValueError(f"got {value!r}, expected a whole number of 1 or more, or -1: as many as memory allows.")
+    return int(text)
+
+
+def check_cache(value: Any) -> Any:
+    if value is True:
+        return "ram"
+    if value == "disk":
+        raise ValueError("got 'disk': images are cached in memory only. Use `--cache ram`, or leave --cache out.")
+    return value or None
+
+
+def parse_terms(value: Any) -> Any:
+    """``"response,feature"`` or a list of such words → the terms, in the order of the table."""
+    words = [value] if isinstance(value, str) else list(value or ())
+    terms = [term.strip() for word in words for term in str(word).split(",") if term.strip()]
+    unknown = [term for term in terms if term not in DISTILLATION_TERMS]
+    if unknown or not terms:
+        raise ValueError(
+            f"got {' '.join(map(str, words))!r}, expected {' or '.join(DISTILLATION_TERMS)}, or both: response,feature."
+        )
+    return tuple(term for term in DISTILLATION_TERMS if term in terms)
+
+
+def split_commas(value: Any) -> Any:
+    """``"a,b"``, ``["a,b", "c"]`` or ``["a", "b", "c"]`` → its words, in order, each once."""
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
+        return value
+    return tuple(dict.fromkeys(part for word in words for part in word.split(",") if part))
+
+
+def parse_pattern_shares(value: Any) -> Any:
+    """``PATTERN=SHARE`` …, checked, as they were written."""
+    items = [value] if isinstance(value, str) else list(value or ())
+    for item in items:
+        pattern, equals, share = str(item).rpartition("=")
+        if not pattern or not equals:
+            raise ValueError(f"got {item!r}, expected PATTERN=SHARE, such as 'model.9.*=0.5'.")
+        parse_share(share)
+    return tuple(str(item) for item in items)
+
+
+def pattern_shares(items: tuple[str, ...]) -> dict[str, float]:
+    """``("model.9.*=0.5",)`` → ``{"model.9.*": 0.5}``."""
+    pairs = [item.rpartition("=") for item in items]
+    return {pattern: float(parse_share(share)) for pattern, _, share in pairs}
+
+
+Share = Annotated[float, BeforeValidator(parse_share)]
+Device = Annotated[str, BeforeValidator(parse_device)]
+ImageSize = Annotated[tuple[int, int], BeforeValidator(parse_image_size)]
+"""(height, width) in pixels, of commands that run a model on pictures of any shape."""
+SquareSize = Annotated[int, Field(ge=32)]
+"""The side in pixels, of commands whose batches are letterboxed to squares: training, validation, pruning."""
+LayerIndices = Annotated[tuple[int, ...], BeforeValidator(parse_layers)]
+PatternShares = Annotated[tuple[str, ...], BeforeValidator(parse_pattern_shares)]
+OptionalPath = Annotated[Path | None, BeforeValidator(empty_to_none)]
+OptionalText = Annotated[str | None, BeforeValidator(empty_to_none)]
+BatchSize = Annotated[int, BeforeValidator(check_batch_size)]
+DistillationTerms = Annotated[tuple[str, ...], BeforeValidator(parse_terms)]
+OptionalDistillationTerms = Annotated[
+    tuple[str, ...] | None, BeforeValidator(lambda value: None if value is None else parse_terms(value))
+]
+Activation = Literal["silu", "hardswish", "relu", "relu6"]
+OptionalActivation = Annotated[Activation | None, BeforeValidator(empty_to_none)]
+ImageCache = Annotated[Literal["ram"] | None, BeforeValidator(check_cache)]

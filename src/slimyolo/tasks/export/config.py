@@ -1,0 +1,73 @@
+"""Configuration of ``slimyolo export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import model_validator
+
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.config import Config, option
+from slimyolo.tasks.common.option_types import BatchSize, Device, ImageSize, OptionalPath
+from slimyolo.tasks.common.shared_options import device_option, image_size_option, json_option
+
+__all__ = ["ExportConfig"]
+
+MODEL = "Model and data"
+FORMAT = "Format"
+CHECK = "Check and examples"
+
+
+class ExportConfig(Config):
+    """Settings of ``slimyolo export``. `imgsz` is (height, width); one number is a square."""
+
+    command: ClassVar[str] = "export"
+
+    weights: Path = option(help="checkpoint", group=MODEL, metavar="FILE")
+    format: tuple[str, ...] = option(
+        ("onnx",),
+        "formats: onnx openvino ncnn torchscript coreml litert tensorrt",
+        group=MODEL,
+        names=("--include",),
+        metavar="FORMAT …",
+    )
+    imgsz: ImageSize = image_size_option((320, 320), "input size: N, or height width", MODEL)
+    batch_size: BatchSize = option(1, "images per call", group=MODEL, ge=1)
+    output: OptionalPath = option(None, "file or folder; none: beside the checkpoint", group=MODEL)
+
+    half: bool = option(False, "16-bit weights", group=FORMAT)
+    int8: bool = option(False, "8-bit convolutions: onnx, openvino; with --data", group=FORMAT)
+    calibration_images: int = option(128, "training images that 8-bit ranges come from", group=FORMAT, ge=1, rare=True)
+    int8_tolerance: float = option(
+        0.01, "mAP that 8 bits may cost on validation images", group=FORMAT, gt=0, lt=1, rare=True
+    )
+    dynamic: bool = option(False, "any batch and image size", group=FORMAT)
+    simplify: bool = option(False, "simplify the graph", group=FORMAT, rare=True)
+    opset: int | None = option(None, "ONNX operator set", group=FORMAT, shown_default="17", ge=9, rare=True)
+    nms: bool = option(False, "include NMS: the file gives [batch, max-det, 6]", group=FORMAT)
+    conf: float = option(0.25, "its confidence threshold", group=FORMAT, names=("--conf-thres",), ge=0, le=1, rare=True)
+    iou: float = option(0.45, "its overlap threshold", group=FORMAT, names=("--iou-thres",), ge=0, le=1, rare=True)
+    max_det: int = option(100, "its detections per image", group=FORMAT, ge=1, rare=True)
+    device: Device = device_option(FORMAT, default="cpu", rare=True)
+    json_file: OptionalPath = json_option(FORMAT)
+
+    data: OptionalPath = option(None, "compare on validation images of this dataset YAML", group=CHECK, metavar="YAML")
+    images: str | None = option(
+        None,
+        "compare on these: a picture, a folder, 'glob*.jpg'",
+        group=CHECK,
+        shown_default="a drawn scene",
+        rare=True,
+    )
+    no_examples: bool = option(False, "write no example programs beside the files", group=CHECK, rare=True)
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> ExportConfig:
+        if self.data is not None and self.images is not None:
+            raise ConfigError("--data and --images both say on what to compare: leave one out.")
+        if self.int8 and self.half:
+            raise ConfigError("--int8 and --half exclude each other: leave one out.")
+        if self.int8 and self.data is None:
+            raise ConfigError("--int8 needs images for calibration: add --data YAML.")
+        return self

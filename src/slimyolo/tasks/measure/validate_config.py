@@ -1,0 +1,69 @@
+"""Configuration of ``slimyolo val``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.config import Config, option
+from slimyolo.tasks.common.option_types import BatchSize, Device, ImageCache, OptionalPath, SquareSize
+from slimyolo.tasks.common.shared_options import (
+    cache_option,
+    class_names_option,
+    device_option,
+    exist_ok_option,
+    image_size_option,
+    json_option,
+    name_option,
+    project_option,
+    workers_option,
+)
+
+__all__ = ["ValConfig"]
+
+MODEL = "Model and data"
+DETECTION = "Detection"
+DEVICE = "Device and speed"
+OUTPUT = "Output"
+
+
+class ValConfig(Config):
+    """Settings of ``slimyolo val``: metrics of a checkpoint or exported file on one split of a dataset."""
+
+    command: ClassVar[str] = "val"
+
+    weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL, metavar="FILE")
+    class_names: tuple[str, ...] = class_names_option(MODEL)
+    data: Path = option(help="dataset YAML", group=MODEL, metavar="YAML")
+    split: Literal["val", "train", "test"] = option("val", "which images", group=MODEL, names=("--task",))
+    imgsz: SquareSize = image_size_option(320, "image size", MODEL)
+    single_cls: bool = option(False, "treat all classes as one", group=MODEL, rare=True)
+
+    conf: float = option(0.001, "confidence threshold", group=DETECTION, names=("--conf-thres",), ge=0, le=1)
+    iou: float = option(0.6, "overlap threshold of NMS", group=DETECTION, names=("--iou-thres",), ge=0, le=1)
+    max_det: int = option(300, "detections per image", group=DETECTION, ge=1, rare=True)
+
+    batch_size: BatchSize = option(32, "images per step", group=DEVICE, ge=1)
+    device: Device = device_option(DEVICE)
+    half: bool = option(False, "half precision (GPU)", group=DEVICE, rare=True)
+    workers: int = workers_option(DEVICE)
+    cache: ImageCache = cache_option(DEVICE, rare=True)
+
+    json_file: OptionalPath = json_option(OUTPUT)
+    verbose: bool = option(False, "one row per class, also with many classes", group=OUTPUT)
+    save_txt: bool = option(False, "write detections as YOLO label files", group=OUTPUT)
+    save_conf: bool = option(False, "with confidences in these files", group=OUTPUT, rare=True)
+    save_json: bool = option(False, "write detections as COCO JSON", group=OUTPUT)
+    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT, rare=True)
+    project: Path = project_option("runs/val", OUTPUT)
+    name: str = name_option(OUTPUT)
+    exist_ok: bool = exist_ok_option(OUTPUT)
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> ValConfig:
+        if self.save_conf and not self.save_txt:
+            raise ConfigError("--save-conf adds confidences to label files: add --save-txt.")
+        return self
