@@ -17,7 +17,7 @@ import yaml
 from slimfaces import RenderRefusedError, RenderWriteError, render_dataset
 from slimyolo.errors import DataError, StorageError
 from slimyolo.tasks.dataset import synth
-from slimyolo.tasks.measure.config import DataSynthConfig
+from slimyolo.tasks.dataset_config import DataSynthConfig
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
