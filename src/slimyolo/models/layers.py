@@ -81,15 +81,21 @@ class DWConv(Conv):
 
 
 class Bottleneck(nn.Module):
-    """1 × 1 then 3 × 3 `Conv`, with an identity shortcut when asked for and inputs == outputs."""
+    """Two `Conv` (1 × 1 then 3 × 3, or as `kernels` says), with an identity shortcut when asked for and inputs == outputs."""
 
     def __init__(
-        self, inputs: int, outputs: int, shortcut: bool = True, groups: int = 1, expansion: float = 0.5
+        self,
+        inputs: int,
+        outputs: int,
+        shortcut: bool = True,
+        groups: int = 1,
+        expansion: float = 0.5,
+        kernels: tuple[int, int] = (1, 3),
     ) -> None:
         super().__init__()
         hidden = int(outputs * expansion)
-        self.cv1 = Conv(inputs, hidden, 1)
-        self.cv2 = Conv(hidden, outputs, 3, groups=groups)
+        self.cv1 = Conv(inputs, hidden, kernels[0])
+        self.cv2 = Conv(hidden, outputs, kernels[1], groups=groups)
         self.add = shortcut and inputs == outputs
 
     def forward(self, features: Tensor) -> Tensor:
@@ -173,22 +179,35 @@ class SPP(nn.Module):
 
 
 class SPPF(nn.Module):
-    """`SPP` by three chained pools of one kernel: the same values in less time."""
+    """`SPP` by `pools` chained pools of one kernel (three): the same values in less time.
 
-    def __init__(self, inputs: int, outputs: int, kernel: int = 5) -> None:
+    `activation` False leaves the activation of `cv1` out. `shortcut` adds the input where inputs == outputs (YOLO26).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 5,
+        pools: int = 3,
+        shortcut: bool = False,
+        activation: bool = True,
+    ) -> None:
         super().__init__()
         hidden = inputs // 2
-        self.cv1 = Conv(inputs, hidden, 1)
-        self.cv2 = Conv(hidden * 4, outputs, 1)
+        self.cv1 = Conv(inputs, hidden, 1, activation=activation)
+        self.cv2 = Conv(hidden * (pools + 1), outputs, 1)
         self.m = nn.MaxPool2d(kernel, 1, kernel // 2)
+        self.pools = pools
+        self.add = shortcut and inputs == outputs
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, inputs, H, W] → [B, outputs, H, W]."""
-        reduced = self.cv1(features)
-        once = self.m(reduced)
-        twice = self.m(once)
-        result: Tensor = self.cv2(torch.cat((reduced, once, twice, self.m(twice)), 1))
-        return result
+        maps: list[Tensor] = [self.cv1(features)]
+        for _ in range(self.pools):
+            maps.append(self.m(maps[-1]))
+        result: Tensor = self.cv2(torch.cat(maps, 1))
+        return features + result if self.add else result
 
 
 class Focus(nn.Module):

@@ -1,0 +1,137 @@
+"""The blocks that YOLO11 adds: `C3k2` with its inner blocks, and attention over positions (`C2PSA`).
+
+Attention works on the cells of the coarsest map only. Its number of heads is fixed; the widths of a head are read from
+the layers, so that a pruned network (fewer channels in each head) is made of these same classes. The scale of the
+products is that of the network as it was trained, and therefore a number that is kept.
+
+Attribute names (`qkv`, `pe`, `ffn` …) are those of the published weights, because they are the keys of the state_dict.
+Sources: multi-head attention, Vaswani et al. 2017; partial self-attention, Wang et al. 2024 (YOLOv10); YOLO11.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from slimyolo.families.yolov8.blocks import C2f, divided
+from slimyolo.models.layers import C3, Bottleneck, Conv
+
+__all__ = ["C2PSA", "C3k", "C3k2", "PSABlock", "PositionAttention", "attend", "attention_heads", "feed_forward"]
+
+_CHANNELS_A_HEAD = 64
+
+
+class C3k(C3):
+    """A `C3` whose bottlenecks have two 3 × 3 `Conv`."""
+
+    def _inner(self, hidden: int, shortcut: bool, groups: int) -> nn.Module:
+        return Bottleneck(hidden, hidden, shortcut, groups, expansion=1.0, kernels=(3, 3))
+
+
+class C3k2(C2f):
+    """A `C2f` with other inner blocks: bottlenecks, `C3k` where `c3k` says so, or a bottleneck and attention (`attention`).
+
+    `attention` wins over `c3k`.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        repeats: int = 1,
+        c3k: bool = False,
+        expansion: float = 0.5,
+        attention: bool = False,
+        groups: int = 1,
+        shortcut: bool = True,
+    ) -> None:
+        def inner(width: int) -> nn.Module:
+            if c3k and not attention:
+                return C3k(width, width, 2, shortcut, groups)
+            plain = Bottleneck(width, width, shortcut, groups, expansion=0.5, kernels=(3, 3))
+            return nn.Sequential(plain, PSABlock(width)) if attention else plain
+
+        super().__init__(inputs, outputs, repeats, shortcut, groups, expansion, inner)
+
+
+def attention_heads(channels: int) -> int:
+    """How many heads the attention of YOLO11 and YOLOv10 has for so many channels."""
+    return max(channels // _CHANNELS_A_HEAD, 1)
+
+
+def attend(joined: Tensor, heads: int, value_width: int, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention of every position over all: [B, heads · (2k + v), N] → result and values, both [B, heads · v, N].
+
+    The channels are laid out head by head: k of the query, k of the key, then v = `value_width` of the value.
+    """
+    batch, channels, positions = joined.shape
+    key_width = (channels // heads - value_width) // 2
+    by_head = joined.view(batch, heads, channels // heads, positions)
+    query, key, value = torch.split(by_head, [key_width, key_width, value_width], 2)
+    weights = (query.transpose(2, 3) @ key * scale).softmax(3)
+    result = value @ weights.transpose(2, 3)
+    flat = (batch, heads * value_width, positions)
+    return result.reshape(flat), value.reshape(flat)
+
+
+class PositionAttention(nn.Module):
+    """Multi-head attention over the positions of a map, plus a depthwise 3 × 3 of the values; `proj` mixes the heads."""
+
+    split_sizes = "weights"
+
+    def __init__(self, channels: int, heads: int, key_share: float = 0.5) -> None:
+        super().__init__()
+        key_width = int(channels // heads * key_share)
+        self.heads = heads
+        self.scale = key_width**-0.5
+        self.qkv = Conv(channels, channels + 2 * key_width * heads, 1, activation=False)
+        self.proj = Conv(channels, channels, 1, activation=False)
+        self.pe = Conv(channels, channels, 3, groups=channels, activation=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, channels, H, W] → [B, channels, H, W]."""
+        batch, _, height, width = features.shape
+        value_width = self.pe.conv.in_channels // self.heads
+        result, value = attend(self.qkv(features).flatten(2), self.heads, value_width, self.scale)
+        shape = (batch, self.heads * value_width, height, width)
+        mixed: Tensor = self.proj(result.view(shape) + self.pe(value.view(shape)))
+        return mixed
+
+
+def feed_forward(channels: int, hidden: int) -> nn.Sequential:
+    """Two 1 × 1 `Conv`, the second without activation."""
+    return nn.Sequential(Conv(channels, hidden, 1), Conv(hidden, channels, 1, activation=False))
+
+
+class PSABlock(nn.Module):
+    """Attention and a feed-forward pair, each added to its input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.attn = PositionAttention(channels, attention_heads(channels))
+        self.ffn = feed_forward(channels, 2 * channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, channels, H, W] → [B, channels, H, W]."""
+        features = features + self.attn(features)
+        result: Tensor = features + self.ffn(features)
+        return result
+
+
+class C2PSA(nn.Module):
+    """Two parts of one 1 × 1 `Conv`; the second goes through `repeats` `PSABlock`s and is joined with the first."""
+
+    split_sizes = "weights"
+
+    def __init__(self, inputs: int, outputs: int, repeats: int = 1, expansion: float = 0.5) -> None:
+        super().__init__()
+        hidden = int(outputs * expansion)
+        self.cv1 = Conv(inputs, 2 * hidden, 1)
+        self.cv2 = Conv(2 * hidden, outputs, 1)
+        self.m = nn.Sequential(*(PSABlock(hidden) for _ in range(repeats)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        kept, passed = divided(self.cv1(features), self.m)
+        result: Tensor = self.cv2(torch.cat((kept, self.m(passed)), 1))
+        return result

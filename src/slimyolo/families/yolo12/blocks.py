@@ -1,0 +1,126 @@
+"""The blocks that YOLO12 adds: attention inside consecutive runs of positions ("area attention"), and `A2C2f`.
+
+A map of H × W cells, read row by row, is cut into `areas` equal runs; every cell looks at the cells of its own run.
+H · W must be divisible by `areas`. Widths are read from the layers as in `yolo11.blocks`.
+Source: Tian, Ye, Doermann 2025 (YOLOv12), in the dialect of the ultralytics package.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from slimyolo.families.yolo11.blocks import C3k, attend, feed_forward
+from slimyolo.models.layers import Conv
+
+__all__ = ["A2C2f", "AreaAttention", "AreaBlock"]
+
+CHANNELS_A_HEAD = 32
+_START_OF_GAMMA = 0.01
+_START_STD = 0.02
+
+
+class AreaAttention(nn.Module):
+    """Multi-head attention inside each of `areas` runs of positions, plus a depthwise 7 × 7 of the values."""
+
+    split_sizes = "weights"
+
+    def __init__(self, channels: int, areas: int = 1) -> None:
+        super().__init__()
+        if channels % CHANNELS_A_HEAD:
+            raise ValueError(f"area attention needs a multiple of {CHANNELS_A_HEAD} channels, got {channels}")
+        self.areas = areas
+        self.heads = channels // CHANNELS_A_HEAD
+        self.scale = CHANNELS_A_HEAD**-0.5
+        self.qkv = Conv(channels, 3 * channels, 1, activation=False)
+        self.proj = Conv(channels, channels, 1, activation=False)
+        self.pe = Conv(channels, channels, 7, groups=channels, activation=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, channels, H, W] → [B, channels, H, W]."""
+        batch, _, height, width = features.shape
+        value_width = self.pe.conv.in_channels // self.heads
+        joined = self._runs(self.qkv(features).flatten(2))
+        result, value = (
+            self._whole(part, batch, height, width) for part in attend(joined, self.heads, value_width, self.scale)
+        )
+        mixed: Tensor = self.proj(result + self.pe(value))
+        return mixed
+
+    def _runs(self, joined: Tensor) -> Tensor:
+        """[B, C, N] → [B · areas, C, N / areas]."""
+        if self.areas == 1:
+            return joined
+        batch, channels, positions = joined.shape
+        runs = joined.view(batch, channels, self.areas, positions // self.areas).transpose(1, 2)
+        return runs.reshape(batch * self.areas, channels, positions // self.areas)
+
+    def _whole(self, part: Tensor, batch: int, height: int, width: int) -> Tensor:
+        """[B · areas, C, N / areas] → [B, C, H, W]."""
+        channels = part.shape[1]
+        if self.areas > 1:
+            part = part.view(batch, self.areas, channels, part.shape[2]).transpose(1, 2)
+        return part.reshape(batch, channels, height, width)
+
+
+class AreaBlock(nn.Module):
+    """Area attention and a feed-forward pair (`mlp`, hidden width channels · `ratio`), each added to its input."""
+
+    def __init__(self, channels: int, ratio: float = 2.0, areas: int = 1) -> None:
+        super().__init__()
+        self.attn = AreaAttention(channels, areas)
+        self.mlp = feed_forward(channels, int(channels * ratio))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.trunc_normal_(module.weight, std=_START_STD)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, channels, H, W] → [B, channels, H, W]."""
+        features = features + self.attn(features)
+        result: Tensor = features + self.mlp(features)
+        return result
+
+
+class A2C2f(nn.Module):
+    """A chain from one 1 × 1 `Conv` whose every output is joined: pairs of `AreaBlock` (`attention`), or `C3k`.
+
+    `residual` adds the input to γ times the result, with one learned γ a channel; inputs == outputs then.
+    """
+
+    gamma: nn.Parameter | None
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        repeats: int = 1,
+        attention: bool = True,
+        areas: int = 1,
+        residual: bool = False,
+        ratio: float = 2.0,
+        expansion: float = 0.5,
+        groups: int = 1,
+        shortcut: bool = True,
+    ) -> None:
+        super().__init__()
+        hidden = int(outputs * expansion)
+        scaled = attention and residual
+        if scaled and inputs != outputs:
+            raise ValueError(f"a residual A2C2f has as many outputs as inputs, got {inputs} in and {outputs} out")
+        self.cv1 = Conv(inputs, hidden, 1)
+        self.cv2 = Conv((1 + repeats) * hidden, outputs, 1)
+        self.gamma = nn.Parameter(torch.full((outputs,), _START_OF_GAMMA)) if scaled else None
+        self.m = nn.ModuleList(
+            nn.Sequential(*(AreaBlock(hidden, ratio, areas) for _ in range(2)))
+            if attention
+            else C3k(hidden, hidden, 2, shortcut, groups)
+            for _ in range(repeats)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        maps: list[Tensor] = [self.cv1(features)]
+        for inner in self.m:
+            maps.append(inner(maps[-1]))
+        result: Tensor = self.cv2(torch.cat(maps, 1))
+        return result if self.gamma is None else features + self.gamma.view(1, -1, 1, 1) * result

@@ -1,0 +1,104 @@
+"""The blocks that YOLOv8 adds: `C2f` and `C2`, and how their first convolution is divided.
+
+`C2f` gives its first convolution's output in two parts, `kept` and `passed`: the first goes straight to the last
+convolution, the second through a chain of inner blocks. A pruned network may have two parts of different widths. So
+nothing here keeps a width: the sizes are read from the convolution that takes the second part (`divided`).
+
+Attribute names (`cv1`, `cv2`, `m` …) are those of the published weights, because they are the keys of the state_dict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from slimyolo.models.layers import Bottleneck, Conv
+
+__all__ = ["C2", "C2f", "divided", "inputs_of"]
+
+
+def inputs_of(module: nn.Module) -> int:
+    """The number of channels that the first convolution of `module` reads, as its tensors say now."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            return part.in_channels
+    raise ValueError(f"{type(module).__name__} has no convolution, so its inputs are not known")
+
+
+def divided(features: Tensor, reader: nn.Module) -> tuple[Tensor, Tensor]:
+    """[B, a + b, H, W] → [B, a, H, W] and [B, b, H, W], where b is what `reader` takes."""
+    width = inputs_of(reader)
+    first, second = torch.split(features, [features.shape[1] - width, width], 1)
+    return first, second
+
+
+class C2f(nn.Module):
+    """Two parts of one 1 × 1 `Conv`; the second goes through a chain whose every output is joined (source: YOLOv8).
+
+    `inner` makes a block of the chain from its width; without it, bottlenecks of two 3 × 3 `Conv` are made.
+    """
+
+    split_sizes = (
+        "weights"  # tells the pruning engine that no size in this code is a number (pruning/graph/workspace.py)
+    )
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        repeats: int = 1,
+        shortcut: bool = False,
+        groups: int = 1,
+        expansion: float = 0.5,
+        inner: Callable[[int], nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        hidden = int(outputs * expansion)
+
+        def bottleneck(width: int) -> nn.Module:
+            return Bottleneck(width, width, shortcut, groups, expansion=1.0, kernels=(3, 3))
+
+        self.cv1 = Conv(inputs, 2 * hidden, 1)
+        self.cv2 = Conv((2 + repeats) * hidden, outputs, 1)
+        self.m = nn.ModuleList((inner or bottleneck)(hidden) for _ in range(repeats))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        maps = [*divided(self.cv1(features), self.m[0])]
+        for inner in self.m:
+            maps.append(inner(maps[-1]))
+        result: Tensor = self.cv2(torch.cat(maps, 1))
+        return result
+
+
+class C2(nn.Module):
+    """Two parts of one 1 × 1 `Conv`; the first goes through a chain of bottlenecks and is joined with the second."""
+
+    split_sizes = "weights"
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        repeats: int = 1,
+        shortcut: bool = True,
+        groups: int = 1,
+        expansion: float = 0.5,
+    ) -> None:
+        super().__init__()
+        hidden = int(outputs * expansion)
+        self.cv1 = Conv(inputs, 2 * hidden, 1)
+        self.cv2 = Conv(2 * hidden, outputs, 1)
+        self.m = nn.Sequential(
+            *(Bottleneck(hidden, hidden, shortcut, groups, expansion=1.0, kernels=(3, 3)) for _ in range(repeats))
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        joined = self.cv1(features)
+        width = inputs_of(self.m)
+        passed, kept = torch.split(joined, [width, joined.shape[1] - width], 1)
+        result: Tensor = self.cv2(torch.cat((self.m(passed), kept), 1))
+        return result

@@ -1,0 +1,197 @@
+"""The blocks that YOLOv9 adds: aggregation with re-parameterised bottlenecks, average-pooled down-sampling, and the
+second branch of the largest size (`CBLinear`, `CBFuse`).
+
+Attribute names (`cv1`, `conv2` …) are those of the published weights, because they are the keys of the state_dict.
+Source: Wang, Yeh, Liao 2024 (YOLOv9: learning what you want to learn using programmable gradient information).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
+
+from slimyolo.families.yolov8.blocks import divided, inputs_of
+from slimyolo.models.fusing import merge_kernels_
+from slimyolo.models.layers import C3, Conv
+
+__all__ = [
+    "ELAN1",
+    "SPPELAN",
+    "AConv",
+    "ADown",
+    "CBFuse",
+    "CBLinear",
+    "RepBottleneck",
+    "RepCSP",
+    "RepConv",
+    "RepNCSPELAN4",
+]
+
+
+class RepConv(nn.Module):
+    """3 × 3 plus 1 × 1 `Conv`, both without activation, then SiLU. Once fused, one 3 × 3."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = Conv(inputs, outputs, 3, activation=False)
+        self.conv2: nn.Module | None = Conv(inputs, outputs, 1, activation=False)
+        self.act: nn.Module = nn.SiLU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        wide: Tensor = self.conv1(features)
+        result: Tensor = self.act(wide if self.conv2 is None else wide + self.conv2(features))
+        return result
+
+    def merge_(self) -> None:
+        """Put the 1 × 1 into the middle of the 3 × 3, after both batch norms were folded."""
+        if isinstance(self.conv2, Conv):
+            merge_kernels_(self.conv1.conv, self.conv2.conv)
+            self.conv2 = None
+
+
+class RepBottleneck(nn.Module):
+    """`RepConv`, then a 3 × 3 `Conv`, with an identity shortcut when asked for."""
+
+    def __init__(self, channels: int, shortcut: bool = True) -> None:
+        super().__init__()
+        self.cv1 = RepConv(channels, channels)
+        self.cv2 = Conv(channels, channels, 3)
+        self.add = shortcut
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, channels, H, W] → [B, channels, H, W]."""
+        branch: Tensor = self.cv2(self.cv1(features))
+        return features + branch if self.add else branch
+
+
+class RepCSP(C3):
+    """A `C3` whose inner blocks are `RepBottleneck`."""
+
+    def _inner(self, hidden: int, shortcut: bool, groups: int) -> nn.Module:
+        return RepBottleneck(hidden, shortcut)
+
+
+class RepNCSPELAN4(nn.Module):
+    """Two parts of one 1 × 1 `Conv` (width `middle`); the second through two `RepCSP` of width `inner`; all joined."""
+
+    split_sizes = "weights"
+
+    def __init__(self, inputs: int, outputs: int, middle: int, inner: int, repeats: int = 1) -> None:
+        super().__init__()
+        self.cv1 = Conv(inputs, middle, 1)
+        self.cv2 = self._branch(middle // 2, inner, repeats)
+        self.cv3 = self._branch(inner, inner, repeats)
+        self.cv4 = Conv(2 * (middle // 2) + 2 * inner, outputs, 1)
+
+    def _branch(self, inputs: int, outputs: int, repeats: int) -> nn.Module:
+        return nn.Sequential(RepCSP(inputs, outputs, repeats), Conv(outputs, outputs, 3))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        kept, passed = divided(self.cv1(features), self.cv2)
+        once = self.cv2(passed)
+        result: Tensor = self.cv4(torch.cat((kept, passed, once, self.cv3(once)), 1))
+        return result
+
+
+class ELAN1(RepNCSPELAN4):
+    """`RepNCSPELAN4` with plain 3 × 3 `Conv` as branches."""
+
+    def __init__(self, inputs: int, outputs: int, middle: int, inner: int) -> None:
+        super().__init__(inputs, outputs, middle, inner)
+
+    def _branch(self, inputs: int, outputs: int, repeats: int) -> nn.Module:
+        return Conv(inputs, outputs, 3)
+
+
+def _averaged(features: Tensor) -> Tensor:
+    """The mean of each 2 × 2 window: [B, C, H, W] → [B, C, H − 1, W − 1]."""
+    return avg_pool2d(features, 2, 1)
+
+
+class AConv(nn.Module):
+    """The mean of 2 × 2 windows, then a 3 × 3 `Conv` with stride 2."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.cv1 = Conv(inputs, outputs, 3, 2, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H / 2, W / 2]."""
+        result: Tensor = self.cv1(_averaged(features))
+        return result
+
+
+class ADown(nn.Module):
+    """The mean of 2 × 2 windows in two parts: a 3 × 3 `Conv` with stride 2, and a 3 × 3 maximum before a 1 × 1 `Conv`."""
+
+    split_sizes = "weights"
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.cv1 = Conv(inputs // 2, outputs // 2, 3, 2, 1)
+        self.cv2 = Conv(inputs // 2, outputs // 2, 1, 1, 0)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H / 2, W / 2]."""
+        first, second = torch.split(_averaged(features), [inputs_of(self.cv1), inputs_of(self.cv2)], 1)
+        return torch.cat((self.cv1(first), self.cv2(max_pool2d(second, 3, 2, 1))), 1)
+
+
+class SPPELAN(nn.Module):
+    """A 1 × 1 `Conv` beside three chained maxima of its output, joined by a 1 × 1 `Conv`."""
+
+    def __init__(self, inputs: int, outputs: int, hidden: int, kernel: int = 5) -> None:
+        super().__init__()
+        self.cv1 = Conv(inputs, hidden, 1)
+        self.cv2 = nn.MaxPool2d(kernel, 1, kernel // 2)
+        self.cv3 = nn.MaxPool2d(kernel, 1, kernel // 2)
+        self.cv4 = nn.MaxPool2d(kernel, 1, kernel // 2)
+        self.cv5 = Conv(4 * hidden, outputs, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, inputs, H, W] → [B, outputs, H, W]."""
+        maps: list[Tensor] = [self.cv1(features)]
+        for pool in (self.cv2, self.cv3, self.cv4):
+            maps.append(pool(maps[-1]))
+        result: Tensor = self.cv5(torch.cat(maps, 1))
+        return result
+
+
+class CBLinear(nn.Module):
+    """A 1 × 1 convolution with bias whose output is given in pieces of these `widths`. They stay whole in a pruned network:
+    what they are added to lies elsewhere, so no layer here says their sizes."""
+
+    split_sizes = "whole"
+
+    def __init__(self, inputs: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, sum(widths), 1)
+        self.widths = tuple(widths)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        """[B, inputs, H, W] → a tuple of [B, width, H, W]."""
+        pieces: tuple[Tensor, ...] = torch.split(self.conv(features), list(self.widths), 1)
+        return pieces
+
+
+class CBFuse(nn.Module):
+    """The sum of one piece of each `CBLinear`, enlarged to the size of the last input, and that last input."""
+
+    def __init__(self, pieces: Sequence[int]) -> None:
+        super().__init__()
+        self.pieces = tuple(pieces)
+
+    def forward(self, features: Sequence[Sequence[Tensor] | Tensor]) -> Tensor:
+        """Tuples of maps, and one map [B, C, H, W] at the end → [B, C, H, W]."""
+        last = features[-1]
+        if not isinstance(last, Tensor):
+            raise TypeError("the last input of a CBFuse is one map")
+        total = last
+        for maps, piece in zip(features, self.pieces, strict=False):
+            total = total + interpolate(maps[piece], size=last.shape[2:], mode="nearest")
+        return total
