@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from slimyolo.checkpoints import load_checkpoint, save_checkpoint
 from slimyolo.data import EvalBatches, read_dataset_yaml, read_split
@@ -22,10 +21,23 @@ from slimyolo.exporting import ExportedModel
 from slimyolo.geometry import Detections
 from slimyolo.inference import predict as predict_source
 from slimyolo.models import Detector
-from slimyolo.pruning import ChannelShare, ImportanceLike, PrunePlan, PruneReport, Target
+from slimyolo.pruning import (
+    Calibration,
+    ChannelShare,
+    CutRules,
+    Price,
+    PrunePlan,
+    PruneReport,
+    RuleFields,
+    Target,
+    rules_with,
+)
 from slimyolo.tasks.common.lookup import find_weights
 from slimyolo.tasks.common.opening import OpenedModel, fixed_size, open_model
 from slimyolo.tasks.prune.cutter import cut_detector
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Pruned", "evaluate", "load", "predict", "prune"]
 
@@ -101,9 +113,13 @@ def evaluate(
             f"The detector has {detector.nc} classes, {data_yaml} has {dataset.nc}. Evaluate it on data of its own classes."
         )
     batches = EvalBatches(
-        read_split(dataset, split), size[0] if size else imgsz, batch_size, stride=int(detector.stride.max()),
-        workers=workers, rect=size is None,
-    )  # fmt: skip
+        read_split(dataset, split),
+        size[0] if size else imgsz,
+        batch_size,
+        stride=int(detector.stride.max()),
+        workers=workers,
+        rect=size is None,
+    )
     network = detector.fused() if isinstance(detector, Detector) else detector
     with closing(batches):
         return evaluate_detector(network, batches, conf=conf, iou=iou, max_det=max_det).metrics
@@ -126,29 +142,28 @@ def prune(
     detector_or_path: DetectorOrPath,
     target: Target = ChannelShare(0.4),  # noqa: B008 - a frozen value
     imgsz: int = 320,
-    policy: str = "coupled",
-    floor: float = 0.1,
-    round_to: int = 1,
-    constants: str = "carrier",
-    importance: ImportanceLike = "gamma",
-    per: str = "channels",
-    keep: Sequence[str] = (),
-    floor_of: Mapping[str, float] | None = None,
-    cap_of: Mapping[str, float] | None = None,
-    price: Callable[[PrunePlan], float] | None = None,
-    calibration: Iterable[Tensor] | None = None,
+    rules: CutRules | None = None,
+    *,
+    price: Price | None = None,
+    calibration: Calibration | None = None,
+    **fields: Unpack[RuleFields],
 ) -> Pruned:
-    """Cut channels out of a detector to a `target` (`slimyolo.pruning`: ChannelShare, ParamsShare, ParamsBudget, MacsShare,
-    MacsBudget, LatencyBudget).
+    """Cut channels out of a detector to a `target`: a `ChannelShare`, `ParamsShare`, `ParamsBudget`, `MacsShare`, `MacsBudget`
+    or `LatencyBudget` of `slimyolo.pruning`.
 
-    The detector given is not touched; ``.model`` is the cut one, trainable and saveable. What removed channels emitted
-    is kept as constants (`constants`). See `slimyolo.pruning.prune_module` for the other arguments.
+    The detector given is not touched; ``.model`` is the cut one, trainable and saveable. `imgsz` is the side of the image at
+    which costs are counted. `rules`, and single `fields` of it such as ``round_to=8``, are those of
+    `slimyolo.pruning.CutRules`; `price` and `calibration` are those of `slimyolo.pruning.prune_module`. The policy "reference"
+    (also "skip-shortcuts") leaves the layers around shortcuts whole.
     """
     result = cut_detector(
-        _detector(detector_or_path), target, imgsz=imgsz, policy=policy, floor=floor, round_to=round_to,
-        constants=constants, importance=importance, per=per, keep=keep, floor_of=floor_of, cap_of=cap_of, price=price,
+        _detector(detector_or_path),
+        target,
+        rules_with(rules, fields),
+        imgsz=imgsz,
+        price=price,
         calibration=calibration,
-    )  # fmt: skip
+    )
     return Pruned(result.model, result.plan, result.report)
 
 

@@ -21,7 +21,8 @@ from slimyolo.pruning import (
     trace,
     verify,
 )
-from slimyolo.pruning.analysis.measured_means import measure_means, rms_difference
+from slimyolo.pruning.analysis.measured_means import measure_means
+from slimyolo.pruning.surgery.check import rms_difference
 
 EXAMPLE = torch.zeros(1, 3, 12, 12)
 

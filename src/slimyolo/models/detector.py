@@ -86,6 +86,10 @@ class Detector(nn.Module):
         result: list[Tensor] = self.head(self.features(images))
         return result
 
+    def pruning_forward(self, images: Tensor) -> list[Tensor]:
+        """What `slimyolo.pruning` traces and compares: the raw logits (see `heads`), before anything is decoded."""
+        return self.heads(images)
+
     def features(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] → what the head gets, [B, channels, H / stride, W / stride] per level. Raises as `heads`."""
         self._check_input(images)

@@ -10,17 +10,17 @@ from slimyolo.pruning.graph.channel_graph import ChannelGraph, Consumer, Emitter
 from slimyolo.pruning.plan.comparing import PlanDifference, compare_plans
 from slimyolo.pruning.plan.plan import GroupPlan, PrunePlan
 from slimyolo.pruning.plan.prices import CutCost, PriceTable, ScaleRef, scale_groups
-from slimyolo.pruning.pruner import ImportanceLike, PruneReport, PruneResult, prune_module, replay_plan
+from slimyolo.pruning.pruner import Calibration, PruneReport, PruneResult, prune_module, replay_plan
 from slimyolo.pruning.repair.batchnorm import recalibrate_batchnorm_
 from slimyolo.pruning.repair.reconstruct import LayerRepair, ReconstructionReport, reconstruct_
+from slimyolo.pruning.rules import PER, POLICIES, CutRules, RuleFields, rules_with
 from slimyolo.pruning.scores.data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
+from slimyolo.pruning.scores.importance import ImportanceLike
 from slimyolo.pruning.scores.weights import IMPORTANCES, Scores, score
-from slimyolo.pruning.selection.savings import PER
-from slimyolo.pruning.selection.select import POLICIES, select
+from slimyolo.pruning.selection.select import Price, select
 from slimyolo.pruning.selection.sensitivity import GroupSensitivity, SensitivityPoint, caps_from_sensitivity, lone_cuts
-from slimyolo.pruning.surgery.check import verify
+from slimyolo.pruning.surgery.check import OutputReference, output_error, verify
 from slimyolo.pruning.surgery.cut import apply, mask_module
-from slimyolo.pruning.surgery.output_error import OutputReference, output_error
 from slimyolo.pruning.targets import (
     ChannelShare,
     LatencyBudget,
@@ -31,17 +31,20 @@ from slimyolo.pruning.targets import (
     Target,
 )
 from slimyolo.tracing.kinds import register_operation
+from slimyolo.tracing.running import TracedByMethod
 
 __all__ = [
     "DATA_IMPORTANCES",
     "IMPORTANCES",
     "PER",
     "POLICIES",
+    "Calibration",
     "ChannelGraph",
     "ChannelShare",
     "Constants",
     "Consumer",
     "CutCost",
+    "CutRules",
     "DataImportance",
     "Emitter",
     "Group",
@@ -57,16 +60,19 @@ __all__ = [
     "ParamsBudget",
     "ParamsShare",
     "PlanDifference",
+    "Price",
     "PriceTable",
     "PrunePlan",
     "PruneReport",
     "PruneResult",
     "ReconstructionReport",
+    "RuleFields",
     "ScaleRef",
     "Scores",
     "SensitivityPoint",
     "Strategy",
     "Target",
+    "TracedByMethod",
     "analyse_constants",
     "apply",
     "caps_from_sensitivity",
@@ -80,6 +86,7 @@ __all__ = [
     "reconstruct_",
     "register_operation",
     "replay_plan",
+    "rules_with",
     "scale_groups",
     "score",
     "select",

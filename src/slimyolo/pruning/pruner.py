@@ -3,50 +3,51 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from slimyolo.errors import ConfigError, PruningError
-from slimyolo.models import Detector
+from slimyolo.errors import PruningError
 from slimyolo.pruning.analysis.constants import analyse_constants
 from slimyolo.pruning.analysis.fallbacks import Fallbacks, failing
-from slimyolo.pruning.analysis.measured_means import measure_means, rms_difference
+from slimyolo.pruning.analysis.measured_means import measure_means
 from slimyolo.pruning.analysis.trace import retrace, trace
 from slimyolo.pruning.graph.channel_graph import ChannelGraph
 from slimyolo.pruning.plan.making import with_values
 from slimyolo.pruning.plan.plan import PrunePlan
 from slimyolo.pruning.plan.prices import CutCost
-from slimyolo.pruning.scores.data import DATA_IMPORTANCES, DataImportance
-from slimyolo.pruning.scores.weights import Scores, score
-from slimyolo.pruning.selection.select import select
-from slimyolo.pruning.surgery.check import unseen_inputs, verify
+from slimyolo.pruning.rules import CutRules, RuleFields, rules_with
+from slimyolo.pruning.scores.importance import scores_by
+from slimyolo.pruning.selection.select import Price, select
+from slimyolo.pruning.surgery.check import rms_difference, unseen_inputs, verify
 from slimyolo.pruning.surgery.cut import apply, mask_module
 from slimyolo.pruning.targets import LatencyBudget, Target
-from slimyolo.tracing.capture import Forward, calling, evaluating
+from slimyolo.tracing.running import Forward, calling, evaluating, forward_of
 
-__all__ = ["PruneReport", "PruneResult", "prune_module", "replay_plan"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-Importance = Callable[[nn.Module, ChannelGraph], Scores]
-ImportanceLike = str | Scores | Importance
-"""A name of `IMPORTANCES`, scores by group id, or a function of model and graph that gives them (`DataImportance`)."""
+__all__ = ["Calibration", "PruneReport", "PruneResult", "prune_module", "replay_plan"]
+
+Calibration = Iterable[Any] | Callable[[PrunePlan], Sequence[Any] | None]
+"""Batches of inputs, or a function that is asked with the plan by formula: batches, or None where nothing is to be measured."""
 
 M = TypeVar("M", bound=nn.Module)
 _EXACT = 1e-4
 _EXACT_DOUBLE = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PruneReport:
     """What a cut did: costs of one image at the traced size, and how far cut and masked model differ on unseen inputs.
 
-    `constants_from`: "formula" (E[act(γz + β)]) or "calibration" (means on data); then `output_error` is the root mean
-    square difference of the cut and the given model's outputs on the held-out batch, relative, and
-    `output_error_of_formula` what the formula's constants would have given there.
+    `constants_from`: "formula" (E[act(γz + β)]) or "calibration" (means on data). With "calibration", `output_error` is the
+    root mean square difference of the outputs of the cut and the given model on the held-out batch, relative, and
+    `output_error_of_formula` is that of the same cut with the constants by formula.
     """
 
     before: CutCost
@@ -77,71 +78,116 @@ def prune_module(
     model: M,
     example_inputs: Any,
     target: Target,
+    rules: CutRules | None = None,
     *,
-    importance: ImportanceLike = "gamma",
-    per: str = "channels",
-    round_to: int = 1,
-    constants: str = "carrier",
-    keep: Sequence[str] = (),
-    on_unknown: str = "raise",
-    policy: str = "coupled",
-    frozen: Sequence[str] = (),
-    floor: float | None = None,
-    floor_of: Mapping[str, float] | None = None,
-    cap_of: Mapping[str, float] | None = None,
-    price: Callable[[PrunePlan], float] | None = None,
-    calibration: Iterable[Any] | None = None,
+    price: Price | None = None,
+    calibration: Calibration | None = None,
     forward: Forward | None = None,
-    seed: int = 0,
+    **fields: Unpack[RuleFields],
 ) -> PruneResult[M]:
-    """Cut `model` to `target` and prove that the cut equals the masked model.
+    """Cut `model` to `target` and prove that the cut equals the masked model. The input model is not touched.
 
-    `example_inputs` is a tensor, a tuple or a dictionary of named arguments the model runs on; the input model is not
-    touched. `constants`: "carrier" (exact), "bias" (padded consumers approximated) or "none" (the reference: β zeroed).
-    `calibration` are batches of inputs, the last of them held out: constants are then the channels' means on data instead
-    of E[act(γz + β)]; either way they are exact where γ = 0. `importance` is a name of `IMPORTANCES`, scores by group id,
-    or a function that gives them, such as `DataImportance`. `price` gives the milliseconds of a plan (default: eager
-    timing here). Other arguments as in `trace` and `select`. A `Detector` is traced through its raw heads. Raises
-    `UnknownOperationError` for an operation without a rule (unless `on_unknown="keep"`) and `PruningError` when no cut runs
-    and agrees.
+    `example_inputs`: a tensor, a tuple or a dictionary of named arguments that the model runs on.
+    `rules`, and single `fields` of it: which channels may go, which of them first, and what they leave behind (`CutRules`).
+    `price` gives the milliseconds of a plan; without it, plans are timed here in eager mode.
+    `calibration`: two or more batches of inputs; the last is held out to see what the others are worth. The constants that
+    removed channels leave behind are then their means on data instead of E[act(γz + β)]. Where γ = 0 both are exact.
+    `forward` runs `forward(model, *inputs)` instead of the model. Without it, a model with a method `pruning_forward` is run
+    by that (`TracedByMethod`).
+
+    Raises `ConfigError` for contradicting arguments, `UnknownOperationError` for an operation without a rule (unless
+    `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
     """
     start = time.perf_counter()
-    given, run = calling(example_inputs, _heads if forward is None and isinstance(model, Detector) else forward)
-    graph = trace(model, given, on_unknown=on_unknown, forward=run)
-    samples = _Samples(model, calibration, run) if calibration is not None and constants != "none" else None
-    inputs = unseen_inputs(given, seed)
+    rules = rules_with(rules, fields)
+    given, run = calling(example_inputs, forward_of(model, forward))
+    if price is None and (isinstance(target, LatencyBudget) or rules.per == "ms"):
+        price = _eager_price(model, given, run)
+    graph = trace(model, given, on_unknown=rules.on_unknown, forward=run)
+    measuring = calibration if rules.constants != "none" else None
+    samples = None if measuring is None or callable(measuring) else _Samples(model, measuring, run)
+
+    def planned(graph: ChannelGraph, samples: _Samples | None) -> PrunePlan:
+        scores = scores_by(rules.importance, model, graph)
+        known = analyse_constants(graph, rules.constants, None if samples is None else samples.means(graph))
+        return select(graph, scores, target, rules, constants=known, price=price)
+
+    inputs = unseen_inputs(given, rules.seed)
     fallbacks = Fallbacks(graph)
     while True:
-        scores, named = _scores(model, graph, importance)
-        measure = price
-        if measure is None and (isinstance(target, LatencyBudget) or per == "ms"):
-            measure = _eager_price(model, given, run)
-        known = analyse_constants(graph, constants, samples.means(graph) if samples is not None else None)
-        plan = select(
-            graph, scores, target, keep=keep, frozen=frozen, floor=floor, floor_of=floor_of, cap_of=cap_of,
-            round_to=round_to, policy=policy, constants=known, per=per, price=measure, importance=named,
-        )  # fmt: skip
+        plan = planned(graph, samples)
+        if callable(measuring) and samples is None:
+            batches = measuring(plan)
+            if batches is not None:
+                samples = _Samples(model, batches, run)
+                plan = planned(graph, samples)
         cut = apply(model, plan)
         failure = failing(cut, inputs, run)
         if failure is None:
-            difference = _difference(mask_module(model, plan), cut, inputs, run, exact=constants != "bias")
+            difference = _difference(mask_module(model, plan), cut, inputs, run, exact=rules.constants != "bias")
             if difference is not None:
                 break
-        graph = retrace(graph, fallbacks.next(graph, failure), on_unknown)
-    report = PruneReport(
-        plan.before, plan.after, plan.prunable_channels, plan.removed_channels, plan.carrier_channels,
-        plan.zeroed_channels, difference, constants != "bias", (*plan.notes, *_approximation_note(constants, difference)),
-        time.perf_counter() - start,
-    )  # fmt: skip
+        graph = retrace(graph, fallbacks.next(graph, failure), rules.on_unknown)
+    report = _report(plan, difference, time.perf_counter() - start)
     if samples is not None:
         report = samples.measured(report, graph, plan, cut)
     return PruneResult(cut, plan, report)
 
 
+def replay_plan(
+    model: M, plan: PrunePlan, example_inputs: Any, *, forward: Forward | None = None, seed: int = 0
+) -> PruneResult[M]:
+    """Make the cut of `plan` again on the model it was made for, and prove it as `prune_module` does.
+
+    Raises `PruningError`, which says what differs, on another model.
+    """
+    start = time.perf_counter()
+    given, run = calling(example_inputs, forward_of(model, forward))
+    try:
+        cut, masked = apply(model, plan), mask_module(model, plan)
+        difference = _difference(masked, cut, unseen_inputs(given, seed), run, exact=plan.constants != "bias")
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise PruningError(
+            f"The plan was altered or damaged: its cut cannot be made ({type(error).__name__}: {str(error)[:200]}). Make a "
+            "new plan with prune_module or `slimyolo prune`."
+        ) from error
+    if difference is None:
+        raise PruningError(
+            "The plan's cut does not agree with the masked model. Make a new plan with prune_module or `slimyolo prune`."
+        )
+    return PruneResult(cut, plan, _report(plan, difference, time.perf_counter() - start))
+
+
+def _report(plan: PrunePlan, difference: float, seconds: float) -> PruneReport:
+    """The report of a cut by `plan` that differs from the masked model by `difference`."""
+    return PruneReport(
+        before=plan.before,
+        after=plan.after,
+        prunable_channels=plan.prunable_channels,
+        removed_channels=plan.removed_channels,
+        carrier_channels=plan.carrier_channels,
+        zeroed_channels=plan.zeroed_channels,
+        max_relative_difference=difference,
+        exact=plan.constants != "bias",
+        notes=(*plan.notes, *_approximation_note(plan.constants, difference)),
+        seconds=seconds,
+    )
+
+
+def _approximation_note(constants: str, difference: float) -> tuple[str, ...]:
+    if constants != "bias":
+        return ()
+    note = (
+        f"constants='bias' is an approximation at padded borders: on unseen random inputs the cut model differs from the "
+        f"masked one by {difference:.1e} of the largest output. constants='carrier' is exact."
+    )
+    return (note,)
+
+
 class _Samples:
     """Calibration batches: constants are measured on all but the last, which is held out to see what they are worth."""
 
-    def __init__(self, model: nn.Module, batches: Iterable[Any], forward: Forward | None) -> None:
+    def __init__(self, model: nn.Module, batches: Iterable[Any], forward: Forward) -> None:
         self._model, self._forward = model, forward
         given = list(batches)
         if len(given) < 2:
@@ -151,6 +197,7 @@ class _Samples:
         self._used, self._held_out = given[:-1], given[-1]
 
     def means(self, graph: ChannelGraph) -> dict[str, Tensor]:
+        """Mean outputs of the channels, by emitter node."""
         return measure_means(self._model, graph, self._used, self._forward)
 
     def measured(self, report: PruneReport, graph: ChannelGraph, plan: PrunePlan, cut: nn.Module) -> PruneReport:
@@ -166,66 +213,12 @@ class _Samples:
             f"constants by formula {formula:.4f}"
         )
         return replace(
-            report, notes=(*report.notes, note), constants_from="calibration", output_error=ours,
+            report,
+            notes=(*report.notes, note),
+            constants_from="calibration",
+            output_error=ours,
             output_error_of_formula=formula,
-        )  # fmt: skip
-
-
-def _scores(model: nn.Module, graph: ChannelGraph, importance: ImportanceLike) -> tuple[Scores, str]:
-    """The scores, and what the plan calls them."""
-    if isinstance(importance, str):
-        if importance in DATA_IMPORTANCES:
-            raise ConfigError(
-                f"importance={importance!r} is measured on data: pass importance=DataImportance({importance!r}, batches, loss)."
-            )
-        return score(model, graph, importance), importance
-    if isinstance(importance, Mapping):
-        return importance, "given"
-    return importance(model, graph), importance.kind if isinstance(importance, DataImportance) else "given"
-
-
-def replay_plan(
-    model: M, plan: PrunePlan, example_inputs: Any, *, forward: Forward | None = None, seed: int = 0
-) -> PruneResult[M]:
-    """Make the cut of `plan` again on the model it was made for, and prove it as `prune_module` does.
-
-    Raises `PruningError`, which says what differs, on another model.
-    """
-    start = time.perf_counter()
-    given, run = calling(example_inputs, _heads if forward is None and isinstance(model, Detector) else forward)
-    exact = plan.constants != "bias"
-    try:
-        cut, masked = apply(model, plan), mask_module(model, plan)
-        difference = _difference(masked, cut, unseen_inputs(given, seed), run, exact=exact)
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise PruningError(
-            f"The plan was altered or damaged: its cut cannot be made ({type(error).__name__}: {str(error)[:200]}). Make a "
-            "new plan with prune_module or `slimyolo prune`."
-        ) from error
-    if difference is None:
-        raise PruningError(
-            "The plan's cut does not agree with the masked model. Make a new plan with prune_module or `slimyolo prune`."
         )
-    report = PruneReport(
-        plan.before, plan.after, plan.prunable_channels, plan.removed_channels, plan.carrier_channels,
-        plan.zeroed_channels, difference, exact, (*plan.notes, *_approximation_note(plan.constants, difference)),
-        time.perf_counter() - start,
-    )  # fmt: skip
-    return PruneResult(cut, plan, report)
-
-
-def _approximation_note(constants: str, difference: float) -> tuple[str, ...]:
-    if constants != "bias":
-        return ()
-    note = (
-        f"constants='bias' is an approximation at padded borders: on unseen random inputs the cut model differs from the "
-        f"masked one by {difference:.1e} of the largest output. constants='carrier' is exact."
-    )
-    return (note,)
-
-
-def _heads(detector: Detector, images: Tensor) -> list[Tensor]:
-    return detector.heads(images)
 
 
 def _difference(
@@ -246,7 +239,7 @@ def _difference(
     return difference if precise <= _EXACT_DOUBLE else None
 
 
-def _eager_price(model: nn.Module, given: Sequence[Any], forward: Forward) -> Callable[[PrunePlan], float]:
+def _eager_price(model: nn.Module, given: Sequence[Any], forward: Forward) -> Price:
     """Median milliseconds of the cut model in eager mode, threads as they are, 3 warm-up and 9 timed runs."""
 
     def measure(plan: PrunePlan) -> float:

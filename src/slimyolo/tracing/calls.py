@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.fx import Node
 
 from slimyolo.errors import PruningError
-from slimyolo.pruning.graph.index_maps import normal_axis
 from slimyolo.tracing.kinds import operation_name
 
 __all__ = [
@@ -20,6 +19,7 @@ __all__ = [
     "changed_in_place",
     "channel_axis",
     "convolution_call",
+    "normal_axis",
     "product_macs",
     "real_shape",
     "reduced_axes",
@@ -89,6 +89,11 @@ def convolution_call(node: Node) -> ConvolutionCall:
 def channel_axis(weight: Node, rank: int) -> int:
     """Where the channels of a convolution's input and output stand: 1, or 0 when there is no batch axis."""
     return rank - len(real_shape(weight)) + 1
+
+
+def normal_axis(axis: int, rank: int) -> int:
+    """`axis` counted from the front."""
+    return axis + rank if axis < 0 else axis
 
 
 def changed_in_place(node: Node) -> Node | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,20 +13,16 @@ from torch.utils._pytree import tree_leaves
 
 from slimyolo.errors import PruningError
 from slimyolo.tracing.recording import record
+from slimyolo.tracing.running import Forward, calling, evaluating
 
 __all__ = [
-    "Forward",
     "TracedProgram",
-    "as_inputs",
-    "calling",
     "capture_program",
-    "evaluating",
     "export_program",
     "module_of",
     "record_program",
 ]
 
-Forward = Callable[..., Any]
 _PREFIX = "module."
 
 
@@ -57,42 +52,6 @@ class _Call(nn.Module):
 
     def forward(self, *inputs: Any) -> Any:
         return self._function(self.module, *inputs)
-
-
-def as_inputs(example_inputs: Any) -> tuple[Any, ...]:
-    """One tensor or a sequence of inputs → the tuple a module is called with."""
-    if isinstance(example_inputs, Tensor):
-        return (example_inputs,)
-    if isinstance(example_inputs, Mapping) and len(example_inputs) > 0:
-        return tuple(example_inputs.values())
-    if isinstance(example_inputs, Sequence) and not isinstance(example_inputs, str) and len(example_inputs) > 0:
-        return tuple(example_inputs)
-    raise PruningError(
-        f"example_inputs is {type(example_inputs).__name__}: expected a tensor, a tuple of tensors, or a dictionary of "
-        f"arguments by name, for instance torch.zeros(1, 3, 320, 320)."
-    )
-
-
-def calling(example_inputs: Any, forward: Forward | None) -> tuple[tuple[Any, ...], Forward]:
-    """Inputs as a tuple, and the function that runs a module on them: by position, or by the names of a dictionary."""
-    run: Forward = forward if forward is not None else lambda owner, *given, **named: owner(*given, **named)
-    if not isinstance(example_inputs, Mapping):
-        return as_inputs(example_inputs), run
-    names = tuple(example_inputs)
-    return as_inputs(example_inputs), lambda owner, *given: run(owner, **dict(zip(names, given, strict=True)))
-
-
-@contextmanager
-def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Eval mode inside, each submodule's own mode afterwards."""
-    modes = [(part, part.training) for module in modules for part in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 def capture_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:

@@ -17,15 +17,14 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from slimyolo.errors import ConfigError
 from slimyolo.pruning.analysis.constant_flow import flow_constants
 from slimyolo.pruning.graph.activations import activation_of, expected_value, preimage
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Consumer, Emitter
 from slimyolo.pruning.graph.constant_values import Arrival
+from slimyolo.pruning.rules import check_constants
 
-__all__ = ["CONSTANT_MODES", "WEAKEST_CARRIER", "Constants", "analyse_constants"]
+__all__ = ["WEAKEST_CARRIER", "Constants", "analyse_constants"]
 
-CONSTANT_MODES = ("carrier", "bias", "none")
 WEAKEST_CARRIER = 1e-3  # a carrier below this value would make its weights too large
 
 
@@ -57,8 +56,7 @@ def analyse_constants(
     the reference project). `means` maps emitter nodes to measured mean outputs per channel (after their activation),
     used instead of E[act(γz+β)].
     """
-    if mode not in CONSTANT_MODES:
-        raise ConfigError(f"constants={mode!r}: expected one of {', '.join(CONSTANT_MODES)}.")
+    check_constants(mode)
     return _Analysis(graph, mode, means or {}).result()
 
 

@@ -16,8 +16,8 @@ from torch import nn
 
 from slimyolo.errors import PruningError
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Strategy
-from slimyolo.tracing.capture import Forward, evaluating
 from slimyolo.tracing.code_lines import Line, failing_line
+from slimyolo.tracing.running import Forward, evaluating
 
 __all__ = ["Failure", "Fallbacks", "failing"]
 

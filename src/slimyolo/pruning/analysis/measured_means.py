@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,10 +11,9 @@ from torch import Tensor, nn
 from slimyolo.errors import PruningError
 from slimyolo.pruning.graph.activations import activation_of
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Emitter
-from slimyolo.tracing.capture import Forward, as_inputs, evaluating
-from slimyolo.tracing.outputs import output_tensors
+from slimyolo.tracing.running import Forward, as_inputs, evaluating
 
-__all__ = ["measure_means", "rms_difference"]
+__all__ = ["measure_means"]
 
 _CHANNELS_LAST = (nn.Linear, nn.LayerNorm)
 
@@ -63,14 +61,3 @@ def measure_means(
     return {
         node: torch.stack(sums).sum(0) / images for node, sums in found.items() if calls[node] == len(sums) == count
     }
-
-
-def rms_difference(dense: nn.Module, other: nn.Module, inputs: Any, forward: Forward | None = None) -> float:
-    """Root mean square of all output differences, relative to that of the dense model's outputs; eval mode."""
-    given = as_inputs(inputs)
-    with evaluating(dense, other), torch.no_grad():
-        pair = [output_tensors(forward(m, *given) if forward is not None else m(*given)) for m in (dense, other)]
-    floating = [(a.double(), b.double()) for a, b in zip(*pair, strict=True) if a.is_floating_point()]
-    different = sum(float((a - b).square().sum()) for a, b in floating)
-    whole = sum(float(a.square().sum()) for a, _ in floating)
-    return math.sqrt(different / max(whole, 1e-30))

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from slimyolo.errors import ConfigError
 from slimyolo.pruning.analysis.coupling import couple
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group, Member, Strategy, spec_hash
 from slimyolo.pruning.graph.workspace import Coupling
-from slimyolo.tracing.capture import Forward, TracedProgram, as_inputs, capture_program
+from slimyolo.pruning.rules import check_on_unknown
+from slimyolo.tracing.capture import TracedProgram, capture_program
+from slimyolo.tracing.running import Forward, as_inputs
 
 __all__ = ["retrace", "trace"]
 
@@ -33,8 +34,7 @@ def trace(
     size); `forward` traces `forward(module, *inputs)` instead of `module(*inputs)`; outputs are kept whole.
     `on_unknown="keep"` keeps the channels that meet an operation without a rule instead of raising `UnknownOperationError`.
     """
-    if on_unknown not in {"raise", "keep"}:
-        raise ConfigError(f"on_unknown={on_unknown!r}: expected 'raise' or 'keep'.")
+    check_on_unknown(on_unknown)
     program = capture_program(module, example_inputs, forward)
     first = next((given for given in tree_leaves(as_inputs(example_inputs)) if isinstance(given, Tensor)), None)
     shape = tuple(first.shape) if first is not None else ()

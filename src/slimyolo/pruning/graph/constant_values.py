@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from slimyolo.pruning.graph.index_maps import normal_axis
+from slimyolo.tracing.calls import normal_axis
 
 __all__ = ["Arrival", "Constant", "constant", "flat_only", "per_channel", "unknown"]
 

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from slimyolo.tracing.calls import normal_axis
 from slimyolo.tracing.kinds import Kind
 
-__all__ = ["cat_arrays", "compress", "normal_axis", "pad_rank", "run_layout", "varying_axes"]
+__all__ = ["cat_arrays", "compress", "pad_rank", "run_layout", "varying_axes"]
 
 
 def compress(array: Tensor) -> Tensor:
@@ -35,11 +36,6 @@ def compress(array: Tensor) -> Tensor:
 def varying_axes(array: Tensor) -> list[int]:
     """Axes along which a compressed array changes."""
     return [axis for axis, size in enumerate(array.shape) if size > 1]
-
-
-def normal_axis(axis: int, rank: int) -> int:
-    """`axis` counted from the front."""
-    return axis + rank if axis < 0 else axis
 
 
 def pad_rank(array: Tensor, rank: int) -> Tensor:

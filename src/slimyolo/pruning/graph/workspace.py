@@ -16,9 +16,9 @@ from torch.fx import Node
 
 from slimyolo.pruning.graph.channel_graph import Adder, Consumer, Emitter, SizeSite, Strategy
 from slimyolo.pruning.graph.channel_sets import ChannelSets
-from slimyolo.pruning.graph.index_maps import compress, normal_axis, pad_rank, varying_axes
+from slimyolo.pruning.graph.index_maps import compress, pad_rank, varying_axes
 from slimyolo.pruning.graph.size_attributes import attributes_holding
-from slimyolo.tracing.calls import argument, product_macs, real_shape, shape_of
+from slimyolo.tracing.calls import argument, normal_axis, product_macs, real_shape, shape_of
 from slimyolo.tracing.capture import TracedProgram, module_of
 from slimyolo.tracing.code_lines import Line
 from slimyolo.tracing.kinds import Kind, kind_of, operation_name

@@ -10,8 +10,8 @@ from torch.fx import Node
 
 from slimyolo.pruning.graph.constant_state import FlowState
 from slimyolo.pruning.graph.constant_values import Constant, constant, unknown
-from slimyolo.pruning.graph.index_maps import cat_arrays, normal_axis, run_layout, split_axis, varying_axes
-from slimyolo.tracing.calls import argument
+from slimyolo.pruning.graph.index_maps import cat_arrays, run_layout, split_axis, varying_axes
+from slimyolo.tracing.calls import argument, normal_axis
 from slimyolo.tracing.kinds import Kind, kind_of, operation_name
 
 __all__ = ["cat", "getitem", "layout"]

@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from slimyolo.pruning.graph.constant_state import FlowState
 from slimyolo.pruning.graph.constant_values import Constant, constant, flat_only
-from slimyolo.pruning.graph.index_maps import normal_axis, pad_rank
-from slimyolo.tracing.calls import argument, real_shape
+from slimyolo.pruning.graph.index_maps import pad_rank
+from slimyolo.tracing.calls import argument, normal_axis, real_shape
 from slimyolo.tracing.kinds import operation_name
 
 __all__ = ["elementwise", "glu", "identity", "like", "softmax"]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from slimyolo.pruning.graph.index_maps import compress, normal_axis, pad_rank, varying_axes
+from slimyolo.pruning.graph.index_maps import compress, pad_rank, varying_axes
 from slimyolo.pruning.graph.workspace import Activation, Coupling, Weight
-from slimyolo.tracing.calls import argument, shape_of
+from slimyolo.tracing.calls import argument, normal_axis, shape_of
 from slimyolo.tracing.kinds import operation_name
 
 __all__ = ["elementwise", "glu", "identity", "no_channels", "softmax", "unary"]

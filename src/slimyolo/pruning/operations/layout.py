@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from slimyolo.pruning.graph.index_maps import cat_arrays, compress, normal_axis, run_layout, varying_axes
+from slimyolo.pruning.graph.index_maps import cat_arrays, compress, run_layout, varying_axes
 from slimyolo.pruning.graph.workspace import Activation, Coupling, Weight
-from slimyolo.tracing.calls import argument, real_shape, shape_of
+from slimyolo.tracing.calls import argument, normal_axis, real_shape, shape_of
 from slimyolo.tracing.capture import module_of
 from slimyolo.tracing.kinds import Kind, kind_of, operation_name
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from slimyolo.errors import PruningError
@@ -205,10 +207,19 @@ class PrunePlan:
             ) from error
 
     def save(self, path: Path) -> None:
-        """Write the JSON to `path` (atomically)."""
-        from slimyolo.storage import write_text
+        """Write the JSON to `path`, whole or not at all."""
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        part.write_text(self.to_json(), encoding="utf-8")
+        os.replace(part, path)
 
-        write_text(path, self.to_json())
+    def silent(self, module: nn.Module) -> bool:
+        """True when the scales of all removed channels are 0 in `module`: the constants they leave behind are exact."""
+        scales = dict(module.named_parameters(remove_duplicate=False))
+        removed = [
+            scales[emission.weight].detach().index_select(emission.axis, torch.tensor(emission.channels))
+            for emission in self.emissions
+        ]
+        return all(bool((values == 0).all()) for values in removed)
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

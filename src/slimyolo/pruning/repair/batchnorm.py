@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import PruningError
-from slimyolo.tracing.capture import evaluating
+from slimyolo.tracing.running import evaluating
 
 __all__ = ["recalibrate_batchnorm_"]
 

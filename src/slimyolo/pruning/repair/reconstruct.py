@@ -22,15 +22,15 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError, PruningError
-from slimyolo.models import Detector
 from slimyolo.pruning.plan.plan import PrunePlan
 from slimyolo.pruning.repair.halting import HaltingPass, Halts, halting
 from slimyolo.pruning.repair.regression import Layer, RowSums, fits_regression, layer_rows, positions_of, solve_ridge
+from slimyolo.pruning.surgery.check import OutputReference
 from slimyolo.pruning.surgery.cut import dropped_places
-from slimyolo.pruning.surgery.output_error import OutputReference
 from slimyolo.tracing.calls import argument, convolution_call
-from slimyolo.tracing.capture import Forward, TracedProgram, capture_program, evaluating
+from slimyolo.tracing.capture import TracedProgram, capture_program
 from slimyolo.tracing.kinds import Kind, kind_of
+from slimyolo.tracing.running import Forward, evaluating, forward_of
 
 __all__ = ["LayerRepair", "ReconstructionReport", "reconstruct_"]
 
@@ -99,7 +99,7 @@ def reconstruct_(
         raise ConfigError(f"ridge={ridge!r}: expected a number of at least 0, or several, for instance 1e-2.")
     plan.check(dense)
     started = time.perf_counter()
-    run: Forward | None = forward if forward is not None else (_heads if isinstance(cut, Detector) else None)
+    run = forward_of(cut, forward)
     source = iter(batches)
     first = next(source, None)
     if first is None:
@@ -128,10 +128,6 @@ def reconstruct_(
         tuple(layers), skipped, repair.images, sum(len(images) for images in judges), errors[0], errors[1],
         time.perf_counter() - started,
     )  # fmt: skip
-
-
-def _heads(detector: Detector, images: Tensor) -> list[Tensor]:
-    return detector.heads(images)
 
 
 def _chain(first: Tensor, rest: Iterator[Tensor]) -> Iterator[Tensor]:
@@ -215,7 +211,7 @@ class _Repair:
     """The passes of all batches, standing at one layer after another."""
 
     def __init__(
-        self, cut: nn.Module, dense: nn.Module, source: Iterator[Tensor], forward: Forward | None, memory_bytes: int
+        self, cut: nn.Module, dense: nn.Module, source: Iterator[Tensor], forward: Forward, memory_bytes: int
     ) -> None:
         self._cut, self._dense, self._source = cut, dense, source
         self._forward, self._memory = forward, memory_bytes
@@ -312,8 +308,8 @@ class _Repair:
         return sums, chooser, judge
 
 
-def _call(model: nn.Module, images: Tensor, forward: Forward | None) -> Callable[[], object]:
-    return lambda: forward(model, images) if forward is not None else model(images)
+def _call(model: nn.Module, images: Tensor, forward: Forward) -> Callable[[], object]:
+    return lambda: forward(model, images)
 
 
 def _parameters(cut: nn.Module, dense: nn.Module, layer: Layer, site: _Site) -> tuple[Tensor, Tensor]:

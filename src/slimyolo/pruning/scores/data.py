@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Consumer
-from slimyolo.tracing.capture import evaluating
+from slimyolo.tracing.running import evaluating
 
 __all__ = ["DATA_IMPORTANCES", "DataImportance", "fisher_scores", "taylor_scores"]
 

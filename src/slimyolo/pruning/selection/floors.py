@@ -1,63 +1,28 @@
-"""How much of each layer must stay: one floor for all, floors and caps by pattern, and layers kept whole."""
+"""How much of each layer of a graph may still be removed, and which groups stay whole."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from slimyolo.errors import ConfigError
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group
+from slimyolo.pruning.rules import CutRules, layer_matches, leading_paths
 
-__all__ = ["Floors", "Room", "kept_groups"]
-
-
-@dataclass(frozen=True)
-class Floors:
-    """`share` of each layer stays, at least one channel.
-
-    `floor_of` maps patterns over module paths to another share (the last that matches counts, higher or lower);
-    `cap_of` maps patterns to the share that may at most be removed. A pattern matches a path as in `kept_groups`. Where
-    layers are coupled the strictest of them counts.
-    """
-
-    share: float = 0.1
-    floor_of: Mapping[str, float] = field(default_factory=dict)
-    cap_of: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.share < 1.0:
-            raise ConfigError(f"floor={self.share!r}: expected a share from 0 to below 1, for instance 0.1.")
-        for pattern, share in self.floor_of.items():
-            if not 0.0 <= share <= 1.0:
-                raise ConfigError(f"floor_of {pattern!r}: {share!r} is not a share from 0 to 1, for instance 0.5.")
-        for pattern, share in self.cap_of.items():
-            if not 0.0 <= share <= 1.0:
-                raise ConfigError(f"cap_of {pattern!r}: {share!r} is not a share from 0 to 1, for instance 0.3.")
-
-    def of(self, layer: str) -> float:
-        """The share of `layer` that must stay."""
-        floor = self.share
-        for pattern, share in self.floor_of.items():
-            if _matches(layer, pattern):
-                floor = share
-        for pattern, share in self.cap_of.items():
-            if _matches(layer, pattern):
-                floor = max(floor, 1.0 - share)
-        return floor
+__all__ = ["Room", "kept_groups"]
 
 
 class Room:
     """What is left to remove in each layer of a graph while channels go."""
 
-    def __init__(self, graph: ChannelGraph, floors: Floors) -> None:
+    def __init__(self, graph: ChannelGraph, rules: CutRules) -> None:
         paths = [name for name, _ in graph.module.named_modules() if name]
-        for name, patterns in (("floor_of", floors.floor_of), ("cap_of", floors.cap_of)):
+        for name, patterns in (("floor_of", rules.floor_of), ("cap_of", rules.cap_of)):
             for pattern in patterns:
                 _check_pattern(name, pattern, paths)
-        least = min((floors.share, *floors.floor_of.values()))
+        least = min((rules.least_share, *rules.floor_of.values()))
         self._room: dict[tuple[str, int], int] = {}
         self._loose: dict[int, int] = {}
         self._axes: dict[int, list[tuple[tuple[str, int], int]]] = {}
@@ -70,7 +35,7 @@ class Room:
                 if key in axes and member.tensor in shapes:
                     size = shapes[member.tensor][member.axis]
                     # patterns speak of a layer's outputs; what it reads is only kept from vanishing
-                    share = least if key in read else floors.of(member.tensor.rpartition(".")[0])
+                    share = least if key in read else rules.share_kept_of(member.tensor.rpartition(".")[0])
                     self._room[key] = size - max(1, math.ceil(share * size - 1e-9))
             self._axes[group.id] = [
                 ((m.tensor, m.axis), m.index.shape[1]) for m in group.members if (m.tensor, m.axis) in self._room
@@ -108,7 +73,9 @@ def kept_groups(graph: ChannelGraph, keep: Sequence[str], frozen: Sequence[str])
     return {
         group.id
         for group in graph.groups
-        if any(named & set(_leading(layer)) or any(_matches(layer, p) for p in keep) for layer in group.layers)
+        if any(
+            named & set(leading_paths(layer)) or any(layer_matches(layer, p) for p in keep) for layer in group.layers
+        )
     }
 
 
@@ -120,12 +87,3 @@ def _check_pattern(argument: str, pattern: str, paths: Sequence[str]) -> None:
 def _nearest(name: str, paths: Iterable[str]) -> str:
     near = get_close_matches(name, list(paths), n=3)
     return f" Did you mean {', '.join(repr(one) for one in near)}?" if near else ""
-
-
-def _leading(layer: str) -> list[str]:
-    parts = layer.split(".")
-    return [".".join(parts[: n + 1]) for n in range(len(parts))]
-
-
-def _matches(layer: str, pattern: str) -> bool:
-    return any(fnmatchcase(part, pattern) for part in _leading(layer))

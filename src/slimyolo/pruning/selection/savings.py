@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from slimyolo.errors import ConfigError, nearest_name_hint
+from slimyolo.errors import ConfigError
 from slimyolo.pruning.plan.prices import PriceTable
+from slimyolo.pruning.rules import check_per
 
-__all__ = ["PER", "Saving", "saving_per"]
+__all__ = ["Saving", "saving_per"]
 
-PER = ("channels", "macs", "params", "ms")
 Saving = Callable[[Mapping[int, int], int, int], float]
 """(channels gone per group, group id, further slots) → what these further slots save."""
 
@@ -20,8 +20,7 @@ def saving_per(unit: str, table: PriceTable, milliseconds: Mapping[int, float] |
     "macs" and "params" are priced anew as neighbours shrink; "ms" is `milliseconds` per channel of each group, as
     measured on the uncut network. Raises `ConfigError` for another unit, and for "ms" without measurements.
     """
-    if unit not in PER:
-        raise ConfigError(f"per={unit!r}: expected one of {', '.join(PER)}.{nearest_name_hint(unit, PER)}")
+    check_per(unit)
     if unit == "channels":
         return None
     if unit == "macs":

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from slimyolo.errors import ConfigError, PruningError, nearest_name_hint
+from slimyolo.errors import ConfigError, PruningError
 from slimyolo.pruning.analysis.constants import Constants, analyse_constants
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group
 from slimyolo.pruning.plan.making import PlanTerms, make_plan
 from slimyolo.pruning.plan.plan import PrunePlan
 from slimyolo.pruning.plan.prices import CutCost, PriceTable
-from slimyolo.pruning.selection.floors import Floors, Room, kept_groups
+from slimyolo.pruning.rules import CutRules, SelectionFields, rules_with
+from slimyolo.pruning.scores.importance import importance_name
+from slimyolo.pruning.selection.floors import Room, kept_groups
 from slimyolo.pruning.selection.savings import saving_per
 from slimyolo.pruning.selection.steps import Step, step_sequence
 from slimyolo.pruning.targets import (
@@ -28,9 +31,11 @@ from slimyolo.pruning.targets import (
     target_to_plain,
 )
 
-__all__ = ["POLICIES", "select"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-POLICIES = ("coupled", "reference")
+__all__ = ["select"]
+
 Price = Callable[[PrunePlan], float]
 _UNITS: dict[type, str] = {
     ParamsShare: "parameters",
@@ -46,55 +51,48 @@ def select(
     graph: ChannelGraph,
     scores: Mapping[int, Tensor],
     target: Target,
+    rules: CutRules | None = None,
     *,
-    keep: Sequence[str] = (),
-    frozen: Sequence[str] = (),
-    floor: float | None = None,
-    floor_of: Mapping[str, float] | None = None,
-    cap_of: Mapping[str, float] | None = None,
-    round_to: int = 1,
-    policy: str = "coupled",
-    constants: str | Constants = "carrier",
-    per: str = "channels",
+    constants: str | Constants | None = None,
     price: Price | None = None,
-    importance: str = "gamma",
+    **fields: Unpack[SelectionFields],
 ) -> PrunePlan:
     """Choose the channels to remove, least important first, until the target is met.
 
-    `keep` are module-path patterns (`"model.0.*"`), `frozen` exact module paths, of layers that stay whole. `floor` is the
-    share of each layer that must stay (default 0.1, and at least one channel; 0 for the reference policy); `floor_of` and
-    `cap_of` set it, or the share that may go, for layers by pattern (`Floors`). `round_to` makes kept widths multiples of
-    it (carriers included). `per` is what a score is divided by: "channels" (nothing), or the "macs", "params" or "ms"
-    that removing the channel saves (`savings`). `price` gives milliseconds of a plan, for `LatencyBudget` and "ms".
-    Policy "reference" is the threshold rule of the reference project: every |score| below the value at index
-    int(N·share) of the sorted pool goes (`ChannelShare` only; pass the layers it skips as `frozen`).
+    `rules` and single `fields` of it are those of `CutRules`; of its `importance` only the name is used, since the `scores`
+    are given. `constants` is a mode, as in `CutRules`, or what `analyse_constants` made of this graph. `price` gives the
+    milliseconds of a plan; `LatencyBudget` and `per="ms"` need it.
 
     The budget is met with one step less cut than would miss it; when floors prevent that, the plan's notes name them.
     Raises `ConfigError` for contradicting arguments.
     """
-    if policy not in POLICIES:
-        raise ConfigError(
-            f"policy={policy!r}: expected one of {', '.join(POLICIES)}.{nearest_name_hint(policy, POLICIES)}"
-        )
-    if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
-        raise ConfigError(f"round_to={round_to!r}: expected a whole number of at least 1, for instance 8.")
+    rules = rules_with(rules, fields)
+    if isinstance(constants, str):
+        rules = replace(rules, constants=constants)
     target_to_plain(target)  # refuses what is not a target
-    floors = Floors((0.0 if policy == "reference" else 0.1) if floor is None else floor, floor_of or {}, cap_of or {})
-    known = constants if isinstance(constants, Constants) else analyse_constants(graph, constants)
-    excluded = kept_groups(graph, keep, frozen)
-    selection = _Selection(graph, scores, known, excluded, floors, round_to)
-    named = importance if per == "channels" else f"{importance} per {per}"
-    terms = PlanTerms(target, policy, named, round_to, selection.prunable, ())
-    if policy == "reference":
-        if not isinstance(target, ChannelShare) or round_to != 1 or per != "channels":
-            raise ConfigError(
-                "policy='reference' is the reference project's rule: it takes ChannelShare, round_to=1 and per='channels'. "
-                "Use policy='coupled' for other budgets."
-            )
+    if rules.policy == "reference" and (
+        not isinstance(target, ChannelShare) or rules.round_to != 1 or rules.per != "channels"
+    ):
+        raise ConfigError(
+            "policy='reference' is the reference project's rule: it takes ChannelShare, round_to=1 and per='channels'. "
+            "Use policy='coupled' for other budgets."
+        )
+    known = constants if isinstance(constants, Constants) else analyse_constants(graph, rules.constants)
+    selection = _Selection(graph, scores, known, rules)
+    named = importance_name(rules.importance)
+    terms = PlanTerms(
+        target=target,
+        policy=rules.policy,
+        importance=named if rules.per == "channels" else f"{named} per {rules.per}",
+        round_to=rules.round_to,
+        prunable_channels=selection.prunable,
+        notes=(),
+    )
+    if rules.policy == "reference" and isinstance(target, ChannelShare):
         removed = selection.by_threshold(target.share)
         selection.notes.extend(selection.stopped_note())
     else:
-        removed = selection.by_steps(target, terms, per, price)
+        removed = selection.by_steps(target, terms, price)
     notes = tuple(dict.fromkeys([*selection.notes, *graph.kept]))
     return make_plan(graph, known, removed, selection.table, replace(terms, notes=notes))
 
@@ -104,18 +102,17 @@ class _Selection:
     graph: ChannelGraph
     scores: Mapping[int, Tensor]
     constants: Constants
-    excluded: set[int]
-    floors: Floors
-    round_to: int
+    rules: CutRules
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.table = PriceTable(self.graph)
-        self.groups = [g for g in self.graph.groups if g.id not in self.excluded]
+        excluded = kept_groups(self.graph, self.rules.keep, self.rules.frozen)
+        self.groups = [group for group in self.graph.groups if group.id not in excluded]
         self.by_id = {group.id: group for group in self.graph.groups}
         self.prunable = sum(group.width * _weight(group) for group in self.groups)
         self.order = {group.id: self._order(group) for group in self.groups}
-        self.room = Room(self.graph, self.floors)
+        self.room = Room(self.graph, self.rules)
         self.stopped: dict[int, int] = {}
         stuck = sum(int(self.constants.stuck[group.units].sum()) for group in self.groups)
         if stuck:
@@ -136,12 +133,19 @@ class _Selection:
 
     # -- the coupled policy ----------------------------------------------------------------------------------------
 
-    def by_steps(self, target: Target, terms: PlanTerms, per: str, price: Price | None) -> dict[int, Tensor]:
+    def by_steps(self, target: Target, terms: PlanTerms, price: Price | None) -> dict[int, Tensor]:
         """Removed channels per group: as many steps of the sequence as the target asks for."""
+        per = self.rules.per
         rates = self._milliseconds(price, terms) if per == "ms" and price is not None else None
         needs = {g.id: self.constants.needs_carrier[g.units[self.order[g.id]]] for g in self.groups}
         sequence, self.stopped = step_sequence(
-            self.groups, self.order, self.scores, needs, self.round_to, self.room, saving_per(per, self.table, rates)
+            self.groups,
+            self.order,
+            self.scores,
+            needs,
+            self.rules.round_to,
+            self.room,
+            saving_per(per, self.table, rates),
         )
         if isinstance(target, ChannelShare):
             if not self.groups:
@@ -243,13 +247,13 @@ class _Selection:
         """Which layers stand at their floor."""
         if not self.stopped:
             return []
-        names = []
+        names, least = [], self.rules.least_share
         for number, left in self.stopped.items():
             group = self.by_id[number]
-            own = max((self.floors.of(layer) for layer in group.layers), default=self.floors.share)
-            special = "" if own == self.floors.share else f", own floor {own:g}"
+            own = max((self.rules.share_kept_of(layer) for layer in group.layers), default=least)
+            special = "" if own == least else f", own floor {own:g}"
             names.append(f"{group.name} (keeps {left} of {group.width}{special})")
-        return [f"At the floor of {self.floors.share:g} of each layer, at least one channel: {', '.join(names)}."]
+        return [f"At the floor of {least:g} of each layer, at least one channel: {', '.join(names)}."]
 
     # -- the reference policy --------------------------------------------------------------------------------------
 

@@ -1,7 +1,9 @@
-"""Checking a cut: the masked and the cut module must give the same outputs."""
+"""How far the outputs of two networks are apart: the cut and the masked one, or a repaired and the dense one."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -9,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from slimyolo.errors import PruningError
-from slimyolo.tracing.capture import Forward, as_inputs, calling, evaluating
 from slimyolo.tracing.outputs import output_tensors
+from slimyolo.tracing.running import Forward, as_inputs, calling, evaluating
 
-__all__ = ["unseen_inputs", "verify"]
+__all__ = ["OutputReference", "output_error", "rms_difference", "unseen_inputs", "verify"]
 
 
 def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward | None = None) -> float:
@@ -21,13 +23,7 @@ def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward |
     `inputs` is a tensor, a tuple or a dictionary of named arguments; `forward` runs `forward(module, *inputs)` instead of
     the module. Raises `PruningError` when there are no outputs, or they differ in number or shape.
     """
-    given, run = calling(inputs, forward)
-    found = []
-    for module in (masked, cut):
-        with evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # a model that draws numbers draws the same ones
-            found.append(output_tensors(run(module, *given)))
-    first, second = found
+    first, second = (_outputs(module, inputs, forward) for module in (masked, cut))
     if not first:
         raise PruningError(
             "The model gives no tensors to compare; pass forward= with a function that returns its tensors."
@@ -38,12 +34,53 @@ def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward |
             f"The cut model gives outputs of shapes {shapes[1]}, the masked model {shapes[0]}; cut it again from the plan."
         )
     worst = 0.0
-    for one, two in zip(first, second, strict=True):
-        if one.is_floating_point() and one.numel():
-            difference = float((one.double() - two.double()).abs().max())
-            largest = float(one.double().abs().max())
-            worst = max(worst, difference / max(largest, 1e-12) if difference == difference else float("inf"))
+    for one, two in _floating_pairs(first, second):
+        difference = float((one - two).abs().max())
+        largest = float(one.abs().max())
+        worst = max(worst, difference / max(largest, 1e-12) if difference == difference else float("inf"))
     return worst
+
+
+def rms_difference(dense: nn.Module, other: nn.Module, inputs: Any, forward: Forward | None = None) -> float:
+    """Root mean square of all output differences, relative to that of the dense model's outputs; eval mode."""
+    pairs = _floating_pairs(*(_outputs(module, inputs, forward) for module in (dense, other)))
+    different = sum(float((a - b).square().sum()) for a, b in pairs)
+    whole = sum(float(a.square().sum()) for a, _ in pairs)
+    return math.sqrt(different / max(whole, 1e-30))
+
+
+class OutputReference:
+    """The outputs of a dense network on some images, kept to compare others with."""
+
+    def __init__(self, dense: nn.Module, batches: Iterable[Tensor], *, forward: Forward | None = None) -> None:
+        """Run `dense` on `batches`, inputs of both networks; `forward` runs `forward(module, images)` instead of it."""
+        self._forward = forward
+        self._seen = [(images, _floating(_outputs(dense, images, forward))) for images in batches]
+        self._spread = [_spread([outputs[place] for _, outputs in self._seen]) for place in range(self._count())]
+
+    def error(self, other: nn.Module) -> float:
+        """√(mean over outputs of Σ(d − o)² / Σ(d − d̄)²): 0 is equal, 1 is as good as a constant per channel.
+
+        Every floating output tensor weighs the same; d̄ is the mean of its last axis (of axis 1 where it has four: maps)
+        over everything else.
+        """
+        wrong = [0.0] * self._count()
+        for images, wanted in self._seen:
+            found = _floating(_outputs(other, images, self._forward))
+            for place, (one, two) in enumerate(zip(wanted, found, strict=True)):
+                wrong[place] += float((one.double() - two.double()).square().sum())
+        shares = [error / max(spread, 1e-12) for error, spread in zip(wrong, self._spread, strict=True)]
+        return float((sum(shares) / max(len(shares), 1)) ** 0.5)
+
+    def _count(self) -> int:
+        return len(self._seen[0][1]) if self._seen else 0
+
+
+def output_error(
+    dense: nn.Module, other: nn.Module, batches: Iterable[Tensor], *, forward: Forward | None = None
+) -> float:
+    """`OutputReference(dense, batches).error(other)`, for one comparison."""
+    return OutputReference(dense, batches, forward=forward).error(other)
 
 
 def unseen_inputs(example_inputs: Any, seed: int) -> tuple[Any, ...]:
@@ -57,3 +94,36 @@ def unseen_inputs(example_inputs: Any, seed: int) -> tuple[Any, ...]:
 
     made: tuple[Any, ...] = tree_map(fresh, as_inputs(example_inputs))
     return made
+
+
+def _outputs(module: nn.Module, inputs: Any, forward: Forward | None) -> list[Tensor]:
+    """All tensors that the module gives in eval mode; a module that draws random numbers draws the same ones each time."""
+    given, run = calling(inputs, forward)
+    with evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return output_tensors(run(module, *given))
+
+
+def _floating(outputs: Iterable[Tensor]) -> list[Tensor]:
+    return [output for output in outputs if output.is_floating_point() and output.numel()]
+
+
+def _floating_pairs(first: list[Tensor], second: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Floating outputs of two networks side by side, in double precision."""
+    pairs = zip(first, second, strict=True)
+    return [(one.double(), two.double()) for one, two in pairs if one.is_floating_point() and one.numel()]
+
+
+def _spread(outputs: list[Tensor]) -> float:
+    """Σ(d − d̄)² of one output over all batches."""
+    total: Tensor | float = 0.0
+    squares: Tensor | float = 0.0
+    count = 0
+    for output in outputs:
+        columns = (output if output.ndim != 4 else output.movedim(1, -1)).reshape(-1, _channels(output)).double()
+        total, squares, count = total + columns.sum(0), squares + columns.square().sum(0), count + len(columns)
+    return float(torch.as_tensor(squares - torch.as_tensor(total).square() / max(count, 1)).sum())
+
+
+def _channels(output: Tensor) -> int:
+    return output.shape[1] if output.ndim == 4 else output.shape[-1]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from copy import deepcopy
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +18,9 @@ from slimyolo.errors import ConfigError
 from slimyolo.evaluation import evaluate_detector
 from slimyolo.models import Detector, reference_excluded_batchnorms
 from slimyolo.pruning import (
+    Calibration,
     ChannelShare,
+    CutRules,
     DataImportance,
     ImportanceLike,
     LatencyBudget,
@@ -25,12 +28,15 @@ from slimyolo.pruning import (
     MacsShare,
     ParamsBudget,
     ParamsShare,
+    Price,
     PrunePlan,
     PruneResult,
+    RuleFields,
     Target,
     prune_module,
     recalibrate_batchnorm_,
     reconstruct_,
+    rules_with,
 )
 from slimyolo.tasks.common.budgets import BudgetUnit
 from slimyolo.tasks.common.devices import pick_device
@@ -42,49 +48,60 @@ from slimyolo.tasks.prune.scoring_batches import detection_loss, spread_batches
 from slimyolo.tasks.prune.sensitivity import sensitivity_caps
 
 if TYPE_CHECKING:  # imported where they are used: a cut without data or runtime starts sooner
+    from typing_extensions import Unpack
+
     from slimyolo.tasks.common.evidence import ValidationPictures
     from slimyolo.tasks.latency.price import LatencyPrice
 
-__all__ = ["Cutter", "Price", "cut_detector", "metrics_of", "target_of"]
+__all__ = ["Cutter", "cut_detector", "metrics_of", "rules_of", "target_of"]
 
 log = logging.getLogger("slimyolo")
 
-Price = Callable[[PrunePlan], float]
-"""Milliseconds of a planned network in the runtime that will serve it."""
+LEAST_SHARE = 0.1
 
 
 def cut_detector(
     detector: Detector,
     target: Target,
+    rules: CutRules | None = None,
     *,
     imgsz: int = 320,
-    policy: str = "coupled",
-    floor: float = 0.1,
-    floor_of: Mapping[str, float] | None = None,
-    cap_of: Mapping[str, float] | None = None,
-    keep: Sequence[str] = (),
-    round_to: int = 1,
-    constants: str = "carrier",
-    importance: ImportanceLike = "gamma",
-    per: str = "channels",
     price: Price | None = None,
-    calibration: Iterable[Tensor] | None = None,
+    calibration: Calibration | None = None,
+    **fields: Unpack[RuleFields],
 ) -> PruneResult[Detector]:
-    """The pruning engine with a detector's own facts: raw heads as outputs, and what the reference leaves whole.
+    """`prune_module` with what only a detector knows: its raw heads are the outputs, and the reference leaves layers whole.
 
-    Policy ``skip-shortcuts`` is the reference's rule for a share of channels, and the ordinary selection without the
-    layers around shortcuts for other budgets. The other arguments are those of `prune_module`. `detector` is not touched.
+    The policy "reference" ("skip-shortcuts") is the reference's rule for a plain share of channels. For other targets it is
+    the ordinary selection without the layers around shortcuts. The floor is 0.1 for every policy unless given.
+    `detector` is not touched.
     """
-    if policy not in ("coupled", "skip-shortcuts"):
-        raise ConfigError(f"--policy {policy}: expected coupled or skip-shortcuts.")
-    skipping = policy == "skip-shortcuts"
-    by_threshold = skipping and isinstance(target, ChannelShare) and round_to == 1 and per == "channels"
-    return prune_module(
-        detector, torch.zeros(1, 3, imgsz, imgsz), target, importance=importance, per=per, round_to=round_to,
-        constants=constants, keep=keep, policy="reference" if by_threshold else "coupled", floor=floor, floor_of=floor_of,
-        cap_of=cap_of, frozen=reference_excluded_batchnorms(detector) if skipping else (), price=price,
-        calibration=calibration,
-    )  # fmt: skip
+    rules = rules_with(rules, fields)
+    if rules.policy == "reference":
+        by_threshold = isinstance(target, ChannelShare) and rules.round_to == 1 and rules.per == "channels"
+        rules = replace(
+            rules,
+            policy="reference" if by_threshold else "coupled",
+            floor=LEAST_SHARE if rules.floor is None else rules.floor,
+            frozen=(*rules.frozen, *reference_excluded_batchnorms(detector)),
+        )
+    images = torch.zeros(1, 3, imgsz, imgsz)
+    return prune_module(detector, images, target, rules, price=price, calibration=calibration, forward=Detector.heads)
+
+
+def rules_of(config: PruneConfig) -> CutRules:
+    """The rules that the options of ``slimyolo prune`` give."""
+    return CutRules(
+        keep=config.keep,
+        floor=config.floor,
+        floor_of=config.floors_by_pattern,
+        cap_of={**sensitivity_caps(config), **config.caps_by_pattern},
+        round_to=config.round_to,
+        importance=config.importance,
+        per=config.per,
+        policy=config.policy,
+        constants=config.constants,
+    )
 
 
 def target_of(unit: BudgetUnit, amount: float) -> Target:
@@ -114,11 +131,22 @@ class Cutter:
 
     def cut(self, target: Target, round_to: int | None = None) -> PruneResult[Detector]:
         """The cut to `target`. With data, the constants of channels that say something are their means on images."""
-        result = self._cut(target, None, round_to)
-        if self._data is None or self._config.constants == "none" or _all_silent(self._detector, result.plan):
-            return result
+        rules = replace(rules_of(self._config), importance=self._importance())
+        return cut_detector(
+            self._detector,
+            target,
+            rules if round_to is None else replace(rules, round_to=round_to),
+            imgsz=self._config.imgsz,
+            price=self._price,
+            calibration=None if self._data is None else self._calibration,
+        )
+
+    def _calibration(self, plan: PrunePlan) -> list[Tensor] | None:
+        """Images to measure constants on, where `plan` removes channels that are not at zero."""
+        if plan.silent(self._detector):
+            return None
         images = [batch.images.float() / 255 for batch in self._batches()]
-        return self._cut(target, images, round_to) if len(images) > 1 else result
+        return images if len(images) > 1 else None
 
     def reach(self, price: LatencyPrice) -> tuple[PruneResult[Detector], LatencyOutcome]:
         """The cut that takes ``--latency``, as timed; without ``--round-to`` in widths that the runtime likes."""
@@ -126,16 +154,6 @@ class Cutter:
         budget = amount * price.dense_ms if unit == "latency-share" else amount
         roundings = ROUNDINGS if self._config.round_to == 1 else (self._config.round_to,)
         return cut_to_latency(self.cut, price, budget, roundings)
-
-    def _cut(self, target: Target, calibration: list[Tensor] | None, round_to: int | None) -> PruneResult[Detector]:
-        config = self._config
-        return cut_detector(
-            self._detector, target, imgsz=config.imgsz, policy=config.policy, floor=config.floor,
-            floor_of=config.floors_by_pattern, cap_of={**sensitivity_caps(config), **config.caps_by_pattern},
-            keep=config.keep, round_to=config.round_to if round_to is None else round_to,
-            constants=config.constants, importance=self._importance(),
-            per=config.per, price=self._price, calibration=calibration,
-        )  # fmt: skip
 
     def before(self) -> DetectionMetrics | None:
         """Metrics of the detector as it came."""
@@ -206,16 +224,6 @@ class Cutter:
             log.info("measuring on %d training images", min(config.samples, len(split)))
             self._samples = spread_batches(split, config.samples, imgsz=config.imgsz, batch_size=16, stride=stride)
         return self._samples
-
-
-def _all_silent(detector: Detector, plan: PrunePlan) -> bool:
-    """True when every removed channel has γ = 0, so that its constant is known exactly."""
-    scales = dict(detector.named_parameters())
-    removed = [
-        scales[emission.weight].detach().index_select(emission.axis, torch.tensor(emission.channels))
-        for emission in plan.emissions
-    ]
-    return all(bool((values == 0).all()) for values in removed)
 
 
 def metrics_of(

@@ -16,12 +16,7 @@ from slimyolo.data import DatasetSpec, SplitData, read_dataset_yaml, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.models import Detector, read_architecture
-from slimyolo.pruning import (
-    PruneReport,
-    PruneResult,
-    mask_module,
-    replay_plan,
-)
+from slimyolo.pruning import Price, PruneResult, mask_module, replay_plan
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.common.budgets import BudgetUnit
 from slimyolo.tasks.common.json_output import give_json
@@ -31,7 +26,7 @@ from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.records import CutRecord, RepairRecord, SizeRecord
 from slimyolo.tasks.latency.search import LatencyOutcome
 from slimyolo.tasks.prune.config import PruneConfig
-from slimyolo.tasks.prune.cutter import Cutter, Price, metrics_of, target_of
+from slimyolo.tasks.prune.cutter import Cutter, metrics_of, target_of
 from slimyolo.tasks.prune.drop_search import Attempt
 from slimyolo.tasks.prune.plan import read_plan
 from slimyolo.tasks.prune.repairing import RepairStep, repair_
@@ -60,7 +55,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     result = made.result
     _say_and_check(result)
     if config.plan_out is not None:
-        result.plan.save(config.plan_out)
+        write_text(config.plan_out, result.plan.to_json())
         log.info("plan written: %s", config.plan_out)
     if config.dry_run:
         log.info("dry run: nothing else is written")
@@ -126,7 +121,7 @@ def _made_cut(
         cutter = Cutter(config, detector, data, timed or price)
         if config.plan is not None:
             images = torch.zeros(1, 3, config.imgsz, config.imgsz)
-            return cutter, _Cut(replay_plan(detector, read_plan(config.plan), images))
+            return cutter, _Cut(replay_plan(detector, read_plan(config.plan), images, forward=Detector.heads))
         if config.max_drop is not None:
             result, tried = cutter.search(config.max_drop)
             return cutter, _Cut(result, tried)
@@ -219,7 +214,7 @@ def _record(
     tried: Sequence[Attempt],
     outcome: LatencyOutcome | None,
 ) -> CutRecord:
-    report: PruneReport = result.report
+    report = result.report
     layers = tuple(
         (layer, group.width, len(group.kept)) for group in result.plan.groups for layer in group.layers
     )  # fmt: skip

@@ -9,7 +9,7 @@ from contextlib import closing
 from itertools import islice
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from slimyolo.data import DatasetSpec, EvalBatches, SplitData, read_split
 from slimyolo.detections import DetectionMetrics
@@ -17,7 +17,7 @@ from slimyolo.models import Detector
 from slimyolo.pruning import OutputReference, PrunePlan, recalibrate_batchnorm_, reconstruct_
 from slimyolo.tasks.common.records import RepairRecord
 
-__all__ = ["RepairStep", "heads_of", "plain_images", "repair_"]
+__all__ = ["RepairStep", "plain_images", "repair_"]
 
 log = logging.getLogger("slimyolo")
 
@@ -51,7 +51,7 @@ def repair_(
         return plain_images(train, images, imgsz=imgsz, batch_size=batch_size, stride=stride, workers=workers)
 
     judges = plain_images(data[1], JUDGES, imgsz=imgsz, batch_size=batch_size, stride=stride, workers=workers)
-    reference = OutputReference(dense, judges, forward=heads_of)
+    reference = OutputReference(dense, judges, forward=Detector.heads)
     records: list[RepairRecord] = []
     known = (reference.error(cut), measure(cut))
     for step in steps:
@@ -80,7 +80,7 @@ def plain_images(
 
 
 def _reconstruct_(cut: Detector, dense: Detector, plan: PrunePlan, images: Iterator[Tensor]) -> int:
-    report = reconstruct_(cut, dense, plan, images)
+    report = reconstruct_(cut, dense, plan, images, forward=Detector.heads)
     better = [layer for layer in report.layers if layer.ridge is not None]
     log.info(
         "reconstruction: %d of %d layers fitted from %d images (%d more judged); error of the outputs on these %.3f → %.3f",
@@ -90,12 +90,6 @@ def _reconstruct_(cut: Detector, dense: Detector, plan: PrunePlan, images: Itera
     for reason in report.skipped:
         log.info("not reconstructed: %s", reason)
     return report.images
-
-
-def heads_of(module: nn.Module, images: Tensor) -> list[Tensor]:
-    """Raw logits of a detector, as a `Forward` of the pruning room."""
-    assert isinstance(module, Detector)
-    return module.heads(images)
 
 
 def _said(record: RepairRecord) -> str:

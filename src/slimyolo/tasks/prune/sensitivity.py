@@ -41,7 +41,7 @@ from slimyolo.tasks.common.lookup import find_weights
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.resume import refuse_other_settings, settings_that_stay
 from slimyolo.tasks.prune.config import PruneConfig
-from slimyolo.tasks.prune.repairing import heads_of, plain_images
+from slimyolo.tasks.prune.repairing import plain_images
 from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
 
 __all__ = ["SensitivityRecord", "read_sensitivity", "sensitivity", "sensitivity_caps", "sensitivity_table"]
@@ -89,7 +89,7 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     started = time.perf_counter()
     split = read_split(dataset, "val")
     meter = _Meter(config, detector, dataset, split)
-    graph = trace(detector, torch.zeros(1, 3, config.imgsz, config.imgsz), forward=heads_of)
+    graph = trace(detector, torch.zeros(1, 3, config.imgsz, config.imgsz), forward=Detector.heads)
     scores = score(detector, graph, config.importance)
     constants = analyse_constants(graph)
     found = list(done)
@@ -152,7 +152,7 @@ class _Meter:
             if not config.images:
                 raise ConfigError("--images 0 (all of them) is for --metric map; give a number, such as 32.")
             dense = dense.to(self._device)
-            self._reference = OutputReference(dense, self._plain(split, config.images), forward=heads_of)
+            self._reference = OutputReference(dense, self._plain(split, config.images), forward=Detector.heads)
 
     def error(self, masked: Detector) -> float:
         """Relative error of the outputs, or how much mAP50-95 is lost."""

@@ -58,7 +58,7 @@ def prunable_groups(
     """
     was_training = model.training
     images = torch.zeros(1, 3, imgsz, imgsz, device=next(model.parameters()).device)
-    graph = trace(model, images, forward=lambda detector, images: detector.heads(images))
+    graph = trace(model, images, forward=Detector.heads)
     model.train(was_training)
     skipped = set(reference_excluded_batchnorms(model)) if policy == "skip-shortcuts" else set()
     chosen = [

@@ -1,0 +1,81 @@
+"""How a module is run: on which inputs, by which function, in which mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from slimyolo.errors import PruningError
+
+__all__ = ["Forward", "TracedByMethod", "as_inputs", "calling", "evaluating", "forward_of"]
+
+Forward = Callable[..., Any]
+"""Called with a module and its inputs, in the place of the module itself."""
+
+
+@runtime_checkable
+class TracedByMethod(Protocol):
+    """A module that says how it is to be traced and compared: by this method instead of `forward`.
+
+    A detector, for instance, decodes and reorders its outputs in `forward`. Its raw outputs, one tensor for each level, are
+    what a cut must not change.
+    """
+
+    def pruning_forward(self, *inputs: Any) -> Any:
+        """The tensors that must not change, from the inputs of `forward`."""
+
+
+def forward_of(module: nn.Module, forward: Forward | None) -> Forward:
+    """The function that runs `module`: `forward` if given, else its `pruning_forward` if it has one, else the module."""
+    if forward is not None:
+        return forward
+    if isinstance(module, TracedByMethod):
+        return _run_by_method
+    return _run
+
+
+def _run_by_method(module: TracedByMethod, *inputs: Any, **named: Any) -> Any:
+    return module.pruning_forward(*inputs, **named)
+
+
+def _run(module: nn.Module, *inputs: Any, **named: Any) -> Any:
+    return module(*inputs, **named)
+
+
+def as_inputs(example_inputs: Any) -> tuple[Any, ...]:
+    """One tensor or a sequence of inputs → the tuple a module is called with."""
+    if isinstance(example_inputs, Tensor):
+        return (example_inputs,)
+    if isinstance(example_inputs, Mapping) and len(example_inputs) > 0:
+        return tuple(example_inputs.values())
+    if isinstance(example_inputs, Sequence) and not isinstance(example_inputs, str) and len(example_inputs) > 0:
+        return tuple(example_inputs)
+    raise PruningError(
+        f"example_inputs is {type(example_inputs).__name__}: expected a tensor, a tuple of tensors, or a dictionary of "
+        f"arguments by name, for instance torch.zeros(1, 3, 320, 320)."
+    )
+
+
+def calling(example_inputs: Any, forward: Forward | None) -> tuple[tuple[Any, ...], Forward]:
+    """Inputs as a tuple, and the function that runs a module on them: by position, or by the names of a dictionary."""
+    run: Forward = _run if forward is None else forward
+    if not isinstance(example_inputs, Mapping):
+        return as_inputs(example_inputs), run
+    names = tuple(example_inputs)
+    return as_inputs(example_inputs), lambda owner, *given: run(owner, **dict(zip(names, given, strict=True)))
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Eval mode inside, each submodule's own mode afterwards."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
