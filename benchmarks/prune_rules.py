@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from slimyolo.checkpoints import load_checkpoint, save_checkpoint
-from slimyolo.data import EvalBatches, read_dataset_yaml, read_split
+from slimyolo.data import EvalBatches, LoaderSettings, read_dataset_yaml, read_split
 from slimyolo.evaluation import evaluate_detector
 from slimyolo.models import Detector, reference_excluded_batchnorms
 from slimyolo.pruning import (
@@ -84,7 +84,8 @@ class _Bench:
         self.constants = analyse_constants(self.graph, "carrier")
         dataset = read_dataset_yaml(given.data)
         stride = int(self.detector.stride.max())
-        with closing(EvalBatches(read_split(dataset, "val"), given.imgsz, 32, stride=stride)) as batches:
+        settings = LoaderSettings(imgsz=given.imgsz, batch_size=32, stride=stride)
+        with closing(EvalBatches(read_split(dataset, "val"), settings)) as batches:
             self.validation = list(batches)
         self.samples = spread_batches(
             read_split(dataset, "train"), given.samples, imgsz=given.imgsz, batch_size=16, stride=stride

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from slimyolo.checkpoints import load_checkpoint
-from slimyolo.data import Augmentation, Batch, TrainBatches, read_dataset_yaml, read_split
+from slimyolo.data import Augmentation, Batch, LoaderSettings, TrainBatches, read_dataset_yaml, read_split
 from slimyolo.families.yolov5.loss import DetectionLoss, scaled_gains
 from slimyolo.losses import Distilled, Projectors, Supervised, neck_widths
 from slimyolo.models import build_detector, read_architecture
@@ -38,7 +38,8 @@ def main() -> None:
     device = pick_device(given.device)
     precision = pick_precision(given.precision, device)
     split = read_split(read_dataset_yaml(given.data), "train")
-    loader = TrainBatches(split, given.imgsz, given.batch, Augmentation(), workers=given.workers, cache="ram")
+    settings = LoaderSettings(imgsz=given.imgsz, batch_size=given.batch, workers=given.workers, cache="ram")
+    loader = TrainBatches(split, settings, Augmentation())
     detector = build_detector(read_architecture(given.cfg).with_classes(split.nc), names=split.names, seed=0)
     gains = scaled_gains(HyperParameters().to_plain(), len(detector.stride), detector.nc, given.imgsz)
     loss = DetectionLoss(detector.anchors, detector.stride, detector.nc, **gains)

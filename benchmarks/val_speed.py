@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from slimyolo.checkpoints import load_checkpoint
-from slimyolo.data import Batch, EvalBatches, read_dataset_yaml, read_split
+from slimyolo.data import Batch, EvalBatches, LoaderSettings, read_dataset_yaml, read_split
 from slimyolo.evaluation import NUMBER_KINDS, evaluate_detector
 from slimyolo.models import build_detector, read_architecture
 
@@ -34,7 +34,8 @@ def main() -> None:
     else:
         detector = load_checkpoint(given.weights).detector()
     fused = detector.fused()
-    batches = EvalBatches(split, given.imgsz, given.batch, workers=given.workers, cache="ram")
+    settings = LoaderSettings(imgsz=given.imgsz, batch_size=given.batch, workers=given.workers, cache="ram")
+    batches = EvalBatches(split, settings)
     images = len(split)
     kept: Sequence[Batch] = list(batches)  # fills the cache
     loader = min(_seconds(batches) for _ in range(3))

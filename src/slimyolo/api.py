@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimyolo.checkpoints import load_checkpoint, save_checkpoint
-from slimyolo.data import EvalBatches, read_dataset_yaml, read_split
+from slimyolo.data import EvalBatches, LoaderSettings, read_dataset_yaml, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import ModelError
 from slimyolo.evaluation import evaluate_detector
@@ -112,14 +112,10 @@ def evaluate(
         raise ModelError(
             f"The detector has {detector.nc} classes, {data_yaml} has {dataset.nc}. Evaluate it on data of its own classes."
         )
-    batches = EvalBatches(
-        read_split(dataset, split),
-        size[0] if size else imgsz,
-        batch_size,
-        stride=int(detector.stride.max()),
-        workers=workers,
-        rect=size is None,
+    settings = LoaderSettings(
+        imgsz=size[0] if size else imgsz, batch_size=batch_size, stride=int(detector.stride.max()), workers=workers
     )
+    batches = EvalBatches(read_split(dataset, split), settings, rect=size is None)
     network = detector.fused() if isinstance(detector, Detector) else detector
     with closing(batches):
         return evaluate_detector(network, batches, conf=conf, iou=iou, max_det=max_det).metrics

@@ -18,6 +18,8 @@ from slimyolo.data import (
     Augmentation,
     Batch,
     EvalBatches,
+    LoaderSettings,
+    Sharding,
     SplitData,
     TrainBatches,
     class_balance_weights,
@@ -52,7 +54,7 @@ def assert_equal(first: Iterable[Batch], second: Iterable[Batch]) -> None:
 def test_any_number_of_workers_makes_the_same_batches(train: SplitData, rect: bool) -> None:
     made = []
     for workers in (0, 1, 2):
-        batches = TrainBatches(train, 64, 4, RICH, seed=3, workers=workers, rect=rect)
+        batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4, workers=workers), RICH, seed=3, rect=rect)
         made.append([list(batches.epoch(epoch)) for epoch in (0, 1)])
         batches.close()
     for other in made[1:]:
@@ -63,7 +65,7 @@ def test_any_number_of_workers_makes_the_same_batches(train: SplitData, rect: bo
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_epoch_goes_on_from_any_step(train: SplitData, workers: int) -> None:
-    batches = TrainBatches(train, 64, 3, RICH, seed=3, workers=workers)
+    batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=3, workers=workers), RICH, seed=3)
     whole = list(batches.epoch(5))
     assert_equal(whole[2:], batches.epoch(5, start_step=2))
     assert list(batches.epoch(5, start_step=len(batches))) == []
@@ -71,8 +73,8 @@ def test_epoch_goes_on_from_any_step(train: SplitData, workers: int) -> None:
 
 
 def test_epoch_left_early_does_not_spoil_the_next(train: SplitData) -> None:
-    batches = TrainBatches(train, 64, 3, RICH, workers=2)
-    expected = list(TrainBatches(train, 64, 3, RICH).epoch(1))
+    batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=3, workers=2), RICH)
+    expected = list(TrainBatches(train, LoaderSettings(imgsz=64, batch_size=3), RICH).epoch(1))
     unfinished = batches.epoch(0)
     next(unfinished)
     assert_equal(expected, batches.epoch(1))
@@ -80,7 +82,7 @@ def test_epoch_left_early_does_not_spoil_the_next(train: SplitData) -> None:
 
 
 def test_an_iterator_that_was_overtaken_says_so(train: SplitData) -> None:
-    batches = TrainBatches(train, 64, 3, RICH, workers=1)
+    batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=3, workers=1), RICH)
     old = batches.epoch(0)
     next(old)
     next(batches.epoch(1))
@@ -94,7 +96,7 @@ def test_workers_end_with_their_program(train: SplitData) -> None:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        batches = TrainBatches(train, 64, 1, RICH, workers=2)
+        batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=1, workers=2), RICH)
         iterator = batches.epoch(0)
         next(iterator)
         pids = [worker.pid for worker in multiprocessing.active_children()]
@@ -119,14 +121,20 @@ def is_running(pid: int) -> bool:
 
 
 def test_seed_and_epoch_change_the_batches(train: SplitData) -> None:
-    first = next(TrainBatches(train, 64, 4, RICH, seed=0).epoch(0))
-    assert torch.equal(first.images, next(TrainBatches(train, 64, 4, RICH, seed=0).epoch(0)).images)
-    assert not torch.equal(first.images, next(TrainBatches(train, 64, 4, RICH, seed=1).epoch(0)).images)
-    assert not torch.equal(first.images, next(TrainBatches(train, 64, 4, RICH, seed=0).epoch(1)).images)
+    first = next(TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), RICH, seed=0).epoch(0))
+    assert torch.equal(
+        first.images, next(TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), RICH, seed=0).epoch(0)).images
+    )
+    assert not torch.equal(
+        first.images, next(TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), RICH, seed=1).epoch(0)).images
+    )
+    assert not torch.equal(
+        first.images, next(TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), RICH, seed=0).epoch(1)).images
+    )
 
 
 def test_batch_as_the_network_wants_it(train: SplitData) -> None:
-    batches = TrainBatches(train, 64, 4, RICH)
+    batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), RICH)
     assert len(batches) == 3
     seen = 0
     for batch in batches.epoch(0):
@@ -142,14 +150,18 @@ def test_batch_as_the_network_wants_it(train: SplitData) -> None:
 
 
 def test_every_image_comes_once_an_epoch(train: SplitData) -> None:
-    paths = [path for batch in TrainBatches(train, 64, 4, RICH).epoch(0) for path in batch.paths]
+    paths = [
+        path
+        for batch in TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), RICH).epoch(0)
+        for path in batch.paths
+    ]
     assert sorted(paths) == sorted(sample.image for sample in train.samples)
     assert paths != sorted(paths)
 
 
 def test_without_augmentation_pictures_are_letterboxed_and_rgb(train: SplitData) -> None:
     boxes = {sample.image: sample.boxes for sample in train.samples}
-    for batch in TrainBatches(train, 96, 4, Augmentation.none()).epoch(0):
+    for batch in TrainBatches(train, LoaderSettings(imgsz=96, batch_size=4), Augmentation.none()).epoch(0):
         for number, path in enumerate(batch.paths):
             picture = cv2.imread(str(path))
             long_side = max(picture.shape[:2])
@@ -165,8 +177,11 @@ def test_without_augmentation_pictures_are_letterboxed_and_rgb(train: SplitData)
 
 @pytest.mark.parametrize(("world", "batch_size"), [(2, 2), (4, 1)])
 def test_processes_share_the_global_batches(train: SplitData, world: int, batch_size: int) -> None:
-    alone = TrainBatches(train, 64, world * batch_size, RICH, seed=9)
-    ranks = [TrainBatches(train, 64, batch_size, RICH, seed=9, rank=rank, world=world) for rank in range(world)]
+    alone = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=world * batch_size), RICH, seed=9)
+    ranks = [
+        TrainBatches(train, LoaderSettings(imgsz=64, batch_size=batch_size), RICH, seed=9, shard=Sharding(rank, world))
+        for rank in range(world)
+    ]
     assert {len(rank) for rank in ranks} == {len(alone)}
     for whole, *parts in zip(alone.epoch(2), *(rank.epoch(2) for rank in ranks), strict=True):
         images = torch.cat([part.images for part in parts])
@@ -175,15 +190,18 @@ def test_processes_share_the_global_batches(train: SplitData, world: int, batch_
 
 
 def test_more_processes_than_images(train: SplitData) -> None:
-    parts = [next(TrainBatches(train, 64, 1, RICH, rank=rank, world=16).epoch(0)) for rank in range(16)]
+    parts = [
+        next(TrainBatches(train, LoaderSettings(imgsz=64, batch_size=1), RICH, shard=Sharding(rank, 16)).epoch(0))
+        for rank in range(16)
+    ]
     assert all(len(part) == 1 for part in parts)
     assert torch.equal(parts[0].images, parts[11].images)
 
 
 def test_close_mosaic_makes_the_last_epochs_plain(train: SplitData) -> None:
     only_mosaic = Augmentation(**{**Augmentation.none().__dict__, "mosaic": 1.0})
-    batches = TrainBatches(train, 64, 4, only_mosaic, epochs=10, close_mosaic=2, seed=1)
-    plain = TrainBatches(train, 64, 4, Augmentation.none(), seed=1)
+    batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), only_mosaic, seed=1, plain_from=8)
+    plain = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), Augmentation.none(), seed=1)
     assert_equal(batches.epoch(8), plain.epoch(8))
     assert_equal(batches.epoch(9), plain.epoch(9))
     assert not torch.equal(next(batches.epoch(7)).images, next(plain.epoch(7)).images)
@@ -191,7 +209,7 @@ def test_close_mosaic_makes_the_last_epochs_plain(train: SplitData) -> None:
 
 def test_rect_batches_have_their_proportions(train: SplitData) -> None:
     sizes = {sample.image: sample.size for sample in train.samples}
-    batches = TrainBatches(train, 128, 3, Augmentation(), rect=True)
+    batches = TrainBatches(train, LoaderSettings(imgsz=128, batch_size=3), Augmentation(), rect=True)
     orders = []
     for epoch in (0, 1):
         paths = []
@@ -215,7 +233,7 @@ def test_image_weights_choose_the_images(train: SplitData) -> None:
         asked.append(epoch)
         return np.eye(len(train))[3]
 
-    batches = TrainBatches(train, 64, 4, RICH, image_weights=weights)
+    batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), RICH, image_weights=weights)
     paths = {path for batch in batches.epoch(4) for path in batch.paths}
     assert paths == {train.samples[3].image}
     assert asked == [4]
@@ -224,7 +242,9 @@ def test_image_weights_choose_the_images(train: SplitData) -> None:
 @pytest.mark.parametrize("weights", [np.ones(3), np.zeros(11), -np.ones(11), np.full(11, np.nan)])
 def test_impossible_image_weights(train: SplitData, weights: np.ndarray) -> None:
     with pytest.raises(DataError, match="Image weights must be 11 finite numbers"):
-        next(TrainBatches(train, 64, 4, RICH, image_weights=lambda _: weights).epoch(0))
+        next(
+            TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), RICH, image_weights=lambda _: weights).epoch(0)
+        )
 
 
 def test_class_weights(train: SplitData) -> None:
@@ -244,24 +264,40 @@ def test_class_weights(train: SplitData) -> None:
         ({"imgsz": 0}, "The nearest is 32"),
         ({"batch_size": 0}, "--batch-size must be 1 or more"),
         ({"workers": -1}, "--workers must be a whole number"),
+        ({"workers": True}, "--workers must be a whole number"),
         ({"cache": "disk"}, "cache must be 'ram'"),
+    ],
+)
+def test_impossible_settings(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        LoaderSettings(**{"imgsz": 64, "batch_size": 4, **options})
+
+
+@pytest.mark.parametrize(("rank", "world"), [(2, 2), (-1, 2), (0, 0)])
+def test_impossible_shards(rank: int, world: int) -> None:
+    with pytest.raises(ConfigError, match="rank must lie in 0 to world - 1"):
+        Sharding(rank, world)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"rect": True, "image_weights": np.ones}, "--rect and --image-weights contradict"),
-        ({"close_mosaic": 3}, "close_mosaic needs to know"),
-        ({"close_mosaic": -1, "epochs": 3}, "must be 0 or more"),
-        ({"seed": -1}, "must be 0 or more"),
-        ({"rank": 2, "world": 2}, "rank must lie in 0 to world - 1"),
+        ({"seed": -1}, "--seed must be 0 or more, got -1"),
     ],
 )
 def test_impossible_options(train: SplitData, options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        TrainBatches(train, **{"imgsz": 64, "batch_size": 4, "augmentation": RICH, **options})
+        TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), RICH, **options)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_cache_changes_nothing(train: SplitData, workers: int) -> None:
-    cached = TrainBatches(train, 64, 4, RICH, cache="ram", workers=workers)
+    cached = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4, workers=workers, cache="ram"), RICH)
     for epoch in (0, 1):
-        assert_equal(TrainBatches(train, 64, 4, RICH).epoch(epoch), cached.epoch(epoch))
+        assert_equal(
+            TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), RICH).epoch(epoch), cached.epoch(epoch)
+        )
     for sample in train.samples:
         sample.image.unlink()  # nothing is read any more
     list(cached.epoch(2))
@@ -271,12 +307,12 @@ def test_cache_changes_nothing(train: SplitData, workers: int) -> None:
 def test_cache_larger_than_the_memory(train: SplitData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_store, "_SHARE_OF_MEMORY", 1e-9)
     with pytest.raises(ConfigError, match=r"--cache ram needs .* Leave --cache out"):
-        TrainBatches(train, 64, 4, RICH, cache="ram")
+        TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4, cache="ram"), RICH)
 
 
 def test_the_global_random_state_is_left_alone(train: SplitData) -> None:
     state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
-    batches = TrainBatches(train, 64, 4, RICH, workers=1)
+    batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4, workers=1), RICH)
     list(batches.epoch(0))
     batches.close()
     assert torch.equal(state, torch.get_rng_state())
@@ -286,7 +322,7 @@ def test_the_global_random_state_is_left_alone(train: SplitData) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_image_that_breaks_while_training(train: SplitData, workers: int) -> None:
     train.samples[3].image.write_bytes(b"gone")
-    batches = TrainBatches(train, 64, 4, Augmentation.none(), workers=workers)
+    batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4, workers=workers), Augmentation.none())
     with pytest.raises(DataError, match=r"^The image .*003\.png cannot be decoded") as caught:
         list(batches.epoch(0))
     assert "Traceback" not in str(caught.value)
@@ -296,11 +332,11 @@ def test_image_that_breaks_while_training(train: SplitData, workers: int) -> Non
 def test_image_that_changes_while_training(train: SplitData) -> None:
     cv2.imwrite(str(train.samples[3].image), np.zeros((20, 20, 3), np.uint8))
     with pytest.raises(DataError, match=r"003\.png has changed since it was first read"):
-        list(TrainBatches(train, 64, 4, Augmentation.none()).epoch(0))
+        list(TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4), Augmentation.none()).epoch(0))
 
 
 def test_dead_worker_is_named_and_a_new_start_works(train: SplitData) -> None:
-    batches = TrainBatches(train, 64, 1, RICH, workers=1)
+    batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=1, workers=1), RICH)
     under_way = batches.epoch(0)
     next(under_way)
     (worker,) = multiprocessing.active_children()
@@ -314,7 +350,7 @@ def test_dead_worker_is_named_and_a_new_start_works(train: SplitData) -> None:
 
 
 def test_close_ends_the_workers(train: SplitData) -> None:
-    batches = TrainBatches(train, 64, 4, RICH, workers=2)
+    batches = TrainBatches(train, LoaderSettings(imgsz=64, batch_size=4, workers=2), RICH)
     list(batches.epoch(0))
     first = {worker.pid for worker in multiprocessing.active_children()}
     list(batches.epoch(1))
@@ -328,7 +364,7 @@ def test_close_ends_the_workers(train: SplitData) -> None:
 def test_evaluation_truth_fits_pictures_and_placements(train: SplitData, rect: bool, imgsz: int) -> None:
     samples = {sample.image: sample for sample in train.samples}
     seen = []
-    for batch in EvalBatches(train, imgsz, 4, rect=rect):
+    for batch in EvalBatches(train, LoaderSettings(imgsz=imgsz, batch_size=4), rect=rect):
         height, width = batch.images.shape[2:]
         assert rect or (height, width) == (imgsz, imgsz)
         for number, (path, placement, truth) in enumerate(
@@ -354,8 +390,8 @@ def test_evaluation_truth_fits_pictures_and_placements(train: SplitData, rect: b
 
 
 def test_evaluation_is_the_same_with_workers_and_cache(train: SplitData) -> None:
-    plain = EvalBatches(train, 64, 4)
-    other = EvalBatches(train, 64, 4, workers=2, cache="ram")
+    plain = EvalBatches(train, LoaderSettings(imgsz=64, batch_size=4))
+    other = EvalBatches(train, LoaderSettings(imgsz=64, batch_size=4, workers=2, cache="ram"))
     assert len(plain) == 3
     assert_equal(plain, other)
     assert_equal(plain, other)  # and again
@@ -363,7 +399,7 @@ def test_evaluation_is_the_same_with_workers_and_cache(train: SplitData) -> None
 
 
 def test_evaluation_over_processes_sees_each_image_once(train: SplitData) -> None:
-    ranks = [EvalBatches(train, 64, 2, rank=rank, world=4) for rank in range(4)]
+    ranks = [EvalBatches(train, LoaderSettings(imgsz=64, batch_size=2), shard=Sharding(rank, 4)) for rank in range(4)]
     paths = [path for rank in ranks for batch in rank for path in batch.paths]
     assert sorted(paths) == sorted(sample.image for sample in train.samples)
 
@@ -376,8 +412,16 @@ def test_extreme_proportions(tmp_path: Path) -> None:
         (tmp_path / "labels" / f"{name}.txt").write_text("0 0.5 0.5 0.5 0.5")
     (tmp_path / "data.yaml").write_text("train: images\nnames: [a]")
     split = read_split(read_dataset_yaml(tmp_path / "data.yaml"), "train")
-    for batch in EvalBatches(split, 320, 1):
+    for batch in EvalBatches(split, LoaderSettings(imgsz=320, batch_size=1)):
         assert min(batch.images.shape[2:]) == 32
         assert (batch.images == 200).sum() >= 320 * 3
     for rect in (False, True):
-        assert sum(len(batch) for batch in TrainBatches(split, 320, 1, Augmentation(), rect=rect).epoch(0)) == 2
+        assert (
+            sum(
+                len(batch)
+                for batch in TrainBatches(
+                    split, LoaderSettings(imgsz=320, batch_size=1), Augmentation(), rect=rect
+                ).epoch(0)
+            )
+            == 2
+        )

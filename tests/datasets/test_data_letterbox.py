@@ -55,7 +55,7 @@ def test_long_side_equals_yolov5(geometry: dict[str, Any]) -> None:
     for height, width, imgsz, _, new_w, new_h in geometry["load_image"]["rows"]:
         expected = (max(new_h, 1), max(new_w, 1))  # a side of 0 is where YOLOv5 crashes
         assert long_side_size((height, width), imgsz) == expected
-        assert fit_long_side(np.zeros((height, width, 3), np.uint8), imgsz, augmenting=False).shape[:2] == expected
+        assert fit_long_side(np.zeros((height, width, 3), np.uint8), imgsz, shrinking="area").shape[:2] == expected
 
 
 def test_rect_batches_equal_yolov5(geometry: dict[str, Any]) -> None:
@@ -92,4 +92,4 @@ def test_placement_matches_the_pixels() -> None:
 def test_shrinking_uses_area_only_without_augmentation() -> None:
     image = np.zeros((64, 64, 3), np.uint8)
     image[::2] = 255
-    assert np.ptp(fit_long_side(image, 32, augmenting=False)) <= 1  # every pixel the mean of black and white
+    assert np.ptp(fit_long_side(image, 32, shrinking="area")) <= 1  # every pixel the mean of black and white

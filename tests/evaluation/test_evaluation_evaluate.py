@@ -290,7 +290,7 @@ def test_messages(detector: Detector) -> None:
 def test_photographs_as_batches(mask_photographs: Path, yolov5n_weights: Path) -> None:
     """The real path, from files: metrics of an untrained class mapping are low, equal for every batch size."""
     from slimyolo.checkpoints import load_checkpoint
-    from slimyolo.data import EvalBatches, read_dataset_yaml, read_split
+    from slimyolo.data import EvalBatches, LoaderSettings, read_dataset_yaml, read_split
 
     config = Path(__file__).parents[2] / "data" / "mask.yaml"
     spec = read_dataset_yaml(config, search=(mask_photographs.parent,))
@@ -298,7 +298,7 @@ def test_photographs_as_batches(mask_photographs: Path, yolov5n_weights: Path) -
     person = load_checkpoint(yolov5n_weights).detector()
     results = []
     for size in (1, 4):
-        batches = EvalBatches(split, 64, size, rect=False)
+        batches = EvalBatches(split, LoaderSettings(imgsz=64, batch_size=size), rect=False)
         results.append(evaluate_detector(person, itertools.islice(batches, 8 // size)).metrics)
     assert results[0].images == results[1].images == 8
     assert results[0].labels == results[1].labels > 0

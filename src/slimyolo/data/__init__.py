@@ -1,8 +1,9 @@
-"""Datasets: description, files, labels, pictures, batches. (`slimfaces` renders one.)"""
+"""Datasets: the YAML that describes one, its files, labels and pictures, and the batches made of them."""
 
 from slimyolo.data.batches.augmentation import Augmentation
-from slimyolo.data.batches.batches import Batch
+from slimyolo.data.batches.batch import Batch
 from slimyolo.data.batches.eval_batches import EvalBatches
+from slimyolo.data.batches.settings import YOLOV5_LOADING, LoaderSettings, LoadingRecipe, Sharding
 from slimyolo.data.batches.train_batches import TrainBatches, class_balance_weights, image_weights_of_classes
 from slimyolo.data.dataset.check import ClassCount, DatasetReport, DuplicateImages, SplitReport, check_dataset
 from slimyolo.data.dataset.dataset_yaml import DATASETS_VARIABLE, DatasetSpec, read_dataset_yaml
@@ -15,6 +16,7 @@ __all__ = [
     "DATASETS_VARIABLE",
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "YOLOV5_LOADING",
     "Augmentation",
     "Batch",
     "ClassCount",
@@ -23,7 +25,10 @@ __all__ = [
     "Defect",
     "DuplicateImages",
     "EvalBatches",
+    "LoaderSettings",
+    "LoadingRecipe",
     "Sample",
+    "Sharding",
     "SplitData",
     "SplitReport",
     "TrainBatches",

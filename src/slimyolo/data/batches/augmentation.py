@@ -1,6 +1,6 @@
-"""What may be done to a training picture, and doing it: colour, affine, flips, mix-up, copy-paste.
+"""Augmentation of training pictures: colour, affine map, flips, mix-up, copy-paste.
 
-Every function is pure and takes its random numbers from the generator it is given.
+The functions are pure: they return new values, and draw random numbers only from the generator that they are given.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimyolo.data.batches.scenes import Rows, Scene, clip_polygon
+from slimyolo.data.batches.settings import YOLOV5_LOADING, LoadingRecipe
 from slimyolo.data.dataset.labels import Polygon
 from slimyolo.data.pictures.image_files import Image
 from slimyolo.data.pictures.letterbox import FILL
@@ -22,20 +23,22 @@ from slimyolo.errors import ConfigError
 __all__ = ["Augmentation", "copy_paste", "flip", "mix", "random_affine", "shift_colours"]
 
 _KEPT_SIDE_PX = 2.0
-_KEPT_AREA = 0.1  # share of the box's area before the crop
-_KEPT_AREA_OUTLINE = 0.01  # an outline's new box is tight, so less of it may remain
+_KEPT_AREA = 0.1  # smallest share of its area that a box must keep after the crop
+_KEPT_AREA_OUTLINE = 0.01  # the same where the new box lies tightly around an outline
 _MAX_ASPECT = 100.0
 _PASTE_OVERLAP = 0.3
 _MIX_BETA = 32.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """Strengths and probabilities, with the names and defaults of YOLOv5's ``hyp.scratch-low.yaml``.
 
-    Colour gains are drawn from 1 ± `hsv_h`/`hsv_s`/`hsv_v`; angles ± `degrees` and ± `shear` in degrees; the centre
-    moves by ± `translate` of a side; the size by 1 ± `scale`; `perspective` ± per pixel (0 to 0.001). `flipud`,
-    `fliplr`, `mosaic`, `mixup` are probabilities per picture, `copy_paste` the share of outlined objects pasted.
+    Hue, saturation and value change by a factor of up to 1 ± `hsv_h`, `hsv_s`, `hsv_v`; `degrees` and `shear` are the
+    largest angles in degrees, in both directions; the centre moves by up to ± `translate` of a side; the size changes
+    by a factor of up to 1 ± `scale`; `perspective` is the largest tilt per pixel (0 to 0.001). `flipud`, `fliplr`,
+    `mosaic` and `mixup` are probabilities per picture; `copy_paste` is the share of the outlined objects to paste.
+
     Raises `ConfigError` for a value outside its range.
     """
 
@@ -66,19 +69,29 @@ class Augmentation:
         return cls(**{field.name: 0.0 for field in fields(cls)})
 
     def without_mosaic(self) -> Augmentation:
-        """The same with mosaic and mix-up (which joins mosaics) off."""
+        """The same values with mosaic and mix-up off (mix-up joins two mosaics)."""
         return replace(self, mosaic=0.0, mixup=0.0)
 
 
-def shift_colours(image: Image, augmentation: Augmentation, generator: np.random.Generator) -> Image:
-    """Multiply hue, saturation and value by random gains, through lookup tables."""
+def shift_colours(
+    image: Image,
+    augmentation: Augmentation,
+    generator: np.random.Generator,
+    recipe: LoadingRecipe = YOLOV5_LOADING,
+) -> Image:
+    """Change hue, saturation and value by random gains, through lookup tables.
+
+    Saturation and value are multiplied by 1 + r; the hue is multiplied by 1 + r or shifted by 180 r, as `recipe` says.
+    """
     strength = np.asarray((augmentation.hsv_h, augmentation.hsv_s, augmentation.hsv_v))
     if not strength.any():
         return image
-    gains = 1 + generator.uniform(-1, 1, 3) * strength
+    draws = generator.uniform(-1, 1, 3) * strength
+    gains = 1 + draws
     levels = np.arange(256)
+    hues = levels + draws[0] * 180 if recipe.hue == "shifted" else levels * gains[0]
     tables = (
-        ((levels * gains[0]) % 180).astype(np.uint8),
+        (hues % 180).astype(np.uint8),
         (levels * gains[1]).clip(0, 255).astype(np.uint8),
         (levels * gains[2]).clip(0, 255).astype(np.uint8),
     )
@@ -88,13 +101,18 @@ def shift_colours(image: Image, augmentation: Augmentation, generator: np.random
 
 
 def random_affine(
-    scene: Scene, size: tuple[int, int], augmentation: Augmentation, generator: np.random.Generator
+    scene: Scene,
+    size: tuple[int, int],
+    augmentation: Augmentation,
+    generator: np.random.Generator,
+    recipe: LoadingRecipe = YOLOV5_LOADING,
 ) -> Scene:
     """Rotate, scale, shear, move (and tilt) the scene about its centre, and crop it to `size` (height, width).
 
-    A box is kept when both sides have more than 2 pixels, more than 10 % of its scaled area is left (1 % when it has an
-    outline) and no side is 100 times the other. Boxes without outline are replaced by the upright box around their four
-    moved corners; those with outline by the box around what is left of the outline.
+    A box is kept when both sides have more than 2 pixels, more than 10 % of its scaled area is left, and no side is 100
+    times the other. For objects with an outline 1 % is enough; `recipe.outline_rule` says which objects these are. The
+    new box of an object without outline is the upright box around its four moved corners; with an outline, it is the
+    box around the part of the outline that is left.
     """
     matrix, scale = _random_matrix(scene.size, size, augmentation, generator)
     height, width = size
@@ -109,6 +127,8 @@ def random_affine(
     moved, polygons = _moved_boxes(scene, matrix, size)
     before = scene.rows[:, 1:] * scale
     outlined = np.asarray([outline is not None for outline in scene.polygons_or_none()])
+    if recipe.outline_rule == "picture":
+        outlined[:] = outlined.any()
     keep = _worth_keeping(before, moved, np.where(outlined, _KEPT_AREA_OUTLINE, _KEPT_AREA))
     rows = np.concatenate((scene.rows[:, :1], moved), 1)[keep]
     if not scene.polygons:
@@ -125,7 +145,10 @@ def flip(scene: Scene, augmentation: Augmentation, generator: np.random.Generato
 
 
 def mix(first: Scene, second: Scene, generator: np.random.Generator) -> Scene:
-    """Mix-up of two scenes of one size, the share from Beta(32, 32); the objects of both (Zhang et al., ICLR 2018)."""
+    """Mix-up of two scenes of one size (Zhang et al., ICLR 2018).
+
+    The share of the first scene is drawn from Beta(32, 32); the result has the objects of both.
+    """
     share = float(generator.beta(_MIX_BETA, _MIX_BETA))
     image = cv2.addWeighted(first.image, share, second.image, 1 - share, 0)
     rows = np.concatenate((first.rows, second.rows))
@@ -134,9 +157,10 @@ def mix(first: Scene, second: Scene, generator: np.random.Generator) -> Scene:
 
 
 def copy_paste(scene: Scene, share: float, generator: np.random.Generator) -> Scene:
-    """Paste mirrored copies of a `share` of the outlined objects where they cover no other object by 30 % or more.
+    """Paste mirrored copies of a `share` of the outlined objects.
 
-    After Ghiasi et al., CVPR 2021, within one picture as YOLOv5 does. Objects without outline cannot be cut out.
+    A copy that would cover 30 % or more of another object is left out. Objects without an outline cannot be copied.
+    Method of Ghiasi et al. (CVPR 2021), within one picture, as YOLOv5 does it.
     """
     outlined = [number for number, outline in enumerate(scene.polygons_or_none()) if outline is not None]
     count = round(share * len(outlined))
@@ -163,7 +187,7 @@ def copy_paste(scene: Scene, share: float, generator: np.random.Generator) -> Sc
 def _random_matrix(
     source: tuple[int, int], target: tuple[int, int], augmentation: Augmentation, generator: np.random.Generator
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """3×3 map of source to target pixels, and its scale. Always draws the same count of random numbers."""
+    """The 3×3 map from source to target pixels, and its scale. It always draws eight random numbers."""
     draws = generator.uniform(-1, 1, 8)
     angle = math.radians(draws[2] * augmentation.degrees)
     scale = 1 + draws[3] * augmentation.scale
@@ -233,7 +257,7 @@ def _mirror(scene: Scene, axis: int) -> Scene:
 
 
 def _covered_share(box: npt.NDArray[np.float32], others: Rows) -> npt.NDArray[np.float32]:
-    """How much of each of `others` ``[n, 4]`` is covered by `box` ``[4]``."""
+    """Share (0–1) of the area of each of `others` ``[n, 4]`` that `box` ``[4]`` covers."""
     low, high = np.maximum(others[:, :2], box[:2]), np.minimum(others[:, 2:], box[2:])
     area = (others[:, 2:] - others[:, :2]).prod(1)
     return (high - low).clip(0).prod(1) / (area + 1e-9)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Evaluation batches: pictures as they are, each with its placement and its truth in source pixels."""
+"""Evaluation batches: pictures without augmentation, each with its placement and its truth in source pixels."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slimyolo.data.batches.batches import Batch, collate
+from slimyolo.data.batches.batch import Batch, collate
 from slimyolo.data.batches.scenes import Scene, sample_rows
-from slimyolo.data.batches.train_batches import check_rank, check_sizes
+from slimyolo.data.batches.settings import ALONE, LoaderSettings, Sharding
 from slimyolo.data.batches.workers import BatchMaker
 from slimyolo.data.dataset.splits import SplitData
-from slimyolo.data.pictures.image_store import CacheKind, ImageStore
+from slimyolo.data.pictures.image_store import ImageStore
 from slimyolo.data.pictures.letterbox import pad_image, rect_batch_shapes
 from slimyolo.geometry import Placement
 
@@ -28,45 +28,40 @@ class _Order:
 class EvalBatches:
     """All images of a split, once, without augmentation.
 
-    Each image is resized so that its longer side is `imgsz` and bordered with grey. With `rect` batches hold images
-    of like proportions and are only as large as these need, plus `pad` strides (0.5 as YOLOv5's validation);
-    otherwise every batch is square. With `world` processes, process `rank` gets every `world`-th batch: no image
-    twice, none left out, so the numbers of batches may differ by one.
+    Each image is resized so that its longer side is `settings.imgsz`, and gets a grey border. With `rect` a batch
+    holds images with similar proportions and is only as large as these need, plus `pad` strides (0.5, as YOLOv5's
+    validation); without it every batch is square. With several processes (`shard`) process `rank` gets every
+    `world`-th batch: each image comes exactly once, so the numbers of batches may differ by one.
 
-    Iterating starts from the beginning each time; worker processes stay between iterations until `close`.
-    Raises `ConfigError` when arguments are out of range.
+    Each iteration starts from the beginning. Worker processes stay between iterations, until `close`.
     """
 
     def __init__(
         self,
         split: SplitData,
-        imgsz: int,
-        batch_size: int,
+        settings: LoaderSettings,
         *,
-        stride: int = 32,
-        pad: float = 0.5,
-        workers: int = 0,
         rect: bool = True,
-        cache: CacheKind | None = None,
-        rank: int = 0,
-        world: int = 1,
+        pad: float = 0.5,
+        shard: Sharding = ALONE,
     ) -> None:
-        check_sizes(imgsz, batch_size, stride)
-        check_rank(rank, world)
-        count = len(split)
+        count, imgsz, batch_size, recipe = len(split), settings.imgsz, settings.batch_size, settings.recipe
         if rect:
-            order, shapes = rect_batch_shapes([s.size for s in split.samples], batch_size, imgsz, stride, pad)
+            sizes = [sample.size for sample in split.samples]
+            order, shapes = rect_batch_shapes(sizes, batch_size, imgsz, settings.stride, pad)
         else:
             order, shapes = np.arange(count), [(imgsz, imgsz)] * -(-count // batch_size)
         groups = [order[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
         orders = [_Order(tuple(images), shape) for images, shape in zip(groups, shapes, strict=True)]
-        self._orders = orders[rank::world]
-        store = ImageStore(split.samples, imgsz, augmenting=False, cache=cache)
+        self._orders = orders[shard.rank :: shard.world]
+        store = ImageStore(
+            split.samples, imgsz, shrinking=recipe.shrinking, rounding=recipe.rounding, cache=settings.cache
+        )
         largest = max((len(order.images) * 3 * order.size[0] * order.size[1] for order in orders), default=0)
-        self._maker = BatchMaker(_EvalMaker(split, store), workers, largest)
+        self._maker = BatchMaker(_EvalMaker(split, store), settings.workers, largest)
 
     def __len__(self) -> int:
-        """Batches of this process."""
+        """Number of batches of this process."""
         return len(self._orders)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -78,7 +73,7 @@ class EvalBatches:
 
 
 class _EvalMaker:
-    """Makes the pictures of an order; runs in the workers."""
+    """Makes the pictures of an order. It runs in the workers."""
 
     def __init__(self, split: SplitData, store: ImageStore) -> None:
         self._samples, self._store = split.samples, store

@@ -15,10 +15,11 @@ __all__ = ["mosaic"]
 
 
 def mosaic(parts: Sequence[tuple[Image, Sample]], imgsz: int, generator: np.random.Generator) -> Scene:
-    """Four images, each with its longer side at `imgsz`, around a random centre of a canvas of twice `imgsz`.
+    """Four images, each with its longer side at `imgsz`, around a random centre on a canvas of twice `imgsz`.
 
-    The centre is uniform in the middle half of the canvas; each image touches it with one corner and is cut at the
-    canvas's edge; what stays empty is grey. Boxes are in canvas pixels, clipped to the canvas.
+    The first image lies top left, then top right, bottom left, bottom right. The centre is uniform in the middle half
+    of the canvas. Each image touches the centre with one corner and is cut at the edge of the canvas; the rest of the
+    canvas is grey. Boxes are in pixels of the canvas and clipped to it.
     """
     side = 2 * imgsz
     centre_y, centre_x = (int(value) for value in generator.uniform(imgsz / 2, 1.5 * imgsz, 2))

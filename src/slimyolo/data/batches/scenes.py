@@ -1,4 +1,4 @@
-"""A picture in the making: pixels and the objects in it, in pixels of that picture."""
+"""A training picture before it joins a batch: its pixels, and its objects in pixels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Scene:
         return self.image.shape[0], self.image.shape[1]
 
     def polygons_or_none(self) -> tuple[Polygon | None, ...]:
-        """One entry per row, also when no row has an outline."""
+        """One entry per row: its outline or None. `polygons` itself is empty when no row has an outline."""
         return self.polygons or (None,) * len(self.rows)
 
 
@@ -53,17 +53,16 @@ def sample_rows(
 
 
 def joined_polygons(parts: Sequence[tuple[Rows, tuple[Polygon | None, ...]]]) -> tuple[Polygon | None, ...]:
-    """The outlines of several parts in a row; empty when none of them has any."""
+    """The outlines of several parts, one after the other; empty when no part has an outline."""
     if not any(polygons for _, polygons in parts):
         return ()
     return tuple(outline for rows, polygons in parts for outline in (polygons or (None,) * len(rows)))
 
 
 def clip_polygon(outline: Polygon, size: tuple[int, int]) -> Polygon:
-    """The part of an outline ``[k, 2]`` (x, y) inside an image of `size` (height, width); empty ``[0, 2]`` when
-    outside.
+    """The part of an outline ``[k, 2]`` (x, y) inside an image of `size` (height, width); ``[0, 2]`` when all is outside.
 
-    Sutherland and Hodgman, CACM 1974: cut at one edge after the other.
+    Method of Sutherland and Hodgman (CACM 1974): the outline is cut at the four edges of the image in turn.
     """
     points = outline.astype(np.float64)
     for axis, bound, sign in ((0, 0.0, 1.0), (0, float(size[1]), -1.0), (1, 0.0, 1.0), (1, float(size[0]), -1.0)):

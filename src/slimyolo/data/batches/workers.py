@@ -1,8 +1,8 @@
-"""Making batches in this process or in worker processes, in order, with the same result.
+"""Making batches in this process or in worker processes: the same batches, in the same order.
 
-Why not torch's DataLoader: when one of its workers dies, a signal handler raises at whatever line the main program is
-just at, again and again; and every batch passes through ``/dev/shm``, which containers keep at 64 MB. Here a dead
-worker is noticed where its batch is waited for, and pixels pass through memory shared since the fork.
+Why not torch's DataLoader: when one of its workers dies, its signal handler raises an error at any line of the main
+program, again and again; and every batch goes through ``/dev/shm``, which containers often limit to 64 MB. Here a dead
+worker is noticed at the place that waits for its batch, and pixels go through memory that is shared since the fork.
 """
 
 from __future__ import annotations
@@ -26,35 +26,33 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from slimyolo.data.batches.batches import Batch
-from slimyolo.errors import ConfigError, DataError, SlimyoloError
+from slimyolo.data.batches.batch import Batch
+from slimyolo.errors import DataError, SlimyoloError
 from slimyolo.geometry import Placement
 
 __all__ = ["BatchMaker"]
 
 Order = TypeVar("Order")
 _AHEAD = 2  # batches that each worker prepares in advance
-_GRACE_S = 2.0
+_GRACE_S = 2.0  # seconds that a worker gets to end by itself
 
 
 class BatchMaker(Generic[Order]):
-    """Turns orders into batches, one after the other, through `make`.
+    """Turns orders into batches with `make`, one after the other.
 
-    `make` must be a pure function of the order, so that `workers` changes the speed only; there are never more
-    workers than cores. `largest` is the size of the largest batch's images in bytes. Workers are started at the first
-    use, stay for the following epochs, and end with `close` (or with this object, or with the program). An error of
-    slimyolo in a worker is raised here as it is; a worker that died is a `DataError` with its process number.
+    `make` must be a pure function of the order, so that the number of `workers` changes only the speed; there are never
+    more workers than cores. `largest` is the size in bytes of the images of the largest batch. Workers start at the
+    first use, stay for the next epochs, and end with `close`, with this object, or with the program. A `SlimyoloError`
+    in a worker is raised here unchanged; a worker that died becomes a `DataError` that names its process number.
     """
 
     def __init__(self, make: Callable[[Order], Batch], workers: int, largest: int) -> None:
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
-            raise ConfigError(f"--workers must be a whole number from 0, got {workers!r}.")
         self._make, self._count, self._largest = make, min(workers, _usable_cores()), largest
         self._crew: list[_Worker] = []
         self._calls = 0
 
     def batches(self, orders: Sequence[Order]) -> Iterator[Batch]:
-        """The batches of `orders`. One iterator at a time: a new one makes the one before unusable."""
+        """The batches of `orders`. A new iterator makes an older one unusable."""
         self._calls += 1
         return self._from_workers(orders, self._calls) if self._count else map(self._make, orders)
 
@@ -75,7 +73,7 @@ class BatchMaker(Generic[Order]):
             if not self._crew:
                 self._crew = [_Worker(self._make, self._largest) for _ in range(self._count)]
             for worker in self._crew:
-                worker.forget_what_is_under_way()
+                worker.drop_pending()
             asked = 0
             for number in range(len(orders)):
                 while asked < min(number + _AHEAD * self._count, len(orders)):
@@ -96,9 +94,9 @@ class _DeadWorkerError(Exception):
     pass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Parcel:
-    """A batch on its way between processes; its pixels lie in the slot, or travel along where memory is not shared."""
+    """A batch between two processes. `pixels` is None when they lie in the shared slot."""
 
     shape: tuple[int, ...]
     pixels: npt.NDArray[np.uint8] | None
@@ -109,11 +107,13 @@ class _Parcel:
 
 
 class _Worker:
-    """One process, and this side of the line to it. It answers orders in turn; slot k serves every `_AHEAD`-th of
-    them."""
+    """One worker process, seen from the main program.
+
+    It answers orders in turn. Answer number k has its pixels in slot k modulo `_AHEAD`.
+    """
 
     def __init__(self, make: Callable[[Any], Batch], largest: int) -> None:
-        # forked workers share the slots and the image cache and start at once; other systems have no fork that is safe
+        # forked workers share the slots and the image cache, and start at once; only Linux has a safe fork
         forks = sys.platform == "linux"
         context = multiprocessing.get_context("fork") if forks else multiprocessing.get_context()
         self._slots = [mmap.mmap(-1, max(largest, 1)) for _ in range(_AHEAD)] if forks else None
@@ -122,7 +122,7 @@ class _Worker:
         arguments = (make, far_end, own_end, self._slots)
         self._process: Any = context.Process(target=_work, args=arguments, daemon=True)
         with warnings.catch_warnings():
-            # Python 3.12 warns of any fork beside threads; a worker uses one thread of OpenCV and NumPy, and no CUDA
+            # Python 3.12 warns about every fork in a program with threads; a worker uses one thread, and no CUDA
             warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
             self._process.start()
         far_end.close()
@@ -143,20 +143,20 @@ class _Worker:
         pixels = parcel.pixels
         if pixels is None and self._slots is not None:
             length = int(np.prod(parcel.shape))
-            # copied out, since the worker fills the slot again while the batch may be in use for long
+            # copied, because the worker will fill the slot again while this batch may still be in use
             pixels = np.frombuffer(self._slots[slot], np.uint8, length).reshape(parcel.shape).copy()
         return Batch(
             torch.from_numpy(pixels), torch.from_numpy(parcel.targets), parcel.paths, parcel.placements, parcel.truths
         )
 
-    def forget_what_is_under_way(self) -> None:
-        """Wait for what an iterator that was left early had asked for, and drop it."""
+    def drop_pending(self) -> None:
+        """Wait for the batches that an unfinished iterator has ordered, and drop them."""
         while self._received < self._asked:
             self._next_parcel()
 
     def tell_to_end(self) -> None:
         with contextlib.suppress(OSError):
-            # in words: processes forked later hold this line open as well
+            # closing the line is not enough: processes that were forked later hold it open too
             self._line.send(None)
         self._line.close()
 
@@ -190,10 +190,10 @@ def _work(
     parents_end: Connection | None,
     slots: Sequence[mmap.mmap] | None,
 ) -> None:
-    """A worker's life: answer orders until the line ends."""
+    """The main function of a worker: answer orders until the line ends."""
     if parents_end is not None:
-        parents_end.close()  # or the line would stay open after the parent's death
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+        parents_end.close()  # otherwise the line would stay open after the death of the parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     number = 0
@@ -223,7 +223,14 @@ def _pack(batch: Batch, slot: mmap.mmap | None) -> _Parcel:
     if slot is not None and pixels is not None:
         np.frombuffer(slot, np.uint8, pixels.size).reshape(shape)[:] = pixels
         pixels = None
-    return _Parcel(shape, pixels, batch.targets.numpy(), batch.paths, batch.placements, batch.truths)
+    return _Parcel(
+        shape=shape,
+        pixels=pixels,
+        targets=batch.targets.numpy(),
+        paths=batch.paths,
+        placements=batch.placements,
+        truths=batch.truths,
+    )
 
 
 def _usable_cores() -> int:

@@ -1,4 +1,4 @@
-"""Images of a split, resized once, and kept in memory when asked to."""
+"""Images of a split, resized, and kept in memory when the user asks for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from slimyolo.data.dataset.splits import Sample
 from slimyolo.data.pictures.image_files import Image, decode_image
-from slimyolo.data.pictures.letterbox import fit_long_side, long_side_size
+from slimyolo.data.pictures.letterbox import Rounding, Shrinking, fit_long_side, long_side_size
 from slimyolo.errors import ConfigError, DataError
 
 __all__ = ["CacheKind", "ImageStore"]
@@ -21,24 +21,30 @@ _SHARE_OF_MEMORY = 0.8
 
 
 class ImageStore:
-    """Gives image number i of a split with its longer side at `imgsz`.
+    """Gives image number i of a split, with its longer side at `imgsz` pixels.
 
-    With ``cache="ram"`` the resized pixels stay in one block of memory that forked worker processes share: each image
-    is decoded once in all, by whoever asks first. Two workers that fill one image at the same time write the same
-    bytes.
+    `shrinking` and `rounding` say how an image is resized, see `fit_long_side`. With ``cache="ram"`` the resized
+    pixels stay in one block of memory that forked worker processes share, so each image is decoded once, by the first
+    process that needs it. When two workers fill in the same image at the same time, they write the same bytes.
 
-    Raises `ConfigError` for another `cache`, or when the images would take more than 80 % of the free memory.
+    Raises `ConfigError` when the images would take more than 80 % of the free memory.
     """
 
-    def __init__(self, samples: Sequence[Sample], imgsz: int, *, augmenting: bool, cache: CacheKind | None) -> None:
-        if cache not in (None, "ram"):
-            raise ConfigError(f"cache must be 'ram' or left out, got {cache!r}.")
-        self._samples, self._imgsz, self._augmenting = samples, imgsz, augmenting
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        imgsz: int,
+        *,
+        shrinking: Shrinking,
+        rounding: Rounding,
+        cache: CacheKind | None,
+    ) -> None:
+        self._samples, self._imgsz, self._shrinking, self._rounding = samples, imgsz, shrinking, rounding
         self._pixels: mmap.mmap | None = None
         if cache == "ram":
-            self._sizes = [long_side_size(sample.size, imgsz) for sample in samples]
+            self._sizes = [long_side_size(sample.size, imgsz, rounding=rounding) for sample in samples]
             self._ends = np.cumsum([height * width * 3 for height, width in self._sizes], dtype=np.int64)
-            total = int(self._ends[-1]) + len(samples)  # one flag byte per image behind the pixels
+            total = int(self._ends[-1]) + len(samples)  # after the pixels, one byte per image: is it there?
             _refuse_too_much(total)
             self._pixels = mmap.mmap(-1, total)
 
@@ -64,20 +70,20 @@ class ImageStore:
                 f"The image {sample.image} has changed since it was first read: it was {sample.size[1]} × "
                 f"{sample.size[0]} pixels and is {image.shape[1]} × {image.shape[0]}. Start again."
             )
-        return fit_long_side(image, self._imgsz, augmenting=self._augmenting)
+        return fit_long_side(image, self._imgsz, shrinking=self._shrinking, rounding=self._rounding)
 
     def __getstate__(self) -> dict[str, object]:
-        # a worker that is not forked cannot share the memory; it decodes for itself instead
+        # a worker that was not forked cannot share the memory, so it decodes its images itself
         return {**self.__dict__, "_pixels": None}
 
 
 def _refuse_too_much(total: int) -> None:
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        with open("/proc/meminfo") as file:  # counts what the system would give back as well
+        with open("/proc/meminfo") as file:  # also counts memory that the system can free
             free = next((int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable")), free)
     except (OSError, ValueError, AttributeError):
-        return  # a system that does not tell
+        return  # this system does not say how much memory is free
     if total > _SHARE_OF_MEMORY * free:
         raise ConfigError(
             f"--cache ram needs {total / 1e9:.1f} GB, but only {free / 1e9:.1f} GB of memory are free. "

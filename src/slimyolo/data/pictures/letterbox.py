@@ -1,9 +1,10 @@
-"""Fitting a picture into the network's input: resize, grey border, and the `Placement` that leads back."""
+"""Fitting a picture into the network's input: resizing, the grey border, and the `Placement` that undoes both."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
@@ -12,7 +13,19 @@ import numpy.typing as npt
 from slimyolo.data.pictures.image_files import Image
 from slimyolo.geometry import Placement
 
-__all__ = ["FILL", "fit_long_side", "letterbox", "long_side_size", "rect_batch_shapes"]
+__all__ = [
+    "FILL",
+    "Rounding",
+    "Shrinking",
+    "fit_long_side",
+    "letterbox",
+    "long_side_size",
+    "pad_image",
+    "rect_batch_shapes",
+]
+
+Rounding: TypeAlias = Literal["down", "up"]
+Shrinking: TypeAlias = Literal["area", "linear"]
 
 FILL = 114  # the grey of YOLO's borders
 _FILL_COLOUR = (FILL, FILL, FILL)
@@ -28,9 +41,10 @@ def letterbox(
 ) -> tuple[Image, Placement]:
     """Fit `image` uint8 ``[h, w, 3]`` into `size` (height, width; or one number for both), keeping its proportions.
 
-    The rest is grey (114), half on each side, the odd pixel at the bottom or right. With `auto` only the border needed
-    to reach a multiple of `stride` is added, so the result may be smaller than `size`. Without `scaleup` small images
-    are not enlarged. No side falls below one pixel. Interpolation is bilinear; geometry equals YOLOv5 6.2.
+    The rest becomes grey (114). Half of the border lies on each side; an odd pixel lies at the bottom or at the right.
+    With `auto` the border only fills up to the next multiple of `stride`, so the result may be smaller than `size`.
+    Without `scaleup` small images are not enlarged. Every side keeps at least one pixel. Interpolation is bilinear;
+    the geometry equals YOLOv5 6.2.
     """
     height, width = image.shape[:2]
     wanted = (size, size) if isinstance(size, int) else size
@@ -51,8 +65,10 @@ def letterbox(
 
 
 def pad_image(image: Image, size: tuple[int, int], pad: tuple[int, int]) -> Image:
-    """Put `image` into a grey picture of `size` (height, width), its corner at `pad` (left, top); the input when it
-    fits."""
+    """Put `image` into a grey picture of `size` (height, width), with its corner at `pad` (left, top).
+
+    An image that has this size already is returned as it is.
+    """
     height, width = image.shape[:2]
     if size == (height, width):
         return image
@@ -62,33 +78,38 @@ def pad_image(image: Image, size: tuple[int, int], pad: tuple[int, int]) -> Imag
     )
 
 
-def long_side_size(size: tuple[int, int], long_side: int) -> tuple[int, int]:
-    """(height, width) of an image of `size` once its longer side is `long_side`; fractions are cut, no side below 1."""
+def long_side_size(size: tuple[int, int], long_side: int, *, rounding: Rounding = "down") -> tuple[int, int]:
+    """(height, width) of an image of `size` after its longer side became `long_side`.
+
+    A fraction of a pixel is cut ("down", YOLOv5 6.2) or becomes a whole pixel ("up", YOLOv8); no side is below 1.
+    """
     ratio = long_side / max(size)
     if ratio == 1:
         return size
+    if rounding == "up":
+        return min(math.ceil(size[0] * ratio), long_side), min(math.ceil(size[1] * ratio), long_side)
     return max(int(size[0] * ratio), 1), max(int(size[1] * ratio), 1)
 
 
-def fit_long_side(image: Image, long_side: int, *, augmenting: bool) -> Image:
-    """Resize so that the longer side is `long_side`: bilinear when augmenting or enlarging, by area otherwise."""
+def fit_long_side(image: Image, long_side: int, *, shrinking: Shrinking, rounding: Rounding = "down") -> Image:
+    """Resize so that the longer side is `long_side`. Enlarging is bilinear; `shrinking` is the filter for the rest."""
     height, width = image.shape[:2]
-    target = long_side_size((height, width), long_side)
+    target = long_side_size((height, width), long_side, rounding=rounding)
     if target == (height, width):
         return image
     enlarging = long_side > max(height, width)
-    interpolation = cv2.INTER_LINEAR if augmenting or enlarging else cv2.INTER_AREA
+    interpolation = cv2.INTER_LINEAR if shrinking == "linear" or enlarging else cv2.INTER_AREA
     return cv2.resize(image, target[::-1], interpolation=interpolation)  # type: ignore[no-any-return]
 
 
 def rect_batch_shapes(
     sizes: Sequence[tuple[int, int]], batch_size: int, imgsz: int, stride: int, pad: float
 ) -> tuple[npt.NDArray[np.int64], list[tuple[int, int]]]:
-    """Batches of images of like proportions: the order of the images and the (height, width) of each batch.
+    """Batches of images with similar proportions: the order of the images and the (height, width) of each batch.
 
-    Images (`sizes` as height, width) are sorted by h/w, stable. A batch of only wide images is as high as its highest
-    needs, a batch of only tall ones as wide as its widest; each side becomes
-    ``ceil(share * imgsz / stride + pad) * stride`` as in YOLOv5 6.2.
+    Images (`sizes` as height, width) are sorted by height / width; equal ones keep their order. When all images of a
+    batch are wide, the batch is as high as its highest image needs; when all are tall, it is as wide as its widest
+    image needs. Each side becomes ``ceil(share * imgsz / stride + pad) * stride``, as in YOLOv5 6.2.
     """
     ratios = np.asarray([height / width for height, width in sizes], np.float64)
     order = np.argsort(ratios, kind="stable").astype(np.int64)

@@ -12,7 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimyolo.data import DatasetSpec, EvalBatches, Sample, decode_image, letterbox, read_dataset_yaml, read_split
+from slimyolo.data import (
+    DatasetSpec,
+    EvalBatches,
+    LoaderSettings,
+    Sample,
+    decode_image,
+    letterbox,
+    read_dataset_yaml,
+    read_split,
+)
 from slimyolo.errors import ConfigError, ExportError
 from slimyolo.evaluation import evaluate_detector
 from slimyolo.exporting import (
@@ -96,7 +105,9 @@ def _accuracy(path: Path, runtime: str, dataset: DatasetSpec, size: tuple[int, i
     split = read_split(dataset, "val")
     with (
         open_exported(path, runtime=runtime) as exported,
-        closing(EvalBatches(split, size[0], 16, workers=workers, rect=False)) as batches,
+        closing(
+            EvalBatches(split, LoaderSettings(imgsz=size[0], batch_size=16, workers=workers), rect=False)
+        ) as batches,
     ):
         found = evaluate_detector(exported, batches, conf=CONF, iou=IOU, max_det=MAX_DET).metrics
     return Accuracy(found.map50, found.map50_95)

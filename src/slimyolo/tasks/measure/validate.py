@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from slimyolo.data import EvalBatches, SplitData, read_dataset_yaml, read_split
+from slimyolo.data import EvalBatches, LoaderSettings, SplitData, read_dataset_yaml, read_split
 from slimyolo.detections import ClassMetrics, DetectionMetrics
 from slimyolo.errors import ConfigError
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult, evaluate_detector
@@ -74,9 +74,10 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
             found.extend(zip(batch.paths, sizes, detections, strict=True))
 
     stride = int(detector.stride.max())
-    batches = EvalBatches(
-        split, imgsz, config.batch_size, stride=stride, workers=config.workers, cache=config.cache, rect=rect
+    settings = LoaderSettings(
+        imgsz=imgsz, batch_size=config.batch_size, stride=stride, workers=config.workers, cache=config.cache
     )
+    batches = EvalBatches(split, settings, rect=rect)
     network = detector.fused() if isinstance(detector, Detector) else detector
     with closing(batches):
         result = evaluate_detector(

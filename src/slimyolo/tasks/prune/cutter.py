@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from slimyolo.data import Batch, DatasetSpec, EvalBatches, SplitData, read_split
+from slimyolo.data import Batch, DatasetSpec, EvalBatches, LoaderSettings, SplitData, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import ConfigError
 from slimyolo.evaluation import evaluate_detector
@@ -234,9 +234,13 @@ def metrics_of(
 ) -> DetectionMetrics | None:
     if data is None:
         return None
-    batches = EvalBatches(
-        data[1], config.imgsz, config.batch_size, stride=int(detector.stride.max()), workers=config.workers
+    settings = LoaderSettings(
+        imgsz=config.imgsz,
+        batch_size=config.batch_size,
+        stride=int(detector.stride.max()),
+        workers=config.workers,
     )
+    batches = EvalBatches(data[1], settings)
     with closing(batches):
         result = evaluate_detector(
             detector.fused(), batches, conf=config.conf, iou=config.iou, max_det=config.max_det,

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from slimyolo.data import DatasetSpec, EvalBatches, SplitData, read_split
+from slimyolo.data import DatasetSpec, EvalBatches, LoaderSettings, SplitData, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.models import Detector
 from slimyolo.pruning import OutputReference, PrunePlan, recalibrate_batchnorm_, reconstruct_
@@ -73,7 +73,8 @@ def plain_images(
     split: SplitData, count: int, *, imgsz: int, batch_size: int, stride: int, workers: int = 0
 ) -> Iterator[Tensor]:
     """The first `count` images of a split (whole batches), letterboxed to squares, float in 0–1: [B, 3, imgsz, imgsz]."""
-    batches = EvalBatches(split, imgsz, batch_size, stride=stride, workers=workers, rect=False)
+    settings = LoaderSettings(imgsz=imgsz, batch_size=batch_size, stride=stride, workers=workers)
+    batches = EvalBatches(split, settings, rect=False)
     with closing(batches):
         for batch in islice(batches, -(-count // batch_size)):
             yield batch.images.float() / 255

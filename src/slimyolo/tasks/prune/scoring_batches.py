@@ -7,7 +7,7 @@ from contextlib import closing
 
 from torch import Tensor, nn
 
-from slimyolo.data import Batch, EvalBatches, SplitData
+from slimyolo.data import Batch, EvalBatches, LoaderSettings, Sharding, SplitData
 from slimyolo.families.yolov5.loss import DetectionLoss, scaled_gains
 from slimyolo.models import Detector
 from slimyolo.tasks.train.hyperparameters import PRESETS
@@ -19,7 +19,9 @@ def spread_batches(split: SplitData, images: int, *, imgsz: int, batch_size: int
     """About `images` images, spread evenly over `split`, without augmentation, square, in batches."""
     batches = -(-len(split) // batch_size)
     wanted = max(1, min(batches, -(-images // batch_size)))
-    loader = EvalBatches(split, imgsz, batch_size, stride=stride, rect=False, rank=0, world=max(1, batches // wanted))
+    settings = LoaderSettings(imgsz=imgsz, batch_size=batch_size, stride=stride)
+    every = Sharding(rank=0, world=max(1, batches // wanted))  # takes batches from the whole split
+    loader = EvalBatches(split, settings, rect=False, shard=every)
     with closing(loader):
         return _first(iter(loader), wanted)
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from slimyolo.checkpoints import load_checkpoint
-from slimyolo.data import Batch, DatasetSpec, EvalBatches, SplitData, read_dataset_yaml, read_split
+from slimyolo.data import Batch, DatasetSpec, EvalBatches, LoaderSettings, SplitData, read_dataset_yaml, read_split
 from slimyolo.errors import ConfigError, nearest_name_hint
 from slimyolo.evaluation import evaluate_detector
 from slimyolo.models import Detector
@@ -173,9 +173,10 @@ class _Meter:
 
     def _map(self, detector: Detector) -> float:
         config = self._config
-        batches = EvalBatches(
-            self._split, config.imgsz, config.batch_size, stride=self._stride, workers=config.workers
-        )  # fmt: skip
+        settings = LoaderSettings(
+            imgsz=config.imgsz, batch_size=config.batch_size, stride=self._stride, workers=config.workers
+        )
+        batches = EvalBatches(self._split, settings)
         with closing(batches):
             some: Iterator[Batch] = islice(iter(batches), -(-self.images // config.batch_size))
             return evaluate_detector(detector.fused(), some, device=self._device).metrics.map50_95

@@ -22,6 +22,8 @@ from slimyolo.data import (
     Batch,
     DatasetSpec,
     EvalBatches,
+    LoaderSettings,
+    Sharding,
     SplitData,
     TrainBatches,
     class_balance_weights,
@@ -232,20 +234,32 @@ class _Run:
         fields = Augmentation.__dataclass_fields__
         augmentation = Augmentation(**{name: value for name, value in self.hyp.to_plain().items() if name in fields})
         return TrainBatches(
-            self.train_split, config.imgsz, share_of_batch(config.batch_size, self.team.world), augmentation,
-            seed=config.seed, workers=loader_processes(config.workers), cache=config.cache, rect=config.rect,
-            close_mosaic=config.close_mosaic, epochs=config.epochs, stride=int(self.model.stride.max()),
+            self.train_split,
+            LoaderSettings(
+                imgsz=config.imgsz,
+                batch_size=share_of_batch(config.batch_size, self.team.world),
+                stride=int(self.model.stride.max()),
+                workers=loader_processes(config.workers),
+                cache=config.cache,
+            ),
+            augmentation,
+            seed=config.seed,
+            rect=config.rect,
             image_weights=self._image_weights if config.image_weights else None,
-            rank=self.team.rank, world=self.team.world,
-        )  # fmt: skip
+            plain_from=config.epochs - config.close_mosaic if config.close_mosaic else None,
+            shard=Sharding(self.team.rank, self.team.world),
+        )
 
     def eval_batches(self) -> EvalBatches:
         config = self.config
-        return EvalBatches(
-            self.val_split, config.imgsz, 2 * share_of_batch(config.batch_size, self.team.world),
-            stride=int(self.model.stride.max()), workers=min(config.workers, 1), cache=config.cache,
-            rank=self.team.rank, world=self.team.world,
-        )  # fmt: skip
+        settings = LoaderSettings(
+            imgsz=config.imgsz,
+            batch_size=2 * share_of_batch(config.batch_size, self.team.world),
+            stride=int(self.model.stride.max()),
+            workers=min(config.workers, 1),
+            cache=config.cache,
+        )
+        return EvalBatches(self.val_split, settings, shard=Sharding(self.team.rank, self.team.world))
 
     def loss(self, total: Callable[[torch.Tensor], torch.Tensor] = _ALONE.sum) -> DetectionLoss:
         """`total` adds up over the processes where all of them call the loss together: in training."""

@@ -1,4 +1,4 @@
-"""A batch, and how scenes become one."""
+"""`Batch`, and how scenes are put together into one."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Batch:
     """Images of one network size and what is in them.
 
     `images` uint8 ``[B, 3, H, W]`` RGB, contiguous; `targets` float32 ``[N, 6]``: image index in the batch, class,
-    cx, cy, w, h relative to the network image (0–1); `paths` of the images (in training the one that a mosaic is made
-    for). For evaluation also `placements` (source ↔ network pixels) and `truths`, per image float32 ``[n, 5]``:
-    class, x1, y1, x2, y2 in pixels of the source image; both are empty in training, where a picture has no single
-    source.
+    cx, cy, w, h relative to the network image (0–1); `paths` of the images (for a mosaic, the image that it was made
+    for). Evaluation also has `placements` (source ↔ network pixels) and `truths`, per image float32 ``[n, 5]``:
+    class, x1, y1, x2, y2 in pixels of the source image. Both are empty in training, where a picture may come from
+    several images.
     """
 
     images: Tensor
@@ -45,7 +45,7 @@ def collate(
     placements: Sequence[Placement] = (),
     truths: Sequence[npt.NDArray[np.float32]] = (),
 ) -> Batch:
-    """One batch of scenes of one size: pixels are copied once, as bytes, from BGR ``[h, w, 3]`` to RGB planes."""
+    """One batch from scenes of one size. Pixels are copied once, as bytes, from BGR ``[h, w, 3]`` to RGB ``[3, h, w]``."""
     height, width = scenes[0].size
     images = torch.empty((len(scenes), 3, height, width), dtype=torch.uint8)
     planes = images.numpy()
