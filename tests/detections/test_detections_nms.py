@@ -13,9 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from slimyolo.detections import count_nonfinite_rows, greedy_suppression, nms
+from slimyolo.detections import count_nonfinite_rows, greedy_suppression
+from slimyolo.detections import nms as nms_of
 from slimyolo.errors import ConfigError, ModelError
-from slimyolo.geometry import cxcywh_to_xyxy
+from slimyolo.geometry import RowLayout, cxcywh_to_xyxy
+
+
+def nms(decoded: Tensor, *arguments: Any, **settings: Any) -> list[Tensor]:
+    """`detections.nms` of rows that hold an objectness."""
+    return nms_of(decoded, *arguments, layout=RowLayout(max(decoded.shape[-1] - 5, 1), objectness=True), **settings)
+
 
 SYNTHETIC_SETTINGS: dict[str, dict[str, Any]] = {
     "a": {"conf": 0.25, "iou": 0.45, "multi_label": False},
@@ -251,7 +258,7 @@ def test_gradients_are_not_followed() -> None:
     ("decoded", "changed", "error", "says"),
     [
         (torch.zeros(5, 7), {}, ModelError, "eval mode"),
-        (torch.zeros(1, 5, 5), {}, ModelError, r"5\+nc"),
+        (torch.zeros(1, 5, 5), {}, ModelError, r"4 \+ objectness \+ 1 classes"),
         (torch.zeros(1, 5, 7), {"conf": 1.5}, ConfigError, "conf=1.5"),
         (torch.zeros(1, 5, 7), {"iou": -0.1}, ConfigError, "iou=-0.1"),
         (torch.zeros(1, 5, 7), {"conf": float("nan")}, ConfigError, "conf=nan"),

@@ -17,10 +17,12 @@ from slimyolo.detections import MetricsAccumulator, nms
 from slimyolo.errors import ConfigError, DataError, ModelError
 from slimyolo.evaluation import EvaluationResult, evaluate_detector
 from slimyolo.families.yolov5.loss import DetectionLoss
-from slimyolo.geometry import Detections, Placement, xyxy_to_cxcywh
+from slimyolo.geometry import Detections, Placement, RowLayout, SuppressionKind, xyxy_to_cxcywh
 from slimyolo.models import Detector, build_detector, read_architecture
 
 NAMES = ("cat", "dog")
+LAYOUT = RowLayout(len(NAMES), objectness=True)
+NMS: SuppressionKind = "nms"
 SIDE = 64
 # a source of 128 × 96 px (height, width), halved, with 8 px of border left and right
 PLACEMENT = Placement((0.5, 0.5), (8, 0), (128, 96), (SIDE, SIDE))
@@ -72,10 +74,10 @@ def relative_of(truth: np.ndarray[Any, Any]) -> Tensor:
 class Oracle:
     """Says the truth of the image that a picture stands for, with noise; always 20 rows, most of them not confident."""
 
-    names = NAMES
+    names, rows, suppression = NAMES, LAYOUT, NMS
 
     def __init__(self, truths: Sequence[np.ndarray[Any, Any]], noise: float = 0.0) -> None:
-        self.rows = []
+        self.answers = []
         generator = np.random.default_rng(7)
         for truth in truths:
             table = np.zeros((20, 7), np.float32)
@@ -86,12 +88,12 @@ class Oracle:
             if noise:
                 table[15:, :4] = generator.uniform(5, 50, (5, 4))
                 table[15:, 4:] = generator.uniform(0, 1, (5, 3))
-            self.rows.append(table)
+            self.answers.append(table)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Decoded rows."""
         numbers = (images[:, 0, 0, 0] * 255).round().int().tolist()
-        return torch.from_numpy(np.stack([self.rows[number] for number in numbers]))
+        return torch.from_numpy(np.stack([self.answers[number] for number in numbers]))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +148,9 @@ def test_numbers_are_those_of_the_parts() -> None:
     oracle = Oracle(truths, noise=3.0)
     accumulator = MetricsAccumulator(NAMES)
     for rows, truth in zip(
-        nms(oracle(torch.arange(6).view(6, 1, 1, 1) / 255), 0.001, 0.6, multi_label=True), truths, strict=True
+        nms(oracle(torch.arange(6).view(6, 1, 1, 1) / 255), 0.001, 0.6, layout=LAYOUT, multi_label=True),
+        truths,
+        strict=True,
     ):
         accumulator.update(Detections.from_rows(rows.numpy(), "network").to_source(PLACEMENT), truth)
     assert evaluate_detector(oracle, batches_of(truths, 6)).metrics == accumulator.compute()
@@ -242,8 +246,8 @@ def failing() -> Iterator[FakeBatch]:
 def test_broken_rows_are_counted_and_dropped() -> None:
     truths = truths_of(4)
     oracle = Oracle(truths)
-    oracle.rows[1][10] = np.nan
-    oracle.rows[2][11, 4] = np.inf
+    oracle.answers[1][10] = np.nan
+    oracle.answers[2][11, 4] = np.inf
     result = evaluate_detector(oracle, batches_of(truths, 4))
     assert result.nonfinite_rows == 2
     assert result.metrics.map50 == pytest.approx(0.995)
@@ -251,7 +255,7 @@ def test_broken_rows_are_counted_and_dropped() -> None:
 
 def test_a_module_without_heads_is_a_function() -> None:
     class Wrapped(nn.Module):
-        names = NAMES
+        names, rows, suppression = NAMES, LAYOUT, NMS
 
         def forward(self, images: Tensor) -> Tensor:
             assert not self.training
@@ -263,7 +267,7 @@ def test_a_module_without_heads_is_a_function() -> None:
 class OtherRows:
     """Rows of another number of classes."""
 
-    names = NAMES
+    names, rows, suppression = NAMES, LAYOUT, NMS
 
     def __call__(self, images: Tensor) -> Tensor:
         """Three classes."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from slimyolo.exporting import ExportSettings, FileMetadata, Suppression
+from slimyolo.exporting import ExportSettings, Suppression, detector_metadata
+from slimyolo.geometry import RowLayout
 from slimyolo.models import Detector, build_detector, parse_architecture
 
 SMALL = (
@@ -17,16 +18,21 @@ SMALL = (
     "[[5, 2], 1, Detect, [nc, anchors]]]}"
 )
 NAMES = ("face", "masqué")
+LAYOUT = RowLayout(len(NAMES), objectness=True)
 SUPPRESSION = Suppression(conf=0.25, iou=0.45, max_det=40)
 
 
 def settings_for(detector: Detector, **values: object) -> ExportSettings:
     """Settings with the metadata that ``slimyolo export`` writes for them."""
     settings = replace(ExportSettings(size=(32, 48)), **values)  # type: ignore[arg-type]
-    metadata = FileMetadata(
-        detector.names, int(detector.stride.max()), settings.size, settings.batch, settings.dynamic, settings.half,
-        settings.nms, slimyolo="0",
-    )  # fmt: skip
+    metadata = replace(
+        detector_metadata(detector, settings.size, "0"),
+        batch=settings.batch,
+        dynamic=settings.dynamic,
+        half=settings.half,
+        layout="rows" if settings.nms is None else "detections",
+        nms=settings.nms,
+    )
     return replace(settings, metadata=metadata)
 
 

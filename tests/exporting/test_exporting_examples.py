@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from exporting_networks import NAMES, SUPPRESSION, make_small_detector, settings_for
+from exporting_networks import LAYOUT, NAMES, SUPPRESSION, make_small_detector, settings_for
 from torch import Tensor
 
 import slimyolo
@@ -51,7 +51,7 @@ def found_by_example(script: Path, picture: Path, *words: str) -> list[tuple[str
 
 
 def suppress(rows: Tensor) -> list[Tensor]:
-    return nms(rows, SUPPRESSION.conf, SUPPRESSION.iou, multi_label=False, max_det=SUPPRESSION.max_det)
+    return nms(rows, SUPPRESSION.conf, SUPPRESSION.iou, layout=LAYOUT, multi_label=False, max_det=SUPPRESSION.max_det)
 
 
 def parsed(text: str) -> list[tuple[str, list[float]]]:
@@ -142,7 +142,7 @@ def test_an_example_that_somebody_changed_stays(small_files: dict[str, Path], tm
 
 
 def test_texts_are_complete_and_plain() -> None:
-    metadata = FileMetadata(('with "quotes"', "back\\slash"), 32, (320, 256), slimyolo="1.2.3")
+    metadata = FileMetadata(names=('with "quotes"', "back\\slash"), stride=32, imgsz=(320, 256), slimyolo="1.2.3")
     for name in ("onnx", "openvino", "ncnn", "torchscript", "litert"):
         texts = example_texts(name, "best.x", metadata)
         for text in texts.values():
@@ -200,7 +200,7 @@ def test_the_cpp_example_against_stand_ins(tmp_path: Path, inside: bool) -> None
     with torch.no_grad():
         rows = detector(batch)
     if inside:
-        (kept,) = nms(rows, 0.25, 0.45, multi_label=False, max_det=40)
+        (kept,) = nms(rows, 0.25, 0.45, layout=LAYOUT, multi_label=False, max_det=40)
         rows = torch.zeros(1, 40, 6)
         rows[0, : len(kept)] = kept
     np.concatenate((rows.shape, rows.numpy().ravel())).astype(np.float32).tofile(tmp_path / "output.raw")
@@ -210,6 +210,6 @@ def test_the_cpp_example_against_stand_ins(tmp_path: Path, inside: bool) -> None
     assert done.returncode == 0, done.stderr
     given = np.fromfile(tmp_path / "input.raw", np.float32).reshape(1, 3, 32, 48)
     np.testing.assert_allclose(given, batch.numpy(), atol=1e-6)
-    found = rows[0, : len(kept)] if inside else nms(rows, 0.25, 0.45, multi_label=False, max_det=1000)[0]
+    found = rows[0, : len(kept)] if inside else nms(rows, 0.25, 0.45, layout=LAYOUT, multi_label=False, max_det=1000)[0]
     placement = Placement((1.0, 1.0), (13, 0), (32, 22), (32, 48))
     check(parsed(done.stdout), Detections.from_rows(found.numpy(), "network").to_source(placement))

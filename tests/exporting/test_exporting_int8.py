@@ -22,6 +22,7 @@ from slimyolo.exporting import (
     quantise_within,
 )
 from slimyolo.exporting.int8.harm import row_damage
+from slimyolo.geometry import RowLayout
 from slimyolo.models import Detector
 
 HEAD = ("model.6.m.0", "model.6.m.1")
@@ -41,7 +42,7 @@ def source(small_detector: Detector, tmp_path: Path) -> Path:
     """The float ONNX file."""
     path = tmp_path / "float.onnx"
     if not exported:
-        settings = ExportSettings((32, 32), metadata=FileMetadata(("face", "masqué"), 4, (32, 32)))
+        settings = ExportSettings((32, 32), metadata=FileMetadata(names=("face", "masqué"), stride=4, imgsz=(32, 32)))
         find_format("onnx").write(small_detector.fused(), path, settings)
         exported.append(path.read_bytes())
     path.write_bytes(exported[0])
@@ -59,7 +60,7 @@ def test_convolutions_but_the_last_are_quantised(small_detector: Detector, sourc
     assert weights["model.6.m.0.weight"].data_type == onnx.TensorProto.FLOAT
     with open_exported(source) as float_file, open_exported(target) as int8_file:
         assert int8_file.names == ("face", "masqué")
-        damage = row_damage([int8_file(images[0])], [float_file(images[0])])
+        damage = row_damage([int8_file(images[0])], [float_file(images[0])], float_file.rows)
     assert 0 < damage < 0.2
 
 
@@ -100,14 +101,15 @@ def test_harm_is_that_of_one_layer_and_leaves_the_detector(small_detector: Detec
 
 
 def test_damage_of_rows() -> None:
+    layout = RowLayout(1, objectness=True)
     rows = torch.tensor([[[10.0, 10, 4, 4, 0.8, 1.0], [5, 5, 2, 2, 0.01, 1]]])
-    assert row_damage([rows], [rows]) == 0
+    assert row_damage([rows], [rows], layout) == 0
     blind = rows.clone()
     blind[..., 4] = 0
-    assert row_damage([blind], [rows]) == pytest.approx(1)
+    assert row_damage([blind], [rows], layout) == pytest.approx(1)
     moved = rows.clone()
     moved[0, 0, 0] += 4
-    assert row_damage([moved], [rows]) == pytest.approx(0.25), "one of four numbers is wrong by a whole box"
+    assert row_damage([moved], [rows], layout) == pytest.approx(0.25), "one of four numbers is wrong by a whole box"
 
 
 def test_openvino_keeps_decoding_in_floats(small_detector: Detector, source: Path, images: list[Tensor]) -> None:
@@ -119,4 +121,4 @@ def test_openvino_keeps_decoding_in_floats(small_detector: Detector, source: Pat
     assert target.with_suffix(".bin").is_file()
     with open_exported(source) as float_file, open_exported(target.parent) as int8_file:
         assert int8_file.runtime == "openvino"
-        assert 0 < row_damage([int8_file(images[0])], [float_file(images[0])]) < 0.2
+        assert 0 < row_damage([int8_file(images[0])], [float_file(images[0])], float_file.rows) < 0.2

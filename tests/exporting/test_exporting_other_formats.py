@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from exporting_networks import SUPPRESSION, settings_for
+from exporting_networks import LAYOUT, SUPPRESSION, settings_for
 
 from slimyolo.detections import nms
 from slimyolo.errors import ExportError
@@ -19,7 +19,9 @@ from slimyolo.models import Detector
 
 def exported(detector: Detector, name: str, path: Path, **values: object) -> ExportedFile:
     def suppress(rows: torch.Tensor) -> list[torch.Tensor]:
-        return nms(rows, SUPPRESSION.conf, SUPPRESSION.iou, multi_label=False, max_det=SUPPRESSION.max_det)
+        return nms(
+            rows, SUPPRESSION.conf, SUPPRESSION.iou, layout=LAYOUT, multi_label=False, max_det=SUPPRESSION.max_det
+        )
 
     return export_detector(detector, FORMATS[name], path, settings_for(detector, **values), suppress=suppress)
 
@@ -132,8 +134,8 @@ def test_nms_inside_gives_what_nms_outside_gives(
     with open_exported(path, threads=1) as model:
         assert model.nms == SUPPRESSION
         inside = model.output(images[:2])
-        again = nms(model(images), 0.25, 0.45, multi_label=False, max_det=40)
-    outside = nms(rows, 0.25, 0.45, multi_label=False, max_det=40)
+        again = nms(model(images), 0.25, 0.45, layout=LAYOUT, multi_label=False, max_det=40)
+    outside = nms(rows, 0.25, 0.45, layout=LAYOUT, multi_label=False, max_det=40)
     assert min(len(found) for found in outside) > 1, "there should be something to compare"
     if half:  # the exporter compared with the same weights; in 32 bits other boxes may win
         assert file.tolerance.from_score == 0.05

@@ -84,17 +84,30 @@ def test_a_file_without_metadata_needs_names(foreign: Path) -> None:
         ("nms", '{"conf": 7, "iou": 0.4, "max_det": 3}', r"the 'nms' of its metadata"),
         ("nms", "[]", r"the 'nms' of its metadata"),
         ("cost", '{"params": -1}', r"the 'cost' of its metadata"),
+        ("layout", "sideways", r"the 'layout' of its metadata is 'sideways'"),
+        ("suppression", "maybe", r"the 'suppression' of its metadata is 'maybe'"),
     ],
 )
 def test_metadata_that_were_altered(key: str, value: str, words: str) -> None:
-    text = FileMetadata(NAMES, 32, (320, 320)).to_text()
+    text = FileMetadata(names=NAMES, stride=32, imgsz=(320, 320)).to_text()
     with pytest.raises(CheckpointError, match=rf"x\.onnx: {words}"):
         FileMetadata.from_text({**text, key: value}, "x.onnx")
 
 
 def test_metadata_come_back_as_they_went() -> None:
     metadata = FileMetadata(
-        NAMES, 32, (320, 256), 4, True, True, Suppression(0.1, 0.5, 9), NetworkCost(10, 20, 320), slimyolo="1"
+        names=NAMES,
+        stride=32,
+        imgsz=(320, 256),
+        batch=4,
+        dynamic=True,
+        half=True,
+        layout="columns",
+        objectness=False,
+        suppression="none",
+        nms=Suppression(0.1, 0.5, 9),
+        cost=NetworkCost(10, 20, 320),
+        slimyolo="1",
     )
     assert FileMetadata.from_text(metadata.to_text(), "x") == metadata
     with pytest.raises(CheckpointError, match=r"x: its metadata has no 'stride'"):

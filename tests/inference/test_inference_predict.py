@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import DataError, ModelError
+from slimyolo.geometry import RowLayout, SuppressionKind
 from slimyolo.inference import (
     BrokenPicture,
     DetectionSettings,
@@ -26,11 +27,13 @@ class Parrot(nn.Module):
     """Says `rows` (cx, cy, w, h, objectness, two class probabilities; network px) about any picture."""
 
     names = ("face", "face_mask")
+    rows = RowLayout(2, objectness=True)
+    suppression: SuppressionKind = "nms"
 
     def __init__(self, *rows: tuple[float, ...]) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
-        self.rows = torch.tensor(rows or [(0.0,) * 7])
+        self.answer = torch.tensor(rows or [(0.0,) * 7])
         self.seen: list[Tensor] = []
         self.eval()
 
@@ -40,7 +43,7 @@ class Parrot(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         self.seen.append(images)
-        return self.rows[None]
+        return self.answer[None]
 
 
 FACE = (100.0, 60.0, 40.0, 20.0, 0.9, 0.8, 0.1)
@@ -110,7 +113,9 @@ def test_a_detector_in_training_mode_is_refused() -> None:
 
 
 def test_times_and_sizes_are_reported() -> None:
-    outcome = predict_picture(Parrot(FACE), Picture(np.zeros((64, 96, 3), np.uint8), "a"), DetectionSettings((96, 96)))
+    outcome = predict_picture(
+        Parrot(FACE), Picture(np.zeros((64, 96, 3), np.uint8), "a"), DetectionSettings(imgsz=(96, 96))
+    )
     assert outcome.network_size == (64, 96)
     assert min(outcome.times.prepare_ms, outcome.times.network_ms, outcome.times.nms_ms) > 0
 

@@ -11,23 +11,30 @@ from slimyolo.detections.metrics import (
     fitness,
 )
 from slimyolo.detections.nms import count_nonfinite_rows, greedy_suppression, nms
+from slimyolo.detections.one_to_one import one_to_one
+from slimyolo.detections.suppression import SUPPRESSIONS, GivesRows, Thresholds, find_detections
 
 __all__ = [
     "IOU_THRESHOLDS",
+    "SUPPRESSIONS",
     "ClassMetrics",
     "ConfusionMatrix",
     "DetectionMetrics",
+    "GivesRows",
     "MatchingRule",
     "MetricCurves",
     "MetricsAccumulator",
     "RankedClass",
+    "Thresholds",
     "average_precision",
     "confused_pairs",
     "confusion_matrix",
     "count_nonfinite_rows",
+    "find_detections",
     "fitness",
     "greedy_suppression",
     "match_detections",
     "nms",
+    "one_to_one",
     "ranked_class",
 ]

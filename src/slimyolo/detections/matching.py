@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from slimyolo.detections.ties import first_of_equals, last_of_equals
 from slimyolo.geometry import iou_matrix
 
 __all__ = ["IOU_THRESHOLDS", "MatchingRule", "match_detections"]
@@ -45,7 +46,7 @@ def match_detections(
 
 
 def _by_pointing(overlap: npt.NDArray[Any], levels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    target = overlap.argmax(1)
+    target = first_of_equals(overlap)
     best = overlap[np.arange(len(overlap)), target]
     right: npt.NDArray[np.bool_] = best[:, None] >= levels
     for column in right.T:
@@ -64,8 +65,7 @@ def _by_score(overlap: npt.NDArray[Any], levels: npt.NDArray[Any]) -> npt.NDArra
         if line.max() < levels[0]:
             continue
         candidates = np.where(free, line, -1.0)
-        # of equal overlaps the last box is taken, as pycocotools does
-        target = candidates.shape[1] - 1 - candidates[:, ::-1].argmax(1)
+        target = last_of_equals(candidates)
         taken = candidates[everywhere, target] >= levels
         right[index] = taken
         free[everywhere[taken], target[taken]] = False

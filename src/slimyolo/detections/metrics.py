@@ -12,6 +12,7 @@ import numpy.typing as npt
 from slimyolo.detections.average_precision import FloatArray, RankedClass, ranked_class, smooth
 from slimyolo.detections.confusion import ConfusionMatrix, confused_pairs, confusion_matrix
 from slimyolo.detections.matching import IOU_THRESHOLDS, MatchingRule, match_detections
+from slimyolo.detections.ties import best_first
 from slimyolo.errors import DataError, ModelError
 from slimyolo.geometry import Detections
 
@@ -104,7 +105,7 @@ class MetricsAccumulator:
     """Collects images one by one and computes `DetectionMetrics` over all of them.
 
     `names` of the classes; `rule` ``yolov5`` (matching and area as YOLOv5 v6.2) or ``coco`` (as pycocotools: 100
-    detections per image and class, any object size). Equal scores rank in the order of the images.
+    detections per image and class, any object size). Equal scores: see `detections.ties`.
     """
 
     def __init__(self, names: Sequence[str], *, rule: MatchingRule = "yolov5") -> None:
@@ -128,7 +129,7 @@ class MetricsAccumulator:
         true = np.asarray(truth, np.float64).reshape(-1, 5)
         labels = true[:, 0].astype(np.int64)
         self._check_classes(labels, detections.classes)
-        order = np.argsort(-detections.scores, kind="stable")
+        order = best_first(detections.scores)
         boxes, scores, classes = detections.boxes[order], detections.scores[order], detections.classes[order]
         if self.rule == "coco":
             chosen = _best_of_each_class(classes, _COCO_MAX_DETECTIONS)
@@ -171,7 +172,7 @@ class MetricsAccumulator:
         images = np.bincount(
             np.concatenate([np.zeros(0, np.int64), *(np.unique(o.labels) for o in outcomes)]), minlength=nc
         )
-        order = np.argsort(-scores, kind="stable")
+        order = best_first(scores)
         correct, scores, classes = correct[order], scores[order], classes[order]
 
         present = tuple(int(number) for number in np.flatnonzero(labels))

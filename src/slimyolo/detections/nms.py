@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from slimyolo.errors import ConfigError, ModelError
-from slimyolo.geometry import cxcywh_to_xyxy
+from slimyolo.detections.ties import ranked
+from slimyolo.errors import ConfigError
+from slimyolo.geometry import RowLayout, cxcywh_to_xyxy
 
 __all__ = ["count_nonfinite_rows", "greedy_suppression", "nms"]
 
@@ -23,7 +24,6 @@ IndexArray = npt.NDArray[np.int64]
 
 _TILE = 64  # boxes resolved among themselves
 _LARGEST_TABLE = 65536  # overlaps of candidates with kept boxes in one call: what stays in a core's cache
-_LOW_HALF = 0xFFFFFFFF
 _CLASS_SHIFT = 7680.0  # px between the classes of one image
 
 
@@ -32,6 +32,7 @@ def nms(
     conf: float,
     iou: float,
     *,
+    layout: RowLayout,
     multi_label: bool,
     agnostic: bool = False,
     max_det: int = 300,
@@ -40,10 +41,10 @@ def nms(
 ) -> list[Tensor]:
     """Detections of every image: float32 ``[n, 6]`` = x1, y1, x2, y2, score, class, best score first, n ≤ `max_det`.
 
-    `decoded` ``[B, rows, 5+nc]`` = cx, cy, w, h in network pixels, objectness, class probabilities; boxes come back
-    in the same pixels, not clipped, on the same device. Score = objectness · class probability. A row counts when its
-    objectness and its score are strictly above `conf`; with `multi_label` once for every such class, else for its
-    best class (the first of equals). The best `max_candidates` go into greedy suppression: a box falls when its IoU
+    `decoded` ``[B, rows, columns]`` as `layout` says, boxes in network pixels; boxes come back in the same pixels, not
+    clipped, on the same device. Score = class probability, times the objectness where the layout has one. A row counts
+    when its objectness and its score are strictly above `conf`; with `multi_label` once for every such class, else for
+    its best class (the first of equals). The best `max_candidates` go into greedy suppression: a box falls when its IoU
     with a better kept one of the same class (of any class if `agnostic`) is strictly above `iou`. `classes` keeps
     these class numbers only.
 
@@ -55,11 +56,11 @@ def nms(
     class, in float32: it rounds their coordinates (2⁻¹⁰ px for two classes, 2⁻⁴ px for 80), which decides about one box
     in 300 at a low `conf`, and these are compared with YOLOv5's. It takes boxes to be smaller than 7680 px.
     """
-    _check(decoded, conf, iou, max_det, max_candidates)
+    _check(decoded, layout, conf, iou, max_det, max_candidates)
     wanted = None if classes is None else torch.tensor(sorted(classes), device=decoded.device, dtype=torch.long)
     with torch.no_grad():
         return [
-            _suppress(*_candidates(rows, conf, multi_label, wanted, max_candidates), iou, agnostic, max_det)
+            _suppress(*_candidates(rows, layout, conf, multi_label, wanted, max_candidates), iou, agnostic, max_det)
             for rows in decoded.detach()
         ]
 
@@ -104,13 +105,13 @@ def greedy_suppression(
 
 
 def _candidates(
-    rows: Tensor, conf: float, multi_label: bool, wanted: Tensor | None, most: int
+    rows: Tensor, layout: RowLayout, conf: float, multi_label: bool, wanted: Tensor | None, most: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Boxes ``[n, 4]`` of one image and, best first, its best `most` candidates ``[m]``: box index, score and class."""
-    rows = rows[rows[:, 4] > conf].float()
+    rows = rows[layout.upper_bound(rows) > conf].float()
     finite = torch.isfinite(rows.sum(1, dtype=torch.float64))
-    scores = rows[:, 5:] * rows[:, 4:5]
-    nc = scores.shape[1]
+    scores = layout.scores(rows)
+    nc = layout.nc
     if not multi_label and nc > 1:
         best = scores.argmax(1, keepdim=True)
         scores = torch.zeros_like(scores).scatter_(1, best, scores.gather(1, best))
@@ -118,22 +119,9 @@ def _candidates(
     if wanted is not None:
         above &= torch.isin(torch.arange(nc, device=rows.device), wanted)
     flat = above.flatten().nonzero().flatten()
-    flat, score = _ranked(flat, scores.flatten()[flat], most)
+    flat, score = ranked(flat, scores.flatten()[flat], most)
     index = torch.div(flat, nc, rounding_mode="floor")
-    return cxcywh_to_xyxy(rows[:, :4]), index, score, flat - index * nc
-
-
-def _ranked(index: Tensor, scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """`index` ``[n]`` (ascending) and its positive float32 `scores` ``[n]``, best score first, equal scores by index.
-
-    Positive floats are ordered as their bits are, so one integer of score and index ranks both, whatever the sort.
-    """
-    keys = (scores.view(torch.int32).long() << 32) | (_LOW_HALF - index)
-    if keys.device.type == "cpu":
-        keys = torch.from_numpy(np.sort(keys.numpy())[::-1][:most].copy())  # several times faster than torch's sort
-    else:
-        keys = keys.sort(descending=True).values[:most]
-    return _LOW_HALF - (keys & _LOW_HALF), (keys >> 32).int().view(torch.float32)
+    return cxcywh_to_xyxy(layout.boxes(rows)), index, score, flat - index * nc
 
 
 def _suppress(
@@ -187,11 +175,8 @@ def _resolve(overlap: npt.NDArray[np.bool_]) -> list[int]:
     return kept
 
 
-def _check(decoded: Tensor, conf: float, iou: float, max_det: int, max_candidates: int) -> None:
-    if decoded.ndim != 3 or decoded.shape[2] < 6:
-        raise ModelError(
-            f"nms() takes decoded rows [B, rows, 5+nc] of a detector in eval mode, got {tuple(decoded.shape)}."
-        )
+def _check(decoded: Tensor, layout: RowLayout, conf: float, iou: float, max_det: int, max_candidates: int) -> None:
+    layout.check(decoded)
     if not 0 <= conf <= 1 or not 0 <= iou <= 1:
         raise ConfigError(f"conf and iou must lie in 0–1, got conf={conf} and iou={iou}.")
     if max_det < 1 or max_candidates < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from slimyolo.detections import DetectionMetrics, MatchingRule, MetricsAccumulator, count_nonfinite_rows, nms
+from slimyolo.detections import (
+    DetectionMetrics,
+    MatchingRule,
+    MetricsAccumulator,
+    Thresholds,
+    count_nonfinite_rows,
+    find_detections,
+)
 from slimyolo.errors import ConfigError, DataError, ModelError
 from slimyolo.evaluation.numbers import (
     NumberKind,
@@ -25,7 +32,7 @@ from slimyolo.evaluation.numbers import (
     to_float,
 )
 from slimyolo.evaluation.stage_clock import StageClock, StageSpeed
-from slimyolo.geometry import Detections, Placement
+from slimyolo.geometry import Detections, Placement, RowLayout, SuppressionKind
 from slimyolo.models import Detector
 
 __all__ = ["DecodingDetector", "EvaluatedPart", "EvaluationBatch", "EvaluationResult", "LossValue", "evaluate_detector"]
@@ -60,10 +67,17 @@ class LossValue(Protocol):
 
 
 class DecodingDetector(Protocol):
-    """Images ``[B, 3, H, W]`` (0–1) in, decoded rows ``[B, rows, 5+nc]`` out: a model or an exported file."""
+    """Images ``[B, 3, H, W]`` (0–1) in, decoded rows ``[B, rows, columns]`` out: a model or an exported file.
+
+    `rows` says what the columns mean, `suppression` whether NMS has to follow.
+    """
 
     @property
     def names(self) -> Sequence[str]: ...
+    @property
+    def rows(self) -> RowLayout: ...
+    @property
+    def suppression(self) -> SuppressionKind: ...
     def __call__(self, images: Tensor, /) -> Any: ...
 
 
@@ -137,7 +151,8 @@ def evaluate_detector(
     place = _device(detector, device)
     model = prepared(detector, precision, place) if isinstance(detector, nn.Module) else detector
     accumulator = MetricsAccumulator([SINGLE_CLASS_NAME] if single_class else detector.names, rule=rule)
-    suppress = partial(nms, conf=conf, iou=iou, multi_label=True, agnostic=single_class, max_det=max_det)
+    thresholds = Thresholds(conf=conf, iou=iou, max_det=max_det, multi_label=True, agnostic=single_class)
+    suppress = partial(find_detections, detector, thresholds=thresholds)
     tally = _Tally(model, precision, place, accumulator, suppress, loss, single_class)
     with evaluation_mode(model) if isinstance(model, nn.Module) else contextlib.nullcontext(), torch.no_grad():
         for number, batch in enumerate(batches):
@@ -181,6 +196,7 @@ class _Tally:
     ) -> None:
         self._model, self._kind, self._device = model, kind, device
         self._names: Sequence[str] = model.names  # type: ignore[assignment]
+        self._layout: RowLayout = model.rows  # type: ignore[assignment]
         self._accumulator, self._suppress, self._loss, self._single_class = accumulator, suppress, loss, single_class
         self.clock = StageClock(device)
         self.losses: dict[str, Tensor] = {}
@@ -197,7 +213,7 @@ class _Tally:
         self.clock.lap("prepare")
         decoded, heads = self._run(images)
         self.clock.lap("infer")
-        _check_rows(decoded, self._names)
+        _check_rows(decoded, self._layout, self._names)
         if self._loss is not None:
             for name, value in self._loss(heads, batch.targets.to(self._device)).items.items():
                 self.losses[name] = self.losses.get(name, torch.zeros_like(value)) + value * len(images)
@@ -241,11 +257,11 @@ def _matched(
     return found
 
 
-def _check_rows(decoded: Tensor, names: Sequence[str]) -> None:
-    if decoded.ndim != 3 or decoded.shape[2] != 5 + len(names):
+def _check_rows(decoded: Tensor, layout: RowLayout, names: Sequence[str]) -> None:
+    if layout.nc != len(names) or not layout.fits(tuple(decoded.shape)):
         raise ModelError(
-            f"Expected decoded rows [B, rows, {5 + len(names)}] for {len(names)} classes ({', '.join(names[:8])}), "
-            f"got {tuple(decoded.shape)}. Do the class names belong to this model?"
+            f"Expected decoded rows [B, rows, {replace(layout, nc=len(names)).columns}] for {len(names)} classes "
+            f"({', '.join(names[:8])}), got {tuple(decoded.shape)}. Do the class names belong to this model?"
         )
 
 

@@ -8,7 +8,14 @@ from slimyolo.exporting.int8.harm import convolution_harm
 from slimyolo.exporting.int8.onnx import OnnxQuantiser
 from slimyolo.exporting.int8.openvino import OpenvinoQuantiser
 from slimyolo.exporting.int8.quantise import Accuracy, Quantisation, QuantisedFile, Quantiser, quantise_within
-from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, NetworkCost, Suppression
+from slimyolo.exporting.metadata import (
+    METADATA_KEYS,
+    FileMetadata,
+    NetworkCost,
+    OutputLayout,
+    Suppression,
+    detector_metadata,
+)
 from slimyolo.exporting.quiet import quiet, without_telemetry
 from slimyolo.exporting.resizing import resized_onnx
 from slimyolo.exporting.runtimes import RUNTIMES, ExportedModel, Runtime, is_exported, open_exported
@@ -31,6 +38,7 @@ __all__ = [
     "OnnxQuantiser",
     "Opened",
     "OpenvinoQuantiser",
+    "OutputLayout",
     "Quantisation",
     "QuantisedFile",
     "Quantiser",
@@ -46,6 +54,7 @@ __all__ = [
     "check_settings",
     "convolution_harm",
     "detections_agreement",
+    "detector_metadata",
     "export_detector",
     "find_format",
     "format_names",

@@ -71,19 +71,17 @@ def agreement(detector: Detector, runner: Runner, batches: Sequence[Tensor], fro
 
     `from_score` as in `Tolerance`. Raises `ExportError` when the file gives another shape.
     """
-    device = detector.stride.device
+    device, layout = detector.stride.device, detector.rows
     boxes, scores = torch.zeros(()), torch.zeros(())
     for images in batches:
         with torch.inference_mode():
             expected = detector(images.to(device)).cpu()
             got = runner(images.to(device)).cpu()
         _check_shapes(images, expected, got)
-        compared = (expected[..., 4:5] * expected[..., 5:]).amax(-1) >= from_score
-        expected_scores, got_scores = (
-            (rows[..., 4:] if from_score == 0 else rows[..., 4:5] * rows[..., 5:]) for rows in (expected, got)
-        )
-        boxes = _larger(boxes, (got - expected)[compared][:, :4])
-        scores = _larger(scores, got_scores - expected_scores)
+        compared = layout.scores(expected).amax(-1) >= from_score
+        values = layout.factors if from_score == 0 else layout.scores
+        boxes = _larger(boxes, layout.boxes((got - expected)[compared]))
+        scores = _larger(scores, values(got) - values(expected))
     return Agreement(float(boxes), float(scores), sum(len(images) for images in batches))
 
 

@@ -23,7 +23,7 @@ from slimyolo.storage import atomic_file, atomic_folder
 __all__ = ["ExportedFile", "Suppress", "export_detector"]
 
 Suppress = Callable[[Tensor], Sequence[Tensor]]
-"""Decoded rows [B, rows, 5 + nc] → detections per image [n, 6] = xyxy, score, class, best first."""
+"""Decoded rows [B, rows, columns] → detections per image [n, 6] = xyxy, score, class, best first."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _compared(
     suppress: Suppress | None,
 ) -> tuple[Written, dict[str, Agreement]]:
     noise = random_images(settings, int(draft.model.stride.max()))
-    metadata = settings.metadata and replace(settings.metadata, nms=None)
+    metadata = settings.metadata and replace(settings.metadata, nms=None, layout="rows")
     written = draft.write(replace(settings, nms=None, metadata=metadata))
     rows = draft.run()
     if rows is None:
@@ -190,9 +190,9 @@ def _shapes(detector: Detector, settings: ExportSettings) -> tuple[tuple[int | s
     if settings.nms is not None:
         return taken, (taken[0], settings.nms.max_det, 6)
     if settings.dynamic:
-        return taken, ("batch", "rows", 5 + detector.nc)
+        return taken, ("batch", "rows", detector.rows.columns)
     cells = sum((height // int(stride)) * (width // int(stride)) for stride in detector.stride)
-    return taken, (settings.batch, cells * int(detector.anchors.shape[1]), 5 + detector.nc)
+    return taken, (settings.batch, cells * int(detector.anchors.shape[1]), detector.rows.columns)
 
 
 def _failed(row: Format, error: Exception) -> ExportError:

@@ -9,14 +9,37 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from slimyolo.errors import CheckpointError
+from slimyolo.geometry import RowLayout, SuppressionKind
+from slimyolo.models import Detector
 
-__all__ = ["METADATA_KEYS", "FileMetadata", "NetworkCost", "Suppression"]
+__all__ = ["METADATA_KEYS", "FileMetadata", "NetworkCost", "OutputLayout", "Suppression", "detector_metadata"]
 
-METADATA_KEYS = ("names", "stride", "imgsz", "batch", "dynamic", "half", "nms", "cost", "task", "slimyolo")
+METADATA_KEYS = (
+    "names",
+    "stride",
+    "imgsz",
+    "batch",
+    "dynamic",
+    "half",
+    "layout",
+    "objectness",
+    "suppression",
+    "nms",
+    "cost",
+    "task",
+    "slimyolo",
+)
 """The keys that are written, in this order."""
+
+OutputLayout = Literal["rows", "columns", "detections"]
+"""The shape of a file's output.
+
+``rows``: decoded rows [B, rows, columns], one candidate box after the other. ``columns``: the same, transposed to
+[B, columns, rows]. ``detections``: [B, max_det, 6] = x1, y1, x2, y2, score, class, best first, filled up with zeros.
+"""
 
 LARGEST_SIDE = 16384
 LARGEST_STRIDE = 1024
@@ -41,13 +64,14 @@ class NetworkCost:
     imgsz: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FileMetadata:
     """`names` per class; `stride` in network pixels (the largest); `imgsz` (height, width) and `batch` of the export.
 
-    `dynamic`: any batch and any multiples of the stride; `half`: 16-bit weights; `nms`: the settings of the
-    suppression inside the file, None when it gives the decoded rows; `cost`: what was counted; `slimyolo`: the version
-    that wrote it.
+    `dynamic`: any batch and any multiples of the stride; `half`: 16-bit weights. `layout` is the shape of the output;
+    `objectness` says whether its rows have that column; `suppression` is what has to follow decoded rows. `nms`: the
+    settings of the NMS inside the file, None when there is none. `cost`: what was counted; `slimyolo`: the version that
+    wrote it. Files of version 0.1.0 say nothing of layout, objectness and suppression: their rows are those of YOLOv5.
     """
 
     names: tuple[str, ...]
@@ -56,9 +80,17 @@ class FileMetadata:
     batch: int = 1
     dynamic: bool = False
     half: bool = False
+    layout: OutputLayout = "rows"
+    objectness: bool = True
+    suppression: SuppressionKind = "nms"
     nms: Suppression | None = None
     cost: NetworkCost | None = None
     slimyolo: str = ""
+
+    @property
+    def rows(self) -> RowLayout:
+        """What the columns of the decoded rows mean."""
+        return RowLayout(len(self.names), self.objectness)
 
     def to_text(self) -> dict[str, str]:
         """One text per key of `METADATA_KEYS`."""
@@ -69,6 +101,9 @@ class FileMetadata:
             "batch": str(self.batch),
             "dynamic": json.dumps(self.dynamic),
             "half": json.dumps(self.half),
+            "layout": self.layout,
+            "objectness": json.dumps(self.objectness),
+            "suppression": self.suppression,
             "nms": json.dumps(self.nms and asdict(self.nms)),
             "cost": json.dumps(self.cost and asdict(self.cost)),
             "task": "detect",
@@ -86,10 +121,26 @@ class FileMetadata:
             batch=_whole(_value(text, "batch", source, "1"), "batch", LARGEST_SIDE, source),
             dynamic=_value(text, "dynamic", source, "false") is True,
             half=_value(text, "half", source, "false") is True,
+            layout=_one_of(text, "layout", get_args(OutputLayout), "rows" if nms is None else "detections", source),
+            objectness=_value(text, "objectness", source, "true") is True,
+            suppression=_one_of(text, "suppression", get_args(SuppressionKind), "nms", source),
             nms=None if nms is None else _suppression(nms, source),
             cost=None if cost is None else _cost(cost, source),
             slimyolo=text.get("slimyolo", ""),
         )
+
+
+def detector_metadata(detector: Detector, imgsz: tuple[int, int], version: str) -> FileMetadata:
+    """What a file of `detector` says, for one image of `imgsz` (height, width); `version` of slimyolo. Change the rest
+    with `dataclasses.replace`."""
+    return FileMetadata(
+        names=detector.names,
+        stride=int(detector.stride.max()),
+        imgsz=imgsz,
+        objectness=detector.rows.objectness,
+        suppression=detector.suppression,
+        slimyolo=version,
+    )
 
 
 def _value(text: Mapping[str, str], key: str, source: str, default: str | None = None) -> Any:
@@ -100,6 +151,14 @@ def _value(text: Mapping[str, str], key: str, source: str, default: str | None =
         return json.loads(found)
     except (ValueError, RecursionError):
         raise _damaged(source, key, found) from None
+
+
+def _one_of(text: Mapping[str, str], key: str, known: Sequence[str], default: str, source: str) -> Any:
+    """The word of `key`, one of `known`."""
+    found = text.get(key, default)
+    if found not in known:
+        raise _damaged(source, key, found)
+    return found
 
 
 def _names(text: Mapping[str, str], source: str) -> tuple[str, ...]:
@@ -131,7 +190,9 @@ def _suppression(values: Mapping[str, Any], source: str) -> Suppression:
     if not all(isinstance(share, (int, float)) and 0 <= share <= 1 for share in shares):
         raise _damaged(source, "nms", dict(values))
     return Suppression(
-        float(shares[0]), float(shares[1]), _whole(values.get("max_det"), "nms", LARGEST_SIDE**2, source)
+        conf=float(shares[0]),
+        iou=float(shares[1]),
+        max_det=_whole(values.get("max_det"), "nms", LARGEST_SIDE**2, source),
     )
 
 

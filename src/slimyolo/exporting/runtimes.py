@@ -19,8 +19,9 @@ from slimyolo.exporting.formats.ncnn import open_ncnn
 from slimyolo.exporting.formats.onnx import open_onnx
 from slimyolo.exporting.formats.openvino import open_openvino
 from slimyolo.exporting.formats.torchscript import open_torchscript
-from slimyolo.exporting.metadata import FileMetadata, NetworkCost, Suppression
+from slimyolo.exporting.metadata import FileMetadata, NetworkCost, OutputLayout, Suppression
 from slimyolo.exporting.settings import Opened, Runner, RunOptions, RunPrecision
+from slimyolo.geometry import RowLayout, SuppressionKind, xyxy_to_cxcywh
 
 __all__ = ["RUNTIMES", "ExportedModel", "Runtime", "is_exported", "open_exported"]
 
@@ -47,6 +48,8 @@ RUNTIMES: Mapping[str, Runtime] = {
         Runtime("torch", "torch", "", (".torchscript",), ("fp32", "auto"), open_torchscript),
     )
 }
+DETECTION_COLUMNS = 6  # x1, y1, x2, y2, score, class
+
 SUFFIXES = tuple(dict.fromkeys(suffix for row in RUNTIMES.values() for suffix in row.suffixes))
 
 # what a user may give instead of the file that is opened, and what to do
@@ -58,14 +61,15 @@ ELSEWHERE: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ExportedModel:
     """An exported file that computes: call it with images as a `Detector` in eval mode.
 
     `names` per class; `stride` float [1], the largest, network pixels; `input_shape` [B, 3, H, W], names where the size
-    is free; `layout` is the order in memory in which images need no copy; `runtime` and `versions` say what computes;
-    `nms` is the suppression inside the file, if any, and `cost` what the network was counted to cost. Usable in a
-    ``with`` block.
+    is free; `memory_format` is the order in memory in which images need no copy; `runtime` and `versions` say what
+    computes. `layout` is the shape of the file's output, `rows` what the columns of decoded rows mean, `suppression` what
+    has to follow them; `nms` is the NMS inside the file, if any, and `cost` what the network was counted to cost. Usable
+    in a ``with`` block.
     """
 
     path: Path
@@ -78,7 +82,10 @@ class ExportedModel:
     threads: int
     nms: Suppression | None
     cost: NetworkCost | None
-    layout: torch.memory_format
+    memory_format: torch.memory_format
+    layout: OutputLayout
+    rows: RowLayout
+    suppression: SuppressionKind
     _runner: list[Runner]
 
     @property
@@ -93,16 +100,16 @@ class ExportedModel:
         return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
     def __call__(self, images: Tensor | npt.NDArray[np.float32]) -> Tensor:
-        """Images [B, 3, H, W] float32 RGB 0–1 → rows [B, rows, 5 + nc] float32: cx, cy, w, h, objectness, classes.
+        """Images [B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, columns] float32, as `rows` says.
 
         Where the file has a fixed batch, any number of images is run in batches of that size, the last one filled with
-        empty images. Detections of a file with NMS inside come as rows of objectness 1 and one class, so that NMS
+        empty images. Where the file gives detections, they come as rows of objectness 1 and one class, so that NMS
         after it keeps them. Raises `ModelError` for images of another size, or rows that do not fit the names.
         """
         tensor = torch.as_tensor(images)
         self._check(tensor)
         batch = self.input_shape[0]
-        tensor = tensor.float().contiguous(memory_format=self.layout)
+        tensor = tensor.float().contiguous(memory_format=self.memory_format)
         if not isinstance(batch, int) or batch == len(tensor):
             return self._rows(self._run(tensor))
         parts = []
@@ -115,9 +122,9 @@ class ExportedModel:
         return torch.cat(parts)
 
     def output(self, images: Tensor) -> Tensor:
-        """What the file itself gives for `images` of its own shape: decoded rows, or with NMS [B, max_det, 6]."""
+        """What the file itself gives for `images` of its own shape, in its own `layout`."""
         self._check(images)
-        return self._run(images.float().contiguous(memory_format=self.layout))
+        return self._run(images.float().contiguous(memory_format=self.memory_format))
 
     def close(self) -> None:
         """Let go of the runtime and its memory."""
@@ -155,16 +162,23 @@ class ExportedModel:
             raise ModelError(f"{self.path} takes images whose sides are multiples of {stride}, got {shape[2:]}.")
 
     def _rows(self, output: Tensor) -> Tensor:
-        columns = 5 + len(self.names) if self.nms is None else 6
-        if output.dim() != 3 or output.shape[2] != columns:
-            kind = f"decoded rows [B, rows, {columns}] of {len(self.names)} classes" if self.nms is None else (
-                "detections [B, max_det, 6]"
-            )  # fmt: skip
+        """The output of the file as decoded rows [B, rows, columns]."""
+        rows = output.transpose(1, 2) if self.layout == "columns" and output.dim() == 3 else output
+        wanted = DETECTION_COLUMNS if self.layout == "detections" else self.rows.columns
+        if rows.dim() != 3 or rows.shape[2] != wanted:
             raise ModelError(
-                f"{self.path} gives {list(output.shape)}, expected {kind}. Is it an export of slimyolo, with these names: "
-                f"{', '.join(self.names[:8])}?"
+                f"{self.path} gives {list(output.shape)}, expected {self._expected(wanted)}. Is it an export of slimyolo, "
+                f"with these names: {', '.join(self.names[:8])}?"
             )
-        return output if self.nms is None else _as_rows(output, len(self.names))
+        return _as_rows(rows, self.rows) if self.layout == "detections" else rows
+
+    def _expected(self, columns: int) -> str:
+        """The shape of the output in words."""
+        return {
+            "rows": f"decoded rows [B, rows, {columns}] of {len(self.names)} classes",
+            "columns": f"decoded rows [B, {columns}, rows] of {len(self.names)} classes",
+            "detections": "detections [B, max_det, 6]",
+        }[self.layout]
 
 
 def open_exported(
@@ -271,7 +285,7 @@ def _described(file: Path, row: Runtime, opened: Opened, options: RunOptions, na
             raise CheckpointError(
                 f"{file} does not say how large its images are. Export it with a fixed size, or with slimyolo."
             )
-        return _model(file, row, opened, options, FileMetadata(names, 1, (0, 0)), shape or ())
+        return _model(file, row, opened, options, FileMetadata(names=names, stride=1, imgsz=(0, 0)), shape or ())
     metadata = FileMetadata.from_text(text, str(file))
     if shape is None:
         free = ("batch", 3, "height", "width")
@@ -285,19 +299,31 @@ def _model(
     if len(shape) != 4 or shape[1] != 3:
         raise CheckpointError(f"{file} takes inputs {list(shape)}; a detector takes [batch, 3, height, width].")
     return ExportedModel(
-        path=file, names=about.names, stride=torch.tensor([float(about.stride)]), input_shape=shape, runtime=row.name,
-        versions=opened.versions, precision=options.precision, threads=options.thread_count, nms=about.nms,
-        cost=about.cost, layout=opened.layout, _runner=[opened.run],
-    )  # fmt: skip
+        path=file,
+        names=about.names,
+        stride=torch.tensor([float(about.stride)]),
+        input_shape=shape,
+        runtime=row.name,
+        versions=opened.versions,
+        precision=options.precision,
+        threads=options.thread_count,
+        nms=about.nms,
+        cost=about.cost,
+        memory_format=opened.memory_format,
+        layout=about.layout,
+        rows=about.rows,
+        suppression=about.suppression,
+        _runner=[opened.run],
+    )
 
 
-def _as_rows(detections: Tensor, nc: int) -> Tensor:
-    """[B, max_det, 6] (xyxy, score, class) → rows [B, max_det, 5 + nc] with objectness 1 and the score at its class."""
-    low, high = detections[..., :2], detections[..., 2:4]
-    scores = detections.new_zeros(*detections.shape[:2], nc)
-    classes = detections[..., 5:6].long().clamp(0, nc - 1)
-    scores.scatter_(2, classes, detections[..., 4:5])
-    return torch.cat(((low + high) / 2, high - low, torch.ones_like(scores[..., :1]), scores), -1)
+def _as_rows(detections: Tensor, layout: RowLayout) -> Tensor:
+    """[B, max_det, 6] (xyxy, score, class) → decoded rows [B, max_det, columns] with the score at its class."""
+    boxes, score, label = detections[..., :4], detections[..., 4:5], detections[..., 5:6]
+    scores = detections.new_zeros(*detections.shape[:2], layout.nc)
+    scores.scatter_(2, label.long().clamp(0, layout.nc - 1), score)
+    rows: Tensor = layout.rows(xyxy_to_cxcywh(boxes), scores)
+    return rows
 
 
 def _first_line(error: Exception) -> Any:

@@ -14,7 +14,7 @@ from slimyolo.exporting.metadata import FileMetadata, Suppression
 __all__ = ["ExportSettings", "Opened", "RunOptions", "RunPrecision", "Runner", "Written"]
 
 Runner = Callable[[Tensor], Tensor]
-"""Images [B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, 5 + nc], or with NMS [B, max_det, 6]; both float32."""
+"""Images [B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, columns], or with NMS [B, max_det, 6]; both float32."""
 
 RunPrecision = Literal["fp32", "fp16", "bf16", "auto"]
 """In what a runtime multiplies float weights. ``auto`` leaves it to the runtime."""
@@ -73,12 +73,12 @@ class RunOptions:
 class Opened:
     """A file in its runtime. `metadata`: the text that `FileMetadata.from_text` reads, empty when the file has none.
 
-    `input_shape`: [B, 3, H, W], with a name where the size is free; None when only the metadata know. `layout`: the order
-    in memory in which `run` takes images without copying them (the shape is [B, 3, H, W] in both).
+    `input_shape`: [B, 3, H, W], with a name where the size is free; None when only the metadata know. `memory_format`: the
+    order in memory in which `run` takes images without copying them (the shape is [B, 3, H, W] in both).
     """
 
     run: Runner
     metadata: Mapping[str, str]
     input_shape: tuple[int | str, ...] | None
     versions: Mapping[str, str]
-    layout: torch.memory_format = torch.contiguous_format
+    memory_format: torch.memory_format = torch.contiguous_format

@@ -11,7 +11,7 @@ from slimyolo.geometry.boxes import (
 )
 from slimyolo.geometry.detections import Detections, Frame
 from slimyolo.geometry.placement import Placement
-from slimyolo.geometry.rows import BOX_COLUMNS, RowLayout
+from slimyolo.geometry.rows import BOX_COLUMNS, RowLayout, SuppressionKind
 
 __all__ = [
     "BOX_COLUMNS",
@@ -20,6 +20,7 @@ __all__ = [
     "OverlapKind",
     "Placement",
     "RowLayout",
+    "SuppressionKind",
     "box_area",
     "clip_boxes",
     "cxcywh_to_xyxy",

@@ -7,7 +7,7 @@ objectness, then one probability for each class. Every room asks the layout; no 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +15,13 @@ from torch import Tensor
 
 from slimyolo.errors import ModelError
 
-__all__ = ["BOX_COLUMNS", "RowLayout"]
+__all__ = ["BOX_COLUMNS", "RowLayout", "SuppressionKind"]
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", "np.ndarray[Any, Any]", Tensor)
+
+SuppressionKind = Literal["nms", "none"]
+"""What has to follow the decoded rows of a family: ``nms``, because several rows stand for one object, or ``none``, because a
+one-to-one head gives one row for each object."""
 
 BOX_COLUMNS = 4
 """Centre x, centre y, width and height: the first columns of every decoded row."""
@@ -56,6 +60,14 @@ class RowLayout:
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether `shape` is that of decoded rows of a batch: ``[B, rows, columns]``."""
         return len(shape) == 3 and shape[2] == self.columns
+
+    def check(self, rows: Tensor) -> None:
+        """Raise `ModelError` when `rows` are not decoded rows ``[B, rows, columns]`` of this layout."""
+        if not self.fits(tuple(rows.shape)):
+            raise ModelError(
+                f"Expected decoded rows {self.description}, which is [B, rows, {self.columns}], got {list(rows.shape)}. "
+                "Detectors give them in eval mode: call detector.eval() first."
+            )
 
     def boxes(self, rows: ArrayOrTensor) -> ArrayOrTensor:
         """``[..., 4]``: centre x, centre y, width, height in network pixels."""

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.data import letterbox
-from slimyolo.detections import nms
+from slimyolo.detections import Thresholds, find_detections
 from slimyolo.errors import DataError, ModelError
-from slimyolo.geometry import Detections
+from slimyolo.exporting import ExportedModel
+from slimyolo.geometry import Detections, RowLayout, SuppressionKind
 from slimyolo.inference.pictures import BrokenPicture, Picture
 from slimyolo.inference.sources import DEFAULT_PATIENCE, PictureSource, read_pictures
 from slimyolo.inference.streams import Patience
@@ -25,13 +26,19 @@ __all__ = ["DetectionSettings", "PredictedPicture", "StageTimes", "predict", "pr
 
 
 class Predictor(Protocol):
-    """What is needed of a detector or an exported file: decoded rows, class names and strides."""
+    """What is needed of a detector or an exported file: decoded rows and what they mean, class names and strides."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
 
     @property
     def stride(self) -> Tensor: ...
+
+    @property
+    def rows(self) -> RowLayout: ...
+
+    @property
+    def suppression(self) -> SuppressionKind: ...
 
     def __call__(self, images: Tensor) -> Any: ...
 
@@ -52,6 +59,13 @@ class DetectionSettings:
     agnostic: bool = False
     half: bool = False
     fixed: bool = False
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The part that says which detections are kept."""
+        return Thresholds(
+            conf=self.conf, iou=self.iou, max_det=self.max_det, agnostic=self.agnostic, classes=self.classes
+        )
 
 
 @dataclass(frozen=True)
@@ -122,28 +136,30 @@ def predict_picture(detector: Predictor, picture: Picture, settings: DetectionSe
     stride = int(detector.stride.max())
     size = (_whole(settings.imgsz[0], stride), _whole(settings.imgsz[1], stride))
     image, placement = letterbox(picture.image, size, stride=stride, auto=not settings.fixed)
-    pixels = _rgb(image, getattr(detector, "layout", torch.contiguous_format)).to(device)
+    pixels = _rgb(image, _memory_format(detector)).to(device)
     batch = pixels.to(torch.float16 if settings.half else dtype) / 255
     prepared = time.perf_counter()
     with torch.inference_mode():
         decoded = detector(batch).float()
     _wait(device)
     computed = time.perf_counter()
-    (rows,) = nms(
-        decoded, settings.conf, settings.iou, multi_label=False, agnostic=settings.agnostic, max_det=settings.max_det,
-        classes=settings.classes,
-    )  # fmt: skip
+    (rows,) = find_detections(detector, decoded, settings.thresholds)
     detections = Detections.from_rows(rows.cpu().numpy(), "network").to_source(placement)
     ended = time.perf_counter()
     times = StageTimes((prepared - started) * 1e3, (computed - prepared) * 1e3, (ended - computed) * 1e3)
     return PredictedPicture(picture, detections, placement.network_size, times)
 
 
-def _rgb(image: npt.NDArray[np.uint8], layout: torch.memory_format) -> Tensor:
+def _rgb(image: npt.NDArray[np.uint8], memory_format: torch.memory_format) -> Tensor:
     """BGR [H, W, 3] → RGB [1, 3, H, W] uint8 in the order in memory that the network takes without a copy."""
-    if layout is torch.channels_last:
+    if memory_format is torch.channels_last:
         return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1]))[None].permute(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))[None]
+
+
+def _memory_format(detector: object) -> torch.memory_format:
+    """The order in memory in which the network takes images without a copy."""
+    return detector.memory_format if isinstance(detector, ExportedModel) else torch.contiguous_format
 
 
 def _numbers(detector: object) -> tuple[torch.device, torch.dtype]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from slimyolo.errors import ModelError
 from slimyolo.families.yolov5.head import Detect
+from slimyolo.geometry import RowLayout, SuppressionKind
 from slimyolo.models.activations import replace_activations_
 from slimyolo.models.architecture import Architecture
 from slimyolo.models.checking import absolute_sources
@@ -50,6 +51,16 @@ class Detector(nn.Module):
     def nc(self) -> int:
         """Number of classes."""
         return self.architecture.nc
+
+    @property
+    def rows(self) -> RowLayout:
+        """What the columns of the decoded rows mean."""
+        return self.head.rows
+
+    @property
+    def suppression(self) -> SuppressionKind:
+        """Whether NMS has to follow the decoded rows."""
+        return "nms"
 
     @property
     def stride(self) -> Tensor:

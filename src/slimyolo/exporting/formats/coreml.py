@@ -48,19 +48,23 @@ def write_coreml(detector: Detector, path: Path, settings: ExportSettings) -> Wr
         )
         model.user_defined_metadata.update(settings.metadata_text)
         model.save(str(path))
-        _check(coremltools.models.MLModel(str(path), skip_model_load=True), shape, module.row_count, settings)
+        _check(
+            coremltools.models.MLModel(str(path), skip_model_load=True),
+            shape,
+            (settings.batch, module.row_count, detector.rows.columns),
+            settings,
+        )
     return Written(
         {"weights": "fp16" if settings.half else "fp32", "target": "iOS 15, macOS 12"}, unchecked=(UNCHECKED,)
     )
 
 
-def _check(model: Any, shape: tuple[int, ...], rows: int, settings: ExportSettings) -> None:
+def _check(model: Any, taken: tuple[int, ...], given: tuple[int, ...], settings: ExportSettings) -> None:
     """The saved package read back: raises `ExportError` when it does not say what it should."""
     description = model.get_spec().description
     values = {entry.name: tuple(entry.type.multiArrayType.shape) for entry in (*description.input, *description.output)}
-    names = 0 if settings.metadata is None else len(settings.metadata.names)
-    expected = {"images": shape, "output0": (settings.batch, rows, 5 + names)}
-    if settings.metadata is not None and values != expected:
+    expected = {"images": taken, "output0": given}
+    if values != expected:
         raise ExportError(f"coreml: the package says that it takes and gives {values}, expected {expected}.")
     if not dict(settings.metadata_text).items() <= dict(model.user_defined_metadata).items():
         raise ExportError("coreml: the package lost its metadata.")

@@ -25,5 +25,5 @@ class HalfDetector(nn.Module):
         self.detector.head.anchors, self.detector.head.stride = anchors, stride
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, 5 + nc] float32."""
+        """[B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, columns] float32."""
         return self.detector.decode([head.float() for head in self.detector.heads(images.half())])

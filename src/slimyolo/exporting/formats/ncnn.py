@@ -1,6 +1,6 @@
 """ncnn: a folder with ``model.ncnn.param``, ``model.ncnn.bin`` and ``metadata.json``, made by pnnx; run by ncnn.
 
-Input ``in0``, one image [3, H, W]; output ``out0``, the decoded rows [rows, 5 + nc].
+Input ``in0``, one image [3, H, W]; output ``out0``, the decoded rows [rows, columns].
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def onnx_model(detector: Detector, settings: ExportSettings) -> Any:
             model = onnxslim.slim(model)
         _strip_(model)
         if settings.nms is not None:
-            append_nms_(model, settings.nms)
+            append_nms_(model, settings.nms, detector.rows)
         if settings.dynamic:
             _name_sizes_(model)
         onnx.helper.set_model_props(model, dict(settings.metadata_text))

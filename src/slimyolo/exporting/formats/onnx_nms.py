@@ -1,6 +1,7 @@
 """NMS as ONNX operators behind the decoded rows, so that the file gives detections.
 
-The rule is that of `detections.nms` with one class per row: score = objectness · best class probability; classes are
+The rule is that of `detections.nms` with one class per row: score = best class probability, times the objectness where
+there is one; classes are
 kept apart by shifting their boxes; ONNX's NonMaxSuppression strikes out; TopK orders what is left. The output
 [B, max_det, 6] = x1, y1, x2, y2, score, class has a fixed number of rows per image: those without a detection are 0.
 Only operators and forms that are the same in operator sets 13 to 20 are used.
@@ -13,14 +14,18 @@ from typing import Any
 import numpy as np
 
 from slimyolo.exporting.metadata import Suppression
+from slimyolo.geometry import RowLayout
 
 __all__ = ["append_nms_"]
 
 CLASS_SHIFT = 7680.0  # network pixels between the classes, as in detections.nms
 
 
-def append_nms_(model: Any, nms: Suppression) -> None:
-    """Put NMS behind the first output of `model` (an ONNX protocol buffer), in place; the output keeps its name."""
+def append_nms_(model: Any, nms: Suppression, layout: RowLayout) -> None:
+    """Put NMS behind the first output of `model` (an ONNX protocol buffer), in place; the output keeps its name.
+
+    That output is decoded rows as `layout` says.
+    """
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph
@@ -43,6 +48,7 @@ def append_nms_(model: Any, nms: Suppression) -> None:
         "start_2": np.array([2], np.int64),
         "start_4": np.array([4], np.int64),
         "start_5": np.array([5], np.int64),
+        "first_class": np.array([layout.first_class], np.int64),
         "end": np.array([2**31 - 1], np.int64),
         "six": np.array([1, 1, 6], np.int64),
     }
@@ -55,12 +61,14 @@ def append_nms_(model: Any, nms: Suppression) -> None:
         graph.initializer.append(numpy_helper.from_array(value, f"nms_{name}"))
     add("Slice", "decoded start_0 start_2 last", "nms/centres")
     add("Slice", "decoded start_2 start_4 last", "nms/sides")
-    add("Slice", "decoded start_4 start_5 last", "nms/objectness")
-    add("Slice", "decoded start_5 end last", "nms/classes")
+    if layout.objectness:
+        add("Slice", "decoded start_4 first_class last", "nms/objectness")
+    add("Slice", "decoded first_class end last", "nms/classes" if layout.objectness else "nms/all_scores")
     add("Mul", "nms/sides half", "nms/reach")
     add("Sub", "nms/centres nms/reach", "nms/low")
     add("Add", "nms/centres nms/reach", "nms/high")
-    add("Mul", "nms/classes nms/objectness", "nms/all_scores")
+    if layout.objectness:
+        add("Mul", "nms/classes nms/objectness", "nms/all_scores")
     add("TopK", "nms/all_scores one", "nms/best nms/label", axis=2)  # one per row: [B, N, 1]
     add("Cast", "nms/label", "nms/label_number", to=TensorProto.FLOAT)
     add("Mul", "nms/label_number shift", "nms/offset")
@@ -79,7 +87,7 @@ def append_nms_(model: Any, nms: Suppression) -> None:
     add("Transpose", "nms/kept_scores", "nms/score", perm=[0, 2, 1])
     add("Concat", "nms/boxes nms/score nms/label_number", "nms/table", axis=2)  # [B, N, 6]
     add("Pad", "nms/table padding", "nms/padded")  # at least max_det rows
-    add("Slice", "nms/padded start_4 start_5 last", "nms/ranking")
+    add("Slice", "nms/padded start_4 start_5 last", "nms/ranking")  # the score of a detection
     add("TopK", "nms/ranking most", "nms/top nms/place", axis=1)  # [B, max_det, 1]
     add("Tile", "nms/place six", "nms/places")
     add("GatherElements", "nms/padded nms/places", "nms/ranked", axis=1)
@@ -89,7 +97,7 @@ def append_nms_(model: Any, nms: Suppression) -> None:
 
 
 def _shape_output_(output: Any, max_det: int) -> None:
-    """[B, rows, 5 + nc] → [B, max_det, 6]."""
+    """[B, rows, columns] → [B, max_det, 6]."""
     for axis, length in ((1, max_det), (2, 6)):
         side = output.type.tensor_type.shape.dim[axis]
         side.Clear()

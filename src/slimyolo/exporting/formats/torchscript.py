@@ -32,7 +32,7 @@ def write_torchscript(detector: Detector, path: Path, settings: ExportSettings) 
     with quiet(), torch.no_grad():
         traced = jit.trace(module, example, check_trace=False)  # checked afterwards, from the file
         if settings.nms is not None:
-            traced = with_nms(traced, settings.nms)
+            traced = with_nms(traced, settings.nms, detector.rows)
         extra = {key: value.encode() for key, value in settings.metadata_text.items()}
         content = io.BytesIO()  # written to a file by torch itself, a full disk ends the whole process
         jit.save(traced, content, _extra_files=extra)

@@ -8,38 +8,46 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.exporting.metadata import Suppression
+from slimyolo.geometry import RowLayout
 
 __all__ = ["with_nms"]
 
 jit: Any = torch.jit  # without types of its own
 
 
-def with_nms(traced: Any, nms: Suppression) -> Any:
-    """`traced` (images → decoded rows) with NMS behind it: images → [B, max_det, 6] = x1, y1, x2, y2, score, class.
+def with_nms(traced: Any, nms: Suppression, layout: RowLayout) -> Any:
+    """`traced` (images → decoded rows as `layout` says) with NMS behind it: images → [B, max_det, 6].
 
-    Rows without a detection are 0; best score first.
+    A row of the output is x1, y1, x2, y2, score, class; best score first; rows without a detection are 0.
     """
-    return jit.script(_Suppressing(traced, nms))
+    return jit.script(_Suppressing(traced, nms, layout))
 
 
 class _Suppressing(nn.Module):
-    def __init__(self, rows: Any, nms: Suppression) -> None:
+    def __init__(self, rows: Any, nms: Suppression, layout: RowLayout) -> None:
         super().__init__()
         self.rows = rows
         self.conf, self.iou, self.max_det = nms.conf, nms.iou, nms.max_det
+        self.first_class = layout.first_class
 
     def forward(self, images: Tensor) -> Tensor:
         rows = self.rows(images)
         found = torch.zeros([rows.size(0), self.max_det, 6], device=rows.device)
         for image in range(rows.size(0)):
-            kept = suppressed(rows[image], self.conf, self.iou, self.max_det)
+            kept = suppressed(rows[image], self.first_class, self.conf, self.iou, self.max_det)
             found[image, : kept.size(0)] = kept
         return found
 
 
-def suppressed(rows: Tensor, conf: float, iou: float, max_det: int) -> Tensor:
-    """Decoded rows [rows, 5 + nc] of one image → [n, 6], n ≤ `max_det`. TorchScript: plain loops and operators alone."""
-    best, label = (rows[:, 5:] * rows[:, 4:5]).max(1)
+def suppressed(rows: Tensor, first_class: int, conf: float, iou: float, max_det: int) -> Tensor:
+    """Decoded rows [rows, columns] of one image → [n, 6], n ≤ `max_det`. TorchScript: plain loops and operators alone.
+
+    `first_class` is the column of the first class: 4, or 5 behind the objectness.
+    """
+    scores = rows[:, first_class:]
+    if first_class > 4:
+        scores = scores * rows[:, 4:first_class]
+    best, label = scores.max(1)
     chosen = (best > conf).nonzero().flatten()
     order = torch.argsort(best[chosen], dim=0, descending=True, stable=True)
     chosen = chosen[order]

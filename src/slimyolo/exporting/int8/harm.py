@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from slimyolo.geometry import RowLayout
 from slimyolo.models import Detector
 
 __all__ = ["convolution_harm", "row_damage"]
@@ -34,29 +35,30 @@ def convolution_harm(detector: Detector, images: Sequence[Tensor]) -> dict[str, 
                 layer.register_forward_pre_hook(lambda _, given, span=source: (_rounded(given[0], span),)),
                 layer.register_forward_hook(lambda _, __, out, span=target: _rounded(out, span)),
             )
-            found[name] = row_damage([model(batch) for batch in images], reference)
+            found[name] = row_damage([model(batch) for batch in images], reference, model.rows)
             for handle in handles:
                 handle.remove()
             layer.weight.data = kept
     return found
 
 
-def row_damage(got: Sequence[Tensor], reference: Sequence[Tensor]) -> float:
-    """How much worse the rows `got` are than `reference`, both batches of [B, rows, 5 + nc].
+def row_damage(got: Sequence[Tensor], reference: Sequence[Tensor], layout: RowLayout) -> float:
+    """How much worse the rows `got` are than `reference`, both batches of decoded rows [B, rows, columns].
 
-    The sum of absolute differences of scores (objectness · class) over the sum of scores, plus the mean difference of
+    The sum of absolute differences of scores over the sum of scores, plus the mean difference of
     confident boxes (score above 0.1) relative to their size: 0 is equality, and 1 is a detector that sees nothing.
     """
     wrong = total = boxes = 0.0
     count = 0
     for rows, others in zip(reference, got, strict=True):
-        scores, found = rows[..., 4:5] * rows[..., 5:], others[..., 4:5] * others[..., 5:]
+        scores, found = layout.scores(rows), layout.scores(others)
         wrong += float((scores - found).abs().sum())
         total += float(scores.sum())
         sure = scores.amax(-1) > CONFIDENT
         if bool(sure.any()):
-            sides = rows[sure][:, 2:4].mean(-1, keepdim=True)
-            boxes += float(((rows[sure][:, :4] - others[sure][:, :4]).abs() / sides).mean(-1).sum())
+            expected, got_boxes = layout.boxes(rows[sure]), layout.boxes(others[sure])
+            sides = expected[:, 2:].mean(-1, keepdim=True)
+            boxes += float(((expected - got_boxes).abs() / sides).mean(-1).sum())
             count += int(sure.sum())
     return wrong / max(total, torch.finfo(torch.float32).tiny) + boxes / max(count, 1)
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError
+from slimyolo.geometry import RowLayout
 
 __all__ = ["Detect"]
 
@@ -32,6 +33,7 @@ class Detect(nn.Module):
         super().__init__()
         levels, per_level, _ = anchors_px.shape
         self.nc = nc
+        self.rows = RowLayout(nc, objectness=True)
         self.na = per_level
         self.largest_stride = max(strides)
         self.register_buffer("stride", torch.tensor(strides, dtype=torch.float32), persistent=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,18 +20,18 @@ from slimfaces import render_scene
 from slimyolo import __version__
 from slimyolo.checkpoints import load_checkpoint
 from slimyolo.data import decode_image, letterbox, read_dataset_yaml, read_split
-from slimyolo.detections import nms
+from slimyolo.detections import Thresholds, find_detections
 from slimyolo.errors import ConfigError, DataError
 from slimyolo.exporting import (
     Agreement,
     ExportedFile,
     ExportSettings,
-    FileMetadata,
     Format,
     NetworkCost,
     QuantisedFile,
     Suppression,
     check_settings,
+    detector_metadata,
     export_detector,
     find_format,
     require_packages,
@@ -89,10 +89,11 @@ def export(config: ExportConfig) -> ExportRecord:
     real_images = _real_images(config)
     device = pick_device(config.device)
     files = []
+    thresholds = Thresholds(conf=config.conf, iou=config.iou, max_det=config.max_det)
     for row, path in zip(rows, paths, strict=True):
         file = export_detector(
             detector, row, path, settings, real_images=real_images, device=device,
-            suppress=partial(nms, conf=config.conf, iou=config.iou, multi_label=False, max_det=config.max_det),
+            suppress=partial(find_detections, detector, thresholds=thresholds),
         )  # fmt: skip
         _tell(file)
         files.append(file)
@@ -141,13 +142,17 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
 
 
 def _settings(config: ExportConfig, detector: Detector) -> ExportSettings:
-    suppression = Suppression(config.conf, config.iou, config.max_det) if config.nms else None
+    suppression = Suppression(conf=config.conf, iou=config.iou, max_det=config.max_det) if config.nms else None
     cost = size_of(detector, max(config.imgsz))
-    metadata = FileMetadata(
-        names=detector.names, stride=int(detector.stride.max()), imgsz=config.imgsz, batch=config.batch_size,
-        dynamic=config.dynamic, half=config.half, nms=suppression,
-        cost=NetworkCost(cost.params, cost.macs, cost.imgsz), slimyolo=__version__,
-    )  # fmt: skip
+    metadata = replace(
+        detector_metadata(detector, config.imgsz, __version__),
+        batch=config.batch_size,
+        dynamic=config.dynamic,
+        half=config.half,
+        layout="rows" if suppression is None else "detections",
+        nms=suppression,
+        cost=NetworkCost(cost.params, cost.macs, cost.imgsz),
+    )
     return ExportSettings(
         size=config.imgsz, batch=config.batch_size, dynamic=config.dynamic, half=config.half, nms=suppression,
         opset=config.opset, simplify=config.simplify, metadata=metadata,

@@ -14,7 +14,7 @@ from slimyolo.errors import ConfigError
 from slimyolo.exporting import (
     RUNTIMES,
     ExportSettings,
-    FileMetadata,
+    detector_metadata,
     find_format,
     open_exported,
     require_packages,
@@ -39,9 +39,7 @@ class Networks:
             raise ConfigError(f"--runtime {runtime}: expected one of {', '.join(TIMED)}.")
         self._fused = detector.fused().requires_grad_(False)
         self._runtime, self._threads = runtime, threads
-        self._settings = ExportSettings(
-            size, metadata=FileMetadata(detector.names, int(detector.stride.max()), size, slimyolo=__version__)
-        )
+        self._settings = ExportSettings(size, metadata=detector_metadata(detector, size, __version__))
         self._images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
         self._folder = tempfile.TemporaryDirectory(prefix="slimyolo-latency-", ignore_cleanup_errors=True)
         self._template: bytes | None = None
@@ -74,7 +72,7 @@ class Networks:
             return
         file = self._exported(shapes) if self._runtime == "ncnn" else self._resized(shapes)
         with open_exported(file, runtime=self._runtime, threads=self._threads) as exported:
-            images = self._images.contiguous(memory_format=exported.layout)
+            images = self._images.contiguous(memory_format=exported.memory_format)
             yield lambda: exported.output(images)
 
     def _resized(self, shapes: Mapping[str, tuple[int, ...]]) -> Path:

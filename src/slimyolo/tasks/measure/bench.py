@@ -233,7 +233,7 @@ def _candidate(
     exported = opened.enter_context(open_exported(file, runtime=runtime, threads=config.threads, precision=kind))
     cost = exported.cost
     size = model.size or (None if cost is None else SizeRecord(cost.params, cost.macs, cost.imgsz))
-    images = images.contiguous(memory_format=exported.layout)  # as `predict` prepares them
+    images = images.contiguous(memory_format=exported.memory_format)  # as `predict` prepares them
     return _Candidate(model, precision, lambda: exported.output(images), size, exported.versions)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from slimyolo import __version__
-from slimyolo.exporting import ExportSettings, FileMetadata, export_detector, find_format
+from slimyolo.exporting import ExportSettings, detector_metadata, export_detector, find_format
 from slimyolo.models import Detector
 from slimyolo.tasks.export.quantising import QUANTISERS, quantise_file, tell_quantised
 from slimyolo.tasks.measure.bench_config import BenchConfig
@@ -40,9 +41,7 @@ class Exports:
             target.parent.mkdir()
             settings = ExportSettings(
                 config.imgsz, config.batch,
-                metadata=FileMetadata(
-                    detector.names, int(detector.stride.max()), config.imgsz, config.batch, slimyolo=__version__
-                ),
+                metadata=replace(detector_metadata(detector, config.imgsz, __version__), batch=config.batch),
             )  # fmt: skip
             self._made[key] = export_detector(detector, row, target, settings).path
         return self._made[key]

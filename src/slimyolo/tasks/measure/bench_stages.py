@@ -11,15 +11,15 @@ from torch import Tensor
 
 from slimyolo.costs import Timing, time_interleaved
 from slimyolo.data import decode_image, letterbox, read_dataset_yaml, read_split
-from slimyolo.detections import nms
-from slimyolo.exporting import open_exported
+from slimyolo.detections import Thresholds, find_detections
+from slimyolo.exporting import ExportedModel, open_exported
 from slimyolo.geometry import Detections, Placement
 from slimyolo.models import Detector
 from slimyolo.tasks.measure.bench_config import BenchConfig
 
 __all__ = ["time_stages"]
 
-CONF, IOU = 0.25, 0.45  # as slimyolo predict
+THRESHOLDS = Thresholds(conf=0.25, iou=0.45)  # as slimyolo predict
 SIZE = (480, 640)
 
 
@@ -33,10 +33,10 @@ def time_stages(config: BenchConfig, detector: Detector | None, file: Path | Non
         return images[None], placement
 
     images, placement = prepare()
-    rows = _rows(detector, file, images)
+    model, rows = _rows(detector, file, images)
 
     def finish() -> Detections:
-        (found,) = nms(rows, CONF, IOU, multi_label=False)
+        (found,) = find_detections(model, rows, THRESHOLDS)
         return Detections.from_rows(found.numpy(), "network").to_source(placement)
 
     before, after = time_interleaved((prepare, finish), runs=config.runs, warmup=config.warmup)
@@ -52,12 +52,13 @@ def _picture(config: BenchConfig) -> tuple[npt.NDArray[np.uint8], str]:
     return image, f"{sample.image.name} of {image.shape[1]} x {image.shape[0]} px"
 
 
-def _rows(detector: Detector | None, file: Path | None, images: Tensor) -> Tensor:
+def _rows(detector: Detector | None, file: Path | None, images: Tensor) -> tuple[Detector | ExportedModel, Tensor]:
+    """What gave the rows, and the decoded rows of `images`."""
     if detector is not None:
         with torch.inference_mode():
             rows: Tensor = detector.fused()(images)
-        return rows
+        return detector, rows
     if file is None:
         raise AssertionError("something was timed, so there is a detector or a file")
     with open_exported(file) as exported:
-        return exported(images)
+        return exported, exported(images)

@@ -1,0 +1,56 @@
+"""What happens when two detections have the same score, or two boxes the same overlap.
+
+| where | rule | function |
+|---|---|---|
+| NMS and the top-k of one-to-one heads | in the order of the decoded rows, then of the classes | `ranked` |
+| precision, recall and mAP of an image or a dataset | in the order given, images in their order | `best_first` |
+| a detection and two boxes of the truth, most rules | the first of equal overlaps | `first_of_equals` |
+| the same, rule ``coco`` | the last of equal overlaps, as pycocotools does | `last_of_equals` |
+
+Every rule depends on the order of the input alone: not on the device, the batch size, or the number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+__all__ = ["best_first", "first_of_equals", "last_of_equals", "ranked"]
+
+_LOW_HALF = 0xFFFFFFFF
+
+
+def ranked(index: Tensor, scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """The best `most` of `index` ``[n]`` (ascending) with their positive float32 `scores` ``[n]``, best score first.
+
+    Equal scores are ordered by index. Positive floats are ordered as their bits are, so one integer made of score and
+    index ranks both, whichever sort is used.
+    """
+    keys = (scores.view(torch.int32).long() << 32) | (_LOW_HALF - index)
+    if keys.device.type == "cpu":
+        keys = torch.from_numpy(np.sort(keys.numpy())[::-1][:most].copy())  # several times faster than torch's sort
+    else:
+        keys = keys.sort(descending=True).values[:most]
+    return _LOW_HALF - (keys & _LOW_HALF), (keys >> 32).int().view(torch.float32)
+
+
+def best_first(scores: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Positions ``[n]`` of `scores` ``[n]``, best score first; equal scores keep their order."""
+    order: npt.NDArray[np.int64] = np.argsort(-scores, kind="stable")
+    return order
+
+
+def first_of_equals(table: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Per row of `table` ``[n, m]`` the column of the largest value; the first of equal ones."""
+    position: npt.NDArray[np.int64] = table.argmax(1)
+    return position
+
+
+def last_of_equals(table: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Per row of `table` ``[n, m]`` the column of the largest value; the last of equal ones."""
+    position: npt.NDArray[np.int64] = table.shape[1] - 1 - table[:, ::-1].argmax(1)
+    return position
