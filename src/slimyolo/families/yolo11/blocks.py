@@ -77,7 +77,7 @@ def attend(joined: Tensor, heads: int, value_width: int, scale: float) -> tuple[
 class PositionAttention(nn.Module):
     """Multi-head attention over the positions of a map, plus a depthwise 3 × 3 of the values; `proj` mixes the heads."""
 
-    split_sizes = "weights"
+    pruning_sizes = "weights"
 
     def __init__(self, channels: int, heads: int, key_share: float = 0.5) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class PSABlock(nn.Module):
 class C2PSA(nn.Module):
     """Two parts of one 1 × 1 `Conv`; the second goes through `repeats` `PSABlock`s and is joined with the first."""
 
-    split_sizes = "weights"
+    pruning_sizes = "weights"
 
     def __init__(self, inputs: int, outputs: int, repeats: int = 1, expansion: float = 0.5) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ _START_STD = 0.02
 class AreaAttention(nn.Module):
     """Multi-head attention inside each of `areas` runs of positions, plus a depthwise 7 × 7 of the values."""
 
-    split_sizes = "weights"
+    pruning_sizes = "weights"
 
     def __init__(self, channels: int, areas: int = 1) -> None:
         super().__init__()

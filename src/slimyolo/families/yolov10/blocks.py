@@ -96,7 +96,7 @@ class C2fCIB(C2f):
 class PSA(nn.Module):
     """Two parts of one 1 × 1 `Conv`; attention and a feed-forward pair on the second, joined with the first."""
 
-    split_sizes = "weights"
+    pruning_sizes = "weights"
 
     def __init__(self, inputs: int, outputs: int, expansion: float = 0.5) -> None:
         super().__init__()

@@ -40,9 +40,7 @@ class C2f(nn.Module):
     `inner` makes a block of the chain from its width; without it, bottlenecks of two 3 × 3 `Conv` are made.
     """
 
-    split_sizes = (
-        "weights"  # tells the pruning engine that no size in this code is a number (pruning/graph/workspace.py)
-    )
+    pruning_sizes = "weights"  # no size in this code is a number: see `SaysSizes` in the pruning room
 
     def __init__(
         self,
@@ -76,7 +74,7 @@ class C2f(nn.Module):
 class C2(nn.Module):
     """Two parts of one 1 × 1 `Conv`; the first goes through a chain of bottlenecks and is joined with the second."""
 
-    split_sizes = "weights"
+    pruning_sizes = "weights"
 
     def __init__(
         self,

@@ -78,7 +78,7 @@ class RepCSP(C3):
 class RepNCSPELAN4(nn.Module):
     """Two parts of one 1 × 1 `Conv` (width `middle`); the second through two `RepCSP` of width `inner`; all joined."""
 
-    split_sizes = "weights"
+    pruning_sizes = "weights"
 
     def __init__(self, inputs: int, outputs: int, middle: int, inner: int, repeats: int = 1) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class AConv(nn.Module):
 class ADown(nn.Module):
     """The mean of 2 × 2 windows in two parts: a 3 × 3 `Conv` with stride 2, and a 3 × 3 maximum before a 1 × 1 `Conv`."""
 
-    split_sizes = "weights"
+    pruning_sizes = "weights"
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class CBLinear(nn.Module):
     """A 1 × 1 convolution with bias whose output is given in pieces of these `widths`. They stay whole in a pruned network:
     what they are added to lies elsewhere, so no layer here says their sizes."""
 
-    split_sizes = "whole"
+    pruning_sizes = "whole"
 
     def __init__(self, inputs: int, widths: Sequence[int]) -> None:
         super().__init__()

@@ -113,9 +113,11 @@ class SizeSite:
 
 @dataclass(frozen=True)
 class Strategy:
-    """How operations with sizes written in the code are treated, by module path: adapt, attributes, inputs or freeze.
+    """How operations with sizes in the code are treated, by module path: weights, adapt, attributes, inputs or freeze.
 
-    `adapt` trusts the code to read sizes from shapes; `attributes` also shrinks the module's integer attributes that
+    `weights` lets the parts of a split shrink each for itself (only where the module's class says so, see `SaysSizes`);
+    `adapt` trusts the code to read sizes from shapes, with equal parts of a split;
+    `attributes` also shrinks the module's integer attributes that
     hold the old size; `inputs` keeps the channels of what enters the module, too (its code may read sizes there); `freeze`
     keeps the channels at these operations. Modules in `checked` compare sizes with attributes, which shrink, too. Operations
     at one of the `lines` of code keep all they touch. So does what the code of a module in `whole` sees: `"a.b"` its

@@ -1,12 +1,26 @@
-"""Integers that modules keep as attributes (`self.c`, `self.width`) and that must shrink with the channels."""
+"""Sizes in the code of modules: integers kept as attributes (`self.c`, `self.width`), which must shrink with the channels,
+and what a module's class says of them itself (`pruning_sizes`)."""
 
 from __future__ import annotations
 
 from types import CodeType, FunctionType, MethodType
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-__all__ = ["attributes_holding"]
+__all__ = ["SaysSizes", "attributes_holding"]
+
+
+@runtime_checkable
+class SaysSizes(Protocol):
+    """A module whose class says where the sizes in its own code come from.
+
+    "weights": they are read from the layers at every call, so the parts of a split may shrink each for itself. "whole":
+    they are numbers, and the channels that they divide are kept.
+    """
+
+    pruning_sizes: str
+
 
 # Attributes of torch's own layers follow from their tensors and are set when those are cut.
 _OWN = {"in_channels", "out_channels", "in_features", "out_features", "num_features", "num_channels"}

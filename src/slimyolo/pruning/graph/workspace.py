@@ -17,7 +17,7 @@ from torch.fx import Node
 from slimyolo.pruning.graph.channel_graph import Adder, Consumer, Emitter, SizeSite, Strategy
 from slimyolo.pruning.graph.channel_sets import ChannelSets
 from slimyolo.pruning.graph.index_maps import compress, pad_rank, varying_axes
-from slimyolo.pruning.graph.size_attributes import attributes_holding
+from slimyolo.pruning.graph.size_attributes import SaysSizes, attributes_holding
 from slimyolo.tracing.calls import argument, normal_axis, product_macs, real_shape, shape_of
 from slimyolo.tracing.capture import TracedProgram, module_of
 from slimyolo.tracing.code_lines import Line
@@ -217,8 +217,12 @@ class Coupling:
         if line is not None:
             self.fragile_lines.add(line)
         module = self.parts.get(path, self.module)
-        read = any(attributes_holding(module, number, used=True) for number in numbers if number > 1)
-        chosen = self.strategy.of(path, "attributes" if read else "adapt")
+        if isinstance(module, SaysSizes):
+            default = "freeze" if module.pruning_sizes == "whole" else "weights"
+        else:
+            read = any(attributes_holding(module, number, used=True) for number in numbers if number > 1)
+            default = "attributes" if read else "adapt"
+        chosen = self.strategy.of(path, default)
         self.fragile[path] = chosen
         return "attributes" if chosen == "inputs" else chosen
 

@@ -48,6 +48,8 @@ def _split_channels(state: Coupling, node: Node, short: str, ids: Tensor, sizes:
     strategy = state.strategy_at(node, numbers)
     if strategy == "freeze":
         return False
+    if strategy == "weights" and short != "slice":
+        return True  # each part has the size that the layers behind it say
     if short == "slice":
         return _slice_channels(state, path, strategy, ids, numbers)
     equal = len(set(sizes)) == 1
