@@ -184,6 +184,18 @@ def test_early_stopping(patience: int, values: list[float | None], stops_after: 
     assert stopped == stops_after
 
 
+@pytest.mark.parametrize(
+    ("values", "stops_after"),
+    [
+        ([0.1, 0.2, 0.2, 0.2], 3),  # an equal value is no improvement
+        ([0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.1], 6),  # … unless the best is still 0
+    ],
+)
+def test_early_stopping_strictly(values: list[float], stops_after: int) -> None:
+    stopper = EarlyStopping(2, strictly=True)
+    assert [stopper.stop(epoch, value) for epoch, value in enumerate(values)].index(True) == stops_after
+
+
 def test_autocast_runs_in_half_precision_and_steps_with_true_gradients() -> None:
     for dtype in (torch.bfloat16, torch.float16):
         weight = nn.Parameter(torch.ones(2, 2))

@@ -57,6 +57,28 @@ def test_warmup_can_be_left_out_or_capped() -> None:
     assert Recipe(64, warmup_at_most=0.0)(first).learning_rates == (0.01, 0.01, 0.01)
 
 
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (2, 7), (3, 14), (30, 21)])
+def test_the_later_recipe_in_closed_form(epochs: int, warmup: int) -> None:
+    batches, batch, lr0, lrf = 7, 16, 0.01, 0.01
+    recipe = Recipe(batch, one_epoch_late=False, shortest_warmup=0, spare_last_epoch=True)
+    assert recipe.warmup_iterations(batches, epochs) == warmup  # round(min(3, E - 1) * batches)
+    for iteration in range(epochs * batches):
+        epoch, step = divmod(iteration, batches)
+        settings = recipe(Progress(epoch, epochs, step, batches))
+        top = lr0 * ((1 - epoch / epochs) * (1 - lrf) + lrf)
+        done = min(iteration / warmup, 1) if warmup else 1
+        bias, weights, scales = settings.learning_rates
+        assert bias == pytest.approx(0.1 + (top - 0.1) * done if iteration <= warmup else top)
+        assert weights == scales == pytest.approx(top * done if iteration <= warmup else top)
+        assert settings.momentum == pytest.approx(0.8 + (0.937 - 0.8) * done)
+        assert settings.accumulate == (max(1, round(1 + 3 * done)) if iteration <= warmup else 4)
+
+
+def test_later_recipe_of_three_epochs_runs_its_second_at_the_rate_seen_in_a_file() -> None:
+    recipe = Recipe(16, warmup_epochs=0, one_epoch_late=False, shortest_warmup=0, spare_last_epoch=True)
+    assert recipe(Progress(1, 3, 0, 1)).learning_rates == pytest.approx((0.0067,) * 3)  # param groups in fixture d15
+
+
 @pytest.mark.parametrize(
     ("batch", "accumulate", "decay"),
     [
@@ -71,6 +93,11 @@ def test_warmup_can_be_left_out_or_capped() -> None:
 def test_accumulation_and_weight_decay_follow_the_batch(batch: int, accumulate: int, decay: float) -> None:
     assert accumulation_after_warmup(batch) == accumulate
     assert scaled_weight_decay(0.0005, batch) == pytest.approx(decay)
+
+
+def test_weight_decay_counts_no_more_batches_than_the_run_has() -> None:
+    assert scaled_weight_decay(0.0005, 16, batches=3) == pytest.approx(0.0005 * 48 / 64)
+    assert scaled_weight_decay(0.0005, 16, batches=100) == scaled_weight_decay(0.0005, 16)
 
 
 def test_factors_begin_at_one_and_end_at_the_last() -> None:

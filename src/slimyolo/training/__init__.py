@@ -5,6 +5,7 @@ from slimyolo.training.compiling import PayingCompilation, compile_if_it_pays, e
 from slimyolo.training.contracts import BatchSource, Loss, Objective, TrainBatch, Validate
 from slimyolo.training.loop import FitResult, fit
 from slimyolo.training.losses import LossWatch
+from slimyolo.training.musgd import MuSGD, orthogonalised
 from slimyolo.training.observers import (
     CSV_COLUMNS,
     CheckpointObserver,
@@ -15,7 +16,14 @@ from slimyolo.training.observers import (
     TensorBoardObserver,
 )
 from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport, Snapshot
-from slimyolo.training.optimizers import OPTIMIZERS, apply_settings_, build_optimizer, parameter_groups
+from slimyolo.training.optimizers import (
+    OPTIMIZERS,
+    FittingOptimizer,
+    apply_settings_,
+    build_optimizer,
+    fitting_optimizer,
+    parameter_groups,
+)
 from slimyolo.training.precision import Autocast, Fp32, Precision
 from slimyolo.training.progress import Progress
 from slimyolo.training.resizing import MultiScale, NoResizing, Resizing
@@ -50,10 +58,12 @@ __all__ = [
     "EpochReport",
     "FirstBatchesObserver",
     "FitResult",
+    "FittingOptimizer",
     "Fp32",
     "GammaObserver",
     "Loss",
     "LossWatch",
+    "MuSGD",
     "MultiScale",
     "NoEma",
     "NoResizing",
@@ -87,7 +97,9 @@ __all__ = [
     "eager",
     "ema_decay",
     "fit",
+    "fitting_optimizer",
     "linear_factor",
+    "orthogonalised",
     "parameter_groups",
     "random_state",
     "restore_random_state_",

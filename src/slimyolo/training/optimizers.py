@@ -1,18 +1,27 @@
-"""Optimizers over three groups of parameters: biases, weights (which decay), scales of normalisation layers."""
+"""Optimizers over groups of parameters: biases, weights (which decay), scales of normalisation layers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from slimyolo.errors import ConfigError, nearest_name_hint
+from slimyolo.training.musgd import MuSGD
 from slimyolo.training.schedule import Settings
 
-__all__ = ["OPTIMIZERS", "apply_settings_", "build_optimizer", "parameter_groups"]
+__all__ = [
+    "OPTIMIZERS",
+    "FittingOptimizer",
+    "apply_settings_",
+    "build_optimizer",
+    "fitting_optimizer",
+    "parameter_groups",
+]
 
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 _Groups = list[dict[str, object]]
@@ -30,16 +39,50 @@ def _adamw(groups: _Groups, lr: float, momentum: float) -> Optimizer:
     return AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=True)
 
 
-OPTIMIZERS: Mapping[str, Callable[[_Groups, float, float], Optimizer]] = {"SGD": _sgd, "Adam": _adam, "AdamW": _adamw}
+def _musgd(groups: _Groups, lr: float, momentum: float) -> Optimizer:
+    return MuSGD(groups, lr=lr, momentum=momentum)
+
+
+OPTIMIZERS: Mapping[str, Callable[[_Groups, float, float], Optimizer]] = {
+    "SGD": _sgd,
+    "Adam": _adam,
+    "AdamW": _adamw,
+    "MuSGD": _musgd,
+}
+_FASTER = 3.0  # times the learning rate
+_LONG_RUN = 10_000  # optimizer steps
+
+
+@dataclass(frozen=True)
+class FittingOptimizer:
+    """An optimizer by name, with its first learning rate and momentum."""
+
+    name: str
+    lr0: float
+    momentum: float
+
+
+def fitting_optimizer(images: int, batch_size: int, epochs: int, nc: int, nominal_batch: int = 64) -> FittingOptimizer:
+    """What ``--optimizer auto`` stands for, by the rule of ultralytics 8.4.190.
+
+    More than 10,000 steps, ⌈images / max(batch, 64)⌉ · epochs: MuSGD at 0.01; else AdamW at 0.002 · 5 / (4 + nc).
+    The momentum is MuSGD's before the warm-up, which ends at the hyper-parameter's, and AdamW's β₁.
+    """
+    steps = math.ceil(images / max(batch_size, nominal_batch)) * epochs
+    if steps > _LONG_RUN:
+        return FittingOptimizer("MuSGD", 0.01, 0.9)
+    return FittingOptimizer("AdamW", round(0.002 * 5 / (4 + nc), 6), 0.9)
 
 
 def build_optimizer(
-    model: nn.Module, name: str = "SGD", *, lr0: float = 0.01, momentum: float = 0.937, weight_decay: float = 0.0005
-) -> Optimizer:
-    """SGD (Nesterov), Adam or AdamW over `parameter_groups` of `model`, fused kernels.
+    model: nn.Module, name: str = "SGD", *, lr0: float = 0.01, momentum: float = 0.937, weight_decay: float = 0.0005,
+    faster: Iterable[nn.Module] = (),
+) -> Optimizer:  # fmt: skip
+    """SGD (Nesterov), Adam, AdamW (fused kernels) or MuSGD over `parameter_groups` of `model`.
 
     `weight_decay` is what `scaled_weight_decay` gave, and acts on the weights only; `momentum` is Adam's β₁. Parameters
-    that need no gradient are in their group too, so that a state fits whether layers are frozen or not.
+    that need no gradient are in their group too, so that a state fits whether layers are frozen or not. All parameters
+    of the modules `faster` run at three times the learning rate, in groups of their own behind the others.
     Raises `ConfigError` for an unknown name or impossible numbers.
     """
     if name not in OPTIMIZERS:
@@ -55,12 +98,15 @@ def build_optimizer(
             raise ConfigError(
                 f"{label} is {value}; it must be a number of 0 or more{' and below 1' if top == 1 else ''}."
             )
-    biases, weights, scales = parameter_groups(model)
-    groups: _Groups = [
-        {"params": biases, "weight_decay": 0.0},
-        {"params": weights, "weight_decay": weight_decay},
-        {"params": scales, "weight_decay": 0.0},
-    ]
+    fast = {id(parameter) for module in faster for parameter in module.parameters()}
+    groups: _Groups = []
+    for is_fast in (False, True) if fast else (False,):
+        for rate, parameters in enumerate(parameter_groups(model)):
+            chosen = [parameter for parameter in parameters if (id(parameter) in fast) == is_fast]
+            decay = weight_decay if rate == 1 else 0.0
+            groups.append(
+                {"params": chosen, "weight_decay": decay, "rate": rate, "rate_factor": _FASTER if is_fast else 1.0}
+            )
     return OPTIMIZERS[name](groups, lr0, momentum)
 
 
@@ -88,10 +134,14 @@ def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
 
 
 def apply_settings_(optimizer: Optimizer, settings: Settings) -> None:
-    """Put learning rates and momentum into the optimizer's groups. Momentum warms up for SGD only, as in the recipe."""
+    """Put learning rates and momentum into the optimizer's groups. Momentum warms up for SGD kinds only, as in the recipes.
+
+    A group that was not made by `build_optimizer` goes by its position, behind the third as the third.
+    """
     rates = settings.learning_rates
     for position, group in enumerate(optimizer.param_groups):
-        group["lr"] = rates[min(position, len(rates) - 1)]
+        rate = group.get("rate", min(position, len(rates) - 1))
+        group["lr"] = rates[rate] * group.get("rate_factor", 1.0)
         if "momentum" in group:
             group["momentum"] = settings.momentum
 

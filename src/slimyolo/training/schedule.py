@@ -1,4 +1,4 @@
-"""Learning rate, momentum and accumulation as pure functions of progress: the recipe of YOLOv5 6.2.
+"""Learning rate, momentum and accumulation as pure functions of progress: the recipes of YOLOv5 6.2 and after.
 
 Facts: warm-up is counted in batches; learning rates follow epochs. The recipe's scheduler is one epoch late: after
 warm-up, epoch e runs at f(e − 1). That is reproduced (`one_epoch_late`), see docs/decisions.
@@ -60,9 +60,11 @@ class ConstantSchedule:
 class Recipe:
     """YOLOv5 6.2's schedule. Defaults are those of hyp.scratch-low.
 
-    `warmup_epochs` 0 means no warm-up; otherwise it lasts at least 100 batches, however short the run is, unless
-    `warmup_at_most` caps it at that share of the run (None, the recipe, does not). `one_epoch_late` False gives epoch e
-    the rate f(e) that is written down. Raises `ConfigError` for numbers that cannot be.
+    `warmup_epochs` 0 means no warm-up; otherwise it lasts at least `shortest_warmup` batches, however short the run is,
+    unless `warmup_at_most` caps it at that share of the run (None, the recipe, does not). `one_epoch_late` False gives
+    epoch e the rate f(e) that is written down; with `spare_last_epoch` the warm-up is over before the last epoch.
+    ultralytics 8.4.190: `shortest_warmup` 0, not `one_epoch_late`, `spare_last_epoch`. Raises `ConfigError` for numbers
+    that cannot be.
     """
 
     batch_size: int
@@ -76,6 +78,8 @@ class Recipe:
     nominal_batch: int = 64
     one_epoch_late: bool = True
     warmup_at_most: float | None = None
+    shortest_warmup: int = 100
+    spare_last_epoch: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.nominal_batch < 1:
@@ -99,7 +103,8 @@ class Recipe:
         """The last batch of warm-up, counted from 0; −1 without warm-up."""
         if self.warmup_epochs <= 0:
             return -1
-        iterations = max(round(self.warmup_epochs * steps_per_epoch), 100)
+        warming = min(self.warmup_epochs, epochs - 1) if self.spare_last_epoch else self.warmup_epochs
+        iterations = max(round(warming * steps_per_epoch), self.shortest_warmup)
         if self.warmup_at_most is not None:
             iterations = min(iterations, int(self.warmup_at_most * steps_per_epoch * epochs))
         return iterations
@@ -142,6 +147,14 @@ def accumulation_after_warmup(batch_size: int, nominal_batch: int = 64) -> int:
     return max(round(nominal_batch / batch_size), 1)
 
 
-def scaled_weight_decay(weight_decay: float, batch_size: int, nominal_batch: int = 64) -> float:
-    """Weight decay for the batch that an optimizer step really sees: weight_decay · batch · accumulation / nominal."""
-    return weight_decay * (batch_size * accumulation_after_warmup(batch_size, nominal_batch) / nominal_batch)
+def scaled_weight_decay(
+    weight_decay: float, batch_size: int, nominal_batch: int = 64, batches: int | None = None
+) -> float:
+    """Weight decay for the batch that an optimizer step really sees: weight_decay · batch · accumulation / nominal.
+
+    `batches` of the whole run, where given, are the most that can be accumulated.
+    """
+    accumulated = accumulation_after_warmup(batch_size, nominal_batch)
+    if batches is not None:
+        accumulated = min(accumulated, max(batches, 1))
+    return weight_decay * (batch_size * accumulated / nominal_batch)

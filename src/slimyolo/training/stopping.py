@@ -38,10 +38,14 @@ class NoStopping:
 
 
 class EarlyStopping:
-    """Stop when the fitness has not reached its best for `patience` epochs; 0 never stops. Equal counts as reached."""
+    """Stop when the fitness has not reached its best for `patience` epochs; 0 never stops.
 
-    def __init__(self, patience: int = 100) -> None:
+    Equal counts as reached; with `strictly`, only more does, or equal while the best is still 0.
+    """
+
+    def __init__(self, patience: int = 100, *, strictly: bool = False) -> None:
         self.patience = patience
+        self._strictly = strictly
         self._best: float | None = None
         self._best_epoch = 0
 
@@ -49,7 +53,8 @@ class EarlyStopping:
         """Whether the best lies `patience` epochs back."""
         if fitness is None:
             return False
-        if self._best is None or fitness >= self._best:
+        ties = not self._strictly or self._best == 0
+        if self._best is None or fitness > self._best or (ties and fitness == self._best):
             self._best, self._best_epoch = fitness, epoch
         return 0 < self.patience <= epoch - self._best_epoch
 
