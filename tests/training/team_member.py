@@ -19,6 +19,7 @@ from slimyolo.training import (
     ConstantSchedule,
     Ema,
     EpochReport,
+    Progress,
     Team,
     Together,
     build_optimizer,
@@ -64,7 +65,7 @@ def train(team: Team, shared: bool, state: dict[str, Any] | None = None) -> dict
         copies = {name: {key: value.clone() for key, value in kept.items()} for name, kept in tensors.items()}
         saved.append({**copies, "training": report.training_state(), "losses": dict(report.losses)})
 
-    def objective(model: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> Any:
+    def objective(model: nn.Module, images: torch.Tensor, targets: torch.Tensor, progress: Progress) -> Any:
         loss = toy_objective(model, images, targets)
         return replace(loss, total=loss.total + 0.1 * len(images) * beside[0](images.mean((2, 3))).square().mean())
 

@@ -34,6 +34,7 @@ from slimyolo.training import (
     Fp32,
     MultiScale,
     Precision,
+    Progress,
     Recipe,
     RunReport,
     build_optimizer,
@@ -92,9 +93,9 @@ def test_validation_gets_the_model_in_eval_mode_and_training_goes_on_in_train_mo
     model = toy.net()
     modes = []
 
-    def objective(model: nn.Module, images: Tensor, targets: Tensor) -> Any:
+    def objective(model: nn.Module, images: Tensor, targets: Tensor, progress: Progress) -> Any:
         modes.append(model.training)
-        return toy.objective(model, images, targets)
+        return toy.objective(model, images, targets, progress)
 
     def validate(module: nn.Module, epoch: int) -> tuple[float, Mapping[str, float]]:
         assert module is model
@@ -132,7 +133,7 @@ def penalised_gammas(
     """γ and β after 12 optimizer steps; `scale` multiplies the task's loss."""
     model = Penalised()
 
-    def objective(module: nn.Module, images: Tensor, targets: Tensor) -> Any:
+    def objective(module: nn.Module, images: Tensor, targets: Tensor, progress: Progress) -> Any:
         task = (model.weight * targets.mean(dim=0)).sum() * scale
         return toy.loss(task + 0.0 * (model.norm.weight.sum() + model.norm.bias.sum()), {})
 
@@ -336,10 +337,10 @@ def test_wrong_batches_are_answered(toy: SimpleNamespace, batches: dict[str, int
 def test_images_reach_the_objective_as_unit_floats_of_the_asked_size(toy: SimpleNamespace) -> None:
     model, seen = toy.net(), []
 
-    def objective(model: nn.Module, images: Tensor, targets: Tensor) -> Any:
+    def objective(model: nn.Module, images: Tensor, targets: Tensor, progress: Progress) -> Any:
         seen.append((images.dtype, float(images.max()) <= 1.0, images.is_contiguous(memory_format=torch.channels_last)))
         assert images.shape[-1] % 4 == 0
-        return toy.objective(model, images, targets)
+        return toy.objective(model, images, targets, progress)
 
     optimizer = build_optimizer(model)
     fit(model, toy.batches(), objective, optimizer, ConstantSchedule(0.01), epochs=1, resize=MultiScale(4))

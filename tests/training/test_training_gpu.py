@@ -17,6 +17,7 @@ from slimyolo.training import (
     EpochReport,
     Fp32,
     Precision,
+    Progress,
     Recipe,
     build_optimizer,
     fit,
@@ -76,7 +77,7 @@ def test_a_rate_shrinks_as_on_a_processor(toy: SimpleNamespace, kind: str, monke
         weight = nn.Parameter(torch.ones(3, device=device))
         model.register_parameter("beside", weight)
 
-        def objective(module: nn.Module, images: torch.Tensor, targets: torch.Tensor) -> Any:
+        def objective(module: nn.Module, images: torch.Tensor, targets: torch.Tensor, progress: Progress) -> Any:
             return toy.loss((weight * targets.mean(0)).sum() + 0.0 * model[0].weight.sum(), {})
 
         fit(

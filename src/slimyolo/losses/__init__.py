@@ -2,12 +2,13 @@
 
 from slimyolo.losses.distillation import ResponseTerms, channel_wise_divergence, response_terms
 from slimyolo.losses.distilled import DISTILLATION_TERMS, Distilled, Projectors, check_teacher, neck_widths
-from slimyolo.losses.objectives import LossParts, Supervised
+from slimyolo.losses.objectives import EpochOfRun, LossParts, Supervised
 from slimyolo.losses.terms import binary_cross_entropy, focal_weight, smoothed_targets
 
 __all__ = [
     "DISTILLATION_TERMS",
     "Distilled",
+    "EpochOfRun",
     "LossParts",
     "Projectors",
     "ResponseTerms",

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError, TrainingError
 from slimyolo.losses.distillation import channel_wise_divergence, response_terms
-from slimyolo.losses.objectives import LossParts
+from slimyolo.losses.objectives import EpochOfRun, LossParts
 from slimyolo.models import Detector
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ class Distilled:
         self._response, self._feature = response, feature
         self.projectors = projectors
 
-    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> LossParts:
+    def __call__(
+        self, model: nn.Module, images: Tensor, targets: Tensor, progress: EpochOfRun | None = None
+    ) -> LossParts:
         """`images` float ``[B, 3, H, W]`` in 0–1; `targets` ``[N, 6]`` = image, class, relative cxcywh."""
         with _Tap(self._student) as own:
             heads = model(images)
@@ -75,7 +77,7 @@ class Distilled:
             )
         with torch.no_grad(), _Tap(self._teacher) as wanted:
             answers = self._teacher.heads(images)
-        parts = self._loss(heads, targets)
+        parts = self._loss(heads, targets, progress)
         total, items = parts.total, dict(parts.items)
         if self._response > 0:
             value = self._response * self._response_term(heads, answers)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
 from slimyolo.errors import TrainingError
 
-__all__ = ["LossParts", "Supervised"]
+__all__ = ["EpochOfRun", "LossParts", "Supervised"]
 
 
 @dataclass(frozen=True)
@@ -22,21 +23,35 @@ class LossParts:
     items: Mapping[str, Tensor] = field(default_factory=lambda: MappingProxyType({}))
 
 
+class EpochOfRun(Protocol):
+    """Where the run stands: as much of it as a loss may depend on."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, from 0."""
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the whole run has."""
+
+
 class Supervised:
     """The loss of a model's heads against the labels.
 
-    `loss` takes (heads, targets) and returns `LossParts`. The model must be in training mode, where it returns its
+    `loss` takes (heads, targets, progress) and returns `LossParts`. The model must be in training mode, where it returns its
     heads; it is called as a module, so wrappers for distributed training see the call.
     """
 
-    def __init__(self, loss: Callable[[Sequence[Tensor], Tensor], LossParts]) -> None:
+    def __init__(self, loss: Callable[[Any, Tensor, EpochOfRun | None], LossParts]) -> None:
         self.loss = loss
 
-    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> LossParts:
+    def __call__(
+        self, model: nn.Module, images: Tensor, targets: Tensor, progress: EpochOfRun | None = None
+    ) -> LossParts:
         """`images` float ``[B, 3, H, W]`` in 0–1; `targets` ``[N, 6]`` = image, class, relative cxcywh."""
         heads = model(images)
         if isinstance(heads, Tensor):
             raise TrainingError(
                 "The model returned decoded boxes instead of heads: call model.train() before training."
             )
-        return self.loss(heads, targets)
+        return self.loss(heads, targets, progress)

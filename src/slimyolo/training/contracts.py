@@ -8,6 +8,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from slimyolo.training.progress import Progress
+
 __all__ = ["BatchSource", "Loss", "Objective", "TrainBatch", "Validate"]
 
 Validate = Callable[[nn.Module, int], tuple[float, Mapping[str, float]]]
@@ -55,5 +57,8 @@ class Loss(Protocol):
 class Objective(Protocol):
     """What is learnt: ordinary supervision, or a teacher beside it."""
 
-    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> Loss:
-        """The loss of a batch; images float [B,3,H,W] in 0–1, targets as in `TrainBatch`."""
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, progress: Progress) -> Loss:
+        """The loss of a batch; images float [B,3,H,W] in 0–1, targets as in `TrainBatch`.
+
+        What changes with the epochs is computed from `progress`, not counted: a resumed run then needs no state of it.
+        """

@@ -124,7 +124,8 @@ class _Loop:
             is_step = progress.iteration - run.last_step >= settings.accumulate or progress.is_last
             with self.team.gathering(self.called, is_step):
                 with run.precision.forward():
-                    loss = self.objective(self.called, images, batch.targets.to(self.device, non_blocking=True))
+                    targets = batch.targets.to(self.device, non_blocking=True)
+                    loss = self.objective(self.called, images, targets, progress)
                 watch.add(loss.total, loss.items, progress, batch.paths)
                 run.precision.backward(self.team.whole(loss.total))
             if is_step:

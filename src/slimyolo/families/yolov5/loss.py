@@ -12,7 +12,7 @@ from torch import Tensor
 from slimyolo.errors import ConfigError, DataError, ModelError
 from slimyolo.families.yolov5.assignment import Matches, assign_targets
 from slimyolo.geometry import paired_iou
-from slimyolo.losses.objectives import LossParts
+from slimyolo.losses.objectives import EpochOfRun, LossParts
 from slimyolo.losses.terms import binary_cross_entropy, smoothed_targets
 
 __all__ = ["DetectionLoss", "Gains", "scaled_gains"]
@@ -114,11 +114,12 @@ class DetectionLoss:
         """What each level's objectness weighs, finest level first."""
         return tuple(self._level_weights)
 
-    def __call__(self, heads: Sequence[Tensor], targets: Tensor) -> LossParts:
+    def __call__(self, heads: Sequence[Tensor], targets: Tensor, progress: EpochOfRun | None = None) -> LossParts:
         """The loss of raw `heads` ``[B, na, ny, nx, 5+nc]`` per level against `targets` ``[N, 6]`` (relative cxcywh).
 
-        Without targets only objectness is left. Raises `ModelError` or `DataError` when shapes or indices do not fit
-        (indices are looked at on the CPU only, since on a GPU the look would wait for the device).
+        Without targets only objectness is left. The same in every epoch: `progress` is not looked at.
+        Raises `ModelError` or `DataError` when shapes or indices do not fit (indices are looked at on the CPU only, since
+        on a GPU the look would wait for the device).
         """
         self._check(heads, targets)
         zero = _wide(heads[0]).new_zeros(())

@@ -1,0 +1,1 @@
+"""YOLOv8, and what the anchor-free families share: head, assignment, loss."""

@@ -13,7 +13,7 @@ import torch
 
 from slimyolo.data import Batch, EvalBatches, TrainBatches
 from slimyolo.models import Detector
-from slimyolo.training import Objective, Precision
+from slimyolo.training import Objective, Precision, Progress
 
 __all__ = ["epochs_that_fit", "rehearsed_epoch_seconds"]
 
@@ -40,18 +40,18 @@ def rehearsed_epoch_seconds(
     copied = copy.deepcopy(model).to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     learning, seconds = objective(copied), []
     began = time.perf_counter()
-    for batch in islice(batches.epoch(0), _TRIED):
+    for step, batch in enumerate(islice(batches.epoch(0), _TRIED)):
         images = batch.images.to(device).contiguous(memory_format=torch.channels_last).float().div_(255)
         with precision.forward():
-            loss = learning(copied, images, batch.targets.to(device))
+            loss = learning(copied, images, batch.targets.to(device), Progress(0, 1, step, len(batches)))
         loss.total.backward()  # type: ignore[no-untyped-call]
         copied.zero_grad(set_to_none=True)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - began)
         began = time.perf_counter()
-    step = statistics.median(seconds[1:] or seconds)
+    batch_seconds = statistics.median(seconds[1:] or seconds)
     began = time.perf_counter()
     validate(copied, islice(evaluation, 1))
     validation = (time.perf_counter() - began) * len(evaluation)
-    return step * len(batches) + validation
+    return batch_seconds * len(batches) + validation

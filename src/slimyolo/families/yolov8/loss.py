@@ -1,0 +1,252 @@
+"""The loss of an anchor-free head, of one branch or two.
+
+Box: 1 − CIoU (Zheng et al., AAAI 2020). Sides: the distribution focal loss of Li et al., "Generalized Focal Loss", NeurIPS
+2020, eq. 6, or plain L1 for a head without bins. Classes: binary cross-entropy against the wanted scores of the assignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TypedDict
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from slimyolo.errors import ConfigError, DataError, ModelError
+from slimyolo.families.yolov8.assignment import Assignment, AssignmentRule, assign_positions, corner_ciou, may_wait
+from slimyolo.families.yolov8.head import TwoBranches
+from slimyolo.families.yolov8.outputs import expected_distances, flat_levels, grid_points
+from slimyolo.losses.objectives import EpochOfRun, LossParts
+
+__all__ = ["AnchorFreeLoss", "Gains", "TwoBranchLoss", "gains_of", "one_to_many_share"]
+
+_FIRST_SHARE, _LAST_SHARE = 0.8, 0.1
+_BELOW_LAST_BIN = 0.01  # a target distance stays so far below the last bin, so that it always lies between two bins
+
+
+class Gains(TypedDict):
+    """Weights of the three terms. `dfl` is that of the sides: of L1 too, where there are no bins."""
+
+    box: float
+    cls: float
+    dfl: float
+
+
+def gains_of(hyp: Mapping[str, float]) -> Gains:
+    """The hyper-parameters `box`, `cls` and `dfl`, which need no scaling. Raises `ConfigError` when one is missing."""
+    missing = [name for name in Gains.__annotations__ if name not in hyp]
+    if missing:
+        raise ConfigError(
+            f"The hyper-parameters lack {', '.join(missing)}; add them, e.g. `box: 7.5`, `cls: 0.5`, `dfl: 1.5`."
+        )
+    return Gains(box=hyp["box"], cls=hyp["cls"], dfl=hyp["dfl"])
+
+
+def one_to_many_share(epoch: int, epochs: int) -> float:
+    """λ, what the one-to-many branch weighs in `epoch` (from 0) of `epochs`: from 0.8 in equal steps to 0.1 in the last.
+
+    λ(n) = max(1 − n / max(E − 1, 1), 0) · 0.7 + 0.1.
+    """
+    left = max(1 - epoch / max(epochs - 1, 1), 0)
+    return left * (_FIRST_SHARE - _LAST_SHARE) + _LAST_SHARE
+
+
+def _of_this_process(values: Tensor) -> Tensor:
+    return values
+
+
+class AnchorFreeLoss:
+    """The loss of one branch: (box + cls + sides) · batch size.
+
+    `nc` classes, `reg_max` bins a side (1: none), `strides` per level in network pixels, finest first; `gains` are final.
+    With S = the sum of all wanted scores of the batch, at least 1, and q the wanted score of a positive position:
+
+    - box = Σ q · (1 − CIoU) / S, boxes in grid units;
+    - cls = Σ BCE(logit, wanted score) over all positions and classes / S;
+    - dfl = Σ q · mean over sides of the cross-entropy between the two bins around the wanted distance / S. Without bins
+      (item `l1`): of |said − wanted distance| in shares of the picture's width (left, right) or height (top, bottom).
+
+    `class_weights` ``[nc]`` multiplies the class term. Arithmetic is float32 at least. `total` adds numbers up over the
+    processes that train together: S is then that of all of them, so that the losses add up to that of the global batch.
+    """
+
+    def __init__(
+        self,
+        nc: int,
+        reg_max: int,
+        strides: Sequence[float] | Tensor,
+        gains: Gains,
+        *,
+        rule: AssignmentRule | None = None,
+        class_weights: Tensor | None = None,
+        total: Callable[[Tensor], Tensor] = _of_this_process,
+    ) -> None:
+        self.strides = tuple(float(stride) for stride in torch.as_tensor(strides).tolist())
+        if nc < 1 or reg_max < 1 or not self.strides:
+            raise ModelError(
+                f"The loss needs at least one class, one bin and one level; got nc={nc}, reg_max={reg_max} and strides "
+                f"{self.strides}."
+            )
+        if class_weights is not None and class_weights.shape != (nc,):
+            raise ConfigError(f"Expected a weight for each of {nc} classes, got {tuple(class_weights.shape)}.")
+        self.nc, self.reg_max, self.gains = nc, reg_max, gains
+        self.sides_item = "dfl" if reg_max > 1 else "l1"
+        # short boxes are enlarged to the second stride, where such boxes are found best
+        self._rule = rule or AssignmentRule(smallest_side=self.strides[min(1, len(self.strides) - 1)])
+        self._class_weights, self._total = class_weights, total
+
+    def __call__(self, raw: Sequence[Tensor], targets: Tensor, progress: EpochOfRun | None = None) -> LossParts:
+        """The loss of raw maps ``[B, 4 · reg_max + nc, ny, nx]`` against `targets` ``[N, 6]`` (relative cxcywh).
+
+        The same in every epoch: `progress` is not looked at. Raises `ModelError` or `DataError` when shapes or indices do
+        not fit (indices are looked at on the CPU only, since on a GPU the look would wait for the device).
+        """
+        self._check(raw, targets)
+        distances, logits, points, strides, targets = self._flat(raw, targets)
+        assignment = self._assigned(distances, logits, points, strides, targets, _size(raw, self.strides))
+        batch = len(logits)
+        whole = self._whole(assignment.quality.sum(), batch)
+        cls = self._class_term(logits, targets, assignment) / whole
+        box, sides = self._box_terms(distances, points, strides, assignment, _size(raw, self.strides))
+        parts = {
+            "box": box / whole * self.gains["box"],
+            "cls": cls * self.gains["cls"],
+            self.sides_item: sides / whole * self.gains["dfl"],
+        }
+        total = torch.stack(list(parts.values())).sum() * batch
+        return LossParts(total, MappingProxyType({name: value.detach() for name, value in parts.items()}))
+
+    def assign(self, raw: Sequence[Tensor], targets: Tensor) -> Assignment:
+        """Which positions answer for which target, for inspection. Same arguments as the call."""
+        self._check(raw, targets)
+        distances, logits, points, strides, targets = self._flat(raw, targets)
+        return self._assigned(distances, logits, points, strides, targets, _size(raw, self.strides))
+
+    def _flat(self, raw: Sequence[Tensor], targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """(box channels ``[B, A, 4 · reg_max]``, logits ``[B, A, nc]``, points, strides, targets), of one precision."""
+        flat = _wide(flat_levels(raw))
+        distances, logits = flat[..., : 4 * self.reg_max], flat[..., 4 * self.reg_max :]
+        points, strides = grid_points(raw, self.strides)
+        targets = targets.to(flat.device, flat.dtype, non_blocking=True)
+        return distances, logits, points.to(flat.dtype), strides.to(flat.dtype), targets
+
+    def _assigned(
+        self, distances: Tensor, logits: Tensor, points: Tensor, strides: Tensor, targets: Tensor, size: tuple[int, int]
+    ) -> Assignment:
+        with torch.no_grad():
+            boxes = _corners(points, expected_distances(distances, self.reg_max)) * strides
+            return assign_positions(logits.sigmoid(), boxes, points * strides, targets, size, self._rule)
+
+    def _whole(self, wanted: Tensor, images: int) -> Tensor:
+        """S: the wanted scores of all processes, times this one's share of the images, with which its loss is weighted."""
+        everywhere = self._total(torch.stack((wanted, wanted.new_full((), images))))
+        return everywhere[0].clamp(min=1) * (images / everywhere[1])
+
+    def _class_term(self, logits: Tensor, targets: Tensor, assignment: Assignment) -> Tensor:
+        wanted = torch.zeros_like(logits)
+        if len(targets):
+            category = targets[:, 1].long()[assignment.target]
+            wanted.scatter_(2, category[..., None], assignment.quality[..., None])
+        losses = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+        if self._class_weights is not None:
+            losses = losses * self._class_weights.to(losses)
+        return losses.sum()
+
+    def _box_terms(
+        self, distances: Tensor, points: Tensor, strides: Tensor, assignment: Assignment, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """(Σ q · (1 − CIoU), Σ q · term of the sides), not yet divided by S."""
+        if not len(assignment.boxes):
+            return distances.sum() * 0, distances.new_zeros(())  # a graph even so: processes wait for each gradient
+        places = len(points)
+        distances, quality = distances.flatten(0, 1), assignment.quality.flatten()
+        target, positive = assignment.target.flatten(), assignment.positive.flatten()
+        if may_wait(distances.device):
+            chosen = positive.nonzero().flatten()
+            distances, quality = distances.index_select(0, chosen), quality[chosen]
+            target, positive = target[chosen], positive[chosen]
+        else:
+            chosen = torch.arange(len(distances), device=distances.device)
+        at = chosen % places
+        points, strides = points[at], strides[at]
+        goal = assignment.boxes[target] / strides
+        said = expected_distances(distances, self.reg_max)
+        boxes = _corners(points, said)
+        boxes = torch.where(positive[:, None], boxes, goal)  # no gradient from what answers for nothing, however odd
+        box = (quality * (1 - corner_ciou(boxes, goal))).sum()
+        wanted = torch.cat((points - goal[:, :2], goal[:, 2:] - points), -1)
+        if self.reg_max == 1:
+            height, width = size
+            extent = torch.tensor((width, height, width, height), dtype=said.dtype).to(said.device, non_blocking=True)
+            sides = ((said - wanted).abs() * strides / extent).mean(-1)
+        else:
+            sides = _between_bins(distances.view(-1, 4, self.reg_max), wanted).mean(-1)
+        return box, (quality * sides).sum()
+
+    def _check(self, raw: object, targets: Tensor) -> None:
+        channels = 4 * self.reg_max + self.nc
+        levels = list(raw) if isinstance(raw, (list, tuple)) and not isinstance(raw, TwoBranches) else []
+        if len(levels) != len(self.strides) or any(one.ndim != 4 or one.shape[1] != channels for one in levels):
+            got = [tuple(one.shape) for one in levels] or type(raw).__name__
+            raise ModelError(
+                f"This loss is for {len(self.strides)} maps [B, {channels}, ny, nx], got {got}. "
+                f"Call the detector in training mode, or its heads()."
+            )
+        if targets.ndim != 2 or targets.shape[1] != 6:
+            raise DataError(f"Targets must be [N, 6] = image, class, cx, cy, w, h; got {tuple(targets.shape)}.")
+        if targets.device.type == "cpu" and len(targets):
+            low, high = targets[:, :2].amin(0).tolist(), targets[:, :2].amax(0).tolist()
+            if min(low) < 0 or high[0] >= len(levels[0]) or high[1] >= self.nc:
+                raise DataError(
+                    f"Targets name images {low[0]:g}–{high[0]:g} and classes {low[1]:g}–{high[1]:g}, but the batch has "
+                    f"{len(levels[0])} images and the model {self.nc} classes. Try `slimyolo data check DATA`."
+                )
+
+
+class TwoBranchLoss:
+    """λ · loss(one-to-many) + (1 − λ) · loss(one-to-one), λ by `one_to_many_share` of the epoch.
+
+    λ depends on the epoch's number alone, so a resumed run goes on with the right one. The items are those of the
+    one-to-one branch, which is the one that answers.
+    """
+
+    def __init__(self, one2many: AnchorFreeLoss, one2one: AnchorFreeLoss) -> None:
+        self.one2many, self.one2one = one2many, one2one
+        self.gains = one2one.gains
+
+    def __call__(self, raw: TwoBranches, targets: Tensor, progress: EpochOfRun | None = None) -> LossParts:
+        """The loss of both branches' raw maps; see `AnchorFreeLoss`. Without `progress`, λ is that of the first epoch."""
+        if not isinstance(raw, TwoBranches):
+            raise ModelError(f"This loss is for a head of two branches, got {type(raw).__name__}.")
+        share = one_to_many_share(progress.epoch, progress.epochs) if progress is not None else _FIRST_SHARE
+        many, one = self.one2many(raw.one2many, targets), self.one2one(raw.one2one, targets)
+        return LossParts(share * many.total + (1 - share) * one.total, one.items)
+
+
+def _between_bins(logits: Tensor, wanted: Tensor) -> Tensor:
+    """DFL ``[..., 4]`` of `logits` ``[..., 4, bins]`` against `wanted` distances ``[..., 4]`` in bins."""
+    last = logits.shape[-1] - 1
+    wanted = wanted.clamp(0, last - _BELOW_LAST_BIN)
+    low = wanted.floor()
+    share = wanted - low
+    surprise = -logits.log_softmax(-1)
+    index = low.long()[..., None]
+    below, above = surprise.gather(-1, index).squeeze(-1), surprise.gather(-1, index + 1).squeeze(-1)
+    return below * (1 - share) + above * share
+
+
+def _corners(points: Tensor, distances: Tensor) -> Tensor:
+    """Corners ``[..., 4]`` of boxes whose sides lie at `distances` (left, top, right, bottom) from `points`."""
+    return torch.cat((points - distances[..., :2], points + distances[..., 2:]), -1)
+
+
+def _size(raw: Sequence[Tensor], strides: Sequence[float]) -> tuple[int, int]:
+    """(height, width) of the network image."""
+    return round(raw[0].shape[2] * strides[0]), round(raw[0].shape[3] * strides[0])
+
+
+def _wide(values: Tensor) -> Tensor:
+    """In float32 at least: half-precision heads lose small losses, and CIoU squares its terms."""
+    return values if values.dtype == torch.float64 else values.float()

@@ -1,0 +1,44 @@
+"""Reading what an anchor-free head answers: raw maps per level.
+
+A raw map is ``[B, 4 · reg_max + nc, ny, nx]``: the box channels by side (left, top, right, bottom) and in a side by bin,
+then one logit per class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["expected_distances", "flat_levels", "grid_points"]
+
+
+def flat_levels(raw: Sequence[Tensor]) -> Tensor:
+    """Raw maps ``[B, C, ny, nx]`` per level → ``[B, A, C]``: level after level, positions row by row."""
+    return torch.cat([level.permute(0, 2, 3, 1).flatten(1, 2) for level in raw], 1)
+
+
+def grid_points(raw: Sequence[Tensor], strides: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """(points ``[A, 2]``, the x and y of cell centres in grid units; stride ``[A, 1]`` in network pixels), float32."""
+    points, sizes = [], []
+    for level, stride in zip(raw, strides, strict=True):
+        ny, nx = level.shape[-2:]
+        x = torch.arange(nx, device=level.device, dtype=torch.float32) + 0.5
+        y = torch.arange(ny, device=level.device, dtype=torch.float32) + 0.5
+        points.append(torch.stack((x.expand(ny, nx), y.view(ny, 1).expand(ny, nx)), -1).view(-1, 2))
+        sizes.append(torch.full((ny * nx, 1), float(stride), device=level.device))
+    return torch.cat(points), torch.cat(sizes)
+
+
+def expected_distances(boxes: Tensor, reg_max: int) -> Tensor:
+    """Box channels ``[..., 4 · reg_max]`` → distances to left, top, right, bottom ``[..., 4]`` in grid units.
+
+    The expectation of the softmax over the bins 0 … reg_max − 1 (Li et al., "Generalized Focal Loss", NeurIPS 2020,
+    eq. 4); with reg_max 1 the channels are the distances themselves, which may be negative.
+    """
+    if reg_max == 1:
+        return boxes
+    bins = torch.arange(reg_max, device=boxes.device, dtype=boxes.dtype)
+    shares: Tensor = boxes.view(*boxes.shape[:-1], 4, reg_max).softmax(-1)
+    return shares @ bins
