@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from slimyolo.errors import PruningError
-from slimyolo.tracing.kinds import operation_name
+from slimyolo.tracing.kinds import Kind, kind_of, operation_name
 
 __all__ = [
     "ConvolutionCall",
@@ -20,9 +20,11 @@ __all__ = [
     "channel_axis",
     "convolution_call",
     "normal_axis",
+    "only_reader",
     "product_macs",
     "real_shape",
     "reduced_axes",
+    "running_mean_behind",
     "shape_of",
     "shape_of_value",
 ]
@@ -101,6 +103,23 @@ def changed_in_place(node: Node) -> Node | None:
     name = str(getattr(node.target, "overloadpacket", ""))
     in_place = name.endswith("_") and not name.endswith("__")
     return node.args[0] if in_place and node.args and isinstance(node.args[0], Node) else None
+
+
+def only_reader(node: Node) -> Node | None:
+    """The operation that alone reads the result of `node`; None when it is none or several."""
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def running_mean_behind(node: Node, tensors: Mapping[str, str]) -> str | None:
+    """Name of the running mean of the batch norm that alone reads `node`; None when something else reads it.
+
+    `tensors` maps placeholder names to tensor names of the module, as in `TracedProgram`.
+    """
+    reader = only_reader(node)
+    if reader is None or reader.op != "call_function" or kind_of(reader.target) is not Kind.BATCH_NORM:
+        return None
+    statistics = argument(reader, 3, "running_mean")
+    return tensors.get(statistics.name) if isinstance(statistics, Node) else None
 
 
 def shape_of(node: Node) -> tuple[int, ...] | None:

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from slimyolo.pruning.analysis.coupling import couple
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group, Member, Strategy, spec_hash
-from slimyolo.pruning.graph.workspace import Coupling
+from slimyolo.pruning.graph.channel_workspace import Coupling
 from slimyolo.pruning.rules import check_on_unknown
 from slimyolo.tracing.capture import TracedProgram, capture_program
 from slimyolo.tracing.running import Forward, as_inputs

@@ -85,6 +85,11 @@ class Consumer:
     flat: bool
     units: Tensor
 
+    @property
+    def output_axis(self) -> int:
+        """The axis of the weight along which channels leave: 0, or 1 for a transposed convolution."""
+        return 1 - self.axis
+
 
 @dataclass(frozen=True, eq=False)
 class Adder:

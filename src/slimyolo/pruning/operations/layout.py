@@ -1,4 +1,4 @@
-"""Operations that only move elements: concatenation, reshapes, permutations, shuffles."""
+"""Operations that only move elements: concatenation, reshapes, moved axes, shuffles."""
 
 from __future__ import annotations
 
@@ -9,30 +9,47 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from slimyolo.pruning.graph.index_maps import cat_arrays, compress, run_layout, varying_axes
-from slimyolo.pruning.graph.workspace import Activation, Coupling, Weight
-from slimyolo.tracing.calls import argument, normal_axis, real_shape, shape_of
+from slimyolo.pruning.graph.channel_workspace import Activation, Coupling, Weight
+from slimyolo.pruning.graph.constant_values import Constant, constant, unknown
+from slimyolo.pruning.graph.constant_workspace import ConstantFlow
+from slimyolo.pruning.graph.index_maps import cat_arrays, compress, run_layout, split_axis, varying_axes
+from slimyolo.tracing.calls import (
+    argument,
+    normal_axis,
+    real_shape,
+    shape_of,
+)
 from slimyolo.tracing.capture import module_of
 from slimyolo.tracing.kinds import Kind, kind_of, operation_name
 
-__all__ = ["cat", "getitem", "move", "reshape", "shuffle"]
+__all__ = [
+    "cat_channels",
+    "cat_constants",
+    "getitem_channels",
+    "getitem_constants",
+    "layout_constants",
+    "move_channels",
+    "reshape_channels",
+    "shuffle_channels",
+]
 
-_REORDERING = {"flip", "roll", "rot90", "repeat"}
+_REORDERINGS = {"flip", "roll", "rot90", "repeat"}
+_MAKES_PICTURES = {"flip", "roll", "repeat", "repeat_interleave", "rot90", "tile"}
 
 
-def cat(state: Coupling, node: Node) -> Any:
+def cat_channels(coupling: Coupling, node: Node) -> Any:
     stacking = kind_of(node.target) is Kind.STACK
-    values = state.of(argument(node, 0, "tensors"))
+    values = coupling.of(argument(node, 0, "tensors"))
     shape = real_shape(node)
     axis = normal_axis(int(argument(node, 1, "dim") or 0), len(shape))
     if all(isinstance(item, Weight) for item in values):
-        state.freeze(list(values))
-        return state.empty(shape)
+        coupling.freeze(list(values))
+        return coupling.empty(shape)
     arrays, shapes = [], []
     for item in values:
         known = isinstance(item, Activation)
         if not known:
-            state.freeze(item)
+            coupling.freeze(item)
         ids = item.ids if known else torch.zeros((1,) * len(item.shape), dtype=torch.int64)
         real = tuple(item.shape)
         if stacking:
@@ -44,57 +61,83 @@ def cat(state: Coupling, node: Node) -> Any:
         sizes[axis] = 1
         joined = arrays[0].narrow(axis, 0, 1).expand(sizes)
         for array in arrays:
-            state.sets.join(array, joined)
-        arrays = [state.sets.find(array) for array in arrays]
-    return Activation(compress(state.sets.find(cat_arrays(arrays, shapes, axis))), shape)
+            coupling.sets.join(array, joined)
+        arrays = [coupling.sets.find(array) for array in arrays]
+    return Activation(compress(coupling.sets.find(cat_arrays(arrays, shapes, axis))), shape)
 
 
-def reshape(state: Coupling, node: Node) -> Any:
-    value, shape = state.of(node.args[0]), shape_of(node)
+def cat_constants(flow: ConstantFlow, node: Node) -> Any:
+    items: Any = argument(node, 0, "tensors")
+    axis = normal_axis(int(argument(node, 1, "dim") or 0), node.meta["val"].ndim)
+    stacking = kind_of(node.target) is Kind.STACK
+    values, patterns, shapes = [], [], []
+    for item in items:
+        given = flow.of(item)
+        shape = tuple(item.meta["val"].shape)
+        if not isinstance(given, Constant):
+            given = unknown(len(shape))
+        one, two = given.values, given.patterns
+        if stacking:
+            one, two, shape = one.unsqueeze(axis), two.unsqueeze(axis), (*shape[:axis], 1, *shape[axis:])
+        values.append(one)
+        patterns.append(two)
+        shapes.append(shape)
+    return constant(cat_arrays(values, shapes, axis), cat_arrays(patterns, shapes, axis))
+
+
+def reshape_channels(coupling: Coupling, node: Node) -> Any:
+    value, shape = coupling.of(node.args[0]), shape_of(node)
     if not isinstance(value, Activation) or shape is None:
-        return state.layout_of_weight(node, value)
+        return coupling.layout_of_weight(node, value)
     if not varying_axes(value.ids):
-        state.sets.freeze(value.ids)
-        return state.empty(shape)
+        coupling.sets.freeze(value.ids)
+        return coupling.empty(shape)
     ids = value.ids.expand(value.shape).reshape(shape)
     ids = compress(ids)
-    ids = state.rectangular(ids, _axis_cut(state, node, varying_axes(ids), shape))
+    ids = coupling.rectangular(ids, _axis_cut(coupling, node, varying_axes(ids), shape))
     path, _ = module_of(node)
     axes = varying_axes(ids)
     numbers = [shape[axis] for axis in axes]
-    strategy = state.strategy_at(node, numbers if numbers != [value.shape[a] for a in varying_axes(value.ids)] else [])
+    strategy = coupling.strategy_at(
+        node, numbers if numbers != [value.shape[a] for a in varying_axes(value.ids)] else []
+    )
     if strategy == "freeze" or len(axes) != 1:
-        state.freeze(value)
-        return state.empty(shape)
+        coupling.freeze(value)
+        return coupling.empty(shape)
     if strategy == "attributes":
-        state.add_sites(path, shape[axes[0]], ids.reshape(-1))
+        coupling.add_sites(path, shape[axes[0]], ids.reshape(-1))
     return Activation(ids, shape)
 
 
-def _axis_cut(state: Coupling, node: Node, varying: list[int], shape: tuple[int, ...]) -> int | None:
+def _axis_cut(coupling: Coupling, node: Node, varying: list[int], shape: tuple[int, ...]) -> int | None:
     """Of the axes into which channels are divided, the one that is cut: the last (None), but maps and heads go whole."""
     rank = len(shape)
     if rank >= 4 and varying == list(range(1, rank)):  # a vector read as maps
         return 1
     path, _ = module_of(node)
-    if rank >= 4 and varying[-2:] == [rank - 2, rank - 1] and state.multiplies(path) and state.holds(path, shape[-2]):
+    if (
+        rank >= 4
+        and varying[-2:] == [rank - 2, rank - 1]
+        and coupling.multiplies(path)
+        and coupling.holds(path, shape[-2])
+    ):
         return rank - 2  # queries, keys, values of so many heads
     return None
 
 
-def move(state: Coupling, node: Node) -> Any:
-    value = state.of(node.args[0])
+def move_channels(coupling: Coupling, node: Node) -> Any:
+    value = coupling.of(node.args[0])
     if not isinstance(value, Activation):
-        return state.layout_of_weight(node, value)
+        return coupling.layout_of_weight(node, value)
     name = operation_name(node.target).removeprefix("aten.")
     args = [item.meta["val"] if isinstance(item, Node) else item for item in node.args[1:]]
     kwargs = dict(node.kwargs)
-    if name in _REORDERING and _reorders_channels(name, value, args, kwargs):
-        return state.freezing(node)
+    if name in _REORDERINGS and _reorders_channels(name, value, args, kwargs):
+        return coupling.freezing(node)
     result = run_layout(Kind.MOVE, name, node.target, value.ids, value.shape, args, kwargs)  # type: ignore[arg-type]
     if name in {"expand", "expand_as"}:
-        return Activation(_widened(state, node, value, result), real_shape(node))
-    return state.shaped(node, result)
+        return Activation(_widened(coupling, node, value, result), real_shape(node))
+    return coupling.shaped(node, result)
 
 
 def _reorders_channels(name: str, value: Activation, args: list[Any], kwargs: dict[str, Any]) -> bool:
@@ -108,7 +151,7 @@ def _reorders_channels(name: str, value: Activation, args: list[Any], kwargs: di
     return not listed or any(normal_axis(int(axis), rank) in varying_axes(value.ids) for axis in listed)
 
 
-def _widened(state: Coupling, node: Node, value: Activation, ids: Tensor) -> Tensor:
+def _widened(coupling: Coupling, node: Node, value: Activation, ids: Tensor) -> Tensor:
     """One value given to many channels (`gate.expand_as(x) * x`): as many as that has which it is combined with."""
     shape = real_shape(node)
     before = (1,) * (len(shape) - len(value.shape)) + value.shape
@@ -118,34 +161,109 @@ def _widened(state: Coupling, node: Node, value: Activation, ids: Tensor) -> Ten
     readers = [user for user in node.users if kind_of(user.target) is Kind.ELEMENTWISE]
     others = [item for user in (node, *readers) for item in user.all_input_nodes if item is not node]
     for other in others:
-        given = state.of(other) if other in state.values else None
+        given = coupling.of(other) if other in coupling.values else None
         if isinstance(given, Activation) and given.shape == shape and varying_axes(given.ids) in [[a] for a in grown]:
             return given.ids
     return ids
 
 
-def shuffle(state: Coupling, node: Node) -> Any:
-    value, shape = state.of(node.args[0]), shape_of(node)
+def shuffle_channels(coupling: Coupling, node: Node) -> Any:
+    value, shape = coupling.of(node.args[0]), shape_of(node)
     if (
         not isinstance(value, Activation)
         or shape is None
         or varying_axes(value.ids) not in ([], [len(value.shape) - 3])
     ):
-        return state.freezing(node)
+        return coupling.freezing(node)
     name = operation_name(node.target).removeprefix("aten.")
     if "channel_shuffle" in name and varying_axes(value.ids):
         groups = int(node.args[1])  # type: ignore[arg-type]
-        each = state.vector(value, 1, node).reshape(groups, -1)
-        state.sets.join(each, each[:1])
-        value = state.of(node.args[0])
+        each = coupling.vector(value, 1, node).reshape(groups, -1)
+        coupling.sets.join(each, each[:1])
+        value = coupling.of(node.args[0])
         if not varying_axes(value.ids):
-            return state.freezing(node)
+            return coupling.freezing(node)
     ids = run_layout(Kind.SHUFFLE, name, node.target, value.ids, value.shape, node.args[1:], dict(node.kwargs))  # type: ignore[arg-type]
-    return Activation(state.rectangular(ids, len(shape) - 3), shape)
+    return Activation(coupling.rectangular(ids, len(shape) - 3), shape)
 
 
-def getitem(state: Coupling, node: Node) -> Any:
-    value = state.values[node.args[0]]  # type: ignore[index]
+def getitem_channels(coupling: Coupling, node: Node) -> Any:
+    value = coupling.values[node.args[0]]  # type: ignore[index]
     position: Any = node.args[1]
     item = value[position] if isinstance(value, (tuple, list)) else None
-    return item if item is not None else state.empty_result(node)
+    return item if item is not None else coupling.empty_result(node)
+
+
+def getitem_constants(flow: ConstantFlow, node: Node) -> Any:
+    given = flow.of(node.args[0])
+    item: Any = node.args[1]
+    chosen = given[item] if isinstance(given, (tuple, list)) else None
+    return chosen if chosen is not None else flow.nothing(node)
+
+
+def layout_constants(flow: ConstantFlow, node: Node) -> Any:
+    given = flow.of(node.args[0])
+    if isinstance(given, Tensor):
+        target: Any = node.target
+        return target(given, *[_meta(item) for item in node.args[1:]], **node.kwargs)
+    kind, name = kind_of(node.target), operation_name(node.target)
+    if not isinstance(given, Constant) or kind is None:
+        return flow.nothing(node)
+    shape = tuple(node.args[0].meta["val"].shape)  # type: ignore[union-attr]
+    meta = node.meta["val"]
+    out_shape = tuple(meta.shape) if isinstance(meta, Tensor) else None
+    args, kwargs = [_meta(item) for item in node.args[1:]], dict(node.kwargs)
+    given = _pictures_moved(flow, node, given, kind, shape, out_shape)
+    target = node.target
+    both = [
+        run_layout(kind, name, target, array, shape, args, kwargs, out_shape)
+        for array in (given.values, given.patterns)
+    ]
+    if kind is Kind.MOVE and isinstance(node.args[0], Node) and node.args[0] in flow.weighting:
+        moved = run_layout(kind, name, target, _marked(flow.weighting[node.args[0]], len(shape)), shape, args, kwargs)
+        flow.weighting[node] = varying_axes(moved)[0]
+    if isinstance(both[0], tuple):
+        parts = [constant(v, p) for v, p in zip(*both, strict=True)]
+        cut = bool(given.pictured.any()) and _cuts_pictures(node, given, shape)
+        return tuple(flow.pictured(p, p.pictured, f"{node.name}[{i}]") if cut else p for i, p in enumerate(parts))
+    return constant(*both)
+
+
+def _pictures_moved(
+    flow: ConstantFlow,
+    node: Node,
+    given: Constant,
+    kind: Kind,
+    shape: tuple[int, ...],
+    out_shape: tuple[int, ...] | None,
+) -> Constant:
+    """Pictures stay what they are under permutations; other operations make new ones, or end them."""
+    short = operation_name(node.target).removeprefix("aten.")
+    if not bool(given.pictured.any()):
+        return given
+    if kind is Kind.MOVE:
+        return flow.pictured(given, given.pictured, node.name) if short in _MAKES_PICTURES else given
+    if kind is Kind.SPLIT:
+        alone = out_shape is not None and _cuts_pictures(node, given, shape)
+        return flow.pictured(given, given.pictured, node.name) if alone else given
+    axes = varying_axes(given.values)
+    same = out_shape is not None and len(axes) <= 1 and all(shape[: a + 1] == out_shape[: a + 1] for a in axes)
+    if kind is Kind.RESHAPE and same:
+        return given
+    return constant(torch.where(given.pictured, torch.nan, given.values))
+
+
+def _cuts_pictures(node: Node, given: Constant, shape: tuple[int, ...]) -> bool:
+    """True when a split runs along an axis that channels do not vary on, so that each part shows another piece."""
+    short = operation_name(node.target).removeprefix("aten.")
+    axis = split_axis(short, len(shape), node.args[1:], dict(node.kwargs))
+    return given.values.shape[axis] == 1 and shape[axis] > 1
+
+
+def _marked(axis: int, rank: int) -> Tensor:
+    """An array that varies along `axis` alone."""
+    return torch.arange(2).reshape([2 if a == axis else 1 for a in range(rank)])
+
+
+def _meta(item: Any) -> Any:
+    return item.meta["val"] if isinstance(item, Node) else item

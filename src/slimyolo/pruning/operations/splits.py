@@ -9,77 +9,79 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from slimyolo.pruning.graph.channel_workspace import Activation, Coupling
 from slimyolo.pruning.graph.index_maps import run_layout, split_axis, varying_axes
-from slimyolo.pruning.graph.workspace import Activation, Coupling
-from slimyolo.tracing.calls import argument
+from slimyolo.tracing.calls import (
+    argument,
+)
 from slimyolo.tracing.capture import module_of
 from slimyolo.tracing.kinds import Kind, operation_name
 
-__all__ = ["split"]
+__all__ = ["split_channels"]
 
 
-def split(state: Coupling, node: Node) -> Any:
-    value = state.of(node.args[0])
+def split_channels(coupling: Coupling, node: Node) -> Any:
+    value = coupling.of(node.args[0])
     short = operation_name(node.target).removeprefix("aten.")
     if not isinstance(value, Activation):
-        return state.layout_of_weight(node, value)
+        return coupling.layout_of_weight(node, value)
     axis = split_axis(short, len(value.shape), node.args[1:], dict(node.kwargs))
     if axis in varying_axes(value.ids):
         parts = node.meta["val"] if isinstance(node.meta["val"], (list, tuple)) else [node.meta["val"]]
         if short == "slice" and parts[0].shape[axis] == value.shape[axis]:
             return value
         sizes = [] if short in {"select", "unbind"} else [part.shape[axis] for part in parts]
-        if not _split_channels(state, node, short, state.vector(value, axis, node), sizes):
-            state.note(node, f"{short} with a size written in the code; its channels are kept whole")
-            return state.freezing(node, silent=True)
-        value = state.of(node.args[0])
+        if not _divided(coupling, node, short, coupling.vector(value, axis, node), sizes):
+            coupling.note(node, f"{short} with a size written in the code; its channels are kept whole")
+            return coupling.freezing(node, silent=True)
+        value = coupling.of(node.args[0])
         if not varying_axes(value.ids):
-            return state.freezing(node)
+            return coupling.freezing(node)
     result = run_layout(Kind.SPLIT, short, node.target, value.ids, value.shape, node.args[1:], dict(node.kwargs))  # type: ignore[arg-type]
-    return state.shaped(node, result)
+    return coupling.shaped(node, result)
 
 
-def _split_channels(state: Coupling, node: Node, short: str, ids: Tensor, sizes: Sequence[int]) -> bool:
+def _divided(coupling: Coupling, node: Node, short: str, ids: Tensor, sizes: Sequence[int]) -> bool:
     """Make a split of channels survive a cut; False when only keeping them whole does."""
     path, _ = module_of(node)
     if not sizes or short in {"tensor_split", "narrow"}:
         return False
     numbers = sorted({*sizes}) if short != "slice" else _slice_bounds(node, len(ids))
-    strategy = state.strategy_at(node, numbers)
+    strategy = coupling.strategy_at(node, numbers)
     if strategy == "freeze":
         return False
     if strategy == "weights" and short != "slice":
         return True  # each part has the size that the layers behind it say
     if short == "slice":
-        return _slice_channels(state, path, strategy, ids, numbers)
+        return _sliced(coupling, path, strategy, ids, numbers)
     equal = len(set(sizes)) == 1
-    if equal and strategy == "adapt" and state.holds(path, len(ids)):  # x.split(self.width // 2)
-        state.add_sites(path, len(ids), ids)
+    if equal and strategy == "adapt" and coupling.holds(path, len(ids)):  # x.split(self.width // 2)
+        coupling.add_sites(path, len(ids), ids)
     if not equal and strategy != "attributes":
         return False
     start, adapted, missing = 0, equal, []
     for size in sizes:
         part = ids[start : start + size]
         if equal:
-            state.sets.join(part, ids[:size])
-        found = strategy == "attributes" and state.add_sites(path, size, part)
+            coupling.sets.join(part, ids[:size])
+        found = strategy == "attributes" and coupling.add_sites(path, size, part)
         if not equal and not found:
             missing.append(part)
         adapted, start = adapted or found, start + size
-    if missing and not (adapted and state.holds(path, len(ids)) and state.add_sites(path, len(ids), ids)):
-        state.sets.freeze(torch.cat(missing))  # numbers in the code, unless what is left of an attribute
+    if missing and not (adapted and coupling.holds(path, len(ids)) and coupling.add_sites(path, len(ids), ids)):
+        coupling.sets.freeze(torch.cat(missing))  # numbers in the code, unless what is left of an attribute
     return adapted
 
 
-def _slice_channels(state: Coupling, path: str, strategy: str, ids: Tensor, bounds: Sequence[int]) -> bool:
+def _sliced(coupling: Coupling, path: str, strategy: str, ids: Tensor, bounds: Sequence[int]) -> bool:
     start, end = bounds
     if strategy == "attributes":
-        return all(state.add_sites(path, bound, ids[:bound]) for bound in bounds if 0 < bound < len(ids))
+        return all(coupling.add_sites(path, bound, ids[:bound]) for bound in bounds if 0 < bound < len(ids))
     width = end - start
     if width <= 0 or len(ids) % width or start % width:
         return False
     blocks = ids.reshape(-1, width)
-    state.sets.join(blocks, blocks[:1])
+    coupling.sets.join(blocks, blocks[:1])
     return True
 
 

@@ -124,7 +124,7 @@ def _emissions(graph: ChannelGraph, values: Mapping[str, Tensor], wanted: Tensor
             continue
         amounts = values[emitter.node][channels]
         found[emitter.weight] = Emission(
-            emitter.kind, emitter.weight, _out_axis(graph, emitter), emitter.bias, tuple(channels.tolist()),
+            emitter.kind, emitter.weight, _output_axis(graph, emitter), emitter.bias, tuple(channels.tolist()),
             tuple(amounts.tolist()),
         )  # fmt: skip
     return tuple(found.values())
@@ -141,10 +141,9 @@ def with_values(
     return tuple(replace(e, values=tuple(values[nodes[e.weight]][list(e.channels)].tolist())) for e in emissions)
 
 
-def _out_axis(graph: ChannelGraph, emitter: Emitter) -> int:
-    """Axis 0, or 1 for transposed convolutions, whose input axis comes first."""
-    reads_first = any(c.weight == emitter.weight and c.axis == 0 for c in graph.consumers)
-    return 1 if reads_first else 0
+def _output_axis(graph: ChannelGraph, emitter: Emitter) -> int:
+    """The axis of the emitter's weight along which its channels stand."""
+    return max((c.output_axis for c in graph.consumers if c.weight == emitter.weight), default=0)
 
 
 def _consumers(

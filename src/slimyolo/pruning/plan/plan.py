@@ -77,6 +77,11 @@ class ConsumerPlan:
     carried: tuple[tuple[int, float, int, float], ...]
     cleared: tuple[int, ...]
 
+    @property
+    def output_axis(self) -> int:
+        """The axis of the weight along which channels leave: 0, or 1 for a transposed convolution."""
+        return 1 - self.axis
+
 
 @dataclass(frozen=True)
 class SizeChange:

@@ -27,7 +27,7 @@ from slimyolo.pruning.repair.halting import HaltingPass, Halts, halting
 from slimyolo.pruning.repair.regression import Layer, RowSums, fits_regression, layer_rows, positions_of, solve_ridge
 from slimyolo.pruning.surgery.check import OutputReference
 from slimyolo.pruning.surgery.cut import dropped_places
-from slimyolo.tracing.calls import argument, convolution_call
+from slimyolo.tracing.calls import argument, convolution_call, running_mean_behind
 from slimyolo.tracing.capture import TracedProgram, capture_program
 from slimyolo.tracing.kinds import Kind, kind_of
 from slimyolo.tracing.running import Forward, evaluating, forward_of
@@ -159,7 +159,7 @@ def _sites(
         )
         name = program.tensors.get(getattr(weight, "name", ""))
         if name is not None:
-            uses.setdefault(name, []).append(_mean_behind(program, node))
+            uses.setdefault(name, []).append(running_mean_behind(node, program.tensors))
     sites, skipped = [], []
     for weight, means in uses.items():
         layer = weight.rpartition(".")[0]
@@ -185,14 +185,6 @@ def _carrier_places(plan: PrunePlan) -> dict[str, set[int]]:
             if member.axis == 0 and group.carrier is not None:
                 found.setdefault(member.tensor, set()).update(member.index[group.carrier])
     return found
-
-
-def _mean_behind(program: TracedProgram, node: Any) -> str | None:
-    """The running mean of the batch norm that alone reads `node`."""
-    reader = next(iter(node.users)) if len(node.users) == 1 else None
-    if reader is None or reader.op != "call_function" or kind_of(reader.target) is not Kind.BATCH_NORM:
-        return None
-    return program.tensors.get(getattr(argument(reader, 3, "running_mean"), "name", ""))
 
 
 def _check_statistics(cut: nn.Module, dense: nn.Module, mean: str | None, rows: Tensor, free: Tensor) -> None:

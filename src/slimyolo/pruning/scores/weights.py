@@ -1,6 +1,6 @@
 """How much each coupled channel matters, from the weights alone: one score per channel of each group.
 
-What makes scores of different layers comparable: those measured on data (`scoring_data`) are changes of the loss, one unit
+What makes scores of different layers comparable: those measured on data (`scores.data`) are changes of the loss, one unit
 for all layers. Weights alone do not know the loss, so l1 and l2 are scaled to a mean of 1 in every group: an average channel
 of one layer is taken to matter as much as one of another. γ is left as it is, since BatchNorm has scaled what it multiplies.
 """

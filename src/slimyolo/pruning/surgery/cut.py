@@ -141,7 +141,7 @@ def _slice_(model: nn.Module, plan: PrunePlan) -> None:
     drops = dropped_places(plan)
     for consumer in plan.consumers:  # biases made by folding follow the output axis of their layer
         if consumer.folded and consumer.bias is None and consumer.running_mean is None:
-            made = drops.get((consumer.weight, _output_axis(model, consumer.weight)))
+            made = drops.get((consumer.weight, consumer.output_axis))
             if made is not None:
                 drops[consumer.weight.rpartition(".")[0] + ".bias", 0] = made
     fresh_of: dict[str, Tensor] = {}
@@ -151,11 +151,6 @@ def _slice_(model: nn.Module, plan: PrunePlan) -> None:
         smaller = tensor.detach().index_select(axis, stay)
         fresh_of[name] = smaller
     _replace_everywhere_(model, {id(_get(model, name)): smaller for name, smaller in fresh_of.items()})
-
-
-def _output_axis(model: nn.Module, weight: str) -> int:
-    owner = model.get_submodule(weight.rpartition(".")[0])
-    return 1 if isinstance(owner, nn.modules.conv._ConvTransposeNd) else 0
 
 
 def _replace_everywhere_(model: nn.Module, smaller: Mapping[int, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""What is known while constants are followed; the rules (`constant_rules_*`) read and extend this."""
+"""What is known while constants are followed; the constant rules of `operations` read and extend this."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from slimyolo.pruning.graph.channel_graph import ChannelGraph
 from slimyolo.pruning.graph.constant_values import Arrival, Constant, constant, per_channel, unknown
 from slimyolo.tracing.calls import real_shape
 
-__all__ = ["FlowState"]
+__all__ = ["ConstantFlow"]
 
 
-class FlowState:
+class ConstantFlow:
     """Values of the traced operations: `Constant` for activations, tensors for what is made of parameters alone."""
 
     def __init__(self, graph: ChannelGraph, emitted: Mapping[str, Tensor]) -> None:

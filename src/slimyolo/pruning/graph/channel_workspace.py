@@ -1,6 +1,6 @@
 """What is known while channels are followed: every value's channel ids, which ids are one, and what was found so far.
 
-The rules (`rules_*`) read and extend this; `coupling` walks the operations and hands each to its rule.
+The channel rules of `operations` read and extend this; `coupling` walks the operations and hands each to its rule.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from slimyolo.pruning.graph.channel_graph import Adder, Consumer, Emitter, SizeS
 from slimyolo.pruning.graph.channel_sets import ChannelSets
 from slimyolo.pruning.graph.index_maps import compress, pad_rank, varying_axes
 from slimyolo.pruning.graph.size_attributes import SaysSizes, attributes_holding
-from slimyolo.tracing.calls import argument, normal_axis, product_macs, real_shape, shape_of
+from slimyolo.tracing.calls import argument, normal_axis, only_reader, product_macs, real_shape, shape_of
 from slimyolo.tracing.capture import TracedProgram, module_of
 from slimyolo.tracing.code_lines import Line
 from slimyolo.tracing.kinds import Kind, kind_of, operation_name
@@ -179,11 +179,8 @@ class Coupling:
         else:
             self.sets.freeze(ids)
 
-    def alone_read(self, node: Node) -> Node | None:
-        return next(iter(node.users)) if len(node.users) == 1 else None
-
     def add_emitter(self, node: Node, kind: str, weight: str, bias: str | None, ids: Tensor) -> None:
-        reader = self.alone_read(node)
+        reader = only_reader(node)
         read_as = kind_of(reader.target) if reader is not None and reader.op == "call_function" else None
         norms = {Kind.BATCH_NORM, Kind.GROUP_NORM, Kind.INSTANCE_NORM}
         shadowed = (
