@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from slimyolo.checkpoints import load_checkpoint, save_checkpoint
-from slimyolo.data import EvalBatches, LoaderSettings, read_dataset_yaml, read_split
+from slimyolo.checkpoints import save_checkpoint
+from slimyolo.data import read_dataset_yaml, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import ModelError
-from slimyolo.evaluation import evaluate_detector
 from slimyolo.exporting import ExportedModel
 from slimyolo.geometry import Detections
 from slimyolo.inference import predict as predict_source
@@ -32,8 +30,9 @@ from slimyolo.pruning import (
     Target,
     rules_with,
 )
-from slimyolo.tasks.common.lookup import find_weights
-from slimyolo.tasks.common.opening import OpenedModel, fixed_size, open_model
+from slimyolo.tasks.common.measuring import Measuring, measure_split
+from slimyolo.tasks.common.opened_model import OpenedModel, fixed_size, open_model
+from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.cutter import cut_detector
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def load(path: str | os.PathLike[str]) -> Detector:
     ``[B, rows, 5+nc]``; ``.heads(images)`` gives the raw logits per level. It has ``.names``, ``.stride`` and ``.anchors``
     (pixels). Raises `CheckpointError`.
     """
-    return load_checkpoint(find_weights(Path(path))).detector()
+    return load_weights(Path(path)).detector()
 
 
 def predict(
@@ -102,6 +101,8 @@ def evaluate(
 
     Exported files as in `predict`; one of a single size gets square images. Raises `DataError` when the data are
     missing, `ModelError` when the classes of detector and dataset do not fit.
+
+    It takes nine arguments so that each has the name and the default of its option of ``slimyolo val``.
     """
     detector = _model(detector_or_path)
     size = fixed_size(detector, (imgsz, imgsz))
@@ -112,13 +113,16 @@ def evaluate(
         raise ModelError(
             f"The detector has {detector.nc} classes, {data_yaml} has {dataset.nc}. Evaluate it on data of its own classes."
         )
-    settings = LoaderSettings(
-        imgsz=size[0] if size else imgsz, batch_size=batch_size, stride=int(detector.stride.max()), workers=workers
+    how = Measuring(
+        imgsz=size[0] if size else imgsz,
+        batch_size=batch_size,
+        rect=size is None,
+        conf=conf,
+        iou=iou,
+        max_det=max_det,
+        workers=workers,
     )
-    batches = EvalBatches(read_split(dataset, split), settings, rect=size is None)
-    network = detector.fused() if isinstance(detector, Detector) else detector
-    with closing(batches):
-        return evaluate_detector(network, batches, conf=conf, iou=iou, max_det=max_det).metrics
+    return measure_split(detector, read_split(dataset, split), how).metrics
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import pytest
 
 from slimyolo.cli.reference import translate
 from slimyolo.cli.reference_tables import SCRIPTS
-from slimyolo.tasks.common.lookup import same_file_of_newest_run
+from slimyolo.tasks.common.weights import same_file_of_newest_run
 
 
 def _run(project: Path, name: str, age: int) -> Path:

@@ -15,7 +15,7 @@ from slimyolo.checkpoints import load_checkpoint, save_checkpoint
 from slimyolo.cli.main import run_command_line, run_safely
 from slimyolo.errors import ConfigError, DataError, ExportError
 from slimyolo.models import Detector
-from slimyolo.tasks.common.sizes import size_of
+from slimyolo.tasks.common.model_size import size_of
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.export import export
 

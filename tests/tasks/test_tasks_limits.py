@@ -19,9 +19,9 @@ from slimyolo.models import build_detector, read_architecture
 from slimyolo.tasks.common.devices import has_fast_bf16
 from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.train.config import TrainConfig, duration_seconds
+from slimyolo.tasks.train.epochs_in_time import epochs_that_fit
 from slimyolo.tasks.train.memory import answering_out_of_memory, images_that_fit, measured_batch_size
 from slimyolo.tasks.train.preparing import reproducible
-from slimyolo.tasks.train.rehearsal import epochs_that_fit
 from slimyolo.tasks.train.train import train
 from slimyolo.training import Fp32
 

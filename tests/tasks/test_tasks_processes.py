@@ -17,7 +17,7 @@ from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.chain.compress import compress
 from slimyolo.tasks.chain.compress_config import CompressConfig
-from slimyolo.tasks.common.processes import loader_processes, local_device, share_of_batch
+from slimyolo.tasks.common.distributed import loader_processes, local_device, share_of_batch
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
 

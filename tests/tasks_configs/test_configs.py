@@ -14,8 +14,8 @@ import slimyolo
 from slimyolo.errors import CheckpointError, ConfigError
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.common.config import Config
-from slimyolo.tasks.common.lookup import find_weights, weight_places
 from slimyolo.tasks.common.resume import find_resumable, resumed_config, write_options
+from slimyolo.tasks.common.weights import find_weights, weight_places
 from slimyolo.tasks.dataset_config import DataCheckConfig, DataSynthConfig
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.inspect_config import InspectConfig

@@ -21,7 +21,7 @@ from slimyolo.cli.screens import heading, two_columns
 from slimyolo.cli.tokens import OptionSpec, parse_tokens
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import Config
-from slimyolo.tasks.common.lookup import same_file_of_newest_run
+from slimyolo.tasks.common.weights import same_file_of_newest_run
 
 __all__ = ["run_script", "script_screen", "translate"]
 

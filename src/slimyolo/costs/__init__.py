@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slimyolo.costs.counting import LayerCost, ModelCost, model_cost
 from slimyolo.costs.latency_model import ConvolutionShape, LatencyModel, fit_latency
-from slimyolo.costs.machine import Machine, busy_warnings, describe_machine
+from slimyolo.costs.machine import Machine, busy_warnings, describe_machine, processor_flags, processor_name
 from slimyolo.costs.timing import Timing, summarise, time_interleaved
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "describe_machine",
     "fit_latency",
     "model_cost",
+    "processor_flags",
+    "processor_name",
     "summarise",
     "time_interleaved",
 ]

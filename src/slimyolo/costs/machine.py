@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slimyolo.costs.timing import Timing
 
-__all__ = ["Machine", "busy_warnings", "describe_machine"]
+__all__ = ["Machine", "busy_warnings", "describe_machine", "processor_flags", "processor_name"]
 
 CPU_INFO = Path("/proc/cpuinfo")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -36,20 +36,36 @@ class Machine:
 
 def describe_machine(cpu_info: Path = CPU_INFO, governor: Path = GOVERNOR) -> Machine:
     """The machine that this runs on."""
-    text = _read(cpu_info) or ""
-    rows = [line.partition(":") for line in text.splitlines()]
-    facts = {key.strip(): value.strip() for key, _, value in reversed(rows)}
-    flags = set(facts.get("flags", facts.get("Features", "")).split())
-    name = facts.get("model name") or platform.processor() or platform.machine() or "unknown processor"
+    flags = processor_flags(cpu_info)
     try:
         load: float | None = os.getloadavg()[0]
     except (OSError, AttributeError):  # Windows has none
         load = None
     read = _read(governor)
     return Machine(
-        name, os.cpu_count() or 1, tuple(one for one in INSTRUCTIONS if one in flags), read and read.strip(), load,
-        os.environ.get("OMP_WAIT_POLICY"),
-    )  # fmt: skip
+        processor=processor_name(cpu_info),
+        cores=os.cpu_count() or 1,
+        instructions=tuple(one for one in INSTRUCTIONS if one in flags),
+        governor=read and read.strip(),
+        load=load,
+        omp_wait_policy=os.environ.get("OMP_WAIT_POLICY"),
+    )
+
+
+def processor_name(cpu_info: Path = CPU_INFO) -> str:
+    """The name of the first processor."""
+    return (
+        _first_processor(cpu_info).get("model name")
+        or platform.processor()
+        or platform.machine()
+        or "unknown processor"
+    )
+
+
+def processor_flags(cpu_info: Path = CPU_INFO) -> frozenset[str]:
+    """The instruction sets of the first processor, as Linux names them; empty on other systems."""
+    facts = _first_processor(cpu_info)
+    return frozenset(facts.get("flags", facts.get("Features", "")).split())
 
 
 def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...]) -> tuple[str, ...]:
@@ -76,6 +92,11 @@ def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...]) -
             "Measure without it: unset OMP_WAIT_POLICY."
         )
     return tuple(found)
+
+
+def _first_processor(cpu_info: Path) -> dict[str, str]:
+    rows = [line.partition(":") for line in (_read(cpu_info) or "").splitlines()]
+    return {key.strip(): value.strip() for key, _, value in reversed(rows)}
 
 
 def _read(path: Path) -> str | None:

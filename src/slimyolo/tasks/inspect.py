@@ -7,7 +7,7 @@ from typing import Any
 
 from slimyolo.checkpoints import CheckpointSummary, summarise_checkpoint
 from slimyolo.storage import to_plain
-from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.inspect_config import InspectConfig
 
 __all__ = ["describe", "inspect"]

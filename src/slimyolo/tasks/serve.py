@@ -17,8 +17,8 @@ from slimyolo.exporting import NetworkCost
 from slimyolo.inference import DetectionSettings, ImageArray, Picture, PredictedPicture, predict_picture
 from slimyolo.models import Detector
 from slimyolo.serving import AllowedHosts, ServedModel, UploadLimits
-from slimyolo.tasks.common.lookup import find_weights
-from slimyolo.tasks.common.opening import fixed_size, open_model, run_device
+from slimyolo.tasks.common.opened_model import fixed_size, open_model, run_device
+from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.serve_config import ServeConfig
 
 __all__ = ["serve", "served_models"]

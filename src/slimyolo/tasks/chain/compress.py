@@ -10,7 +10,7 @@ from slimyolo.errors import SlimyoloError
 from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.stages import TABLE_FILE, Stages
-from slimyolo.tasks.common.processes import refuse_several_processes
+from slimyolo.tasks.common.distributed import refuse_several_processes
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.report import write_report
 from slimyolo.tasks.train.finetune import finetune

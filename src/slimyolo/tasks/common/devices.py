@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from slimyolo.costs import processor_flags
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.option_types import Precision as PrecisionName
 
@@ -61,17 +62,7 @@ def has_fast_bf16(flags: Collection[str] | None = None, supported: bool | None =
     fp32. `flags` and `supported` stand in for the processor's and torch's answers.
     """
     if flags is None:
-        flags = _processor_flags()
+        flags = processor_flags()
     if supported is None:
         supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return supported and not _BF16_FLAGS.isdisjoint(flags)
-
-
-def _processor_flags() -> Collection[str]:
-    """The flags of the first processor in /proc/cpuinfo; none on other systems, which are asked for fp32."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            line = next((line for line in file if line.startswith("flags")), "")
-    except OSError:
-        return ()
-    return line.partition(":")[2].split()

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from slimyolo import __version__
+from slimyolo.costs import processor_name
 from slimyolo.data import DatasetSpec, SplitData
 from slimyolo.tasks.common.config import Config
 
@@ -43,20 +44,10 @@ def typed_command() -> str:
 
 def machine() -> dict[str, str | int]:
     """Processor, its cores, and the GPU where there is one: what times depend on."""
-    facts: dict[str, str | int] = {"processor": _processor(), "cores": os.cpu_count() or 0}
+    facts: dict[str, str | int] = {"processor": processor_name(), "cores": os.cpu_count() or 0}
     if torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()
     return facts
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
 
 
 def data_provenance(dataset: DatasetSpec, splits: Mapping[str, SplitData]) -> dict[str, Any]:

@@ -41,9 +41,9 @@ from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.model_size import size_of
 from slimyolo.tasks.common.provenance import run_provenance
-from slimyolo.tasks.common.sizes import size_of
+from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.quantising import quantise_file, tell_quantised
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,6 @@ from torch import Tensor
 
 from slimyolo.data import (
     DatasetSpec,
-    EvalBatches,
-    LoaderSettings,
     Sample,
     decode_image,
     letterbox,
@@ -23,7 +20,6 @@ from slimyolo.data import (
     read_split,
 )
 from slimyolo.errors import ConfigError, ExportError
-from slimyolo.evaluation import evaluate_detector
 from slimyolo.exporting import (
     Accuracy,
     OnnxQuantiser,
@@ -35,6 +31,7 @@ from slimyolo.exporting import (
     quantise_within,
 )
 from slimyolo.models import Detector
+from slimyolo.tasks.common.measuring import Measuring, measure_split
 
 __all__ = ["QUANTISERS", "letterboxed_batches", "quantise_file", "tell_quantised"]
 
@@ -44,7 +41,6 @@ QUANTISERS: Mapping[str, Callable[[Path, Sequence[Tensor]], Quantiser]] = {
     "onnxruntime": OnnxQuantiser, "openvino": OpenvinoQuantiser,
 }  # fmt: skip
 """Per runtime: what quantises for it."""
-CONF, IOU, MAX_DET = 0.001, 0.6, 300  # as slimyolo val
 
 
 def quantise_file(
@@ -102,12 +98,7 @@ def tell_quantised(file: QuantisedFile) -> None:
 def _accuracy(path: Path, runtime: str, dataset: DatasetSpec, size: tuple[int, int], workers: int) -> Accuracy:
     if size[0] != size[1]:
         raise ConfigError(f"--int8 measures mAP on square images: give --imgsz one number, got {size[0]} {size[1]}.")
-    split = read_split(dataset, "val")
-    with (
-        open_exported(path, runtime=runtime) as exported,
-        closing(
-            EvalBatches(split, LoaderSettings(imgsz=size[0], batch_size=16, workers=workers), rect=False)
-        ) as batches,
-    ):
-        found = evaluate_detector(exported, batches, conf=CONF, iou=IOU, max_det=MAX_DET).metrics
+    how = Measuring(imgsz=size[0], batch_size=16, workers=workers, rect=False)
+    with open_exported(path, runtime=runtime) as exported:
+        found = measure_split(exported, read_split(dataset, "val"), how).metrics
     return Accuracy(found.map50, found.map50_95)

@@ -20,11 +20,11 @@ from slimyolo.exporting import RUNTIMES, RunPrecision, is_exported, open_exporte
 from slimyolo.models import Detector
 from slimyolo.storage import create_run_folder, write_json
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.model_size import size_of
 from slimyolo.tasks.common.option_types import BenchPrecision
 from slimyolo.tasks.common.provenance import run_provenance
 from slimyolo.tasks.common.records import SizeRecord
-from slimyolo.tasks.common.sizes import size_of
+from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.measure.bench_config import BenchConfig
 from slimyolo.tasks.measure.bench_files import Exports
 from slimyolo.tasks.measure.bench_stages import time_stages

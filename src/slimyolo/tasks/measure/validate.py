@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from slimyolo.data import EvalBatches, LoaderSettings, SplitData, read_dataset_yaml, read_split
+from slimyolo.data import SplitData, read_dataset_yaml, read_split
 from slimyolo.detections import ClassMetrics, DetectionMetrics
 from slimyolo.errors import ConfigError
-from slimyolo.evaluation import EvaluationBatch, EvaluationResult, evaluate_detector
+from slimyolo.evaluation import EvaluationBatch, EvaluationResult
 from slimyolo.geometry import Detections, xyxy_to_cxcywh
 from slimyolo.models import Detector
 from slimyolo.reports.plot_files import write_plots
 from slimyolo.storage import create_run_folder, write_json, write_text
-from slimyolo.tasks.common.evidence import ValidationPictures, write_evidence, write_labels
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.opening import OpenedModel, fixed_size, open_model, run_device
+from slimyolo.tasks.common.measuring import Measuring, measure_split
+from slimyolo.tasks.common.model_size import size_of, size_of_exported
+from slimyolo.tasks.common.opened_model import OpenedModel, fixed_size, open_model, run_device
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.records import SizeRecord, ValidationRecord
-from slimyolo.tasks.common.sizes import size_of
+from slimyolo.tasks.common.report_files import ValidationPictures, write_evidence, write_labels
 from slimyolo.tasks.measure.validate_config import ValConfig
 
 __all__ = ["metrics_table", "validate"]
@@ -73,17 +73,19 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
             sizes = [placement.source_size for placement in batch.placements]
             found.extend(zip(batch.paths, sizes, detections, strict=True))
 
-    stride = int(detector.stride.max())
-    settings = LoaderSettings(
-        imgsz=imgsz, batch_size=config.batch_size, stride=stride, workers=config.workers, cache=config.cache
+    how = Measuring(
+        imgsz=imgsz,
+        batch_size=config.batch_size,
+        rect=rect,
+        conf=config.conf,
+        iou=config.iou,
+        max_det=config.max_det,
+        half=config.half,
+        single_class=config.single_cls,
+        workers=config.workers,
+        cache=config.cache,
     )
-    batches = EvalBatches(split, settings, rect=rect)
-    network = detector.fused() if isinstance(detector, Detector) else detector
-    with closing(batches):
-        result = evaluate_detector(
-            network, batches, conf=config.conf, iou=config.iou, max_det=config.max_det, device=device,
-            precision="float16" if config.half else "float32", single_class=config.single_cls, on_batch=remember,
-        )  # fmt: skip
+    result = measure_split(detector, split, how, device=device, look=remember)
     record = _record(config, detector, result, {"data": data_provenance(dataset, {config.split: split})})
     log.info("%s", metrics_table(record.metrics, all_classes=config.verbose))
     log.info(
@@ -130,12 +132,10 @@ def _image_size(model: OpenedModel, config: ValConfig) -> tuple[int, bool]:
 
 
 def _size(model: OpenedModel, imgsz: int) -> SizeRecord:
-    """Of an exported file what was counted before its export; nothing when another tool wrote it."""
+    """The size of a detector; of an exported file the one counted before its export, zeros when another tool wrote it."""
     if isinstance(model, Detector):
         return size_of(model, imgsz)
-    if model.cost is None:
-        return SizeRecord(0, 0, imgsz, ("everything: the file does not say its size",))
-    return SizeRecord(model.cost.params, model.cost.macs, model.cost.imgsz)
+    return size_of_exported(model) or SizeRecord(0, 0, imgsz, ("everything: the file does not say its size",))
 
 
 def _runtime(model: OpenedModel) -> dict[str, Any]:

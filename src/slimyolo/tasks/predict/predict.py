@@ -8,7 +8,7 @@ import time
 from slimyolo.errors import ConfigError
 from slimyolo.inference import BrokenPicture, DetectionSettings, Patience, open_window, predict_pictures
 from slimyolo.models import Detector
-from slimyolo.tasks.common.opening import fixed_size, open_model, run_device
+from slimyolo.tasks.common.opened_model import fixed_size, open_model, run_device
 from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.predict.output import PredictOutput, PredictRecord
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing
 from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,10 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from slimyolo.data import Batch, DatasetSpec, EvalBatches, LoaderSettings, SplitData, read_split
+from slimyolo.data import Batch, DatasetSpec, SplitData, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import ConfigError
-from slimyolo.evaluation import evaluate_detector
 from slimyolo.models import Detector, reference_excluded_batchnorms
 from slimyolo.pruning import (
     Calibration,
@@ -40,6 +38,7 @@ from slimyolo.pruning import (
 )
 from slimyolo.tasks.common.budgets import BudgetUnit
 from slimyolo.tasks.common.devices import pick_device
+from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.latency.search import ROUNDINGS, LatencyOutcome, cut_to_latency
 from slimyolo.tasks.prune.config import ON_DATA, PruneConfig
 from slimyolo.tasks.prune.drop_search import Attempt, search_smallest
@@ -50,7 +49,7 @@ from slimyolo.tasks.prune.sensitivity import sensitivity_caps
 if TYPE_CHECKING:  # imported where they are used: a cut without data or runtime starts sooner
     from typing_extensions import Unpack
 
-    from slimyolo.tasks.common.evidence import ValidationPictures
+    from slimyolo.tasks.common.report_files import ValidationPictures
     from slimyolo.tasks.latency.price import LatencyPrice
 
 __all__ = ["Cutter", "cut_detector", "metrics_of", "rules_of", "target_of"]
@@ -234,17 +233,14 @@ def metrics_of(
 ) -> DetectionMetrics | None:
     if data is None:
         return None
-    settings = LoaderSettings(
+    how = Measuring(
         imgsz=config.imgsz,
         batch_size=config.batch_size,
-        stride=int(detector.stride.max()),
+        conf=config.conf,
+        iou=config.iou,
+        max_det=config.max_det,
+        half=config.half,
         workers=config.workers,
     )
-    batches = EvalBatches(data[1], settings)
-    with closing(batches):
-        result = evaluate_detector(
-            detector.fused(), batches, conf=config.conf, iou=config.iou, max_det=config.max_det,
-            device=pick_device(config.device), precision="float16" if config.half else "float32",
-            on_batch=None if pictures is None else pictures.see,
-        )  # fmt: skip
-    return result.metrics
+    look = None if pictures is None else pictures.see
+    return measure_split(detector, data[1], how, device=pick_device(config.device), look=look).metrics

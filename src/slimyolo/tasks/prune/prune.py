@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from slimyolo.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from slimyolo.checkpoints import Checkpoint, save_checkpoint
 from slimyolo.data import DatasetSpec, SplitData, read_dataset_yaml, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import ConfigError, PruningError
@@ -19,11 +19,11 @@ from slimyolo.models import Detector, read_architecture
 from slimyolo.pruning import Price, PruneResult, mask_module, replay_plan
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.common.budgets import BudgetUnit
+from slimyolo.tasks.common.distributed import refuse_several_processes
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.lookup import find_weights
-from slimyolo.tasks.common.processes import refuse_several_processes
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.records import CutRecord, RepairRecord, SizeRecord
+from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.latency.search import LatencyOutcome
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.cutter import Cutter, metrics_of, target_of
@@ -47,7 +47,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     """
     refuse_several_processes("prune")
     started = time.perf_counter()
-    checkpoint = load_checkpoint(find_weights(config.weights))
+    checkpoint = load_weights(config.weights)
     detector = checkpoint.detector()
     _check_cfg(config, checkpoint)
     data = _data_of(config, detector)
@@ -66,7 +66,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     repairs = _repairs_(config, detector, result, data)
     pictures = None
     if data is not None and not config.noplots:
-        from slimyolo.tasks.common.evidence import ValidationPictures
+        from slimyolo.tasks.common.report_files import ValidationPictures
 
         pictures = ValidationPictures(data[1], batches=False)
     after = evidence = metrics_of(config, result.model, data, pictures)
@@ -79,7 +79,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
             )  # fmt: skip
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     if evidence is not None:
-        from slimyolo.tasks.common.evidence import write_evidence
+        from slimyolo.tasks.common.report_files import write_evidence
 
         write_evidence(folder, evidence)
     if pictures is not None:

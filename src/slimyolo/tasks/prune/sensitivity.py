@@ -5,19 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from slimyolo.checkpoints import load_checkpoint
-from slimyolo.data import Batch, DatasetSpec, EvalBatches, LoaderSettings, SplitData, read_dataset_yaml, read_split
+from slimyolo.data import DatasetSpec, SplitData, read_dataset_yaml, read_split
 from slimyolo.errors import ConfigError, nearest_name_hint
-from slimyolo.evaluation import evaluate_detector
 from slimyolo.models import Detector
 from slimyolo.pruning import (
     ChannelGraph,
@@ -37,9 +33,10 @@ from slimyolo.pruning import (
 from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.resume import refuse_other_settings, settings_that_stay
+from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.repairing import plain_images
 from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
@@ -80,7 +77,7 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     The cuts are made by masking, which equals cutting. The record is written after every group; with ``resume`` the run
     goes on after the last. Labels are read for ``metric map`` only.
     """
-    detector = load_checkpoint(find_weights(config.weights)).detector()
+    detector = load_weights(config.weights).detector()
     dataset = read_dataset_yaml(config.data)
     if dataset.nc != detector.nc:
         raise ConfigError(f"{config.weights} detects {detector.nc} classes, {config.data} has {dataset.nc}.")
@@ -173,13 +170,8 @@ class _Meter:
 
     def _map(self, detector: Detector) -> float:
         config = self._config
-        settings = LoaderSettings(
-            imgsz=config.imgsz, batch_size=config.batch_size, stride=self._stride, workers=config.workers
-        )
-        batches = EvalBatches(self._split, settings)
-        with closing(batches):
-            some: Iterator[Batch] = islice(iter(batches), -(-self.images // config.batch_size))
-            return evaluate_detector(detector.fused(), some, device=self._device).metrics.map50_95
+        how = Measuring(imgsz=config.imgsz, batch_size=config.batch_size, workers=config.workers)
+        return measure_split(detector, self._split, how, device=self._device, images=self.images).metrics.map50_95
 
 
 def _wanted(graph: ChannelGraph, patterns: tuple[str, ...]) -> list[Group]:

@@ -8,11 +8,10 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.families.yolov5.loss import DetectionLoss
 from slimyolo.losses import Distilled, Projectors, Supervised, check_teacher, neck_widths
 from slimyolo.models import Detector
-from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.training import Objective
 
@@ -28,7 +27,7 @@ def objective_of(
     cannot teach this student."""
     if config.teacher is None:
         return Supervised(loss), nn.ModuleList()
-    teacher = load_checkpoint(find_weights(config.teacher)).detector()
+    teacher = load_weights(config.teacher).detector()
     response, feature = ("response" in config.distill, "feature" in config.distill)
     check_teacher(student, teacher, boxes=response)
     projectors = Projectors(neck_widths(student), neck_widths(teacher), config.seed) if feature else nn.ModuleList()

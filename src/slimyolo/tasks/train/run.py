@@ -32,7 +32,7 @@ from slimyolo.data import (
 )
 from slimyolo.detections import fitness
 from slimyolo.errors import ConfigError, TrainingError
-from slimyolo.evaluation import EvaluationResult, evaluate_detector
+from slimyolo.evaluation import EvaluationResult
 from slimyolo.families.yolov5.loss import DetectionLoss, scaled_gains
 from slimyolo.inference.picture_grid import jpeg_bytes
 from slimyolo.models import Detector
@@ -40,14 +40,16 @@ from slimyolo.reports.plot_files import write_plots
 from slimyolo.sparsity import NoSparsity, Sparsity
 from slimyolo.storage import write_bytes, write_json
 from slimyolo.tasks.common.devices import pick_precision
-from slimyolo.tasks.common.evidence import ValidationPictures, train_picture, write_evidence, write_labels
-from slimyolo.tasks.common.processes import joined_team, loader_processes, share_of_batch
+from slimyolo.tasks.common.distributed import joined_team, loader_processes, share_of_batch
+from slimyolo.tasks.common.measuring import Measuring, evaluation_batches, measure_batches
+from slimyolo.tasks.common.model_size import size_of
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.records import TrainRecord, result_line
-from slimyolo.tasks.common.sizes import size_of
+from slimyolo.tasks.common.report_files import ValidationPictures, train_picture, write_evidence, write_labels
 from slimyolo.tasks.train.bad_batch import keeping_bad_batch
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.distilling import objective_of, train_beside_
+from slimyolo.tasks.train.epochs_in_time import epochs_that_fit, rehearsed_epoch_seconds
 from slimyolo.tasks.train.hyperparameters import HyperParameters
 from slimyolo.tasks.train.memory import answering_out_of_memory, measured_batch_size
 from slimyolo.tasks.train.preparing import (
@@ -58,7 +60,6 @@ from slimyolo.tasks.train.preparing import (
     reproducible,
     seed_everything,
 )
-from slimyolo.tasks.train.rehearsal import epochs_that_fit, rehearsed_epoch_seconds
 from slimyolo.tasks.train.run_folder import class_map_of, resumable, run_folder
 from slimyolo.tasks.train.starting import starting_detector
 from slimyolo.training import (
@@ -102,7 +103,6 @@ SparsityMaker = Callable[[Detector, nn.Module, Schedule], Sparsity]
 """(model, averaged copy, schedule) → the sparsity object of the run."""
 
 _ALONE = Alone()
-CONF, IOU, MAX_DET = 0.001, 0.6, 300  # validation as the reference
 
 
 def run_training(
@@ -251,15 +251,19 @@ class _Run:
         )
 
     def eval_batches(self) -> EvalBatches:
+        return evaluation_batches(self.val_split, self.measuring, int(self.model.stride.max()), self.team)
+
+    @property
+    def measuring(self) -> Measuring:
+        """How this run validates: with the thresholds of the reference."""
         config = self.config
-        settings = LoaderSettings(
+        return Measuring(
             imgsz=config.imgsz,
             batch_size=2 * share_of_batch(config.batch_size, self.team.world),
-            stride=int(self.model.stride.max()),
+            single_class=config.single_cls,
             workers=min(config.workers, 1),
             cache=config.cache,
         )
-        return EvalBatches(self.val_split, settings, shard=Sharding(self.team.rank, self.team.world))
 
     def loss(self, total: Callable[[torch.Tensor], torch.Tensor] = _ALONE.sum) -> DetectionLoss:
         """`total` adds up over the processes where all of them call the loss together: in training."""
@@ -322,11 +326,10 @@ class _Run:
         pictures: ValidationPictures | None = None,
     ) -> EvaluationResult:
         """The detector on all validation images, each process on its share of them."""
-        return evaluate_detector(
-            detector.fused(), batches, conf=CONF, iou=IOU, max_det=MAX_DET, device=self.device, loss=loss,
-            single_class=self.config.single_cls, shard=(self.team.rank, self.team.world), gather=self.team.gather,
-            on_batch=None if pictures is None else pictures.see,
-        )  # fmt: skip
+        look = None if pictures is None else pictures.see
+        return measure_batches(
+            detector, batches, self.measuring, device=self.device, loss=loss, look=look, team=self.team
+        )
 
     def finish(self, result: FitResult, batches: EvalBatches, started: float) -> TrainRecord:
         """Measure ``best.pt``, write the record, strip ``last.pt``: in this order, so that a kill leaves what to resume."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from slimyolo.checkpoints import Checkpoint, load_checkpoint, transfer_
+from slimyolo.checkpoints import Checkpoint, transfer_
 from slimyolo.errors import ConfigError
 from slimyolo.models import DEFAULT_ACTIVATION, Architecture, Detector, build_detector, read_architecture
-from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.train.config import TrainConfig
 
 __all__ = ["starting_detector"]
@@ -36,7 +36,7 @@ def starting_detector(config: TrainConfig, names: tuple[str, ...]) -> Detector:
 
 
 def _chosen(config: TrainConfig, asked: Architecture | None, names: tuple[str, ...]) -> Detector:
-    checkpoint = load_checkpoint(find_weights(config.weights)) if config.weights is not None else None
+    checkpoint = load_weights(config.weights) if config.weights is not None else None
     if checkpoint is None:
         if asked is None:
             raise ConfigError("Give --weights FILE to start from a checkpoint, or --cfg yolov5n to train from scratch.")

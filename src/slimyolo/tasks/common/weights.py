@@ -1,4 +1,4 @@
-"""Where a checkpoint that the user names is looked for. Nothing is ever downloaded."""
+"""The weights that a user names: where the file is looked for, and the checkpoint in it. Nothing is ever downloaded."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import re
 from pathlib import Path
 
+from slimyolo.checkpoints import Checkpoint, load_checkpoint
 from slimyolo.errors import CheckpointError
 from slimyolo.exporting import is_exported
 
-__all__ = ["find_weights", "same_file_of_newest_run", "weight_places"]
+__all__ = ["find_weights", "load_weights", "same_file_of_newest_run", "weight_places"]
 
 
 def weight_places(name: str | Path) -> tuple[Path, ...]:
@@ -38,6 +39,11 @@ def find_weights(name: str | Path) -> Path:
         "slimyolo downloads nothing: put the file there, or name its folder in $SLIMYOLO_WEIGHTS. (Training can do "
         "without one: --weights '' --cfg yolov5n.)"
     )
+
+
+def load_weights(name: str | Path) -> Checkpoint:
+    """The checkpoint that `find_weights` finds. Raises `CheckpointError` when there is none, or it cannot be read."""
+    return load_checkpoint(find_weights(name))
 
 
 def same_file_of_newest_run(path: Path) -> Path | None:

@@ -13,7 +13,7 @@ from slimyolo.errors import ConfigError
 from slimyolo.exporting import ExportedModel, is_exported, open_exported
 from slimyolo.models import Detector
 from slimyolo.tasks.common.devices import pick_device
-from slimyolo.tasks.common.lookup import find_weights
+from slimyolo.tasks.common.weights import find_weights
 
 __all__ = ["OpenedModel", "fixed_size", "open_model", "run_device"]
 

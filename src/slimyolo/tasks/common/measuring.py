@@ -1,0 +1,104 @@
+"""The one place where a model is measured on a split: its batches opened, the model run, boxes compared with the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from slimyolo.data import Batch, EvalBatches, LoaderSettings, Sharding, SplitData
+from slimyolo.evaluation import EvaluationBatch, EvaluationResult, LossValue, evaluate_detector
+from slimyolo.geometry import Detections
+from slimyolo.models import Detector
+from slimyolo.tasks.common.opened_model import OpenedModel
+
+if TYPE_CHECKING:  # the training loop: commands that only measure do not wait for it
+    from slimyolo.training import Team
+
+__all__ = ["Measuring", "evaluation_batches", "measure_batches", "measure_split"]
+
+Look = Callable[[EvaluationBatch, Sequence[Detections]], None]
+"""(batch, its detections in source pixels): somebody who looks on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """How a model is measured. The thresholds are those of the reference's validation.
+
+    `imgsz` is the length of the longer side in pixels; with `rect` a batch is only as large as its images need, otherwise
+    square. `conf`: least score; `iou`: overlap above which NMS drops the weaker box; `max_det`: detections of an image;
+    `half`: in float16, on a GPU; `single_class`: classes are ignored, in the truth too.
+    """
+
+    imgsz: int
+    batch_size: int = 32
+    rect: bool = True
+    conf: float = 0.001
+    iou: float = 0.6
+    max_det: int = 300
+    half: bool = False
+    single_class: bool = False
+    workers: int = 0
+    cache: Literal["ram"] | None = None
+
+
+def evaluation_batches(split: SplitData, how: Measuring, stride: int, team: Team | None = None) -> EvalBatches:
+    """The images of `split` for a model with this largest `stride`, in pixels; of a `team` the part of this process.
+
+    The caller closes them: loader processes stay until then.
+    """
+    settings = LoaderSettings(
+        imgsz=how.imgsz, batch_size=how.batch_size, stride=stride, workers=how.workers, cache=how.cache
+    )
+    shard = Sharding() if team is None else Sharding(team.rank, team.world)
+    return EvalBatches(split, settings, rect=how.rect, shard=shard)
+
+
+def measure_batches(
+    model: OpenedModel,
+    batches: Iterable[Batch],
+    how: Measuring,
+    *,
+    device: torch.device | None = None,
+    loss: Callable[[Sequence[Tensor], Tensor], LossValue] | None = None,
+    look: Look | None = None,
+    team: Team | None = None,
+) -> EvaluationResult:
+    """Metrics of `model` on `batches`, which may be one process's part of a `team`'s; the result is that of all parts.
+
+    A detector's batch norms are folded first. `device` None: where the model is. `loss` (heads, targets) needs a detector.
+    """
+    together: dict[str, Any] = {} if team is None else {"shard": (team.rank, team.world), "gather": team.gather}
+    return evaluate_detector(
+        model.fused() if isinstance(model, Detector) else model,
+        batches,
+        conf=how.conf,
+        iou=how.iou,
+        max_det=how.max_det,
+        device=device,
+        precision="float16" if how.half else "float32",
+        loss=loss,
+        single_class=how.single_class,
+        on_batch=look,
+        **together,
+    )
+
+
+def measure_split(
+    model: OpenedModel,
+    split: SplitData,
+    how: Measuring,
+    *,
+    device: torch.device | None = None,
+    look: Look | None = None,
+    images: int | None = None,
+) -> EvaluationResult:
+    """Metrics of `model` on `split`, or on the first `images` of it (whole batches)."""
+    count = None if images is None else -(-images // how.batch_size)
+    with closing(evaluation_batches(split, how, int(model.stride.max()))) as batches:
+        return measure_batches(model, islice(batches, count), how, device=device, look=look)
