@@ -25,13 +25,14 @@ from typing import Any
 import torch
 
 from slimfaces import render_dataset
-from slimyolo.checkpoints import load_checkpoint, save_checkpoint
+from slimyolo.checkpoints import save_checkpoint
 from slimyolo.data import read_dataset_yaml
 from slimyolo.data.dataset.labels import parse_labels
 from slimyolo.data.pictures.image_files import decode_image
 from slimyolo.errors import SlimyoloError
 from slimyolo.exporting import open_exported
-from slimyolo.models import build_detector, read_architecture
+from slimyolo.families import load_checkpoint, read_architecture
+from slimyolo.models import build_detector
 from slimyolo.pruning import PrunePlan, replay_plan
 from slimyolo.storage import write_json
 from slimyolo.tasks.export.config import ExportConfig

@@ -31,11 +31,12 @@ from typing import Any
 import torch
 
 from slimfaces import render_dataset
-from slimyolo.checkpoints import load_checkpoint, save_checkpoint
+from slimyolo.checkpoints import save_checkpoint
 from slimyolo.cli import run_safely
 from slimyolo.errors import SlimyoloError
 from slimyolo.exporting import open_exported
-from slimyolo.models import build_detector, read_architecture
+from slimyolo.families import load_checkpoint, read_architecture
+from slimyolo.models import build_detector
 from slimyolo.storage import write_json
 from slimyolo.tasks.chain.compress import compress
 from slimyolo.tasks.chain.compress_config import CompressConfig

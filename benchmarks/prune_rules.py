@@ -18,10 +18,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from slimyolo.checkpoints import load_checkpoint, save_checkpoint
+from slimyolo.checkpoints import save_checkpoint
 from slimyolo.data import EvalBatches, LoaderSettings, read_dataset_yaml, read_split
 from slimyolo.evaluation import evaluate_detector
-from slimyolo.models import Detector, reference_excluded_batchnorms
+from slimyolo.families import load_checkpoint
+from slimyolo.families.yolov5.shortcuts import reference_excluded_batchnorms
+from slimyolo.models import Detector
 from slimyolo.pruning import (
     ChannelGraph,
     ChannelShare,

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.data import Augmentation, Batch, LoaderSettings, TrainBatches, read_dataset_yaml, read_split
-from slimyolo.families.yolov5.loss import DetectionLoss, scaled_gains
+from slimyolo.families import load_checkpoint, read_architecture
+from slimyolo.families.yolov5.loss import DetectionLoss, LossWeights, scaled_gains
 from slimyolo.losses import Distilled, Projectors, Supervised, neck_widths
-from slimyolo.models import build_detector, read_architecture
+from slimyolo.models import build_detector
 from slimyolo.tasks.common.devices import pick_device, pick_precision
 from slimyolo.tasks.train.hyperparameters import HyperParameters
 from slimyolo.training import Ema, Recipe, build_optimizer, compile_if_it_pays, eager, fit
@@ -42,7 +42,7 @@ def main() -> None:
     loader = TrainBatches(split, settings, Augmentation())
     detector = build_detector(read_architecture(given.cfg).with_classes(split.nc), names=split.names, seed=0)
     gains = scaled_gains(HyperParameters().to_plain(), len(detector.stride), detector.nc, given.imgsz)
-    loss = DetectionLoss(detector.anchors, detector.stride, detector.nc, **gains)
+    loss = DetectionLoss(detector.anchors, detector.stride, detector.nc, LossWeights(**gains))
     kept = list(islice(loader.epoch(0), given.steps))
     images = sum(len(batch) for batch in kept)
     objective: Any = Supervised(loss)

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.data import Batch, EvalBatches, LoaderSettings, read_dataset_yaml, read_split
 from slimyolo.evaluation import NUMBER_KINDS, evaluate_detector
-from slimyolo.models import build_detector, read_architecture
+from slimyolo.families import load_checkpoint, read_architecture
+from slimyolo.models import build_detector
 
 STAGES = (("preprocess", "prepare_ms"), ("inference", "infer_ms"), ("NMS", "suppress_ms"), ("matching", "match_ms"))
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from slimyolo.checkpoints import Mismatch, TransferReport, load_checkpoint, save_checkpoint, transfer_
-from slimyolo.models import build_detector, read_architecture
+from slimyolo.checkpoints import Mismatch, TransferReport, save_checkpoint, transfer_
+from slimyolo.families import load_checkpoint, read_architecture
+from slimyolo.models import build_detector
 
 
 def test_everything_but_the_head_and_the_anchors_crosses_class_counts(tmp_path: Path) -> None:

@@ -18,9 +18,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimyolo.checkpoints import load_checkpoint, read_tensors, save_checkpoint, summarise_checkpoint
+from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import CheckpointError, UnsafeCheckpointError
-from slimyolo.models import Architecture, Detector, build_detector, read_architecture
+from slimyolo.families import load_checkpoint, read_architecture, read_tensors, summarise_checkpoint
+from slimyolo.families.yolov5.anchors import set_anchors_
+from slimyolo.models import Architecture, Detector, build_detector
 
 NAMES = ("face", "face_mask")
 SMALL = replace(read_architecture("yolov5n"), width_multiple=0.05)  # the layers of yolov5n, narrow to be quick
@@ -71,7 +73,7 @@ def imitate(
 ) -> Detector:
     """Write a file as YOLOv5 would for a small trained detector; returns ours with the values it should give."""
     reference = build_detector(SMALL.with_classes(2), names=list(NAMES), seed=5)
-    reference.set_anchors_(reference.anchors + 0.5)  # as autoanchor leaves them: not those of the YAML
+    set_anchors_(reference, reference.anchors + 0.5)  # as autoanchor leaves them: not those of the YAML
     reference.half().float()
 
     def foreign(scale: float = 1.0) -> nn.Module:

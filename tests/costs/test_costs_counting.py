@@ -16,7 +16,8 @@ from torch.nn import functional
 from slimyolo import costs
 from slimyolo.costs import model_cost
 from slimyolo.errors import ModelError
-from slimyolo.models import build_detector, read_architecture
+from slimyolo.families import read_architecture
+from slimyolo.models import build_detector
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 FACTS: dict[str, Any] = json.loads(gzip.decompress((DATA / "d1_architectures.json.gz").read_bytes()))

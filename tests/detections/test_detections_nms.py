@@ -57,7 +57,7 @@ def test_rows_of_yolov5n(image: str, setting: str, shared_folder: Path) -> None:
 @pytest.mark.parametrize("image", ["image320", "image320_rect", "image640"])
 def test_picture_to_detections(image: str, shared_folder: Path, yolov5n_weights: Path) -> None:
     """Through the detector: for two of the pictures the fixture does not keep all rows."""
-    from slimyolo.checkpoints import load_checkpoint
+    from slimyolo.families import load_checkpoint
 
     pixels = cv2.imread(str(shared_folder / "fixtures" / f"d2_{image}_letterboxed.png"))
     assert pixels is not None

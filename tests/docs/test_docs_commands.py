@@ -127,8 +127,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import slimyolo
     from slimfaces import render_dataset
     from slimyolo.checkpoints import save_checkpoint
+    from slimyolo.families import read_architecture
     from slimyolo.inference import VideoFile
-    from slimyolo.models import build_detector, read_architecture
+    from slimyolo.models import build_detector
 
     folder = tmp_path_factory.mktemp("workspace")
     data = render_dataset(folder / "datasets" / "tiny", train=8, val=4, size=96, seed=1)

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from slimyolo.detections import MetricsAccumulator, nms
 from slimyolo.errors import ConfigError, DataError, ModelError
 from slimyolo.evaluation import EvaluationResult, evaluate_detector
-from slimyolo.families.yolov5.loss import DetectionLoss
+from slimyolo.families import read_architecture
+from slimyolo.families.yolov5.loss import DetectionLoss, LossWeights
 from slimyolo.geometry import Detections, Placement, RowLayout, SuppressionKind, xyxy_to_cxcywh
-from slimyolo.models import Detector, build_detector, read_architecture
+from slimyolo.models import Detector, build_detector
 
 NAMES = ("cat", "dog")
 LAYOUT = RowLayout(len(NAMES), objectness=True)
@@ -180,7 +181,7 @@ def test_nothing_found(detector: Detector) -> None:
 
 
 def test_fresh_detector_with_loss(detector: Detector) -> None:
-    loss = DetectionLoss(detector.anchors, detector.stride, 2, box=0.05, obj=1.0, cls=0.5)
+    loss = DetectionLoss(detector.anchors, detector.stride, 2, LossWeights(box=0.05, obj=1.0, cls=0.5))
     result = evaluate_detector(detector, pictures(), loss=loss)
     assert isinstance(result, EvaluationResult)
     assert result.loss is not None
@@ -197,7 +198,7 @@ def test_fresh_detector_with_loss(detector: Detector) -> None:
 
 def test_loss_can_be_used_in_training_afterwards(detector: Detector) -> None:
     """What the loss keeps from an evaluation must not be bound to it."""
-    loss = DetectionLoss(detector.anchors, detector.stride, 2, box=0.05, obj=1.0, cls=0.5)
+    loss = DetectionLoss(detector.anchors, detector.stride, 2, LossWeights(box=0.05, obj=1.0, cls=0.5))
     evaluate_detector(detector, pictures(2), loss=loss)
     heads = [torch.zeros(2, 3, SIDE // s, SIDE // s, 7, requires_grad=True) for s in (8, 16, 32)]
     loss(heads, pictures(2)[0].targets).total.backward()
@@ -282,7 +283,9 @@ def test_messages(detector: Detector) -> None:
         evaluate_detector(Oracle(truths), batches, precision="float16")
     with pytest.raises(ConfigError, match="need a slimyolo Detector"):
         evaluate_detector(
-            Oracle(truths), batches, loss=DetectionLoss(detector.anchors, detector.stride, 2, box=1, obj=1, cls=1)
+            Oracle(truths),
+            batches,
+            loss=DetectionLoss(detector.anchors, detector.stride, 2, LossWeights(box=1, obj=1, cls=1)),
         )
     with pytest.raises(ModelError, match=r"7\] for 2 classes \(cat, dog\)"):
         evaluate_detector(OtherRows(), batches)
@@ -293,8 +296,8 @@ def test_messages(detector: Detector) -> None:
 
 def test_photographs_as_batches(mask_photographs: Path, yolov5n_weights: Path) -> None:
     """The real path, from files: metrics of an untrained class mapping are low, equal for every batch size."""
-    from slimyolo.checkpoints import load_checkpoint
     from slimyolo.data import EvalBatches, LoaderSettings, read_dataset_yaml, read_split
+    from slimyolo.families import load_checkpoint
 
     config = Path(__file__).parents[2] / "data" / "mask.yaml"
     spec = read_dataset_yaml(config, search=(mask_photographs.parent,))

@@ -9,7 +9,8 @@ import torch
 from exporting_networks import make_small_detector, settings_for, vary_batchnorms_
 
 from slimyolo.exporting import export_detector, find_format
-from slimyolo.models import Detector, build_detector, read_architecture
+from slimyolo.families import read_architecture
+from slimyolo.models import Detector, build_detector
 from slimyolo.pruning import ChannelShare, prune_module
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from slimyolo.exporting import ExportSettings, Suppression, detector_metadata
+from slimyolo.families import parse_architecture
 from slimyolo.geometry import RowLayout
-from slimyolo.models import Detector, build_detector, parse_architecture
+from slimyolo.models import Detector, build_detector
 
 SMALL = (
     "{nc: 2, depth_multiple: 1.0, width_multiple: 0.5, anchors: [[8, 8, 12, 20], [16, 16, 30, 24]], "

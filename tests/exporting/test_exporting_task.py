@@ -11,9 +11,10 @@ import numpy as np
 import onnx
 import pytest
 
-from slimyolo.checkpoints import load_checkpoint, save_checkpoint
+from slimyolo.checkpoints import save_checkpoint
 from slimyolo.cli.main import run_command_line, run_safely
 from slimyolo.errors import ConfigError, DataError, ExportError
+from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.tasks.common.model_size import size_of
 from slimyolo.tasks.export.config import ExportConfig

@@ -17,10 +17,10 @@ from slimyolo.errors import ConfigError, DataError, ModelError
 from slimyolo.families.yolov8 import assignment as assignment_module
 from slimyolo.families.yolov8 import loss as loss_module
 from slimyolo.families.yolov8.assignment import AssignmentRule, corner_ciou
-from slimyolo.families.yolov8.head import TwoBranches
 from slimyolo.families.yolov8.loss import AnchorFreeLoss, Gains, TwoBranchLoss, gains_of, one_to_many_share
 from slimyolo.families.yolov8.outputs import expected_distances
 from slimyolo.geometry import paired_iou, xyxy_to_cxcywh
+from slimyolo.models import TwoBranches
 from slimyolo.training import Progress
 
 SMALL = ("v8_nc3_untrained", "v26_nc3_topk7to1", "v8_crowd_topk7to1")

@@ -9,8 +9,8 @@ import pytest
 from hostile_checkpoints import CANARY, hostile_files, legacy, zipped
 from watching import FORBIDDEN, memory_above_now, watched
 
-from slimyolo.checkpoints import load_checkpoint, read_tensors
 from slimyolo.errors import CheckpointError, SlimyoloError, UnsafeCheckpointError
+from slimyolo.families import load_checkpoint, read_tensors
 
 HALF_A_GIGABYTE = 2**29
 

@@ -134,7 +134,7 @@ def test_the_chain_uses_no_network_and_the_smallest_model_still_runs(
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(
     tiny_data: Path, small_cfg: str, tmp_path: Path
 ) -> None:
-    from slimyolo.checkpoints import load_checkpoint
+    from slimyolo.families import load_checkpoint
 
     kept = []
     for number, seed in enumerate((0, 0, 1)):

@@ -24,7 +24,8 @@ from slimyolo.errors import (
     StorageError,
 )
 from slimyolo.exporting import open_exported
-from slimyolo.models import build_detector, read_architecture
+from slimyolo.families import read_architecture
+from slimyolo.models import build_detector
 from slimyolo.pruning import ChannelShare, PrunePlan, prune_module, replay_plan
 from slimyolo.reports.run_files import read_options
 from slimyolo.storage import parse_yaml, read_json

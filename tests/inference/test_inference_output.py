@@ -207,7 +207,8 @@ def test_videos(tmp_path: Path) -> None:
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     from slimyolo.checkpoints import save_checkpoint
-    from slimyolo.models import build_detector, read_architecture
+    from slimyolo.families import read_architecture
+    from slimyolo.models import build_detector
 
     detector = build_detector(read_architecture("yolov5n").with_classes(2), names=NAMES)
     save_checkpoint(tmp_path / "model.pt", detector)

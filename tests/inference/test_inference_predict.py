@@ -56,7 +56,7 @@ def write_image(path: Path, size: tuple[int, int] = (60, 80)) -> Path:
 
 
 def test_detections_of_a_published_checkpoint_equal_yolov5s(shared_folder: Path, yolov5n_weights: Path) -> None:
-    from slimyolo.checkpoints import load_checkpoint
+    from slimyolo.families import load_checkpoint
 
     fixtures = shared_folder / "fixtures"
     expected = np.load(fixtures / "d2_image320_rect.npz")["nms_c25i45"]

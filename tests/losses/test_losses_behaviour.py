@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError, DataError, ModelError, TrainingError
 from slimyolo.families.yolov5.assignment import assign_targets
-from slimyolo.families.yolov5.loss import DetectionLoss, _rows_at, scaled_gains
+from slimyolo.families.yolov5.loss import DetectionLoss, LossWeights, _rows_at, scaled_gains
 from slimyolo.geometry import paired_iou
 from slimyolo.losses import LossParts, Supervised, binary_cross_entropy, focal_weight, smoothed_targets
 
@@ -31,7 +31,7 @@ SIDES = (8, 4, 2)  # a 64 px image
 
 def make_loss(nc: int = 3, **settings: float) -> DetectionLoss:
     """A loss with equal gains."""
-    return DetectionLoss(ANCHORS, STRIDES, nc, box=1.0, obj=1.0, cls=1.0, **settings)
+    return DetectionLoss(ANCHORS, STRIDES, nc, LossWeights(box=1.0, obj=1.0, cls=1.0, **settings))
 
 
 def make_heads(nc: int = 3, batch: int = 2, seed: int = 0, dtype: torch.dtype = torch.float32) -> list[Tensor]:
@@ -292,7 +292,7 @@ def test_smoothing() -> None:
 
 def test_levels_of_a_p6_model() -> None:
     anchors = torch.cat((ANCHORS, ANCHORS[2:] * 2))
-    loss = DetectionLoss(anchors, (8, 16, 32, 64), 2, box=1, obj=1, cls=1)
+    loss = DetectionLoss(anchors, (8, 16, 32, 64), 2, LossWeights(box=1, obj=1, cls=1))
     heads = [torch.zeros(1, 3, side, side, 7) for side in (8, 4, 2, 1)]
     # all logits 0: BCE = ln 2 everywhere, times the sum of the level weights
     assert loss(heads, torch.zeros(0, 6)).total.item() == pytest.approx(math.log(2) * (4 + 1 + 0.25 + 0.06), rel=1e-6)
@@ -309,9 +309,13 @@ def test_levels_of_a_p6_model() -> None:
         (lambda: make_loss()(make_heads(), targets_of((0, -1, 0.5, 0.5, 0.1, 0.1))), DataError, "classes -1"),
         (lambda: make_loss(label_smoothing=1.5), ConfigError, "label_smoothing"),
         (lambda: make_loss(nc=0), ModelError, "one class"),
-        (lambda: DetectionLoss(ANCHORS, (8.0,), 2, box=1, obj=1, cls=1), ModelError, "one stride per level"),
         (
-            lambda: DetectionLoss(ANCHORS[:1].expand(6, 3, 2), (8.0,) * 6, 2, box=1, obj=1, cls=1),
+            lambda: DetectionLoss(ANCHORS, (8.0,), 2, LossWeights(box=1, obj=1, cls=1)),
+            ModelError,
+            "one stride per level",
+        ),
+        (
+            lambda: DetectionLoss(ANCHORS[:1].expand(6, 3, 2), (8.0,) * 6, 2, LossWeights(box=1, obj=1, cls=1)),
             ModelError,
             "up to 5 levels",
         ),
@@ -349,7 +353,7 @@ def test_losses_of_two_processes_add_up_to_that_of_the_whole_batch() -> None:
     targets = torch.cat((images[:, None], (torch.arange(9.0) % 2)[:, None], boxes), 1)
 
     def loss(total: Callable[[Tensor], Tensor]) -> DetectionLoss:
-        return DetectionLoss(anchors, (8, 16), 2, box=0.05, obj=1.0, cls=0.5, total=total)
+        return DetectionLoss(anchors, (8, 16), 2, LossWeights(box=0.05, obj=1.0, cls=0.5), total=total)
 
     whole = loss(lambda values: values)(heads, targets)
     (expected,) = torch.autograd.grad(whole.total, heads[:1])

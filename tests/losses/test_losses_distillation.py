@@ -10,9 +10,12 @@ import torch
 from torch import nn
 
 from slimyolo.errors import ConfigError
-from slimyolo.families.yolov5.loss import DetectionLoss
-from slimyolo.losses import Distilled, Projectors, Supervised, channel_wise_divergence, neck_widths, response_terms
-from slimyolo.models import Detector, build_detector, read_architecture
+from slimyolo.families import read_architecture
+from slimyolo.families.yolov5.anchors import set_anchors_
+from slimyolo.families.yolov5.distillation import response_terms
+from slimyolo.families.yolov5.loss import DetectionLoss, LossWeights
+from slimyolo.losses import Distilled, Projectors, Supervised, channel_wise_divergence, neck_widths
+from slimyolo.models import Detector, build_detector
 
 SHAPE = (2, 3, 4, 4, 7)
 
@@ -22,7 +25,7 @@ def make(classes: int = 2, seed: int = 0, names: tuple[str, ...] = ("a", "b"), c
 
 
 def loss_of(detector: Detector) -> DetectionLoss:
-    return DetectionLoss(detector.anchors, detector.stride, detector.nc, box=0.05, obj=1.0, cls=0.5)
+    return DetectionLoss(detector.anchors, detector.stride, detector.nc, LossWeights(box=0.05, obj=1.0, cls=0.5))
 
 
 def test_nothing_is_to_learn_from_oneself() -> None:
@@ -91,7 +94,7 @@ def test_gradients_go_to_the_student_and_the_projectors_alone() -> None:
     assert all(parameter.grad is not None for parameter in (*student.parameters(), *projectors.parameters()))
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert not teacher.training
-    assert not student.head._forward_pre_hooks  # nothing stays behind
+    assert not student.model[-1]._forward_pre_hooks  # nothing stays behind
 
 
 @pytest.mark.parametrize(
@@ -120,5 +123,5 @@ def test_other_anchors_do_not_matter_to_features() -> None:
 
 
 def with_anchors(detector: Detector) -> Detector:
-    detector.set_anchors_(detector.anchors * 1.5)
+    set_anchors_(detector, detector.anchors * 1.5)
     return detector

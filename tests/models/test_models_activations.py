@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from slimyolo.checkpoints import load_checkpoint, save_checkpoint, summarise_checkpoint
+from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import ModelError
-from slimyolo.models import Architecture, Conv, build_detector, parse_architecture, read_architecture
+from slimyolo.families import FAMILIES, load_checkpoint, parse_architecture, read_architecture, summarise_checkpoint
+from slimyolo.models import Architecture, Conv, build_detector
 from slimyolo.pruning import ChannelShare, prune_module
 
 SMALL = replace(read_architecture("yolov5n"), width_multiple=0.05).with_classes(2)
@@ -45,7 +46,7 @@ head:
 def test_an_activation_is_known_by_any_of_its_names(written: str, name: str, kind: type[nn.Module]) -> None:
     architecture = SMALL.with_activation(written)
     assert architecture.activation == name
-    assert Architecture.from_plain(architecture.to_plain()) == architecture
+    assert Architecture.from_plain(architecture.to_plain(), FAMILIES) == architecture
     detector = build_detector(architecture, seed=0)
     convolutions = [module for module in detector.modules() if isinstance(module, Conv)]
     assert {type(convolution.act) for convolution in convolutions} == {kind}

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from slimyolo.errors import ModelError
-from slimyolo.models import Architecture, build_detector, parse_architecture, read_architecture, spread_anchors
+from slimyolo.families import FAMILIES, parse_architecture, read_architecture
+from slimyolo.models import Architecture, build_detector, spread_anchors
 
 SMALL = """\
 nc: 3
@@ -82,8 +83,8 @@ def test_a_number_of_anchors_gives_that_many_on_each_level() -> None:
 def test_plain_data_round_trip_is_lossless_and_json_ready() -> None:
     for architecture in (parse(), read_architecture("yolov5x6").with_classes(2)):
         plain = json.loads(json.dumps(architecture.to_plain()))
-        assert Architecture.from_plain(plain) == architecture
-        assert Architecture.from_plain(plain).to_plain() == architecture.to_plain()
+        assert Architecture.from_plain(plain, FAMILIES) == architecture
+        assert Architecture.from_plain(plain, FAMILIES).to_plain() == architecture.to_plain()
 
 
 def test_with_classes_and_with_anchors_change_only_that() -> None:
@@ -229,15 +230,15 @@ def test_missing_files_and_names(tmp_path: Path) -> None:
 )
 def test_plain_data_is_checked(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        Architecture.from_plain({**parse().to_plain(), **change})
+        Architecture.from_plain({**parse().to_plain(), **change}, FAMILIES)
 
 
 def test_plain_data_of_another_kind() -> None:
     with pytest.raises(ModelError, match="should be a mapping, got list"):
-        Architecture.from_plain([])
+        Architecture.from_plain([], FAMILIES)
     with pytest.raises(ModelError, match="lacks nc, depth_multiple"):
-        Architecture.from_plain({"name": "x"})
+        Architecture.from_plain({"name": "x"}, FAMILIES)
     plain = parse().to_plain()
     plain["layers"][1][2] = "C4"
     with pytest.raises(ModelError, match=r"row 1: unknown module 'C4'"):
-        build_detector(Architecture.from_plain(plain))
+        build_detector(Architecture.from_plain(plain, FAMILIES))

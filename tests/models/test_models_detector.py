@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError
-from slimyolo.models import Detector, build_detector, parse_architecture, read_architecture
+from slimyolo.families import parse_architecture, read_architecture
+from slimyolo.families.yolov5.anchors import set_anchors_
+from slimyolo.models import Detector, build_detector
 
 NANO = read_architecture("yolov5n").with_classes(2)
 
@@ -125,14 +127,14 @@ def test_anchors_are_pixels_outside_and_grid_units_in_the_state_dict() -> None:
     detector = build_detector(NANO, seed=0)
     assert detector.state_dict()["model.24.anchors"][1, 0].tolist() == [30 / 16, 61 / 16]
     wanted = torch.arange(1.0, 19.0).view(3, 3, 2) * 7
-    detector.set_anchors_(wanted)
+    set_anchors_(detector, wanted)
     torch.testing.assert_close(detector.anchors, wanted)
     torch.testing.assert_close(detector.state_dict()["model.24.anchors"][2], wanted[2] / 32)
     assert detector.architecture.anchors[2][2] == (119.0, 126.0)
     with pytest.raises(ModelError, match=r"are \[3, 3, 2\], got \[3, 2, 2\]"):
-        detector.set_anchors_(torch.ones(3, 2, 2))
+        set_anchors_(detector, torch.ones(3, 2, 2))
     with pytest.raises(ModelError, match="should be above 0"):
-        detector.set_anchors_(torch.zeros(3, 3, 2))
+        set_anchors_(detector, torch.zeros(3, 3, 2))
     torch.testing.assert_close(detector.anchors, wanted)
 
 

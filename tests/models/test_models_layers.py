@@ -8,19 +8,9 @@ from torch import nn
 from torch.nn import functional
 
 from slimyolo import models
-from slimyolo.models import (
-    SPP,
-    SPPF,
-    Bottleneck,
-    Conv,
-    DWConv,
-    Focus,
-    GhostConv,
-    batchnorm_names,
-    build_detector,
-    parse_architecture,
-    reference_excluded_batchnorms,
-)
+from slimyolo.families import parse_architecture
+from slimyolo.families.yolov5.shortcuts import reference_excluded_batchnorms
+from slimyolo.models import SPP, SPPF, Bottleneck, Conv, DWConv, Focus, GhostConv, batchnorm_names, build_detector
 
 ROWS = {
     "Conv": "[64, 3, 2, 1, 2, False]",

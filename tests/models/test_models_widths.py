@@ -14,6 +14,7 @@ from torch import nn
 
 from slimyolo.costs import model_cost
 from slimyolo.errors import ModelError
+from slimyolo.families import read_architecture
 from slimyolo.families.yolov5.head import Detect
 from slimyolo.models import (
     C3,
@@ -24,7 +25,6 @@ from slimyolo.models import (
     LayerWidth,
     build_detector,
     narrow_,
-    read_architecture,
     widths_from_plain,
     widths_of,
     widths_to_plain,

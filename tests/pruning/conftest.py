@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from pruning_networks import randomise_
 
-from slimyolo.models import Detector, build_detector, read_architecture
+from slimyolo.families import read_architecture
+from slimyolo.models import Detector, build_detector
 from slimyolo.pruning import ChannelGraph, trace
 
 

@@ -12,9 +12,10 @@ import pytest
 import torch
 from pruning_networks import zero_half_of_every_group_
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.costs import model_cost
-from slimyolo.models import Detector, build_detector, reference_excluded_batchnorms, widths_of
+from slimyolo.families import load_checkpoint
+from slimyolo.families.yolov5.shortcuts import reference_excluded_batchnorms
+from slimyolo.models import Detector, build_detector, widths_of
 from slimyolo.pruning import (
     ChannelGraph,
     ChannelShare,

@@ -34,7 +34,8 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """An untrained yolov5n, dense and pruned; both files are called best.pt."""
     import slimyolo
     from slimyolo.checkpoints import save_checkpoint
-    from slimyolo.models import build_detector, read_architecture
+    from slimyolo.families import read_architecture
+    from slimyolo.models import build_detector
 
     folder = tmp_path_factory.mktemp("checkpoints")
     dense, pruned = (folder / name / "weights" / "best.pt" for name in ("dense", "pruned"))

@@ -13,7 +13,8 @@ from slimyolo.checkpoints import save_checkpoint
 from slimyolo.cli.main import run_command_line
 from slimyolo.costs import Timing
 from slimyolo.errors import ConfigError
-from slimyolo.models import build_detector, parse_architecture
+from slimyolo.families import parse_architecture
+from slimyolo.models import build_detector
 from slimyolo.pruning import ChannelShare, prune_module
 from slimyolo.tasks.common.records import SizeRecord
 from slimyolo.tasks.measure.bench import BenchRow, bench, bench_table, verdict

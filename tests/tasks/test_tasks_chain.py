@@ -14,8 +14,8 @@ import pytest
 import torch
 
 import slimyolo
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import ConfigError, ModelError, TrainingError
+from slimyolo.families import load_checkpoint
 from slimyolo.pruning import ChannelShare
 from slimyolo.tasks.chain.compress import compress
 from slimyolo.tasks.chain.compress_config import CompressConfig

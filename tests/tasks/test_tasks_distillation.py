@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import ConfigError
+from slimyolo.families import load_checkpoint
 from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.common.resume import find_resumable, resumed_config
 from slimyolo.tasks.prune.config import PruneConfig

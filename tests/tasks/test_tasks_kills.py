@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from slimyolo.checkpoints import load_checkpoint, save_checkpoint, saving
+from slimyolo.checkpoints import save_checkpoint, saving
 from slimyolo.errors import StorageError
-from slimyolo.models import build_detector, read_architecture
+from slimyolo.families import load_checkpoint, read_architecture
+from slimyolo.models import build_detector
 from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.common.resume import resumed_config
 from slimyolo.tasks.train import run as training_run

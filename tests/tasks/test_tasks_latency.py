@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from slimyolo.errors import ConfigError
-from slimyolo.models import Detector, build_detector, parse_architecture
+from slimyolo.families import parse_architecture
+from slimyolo.models import Detector, build_detector
 from slimyolo.pruning import ChannelShare, LatencyBudget, PrunePlan, PruneResult, prune_module
 from slimyolo.tasks.latency import price as latency
 from slimyolo.tasks.latency.price import LatencyPrice, shapes_after

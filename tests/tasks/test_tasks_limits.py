@@ -11,11 +11,11 @@ import pytest
 import torch
 import yaml
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import LossNotFiniteError, TrainingError
+from slimyolo.families import load_checkpoint, read_architecture
 from slimyolo.families.yolov5.loss import DetectionLoss
 from slimyolo.losses import LossParts
-from slimyolo.models import build_detector, read_architecture
+from slimyolo.models import build_detector
 from slimyolo.tasks.common.devices import has_fast_bf16
 from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.train.config import TrainConfig, duration_seconds

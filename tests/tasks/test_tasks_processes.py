@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import ConfigError
+from slimyolo.families import load_checkpoint
 from slimyolo.tasks.chain.compress import compress
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.common.distributed import loader_processes, local_device, share_of_batch

@@ -11,7 +11,8 @@ import pytest
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import ConfigError, ExportError
 from slimyolo.exporting import open_exported
-from slimyolo.models import build_detector, parse_architecture
+from slimyolo.families import parse_architecture
+from slimyolo.models import build_detector
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.export import export
 from slimyolo.tasks.export.quantising import quantise_file

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from slimyolo.models import build_detector, read_architecture
+from slimyolo.families import read_architecture
+from slimyolo.models import build_detector
 from slimyolo.pruning import ChannelShare, MacsShare, ParamsShare
 from slimyolo.sparsity import ShareDriven
 from slimyolo.tasks.prune.cutter import cut_detector

@@ -1,9 +1,8 @@
-"""Checkpoints: our format, safe reading of YOLOv5's, transfer between detectors."""
+"""Checkpoints: our format, safe reading of other programs' files, transfer between detectors."""
 
 from slimyolo.checkpoints.checkpoint import Checkpoint, Origin
-from slimyolo.checkpoints.loading import load_checkpoint, read_tensors
 from slimyolo.checkpoints.saving import save_checkpoint
-from slimyolo.checkpoints.summary import CheckpointSummary, summarise_checkpoint
+from slimyolo.checkpoints.summary import CheckpointSummary
 from slimyolo.checkpoints.transfer import Mismatch, TransferReport, transfer_
 
 __all__ = [
@@ -12,9 +11,6 @@ __all__ = [
     "Mismatch",
     "Origin",
     "TransferReport",
-    "load_checkpoint",
-    "read_tensors",
     "save_checkpoint",
-    "summarise_checkpoint",
     "transfer_",
 ]

@@ -26,25 +26,29 @@ _MOST_ROWS = 1_000
 _MOST_ELEMENTS = 500_000_000  # of a model while it is built; yolov5x6, the largest known, has 141 million
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A detector as data: what is needed to build it, its tensors, and what is known about it.
 
-    `anchors` float32 ``[nl, na, 2]``, (width, height) in network pixels. `tensors` and `ema` (the averaged copy, or
-    None) map state_dict names to CPU tensors, floats in float32. `widths` is None for a detector that was never pruned.
+    `tensors` and `ema` (the averaged copy, or None) map state_dict names to CPU tensors, floats in float32. `widths` is
+    None for a detector that was never pruned.
     `training` is the state to resume from, or None. `origin` says whose file it was, `source` which.
     """
 
     architecture: Architecture
     widths: Widths | None
     names: tuple[str, ...]
-    anchors: Tensor
     tensors: dict[str, Tensor]
     ema: dict[str, Tensor] | None = None
     training: dict[str, Any] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     origin: Origin = "slimyolo"
     source: str = ""
+
+    @property
+    def anchors(self) -> Tensor:
+        """Anchors float32 ``[nl, na, 2]``, (width, height) in network pixels; ``[0]`` in families without anchors."""
+        return torch.tensor(self.architecture.anchors, dtype=torch.float32)
 
     def best_tensors(self, prefer_ema: bool = True) -> dict[str, Tensor]:
         """The averaged tensors when there are any and they are preferred, else those of the trained model."""

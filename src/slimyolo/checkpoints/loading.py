@@ -11,32 +11,38 @@ import torch
 from torch import Tensor
 
 from slimyolo.checkpoints.checkpoint import Checkpoint
+from slimyolo.checkpoints.pickled_model import is_model_object, model_objects
 from slimyolo.checkpoints.saving import FORMAT, VERSION
 from slimyolo.errors import CheckpointError, ModelError
-from slimyolo.families.yolov5.foreign import is_model_object, read_ultralytics
-from slimyolo.models import Architecture, widths_from_plain
+from slimyolo.models import Architecture, Families, widths_from_plain
 from slimyolo.storage import read_foreign_pickle
 
 __all__ = ["load_checkpoint", "read_tensors"]
 
 _SUPPORTED = "Supported are checkpoints of slimyolo and of YOLOv5 v6.x and v7.0."
+_SUPPORTED_MODELS = (
+    "Supported are detection checkpoints of YOLOv5 v6.x and v7.0 (yolov5n.pt to yolov5x6.pt, and trained ones)"
+)
 
 _MOST_ANCHORS = 10_000  # numbers
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """The checkpoint in a file of slimyolo, or in a published or trained YOLOv5 file (v6.x, v7.0).
+def load_checkpoint(path: str | os.PathLike[str], families: Families) -> Checkpoint:
+    """The checkpoint in a file of slimyolo, or in a published or trained file that one of `families` reads.
 
-    Both are read by `storage.read_foreign_pickle`, which runs nothing that the file names. Raises
+    All are read by `storage.read_foreign_pickle`, which runs nothing that the file names. Raises
     `UnsafeCheckpointError` when reading would need that, `CheckpointError` when the file is missing, damaged, newer
     than this slimyolo, or something else (a state_dict alone, another tool's model): the message says what it is.
     """
     file = Path(path)
     tree = read_foreign_pickle(file)
     if isinstance(tree, dict) and isinstance(tree.get("format"), str) and tree["format"].startswith("slimyolo"):
-        return _read_own(str(file), tree)
+        return _read_own(str(file), tree, families)
+    for family in families.values():
+        if family.recognises_file(tree):
+            return family.read_file(str(file), tree, file.stat().st_size)
     if is_model_object(tree):
-        return read_ultralytics(str(file), tree, file.stat().st_size)
+        raise CheckpointError(_other_model(str(file), tree))
     tensors = _tensor_mapping(tree)
     if tensors:
         example = next(iter(tensors))
@@ -48,7 +54,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     raise CheckpointError(f"{file} is no checkpoint of a detector: it holds {_described(tree)}. {_SUPPORTED}")
 
 
-def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def read_tensors(path: str | os.PathLike[str], families: Families) -> dict[str, Tensor]:
     """The tensors of a file by name, float32, on the CPU, whatever the file knows of its architecture.
 
     Reads what `load_checkpoint` reads (the averaged tensors when there are any), a state_dict alone, a dict with one
@@ -60,14 +66,28 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     tree = read_foreign_pickle(file)
     tensors = _tensor_mapping(tree)
     if not tensors:
-        return load_checkpoint(file).best_tensors()
+        return load_checkpoint(file, families).best_tensors()
     size = file.stat().st_size
     if sum(tensor.numel() for tensor in tensors.values()) > size:
         raise CheckpointError(f"{file} holds more elements than bytes; it is not a real checkpoint.")
     return {name: _as_float32(tensor) for name, tensor in tensors.items()}
 
 
-def _read_own(source: str, tree: Mapping[str, Any]) -> Checkpoint:
+def _other_model(source: str, tree: Any) -> str:
+    """What to say of a file that holds a model which no family reads."""
+    models = model_objects(tree)
+    name = models.get("model", models.get("ema", tree)).class_name
+    if not name.startswith("ultralytics."):
+        return f"{source} holds a {name[:100]}, not a detector. {_SUPPORTED_MODELS}."
+    version = tree.get("version") if isinstance(tree, dict) else None
+    release = f" {version}" if isinstance(version, str) and len(version) < 40 else ""
+    return (
+        f"{source} is a checkpoint of the ultralytics package{release} ({name}): YOLOv8 or later, whose heads are "
+        f"others. {_SUPPORTED_MODELS}; start from one of those."
+    )
+
+
+def _read_own(source: str, tree: Mapping[str, Any], families: Families) -> Checkpoint:
     if tree["format"] != FORMAT or type(tree.get("version")) is not int:
         raise CheckpointError(f"{source} is a slimyolo file of the kind {tree['format'][:60]!r}, not a checkpoint.")
     if tree["version"] > VERSION:
@@ -75,21 +95,18 @@ def _read_own(source: str, tree: Mapping[str, Any]) -> Checkpoint:
             f"{source} was written by a newer slimyolo (format version {tree['version']}, this one reads up to "
             f"{VERSION}). Upgrade with: pip install --upgrade slimyolo."
         )
-    names, anchors = _entry(source, tree, "names", list), _entry(source, tree, "anchors", Tensor)
+    names = _entry(source, tree, "names", list)
     if not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"{source} is damaged: its class names are not texts.")
-    if anchors.numel() > _MOST_ANCHORS:
-        raise CheckpointError(
-            f"{source} is damaged: its anchors are {list(anchors.shape)}, expected [levels, anchors, 2]."
-        )
     widths, ema, training = tree.get("widths"), tree.get("ema"), tree.get("training")
     try:
-        architecture = Architecture.from_plain(_entry(source, tree, "architecture", dict)).with_anchors(anchors)
+        architecture = Architecture.from_plain(_entry(source, tree, "architecture", dict), families)
+        if architecture.family.anchors_of is not None:
+            architecture = architecture.with_anchors(_anchors(source, tree))
         checkpoint = Checkpoint(
             architecture=architecture,
             widths=None if widths is None else widths_from_plain(widths),
             names=tuple(names),
-            anchors=anchors.float(),
             tensors=_named_tensors(source, "tensors", _entry(source, tree, "tensors", dict)),
             ema=None if ema is None else _named_tensors(source, "ema", ema),
             training=None if training is None else dict(_entry(source, tree, "training", dict)),
@@ -102,6 +119,15 @@ def _read_own(source: str, tree: Mapping[str, Any]) -> Checkpoint:
     if len(names) != architecture.nc:
         raise CheckpointError(f"{source} is damaged: {architecture.nc} classes but {len(names)} names.")
     return checkpoint
+
+
+def _anchors(source: str, tree: Mapping[str, Any]) -> Tensor:
+    anchors: Tensor = _entry(source, tree, "anchors", Tensor)
+    if anchors.numel() > _MOST_ANCHORS:
+        raise CheckpointError(
+            f"{source} is damaged: its anchors are {list(anchors.shape)}, expected [levels, anchors, 2]."
+        )
+    return anchors.float()
 
 
 def _entry(source: str, tree: Mapping[str, Any], key: str, kind: type[Any]) -> Any:

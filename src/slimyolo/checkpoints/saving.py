@@ -1,13 +1,13 @@
 """Our own format: plain data and tensors, nothing that runs.
 
-A dict written by `torch.save` (readable with ``torch.load(path, weights_only=True)``), version 1::
+A dict written by `torch.save` (readable with ``torch.load(path, weights_only=True)``), version 1 or 2::
 
     format        "slimyolo.checkpoint"
-    version       1; a reader refuses newer ones
+    version       1 for YOLOv5, which slimyolo 0.1 reads, too; 2 for other families. A reader refuses newer ones
     architecture  Architecture.to_plain()
     widths        widths_to_plain(), or None when never pruned
     names         list of class names
-    anchors       float32 [nl, na, 2], (width, height) in network pixels
+    anchors       float32 [nl, na, 2], (width, height) in network pixels; only in families with anchors
     tensors       state_dict of the detector, floats in float32
     ema           the same of the averaged copy, or None
     training      state to resume from (optimizer, epoch, random generators …), or None
@@ -29,13 +29,13 @@ from torch import Tensor, nn
 
 from slimyolo.checkpoints.checkpoint import dense_widths
 from slimyolo.errors import CheckpointError
-from slimyolo.models import Detector, widths_of, widths_to_plain
+from slimyolo.models import FIRST_FAMILY, Detector, widths_of, widths_to_plain
 from slimyolo.storage import atomic_file
 
 __all__ = ["FORMAT", "VERSION", "save_checkpoint"]
 
 FORMAT = "slimyolo.checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 def save_checkpoint(
@@ -67,11 +67,11 @@ def save_checkpoint(
     about = {"slimyolo": _installed_version(), "torch": str(torch.__version__), "saved": _now(), **(provenance or {})}
     content = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": 1 if detector.family.name == FIRST_FAMILY else VERSION,
         "architecture": detector.architecture.to_plain(),
         "widths": None if widths == dense else widths_to_plain(widths),
         "names": list(detector.names),
-        "anchors": detector.anchors.detach().to("cpu", torch.float32).contiguous(),
+        **_anchors(detector),
         "tensors": tensors,
         "ema": averaged,
         "training": None if training is None else _plain("training", training),
@@ -79,6 +79,12 @@ def save_checkpoint(
     }
     with atomic_file(path) as file:
         _write(content, file)
+
+
+def _anchors(detector: Detector) -> dict[str, Tensor]:
+    if detector.family.anchors_of is None:
+        return {}
+    return {"anchors": detector.anchors.detach().to("cpu", torch.float32).contiguous()}
 
 
 def _write(content: Mapping[str, Any], file: IO[bytes]) -> None:

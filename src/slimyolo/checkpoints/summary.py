@@ -11,11 +11,12 @@ from torch import Tensor
 
 from slimyolo.checkpoints.checkpoint import Checkpoint, Origin, dense_widths
 from slimyolo.checkpoints.loading import load_checkpoint
+from slimyolo.models import Families
 
 __all__ = ["CheckpointSummary", "summarise_checkpoint"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckpointSummary:
     """Plain facts about a checkpoint file. Counts are of parameters (without batch-norm statistics and anchors)."""
 
@@ -43,12 +44,12 @@ class CheckpointSummary:
     provenance: dict[str, Any]
 
 
-def summarise_checkpoint(path: str | os.PathLike[str]) -> CheckpointSummary:
+def summarise_checkpoint(path: str | os.PathLike[str], families: Families) -> CheckpointSummary:
     """Read a checkpoint, build its detector, so that a file that cannot be used is not called good, and describe it.
 
     Raises as `load_checkpoint`.
     """
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, families)
     detector = checkpoint.detector()
     dense = dense_widths(checkpoint.architecture)
     widths = checkpoint.widths or dense

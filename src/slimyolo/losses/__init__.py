@@ -1,6 +1,6 @@
 """What training minimises: terms of a loss, objectives, distillation."""
 
-from slimyolo.losses.distillation import ResponseTerms, channel_wise_divergence, response_terms
+from slimyolo.losses.distillation import channel_wise_divergence
 from slimyolo.losses.distilled import DISTILLATION_TERMS, Distilled, Projectors, check_teacher, neck_widths
 from slimyolo.losses.objectives import EpochOfRun, LossParts, Supervised
 from slimyolo.losses.terms import binary_cross_entropy, focal_weight, smoothed_targets
@@ -11,13 +11,11 @@ __all__ = [
     "EpochOfRun",
     "LossParts",
     "Projectors",
-    "ResponseTerms",
     "Supervised",
     "binary_cross_entropy",
     "channel_wise_divergence",
     "check_teacher",
     "focal_weight",
     "neck_widths",
-    "response_terms",
     "smoothed_targets",
 ]

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError, TrainingError
-from slimyolo.losses.distillation import channel_wise_divergence, response_terms
+from slimyolo.losses.distillation import channel_wise_divergence
 from slimyolo.losses.objectives import EpochOfRun, LossParts
-from slimyolo.models import Detector
-
-if TYPE_CHECKING:
-    from slimyolo.families.yolov5.loss import DetectionLoss
+from slimyolo.models import Detector, DetectorLoss
 
 __all__ = ["DISTILLATION_TERMS", "Distilled", "Projectors", "check_teacher", "neck_widths"]
 
@@ -37,18 +35,17 @@ class Projectors(nn.ModuleList):
 class Distilled:
     """``supervised(...)`` + B · (response weight · response + feature weight · feature), of one forward pass.
 
-    `student` is the model being trained (the loop may call a wrapper of it), `teacher` a fixed detector of the same
-    classes, anchors and strides. `response` and `feature` weigh the terms; 0 leaves one out. The response terms have the
-    gains of `loss` and its weights of levels, so that a weight of 1 makes the teacher's word count about as much as the
-    labels'. Feature: the mean over levels of `channel_wise_divergence` of what goes into the head, the student's through
-    `projectors` (see `Projectors`; they are trained beside the model).
+    `student` is the model being trained (the loop may call a wrapper of it), `teacher` a fixed detector of the same family,
+    classes and strides. `response` and `feature` weigh the terms; 0 leaves one out. The response term is that of the
+    family (`Family.make_response`). Feature: the mean over levels of `channel_wise_divergence` of what goes into the head,
+    the student's through `projectors` (see `Projectors`; they are trained beside the model).
 
     The terms are means over the images of this process; of several processes' equal shares their mean is that of all.
     """
 
     def __init__(
         self,
-        loss: DetectionLoss,
+        loss: DetectorLoss,
         student: Detector,
         teacher: Detector,
         projectors: nn.ModuleList,
@@ -60,7 +57,8 @@ class Distilled:
             raise ConfigError(
                 f"Weights of distillation must be 0 or more, and one of them above 0; got {response} and {feature}."
             )
-        check_teacher(student, teacher, boxes=response > 0)
+        check_teacher(student, teacher)
+        self._response_term = student.family.make_response(student, teacher, loss) if response > 0 else None
         self._loss, self._student, self._teacher = loss, student, teacher.eval().requires_grad_(False)
         self._response, self._feature = response, feature
         self.projectors = projectors
@@ -79,20 +77,13 @@ class Distilled:
             answers = self._teacher.heads(images)
         parts = self._loss(heads, targets, progress)
         total, items = parts.total, dict(parts.items)
-        if self._response > 0:
+        if self._response_term is not None:
             value = self._response * self._response_term(heads, answers)
             total, items["response"] = total + value * len(images), value.detach()
         if self._feature > 0:
             value = self._feature * self._feature_term(own.features, wanted.features)
             total, items["feature"] = total + value * len(images), value.detach()
         return LossParts(total, items)
-
-    def _response_term(self, heads: Sequence[Tensor], answers: Sequence[Tensor]) -> Tensor:
-        value, gains = heads[0].new_zeros((), dtype=torch.float32), self._loss.gains
-        for head, answer, weight in zip(heads, answers, self._loss.level_weights, strict=True):
-            terms = response_terms(head, answer)
-            value = value + gains["box"] * terms.box + gains["cls"] * terms.cls + gains["obj"] * weight * terms.obj
-        return value
 
     def _feature_term(self, own: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
         levels = [
@@ -102,8 +93,13 @@ class Distilled:
         return torch.stack(levels).mean()
 
 
-def check_teacher(student: Detector, teacher: Detector, *, boxes: bool = True) -> None:
-    """Raise `ConfigError` unless `teacher` can teach `student`: the same classes and levels; for `boxes`, anchors too."""
+def check_teacher(student: Detector, teacher: Detector) -> None:
+    """Raise `ConfigError` unless `teacher` can teach `student`: the same family, classes and strides."""
+    if teacher.family != student.family:
+        raise ConfigError(
+            f"--teacher is a {teacher.family.title} detector, the model to train is {student.family.title}: their answers "
+            f"cannot be compared. Give a teacher of the same family, such as the model before the cut."
+        )
     if teacher.nc != student.nc:
         raise ConfigError(
             f"--teacher detects {teacher.nc} classes ({_shown(teacher.names)}), the model to train {student.nc} "
@@ -119,16 +115,15 @@ def check_teacher(student: Detector, teacher: Detector, *, boxes: bool = True) -
             f"--teacher has heads at strides {teacher.stride.tolist()}, the model to train at {student.stride.tolist()}: "
             f"they cannot be compared. Give a teacher of the same family, such as the model before the cut."
         )
-    if boxes and (teacher.anchors.shape != student.anchors.shape or not _close(teacher.anchors, student.anchors)):
-        raise ConfigError(
-            "--teacher has other anchors than the model to train, so their boxes cannot be compared position by position. "
-            "Use --noautoanchor to keep the model's own anchors, or --distill feature."
-        )
 
 
 def neck_widths(detector: Detector) -> tuple[int, ...]:
-    """Channels that go into the head, level by level."""
-    return tuple(module.in_channels for module in detector.head.m if isinstance(module, nn.Conv2d))
+    """Channels that go into the head, level by level; found by one small image."""
+    probe = copy.deepcopy(detector).eval()
+    like, side = next(probe.parameters()), probe.head.largest_stride
+    with torch.no_grad():
+        levels = probe.features(torch.zeros(1, 3, side, side, dtype=like.dtype, device=like.device))
+    return tuple(level.shape[1] for level in levels)
 
 
 class _Tap:
@@ -139,7 +134,7 @@ class _Tap:
         self.features: Sequence[Tensor] = ()
 
     def __enter__(self) -> _Tap:
-        self._handle = self._detector.head.register_forward_pre_hook(self._keep)
+        self._handle = self._detector.model[-1].register_forward_pre_hook(self._keep)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -147,10 +142,6 @@ class _Tap:
 
     def _keep(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.features = list(inputs[0])
-
-
-def _close(first: Tensor, second: Tensor) -> bool:
-    return bool(torch.allclose(first.cpu(), second.cpu(), rtol=1e-3))
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from slimyolo.errors import TrainingError
+from slimyolo.models import Raw
 
 __all__ = ["EpochOfRun", "LossParts", "Supervised"]
 
@@ -42,7 +43,7 @@ class Supervised:
     heads; it is called as a module, so wrappers for distributed training see the call.
     """
 
-    def __init__(self, loss: Callable[[Any, Tensor, EpochOfRun | None], LossParts]) -> None:
+    def __init__(self, loss: Callable[[Raw, Tensor, EpochOfRun | None], LossParts]) -> None:
         self.loss = loss
 
     def __call__(

@@ -1,11 +1,25 @@
-"""Architectures, layers, the detector and its widths."""
+"""Architectures, layers, families as values, the detector and its widths."""
 
 from __future__ import annotations
 
 from slimyolo.models.activations import DEFAULT_ACTIVATION
-from slimyolo.models.architecture import Anchors, Architecture, LayerSpec, spread_anchors
+from slimyolo.models.architecture import FIRST_FAMILY, Anchors, Architecture, LayerSpec, spread_anchors
 from slimyolo.models.building import build_detector
-from slimyolo.models.detector import Detector, batchnorm_names, reference_excluded_batchnorms
+from slimyolo.models.detector import Detector, batchnorm_names
+from slimyolo.models.family import (
+    BuiltIn,
+    DetectorLoss,
+    Families,
+    Family,
+    Head,
+    LossSettings,
+    Raw,
+    ResponseTerm,
+    TrainingBoxes,
+    TwoBranches,
+    Written,
+    map_raw,
+)
 from slimyolo.models.layers import (
     C3,
     SPP,
@@ -20,37 +34,69 @@ from slimyolo.models.layers import (
     GhostBottleneck,
     GhostConv,
 )
-from slimyolo.models.reading import family_names, parse_architecture, read_architecture
+from slimyolo.models.module_table import (
+    BLOCKS,
+    OUTPUTS,
+    Argument,
+    Built,
+    Incoming,
+    Kind,
+    ModuleRule,
+    chained,
+    scaled_channels,
+    scaled_repeats,
+    staged,
+)
 from slimyolo.models.widths import LayerWidth, Widths, narrow_, widths_from_plain, widths_of, widths_to_plain
 
 __all__ = [
+    "BLOCKS",
     "C3",
     "DEFAULT_ACTIVATION",
+    "FIRST_FAMILY",
+    "OUTPUTS",
     "SPP",
     "SPPF",
     "Anchors",
     "Architecture",
+    "Argument",
     "Bottleneck",
     "BottleneckCSP",
+    "Built",
+    "BuiltIn",
     "C3Ghost",
     "Concat",
     "Conv",
     "DWConv",
     "Detector",
+    "DetectorLoss",
+    "Families",
+    "Family",
     "Focus",
     "GhostBottleneck",
     "GhostConv",
+    "Head",
+    "Incoming",
+    "Kind",
     "LayerSpec",
     "LayerWidth",
+    "LossSettings",
+    "ModuleRule",
+    "Raw",
+    "ResponseTerm",
+    "TrainingBoxes",
+    "TwoBranches",
     "Widths",
+    "Written",
     "batchnorm_names",
     "build_detector",
-    "family_names",
+    "chained",
+    "map_raw",
     "narrow_",
-    "parse_architecture",
-    "read_architecture",
-    "reference_excluded_batchnorms",
+    "scaled_channels",
+    "scaled_repeats",
     "spread_anchors",
+    "staged",
     "widths_from_plain",
     "widths_of",
     "widths_to_plain",

@@ -5,20 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from slimyolo.errors import ModelError, nearest_name_hint, shown_value
 from slimyolo.models.activations import DEFAULT_ACTIVATION, read_activation
 
-__all__ = ["Anchors", "Architecture", "LayerSpec", "spread_anchors"]
+if TYPE_CHECKING:
+    from slimyolo.models.family import Families, Family
+
+__all__ = ["FIRST_FAMILY", "Anchors", "Architecture", "LayerSpec", "read_anchors", "read_row", "spread_anchors"]
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
 """Per level, per anchor: (width, height) in network pixels."""
 
 _PLAIN_KEYS = ("name", "nc", "depth_multiple", "width_multiple", "anchors", "layers")
-_OPTIONAL_KEYS = ("activation",)
+_OPTIONAL_KEYS = ("activation", "family", "scale", "max_channels")
+FIRST_FAMILY = "yolov5"
+"""The family of plain data that names none: all files of slimyolo 0.1."""
 _MOST_CLASSES = 100_000
 _MOST_REPEATS = 1_000
 
@@ -34,24 +39,36 @@ class LayerSpec:
     where: str = field(default="", compare=False, repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Name, class count, multiples, anchors (pixels) and layer rows of a detector, before multiples are applied; and
-    the activation of its convolutions (`read_activation`).
+    """What a detector is made from, before multiples are applied. `build_detector` makes the module.
 
-    Made by `read_architecture` or `from_plain`; `build_detector` makes the module. Raises `ModelError` when a value
-    could not belong to any detector; rows are checked against the module table by whoever reads or builds them.
+    `family` says what the rows mean. `anchors` are in pixels, ``()`` in families without anchors. `activation` is that of
+    the convolutions (`read_activation`). `max_channels` limits the channels of a row before the width multiple. `scale`
+    is the letter of the size, where the family's blocks depend on it ("n" to "x"), else "".
+
+    Made by `read_architecture` or `from_plain`. Raises `ModelError` when a value could not belong to any detector; rows
+    are checked against the family's blocks by whoever reads or builds them.
     """
 
     name: str
+    family: Family
     nc: int
     depth_multiple: float
     width_multiple: float
-    anchors: Anchors
     layers: tuple[LayerSpec, ...]
+    anchors: Anchors = ()
     activation: str = DEFAULT_ACTIVATION
+    max_channels: int | None = None
+    scale: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.scale, str) or len(self.scale) > 1:
+            raise ModelError(f"{self.name}: scale should be one letter or empty, got {shown_value(self.scale)}.")
+        if self.max_channels is not None and (type(self.max_channels) is not int or self.max_channels < 1):
+            raise ModelError(
+                f"{self.name}: max_channels should be a whole number above 0, got {shown_value(self.max_channels)}."
+            )
         if type(self.nc) is not int or not 1 <= self.nc <= _MOST_CLASSES:
             raise ModelError(
                 f"{self.name}: nc should be a whole number from 1 to {_MOST_CLASSES}, got {shown_value(self.nc)}."
@@ -62,7 +79,12 @@ class Architecture:
                 raise ModelError(
                     f"{self.name}: {key} should be a number above 0 (at most 100), got {shown_value(value)}."
                 )
-        _check_anchors(self.name, self.anchors)
+        if self.family.anchors_of is not None:
+            _check_anchors(self.name, self.anchors)
+        elif self.anchors:
+            raise ModelError(
+                f"{self.name}: {self.family.title} detectors have no anchors, got {len(self.anchors)} levels."
+            )
         if not self.layers:
             raise ModelError(f"{self.name}: there are no layers.")
         try:
@@ -95,7 +117,12 @@ class Architecture:
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready data; `from_plain` is its exact inverse."""
-        other = {} if self.activation == DEFAULT_ACTIVATION else {"activation": self.activation}
+        optional = {
+            "activation": (self.activation, DEFAULT_ACTIVATION),
+            "family": (self.family.name, FIRST_FAMILY),
+            "scale": (self.scale, ""),
+            "max_channels": (self.max_channels, None),
+        }
         return {
             "name": self.name,
             "nc": self.nc,
@@ -103,12 +130,15 @@ class Architecture:
             "width_multiple": self.width_multiple,
             "anchors": [[list(pair) for pair in level] for level in self.anchors],
             "layers": [[list(row.sources), row.repeats, row.module, _to_lists(row.args)] for row in self.layers],
-            **other,
+            **{key: value for key, (value, default) in optional.items() if value != default},
         }
 
     @classmethod
-    def from_plain(cls, plain: Any) -> Architecture:
-        """An architecture from `to_plain` data. Raises `ModelError` naming the key or row that is wrong."""
+    def from_plain(cls, plain: Any, families: Families) -> Architecture:
+        """An architecture from `to_plain` data of one of `families`; data that name no family are YOLOv5's.
+
+        Raises `ModelError` naming the key or row that is wrong.
+        """
         if not isinstance(plain, Mapping):
             raise ModelError(f"An architecture should be a mapping, got {type(plain).__name__}.")
         for key in plain:
@@ -122,14 +152,23 @@ class Architecture:
             raise ModelError(f"An architecture's name should be text, got {shown_value(name)}.")
         if not isinstance(plain["layers"], Sequence):
             raise ModelError(f"{name}: layers should be a list of rows, got {type(plain['layers']).__name__}.")
+        family = plain.get("family", FIRST_FAMILY)
+        if not isinstance(family, str) or family not in families:
+            raise ModelError(
+                f"{name}: unknown family {shown_value(family)}. Known families: {', '.join(families)}. A newer slimyolo "
+                "may know it: pip install --upgrade slimyolo."
+            )
         return cls(
             name=name,
+            family=families[family],
             nc=plain["nc"],
             depth_multiple=plain["depth_multiple"],
             width_multiple=plain["width_multiple"],
             anchors=read_anchors(name, plain["anchors"]),
             layers=tuple(read_row(name, f"row {index}", row) for index, row in enumerate(plain["layers"])),
             activation=plain.get("activation", DEFAULT_ACTIVATION),
+            max_channels=plain.get("max_channels"),
+            scale=plain.get("scale", ""),
         )
 
 
@@ -183,9 +222,7 @@ def _anchor_level(name: str, level: Sequence[Any]) -> tuple[tuple[float, float],
         raise ModelError(
             f"{name}: a level's anchors should be numbers in pairs (width, height), got {shown_value(level)}."
         )
-    return tuple(
-        (float(width), float(height)) for width, height in zip(flat[::2], flat[1::2], strict=True)
-    )  # fmt: skip
+    return tuple((float(width), float(height)) for width, height in zip(flat[::2], flat[1::2], strict=True))
 
 
 def _check_anchors(name: str, anchors: Anchors) -> None:

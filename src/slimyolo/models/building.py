@@ -10,16 +10,15 @@ import torch
 from torch import nn
 
 from slimyolo.errors import ModelError
-from slimyolo.families.yolov5.head import Detect
 from slimyolo.models.activations import DEFAULT_ACTIVATION, replace_activations_
-from slimyolo.models.architecture import Architecture, LayerSpec
-from slimyolo.models.checking import absolute_sources, check_layers
+from slimyolo.models.architecture import Architecture
+from slimyolo.models.checking import absolute_sources, check_layers, rule_of
 from slimyolo.models.detector import Detector
 from slimyolo.models.module_table import (
-    DETECT,
+    Built,
     Incoming,
+    ModuleRule,
     bind_arguments,
-    rule_of,
     scaled_channels,
     scaled_repeats,
 )
@@ -48,34 +47,7 @@ def build_detector(
             torch.manual_seed(seed)
             return build_detector(architecture, names=names, widths=widths)
     check_layers(architecture)
-    layers: list[nn.Module] = []
-    parameters = 0
-    outputs: dict[int, tuple[int, Fraction]] = {-1: (3, Fraction(1))}
-    for index, row in enumerate(architecture.layers):
-        sources = [outputs[source] for source in absolute_sources(row.sources, index)]
-        incoming = Incoming(
-            tuple(channels for channels, _ in sources),
-            tuple(stride for _, stride in sources),
-            scaled_repeats(row.repeats, architecture.depth_multiple),
-        )
-        if row.module == DETECT:
-            layers.append(_head(architecture, incoming))
-            break
-        values = bind_arguments(architecture.name, row)
-        if "outputs" in values:
-            values["outputs"] = scaled_channels(values["outputs"], architecture.width_multiple)
-        try:
-            _refuse_huge(architecture, row, incoming, values, parameters)
-            built = rule_of(architecture.name, row).make(incoming, values)
-        except (ModelError, ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"{architecture.name}, {row.where}: layer {index} ({row.module}, {incoming.channels[0]} channels in) "
-                f"cannot be made: {error}."
-            ) from error
-        layers.append(built.module)
-        parameters += _size(built.module)
-        outputs[index] = (built.outputs, built.stride)
-    detector = Detector(architecture, layers, names or [f"class{index}" for index in range(architecture.nc)])
+    detector = Detector(architecture, _layers(architecture), names or [f"class{i}" for i in range(architecture.nc)])
     if architecture.activation != DEFAULT_ACTIVATION:
         replace_activations_(detector, architecture.activation)
     if widths is not None:
@@ -83,9 +55,43 @@ def build_detector(
     return detector
 
 
-def _refuse_huge(
-    architecture: Architecture, row: LayerSpec, incoming: Incoming, values: Mapping[str, Any], before: int
-) -> None:
+def _layers(architecture: Architecture) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    parameters = 0
+    outputs: dict[int, Built] = {-1: Built(nn.Identity(), 3, Fraction(1))}
+    for index, row in enumerate(architecture.layers):
+        sources = [outputs[source] for source in absolute_sources(row.sources, index)]
+        incoming = Incoming(
+            channels=tuple(source.outputs for source in sources),
+            strides=tuple(source.stride for source in sources),
+            repeats=scaled_repeats(row.repeats, architecture.depth_multiple),
+            scale=architecture.scale,
+            pieces=tuple(source.pieces for source in sources),
+        )
+        if row.module == architecture.family.head_name:
+            layers.append(_head(architecture, incoming))
+            break
+        rule = rule_of(architecture, row, architecture.name)
+        values = bind_arguments(architecture.name, row, rule)
+        if "outputs" in values:
+            values["outputs"] = scaled_channels(
+                values["outputs"], architecture.width_multiple, architecture.max_channels
+            )
+        try:
+            _refuse_huge(rule, incoming, values, parameters)
+            built = rule.make(incoming, values)
+        except (ModelError, ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{architecture.name}, {row.where}: layer {index} ({row.module}, {incoming.channels[0]} channels in) "
+                f"cannot be made: {error}."
+            ) from error
+        layers.append(built.module)
+        parameters += _size(built.module)
+        outputs[index] = built
+    return layers
+
+
+def _refuse_huge(rule: ModuleRule, incoming: Incoming, values: Mapping[str, Any], before: int) -> None:
     """Raise `ModelError` for a network of gigabytes, whose other layers have `before` parameters.
 
     A layer that may be large is made without memory first.
@@ -94,7 +100,7 @@ def _refuse_huge(
     about = max(sum(incoming.channels), outputs) * outputs * incoming.repeats * kernel * kernel
     if about > MOST_PARAMETERS / 64:
         with torch.device("meta"):
-            before += _size(rule_of(architecture.name, row).make(incoming, values).module)
+            before += _size(rule.make(incoming, values).module)
     if before > MOST_PARAMETERS:
         raise ModelError(f"the network would have {before:,} parameters or more, expected at most {MOST_PARAMETERS:,}")
 
@@ -103,12 +109,7 @@ def _size(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _head(architecture: Architecture, incoming: Incoming) -> Detect:
+def _head(architecture: Architecture, incoming: Incoming) -> nn.Module:
     if any(stride.denominator != 1 for stride in incoming.strides):
         raise ModelError(f"{architecture.name}: the levels should have whole strides, got {incoming.strides}.")
-    return Detect(
-        architecture.nc,
-        torch.tensor(architecture.anchors, dtype=torch.float32),
-        incoming.channels,
-        [int(stride) for stride in incoming.strides],
-    )
+    return architecture.family.make_head(architecture, incoming)

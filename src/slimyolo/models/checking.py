@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from slimyolo.errors import ModelError
-from slimyolo.models.architecture import Architecture
-from slimyolo.models.module_table import DETECT, bind_arguments, rule_of
+from collections.abc import Mapping
+from typing import Any
 
-__all__ = ["absolute_sources", "check_layers"]
+from slimyolo.errors import ModelError, nearest_name_hint
+from slimyolo.models.architecture import Architecture, LayerSpec
+from slimyolo.models.module_table import Built, Incoming, ModuleRule, bind_arguments
+
+__all__ = ["absolute_sources", "check_layers", "rule_of"]
 
 
 def absolute_sources(sources: tuple[int, ...], index: int) -> tuple[int, ...]:
@@ -14,13 +17,32 @@ def absolute_sources(sources: tuple[int, ...], index: int) -> tuple[int, ...]:
     return tuple(index + source if source < 0 else source for source in sources)
 
 
+def rule_of(architecture: Architecture, row: LayerSpec, shown: str) -> ModuleRule:
+    """The rule of the block that `row` names; of the head, a rule whose layer is made by `Family.make_head`.
+
+    Raises `ModelError` with the nearest name when the family has no such module; `shown` names the file.
+    """
+    family = architecture.family
+    if row.module == family.head_name:
+        return ModuleRule(family.head_arguments, _made_by_the_family, many=True)
+    rule = family.blocks.get(row.module)
+    if rule is None:
+        known = (*family.blocks, family.head_name)
+        raise ModelError(
+            f"{shown}, {row.where}: unknown module {row.module!r}.{nearest_name_hint(row.module, known)} "
+            f"Known modules: {', '.join(known)}."
+        )
+    return rule
+
+
 def check_layers(architecture: Architecture, shown: str | None = None) -> None:
     """Raise `ModelError` with the row's line when modules, arguments or sources cannot work; `shown` names the file."""
     shown = shown or architecture.name
     last = len(architecture.layers) - 1
+    head = architecture.family.head_name
     for index, row in enumerate(architecture.layers):
-        rule = rule_of(shown, row)
-        values = bind_arguments(shown, row)
+        rule = rule_of(architecture, row, shown)
+        values = bind_arguments(shown, row, rule)
         if len(row.sources) > 1 and not rule.many:
             raise ModelError(
                 f"{shown}, {row.where}: {row.module} takes one 'from', got {list(row.sources)}. Concat joins several."
@@ -31,18 +53,25 @@ def check_layers(architecture: Architecture, shown: str | None = None) -> None:
                     f"{shown}, {row.where}: 'from' {source} of layer {index} ({row.module}) is out of range: "
                     + (f"layers 0 to {index - 1} come before it." if index else "the first layer takes -1, the image.")
                 )
-        if (row.module == DETECT) != (index == last):
-            raise ModelError(f"{shown}, {row.where}: the last layer, and only the last, should be {DETECT}.")
-        if row.module == DETECT:
-            if row.repeats != 1:
-                raise ModelError(f"{shown}, {row.where}: the number of {DETECT} should be 1, got {row.repeats}.")
-            if values["nc"] not in ("nc", architecture.nc):
-                raise ModelError(
-                    f"{shown}, {row.where}: {DETECT} is given {values['nc']} classes but nc is {architecture.nc}. "
-                    "Write nc."
-                )
-            if len(row.sources) != len(architecture.anchors):
-                raise ModelError(
-                    f"{shown}, {row.where}: {DETECT} has {len(row.sources)} levels, "
-                    f"but there are anchors for {len(architecture.anchors)}."
-                )
+        if (row.module == head) != (index == last):
+            raise ModelError(f"{shown}, {row.where}: the last layer, and only the last, should be {head}.")
+        if row.module == head:
+            _check_head(architecture, row, values, shown)
+
+
+def _check_head(architecture: Architecture, row: LayerSpec, values: Mapping[str, Any], shown: str) -> None:
+    if row.repeats != 1:
+        raise ModelError(f"{shown}, {row.where}: the number of {row.module} should be 1, got {row.repeats}.")
+    if values.get("nc", "nc") not in ("nc", architecture.nc):
+        raise ModelError(
+            f"{shown}, {row.where}: {row.module} is given {values['nc']} classes but nc is {architecture.nc}. Write nc."
+        )
+    if architecture.family.anchors_of is not None and len(row.sources) != len(architecture.anchors):
+        raise ModelError(
+            f"{shown}, {row.where}: {row.module} has {len(row.sources)} levels, "
+            f"but there are anchors for {len(architecture.anchors)}."
+        )
+
+
+def _made_by_the_family(incoming: Incoming, values: Mapping[str, Any]) -> Built:
+    raise AssertionError("the head is made by Family.make_head")

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError
-from slimyolo.families.yolov5.head import Detect
 from slimyolo.geometry import RowLayout, SuppressionKind
 from slimyolo.models.activations import replace_activations_
 from slimyolo.models.architecture import Architecture
-from slimyolo.models.checking import absolute_sources
+from slimyolo.models.checking import absolute_sources, rule_of
+from slimyolo.models.family import Family, Head, Raw
 from slimyolo.models.fusing import fuse_
-from slimyolo.models.layers import C3, Bottleneck, Concat
 
-__all__ = ["Detector", "batchnorm_names", "reference_excluded_batchnorms"]
+__all__ = ["Detector", "batchnorm_names"]
 
 
 class Detector(nn.Module):
-    """An anchor-based detector, made by `build_detector`.
+    """A detector of any family, made by `build_detector`.
 
     Input of all calls: [B, 3, H, W] float RGB in 0–1; H and W multiples of the largest stride. The layers are in
-    `model`, so that state_dict keys equal YOLOv5's ("model.0.conv.weight", "model.24.anchors").
+    `model`, so that state_dict keys equal those of published weights ("model.0.conv.weight", "model.24.anchors").
     """
 
     def __init__(self, architecture: Architecture, layers: Sequence[nn.Module], names: Sequence[str]) -> None:
@@ -38,14 +37,25 @@ class Detector(nn.Module):
         self.model = nn.ModuleList(layers)
         self._routes = tuple(absolute_sources(row.sources, index) for index, row in enumerate(architecture.layers))
         self._finished = _finished(self._routes)
+        self._joins = tuple(
+            row.module != architecture.family.head_name and rule_of(architecture, row, architecture.name).many
+            for row in architecture.layers
+        )
 
     @property
-    def head(self) -> Detect:
+    def family(self) -> Family:
+        """What the detector does in its own way: loss, decoding, files, export."""
+        return self.architecture.family
+
+    @property
+    def head(self) -> Head:
         """The last layer."""
-        head = self.model[-1]
-        if not isinstance(head, Detect):
-            raise ModelError(f"The last layer of a detector should be Detect, got {type(head).__name__}.")
-        return head
+        return cast(Head, self.model[-1])
+
+    @property
+    def rows(self) -> RowLayout:
+        """What the columns of decoded rows hold."""
+        return self.family.rows(self.nc)
 
     @property
     def nc(self) -> int:
@@ -53,14 +63,9 @@ class Detector(nn.Module):
         return self.architecture.nc
 
     @property
-    def rows(self) -> RowLayout:
-        """What the columns of the decoded rows mean."""
-        return self.head.rows
-
-    @property
     def suppression(self) -> SuppressionKind:
         """Whether NMS has to follow the decoded rows."""
-        return "nms"
+        return self.family.suppression
 
     @property
     def stride(self) -> Tensor:
@@ -69,19 +74,22 @@ class Detector(nn.Module):
 
     @property
     def anchors(self) -> Tensor:
-        """Anchors in network pixels (width, height), [nl, na, 2]."""
-        return self.head.anchors * self.head.stride.view(-1, 1, 1)
+        """Anchors in network pixels (width, height), [nl, na, 2]. Raises `ModelError` in families without anchors."""
+        anchors_of = self.family.anchors_of
+        if anchors_of is None:
+            raise ModelError(f"{self.architecture.name} has no anchors: {self.family.title} detectors do without.")
+        return anchors_of(self.head)
 
-    def set_anchors_(self, pixels: Tensor) -> None:
-        """Replace the anchors by `pixels` [nl, na, 2] (width, height; network pixels). Raises `ModelError`."""
-        shape = tuple(self.head.anchors.shape)
-        if tuple(pixels.shape) != shape:
-            raise ModelError(f"Anchors of {self.architecture.name} are {list(shape)}, got {list(pixels.shape)}.")
-        architecture = self.architecture.with_anchors(pixels)
-        with torch.no_grad():
-            grid_units = pixels.to(self.head.anchors) / self.head.stride.view(-1, 1, 1)
-            self.head.anchors.copy_(grid_units)
-        self.architecture = architecture
+    def reference_excluded(self) -> tuple[str, ...]:
+        """Module paths of the batch norms that the reference project never prunes. Raises `ModelError` in families for
+        which it has no such rule."""
+        excluded = self.family.reference_excluded
+        if excluded is None:
+            raise ModelError(
+                f"The reference project's rule is about YOLOv5's shortcuts; there is none for {self.family.title}. "
+                "Use --policy coupled."
+            )
+        return excluded(self)
 
     def set_activation_(self, name: str) -> int:
         """Replace the activation behind every convolution that has one, and return their number; `name` as in
@@ -89,26 +97,25 @@ class Detector(nn.Module):
         self.architecture = self.architecture.with_activation(name)
         return replace_activations_(self, self.architecture.activation)
 
-    def heads(self, images: Tensor) -> list[Tensor]:
-        """[B, 3, H, W] → raw logits [B, na, H / stride, W / stride, 5 + nc] per level (x, y, w, h, object, classes).
+    def heads(self, images: Tensor) -> Raw:
+        """[B, 3, H, W] → the head's raw output: one tensor of logits for each level, in the family's layout.
 
         Raises `ModelError` when the images do not have 3 channels, or sides that are multiples of the largest stride.
         """
-        result: list[Tensor] = self.head(self.features(images))
-        return result
+        return self.head(self.features(images))
 
-    def pruning_forward(self, images: Tensor) -> list[Tensor]:
+    def pruning_forward(self, images: Tensor) -> Raw:
         """What `slimyolo.pruning` traces and compares: the raw logits (see `heads`), before anything is decoded."""
         return self.heads(images)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] → what the head gets, [B, channels, H / stride, W / stride] per level. Raises as `heads`."""
         self._check_input(images)
-        kept: dict[int, Tensor] = {-1: images}
+        kept: dict[int, Any] = {-1: images}  # a tensor, or several of a layer that returns pieces
         for index in range(len(self.model) - 1):
             layer = self.model[index]
             sources = [kept[source] for source in self._routes[index]]
-            kept[index] = layer(sources if isinstance(layer, Concat) else sources[0])
+            kept[index] = layer(sources if self._joins[index] else sources[0])
             for source in self._finished[index]:
                 del kept[source]
         return [kept[source] for source in self._routes[-1]]
@@ -121,12 +128,12 @@ class Detector(nn.Module):
                 f"{side}, got {list(images.shape)}. Letterbox them first."
             )
 
-    def decode(self, heads: Sequence[Tensor]) -> Tensor:
-        """Raw logits per level → [B, rows, 5 + nc]: cx, cy, w, h in network pixels, objectness and classes (0–1)."""
-        return self.head.decode(heads)
+    def decode(self, raw: Raw) -> Tensor:
+        """The raw output of `heads` → rows [B, rows, columns] as `rows` describes them, boxes in network pixels."""
+        return self.head.decode(raw)
 
-    def forward(self, images: Tensor) -> Tensor | list[Tensor]:
-        """Train mode: the raw logits of `heads`. Eval mode: the rows of `decode`."""
+    def forward(self, images: Tensor) -> Tensor | Raw:
+        """Train mode: the raw output of `heads`. Eval mode: the rows of `decode`."""
         heads = self.heads(images)
         return heads if self.training else self.decode(heads)
 
@@ -141,27 +148,9 @@ def _finished(routes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
     """Per layer, the outputs that nothing needs after it: the large maps of the backbone are freed early."""
     last_use = {index: index for index in range(len(routes))}
     last_use.update({source: index for index, route in enumerate(routes) for source in route})
-    return tuple(
-        tuple(source for source, last in last_use.items() if last == index) for index in range(len(routes))
-    )  # fmt: skip
+    return tuple(tuple(source for source, last in last_use.items() if last == index) for index in range(len(routes)))
 
 
 def batchnorm_names(detector: nn.Module) -> tuple[str, ...]:
     """Module paths of all batch norms, in the order of the layers."""
     return tuple(name for name, module in detector.named_modules() if isinstance(module, nn.BatchNorm2d))
-
-
-def reference_excluded_batchnorms(detector: nn.Module) -> tuple[str, ...]:
-    """Module paths of the batch norms that the reference project never prunes, in the order of the layers.
-
-    For each bottleneck with a shortcut: those of the enclosing C3's `cv1`, and of both convolutions of the bottleneck.
-    """
-    excluded: set[str] = set()
-    for name, module in detector.named_modules():
-        if not isinstance(module, C3):
-            continue
-        for inner_name, inner in module.m.named_children():
-            if isinstance(inner, Bottleneck) and inner.add:
-                excluded.add(f"{name}.cv1.bn")
-                excluded.update(f"{name}.m.{inner_name}.{part}.bn" for part in ("cv1", "cv2"))
-    return tuple(name for name in batchnorm_names(detector) if name in excluded)

@@ -1,6 +1,7 @@
 """The modules an architecture may name: their arguments, and how each is made from channel counts. A table.
 
-To add a module: write its class in `layers.py`, and a row in `MODULES`.
+To add a module that several families share: write its class in `layers.py`, and a row in `BLOCKS`. A family adds its own
+modules in its folder: ``blocks={**BLOCKS, "C2f": ModuleRule(...)}``.
 """
 
 from __future__ import annotations
@@ -9,51 +10,87 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
-from slimyolo.errors import ModelError, nearest_name_hint
+from slimyolo.errors import ModelError
 from slimyolo.models import layers
 from slimyolo.models.architecture import LayerSpec
 
-__all__ = ["DETECT", "MODULES", "Argument", "Built", "Incoming", "ModuleRule", "bind_arguments", "rule_of"]
+__all__ = [
+    "BLOCKS",
+    "OUTPUTS",
+    "Argument",
+    "Built",
+    "Incoming",
+    "Kind",
+    "ModuleRule",
+    "bind_arguments",
+    "chained",
+    "scaled_channels",
+    "scaled_repeats",
+    "staged",
+]
 
-DETECT = "Detect"
 _REQUIRED = object()
 _MOST_CHANNELS = 65_536
 
 
+class Kind(NamedTuple):
+    """A kind of argument: `accepts` says whether a value is one, `expectation` completes "should be …"."""
+
+    accepts: Callable[[Any], bool]
+    expectation: str
+
+
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a row: its name, the kind of value it takes (a key of `_KINDS`), and its default."""
+    """One argument of a row: its name, the kind of value it takes (a key of `_KINDS`, or a `Kind`), and its default.
+
+    The argument called "outputs" is multiplied by the architecture's width multiple, all others stay as written.
+    """
 
     name: str
-    kind: str
+    kind: str | Kind
     default: Any = _REQUIRED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Incoming:
-    """What comes into a layer: per source its channels and its stride (input pixels per cell), and the repeats."""
+    """What comes into a layer, for each of its sources: channels, stride (input pixels per cell) and pieces.
+
+    `pieces` of a source that returns several maps (`Built.pieces`) are their channels; of all others, ``()``. `repeats`
+    is the row's number after the depth multiple. `scale` is the architecture's scale letter, "" without one: in some
+    families the large scales have other blocks.
+    """
 
     channels: tuple[int, ...]
     strides: tuple[Fraction, ...]
     repeats: int
+    scale: str = ""
+    pieces: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
 class Built:
-    """A made layer, its output channels and its output stride (input pixels per cell)."""
+    """A made layer, its output channels and its output stride (input pixels per cell).
+
+    A layer that returns several maps as a tuple gives the channels of each in `pieces`.
+    """
 
     module: nn.Module
     outputs: int
     stride: Fraction
+    pieces: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class ModuleRule:
-    """Arguments of a module and the function that makes it. `many` sources are allowed only where said."""
+    """Arguments of a module and the function that makes it from what comes in and the arguments by name.
+
+    Where `many` is true a row may name several sources, and the module is called with the list of their outputs.
+    """
 
     arguments: tuple[Argument, ...]
     make: Callable[[Incoming, Mapping[str, Any]], Built]
@@ -67,20 +104,8 @@ class ModuleRule:
         )
 
 
-def rule_of(name: str, row: LayerSpec) -> ModuleRule:
-    """The table's row for the module named by `row` of `name`. Raises `ModelError` with the nearest name."""
-    rule = MODULES.get(row.module)
-    if rule is None:
-        raise ModelError(
-            f"{name}, {row.where}: unknown module {row.module!r}.{nearest_name_hint(row.module, MODULES)} "
-            f"Known modules: {', '.join(MODULES)}."
-        )
-    return rule
-
-
-def bind_arguments(name: str, row: LayerSpec) -> dict[str, Any]:
+def bind_arguments(name: str, row: LayerSpec, rule: ModuleRule) -> dict[str, Any]:
     """The arguments of `row` by name, checked for number and kind, defaults filled in. Raises `ModelError`."""
-    rule = rule_of(name, row)
     needed = sum(item.default is _REQUIRED for item in rule.arguments)
     if not needed <= len(row.args) <= len(rule.arguments):
         most = len(rule.arguments)
@@ -91,10 +116,11 @@ def bind_arguments(name: str, row: LayerSpec) -> dict[str, Any]:
         )
     values = {item.name: item.default for item in rule.arguments}
     for item, given in zip(rule.arguments, row.args, strict=False):
-        read, expectation = _KINDS[item.kind]
-        value = read(_word(given))
-        if value is _REQUIRED:
-            raise ModelError(f"{name}, {row.where}: {row.module}'s {item.name} should be {expectation}, got {given!r}.")
+        kind, value = _KINDS[item.kind] if isinstance(item.kind, str) else item.kind, _word(given)
+        if not kind.accepts(value):
+            raise ModelError(
+                f"{name}, {row.where}: {row.module}'s {item.name} should be {kind.expectation}, got {given!r}."
+            )
         values[item.name] = value
     return values
 
@@ -102,10 +128,6 @@ def bind_arguments(name: str, row: LayerSpec) -> dict[str, Any]:
 def _word(value: Any) -> Any:
     """YAML keeps `None`, `True` and `False` in quotes as text; they are meant as Python's words."""
     return {"None": None, "True": True, "False": False}.get(value, value) if isinstance(value, str) else value
-
-
-def _accept(test: Callable[[Any], bool]) -> Callable[[Any], Any]:
-    return lambda value: value if test(value) else _REQUIRED
 
 
 def _whole(low: int, high: int) -> Callable[[Any], bool]:
@@ -116,31 +138,35 @@ def _odd(value: Any) -> bool:
     return _whole(1, 1024)(value) and value % 2 == 1
 
 
-_KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "channels": (_accept(_whole(1, _MOST_CHANNELS)), f"a whole number from 1 to {_MOST_CHANNELS}"),
-    "count": (_accept(_whole(1, 1024)), "a whole number from 1 to 1024"),
-    "odd": (_accept(_odd), "an odd whole number"),
-    "padding": (_accept(lambda value: value is None or _whole(0, 1024)(value)), "a whole number from 0, or None"),
-    "flag": (_accept(lambda value: type(value) is bool), "True or False"),
-    "share": (_accept(lambda value: type(value) in (int, float) and 0 < value <= 16), "a number above 0"),
-    "odd list": (
-        _accept(lambda value: isinstance(value, tuple) and len(value) > 0 and all(map(_odd, value))),
-        "a list of odd whole numbers",
-    ),
-    "border": (
-        _accept(lambda value: isinstance(value, tuple) and len(value) == 4 and all(map(_whole(0, 1024), value))),
-        "[left, right, top, bottom]",
-    ),
-    "none": (_accept(lambda value: value is None), "None"),
-    "one": (_accept(lambda value: type(value) is int and value == 1), "1 (the channels)"),
-    "mode": (_accept(lambda value: value in ("nearest", "bilinear")), "'nearest' or 'bilinear'"),
-    "classes": (_accept(lambda value: value == "nc" or _whole(1, 100_000)(value)), "nc"),
-    "anchors": (_accept(lambda value: value == "anchors"), "anchors"),
-}  # fmt: skip
+def _list_of(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple) and len(value) > 0 and all(map(accepts, value))
 
 
-def _convolution(cls: type[nn.Module], reduction: int = 1) -> Callable[[Incoming, Mapping[str, Any]], Built]:
-    """Rows whose repeats stand one after another; each but the first keeps the channels."""
+_CHANNELS = _whole(1, _MOST_CHANNELS)
+_KINDS: Mapping[str, Kind] = {
+    "channels": Kind(_CHANNELS, f"a whole number from 1 to {_MOST_CHANNELS}"),
+    "channel list": Kind(_list_of(_CHANNELS), f"a list of whole numbers from 1 to {_MOST_CHANNELS}"),
+    "index list": Kind(_list_of(_whole(0, 1024)), "a list of whole numbers from 0"),
+    "count": Kind(_whole(1, 1024), "a whole number from 1 to 1024"),
+    "odd": Kind(_odd, "an odd whole number"),
+    "padding": Kind(lambda value: value is None or _whole(0, 1024)(value), "a whole number from 0, or None"),
+    "flag": Kind(lambda value: type(value) is bool, "True or False"),
+    "share": Kind(lambda value: type(value) in (int, float) and 0 < value <= 16, "a number above 0"),
+    "odd list": Kind(_list_of(_odd), "a list of odd whole numbers"),
+    "border": Kind(lambda value: _list_of(_whole(0, 1024))(value) and len(value) == 4, "[left, right, top, bottom]"),
+    "none": Kind(lambda value: value is None, "None"),
+    "one": Kind(lambda value: type(value) is int and value == 1, "1 (the channels)"),
+    "mode": Kind(lambda value: value in ("nearest", "bilinear"), "'nearest' or 'bilinear'"),
+    "classes": Kind(lambda value: value == "nc" or _whole(1, 100_000)(value), "nc"),
+    "anchors": Kind(lambda value: value == "anchors", "anchors"),
+}
+
+
+def chained(cls: type[nn.Module], reduction: int = 1) -> Callable[[Incoming, Mapping[str, Any]], Built]:
+    """The `make` of modules whose repeats stand one after another; each but the first keeps the channels.
+
+    `reduction` divides both sides of the map beside the argument `stride`.
+    """
 
     def make(incoming: Incoming, values: Mapping[str, Any]) -> Built:
         channels, outputs = incoming.channels[0], values["outputs"]
@@ -156,8 +182,8 @@ def _convolution(cls: type[nn.Module], reduction: int = 1) -> Callable[[Incoming
     return make
 
 
-def _stage(cls: type[nn.Module]) -> Callable[[Incoming, Mapping[str, Any]], Built]:
-    """Rows whose repeats are inside the block."""
+def staged(cls: type[nn.Module]) -> Callable[[Incoming, Mapping[str, Any]], Built]:
+    """The `make` of modules that take their repeats as the keyword `repeats`."""
 
     def make(incoming: Incoming, values: Mapping[str, Any]) -> Built:
         rest = {key: value for key, value in values.items() if key != "outputs"}
@@ -192,32 +218,27 @@ def _zero_pad(incoming: Incoming, values: Mapping[str, Any]) -> Built:
     return Built(nn.ZeroPad2d(values["border"]), incoming.channels[0], incoming.strides[0])
 
 
-def _never(incoming: Incoming, values: Mapping[str, Any]) -> Built:
-    raise AssertionError("the builder makes the head itself")
-
-
-_OUTPUTS = Argument("outputs", "channels")
+OUTPUTS = Argument("outputs", "channels")
+"""The first argument of most modules: output channels, before the width multiple."""
 _KERNEL = Argument("kernel", "count", 1)
 _STRIDE = Argument("stride", "count", 1)
 _GROUPS = Argument("groups", "count", 1)
 _ACTIVATION = Argument("activation", "flag", True)
 _SHORTCUT = (Argument("shortcut", "flag", True), _GROUPS, Argument("expansion", "share", 0.5))
-_CONV = (_OUTPUTS, _KERNEL, _STRIDE, Argument("padding", "padding", None), _GROUPS, _ACTIVATION)
+_CONV = (OUTPUTS, _KERNEL, _STRIDE, Argument("padding", "padding", None), _GROUPS, _ACTIVATION)
 
-MODULES: dict[str, ModuleRule] = {
-    "Conv": ModuleRule(_CONV, _convolution(layers.Conv)),
-    "DWConv": ModuleRule((_OUTPUTS, _KERNEL, _STRIDE, _ACTIVATION), _convolution(layers.DWConv)),
-    "Focus": ModuleRule(_CONV, _convolution(layers.Focus, reduction=2)),
-    "GhostConv": ModuleRule((_OUTPUTS, _KERNEL, _STRIDE, _GROUPS, _ACTIVATION), _convolution(layers.GhostConv)),
-    "GhostBottleneck": ModuleRule(
-        (_OUTPUTS, Argument("kernel", "odd", 3), _STRIDE), _convolution(layers.GhostBottleneck)
-    ),
-    "Bottleneck": ModuleRule((_OUTPUTS, *_SHORTCUT), _convolution(layers.Bottleneck)),
-    "C3": ModuleRule((_OUTPUTS, *_SHORTCUT), _stage(layers.C3)),
-    "C3Ghost": ModuleRule((_OUTPUTS, *_SHORTCUT), _stage(layers.C3Ghost)),
-    "BottleneckCSP": ModuleRule((_OUTPUTS, *_SHORTCUT), _stage(layers.BottleneckCSP)),
-    "SPP": ModuleRule((_OUTPUTS, Argument("kernels", "odd list", (5, 9, 13))), _convolution(layers.SPP)),
-    "SPPF": ModuleRule((_OUTPUTS, Argument("kernel", "odd", 5)), _convolution(layers.SPPF)),
+BLOCKS: Mapping[str, ModuleRule] = {
+    "Conv": ModuleRule(_CONV, chained(layers.Conv)),
+    "DWConv": ModuleRule((OUTPUTS, _KERNEL, _STRIDE, _ACTIVATION), chained(layers.DWConv)),
+    "Focus": ModuleRule(_CONV, chained(layers.Focus, reduction=2)),
+    "GhostConv": ModuleRule((OUTPUTS, _KERNEL, _STRIDE, _GROUPS, _ACTIVATION), chained(layers.GhostConv)),
+    "GhostBottleneck": ModuleRule((OUTPUTS, Argument("kernel", "odd", 3), _STRIDE), chained(layers.GhostBottleneck)),
+    "Bottleneck": ModuleRule((OUTPUTS, *_SHORTCUT), chained(layers.Bottleneck)),
+    "C3": ModuleRule((OUTPUTS, *_SHORTCUT), staged(layers.C3)),
+    "C3Ghost": ModuleRule((OUTPUTS, *_SHORTCUT), staged(layers.C3Ghost)),
+    "BottleneckCSP": ModuleRule((OUTPUTS, *_SHORTCUT), staged(layers.BottleneckCSP)),
+    "SPP": ModuleRule((OUTPUTS, Argument("kernels", "odd list", (5, 9, 13))), chained(layers.SPP)),
+    "SPPF": ModuleRule((OUTPUTS, Argument("kernel", "odd", 5)), chained(layers.SPPF)),
     "Concat": ModuleRule((Argument("dimension", "one", 1),), _concat, many=True),
     "nn.Upsample": ModuleRule(
         (Argument("size", "none"), Argument("scale", "count"), Argument("mode", "mode", "nearest")), _upsample
@@ -227,13 +248,13 @@ MODULES: dict[str, ModuleRule] = {
         _max_pool,
     ),
     "nn.ZeroPad2d": ModuleRule((Argument("border", "border"),), _zero_pad),
-    DETECT: ModuleRule((Argument("nc", "classes"), Argument("anchors", "anchors")), _never, many=True),
 }
 
 
-def scaled_channels(channels: int, width_multiple: float) -> int:
-    """`channels` × `width_multiple`, rounded up to a multiple of 8."""
-    return math.ceil(channels * width_multiple / 8) * 8
+def scaled_channels(channels: int, width_multiple: float, max_channels: int | None = None) -> int:
+    """`channels`, at most `max_channels`, × `width_multiple`, rounded up to a multiple of 8."""
+    limited = channels if max_channels is None else min(channels, max_channels)
+    return math.ceil(limited * width_multiple / 8) * 8
 
 
 def scaled_repeats(repeats: int, depth_multiple: float) -> int:

@@ -1,7 +1,12 @@
-"""Architecture YAML in the reference's format → `Architecture`: parsed as data, with the line of every row."""
+"""Architecture YAML → `Architecture`: parsed as data, with the line of every row.
+
+Two forms are read. YOLOv5's has `depth_multiple` and `width_multiple`; the ultralytics form has a table `scales`, letter
+→ [depth, width, most channels], and takes the letter from the file's name ("yolov8n.yaml", "yolo11s-mine.yaml").
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -9,89 +14,159 @@ from typing import Any
 
 import yaml
 
-from slimyolo.errors import ModelError, nearest_name_hint
+from slimyolo.errors import ModelError, nearest_name_hint, shown_value
 from slimyolo.models.architecture import Architecture, LayerSpec, read_anchors, read_row
 from slimyolo.models.checking import check_layers
+from slimyolo.models.family import BuiltIn, Families, Family, Written
 from slimyolo.storage import compose_yaml, scalar_value
 
-__all__ = ["family_names", "parse_architecture", "read_architecture"]
+__all__ = ["architecture_names", "parse_architecture", "read_architecture"]
 
-_MULTIPLES = {"n": (0.33, 0.25), "s": (0.33, 0.50), "m": (0.67, 0.75), "l": (1.0, 1.0), "x": (1.33, 1.25)}
-_TEMPLATES = {"": "yolov5-p5.yaml", "6": "yolov5-p6.yaml"}
-_FAMILIES: Mapping[str, tuple[str, float, float]] = {
-    f"yolov5{size}{suffix}": (template, depth, width)
-    for suffix, template in _TEMPLATES.items()
-    for size, (depth, width) in _MULTIPLES.items()
-}
-"""Family name → layer table, depth multiple, width multiple."""
-
-_KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", "backbone", "head")
-_OPTIONAL_KEYS = ("activation",)
+_ROWS = ("backbone", "head")
+_KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", *_ROWS)
+_OPTIONAL_KEYS = ("activation", "scales", "scale")
 _LARGEST_FILE = 1 << 20  # bytes
+_SCALED_NAME = re.compile(r"yolov?\d+([a-z])", re.IGNORECASE)
 
 
-def family_names() -> tuple[str, ...]:
+def architecture_names(families: Families) -> tuple[str, ...]:
     """Names of the built-in architectures that `read_architecture` takes instead of a file."""
-    return tuple(_FAMILIES)
+    return tuple(name for family in families.values() for name in family.architectures)
 
 
-def read_architecture(source: str | Path) -> Architecture:
-    """The architecture in a YAML file, or the built-in family of that name ("yolov5n", "yolov5s6" …; 80 classes).
+def read_architecture(source: str | Path, families: Families) -> Architecture:
+    """The architecture in a YAML file, or the built-in one of that name ("yolov5n", "yolov5s6" …; 80 classes).
 
-    Keys: nc, depth_multiple, width_multiple, anchors (pixels per level, or a number of anchors per level), backbone and
-    head (rows `[from, number, module, args]`); optional: activation (``nn.ReLU()``). Raises `ModelError` with the file and
-    line of what is wrong.
+    Keys: nc, backbone and head (rows `[from, number, module, args]`); depth_multiple and width_multiple, or scales (letter →
+    [depth, width, most channels]); anchors (pixels per level, or a number of anchors per level) in families that have
+    them; optional: activation (``nn.ReLU()``). Raises `ModelError` with the file and line of what is wrong.
     """
-    if str(source) in _FAMILIES:
-        return _family(str(source))
+    for family in families.values():
+        if str(source) in family.architectures:
+            return _built_in(str(source), family, families)
     path = Path(source)
+    names = architecture_names(families)
     try:
         size = path.stat().st_size
         if size > _LARGEST_FILE:
             raise ModelError(f"{path} has {size} bytes; an architecture YAML has a few thousand. Is it a checkpoint?")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        hint = nearest_name_hint(path.stem, _FAMILIES)
+        hint = nearest_name_hint(path.stem, names)
         raise ModelError(
             f"Cannot read the architecture {source}: {error.strerror}. Give a YAML file or a built-in name "
-            f"({', '.join(_FAMILIES)}).{hint}"
+            f"({', '.join(names)}).{hint}"
         ) from error
     except UnicodeDecodeError as error:
         raise ModelError(f"{path} is not text; an architecture is a YAML file.") from error
-    return parse_architecture(text, name=path.stem, shown=str(path))
+    return parse_architecture(text, families, name=path.stem, shown=str(path))
 
 
-def parse_architecture(text: str, name: str, shown: str | None = None) -> Architecture:
-    """The architecture written in YAML `text`; `shown` is what error messages call the file."""
+def parse_architecture(
+    text: str, families: Families, *, name: str, shown: str | None = None, built_in: BuiltIn | None = None
+) -> Architecture:
+    """The architecture written in YAML `text`; `shown` is what error messages call the file.
+
+    `built_in` gives the size of a built-in architecture; without it the text and `name` do.
+    """
     shown = shown or name
     entries = _top_level(text, shown)
-    for key in ("backbone", "head"):
+    keys = {key: _plain(shown, node) for key, node in entries.items() if key not in _ROWS}
+    family = _family_of(entries, keys, name, shown, families)
+    _check_keys(entries, keys, family, shown)
+    for key in _ROWS:
         if not isinstance(entries[key], yaml.SequenceNode):
             raise ModelError(f"{shown}, {_where(entries[key])}: {key} should be a list of layers.")
-    layers = tuple(_row(shown, node) for key in ("backbone", "head") for node in entries[key].value)
-    plain = {key: _plain(shown, entries[key]) for key in ("nc", "depth_multiple", "width_multiple", "anchors")}
+    layers = tuple(_row(shown, node) for key in _ROWS for node in entries[key].value)
     levels = len(layers[-1].sources) if layers else None
-    others = {key: _plain(shown, entries[key]) for key in _OPTIONAL_KEYS if key in entries}
     try:
-        anchors = read_anchors(shown, plain["anchors"], levels)
         architecture = Architecture(
-            name, plain["nc"], plain["depth_multiple"], plain["width_multiple"], anchors, layers, **others
-        )  # fmt: skip
+            name=name,
+            family=family,
+            nc=keys["nc"],
+            layers=layers,
+            anchors=read_anchors(shown, keys["anchors"], levels) if "anchors" in keys else (),
+            **_size(keys, name, shown, built_in),
+            **{key: keys[key] for key in ("activation",) if key in keys},
+        )
     except ModelError as error:
         raise ModelError(f"In {shown}: {error}") from error
     check_layers(architecture, shown)
     return architecture
 
 
-def _family(name: str) -> Architecture:
-    template, depth, width = _FAMILIES[name]
-    text = resources.files("slimyolo.families.yolov5").joinpath(template).read_text(encoding="utf-8")
-    base = parse_architecture(text, name=template)
-    return Architecture(name, base.nc, depth, width, base.anchors, base.layers)
+def _built_in(name: str, family: Family, families: Families) -> Architecture:
+    built_in = family.architectures[name]
+    text = resources.files(family.package).joinpath(built_in.file).read_text(encoding="utf-8")
+    return parse_architecture(text, families, name=name, shown=built_in.file, built_in=built_in)
+
+
+def _size(keys: Mapping[str, Any], name: str, shown: str, built_in: BuiltIn | None) -> dict[str, Any]:
+    """The multiples, limit of channels and letter, as arguments of `Architecture`."""
+    if "scales" not in keys:
+        depth, width = keys.get("depth_multiple", 1.0), keys.get("width_multiple", 1.0)
+        if built_in is not None:
+            depth, width = built_in.depth_multiple or depth, built_in.width_multiple or width
+        return {"depth_multiple": depth, "width_multiple": width}
+    scales = keys["scales"]
+    if not isinstance(scales, dict) or not scales or not all(map(_is_scale, scales.items())):
+        raise ModelError(
+            f"{shown}: scales should be a table of letters such as `n: [0.33, 0.25, 1024]` (depth multiple, width "
+            f"multiple, most channels), got {shown_value(scales)}."
+        )
+    written = _SCALED_NAME.search(name)
+    letter = built_in.scale if built_in is not None else str(keys.get("scale") or (written.group(1) if written else ""))
+    if letter not in scales:
+        letter = next(iter(scales))
+    depth, width, most = (*scales[letter], None)[:3]
+    return {"depth_multiple": depth, "width_multiple": width, "max_channels": most, "scale": letter}
+
+
+def _is_scale(entry: tuple[Any, Any]) -> bool:
+    letter, numbers = entry
+    good = isinstance(letter, str) and len(letter) == 1 and isinstance(numbers, list) and len(numbers) in (2, 3)
+    return good and all(type(number) in (int, float) for number in numbers)
+
+
+def _family_of(
+    entries: Mapping[str, yaml.Node], keys: Mapping[str, Any], name: str, shown: str, families: Families
+) -> Family:
+    """The first family that recognises the file; where none does, the first of all, whose checks say what is missing."""
+    rows = [row for key in _ROWS if isinstance(entries.get(key), yaml.SequenceNode) for row in entries[key].value]
+    plain = [_plain(shown, row) for row in rows]
+    sound = [row for row in plain if isinstance(row, list) and len(row) == 4 and isinstance(row[2], str)]
+    head_args = sound[-1][3] if sound and isinstance(sound[-1][3], list) else []
+    written = Written(name=name, keys=keys, modules=tuple(row[2] for row in sound), head_args=tuple(head_args))
+    found = [family for family in families.values() if family.recognises(written)]
+    return found[0] if found else next(iter(families.values()))
+
+
+def _check_keys(entries: Mapping[str, yaml.Node], keys: Mapping[str, Any], family: Family, shown: str) -> None:
+    """Raise `ModelError` for a key that the family does not have, and for one that is missing."""
+    with_anchors = family.anchors_of is not None
+    known = [key for key in (*_KEYS, *_OPTIONAL_KEYS, *family.yaml_keys) if with_anchors or key != "anchors"]
+    for key, node in entries.items():
+        if key not in known:
+            raise ModelError(
+                f"{shown}, {_where(node)}: unknown key {key!r}.{nearest_name_hint(key, known)} "
+                f"Known keys: {', '.join(known)}."
+            )
+    for key, value in family.yaml_keys.items():
+        if key in keys and keys[key] != value:
+            raise ModelError(
+                f"{shown}, {_where(entries[key])}: {key} should be {value} for {family.title}, got {keys[key]!r}."
+            )
+    multiples = ("depth_multiple", "width_multiple")
+    if "scales" in entries and any(key in entries for key in multiples):
+        raise ModelError(f"{shown}: give either scales, or depth_multiple and width_multiple, not both.")
+    optional = multiples if "scales" in entries or not with_anchors else ()
+    missing = [key for key in _KEYS if key in known and key not in entries and key not in optional]
+    if missing:
+        raise ModelError(f"{shown}: the key {missing[0]!r} is missing.")
 
 
 def _top_level(text: str, shown: str) -> dict[str, yaml.Node]:
-    """Key → YAML node of the file's mapping, all keys known, none twice, none missing."""
+    """Key → YAML node of the file's mapping, none twice."""
     try:
         root = compose_yaml(text)
     except yaml.MarkedYAMLError as error:
@@ -104,18 +179,9 @@ def _top_level(text: str, shown: str) -> dict[str, yaml.Node]:
     entries: dict[str, yaml.Node] = {}
     for key_node, value_node in root.value:
         key = str(key_node.value)
-        known = (*_KEYS, *_OPTIONAL_KEYS)
-        if key not in known:
-            raise ModelError(
-                f"{shown}, {_where(key_node)}: unknown key {key!r}.{nearest_name_hint(key, known)} "
-                f"Known keys: {', '.join(known)}."
-            )
         if key in entries:
             raise ModelError(f"{shown}, {_where(key_node)}: the key {key!r} is given twice.")
         entries[key] = value_node
-    missing = [key for key in _KEYS if key not in entries]
-    if missing:
-        raise ModelError(f"{shown}: the key {missing[0]!r} is missing.")
     return entries
 
 
@@ -128,9 +194,11 @@ def _where(node: yaml.Node) -> str:
 
 
 def _plain(shown: str, node: yaml.Node, depth: int = 0) -> Any:
-    """A YAML node as numbers, text, booleans, None and lists of them; anything else is an error with its line."""
+    """A YAML node as numbers, text, booleans, None, lists and tables of them; anything else is an error with its line."""
     if isinstance(node, yaml.SequenceNode) and depth < 3:
         return [_plain(shown, item, depth + 1) for item in node.value]
+    if isinstance(node, yaml.MappingNode) and depth == 0:
+        return {str(key.value): _plain(shown, item, 1) for key, item in node.value}
     if isinstance(node, yaml.ScalarNode):
         try:
             return scalar_value(node)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from slimyolo.checkpoints import CheckpointSummary, summarise_checkpoint
+from slimyolo.checkpoints import CheckpointSummary
+from slimyolo.families import summarise_checkpoint
 from slimyolo.storage import to_plain
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.inspect_config import InspectConfig

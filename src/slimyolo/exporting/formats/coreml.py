@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from slimyolo.errors import ExportError
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Written
-from slimyolo.families.yolov5.flat import FlatDetector
 from slimyolo.models import Detector
 
 __all__ = ["write_coreml"]
@@ -36,7 +35,7 @@ def write_coreml(detector: Detector, path: Path, settings: ExportSettings) -> Wr
         import coremltools
 
     shape = (settings.batch, 3, *settings.size)
-    module = FlatDetector(detector, settings.batch, settings.size)
+    module = detector.family.flat(detector, settings.batch, settings.size, False)
     with quiet(), torch.no_grad(), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # progress bars
         model = coremltools.convert(
             jit.trace(module, torch.zeros(shape), check_trace=False),
@@ -51,7 +50,7 @@ def write_coreml(detector: Detector, path: Path, settings: ExportSettings) -> Wr
         _check(
             coremltools.models.MLModel(str(path), skip_model_load=True),
             shape,
-            (settings.batch, module.row_count, detector.rows.columns),
+            (settings.batch, cast(int, module.row_count), detector.rows.columns),
             settings,
         )
     return Written(

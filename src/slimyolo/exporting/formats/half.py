@@ -6,7 +6,7 @@ import copy
 
 from torch import Tensor, nn
 
-from slimyolo.models import Detector
+from slimyolo.models import Detector, map_raw
 
 __all__ = ["HalfDetector"]
 
@@ -20,10 +20,12 @@ class HalfDetector(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = copy.deepcopy(detector)
-        anchors, stride = self.detector.head.anchors.clone(), self.detector.head.stride.clone()
+        head = self.detector.model[-1]
+        constants = {name: buffer.clone() for name, buffer in head.named_buffers(recurse=False)}
         self.detector.half()
-        self.detector.head.anchors, self.detector.head.stride = anchors, stride
+        for name, buffer in constants.items():
+            setattr(head, name, buffer)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, columns] float32."""
-        return self.detector.decode([head.float() for head in self.detector.heads(images.half())])
+        return self.detector.decode(map_raw(Tensor.float, self.detector.heads(images.half())))

@@ -18,7 +18,6 @@ from torch import Tensor
 from slimyolo.exporting.formats.ncnn import METADATA_FILE, read_metadata_json
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
-from slimyolo.families.yolov5.flat import FlatDetector
 from slimyolo.models import Detector
 
 __all__ = ["open_litert", "write_litert"]
@@ -31,7 +30,7 @@ def write_litert(detector: Detector, path: Path, settings: ExportSettings) -> Wr
     with quiet(), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         import litert_torch
 
-        module = FlatDetector(detector, settings.batch, settings.size)
+        module = detector.family.flat(detector, settings.batch, settings.size, False)
         edge = litert_torch.convert(module, (torch.zeros(settings.batch, 3, *settings.size),))
         edge.export(str(path))
     with zipfile.ZipFile(path, "a") as archive:

@@ -19,7 +19,6 @@ from torch import Tensor
 from slimyolo.errors import CheckpointError, ExportError
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
-from slimyolo.families.yolov5.flat import FlatDetector
 from slimyolo.models import Detector
 
 __all__ = ["METADATA_FILE", "open_ncnn", "read_metadata_json", "write_ncnn"]
@@ -34,7 +33,7 @@ def write_ncnn(detector: Detector, path: Path, settings: ExportSettings) -> Writ
     import pnnx
 
     height, width = settings.size
-    module = FlatDetector(detector, 1, settings.size)
+    module = detector.family.flat(detector, 1, settings.size, False)
     example = torch.zeros(1, 3, height, width)
     with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
         with quiet(), torch.no_grad():

@@ -18,7 +18,6 @@ from slimyolo.exporting.formats.half import HalfDetector
 from slimyolo.exporting.formats.onnx_nms import append_nms_
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
-from slimyolo.families.yolov5.flat import FlatDetector
 from slimyolo.models import Detector
 
 __all__ = ["onnx_model", "open_onnx", "write_onnx"]
@@ -104,7 +103,7 @@ def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:
         batch, rows, columns = (torch.export.Dim(name, min=1, max=4096) for name in ("batch", "rows", "columns"))
         shapes = ({0: batch, 2: stride * rows, 3: stride * columns},)
     else:
-        module = FlatDetector(detector, settings.batch, settings.size, half=settings.half)
+        module = detector.family.flat(detector, settings.batch, settings.size, settings.half)
         example, shapes = torch.zeros(settings.batch, 3, *settings.size), None
     with torch.no_grad():
         program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)

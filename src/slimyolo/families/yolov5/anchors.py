@@ -10,15 +10,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from slimyolo.errors import DataError
+from slimyolo.errors import DataError, ModelError
+from slimyolo.families.yolov5.head import Detect, head_of
+from slimyolo.models import Detector, TrainingBoxes
 
 __all__ = [
     "AnchorChoice",
+    "anchors_of",
     "best_possible_recall",
     "boxes_at_size",
     "choose_anchors",
     "fit_anchors",
-    "mean_anchors_above_threshold",
+    "prepare_",
+    "set_anchors_",
 ]
 
 GOOD_ENOUGH = 0.98  # best possible recall above which anchors are kept
@@ -51,6 +55,33 @@ class AnchorChoice:
         return f"anchors kept: best possible recall {self.recall_before:.3f} over {self.boxes} boxes"
 
 
+def anchors_of(head: Detect) -> Tensor:
+    """Anchors of the head in network pixels (width, height), ``[nl, na, 2]``."""
+    return head.anchors * head.stride.view(-1, 1, 1)
+
+
+def set_anchors_(detector: Detector, pixels: Tensor) -> None:
+    """Replace the anchors by `pixels` ``[nl, na, 2]`` (width, height; network pixels). Raises `ModelError`."""
+    head = head_of(detector)
+    shape = tuple(head.anchors.shape)
+    if tuple(pixels.shape) != shape:
+        raise ModelError(f"Anchors of {detector.architecture.name} are {list(shape)}, got {list(pixels.shape)}.")
+    architecture = detector.architecture.with_anchors(pixels)
+    with torch.no_grad():
+        head.anchors.copy_(pixels.to(head.anchors) / head.stride.view(-1, 1, 1))
+    detector.architecture = architecture
+
+
+def prepare_(detector: Detector, boxes: TrainingBoxes) -> str:
+    """Keep the detector's anchors where they fit the boxes, else fit new ones; returns what was decided, for people."""
+    generator = torch.Generator().manual_seed(boxes.seed)
+    wh = boxes_at_size(boxes.sizes, boxes.boxes, boxes.imgsz, generator)
+    choice = choose_anchors(wh, detector.anchors.cpu(), boxes.imgsz, generator, boxes.hyp["anchor_t"])
+    if choice.changed:
+        set_anchors_(detector, choice.anchors)
+    return choice.summary
+
+
 def boxes_at_size(
     sizes: npt.ArrayLike, boxes: Sequence[npt.ArrayLike], imgsz: int, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -79,13 +110,6 @@ def best_possible_recall(wh_px: Tensor, anchors: Tensor, thr: float) -> float:
     if not len(wh_px):
         return 1.0
     return float((_fit(wh_px, anchors).amax(1) > 1 / thr).float().mean())
-
-
-def mean_anchors_above_threshold(wh_px: Tensor, anchors: Tensor, thr: float) -> float:
-    """How many of `anchors` ``[..., 2]`` match a box ``[N, 2]``, on average; 0 for no boxes."""
-    if not len(wh_px):
-        return 0.0
-    return float((_fit(wh_px, anchors) > 1 / thr).float().sum(1).mean())
 
 
 def fit_anchors(wh_px: Tensor, n: int, imgsz: int, thr: float, generator: torch.Generator) -> Tensor:
@@ -117,7 +141,7 @@ def choose_anchors(
     keeps what it has.
     """
     before = best_possible_recall(wh_px, anchors, thr)
-    kept = AnchorChoice(anchors, False, before, before, len(wh_px))
+    kept = AnchorChoice(anchors, changed=False, recall_before=before, recall_after=before, boxes=len(wh_px))
     if before > GOOD_ENOUGH:
         return kept
     levels, per_level = anchors.shape[:2]
@@ -126,7 +150,9 @@ def choose_anchors(
     except DataError:
         return kept
     after = best_possible_recall(wh_px, fitted, thr)
-    return AnchorChoice(fitted.to(anchors), True, before, after, len(wh_px)) if after > before else kept
+    if after <= before:
+        return kept
+    return AnchorChoice(fitted.to(anchors), changed=True, recall_before=before, recall_after=after, boxes=len(wh_px))
 
 
 def _fit(wh: Tensor, anchors: Tensor) -> Tensor:

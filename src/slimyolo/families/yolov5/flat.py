@@ -13,6 +13,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from slimyolo.families.yolov5.head import head_of
 from slimyolo.models import Detector
 
 __all__ = ["FlatDetector"]
@@ -44,17 +45,18 @@ class FlatDetector(nn.Module):
             anchors.append(4 * sizes.T.repeat_interleave(rows * columns, 1))
         for name, parts in (("factors", factors), ("offsets", offsets), ("anchors", anchors)):
             self.register_buffer(name, torch.cat(parts, 1)[None])
-        for convolution in self.detector.head.m:
-            _order_by_value_(convolution, detector.head.na)
+        head = head_of(self.detector)
+        for convolution in head.m:
+            _order_by_value_(convolution, head.na)
         self.cells = [int(size[0] // stride) * int(size[1] // stride) for stride in detector.stride.tolist()]
-        self.row_count = sum(detector.head.na * cells for cells in self.cells)
+        self.row_count = sum(head.na * cells for cells in self.cells)
         if half:
             self.detector.half()
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """[batch, 3, H, W] float32 RGB 0–1 → decoded rows [batch, rows, 5 + nc] float32."""
-        head = self.detector.head
+        head = head_of(self.detector)
         values = 5 + head.nc
         features = self.detector.features(images.half() if self.half_layers else images)
         levels = []

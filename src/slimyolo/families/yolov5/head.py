@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError
 from slimyolo.geometry import RowLayout
+from slimyolo.models import Architecture, Detector, Incoming, LayerWidth, Widths
 
-__all__ = ["Detect"]
+__all__ = ["Detect", "head_of", "make_head", "widths_for_classes"]
 
 
 class Detect(nn.Module):
@@ -33,13 +35,17 @@ class Detect(nn.Module):
         super().__init__()
         levels, per_level, _ = anchors_px.shape
         self.nc = nc
-        self.rows = RowLayout(nc, objectness=True)
         self.na = per_level
         self.largest_stride = max(strides)
         self.register_buffer("stride", torch.tensor(strides, dtype=torch.float32), persistent=False)
         self.register_buffer("anchors", anchors_px.float() / self.stride.view(levels, 1, 1))
         self.m = nn.ModuleList(nn.Conv2d(channels, per_level * (5 + nc), 1) for channels in inputs)
         self._start_biases(strides)
+
+    @property
+    def rows(self) -> RowLayout:
+        """What the columns of decoded rows hold."""
+        return RowLayout(self.nc, objectness=True)
 
     def _convolutions(self) -> list[nn.Conv2d]:
         return [module for module in self.m if isinstance(module, nn.Conv2d)]
@@ -87,3 +93,26 @@ class Detect(nn.Module):
         centres = (odds[..., 0:2] * 2 + cells) * stride
         sizes = (odds[..., 2:4] * 2) ** 2 * anchors
         return torch.cat((centres, sizes, odds[..., 4:]), -1).view(batch, per_level * ny * nx, values)
+
+
+def make_head(architecture: Architecture, incoming: Incoming) -> Detect:
+    """The head of `architecture` for the levels that come in."""
+    anchors = torch.tensor(architecture.anchors, dtype=torch.float32)
+    return Detect(architecture.nc, anchors, incoming.channels, [int(stride) for stride in incoming.strides])
+
+
+def head_of(detector: Detector) -> Detect:
+    """The head of a detector of this family."""
+    head = detector.model[-1]
+    assert isinstance(head, Detect)  # made by `make_head`
+    return head
+
+
+def widths_for_classes(widths: Widths, architecture: Architecture, nc: int) -> dict[str, LayerWidth]:
+    """The widths of a pruned detector of `architecture`, with a head for `nc` classes instead."""
+    before, after = 5 + architecture.nc, 5 + nc
+    head = f"model.{len(architecture.layers) - 1}.m."
+    return {
+        name: replace(width, outputs=width.outputs // before * after) if name.startswith(head) else width
+        for name, width in widths.items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypedDict
 
@@ -14,12 +15,39 @@ from slimyolo.families.yolov5.assignment import Matches, assign_targets
 from slimyolo.geometry import paired_iou
 from slimyolo.losses.objectives import EpochOfRun, LossParts
 from slimyolo.losses.terms import binary_cross_entropy, smoothed_targets
+from slimyolo.models import Detector, LossSettings
 
-__all__ = ["DetectionLoss", "Gains", "scaled_gains"]
+__all__ = ["DetectionLoss", "Gains", "LossWeights", "make_loss", "scaled_gains"]
 
 # weight of each level's objectness, finest level first
 _LEVEL_WEIGHTS_OF_THREE = (4.0, 1.0, 0.4)
 _LEVEL_WEIGHTS = (4.0, 1.0, 0.25, 0.06, 0.02)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """The numbers of the loss.
+
+    `box`, `obj`, `cls`: final weights of the three terms (`scaled_gains`). `cls_pw`, `obj_pw`: weights of positives.
+    `anchor_t`: largest ratio of sides for a match. `fl_gamma`: γ of the focal loss, 0 for none. `label_smoothing` in 0–1.
+    Raises `ConfigError` for values out of range.
+    """
+
+    box: float
+    obj: float
+    cls: float
+    cls_pw: float = 1.0
+    obj_pw: float = 1.0
+    anchor_t: float = 4.0
+    fl_gamma: float = 0.0
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1 or self.fl_gamma < 0 or self.anchor_t <= 1:
+            raise ConfigError(
+                f"Expected 0 <= label_smoothing < 1, fl_gamma >= 0 and anchor_t > 1, "
+                f"got {self.label_smoothing}, {self.fl_gamma} and {self.anchor_t}."
+            )
 
 
 class Gains(TypedDict):
@@ -49,6 +77,17 @@ def scaled_gains(hyp: Mapping[str, float], nl: int, nc: int, imgsz: int) -> Gain
     )
 
 
+def make_loss(detector: Detector, settings: LossSettings) -> DetectionLoss:
+    """The loss of `detector` with the gains of the hyper-parameters, scaled to its levels, classes and image size."""
+    hyp = settings.hyp
+    weights = LossWeights(
+        **scaled_gains(hyp, len(detector.stride), detector.nc, settings.imgsz),
+        **{name: hyp[name] for name in ("cls_pw", "obj_pw", "anchor_t", "fl_gamma") if name in hyp},
+        label_smoothing=settings.label_smoothing,
+    )
+    return DetectionLoss(detector.anchors, detector.stride, detector.nc, weights, total=settings.total)
+
+
 def _of_this_process(values: Tensor) -> Tensor:
     return values
 
@@ -57,8 +96,7 @@ class DetectionLoss:
     """YOLOv5's loss: 1 - CIoU of matched boxes, BCE of objectness everywhere, BCE of the classes of matched boxes.
 
     `anchors_px` ``[nl, na, 2]`` in pixels of the network image and `strides` ``[nl]``, finest level first; `nc`
-    classes. `box`, `obj`, `cls` are final weights (`scaled_gains`). `cls_pw`, `obj_pw`: weights of positives;
-    `anchor_t`: largest ratio of sides for a match; `fl_gamma`: focal γ, 0 for none; `label_smoothing` in 0–1.
+    classes.
 
     Boxes: xy = 2σ - 0.5 cells, wh = (2σ)² · anchor. CIoU: Zheng et al., AAAI 2020. The objectness target is the CIoU of
     the matched box, not below 0 and without gradient; the last match of a position wins. Class loss is
@@ -73,15 +111,8 @@ class DetectionLoss:
         anchors_px: Tensor,
         strides: Sequence[float] | Tensor,
         nc: int,
+        weights: LossWeights,
         *,
-        box: float,
-        obj: float,
-        cls: float,
-        cls_pw: float = 1.0,
-        obj_pw: float = 1.0,
-        anchor_t: float = 4.0,
-        fl_gamma: float = 0.0,
-        label_smoothing: float = 0.0,
         total: Callable[[Tensor], Tensor] = _of_this_process,
     ) -> None:
         stride = torch.as_tensor(strides, dtype=torch.float32).detach().cpu()
@@ -94,19 +125,12 @@ class DetectionLoss:
             raise ModelError(f"DetectionLoss knows up to {len(_LEVEL_WEIGHTS)} levels, got {len(stride)}.")
         if nc < 1:
             raise ModelError(f"DetectionLoss needs at least one class, got nc={nc}.")
-        if not 0 <= label_smoothing < 1 or fl_gamma < 0 or anchor_t <= 1:
-            raise ConfigError(
-                f"Expected 0 <= label_smoothing < 1, fl_gamma >= 0 and anchor_t > 1, "
-                f"got {label_smoothing}, {fl_gamma} and {anchor_t}."
-            )
         self.nc = nc
-        self.gains = Gains(box=box, obj=obj, cls=cls)
-        self.anchor_t = anchor_t
+        self.gains = weights
         self._grid_anchors = anchors_px.detach().cpu().float() / stride[:, None, None]
         self._grid_anchors_on: dict[torch.device, Tensor] = {}
         self._level_weights = _LEVEL_WEIGHTS_OF_THREE if len(stride) == 3 else _LEVEL_WEIGHTS[: len(stride)]
-        self._cls_pw, self._obj_pw, self._focal = cls_pw, obj_pw, fl_gamma
-        self._positive, self._negative = smoothed_targets(label_smoothing)
+        self._positive, self._negative = smoothed_targets(weights.label_smoothing)
         self._total = total
 
     @property
@@ -131,8 +155,8 @@ class DetectionLoss:
             box, cls = box + level_box, cls + level_cls
             logits = _wide(head[..., 4])
             wanted = _objectness_targets(quality, matches, logits)
-            obj = obj + weight * self._bce(logits, wanted, self._obj_pw).mean()
-        box, obj, cls = box * self.gains["box"], obj * self.gains["obj"], cls * self.gains["cls"]
+            obj = obj + weight * self._bce(logits, wanted, self.gains.obj_pw).mean()
+        box, obj, cls = box * self.gains.box, obj * self.gains.obj, cls * self.gains.cls
         items = {"box": box.detach(), "obj": obj.detach(), "cls": cls.detach()}
         return LossParts((box + obj + cls) * heads[0].shape[0], MappingProxyType(items))
 
@@ -147,7 +171,7 @@ class DetectionLoss:
             self._grid_anchors_on[device] = self._grid_anchors.to(device)
         targets = _wide(targets).to(device, non_blocking=True)
         grids = [(head.shape[2], head.shape[3]) for head in heads]
-        levels = assign_targets(targets, self._grid_anchors_on[device].to(targets.dtype), grids, self.anchor_t)
+        levels = assign_targets(targets, self._grid_anchors_on[device].to(targets.dtype), grids, self.gains.anchor_t)
         # on a CPU dropping the invalid candidates costs less than carrying them; on a GPU it would wait for the device
         return [matches.compact() for matches in levels] if device.type == "cpu" else levels
 
@@ -174,12 +198,12 @@ class DetectionLoss:
         if self.nc > 1:
             wanted = torch.full_like(rows[:, 5:], self._negative)
             wanted.scatter_(1, matches.classes[:, None], self._positive)
-            losses = self._bce(rows[:, 5:], wanted, self._cls_pw)
+            losses = self._bce(rows[:, 5:], wanted, self.gains.cls_pw)
             cls = torch.where(valid[:, None], losses, 0).sum() / (count * self.nc)
         return box, cls, overlap.detach().clamp(min=0)
 
     def _bce(self, logits: Tensor, targets: Tensor, positive_weight: float) -> Tensor:
-        return binary_cross_entropy(logits, targets, positive_weight=positive_weight, focal=self._focal)
+        return binary_cross_entropy(logits, targets, positive_weight=positive_weight, focal=self.gains.fl_gamma)
 
     def _check(self, heads: Sequence[Tensor], targets: Tensor) -> None:
         levels, anchors = self._grid_anchors.shape[:2]

@@ -14,13 +14,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError
 from slimyolo.geometry import RowLayout
+from slimyolo.models import TwoBranches
 from slimyolo.models.layers import Conv
 
 __all__ = ["Detect", "RawHeads", "TwoBranches"]
@@ -29,13 +29,6 @@ _SIDES = 4
 _BOX_BIAS = 2.0
 _OBJECTS_AN_IMAGE, _IMAGE_SIDE = 5, 640
 _LEAST_BOX_WIDTH, _MOST_CLASSES_OF_WIDTH = 16, 100
-
-
-class TwoBranches(NamedTuple):
-    """Raw outputs per level of both branches: the one-to-many and the one-to-one."""
-
-    one2many: list[Tensor]
-    one2one: list[Tensor]
 
 
 RawHeads = list[Tensor] | TwoBranches

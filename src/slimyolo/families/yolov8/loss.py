@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from slimyolo.errors import ConfigError, DataError, ModelError
 from slimyolo.families.yolov8.assignment import Assignment, AssignmentRule, assign_positions, corner_ciou, may_wait
-from slimyolo.families.yolov8.head import TwoBranches
 from slimyolo.families.yolov8.outputs import expected_distances, flat_levels, grid_points
 from slimyolo.losses.objectives import EpochOfRun, LossParts
+from slimyolo.models import TwoBranches
 
 __all__ = ["AnchorFreeLoss", "Gains", "TwoBranchLoss", "gains_of", "one_to_many_share"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import ConfigError, StorageError
+from slimyolo.families import load_checkpoint
 from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
 from slimyolo.tasks.chain.compress_config import CompressConfig

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.errors import ConfigError
 from slimyolo.exporting import ExportedModel, is_exported, open_exported
+from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.weights import find_weights

@@ -6,9 +6,10 @@ import os
 import re
 from pathlib import Path
 
-from slimyolo.checkpoints import Checkpoint, load_checkpoint
+from slimyolo.checkpoints import Checkpoint
 from slimyolo.errors import CheckpointError
 from slimyolo.exporting import is_exported
+from slimyolo.families import load_checkpoint
 
 __all__ = ["find_weights", "load_weights", "same_file_of_newest_run", "weight_places"]
 

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from slimfaces import render_scene
 from slimyolo import __version__
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.data import decode_image, letterbox, read_dataset_yaml, read_split
 from slimyolo.detections import Thresholds, find_detections
 from slimyolo.errors import ConfigError, DataError
@@ -37,6 +36,7 @@ from slimyolo.exporting import (
     require_packages,
     write_examples,
 )
+from slimyolo.families import load_checkpoint
 from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
 from slimyolo.tasks.common.devices import pick_device

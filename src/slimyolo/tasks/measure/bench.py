@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slimyolo.checkpoints import load_checkpoint
 from slimyolo.costs import Machine, Timing, busy_warnings, describe_machine, time_interleaved
 from slimyolo.errors import ConfigError
 from slimyolo.exporting import RUNTIMES, RunPrecision, is_exported, open_exported
+from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.storage import create_run_folder, write_json
 from slimyolo.tasks.common.json_output import give_json

@@ -14,7 +14,7 @@ from torch import Tensor
 from slimyolo.data import Batch, DatasetSpec, SplitData, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import ConfigError
-from slimyolo.models import Detector, reference_excluded_batchnorms
+from slimyolo.models import Detector
 from slimyolo.pruning import (
     Calibration,
     ChannelShare,
@@ -82,7 +82,7 @@ def cut_detector(
             rules,
             policy="reference" if by_threshold else "coupled",
             floor=LEAST_SHARE if rules.floor is None else rules.floor,
-            frozen=(*rules.frozen, *reference_excluded_batchnorms(detector)),
+            frozen=(*rules.frozen, *detector.reference_excluded()),
         )
     images = torch.zeros(1, 3, imgsz, imgsz)
     return prune_module(detector, images, target, rules, price=price, calibration=calibration, forward=Detector.heads)

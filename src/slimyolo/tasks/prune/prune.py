@@ -15,7 +15,8 @@ from slimyolo.checkpoints import Checkpoint, save_checkpoint
 from slimyolo.data import DatasetSpec, SplitData, read_dataset_yaml, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import ConfigError, PruningError
-from slimyolo.models import Detector, read_architecture
+from slimyolo.families import read_architecture
+from slimyolo.models import Detector
 from slimyolo.pruning import Price, PruneResult, mask_module, replay_plan
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.common.budgets import BudgetUnit

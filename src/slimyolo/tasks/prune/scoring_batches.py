@@ -8,8 +8,7 @@ from contextlib import closing
 from torch import Tensor, nn
 
 from slimyolo.data import Batch, EvalBatches, LoaderSettings, Sharding, SplitData
-from slimyolo.families.yolov5.loss import DetectionLoss, scaled_gains
-from slimyolo.models import Detector
+from slimyolo.models import Detector, LossSettings
 from slimyolo.tasks.train.hyperparameters import PRESETS
 
 __all__ = ["detection_loss", "spread_batches"]
@@ -32,9 +31,7 @@ def _first(batches: Iterator[Batch], count: int) -> list[Batch]:
 
 def detection_loss(detector: Detector, imgsz: int) -> Callable[[nn.Module, Batch], Tensor]:
     """The training loss of a batch with the gains of ``scratch-low``, summed over its images."""
-    hyp = PRESETS["scratch-low"]
-    gains = scaled_gains(hyp.to_plain(), len(detector.stride), detector.nc, imgsz)
-    loss = DetectionLoss(detector.anchors, detector.stride, detector.nc, **gains, anchor_t=hyp.anchor_t)
+    loss = detector.family.make_loss(detector, LossSettings(hyp=PRESETS["scratch-low"].to_plain(), imgsz=imgsz))
 
     def of_batch(model: nn.Module, batch: Batch) -> Tensor:
         assert isinstance(model, Detector)  # it was made for one

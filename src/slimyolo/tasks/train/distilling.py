@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from slimyolo.families.yolov5.loss import DetectionLoss
 from slimyolo.losses import Distilled, Projectors, Supervised, check_teacher, neck_widths
-from slimyolo.models import Detector
+from slimyolo.models import Detector, DetectorLoss
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.training import Objective
@@ -21,7 +20,7 @@ log = logging.getLogger("slimyolo")
 
 
 def objective_of(
-    config: TrainConfig, student: Detector, loss: DetectionLoss, device: torch.device
+    config: TrainConfig, student: Detector, loss: DetectorLoss, device: torch.device
 ) -> tuple[Objective, nn.ModuleList]:
     """(the objective of `config`, the modules that it trains beside the student). Raises `ConfigError` for a teacher that
     cannot teach this student."""
@@ -29,16 +28,18 @@ def objective_of(
         return Supervised(loss), nn.ModuleList()
     teacher = load_weights(config.teacher).detector()
     response, feature = ("response" in config.distill, "feature" in config.distill)
-    check_teacher(student, teacher, boxes=response)
+    check_teacher(student, teacher)
     projectors = Projectors(neck_widths(student), neck_widths(teacher), config.seed) if feature else nn.ModuleList()
     objective = Distilled(
-        loss, student, _placed(teacher.fused(), device), projectors,
-        response=config.distill_response * response, feature=config.distill_feature * feature,
-    )  # fmt: skip
-    log.info(
-        "distillation: %s of %s; %d projectors to the teacher's widths",
-        " and ".join(config.distill), config.teacher, sum(isinstance(one, nn.Conv2d) for one in projectors),
-    )  # fmt: skip
+        loss,
+        student,
+        _placed(teacher.fused(), device),
+        projectors,
+        response=config.distill_response * response,
+        feature=config.distill_feature * feature,
+    )
+    terms, count = " and ".join(config.distill), sum(isinstance(one, nn.Conv2d) for one in projectors)
+    log.info("distillation: %s of %s; %d projectors to the teacher's widths", terms, config.teacher, count)
     return objective, projectors
 
 

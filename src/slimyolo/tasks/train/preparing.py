@@ -12,12 +12,11 @@ import torch
 
 from slimyolo.data import DatasetSpec, SplitData, read_split
 from slimyolo.errors import ConfigError
-from slimyolo.families.yolov5.anchors import boxes_at_size, choose_anchors
-from slimyolo.models import Detector
+from slimyolo.models import Detector, TrainingBoxes
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.hyperparameters import HyperParameters
 
-__all__ = ["check_image_size", "fit_anchors_", "freeze_", "read_splits", "reproducible", "seed_everything"]
+__all__ = ["check_image_size", "freeze_", "prepare_", "read_splits", "reproducible", "seed_everything"]
 
 log = logging.getLogger("slimyolo")
 
@@ -31,23 +30,29 @@ def read_splits(dataset: DatasetSpec, config: TrainConfig) -> tuple[SplitData, S
         if split.defects:
             log.warning(
                 "%s: %d defects in images and labels, the first: %s. `slimyolo data check %s` lists them all.",
-                name, len(split.defects), split.defects[0], config.data,
-            )  # fmt: skip
+                name,
+                len(split.defects),
+                split.defects[0],
+                config.data,
+            )
         splits.append(split)
     if not splits[0].boxes:
         log.warning("train: no image has a box; the detector can only learn to find nothing")
     return splits[0], splits[1]
 
 
-def fit_anchors_(model: Detector, split: SplitData, config: TrainConfig, hyp: HyperParameters) -> None:
-    """Keep the model's anchors where they fit the boxes, else fit new ones."""
-    generator = torch.Generator().manual_seed(config.seed)
-    sizes = [sample.size for sample in split.samples]
-    wh = boxes_at_size(sizes, [sample.boxes for sample in split.samples], config.imgsz, generator)
-    choice = choose_anchors(wh, model.anchors.cpu(), config.imgsz, generator, hyp.anchor_t)
-    log.info("%s", choice.summary)
-    if choice.changed:
-        model.set_anchors_(choice.anchors)
+def prepare_(model: Detector, split: SplitData, config: TrainConfig, hyp: HyperParameters) -> None:
+    """Fit the model to the boxes of the training images, where its family has something to fit (YOLOv5: anchors)."""
+    boxes = TrainingBoxes(
+        sizes=[sample.size for sample in split.samples],
+        boxes=[sample.boxes for sample in split.samples],
+        imgsz=config.imgsz,
+        seed=config.seed,
+        hyp=hyp.to_plain(),
+    )
+    decided = model.family.prepare_(model, boxes)
+    if decided:
+        log.info("%s", decided)
 
 
 def freeze_(model: Detector, layers: tuple[int, ...]) -> None:
@@ -74,10 +79,8 @@ def reproducible(wanted: bool, one_size: bool) -> Iterator[None]:
 
     A processor gives the same result either way. On a GPU an operation without a deterministic kernel warns by name.
     """
-    before = (
-        torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.backends.cudnn.benchmark,
-    )  # fmt: skip
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark_before = torch.backends.cudnn.benchmark
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
         torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
@@ -86,7 +89,7 @@ def reproducible(wanted: bool, one_size: bool) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.backends.cudnn.benchmark = before[2]
+        torch.backends.cudnn.benchmark = benchmark_before
 
 
 def check_image_size(imgsz: int, stride: int) -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from slimyolo.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from slimyolo.checkpoints import Checkpoint, save_checkpoint
 from slimyolo.data import (
     Augmentation,
     Batch,
@@ -33,9 +33,9 @@ from slimyolo.data import (
 from slimyolo.detections import fitness
 from slimyolo.errors import ConfigError, TrainingError
 from slimyolo.evaluation import EvaluationResult
-from slimyolo.families.yolov5.loss import DetectionLoss, scaled_gains
+from slimyolo.families import load_checkpoint
 from slimyolo.inference.picture_grid import jpeg_bytes
-from slimyolo.models import Detector
+from slimyolo.models import Detector, DetectorLoss, LossSettings
 from slimyolo.reports.plot_files import write_plots
 from slimyolo.sparsity import NoSparsity, Sparsity
 from slimyolo.storage import write_bytes, write_json
@@ -54,8 +54,8 @@ from slimyolo.tasks.train.hyperparameters import HyperParameters
 from slimyolo.tasks.train.memory import answering_out_of_memory, measured_batch_size
 from slimyolo.tasks.train.preparing import (
     check_image_size,
-    fit_anchors_,
     freeze_,
+    prepare_,
     read_splits,
     reproducible,
     seed_everything,
@@ -140,7 +140,7 @@ def _train(
     model = resumed.detector(prefer_ema=False).train() if resumed is not None else starting_detector(config, names)
     check_image_size(config.imgsz, int(model.stride.max()))
     if resumed is None and not config.noautoanchor:
-        fit_anchors_(model, train_split, config, config.hyperparameters)
+        prepare_(model, train_split, config, config.hyperparameters)
     freeze_(model, config.freeze)
     team.align_(model)
     if config.batch_size == -1:
@@ -265,14 +265,15 @@ class _Run:
             cache=config.cache,
         )
 
-    def loss(self, total: Callable[[torch.Tensor], torch.Tensor] = _ALONE.sum) -> DetectionLoss:
+    def loss(self, total: Callable[[torch.Tensor], torch.Tensor] = _ALONE.sum) -> DetectorLoss:
         """`total` adds up over the processes where all of them call the loss together: in training."""
-        model, hyp = self.model, self.hyp
-        gains = scaled_gains(hyp.to_plain(), len(model.stride), model.nc, self.config.imgsz)
-        return DetectionLoss(
-            model.anchors, model.stride, model.nc, **gains, cls_pw=hyp.cls_pw, obj_pw=hyp.obj_pw, anchor_t=hyp.anchor_t,
-            fl_gamma=hyp.fl_gamma, label_smoothing=self.config.label_smoothing, total=total,
-        )  # fmt: skip
+        settings = LossSettings(
+            hyp=self.hyp.to_plain(),
+            imgsz=self.config.imgsz,
+            label_smoothing=self.config.label_smoothing,
+            total=total,
+        )
+        return self.model.family.make_loss(self.model, settings)
 
     def schedule(self) -> Recipe:
         hyp = self.hyp
@@ -322,7 +323,7 @@ class _Run:
         self,
         detector: Detector,
         batches: Iterable[Batch],
-        loss: DetectionLoss | None = None,
+        loss: DetectorLoss | None = None,
         pictures: ValidationPictures | None = None,
     ) -> EvaluationResult:
         """The detector on all validation images, each process on its share of them."""

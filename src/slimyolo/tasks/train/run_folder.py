@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimyolo.checkpoints import Checkpoint, load_checkpoint
+from slimyolo.checkpoints import Checkpoint
 from slimyolo.errors import TrainingError
+from slimyolo.families import load_checkpoint
 from slimyolo.storage import create_run_folder, remove_leftovers, write_text
 from slimyolo.tasks.common.resume import write_options
 from slimyolo.tasks.train.config import TrainConfig

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError
-from slimyolo.models import Detector, batchnorm_names, reference_excluded_batchnorms
+from slimyolo.models import Detector, batchnorm_names
 from slimyolo.pruning import ChannelGraph, PriceTable, ScaleRef, scale_groups, trace
 from slimyolo.sparsity import (
     ChannelRegulariser,
@@ -60,7 +60,7 @@ def prunable_groups(
     images = torch.zeros(1, 3, imgsz, imgsz, device=next(model.parameters()).device)
     graph = trace(model, images, forward=Detector.heads)
     model.train(was_training)
-    skipped = set(reference_excluded_batchnorms(model)) if policy == "skip-shortcuts" else set()
+    skipped = set(model.reference_excluded()) if policy == "skip-shortcuts" else set()
     chosen = [
         ref
         for ref in scale_groups(graph)
@@ -95,7 +95,7 @@ class CostShare:
 
 def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedule: Schedule) -> Sparsity:
     if config.method == "reference":
-        skipped = set(reference_excluded_batchnorms(model)) if config.policy == "skip-shortcuts" else set()
+        skipped = set(model.reference_excluded()) if config.policy == "skip-shortcuts" else set()
         layers = [name for name in batchnorm_names(model) if name not in skipped]
         gammas = [f"{name}.weight" for name in layers]
         log.info(

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from slimyolo.checkpoints import Checkpoint, transfer_
 from slimyolo.errors import ConfigError
-from slimyolo.models import DEFAULT_ACTIVATION, Architecture, Detector, build_detector, read_architecture
+from slimyolo.families import read_architecture
+from slimyolo.models import DEFAULT_ACTIVATION, Architecture, Detector, build_detector
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.train.config import TrainConfig
 
@@ -66,13 +67,9 @@ def _continued(checkpoint: Checkpoint, names: tuple[str, ...], seed: int) -> Det
             detector.names = names
         log.info("model: %s as in the checkpoint, %d classes", architecture.name, len(names))
         return detector
-    widths = dict(checkpoint.widths) if checkpoint.widths is not None else None
+    widths = checkpoint.widths
     if widths is not None:
-        before, after = 5 + architecture.nc, 5 + len(names)
-        head = f"model.{len(architecture.layers) - 1}.m."
-        for name, width in widths.items():
-            if name.startswith(head):
-                widths[name] = replace(width, outputs=width.outputs // before * after)
+        widths = architecture.family.widths_for_classes(widths, architecture, len(names))
     detector = build_detector(architecture.with_classes(len(names)), names=names, widths=widths, seed=seed)
     report = transfer_(detector, checkpoint, exclude=())
     log.info("model: %s with a new head for %d classes; %s", architecture.name, len(names), report.summary())
@@ -81,5 +78,6 @@ def _continued(checkpoint: Checkpoint, names: tuple[str, ...], seed: int) -> Det
 
 def _same_layers(asked: Architecture, own: Architecture) -> bool:
     """Whether both describe the same network, whatever the classes, anchors, activations and names are."""
-    alike = asked.with_classes(own.nc).with_anchors(own.anchors).with_activation(own.activation)
-    return replace(alike, name=own.name) == own
+    if asked.family != own.family:
+        return False
+    return replace(asked, name=own.name, nc=own.nc, anchors=own.anchors, activation=own.activation) == own
