@@ -7,8 +7,8 @@ Box: 1 − CIoU (Zheng et al., AAAI 2020). Sides: the distribution focal loss of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -16,17 +16,19 @@ from torch.nn import functional
 
 from slimyolo.errors import ConfigError, DataError, ModelError
 from slimyolo.families.yolov8.assignment import Assignment, AssignmentRule, assign_positions, corner_ciou, may_wait
-from slimyolo.families.yolov8.outputs import expected_distances, flat_levels, grid_points
+from slimyolo.families.yolov8.head import Detect
+from slimyolo.families.yolov8.outputs import corners_at, expected_distances, flat_levels, grid_points
 from slimyolo.losses.objectives import EpochOfRun, LossParts
-from slimyolo.models import TwoBranches
+from slimyolo.models import Detector, LossSettings, TwoBranches
 
-__all__ = ["AnchorFreeLoss", "Gains", "TwoBranchLoss", "gains_of", "one_to_many_share"]
+__all__ = ["AnchorFreeLoss", "Gains", "TwoBranchLoss", "gains_of", "make_loss", "one_to_many_share", "smallest_side"]
 
 _FIRST_SHARE, _LAST_SHARE = 0.8, 0.1
 _BELOW_LAST_BIN = 0.01  # a target distance stays so far below the last bin, so that it always lies between two bins
 
 
-class Gains(TypedDict):
+@dataclass(frozen=True)
+class Gains:
     """Weights of the three terms. `dfl` is that of the sides: of L1 too, where there are no bins."""
 
     box: float
@@ -36,7 +38,7 @@ class Gains(TypedDict):
 
 def gains_of(hyp: Mapping[str, float]) -> Gains:
     """The hyper-parameters `box`, `cls` and `dfl`, which need no scaling. Raises `ConfigError` when one is missing."""
-    missing = [name for name in Gains.__annotations__ if name not in hyp]
+    missing = [name for name in Gains.__dataclass_fields__ if name not in hyp]
     if missing:
         raise ConfigError(
             f"The hyper-parameters lack {', '.join(missing)}; add them, e.g. `box: 7.5`, `cls: 0.5`, `dfl: 1.5`."
@@ -93,8 +95,7 @@ class AnchorFreeLoss:
             raise ConfigError(f"Expected a weight for each of {nc} classes, got {tuple(class_weights.shape)}.")
         self.nc, self.reg_max, self.gains = nc, reg_max, gains
         self.sides_item = "dfl" if reg_max > 1 else "l1"
-        # short boxes are enlarged to the second stride, where such boxes are found best
-        self._rule = rule or AssignmentRule(smallest_side=self.strides[min(1, len(self.strides) - 1)])
+        self._rule = rule or AssignmentRule(smallest_side=smallest_side(self.strides))
         self._class_weights, self._total = class_weights, total
 
     def __call__(self, raw: Sequence[Tensor], targets: Tensor, progress: EpochOfRun | None = None) -> LossParts:
@@ -111,9 +112,9 @@ class AnchorFreeLoss:
         cls = self._class_term(logits, targets, assignment) / whole
         box, sides = self._box_terms(distances, points, strides, assignment, _size(raw, self.strides))
         parts = {
-            "box": box / whole * self.gains["box"],
-            "cls": cls * self.gains["cls"],
-            self.sides_item: sides / whole * self.gains["dfl"],
+            "box": box / whole * self.gains.box,
+            "cls": cls * self.gains.cls,
+            self.sides_item: sides / whole * self.gains.dfl,
         }
         total = torch.stack(list(parts.values())).sum() * batch
         return LossParts(total, MappingProxyType({name: value.detach() for name, value in parts.items()}))
@@ -136,7 +137,7 @@ class AnchorFreeLoss:
         self, distances: Tensor, logits: Tensor, points: Tensor, strides: Tensor, targets: Tensor, size: tuple[int, int]
     ) -> Assignment:
         with torch.no_grad():
-            boxes = _corners(points, expected_distances(distances, self.reg_max)) * strides
+            boxes = corners_at(points, expected_distances(distances, self.reg_max)) * strides
             return assign_positions(logits.sigmoid(), boxes, points * strides, targets, size, self._rule)
 
     def _whole(self, wanted: Tensor, images: int) -> Tensor:
@@ -173,7 +174,7 @@ class AnchorFreeLoss:
         points, strides = points[at], strides[at]
         goal = assignment.boxes[target] / strides
         said = expected_distances(distances, self.reg_max)
-        boxes = _corners(points, said)
+        boxes = corners_at(points, said)
         boxes = torch.where(positive[:, None], boxes, goal)  # no gradient from what answers for nothing, however odd
         box = (quality * (1 - corner_ciou(boxes, goal))).sum()
         wanted = torch.cat((points - goal[:, :2], goal[:, 2:] - points), -1)
@@ -225,6 +226,31 @@ class TwoBranchLoss:
         return LossParts(share * many.total + (1 - share) * one.total, one.items)
 
 
+def make_loss(detector: Detector, settings: LossSettings) -> AnchorFreeLoss | TwoBranchLoss:
+    """The training loss of a detector with an anchor-free head. Raises `ConfigError` for label smoothing."""
+    head = detector.head
+    assert isinstance(head, Detect)  # the head of these families
+    if settings.label_smoothing:
+        raise ConfigError(
+            f"--label-smoothing {settings.label_smoothing:g} is not for {detector.family.title}: the wanted scores of its "
+            f"loss are soft already. Leave it out."
+        )
+    gains = gains_of(settings.hyp)
+
+    def branch(kept: int, topk: int) -> AnchorFreeLoss:
+        rule = AssignmentRule(topk=topk, kept=kept, smallest_side=smallest_side(head.stride.tolist()))
+        return AnchorFreeLoss(head.nc, head.reg_max, head.stride, gains, rule=rule, total=settings.total)
+
+    if head.one2one_cv2 is not None:
+        return TwoBranchLoss(branch(10, 10), branch(1, 7))
+    return branch(10, 10)
+
+
+def smallest_side(strides: Sequence[float]) -> float:
+    """The second stride: shorter sides of boxes become so long when candidates are looked for."""
+    return float(strides[min(1, len(strides) - 1)])
+
+
 def _between_bins(logits: Tensor, wanted: Tensor) -> Tensor:
     """DFL ``[..., 4]`` of `logits` ``[..., 4, bins]`` against `wanted` distances ``[..., 4]`` in bins."""
     last = logits.shape[-1] - 1
@@ -235,11 +261,6 @@ def _between_bins(logits: Tensor, wanted: Tensor) -> Tensor:
     index = low.long()[..., None]
     below, above = surprise.gather(-1, index).squeeze(-1), surprise.gather(-1, index + 1).squeeze(-1)
     return below * (1 - share) + above * share
-
-
-def _corners(points: Tensor, distances: Tensor) -> Tensor:
-    """Corners ``[..., 4]`` of boxes whose sides lie at `distances` (left, top, right, bottom) from `points`."""
-    return torch.cat((points - distances[..., :2], points + distances[..., 2:]), -1)
 
 
 def _size(raw: Sequence[Tensor], strides: Sequence[float]) -> tuple[int, int]:

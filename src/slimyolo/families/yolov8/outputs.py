@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["expected_distances", "flat_levels", "grid_points"]
+__all__ = ["corners_at", "expected_distances", "flat_levels", "grid_points"]
 
 
 def flat_levels(raw: Sequence[Tensor]) -> Tensor:
@@ -42,3 +42,8 @@ def expected_distances(boxes: Tensor, reg_max: int) -> Tensor:
     bins = torch.arange(reg_max, device=boxes.device, dtype=boxes.dtype)
     shares: Tensor = boxes.view(*boxes.shape[:-1], 4, reg_max).softmax(-1)
     return shares @ bins
+
+
+def corners_at(points: Tensor, distances: Tensor) -> Tensor:
+    """Corners ``[..., 4]`` of boxes whose sides lie at `distances` (left, top, right, bottom) from `points` ``[..., 2]``."""
+    return torch.cat((points - distances[..., :2], points + distances[..., 2:]), -1)

@@ -1,0 +1,1 @@
+"""Comparisons of slimyolo with numbers of another implementation, one module for each form of the parity fixtures."""
