@@ -16,8 +16,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 check: install
-	$(BIN)/ruff check src tests benchmarks *.py prune_tools
-	$(BIN)/ruff format --check src tests benchmarks *.py prune_tools
+	$(BIN)/ruff check src tests benchmarks examples *.py prune_tools
+	$(BIN)/ruff format --check src tests benchmarks examples *.py prune_tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

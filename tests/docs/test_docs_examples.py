@@ -1,0 +1,30 @@
+"""Table of facts: each program in `examples/` runs, with fewer epochs than it has by itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from doc_commands import REPOSITORY
+
+EXAMPLES = REPOSITORY / "examples"
+
+
+def test_any_network_keeps_its_accuracy_and_loads_again(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("onnxruntime")
+    quick = ["--epochs", "6", "--finetune-epochs", "2", "--output", str(tmp_path)]
+    ran = subprocess.run(
+        [sys.executable, EXAMPLES / "any_network.py", *quick], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    lines = [line.split() for line in ran.stdout.splitlines() if " accuracy " in line]
+    found = {words[0]: float(words[-1]) for words in lines}
+    assert list(found) == ["dense", "cut", "repaired", "fine-tuned"]
+    assert found["dense"] > 0.95
+    assert found["fine-tuned"] > found["dense"] - 0.02
+    difference = next(line for line in ran.stdout.splitlines() if line.startswith("exported"))
+    assert float(difference.split()[-1]) < 1e-4
+    assert {path.name for path in tmp_path.iterdir()} >= {"cut.pt", "plan.json", "cut.onnx"}
