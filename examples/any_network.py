@@ -134,7 +134,7 @@ def main() -> None:
     print(f"repaired   accuracy {accuracy(cut, test_data):.4f}")
 
     # Fine-tune with the same loop: the cut network is made of ordinary modules.
-    train_(cut, train_data, options.finetune_epochs, lr=0.02)
+    train_(cut, train_data, options.finetune_epochs, lr=0.01)
     print(f"fine-tuned accuracy {accuracy(cut, test_data):.4f}")
 
     # Save: the weights, and the plan that makes a freshly built network narrow enough to take them.
