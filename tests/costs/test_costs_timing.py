@@ -61,7 +61,13 @@ def test_the_machine_is_read_from_what_the_system_says(tmp_path: Path, monkeypat
     assert unknown.governor is None
 
 
-QUIET = Machine("chip", 2, (), None, 0.1)
+def machine(governor: str | None = None, load: float | None = 0.1, omp_wait_policy: str | None = None) -> Machine:
+    return Machine(
+        processor="chip", cores=2, instructions=(), governor=governor, load=load, omp_wait_policy=omp_wait_policy
+    )
+
+
+QUIET = machine()
 STEADY = Timing(1.0, 0.95, 1.1, 60)
 
 
@@ -69,14 +75,14 @@ STEADY = Timing(1.0, 0.95, 1.1, 60)
     ("machine", "threads", "timing", "said"),
     [
         (QUIET, 2, STEADY, ()),
-        (Machine("chip", 2, (), None, 3.0), 2, STEADY, ("load average 3.0 on 2 cores",)),
+        (machine(load=3.0), 2, STEADY, ("load average 3.0 on 2 cores",)),
         (QUIET, 4, STEADY, ("4 threads share 2 cores: give --threads 2",)),
         (QUIET, 2, Timing(2.0, 1.0, 3.0, 60), ("differ by up to 3.0 times",)),
-        (Machine("chip", 2, (), "powersave", None), 2, STEADY, ("governor is 'powersave'",)),
-        (Machine("chip", 2, (), "performance", None), 2, STEADY, ()),
-        (Machine("chip", 2, (), None, 0.1, "passive"), 2, STEADY, ("OMP_WAIT_POLICY is PASSIVE: threads sleep",)),
-        (Machine("chip", 2, (), None, 0.1, "passive"), 1, STEADY, ()),
-        (Machine("chip", 2, (), None, 0.1, "ACTIVE"), 2, STEADY, ()),
+        (machine(governor="powersave", load=None), 2, STEADY, ("governor is 'powersave'",)),
+        (machine(governor="performance", load=None), 2, STEADY, ()),
+        (machine(omp_wait_policy="passive"), 2, STEADY, ("OMP_WAIT_POLICY is PASSIVE: threads sleep",)),
+        (machine(omp_wait_policy="passive"), 1, STEADY, ()),
+        (machine(omp_wait_policy="ACTIVE"), 2, STEADY, ()),
     ],
 )
 def test_what_makes_times_doubtful(machine: Machine, threads: int, timing: Timing, said: tuple[str, ...]) -> None:

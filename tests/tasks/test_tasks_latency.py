@@ -10,7 +10,7 @@ import torch
 from slimyolo.errors import ConfigError
 from slimyolo.families import parse_architecture
 from slimyolo.models import Detector, build_detector
-from slimyolo.pruning import ChannelShare, LatencyBudget, PrunePlan, PruneResult, prune_module
+from slimyolo.pruning import ChannelShare, LatencyBudget, Price, PrunePlan, PruneResult, prune_module
 from slimyolo.tasks.latency import price as latency
 from slimyolo.tasks.latency.price import LatencyPrice, shapes_after
 from slimyolo.tasks.latency.search import cut_to_latency
@@ -32,12 +32,12 @@ class MacsPrice:
     """A runtime that takes 10 ms for the dense network and time for MACs; the prediction is wrong by `off`."""
 
     def __init__(self, off: float, multiple: int = 1) -> None:
-        self.correction, self.off, self.multiple = 1.0, off, multiple
+        self.off, self.multiple = off, multiple
 
     dense_ms = 10.0
 
     def __call__(self, plan: PrunePlan) -> float:
-        return self.off * self.correction * self.dense_ms * self.share(plan)
+        return self.off * self.dense_ms * self.share(plan)
 
     def measured_share(self, plan: PrunePlan) -> float:
         return self.share(plan)
@@ -48,7 +48,7 @@ class MacsPrice:
 
 
 def search(detector: Detector, price: MacsPrice, budget: float, roundings: tuple[int, ...] = (1,)) -> object:
-    def cut(target: LatencyBudget, unit: int) -> PruneResult[Detector]:
+    def cut(target: LatencyBudget, unit: int, price: Price) -> PruneResult[Detector]:
         return prune_module(detector, torch.zeros(1, 3, 64, 64), target, round_to=unit, price=price)
 
     return cut_to_latency(cut, price, budget, roundings)

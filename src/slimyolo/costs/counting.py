@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from slimyolo.costs.operators import macs_of
 from slimyolo.errors import ModelError
+from slimyolo.tracing.watching import OperatorWatcher, operators_shown, running_modules
 
 __all__ = ["LayerCost", "ModelCost", "model_cost"]
 
@@ -65,10 +65,10 @@ def model_cost(
     """
     inputs, shown = _inputs(module, input_size, channels)
     try:
-        recorder = _record_on_shapes(module, inputs, forward)
+        counter = _count_on_shapes(module, inputs, forward)
     except Exception:  # a module may need real values (data-dependent control flow, tensors outside its state)
         try:
-            recorder = _record_on_values(module, inputs, forward)
+            counter = _count_on_values(module, inputs, forward)
         except Exception as error:
             raise ModelError(
                 f"The cost of {type(module).__name__} at input {shown} could not be counted, because it does not run: "
@@ -76,33 +76,31 @@ def model_cost(
             ) from error
     return ModelCost(
         params=sum(parameter.numel() for parameter in module.parameters()),
-        macs=sum(recorder.macs.values()),
+        macs=sum(counter.macs.values()),
         input_size=shown,
-        uncounted=tuple(f"{name} ×{count}" for name, count in sorted(recorder.unknown.items())),
-        layers=_layers(module, recorder.macs),
+        uncounted=tuple(f"{name} ×{count}" for name, count in sorted(counter.unknown.items())),
+        layers=_layers(module, counter.macs),
     )
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Counter:
     """Adds up the MACs of each operator under the module that is running."""
 
-    def __init__(self, running: list[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+    def __init__(self, running: list[tuple[str, nn.Module]]) -> None:
         self.macs: dict[str, int] = defaultdict(int)
         self.unknown: Counter[str] = Counter()
         self._running = running
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
+    def called(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run an operator and count what it multiplies."""
+        result = func(*args, **kwargs)
         namespace, _, operator = func._schema.name.partition("::")
         known = namespace in ("aten", "prims")
         macs = macs_of(operator, args, result) if known else None
         if macs is None:
             self.unknown[operator if known else f"{namespace}::{operator}"] += 1
         elif macs:
-            self.macs[self._running[-1]] += macs
+            self.macs[self._running[-1][0] if self._running else ""] += macs
         return result
 
 
@@ -122,19 +120,13 @@ def _inputs(
     return (image,), (sides[0], sides[-1])
 
 
-def _record_on_shapes(module: nn.Module, inputs: tuple[Tensor, ...], forward: Callable[..., Any] | None) -> _Recorder:
+def _count_on_shapes(module: nn.Module, inputs: tuple[Tensor, ...], forward: Callable[..., Any] | None) -> _Counter:
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    shapes = {name: _shape_only(value) for name, value in state.items()}
+    shapes = {f"module.{name}": _shape_only(value) for name, value in state.items()}
     caller = _Caller(module, forward)
-    with _prepared(module) as running, torch.no_grad():
-        recorder = _Recorder(running)
-        with recorder:
-            torch.func.functional_call(
-                caller,
-                {f"module.{name}": value for name, value in shapes.items()},
-                tuple(_shape_only(item) for item in inputs),
-            )
-    return recorder
+    with _prepared(module) as counter:
+        torch.func.functional_call(caller, shapes, tuple(_shape_only(item) for item in inputs))
+    return counter
 
 
 def _shape_only(value: Tensor) -> Tensor:
@@ -142,12 +134,10 @@ def _shape_only(value: Tensor) -> Tensor:
     return torch.empty(value.shape, dtype=value.dtype, device="meta")
 
 
-def _record_on_values(module: nn.Module, inputs: tuple[Tensor, ...], forward: Callable[..., Any] | None) -> _Recorder:
-    with _prepared(module) as running, torch.no_grad():
-        recorder = _Recorder(running)
-        with recorder:
-            (forward or module)(*inputs)
-    return recorder
+def _count_on_values(module: nn.Module, inputs: tuple[Tensor, ...], forward: Callable[..., Any] | None) -> _Counter:
+    with _prepared(module) as counter:
+        (forward or module)(*inputs)
+    return counter
 
 
 class _Caller(nn.Module):
@@ -163,33 +153,19 @@ class _Caller(nn.Module):
 
 
 @contextmanager
-def _prepared(module: nn.Module) -> Iterator[list[str]]:
-    """`module` in eval mode, yielding the stack of paths of the modules that are running; all undone afterwards."""
+def _prepared(module: nn.Module) -> Iterator[_Counter]:
+    """Counts what runs inside, with `module` in eval mode; all is undone afterwards."""
     modes = [(part, part.training) for part in module.modules()]
-    running = [""]
-    handles = []
-    for name, part in module.named_modules():
-
-        def enter(_: nn.Module, __: Any, name: str = name) -> None:
-            running.append(name)
-
-        def leave(_: nn.Module, __: Any, ___: Any) -> None:
-            running.pop()
-
-        handles.append(part.register_forward_pre_hook(enter))
-        handles.append(part.register_forward_hook(leave, always_call=True))
-    fastpath = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # its fused operator would hide the products inside
-    try:
-        for part in module.modules():  # not eval(): modules made by torch.export refuse it
-            part.training = False
-        yield running
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fastpath)
-        for handle in handles:
-            handle.remove()
-        for part, mode in modes:
-            part.training = mode
+    with running_modules(module) as running, operators_shown(), torch.no_grad():
+        counter = _Counter(running)
+        try:
+            for part in module.modules():  # not eval(): modules made by torch.export refuse it
+                part.training = False
+            with OperatorWatcher(counter.called):
+                yield counter
+        finally:
+            for part, mode in modes:
+                part.training = mode
 
 
 def _layers(module: nn.Module, macs: Mapping[str, int]) -> tuple[LayerCost, ...]:

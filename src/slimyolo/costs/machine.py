@@ -16,15 +16,28 @@ GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 LOAD_ALLOWED = 0.3  # of a processor
 SPREAD_ALLOWED = 1.6
 INSTRUCTIONS = (
-    "avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "amx_bf16", "avx512_bf16", "asimd", "asimddp", "i8mm", "bf16",
-)  # fmt: skip
+    "avx2",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "amx_int8",
+    "amx_bf16",
+    "avx512_bf16",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "bf16",
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Machine:
-    """Processor name, logical `cores`, its instruction sets that matter here, frequency governor (None: not readable)
-    and the load average of the last minute (None: the system has none), read before anything was timed; and what
-    ``OMP_WAIT_POLICY`` says of waiting threads (None: nothing)."""
+    """The machine, read before anything was timed.
+
+    `processor` is its name, `cores` counts logical ones, `instructions` are the instruction sets that matter here,
+    `governor` is that of the frequency (None: not readable), `load` the load average of the last minute (None: the system
+    has none), `omp_wait_policy` the environment variable of this name (None: not set).
+    """
 
     processor: str
     cores: int

@@ -9,7 +9,7 @@ The module runs on the meta device: what needs values (data-dependent branches) 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import Graph, Node
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from slimyolo.tracing.code_lines import running_line
 from slimyolo.tracing.kinds import Kind, kind_of
 from slimyolo.tracing.outputs import output_tensors
 from slimyolo.tracing.shape_rules import run_on_shapes, shape_only
+from slimyolo.tracing.watching import OperatorWatcher, operators_shown, running_modules
 
 __all__ = ["NotRecordable", "Recording", "record"]
 
@@ -52,18 +52,17 @@ def record(call: nn.Module, inputs: Sequence[Any]) -> Recording:
     held = [*call.named_parameters(), *call.named_buffers()]
     stand_ins = {id(tensor): recorder.state(name, tensor) for name, tensor in held}
     given = tree_map_only(Tensor, recorder.input, tuple(inputs))
-    with _attributes_kept(call), _paths(call) as running, _operators_shown(), torch.inference_mode():
+    with _attributes_kept(call), running_modules(call) as running, operators_shown(), torch.inference_mode():
         recorder.running = running
-        with _standing_in(call, stand_ins), recorder:
+        with _standing_in(call, stand_ins), OperatorWatcher(recorder.called):
             outputs = call(*given)
     return recorder.finish(outputs)
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Recorder:
     """Makes a node of each operator call. Tensors are known by identity; all are kept alive while the run lasts."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self.running: list[tuple[str, nn.Module]] = []
         self._graph = Graph()
         self._nodes: dict[int, Node] = {}
@@ -72,12 +71,6 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._tensors: dict[str, str] = {}
         self._held: dict[int, Tensor] = {}
         self._constants: dict[str, Tensor] = {}
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return (
-            False  # to be skipped by torch's compiler, it would have to be imported: longer than all the rest of a cut
-        )
 
     def state(self, name: str, tensor: Tensor) -> Tensor:
         """Stand-in of a parameter or buffer."""
@@ -100,12 +93,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._graph.eliminate_dead_code(_runs_with_fewer_channels)
         return Recording(tuple(self._graph.nodes), self._tensors, self._constants, found)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        given = dict(kwargs or {})
+    def called(self, func: Any, args: Sequence[Any], given: Mapping[str, Any]) -> Any:
+        """Write down the call of an operator; its result on shapes."""
         node = self._graph.call_function(
-            func, tree_map_only(Tensor, self._node, tuple(args)), tree_map_only(Tensor, self._node, given)
+            func, tree_map_only(Tensor, self._node, tuple(args)), tree_map_only(Tensor, self._node, dict(given))
         )
         path, owner = self.running[-1] if self.running else ("", None)
         node.meta["nn_module_stack"] = {path: (path, type(owner))}
@@ -180,43 +171,6 @@ def _storage(tensor: Tensor) -> int:
 
 def _geometry(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.shape, tensor.stride(), tensor.storage_offset()
-
-
-@contextmanager
-def _operators_shown() -> Iterator[None]:
-    """Transformer layers run operator by operator, not as one fused operation that hides them."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextmanager
-def _paths(call: nn.Module) -> Iterator[list[tuple[str, nn.Module]]]:
-    """The stack of (path, module) of the modules whose forward is running."""
-    running: list[tuple[str, nn.Module]] = []
-    handles = []
-    for name, part in call.named_modules():
-        handles.append(part.register_forward_pre_hook(_entering(running, name), prepend=True))
-        handles.append(part.register_forward_hook(_leaving(running), always_call=True))
-    try:
-        yield running
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _entering(running: list[tuple[str, nn.Module]], name: str) -> Callable[..., None]:
-    return lambda part, *_: running.append((name, part))
-
-
-def _leaving(running: list[tuple[str, nn.Module]]) -> Callable[..., None]:
-    def leave(*_: Any) -> None:
-        running.pop()
-
-    return leave
 
 
 @contextmanager

@@ -22,7 +22,7 @@ def budget_of(
     percent: float | None,
     params: float | None,
     macs: float | None,
-    latency: float | str | None = None,
+    latency: str | None = None,
     max_drop: float | None = None,
 ) -> tuple[BudgetUnit, float]:
     """The one budget given, as (unit, amount); without one, 0.4 of the channels.
@@ -30,11 +30,15 @@ def budget_of(
     Channels to remove; parameters or MACs to keep, as a share (float) or a count (int); milliseconds, or a share of those
     now; mAP50-95 to lose.
     """
-    share = float(latency[:-1]) / 100 if isinstance(latency, str) else None
+    share, milliseconds = _latency_amounts(latency)
     budgets: tuple[tuple[BudgetUnit, float | None], ...] = (
-        ("channels", percent), ("params", params), ("macs", macs), ("latency-share", share),
-        ("latency", None if isinstance(latency, str) else latency), ("max-drop", max_drop),
-    )  # fmt: skip
+        ("channels", percent),
+        ("params", params),
+        ("macs", macs),
+        ("latency-share", share),
+        ("latency", milliseconds),
+        ("max-drop", max_drop),
+    )
     given = [(unit, amount) for unit, amount in budgets if amount is not None]
     if len(given) > 1:
         names = " and ".join(
@@ -68,7 +72,7 @@ def parse_amount(value: Any) -> Any:
 
 
 def parse_latency(value: Any) -> Any:
-    """8, "8" or "8ms" → 8.0; "0.02s" → 20.0; "50%" or 0.5, a share of what the network takes uncut → "50%"."""
+    """8, "8" or "8ms" → "8ms"; "0.02s" → "20ms"; "50%" or 0.5, a share of what the network takes uncut → "50%"."""
     if value is None:
         return None
     text = str(value).strip().lower()
@@ -83,8 +87,17 @@ def parse_latency(value: Any) -> Any:
         raise ValueError(
             f"got {value!r}, expected milliseconds above 0, such as 8ms, or a share of what it takes now, such as 50%."
         )
-    return f"{100 * share:g}%" if unit == "%" or (unit == "" and amount < 1) else amount
+    return f"{100 * share:g}%" if unit == "%" or (unit == "" and amount < 1) else f"{amount:.12g}ms"
+
+
+def _latency_amounts(latency: str | None) -> tuple[float | None, float | None]:
+    """(share of the time now, milliseconds) in what `parse_latency` gives; one of them is None, or both."""
+    if latency is None:
+        return None, None
+    if latency.endswith("%"):
+        return float(latency.removesuffix("%")) / 100, None
+    return None, float(latency.removesuffix("ms"))
 
 
 Amount = Annotated[float | int, BeforeValidator(parse_amount)]
-Latency = Annotated[float | str, BeforeValidator(parse_latency)]
+Latency = Annotated[str, BeforeValidator(parse_latency)]

@@ -59,8 +59,8 @@ class LatencyPrice:
     """Milliseconds of a plan for `detector` on `runtime`, batch 1: a call times nothing, it asks a fitted model.
 
     The first call times networks of random widths and fits (seconds to a minute; kept in `cache_folder` for this
-    processor, runtime, image size and network), and times the dense network anew each session. `correction` multiplies
-    what the model says; `measure` times a plan itself.
+    processor, runtime, image size and network), and times the dense network anew each session. `measure`
+    times the network of a plan itself.
     """
 
     def __init__(
@@ -83,7 +83,6 @@ class LatencyPrice:
         self._clock = time.process_time if threads == 1 else time.perf_counter
         self._model: LatencyModel | None = None
         self._dense_ms: float | None = None
-        self.correction = 1.0
 
     def __enter__(self) -> LatencyPrice:
         return self
@@ -94,9 +93,7 @@ class LatencyPrice:
     def __call__(self, plan: PrunePlan) -> float:
         """Milliseconds, as a median of this machine left alone."""
         model = self._fitted(plan.groups)
-        return (
-            self.dense_ms * self.correction * model.share(self._network(shapes_after(self._dense_shapes, plan.groups)))
-        )
+        return self.dense_ms * model.share(self._network(shapes_after(self._dense_shapes, plan.groups)))
 
     @property
     def dense_ms(self) -> float:

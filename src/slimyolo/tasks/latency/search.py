@@ -9,36 +9,40 @@ from typing import Protocol
 
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector
-from slimyolo.pruning import LatencyBudget, PrunePlan, PruneResult
+from slimyolo.pruning import LatencyBudget, Price, PrunePlan, PruneResult
 
-__all__ = ["LatencyOutcome", "Price", "cut_to_latency"]
+__all__ = ["LatencyOutcome", "RuntimePrice", "cut_to_latency"]
 
 log = logging.getLogger("slimyolo")
 
 NEAR = 0.03  # of the budget
 ATTEMPTS = 5
 ROUNDINGS = (1, 8, 16)
-Cut = Callable[[LatencyBudget, int], PruneResult[Detector]]
-"""(budget, kept widths are multiples of) → the cut."""
+Cut = Callable[[LatencyBudget, int, Price], PruneResult[Detector]]
+"""(budget, kept widths are multiples of this, price of a plan) → the cut."""
 
 
-class Price(Protocol):
-    """What is asked of a price; `tasks.latency.LatencyPrice` is one."""
-
-    correction: float
+class RuntimePrice(Protocol):
+    """What is asked of a runtime; `tasks.latency.price.LatencyPrice` is one."""
 
     @property
-    def dense_ms(self) -> float: ...
+    def dense_ms(self) -> float:
+        """Milliseconds of the dense network."""
 
-    def __call__(self, plan: PrunePlan) -> float: ...
+    def __call__(self, plan: PrunePlan) -> float:
+        """Predicted milliseconds of a planned network."""
 
-    def measured_share(self, plan: PrunePlan) -> float: ...
+    def measured_share(self, plan: PrunePlan) -> float:
+        """The time of a planned network, timed now, over that of the dense one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LatencyOutcome:
-    """Where ``--latency`` ended. `measured_ms` is `dense_ms` times the share of it that the cut network took, timed in turn
-    with the dense one. `reached`: within 5 % of `asked_ms`, or below."""
+    """Where ``--latency`` ended.
+
+    `measured_ms` is `dense_ms` times the share of it that the cut network took, timed in turn with the dense one.
+    `reached`: `measured_ms` is at most 5 % above `asked_ms`. `attempts`: a line for each network that was timed.
+    """
 
     asked_ms: float
     dense_ms: float
@@ -50,53 +54,90 @@ class LatencyOutcome:
 
 
 def cut_to_latency(
-    cut: Cut, price: Price, budget_ms: float, roundings: Sequence[int] = ROUNDINGS
+    cut: Cut, price: RuntimePrice, budget_ms: float, roundings: Sequence[int] = ROUNDINGS
 ) -> tuple[PruneResult[Detector], LatencyOutcome]:
     """The cut that takes `budget_ms`, as timed, with the rounding of widths that keeps most MACs in that time.
 
-    Which of `roundings` the runtime likes is predicted; then the network is timed and the prediction corrected, a few
-    times. Raises `ConfigError` when the network takes no longer as it is.
+    Which of `roundings` suits the runtime is predicted. Then the network is timed, the prediction is multiplied by what it
+    was wrong, and the network is cut again, a few times. Raises `ConfigError` when the network takes no longer as it is.
     """
     dense = price.dense_ms
     if dense <= budget_ms:
         raise ConfigError(
             f"--latency {budget_ms:.2f}ms: the network takes {dense:.2f} ms as it is. Give less, or leave it uncut."
         )
-    tried = {unit: cut(LatencyBudget(budget_ms), unit) for unit in roundings}
-    predicted = {unit: price(result.plan) for unit, result in tried.items()}
-    fitting = [unit for unit in roundings if predicted[unit] <= budget_ms * (1 + NEAR)]
-    for unit in roundings:
-        macs = tried[unit].report.after.macs / tried[unit].report.before.macs
-        log.info(
-            "widths in multiples of %d: %.1f %% of the MACs in a predicted %.2f ms", unit, 100 * macs, predicted[unit]
-        )
-    if fitting:
-        unit = max(fitting, key=lambda one: tried[one].report.after.macs)
-    else:
-        unit = min(roundings, key=lambda one: predicted[one])
-    result, said = tried[unit], predicted[unit]
-    attempts: list[tuple[float, float, PruneResult[Detector], str]] = []
+    unit, result = _best_rounding(cut, price, budget_ms, roundings)
+    said, correction = price(result.plan), 1.0
+    attempts: list[_Attempt] = []
     for _ in range(ATTEMPTS):
-        measured = price.measured_share(result.plan) * dense
-        line = f"{result.report.after.macs / 1e6:.1f} M MACs: predicted {said:.2f} ms, measured {measured:.2f} ms"
-        log.info("tried %s", line)
-        attempts.append((measured, said, result, line))
-        if abs(measured / budget_ms - 1) <= NEAR:
+        attempts.append(_Attempt(price.measured_share(result.plan) * dense, said, result))
+        log.info("tried %s", attempts[-1])
+        if abs(attempts[-1].measured_ms / budget_ms - 1) <= NEAR:
             break
-        price.correction *= measured / said
-        again = cut(LatencyBudget(budget_ms), unit)
-        said = price(again.plan)
+        correction *= attempts[-1].measured_ms / said
+        corrected = _scaled(price, correction)
+        again = cut(LatencyBudget(budget_ms), unit, corrected)
+        said = corrected(again.plan)
         if again.report.after == result.report.after:  # every layer is at its floor, or one step decides
             break
         result = again
-    measured, said, result, _ = min(attempts, key=lambda one: (one[0] > 1.05 * budget_ms, abs(one[0] - budget_ms)))
+    chosen = min(attempts, key=lambda one: (one.measured_ms > 1.05 * budget_ms, abs(one.measured_ms - budget_ms)))
+    measured = chosen.measured_ms
     reached = measured <= 1.05 * budget_ms
     if not reached:
         log.warning(
             "--latency %.2fms is not reached: the smallest network that was tried takes %.2f ms (%.0f %% of the dense one's "
             "%.2f). What is left stands at its floor: lower --floor, give a smaller --imgsz, or a larger budget.",
-            budget_ms, measured, 100 * measured / dense, dense,
-        )  # fmt: skip
+            budget_ms,
+            measured,
+            100 * measured / dense,
+            dense,
+        )
     log.info("%.2f ms, as timed beside the dense network's %.2f ms", measured, dense)
-    outcome = LatencyOutcome(budget_ms, dense, said, measured, unit, reached, tuple(line for *_, line in attempts))
-    return result, outcome
+    outcome = LatencyOutcome(
+        asked_ms=budget_ms,
+        dense_ms=dense,
+        predicted_ms=chosen.predicted_ms,
+        measured_ms=measured,
+        round_to=unit,
+        reached=reached,
+        attempts=tuple(str(one) for one in attempts),
+    )
+    return chosen.result, outcome
+
+
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """A network that was timed."""
+
+    measured_ms: float
+    predicted_ms: float
+    result: PruneResult[Detector]
+
+    def __str__(self) -> str:
+        macs = self.result.report.after.macs / 1e6
+        return f"{macs:.1f} M MACs: predicted {self.predicted_ms:.2f} ms, measured {self.measured_ms:.2f} ms"
+
+
+def _best_rounding(
+    cut: Cut, price: RuntimePrice, budget_ms: float, roundings: Sequence[int]
+) -> tuple[int, PruneResult[Detector]]:
+    """The rounding that keeps most MACs within the budget, as predicted; without one that fits, the fastest."""
+    tried = {unit: cut(LatencyBudget(budget_ms), unit, price) for unit in roundings}
+    predicted = {unit: price(result.plan) for unit, result in tried.items()}
+    for unit, result in tried.items():
+        macs = result.report.after.macs / result.report.before.macs
+        log.info(
+            "widths in multiples of %d: %.1f %% of the MACs in a predicted %.2f ms", unit, 100 * macs, predicted[unit]
+        )
+    fitting = [unit for unit in roundings if predicted[unit] <= budget_ms * (1 + NEAR)]
+    if fitting:
+        unit = max(fitting, key=lambda one: tried[one].report.after.macs)
+    else:
+        unit = min(roundings, key=lambda one: predicted[one])
+    return unit, tried[unit]
+
+
+def _scaled(price: Price, factor: float) -> Price:
+    """`price` times `factor`."""
+    return lambda plan: factor * price(plan)

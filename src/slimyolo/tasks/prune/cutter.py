@@ -128,15 +128,18 @@ class Cutter:
         self._samples: list[Batch] | None = None
         self._measured: DataImportance | None = None
 
-    def cut(self, target: Target, round_to: int | None = None) -> PruneResult[Detector]:
-        """The cut to `target`. With data, the constants of channels that say something are their means on images."""
+    def cut(self, target: Target, round_to: int | None = None, price: Price | None = None) -> PruneResult[Detector]:
+        """The cut to `target`. With data, the constants of channels that are not at zero are their means on images.
+
+        `round_to` and `price` take the place of the configured ones.
+        """
         rules = replace(rules_of(self._config), importance=self._importance())
         return cut_detector(
             self._detector,
             target,
             rules if round_to is None else replace(rules, round_to=round_to),
             imgsz=self._config.imgsz,
-            price=self._price,
+            price=self._price if price is None else price,
             calibration=None if self._data is None else self._calibration,
         )
 
