@@ -23,7 +23,7 @@ from torch import Tensor
 
 import slimyolo
 from slimyolo.detections import nms
-from slimyolo.exporting import FORMATS, FileMetadata, export_detector, write_examples
+from slimyolo.exporting import FORMATS, Example, FileMetadata, export_detector, write_examples
 from slimyolo.exporting.examples import example_texts
 from slimyolo.geometry import Detections, Placement
 
@@ -57,6 +57,13 @@ def suppress(rows: Tensor) -> list[Tensor]:
 def parsed(text: str) -> list[tuple[str, list[float]]]:
     lines = [line.split() for line in text.splitlines()]
     return [(name, [float(value) for value in values]) for name, *values in lines]
+
+
+def example_of(name: str) -> Example:
+    """The example of a format that has one."""
+    example = FORMATS[name].example
+    assert example is not None
+    return example
 
 
 def check(found: list[tuple[str, list[float]]], expected: Detections) -> None:
@@ -120,7 +127,7 @@ def test_examples_of_formats_that_take_long_to_write(
         openvino.save_model(read, str(model / "small.xml"), compress_to_fp16=False)
     (tmp_path / "example").mkdir()
     script = tmp_path / "example" / "detect.py"
-    text = example_texts(name, model.name, metadata)["detect.py"]
+    text = example_texts(example_of(name), model.name, metadata)["detect.py"]
     assert "import slimyolo" not in text
     assert "import torch" not in text
     script.write_text(text, encoding="utf-8")
@@ -144,12 +151,12 @@ def test_an_example_that_somebody_changed_stays(small_files: dict[str, Path], tm
 def test_texts_are_complete_and_plain() -> None:
     metadata = FileMetadata(names=('with "quotes"', "back\\slash"), stride=32, imgsz=(320, 256), slimyolo="1.2.3")
     for name in ("onnx", "openvino", "ncnn", "torchscript", "litert"):
-        texts = example_texts(name, "best.x", metadata)
+        texts = example_texts(example_of(name), "best.x", metadata)
         for text in texts.values():
             assert not [word for word in text.split("@")[1::2] if word.isupper()], "a placeholder was left"
             assert text.endswith("\n")
         compile(texts["detect.py"], "detect.py", "exec")
-    source = example_texts("onnx", "best.onnx", metadata)["detect.cpp"]
+    source = example_texts(example_of("onnx"), "best.onnx", metadata)["detect.cpp"]
     assert '{"with \\"quotes\\"", "back\\\\slash"}' in source
     assert "kHeight = 320, kWidth = 256;" in source
 
@@ -185,7 +192,7 @@ def test_the_cpp_example_against_stand_ins(tmp_path: Path, inside: bool) -> None
     detector = make_small_detector()
     metadata = settings_for(detector, nms=SUPPRESSION if inside else None).metadata
     assert metadata is not None
-    for name, text in example_texts("onnx", "small.onnx", metadata).items():
+    for name, text in example_texts(example_of("onnx"), "small.onnx", metadata).items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     program = tmp_path / "detect"
     words = ["g++", "-std=c++17", "-O1", "-Wall", "-Wextra", "-Werror", f"-I{STUBS}"]

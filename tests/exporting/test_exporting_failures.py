@@ -11,7 +11,19 @@ import torch
 from torch import Tensor
 
 from slimyolo.errors import ExportError
-from slimyolo.exporting import FORMATS, ExportSettings, Format, Tolerance, Written, agreement, export_detector
+from slimyolo.exporting import (
+    FORMATS,
+    ExportSettings,
+    Format,
+    Opened,
+    Runner,
+    Runtime,
+    Tolerance,
+    Written,
+    agreement,
+    detector_metadata,
+    export_detector,
+)
 from slimyolo.models import Detector
 
 SETTINGS = ExportSettings(size=(32, 32))
@@ -20,6 +32,19 @@ SETTINGS = ExportSettings(size=(32, 32))
 def write_nothing(detector: Detector, path: Path, settings: ExportSettings) -> Written:
     path.write_bytes(b"file")
     return Written()
+
+
+def running(run: Runner, detector: Detector) -> Runtime:
+    """A runtime that computes this."""
+    text = detector_metadata(detector, (32, 32), "0").to_text()
+    return Runtime(
+        name="odd",
+        package="torch",
+        extra="",
+        suffixes=(".odd",),
+        precisions=("fp32",),
+        open=lambda path, options: Opened(run, text, None, {}),
+    )
 
 
 def wrong_by(boxes: float, scores: float, detector: Detector) -> Format:
@@ -31,7 +56,7 @@ def wrong_by(boxes: float, scores: float, detector: Detector) -> Format:
         rows[0, 3, 6] += scores
         return rows
 
-    return dataclasses.replace(FORMATS["torchscript"], name="odd", write=write_nothing, open=lambda *_: run)
+    return dataclasses.replace(FORMATS["torchscript"], name="odd", write=write_nothing, runtime=running(run, detector))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +92,7 @@ def test_a_file_that_disagrees_on_real_images_alone(small_detector: Detector, tm
     def run(images: Tensor) -> Tensor:
         return small_detector(images) + float(images.max() == 0)
 
-    row = dataclasses.replace(wrong_by(0, 0, small_detector), open=lambda *_: run)
+    row = dataclasses.replace(wrong_by(0, 0, small_detector), runtime=running(run, small_detector))
     with pytest.raises(ExportError, match="on 1 real images: boxes by 1 px"):
         export_detector(small_detector, row, tmp_path / "x.odd", SETTINGS, real_images=[torch.zeros(1, 3, 32, 32)])
     assert list(tmp_path.iterdir()) == []

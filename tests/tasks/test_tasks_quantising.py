@@ -10,7 +10,7 @@ import pytest
 
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import ConfigError, ExportError
-from slimyolo.exporting import open_exported
+from slimyolo.exporting import FORMATS, open_exported
 from slimyolo.families import parse_architecture
 from slimyolo.models import build_detector
 from slimyolo.tasks.export.config import ExportConfig
@@ -57,10 +57,10 @@ def test_what_is_refused(checkpoint: Path, tiny_data: Path, monkeypatch: pytest.
         export(base.changed(nms=True))
     detector = build_detector(parse_architecture(SMALL, name="small").with_classes(5), seed=0).eval()
     source, target = checkpoint.with_name("a.onnx"), checkpoint.with_name("b.onnx")
-    with pytest.raises(ConfigError, match="slimyolo writes INT8 for onnxruntime and openvino, not for ncnn"):
-        quantise_file(detector, source, target, "ncnn", tiny_data, size=(64, 64))
+    with pytest.raises(ConfigError, match="slimyolo writes INT8 for onnx and openvino, not for ncnn"):
+        quantise_file(detector, source, target, FORMATS["ncnn"], tiny_data, size=(64, 64))
     with pytest.raises(ConfigError, match=r"The checkpoint detects 5 classes, .* has 2"):
-        quantise_file(detector, source, target, "onnxruntime", tiny_data, size=(64, 64))
+        quantise_file(detector, source, target, FORMATS["onnx"], tiny_data, size=(64, 64))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ExportError, match=r"INT8 for OpenVINO needs nncf, .* Type: pip install"):
-        quantise_file(detector, source, target, "openvino", tiny_data, size=(64, 64))
+    with pytest.raises(ExportError, match=r"INT8 for openvino needs nncf, .* Type: pip install"):
+        quantise_file(detector, source, target, FORMATS["openvino"], tiny_data, size=(64, 64))

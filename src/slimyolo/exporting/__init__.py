@@ -1,8 +1,9 @@
 """Out of PyTorch: one file per format, one table that names them, and the proof that the file computes the same."""
 
 from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, detections_agreement, random_images
-from slimyolo.exporting.examples import EXAMPLES, write_examples
+from slimyolo.exporting.examples import write_examples
 from slimyolo.exporting.exporter import ExportedFile, Suppress, export_detector
+from slimyolo.exporting.format import Example, Format, Int8, Runtime
 from slimyolo.exporting.formats.openvino import import_openvino
 from slimyolo.exporting.int8.harm import convolution_harm
 from slimyolo.exporting.int8.onnx import OnnxQuantiser
@@ -18,22 +19,32 @@ from slimyolo.exporting.metadata import (
 )
 from slimyolo.exporting.quiet import quiet, without_telemetry
 from slimyolo.exporting.resizing import resized_onnx
-from slimyolo.exporting.runtimes import RUNTIMES, ExportedModel, Runtime, is_exported, open_exported
+from slimyolo.exporting.runtimes import ExportedModel, is_exported, open_exported
 from slimyolo.exporting.settings import ExportSettings, Opened, Runner, RunOptions, RunPrecision, Written
-from slimyolo.exporting.table import FORMATS, Format, check_settings, find_format, format_names, require_packages
+from slimyolo.exporting.table import (
+    FORMATS,
+    check_settings,
+    find_format,
+    find_runtime,
+    format_names,
+    quantised_format,
+    require_packages,
+    runtimes,
+    timed_format,
+)
 
 __all__ = [
-    "EXAMPLES",
     "FORMATS",
     "METADATA_KEYS",
-    "RUNTIMES",
     "Accuracy",
     "Agreement",
+    "Example",
     "ExportSettings",
     "ExportedFile",
     "ExportedModel",
     "FileMetadata",
     "Format",
+    "Int8",
     "NetworkCost",
     "OnnxQuantiser",
     "Opened",
@@ -57,15 +68,19 @@ __all__ = [
     "detector_metadata",
     "export_detector",
     "find_format",
+    "find_runtime",
     "format_names",
     "import_openvino",
     "is_exported",
     "open_exported",
     "quantise_within",
+    "quantised_format",
     "quiet",
     "random_images",
     "require_packages",
     "resized_onnx",
+    "runtimes",
+    "timed_format",
     "without_telemetry",
     "write_examples",
 ]

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from slimyolo.errors import ExportError, SlimyoloError
 from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, detections_agreement, random_images
-from slimyolo.exporting.settings import ExportSettings, Runner, Written
-from slimyolo.exporting.table import Format, check_settings, checker_version, require_packages
+from slimyolo.exporting.format import Format
+from slimyolo.exporting.runtimes import ExportedModel, open_exported
+from slimyolo.exporting.settings import ExportSettings, Written
+from slimyolo.exporting.table import check_settings, checker_version, require_packages
 from slimyolo.models import Detector
 from slimyolo.storage import atomic_file, atomic_folder
 
@@ -109,8 +111,10 @@ class _Draft:
     def write(self, settings: ExportSettings) -> Written:
         return self._row.write(self._fused, self.path, settings)
 
-    def run(self) -> Runner | None:
-        return None if self._row.open is None else self._row.open(self.path, self._place)
+    def opened(self) -> ExportedModel | None:
+        """The file as its users will open it, metadata included; None where nothing here can."""
+        runtime = self._row.runtime
+        return None if runtime is None else open_exported(self.path, runtime=runtime, device=self._place)
 
     def move_aside(self) -> None:
         """Keep what is written under another name; it may still be open."""
@@ -128,7 +132,7 @@ def _compared(
     noise = random_images(settings, int(draft.model.stride.max()))
     metadata = settings.metadata and replace(settings.metadata, nms=None, layout="rows")
     written = draft.write(replace(settings, nms=None, metadata=metadata))
-    rows = draft.run()
+    rows = draft.opened()
     if rows is None:
         return written, {}
     found = {"random": agreement(draft.model, rows, noise, tolerance.from_score)}
@@ -137,9 +141,9 @@ def _compared(
     if settings.nms is not None and suppress is not None:
         draft.move_aside()
         written = draft.write(settings)
-        detections = draft.run()
+        detections = draft.opened()
         if detections is not None:
-            found["suppressed"] = detections_agreement(suppress, rows, detections, [*noise, *real_images])
+            found["suppressed"] = detections_agreement(suppress, rows, detections.output, [*noise, *real_images])
     return written, found
 
 

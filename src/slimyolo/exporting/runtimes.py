@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,52 +13,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from slimyolo.errors import CheckpointError, ConfigError, ModelError, SlimyoloError, nearest_name_hint
-from slimyolo.exporting.formats.litert import open_litert
-from slimyolo.exporting.formats.ncnn import open_ncnn
-from slimyolo.exporting.formats.onnx import open_onnx
-from slimyolo.exporting.formats.openvino import open_openvino
-from slimyolo.exporting.formats.torchscript import open_torchscript
+from slimyolo.errors import CheckpointError, ConfigError, ModelError, SlimyoloError
+from slimyolo.exporting.format import Runtime
 from slimyolo.exporting.metadata import FileMetadata, NetworkCost, OutputLayout, Suppression
 from slimyolo.exporting.settings import Opened, Runner, RunOptions, RunPrecision
+from slimyolo.exporting.table import FORMATS, find_runtime, runtimes
 from slimyolo.geometry import RowLayout, SuppressionKind, xyxy_to_cxcywh
 
-__all__ = ["RUNTIMES", "ExportedModel", "Runtime", "is_exported", "open_exported"]
+__all__ = ["ExportedModel", "is_exported", "open_exported"]
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """One row: `suffixes` are the files it opens, `precisions` what it can be asked to compute in."""
-
-    name: str
-    package: str
-    extra: str
-    suffixes: tuple[str, ...]
-    precisions: tuple[RunPrecision, ...]
-    open: Callable[[Path, RunOptions], Opened]
-
-
-RUNTIMES: Mapping[str, Runtime] = {
-    row.name: row
-    for row in (
-        Runtime("onnxruntime", "onnxruntime", "export", (".onnx",), ("fp32", "auto"), open_onnx),
-        Runtime("openvino", "openvino", "openvino", (".xml", ".onnx"), ("fp32", "fp16", "bf16", "auto"), open_openvino),
-        Runtime("ncnn", "ncnn", "ncnn", (".param",), ("fp32", "fp16", "bf16", "auto"), open_ncnn),
-        Runtime("litert", "ai_edge_litert", "litert", (".tflite",), ("fp32", "auto"), open_litert),
-        Runtime("torch", "torch", "", (".torchscript",), ("fp32", "auto"), open_torchscript),
-    )
-}
 DETECTION_COLUMNS = 6  # x1, y1, x2, y2, score, class
-
-SUFFIXES = tuple(dict.fromkeys(suffix for row in RUNTIMES.values() for suffix in row.suffixes))
-
-# what a user may give instead of the file that is opened, and what to do
-ELSEWHERE: Mapping[str, str] = {
-    ".mlpackage": "CoreML models run on Apple's systems only.",
-    ".mlmodel": "CoreML models run on Apple's systems only.",
-    ".engine": "TensorRT engines are run by TensorRT, on the GPU that they were built for.",
-    ".bin": "These are weights: give the .xml (OpenVINO) or .param (ncnn) file beside them, or the folder.",
-}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -184,7 +149,7 @@ class ExportedModel:
 def open_exported(
     path: str | Path,
     *,
-    runtime: str | None = None,
+    runtime: str | Runtime | None = None,
     threads: int | None = None,
     precision: RunPrecision = "fp32",
     names: tuple[str, ...] = (),
@@ -192,7 +157,7 @@ def open_exported(
 ) -> ExportedModel:
     """Open what ``slimyolo export`` wrote (``.onnx``, ``.xml``, ``.param``, ``.torchscript``, or the folder of one).
 
-    `runtime` (a key of `RUNTIMES`; None: the first that opens the suffix), `threads` inside one operation (None: as
+    `runtime` (a name as `runtimes()` lists them; None: the first that opens the suffix), `threads` inside one operation (None: as
     torch), `precision` as `RunPrecision`. `names` replace those in the file: a file of another tool has none.
     `device` is for TorchScript. A TorchScript file is a program: open only those you trust. Raises `CheckpointError`
     when the file is missing, damaged or says too little, `ConfigError` when the runtime cannot do what is asked.
@@ -227,20 +192,20 @@ def open_exported(
 def is_exported(path: str | Path) -> bool:
     """Whether `path` looks like an exported model by its name: a suffix of a runtime, or a folder that holds one."""
     place = Path(path)
-    return place.suffix in SUFFIXES or place.suffix in ELSEWHERE or (place.is_dir() and bool(_inside(place)))
+    return place.suffix in _suffixes() or place.suffix in _elsewhere() or (place.is_dir() and bool(_inside(place)))
 
 
 def exported_file(path: Path) -> Path:
     """The file that a runtime opens for `path`, which may be its folder. Raises `CheckpointError`."""
-    if path.suffix in ELSEWHERE:
-        raise CheckpointError(f"{path} cannot be run here. {ELSEWHERE[path.suffix]}")
+    if path.suffix in _elsewhere():
+        raise CheckpointError(f"{path} cannot be run here. {_elsewhere()[path.suffix]}")
     if path.is_dir():
         found = _inside(path)
         if len(found) == 1:
             return found[0]
         listed = ", ".join(file.name for file in found) or "none"
         raise CheckpointError(
-            f"The folder {path} should hold one exported model ({', '.join(SUFFIXES)}), got: {listed}."
+            f"The folder {path} should hold one exported model ({', '.join(_suffixes())}), got: {listed}."
         )
     if not path.is_file():
         raise CheckpointError(f"There is no exported model {path}.")
@@ -250,24 +215,30 @@ def exported_file(path: Path) -> Path:
 
 
 def _inside(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix in SUFFIXES and file.is_file())
+    return sorted(file for file in folder.iterdir() if file.suffix in _suffixes() and file.is_file())
 
 
-def _runtime(file: Path, name: str | None) -> Runtime:
-    if name is None:
-        able = [row for row in RUNTIMES.values() if file.suffix in row.suffixes]
+def _suffixes() -> tuple[str, ...]:
+    """Of the files that some runtime opens."""
+    return tuple(dict.fromkeys(suffix for row in runtimes().values() for suffix in row.suffixes))
+
+
+def _elsewhere() -> dict[str, str]:
+    """What a user may give instead of the file that is opened → what to do."""
+    return {suffix: advice for row in FORMATS.values() for suffix, advice in row.elsewhere.items()}
+
+
+def _runtime(file: Path, asked: str | Runtime | None) -> Runtime:
+    if asked is None:
+        able = [row for row in runtimes().values() if file.suffix in row.suffixes]
         if not able:
             raise CheckpointError(
-                f"{file} is no exported model that slimyolo runs: it should end in {', '.join(SUFFIXES)}."
+                f"{file} is no exported model that slimyolo runs: it should end in {', '.join(_suffixes())}."
             )
         return able[0]
-    if name not in RUNTIMES:
-        raise ConfigError(
-            f"There is no runtime {name!r}.{nearest_name_hint(name, RUNTIMES)} Known: {', '.join(RUNTIMES)}."
-        )
-    row = RUNTIMES[name]
+    row = find_runtime(asked) if isinstance(asked, str) else asked
     if file.suffix not in row.suffixes:
-        raise ConfigError(f"{name} opens {' and '.join(row.suffixes)} files, not {file.name}.")
+        raise ConfigError(f"{row.name} opens {' and '.join(row.suffixes)} files, not {file.name}.")
     return row
 
 

@@ -1,102 +1,181 @@
-"""The formats: one row each. A new one is a file of this folder with a `write` function, and a row here."""
+"""The formats: one row each. A new format is one file in `formats/` and one row here, and nothing else."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-import torch
-
-from slimyolo.errors import ExportError, nearest_name_hint
+from slimyolo.errors import ConfigError, ExportError, nearest_name_hint
+from slimyolo.exporting.format import Format, Int8, Runtime
 from slimyolo.exporting.formats.coreml import write_coreml
-from slimyolo.exporting.formats.litert import write_litert
-from slimyolo.exporting.formats.ncnn import write_ncnn
-from slimyolo.exporting.formats.onnx import write_onnx
-from slimyolo.exporting.formats.openvino import write_openvino
+from slimyolo.exporting.formats.litert import LITERT_EXAMPLE, open_litert, write_litert
+from slimyolo.exporting.formats.ncnn import NCNN_EXAMPLE, open_ncnn, write_ncnn
+from slimyolo.exporting.formats.onnx import ONNX_EXAMPLE, open_onnx, write_onnx
+from slimyolo.exporting.formats.openvino import OPENVINO_EXAMPLE, open_openvino, write_openvino
 from slimyolo.exporting.formats.tensorrt import write_tensorrt
-from slimyolo.exporting.formats.torchscript import write_torchscript
-from slimyolo.exporting.runtimes import open_exported
-from slimyolo.exporting.settings import ExportSettings, Runner, Written
-from slimyolo.models import Detector
+from slimyolo.exporting.formats.torchscript import TORCHSCRIPT_EXAMPLE, open_torchscript, write_torchscript
+from slimyolo.exporting.int8.onnx import OnnxQuantiser
+from slimyolo.exporting.int8.openvino import OpenvinoQuantiser
+from slimyolo.exporting.settings import ExportSettings
 
 __all__ = [
     "FORMATS",
-    "Format",
     "check_settings",
     "checker_version",
     "find_format",
+    "find_runtime",
     "format_names",
+    "quantised_format",
     "require_packages",
+    "runtimes",
+    "timed_format",
 ]
 
-Opener = Callable[[Path, torch.device], Runner]
-
-
-def _opened(path: Path, device: torch.device) -> Runner:
-    """The file as its users will open it, metadata included."""
-    return open_exported(path, device=device).output
-
-
-@dataclass(frozen=True)
-class Format:
-    """One row: `write` makes the file, `open` gives what the `checker` package computes from it.
-
-    Files are called NAME + `ending`; with `folder` that is a folder. `extra` is what ``pip install 'slimyolo[EXTRA]'``
-    brings, `packages` what is imported, `simplifier` what ``--simplify`` needs (None: not for this format). `able` holds
-    which of ``dynamic``, ``batch``, ``half`` and ``nms`` the format can. With `bound` the file only runs on the kind of
-    device where it was captured. `open` is None where nothing here can run the file.
-    """
-
-    name: str
-    ending: str
-    extra: str
-    packages: tuple[str, ...]
-    checker: str
-    write: Callable[[Detector, Path, ExportSettings], Written]
-    open: Opener | None = _opened
-    able: frozenset[str] = frozenset({"dynamic", "batch", "half", "nms"})
-    folder: bool = False
-    simplifier: str | None = None
-    bound: bool = False
-
-
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+ONNXRUNTIME = Runtime(
+    name="onnxruntime",
+    package="onnxruntime",
+    extra="export",
+    suffixes=(".onnx",),
+    precisions=("fp32", "auto"),
+    open=open_onnx,
+)
+WEIGHTS_ALONE = "These are weights: give the .xml (OpenVINO) or .param (ncnn) file beside them, or the folder."
+APPLE_ONLY = "CoreML models run on Apple's systems only."
 
-FORMATS: Mapping[str, Format] = {
+FORMATS: dict[str, Format] = {
     row.name: row
     for row in (
-        Format("onnx", ".onnx", "export", ONNX_PACKAGES, "onnxruntime", write_onnx, simplifier="onnxslim"),
         Format(
-            "openvino", "_openvino_model", "export,openvino", ("onnx", "onnxscript", "openvino"), "openvino",
-            write_openvino, folder=True,
+            name="onnx",
+            ending=".onnx",
+            suffix=".onnx",
+            extra="export",
+            packages=ONNX_PACKAGES,
+            checker="onnxruntime",
+            write=write_onnx,
+            runtime=ONNXRUNTIME,
+            simplifier="onnxslim",
+            example=ONNX_EXAMPLE,
+            int8=Int8(make=OnnxQuantiser),
         ),
         Format(
-            "ncnn", "_ncnn_model", "ncnn", ("ncnn", "pnnx"), "ncnn", write_ncnn, able=frozenset({"half"}), folder=True,
+            name="openvino",
+            ending="_openvino_model",
+            suffix=".xml",
+            extra="export,openvino",
+            packages=("onnx", "onnxscript", "openvino"),
+            checker="openvino",
+            write=write_openvino,
+            runtime=Runtime(
+                name="openvino",
+                package="openvino",
+                extra="openvino",
+                suffixes=(".xml", ".onnx"),
+                precisions=("fp32", "fp16", "bf16", "auto"),
+                open=open_openvino,
+            ),
+            folder=True,
+            example=OPENVINO_EXAMPLE,
+            int8=Int8(make=OpenvinoQuantiser, packages=("nncf",)),
+            elsewhere={".bin": WEIGHTS_ALONE},
         ),
-        Format("torchscript", ".torchscript", "", ("torch",), "torch", write_torchscript, bound=True),
         Format(
-            "coreml", ".mlpackage", "coreml", ("coremltools",), "coremltools", write_coreml, None,
-            able=frozenset({"batch", "half"}), folder=True,
+            name="ncnn",
+            ending="_ncnn_model",
+            suffix=".param",
+            extra="ncnn",
+            packages=("ncnn", "pnnx"),
+            checker="ncnn",
+            write=write_ncnn,
+            runtime=Runtime(
+                name="ncnn",
+                package="ncnn",
+                extra="ncnn",
+                suffixes=(".param",),
+                precisions=("fp32", "fp16", "bf16", "auto"),
+                open=open_ncnn,
+            ),
+            able=frozenset({"half"}),
+            folder=True,
+            example=NCNN_EXAMPLE,
+            elsewhere={".bin": WEIGHTS_ALONE},
         ),
         Format(
-            "litert", ".tflite", "litert", ("litert_torch", "ai_edge_litert"), "ai-edge-litert", write_litert,
+            name="torchscript",
+            ending=".torchscript",
+            suffix=".torchscript",
+            extra="",
+            packages=("torch",),
+            checker="torch",
+            write=write_torchscript,
+            runtime=Runtime(
+                name="torch",
+                package="torch",
+                extra="",
+                suffixes=(".torchscript",),
+                precisions=("fp32", "auto"),
+                open=open_torchscript,
+                devices=True,
+            ),
+            bound=True,
+            example=TORCHSCRIPT_EXAMPLE,
+        ),
+        Format(
+            name="coreml",
+            ending=".mlpackage",
+            suffix=".mlpackage",
+            extra="coreml",
+            packages=("coremltools",),
+            checker="coremltools",
+            write=write_coreml,
+            runtime=None,
+            able=frozenset({"batch", "half"}),
+            folder=True,
+            aliases=("mlpackage",),
+            elsewhere={".mlpackage": APPLE_ONLY, ".mlmodel": APPLE_ONLY},
+        ),
+        Format(
+            name="litert",
+            ending=".tflite",
+            suffix=".tflite",
+            extra="litert",
+            packages=("litert_torch", "ai_edge_litert"),
+            checker="ai-edge-litert",
+            write=write_litert,
+            runtime=Runtime(
+                name="litert",
+                package="ai_edge_litert",
+                extra="litert",
+                suffixes=(".tflite",),
+                precisions=("fp32", "auto"),
+                open=open_litert,
+            ),
             able=frozenset({"batch"}),
+            example=LITERT_EXAMPLE,
+            aliases=("tflite",),
         ),
         Format(
-            "tensorrt", "_tensorrt.onnx", "export", ONNX_PACKAGES, "onnxruntime", write_tensorrt, simplifier="onnxslim",
+            name="tensorrt",
+            ending="_tensorrt.onnx",
+            suffix=".onnx",
+            extra="export",
+            packages=ONNX_PACKAGES,
+            checker="onnxruntime",
+            write=write_tensorrt,
+            runtime=ONNXRUNTIME,
+            simplifier="onnxslim",
+            aliases=("engine",),
+            elsewhere={".engine": "TensorRT engines are run by TensorRT, on the GPU that they were built for."},
         ),
     )
-}  # fmt: skip
+}
+"""Format name → row, in the order in which formats are listed and searched."""
 
-# other names of the same formats
-ALIASES: Mapping[str, str] = {"engine": "tensorrt", "mlpackage": "coreml", "tflite": "litert"}
-
-# formats that people ask for by these names, and the way there
-NOT_WRITTEN: Mapping[str, str] = dict.fromkeys(("saved_model", "pb", "edgetpu", "tfjs", "paddle"), "")
+NOT_WRITTEN = ("saved_model", "pb", "edgetpu", "tfjs", "paddle")
+"""Formats that people ask for by these names."""
 
 UNABLE: Mapping[str, str] = {
     "dynamic": "--dynamic: {name} files take images of one size. Leave it out, and export once per size.",
@@ -114,16 +193,44 @@ def format_names() -> tuple[str, ...]:
 
 def find_format(name: str) -> Format:
     """The row of `name`. Raises `ExportError` for names that are not known, or known but not written."""
-    found = ALIASES.get(name, name)
+    found = {alias: row.name for row in FORMATS.values() for alias in row.aliases}.get(name, name)
     if found in FORMATS:
         return FORMATS[found]
     known = f"Written are: {', '.join(FORMATS)}."
     if found in NOT_WRITTEN:
-        raise ExportError(
-            f"--format {name}: slimyolo does not write this format. {known} {NOT_WRITTEN[found]}".rstrip()
-        )
-    hint = nearest_name_hint(name, (*FORMATS, *ALIASES, *NOT_WRITTEN))
+        raise ExportError(f"--format {name}: slimyolo does not write this format. {known}")
+    aliases = [alias for row in FORMATS.values() for alias in row.aliases]
+    hint = nearest_name_hint(name, (*FORMATS, *aliases, *NOT_WRITTEN))
     raise ExportError(f"--format {name}: there is no such format.{hint} {known}")
+
+
+def runtimes() -> dict[str, Runtime]:
+    """Runtime name → runtime, of all formats that can be run here, in the order of the table."""
+    return {row.runtime.name: row.runtime for row in FORMATS.values() if row.runtime is not None}
+
+
+def find_runtime(name: str) -> Runtime:
+    """The runtime called `name`. Raises `ConfigError` with the nearest name."""
+    known = runtimes()
+    if name not in known:
+        raise ConfigError(f"There is no runtime {name!r}.{nearest_name_hint(name, known)} Known: {', '.join(known)}.")
+    return known[name]
+
+
+def timed_format(runtime: Runtime) -> Format:
+    """The format in which a checkpoint is timed on `runtime`: the first of the table whose files it opens.
+
+    OpenVINO reads ONNX files, so it is timed with those: the graph in its own format is the same.
+    """
+    return next(row for row in FORMATS.values() if row.suffix in runtime.suffixes)
+
+
+def quantised_format(runtime: str) -> Format:
+    """The format with INT8 that the runtime called `runtime` runs. Raises `ConfigError` when it has none."""
+    able = {row.runtime.name: row for row in FORMATS.values() if row.int8 is not None and row.runtime is not None}
+    if runtime not in able:
+        raise ConfigError(f"slimyolo writes INT8 for {' and '.join(able)}, not for {runtime}.")
+    return able[runtime]
 
 
 def check_settings(row: Format, settings: ExportSettings) -> None:

@@ -15,14 +15,37 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.ncnn import METADATA_FILE, read_metadata_json
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
 
-__all__ = ["open_litert", "write_litert"]
+__all__ = ["LITERT_EXAMPLE", "open_litert", "write_litert"]
 
 LARGEST_METADATA = 1_000_000  # bytes
+
+LITERT_EXAMPLE = Example(
+    network='''\
+class Network(Metadata):
+    """The model in LiteRT. Its metadata lie in a zip archive behind it."""
+
+    def __init__(self, path, threads):
+        self.interpreter = Interpreter(str(path), num_threads=threads or None)
+        self.interpreter.allocate_tensors()
+        self.source = self.interpreter.get_input_details()[0]["index"]
+        self.target = self.interpreter.get_output_details()[0]["index"]
+        with zipfile.ZipFile(path) as archive:
+            self.read(json.loads(archive.read("metadata.json")))
+
+    def run(self, images):
+        self.interpreter.set_tensor(self.source, images)
+        self.interpreter.invoke()
+        return self.interpreter.get_tensor(self.target)
+''',
+    imports=("from ai_edge_litert.interpreter import Interpreter",),
+    packages="ai-edge-litert opencv-python numpy",
+)
 
 
 def write_litert(detector: Detector, path: Path, settings: ExportSettings) -> Written:

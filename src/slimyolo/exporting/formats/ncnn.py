@@ -17,15 +17,41 @@ import torch
 from torch import Tensor
 
 from slimyolo.errors import CheckpointError, ExportError
+from slimyolo.exporting.format import Example
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
 
-__all__ = ["METADATA_FILE", "open_ncnn", "read_metadata_json", "write_ncnn"]
+__all__ = ["METADATA_FILE", "NCNN_EXAMPLE", "open_ncnn", "read_metadata_json", "write_ncnn"]
 
 jit: Any = torch.jit  # without types of its own
 
 METADATA_FILE = "metadata.json"
+
+NCNN_EXAMPLE = Example(
+    network='''\
+class Network(Metadata):
+    """The model in ncnn, one image at a time."""
+
+    def __init__(self, path, threads):
+        self.net = ncnn.Net()
+        if threads:
+            self.net.opt.num_threads = threads
+        # 32 bits throughout; take these two lines out for ncnn's own choice, which is 16 where the processor has them
+        self.net.opt.use_fp16_packed = self.net.opt.use_fp16_storage = self.net.opt.use_fp16_arithmetic = False
+        self.net.opt.use_bf16_storage = False
+        if self.net.load_param(str(path / "model.ncnn.param")) or self.net.load_model(str(path / "model.ncnn.bin")):
+            raise SystemExit(f"cannot read the model {path}")
+        self.read(json.loads((path / "metadata.json").read_text(encoding="utf-8")))
+
+    def run(self, images):
+        with self.net.create_extractor() as extractor:
+            extractor.input("in0", ncnn.Mat(images[0]))
+            return np.array(extractor.extract("out0")[1])[None]
+''',
+    imports=("import ncnn",),
+    packages="ncnn opencv-python numpy",
+)
 
 
 def write_ncnn(detector: Detector, path: Path, settings: ExportSettings) -> Written:

@@ -14,17 +14,37 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ExportError
+from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.half import HalfDetector
 from slimyolo.exporting.formats.onnx_nms import append_nms_
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
 
-__all__ = ["onnx_model", "open_onnx", "write_onnx"]
+__all__ = ["ONNX_EXAMPLE", "onnx_model", "open_onnx", "write_onnx"]
 
 DEFAULT_OPSET = 17  # read by every runtime that is still maintained
 OLDEST_DIRECT = 18  # below it the exporter converts by itself, and keeps 18 where that fails
 NEWEST = 20  # the newest tried here
+
+ONNX_EXAMPLE = Example(
+    network='''\
+class Network(Metadata):
+    """The ONNX file in ONNX Runtime."""
+
+    def __init__(self, path, threads):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.read(self.session.get_modelmeta().custom_metadata_map)
+
+    def run(self, images):
+        return self.session.run(["output0"], {"images": images})[0]
+''',
+    imports=("import onnxruntime",),
+    packages="onnxruntime opencv-python numpy",
+    cpp=True,
+)
 
 
 def write_onnx(detector: Detector, path: Path, settings: ExportSettings) -> Written:

@@ -14,16 +14,40 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.onnx import onnx_model
 from slimyolo.exporting.metadata import METADATA_KEYS
 from slimyolo.exporting.quiet import without_telemetry
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
 
-__all__ = ["import_openvino", "open_openvino", "write_openvino"]
+__all__ = ["OPENVINO_EXAMPLE", "import_openvino", "open_openvino", "write_openvino"]
 
 SECTION = "slimyolo"  # of the file's rt_info
 PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
+
+OPENVINO_EXAMPLE = Example(
+    network='''\
+class Network(Metadata):
+    """The model in OpenVINO. Float32: left alone, OpenVINO takes bfloat16 where the processor has it, and gives other
+    results there."""
+
+    def __init__(self, path, threads):
+        core = openvino.Core()
+        model = core.read_model(str(next(path.glob("*.xml")) if path.is_dir() else path))
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+        if threads:
+            hints["INFERENCE_NUM_THREADS"] = str(threads)
+        self.model = core.compile_model(model, "CPU", hints)
+        keys = ("names", "nms", "dynamic", "imgsz", "batch", "stride")
+        self.read({key: str(model.get_rt_info(["slimyolo", key]).value) for key in keys})
+
+    def run(self, images):
+        return self.model([images])[0]
+''',
+    imports=("import openvino",),
+    packages="openvino opencv-python numpy",
+)
 
 
 def import_openvino() -> Any:

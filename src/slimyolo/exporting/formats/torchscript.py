@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.half import HalfDetector
 from slimyolo.exporting.formats.torchscript_nms import with_nms
 from slimyolo.exporting.metadata import METADATA_KEYS
@@ -20,9 +21,29 @@ from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
 
-__all__ = ["open_torchscript", "write_torchscript"]
+__all__ = ["TORCHSCRIPT_EXAMPLE", "open_torchscript", "write_torchscript"]
 
 jit: Any = torch.jit  # without types of its own
+
+TORCHSCRIPT_EXAMPLE = Example(
+    network='''\
+class Network(Metadata):
+    """The TorchScript file on the processor."""
+
+    def __init__(self, path, threads):
+        if threads:
+            torch.set_num_threads(threads)
+        extra = dict.fromkeys(("names", "nms", "dynamic", "imgsz", "batch", "stride"), "")
+        self.module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
+        self.read({key: value if isinstance(value, str) else value.decode() for key, value in extra.items()})
+
+    def run(self, images):
+        with torch.inference_mode():
+            return self.module(torch.from_numpy(images)).numpy()
+''',
+    imports=("import torch",),
+    packages="torch opencv-python numpy",
+)
 
 
 def write_torchscript(detector: Detector, path: Path, settings: ExportSettings) -> Written:

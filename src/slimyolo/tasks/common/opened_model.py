@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from slimyolo.errors import ConfigError
-from slimyolo.exporting import ExportedModel, is_exported, open_exported
+from slimyolo.exporting import ExportedModel, find_runtime, is_exported, open_exported, runtimes
 from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.tasks.common.devices import pick_device
@@ -30,11 +30,16 @@ def open_model(weights: str | Path, names: Sequence[str] = (), device: str = "au
     """
     file = find_weights(weights)
     if is_exported(file):
-        place = pick_device(device) if file.suffix == ".torchscript" else None
-        return open_exported(file, names=tuple(names), device=place)
+        return open_exported(file, names=tuple(names), device=_place(file, device))
     if names:
         raise ConfigError(f"--names is for exported files that do not say their classes; {file} does. Leave it out.")
     return load_checkpoint(file).detector()
+
+
+def _place(file: Path, device: str) -> torch.device | None:
+    """The device for files that run on GPUs, too; None for the others, which run on the processor."""
+    able = (row for row in runtimes().values() if file.suffix in row.suffixes)
+    return pick_device(device) if any(row.devices for row in able) else None
 
 
 def run_device(model: OpenedModel, device: str, half: bool) -> torch.device:
@@ -42,7 +47,7 @@ def run_device(model: OpenedModel, device: str, half: bool) -> torch.device:
     if isinstance(model, ExportedModel):
         if half:
             raise ConfigError("--half: the precision of an exported file was decided by its export. Leave --half out.")
-        if model.runtime == "torch":
+        if find_runtime(model.runtime).devices:
             return pick_device(device)
         if device not in ("auto", "cpu"):
             raise ConfigError(

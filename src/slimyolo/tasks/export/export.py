@@ -22,6 +22,7 @@ from slimyolo.data import decode_image, letterbox, read_dataset_yaml, read_split
 from slimyolo.detections import Thresholds, find_detections
 from slimyolo.errors import ConfigError, DataError
 from slimyolo.exporting import (
+    FORMATS,
     Agreement,
     ExportedFile,
     ExportSettings,
@@ -52,8 +53,6 @@ __all__ = ["ExportRecord", "export"]
 log = logging.getLogger("slimyolo")
 
 REAL_IMAGES = 8
-QUANTISED_FORMATS: Mapping[str, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
-"""Formats with INT8, and the runtime that each is made for."""
 
 
 @dataclass(frozen=True)
@@ -105,37 +104,38 @@ def export(config: ExportConfig) -> ExportRecord:
 
 def _export_int8(config: ExportConfig) -> ExportRecord:
     """The INT8 files NAME_int8… of each format, from a float ONNX file that agreed with PyTorch and is not kept."""
-    unable = [name for name in config.format if name not in QUANTISED_FORMATS]
+    rows = [find_format(name) for name in dict.fromkeys(config.format)]
+    unable = [row.name for row in rows if row.int8 is None]
     if unable or config.data is None:
-        raise ConfigError(f"--int8 writes {' and '.join(QUANTISED_FORMATS)}, not {', '.join(unable)}.")
+        able = [row.name for row in FORMATS.values() if row.int8 is not None]
+        raise ConfigError(f"--int8 writes {' and '.join(able)}, not {', '.join(unable)}.")
     if config.nms:
         raise ConfigError(
             "--int8 and --nms exclude each other: the metric that decides needs all rows. Leave --nms out."
         )
-    row = find_format("onnx")
-    require_packages(row, config.simplify)
+    float_row = find_format("onnx")
+    require_packages(float_row, config.simplify)
     weights = find_weights(config.weights)
     detector = load_checkpoint(weights).detector()
-    targets = {
-        name: _target(
-            config, weights.with_name(f"{weights.stem}_int8.pt"), find_format(name), alone=len(config.format) == 1
-        )
-        for name in dict.fromkeys(config.format)
-    }
+    stem = weights.with_name(f"{weights.stem}_int8.pt")
+    targets = [_target(config, stem, row, alone=len(rows) == 1) for row in rows]
     files = []
     with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
         source = export_detector(
-            detector, row, Path(folder) / "float.onnx", _settings(config, detector), real_images=_real_images(config)
+            detector,
+            float_row,
+            Path(folder) / "float.onnx",
+            _settings(config, detector),
+            real_images=_real_images(config),
         ).path
-        for name, target in targets.items():
-            inside = target / f"{target.name.removesuffix('_openvino_model')}.xml" if name == "openvino" else target
+        for row, target in zip(rows, targets, strict=True):
             file = quantise_file(
-                detector, source, inside, QUANTISED_FORMATS[name], config.data, size=config.imgsz, batch=config.batch_size,
+                detector, source, row.file_in(target), row, config.data, size=config.imgsz, batch=config.batch_size,
                 images=config.calibration_images, tolerance=config.int8_tolerance,
             )  # fmt: skip
             tell_quantised(file)
             files.append(file)
-            _write_examples(config, name, target, _settings(config, detector))
+            _write_examples(config, row.name, target, _settings(config, detector))
     record = ExportRecord(str(weights), (), run_provenance(config), tuple(files))
     give_json(config.json_file, record)
     return record

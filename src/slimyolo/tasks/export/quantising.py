@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,50 +21,49 @@ from slimyolo.data import (
 )
 from slimyolo.errors import ConfigError, ExportError
 from slimyolo.exporting import (
+    FORMATS,
     Accuracy,
-    OnnxQuantiser,
-    OpenvinoQuantiser,
+    Format,
     Quantisation,
     QuantisedFile,
-    Quantiser,
     open_exported,
     quantise_within,
 )
 from slimyolo.models import Detector
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 
-__all__ = ["QUANTISERS", "letterboxed_batches", "quantise_file", "tell_quantised"]
+__all__ = ["letterboxed_batches", "quantise_file", "tell_quantised"]
 
 log = logging.getLogger("slimyolo")
 
-QUANTISERS: Mapping[str, Callable[[Path, Sequence[Tensor]], Quantiser]] = {
-    "onnxruntime": OnnxQuantiser, "openvino": OpenvinoQuantiser,
-}  # fmt: skip
-"""Per runtime: what quantises for it."""
-
 
 def quantise_file(
-    detector: Detector, source: Path, target: Path, runtime: str, data: Path, *, size: tuple[int, int], batch: int = 1,
+    detector: Detector, source: Path, target: Path, row: Format, data: Path, *, size: tuple[int, int], batch: int = 1,
     images: int = 128, tolerance: float = 0.01, workers: int = 0,
 ) -> QuantisedFile:  # fmt: skip
-    """Quantise the float ONNX file `source` of `detector` for `runtime`, with `images` training images of `data`.
+    """Quantise the float ONNX file `source` of `detector` to a file of format `row`, with `images` training images of `data`.
 
     mAP before and after is that of the validation split, letterboxed to `size` (height, width), as the file takes it.
-    Raises `ConfigError` for a runtime without INT8 or classes that do not fit, `DataError` for unreadable data.
+    Raises `ConfigError` for a format without INT8 or classes that do not fit, `ExportError` for a missing package,
+    `DataError` for unreadable data.
     """
-    if runtime not in QUANTISERS:
-        raise ConfigError(f"slimyolo writes INT8 for {' and '.join(QUANTISERS)}, not for {runtime}.")
-    if runtime == "openvino" and importlib.util.find_spec("nncf") is None:
-        raise ExportError(
-            "INT8 for OpenVINO needs nncf, which this Python does not have. Type: pip install 'slimyolo[openvino]'"
-        )
+    if row.int8 is None or row.runtime is None:
+        able = [one.name for one in FORMATS.values() if one.int8 is not None]
+        raise ConfigError(f"slimyolo writes INT8 for {' and '.join(able)}, not for {row.name}.")
+    runtime, make = row.runtime.name, row.int8.make
+    for package in row.int8.packages:
+        if importlib.util.find_spec(package) is None:
+            raise ExportError(
+                f"INT8 for {row.name} needs {package}, which this Python does not have. "
+                f"Type: pip install 'slimyolo[{row.extra}]'"
+            )
     dataset = read_dataset_yaml(data)
     if dataset.nc != detector.nc:
         raise ConfigError(
             f"The checkpoint detects {detector.nc} classes, {data} has {dataset.nc}. Give the dataset that it was trained for."
         )
     calibration = letterboxed_batches(read_split(dataset, "train").samples, size, batch, images)
-    quantiser = QUANTISERS[runtime](source, calibration)
+    quantiser = make(source, calibration)
     asked = Quantisation(calibration, lambda path: _accuracy(path, runtime, dataset, size, workers), tolerance)
     return quantise_within(quantiser, detector, source, target, asked)
 

@@ -12,10 +12,10 @@ import torch
 from slimyolo import __version__
 from slimyolo.errors import ConfigError
 from slimyolo.exporting import (
-    RUNTIMES,
     ExportSettings,
     detector_metadata,
     find_format,
+    find_runtime,
     open_exported,
     require_packages,
     resized_onnx,
@@ -55,7 +55,7 @@ class Networks:
             return {"torch": str(torch.__version__)}
         from importlib.metadata import version
 
-        package = RUNTIMES[self._runtime].package
+        package = find_runtime(self._runtime).package
         return {package: version(package)}
 
     @contextmanager

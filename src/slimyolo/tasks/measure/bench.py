@@ -15,7 +15,7 @@ from torch import Tensor
 
 from slimyolo.costs import Machine, Timing, busy_warnings, describe_machine, time_interleaved
 from slimyolo.errors import ConfigError
-from slimyolo.exporting import RUNTIMES, RunPrecision, is_exported, open_exported
+from slimyolo.exporting import RunPrecision, find_runtime, is_exported, open_exported, timed_format
 from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.storage import create_run_folder, write_json
@@ -101,6 +101,8 @@ def bench(config: BenchConfig) -> BenchRecord:
     temporary folder first (for ``torch`` they run as they are, batch norms folded). Raises `ConfigError` when
     nothing of what was asked for can be timed, and what exporting raises.
     """
+    for name in config.runtime:
+        find_runtime(name)
     machine = describe_machine()
     models = [_model(path, config) for path in config.weights]
     before = torch.get_num_threads()
@@ -216,8 +218,8 @@ def _candidate(
             return rows
 
         return _Candidate(model, precision, run_eager, model.size, {"torch": str(torch.__version__)})
-    able = RUNTIMES[runtime]
-    if runtime == "ncnn" and config.batch > 1:
+    able = find_runtime(runtime)
+    if config.batch > 1 and "batch" not in timed_format(able).able:
         return "it takes one image at a time: --batch 1"
     if precision == "int8":
         file = exports.quantised(model.path, model.detector, runtime)

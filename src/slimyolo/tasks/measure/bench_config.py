@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import Config, option
-from slimyolo.tasks.common.option_types import BenchPrecision, ImageSize, OptionalPath, RuntimeName, split_commas
+from slimyolo.tasks.common.option_types import BenchPrecision, ImageSize, OptionalPath, split_commas
 from slimyolo.tasks.common.shared_options import (
     exist_ok_option,
     image_size_option,
@@ -18,7 +18,7 @@ from slimyolo.tasks.common.shared_options import (
     project_option,
 )
 
-__all__ = ["BenchConfig", "BenchPrecision", "RuntimeName"]
+__all__ = ["BenchConfig", "BenchPrecision"]
 
 
 WHAT = "What to time"
@@ -34,8 +34,8 @@ class BenchConfig(Config):
     weights: tuple[Path, ...] = option(
         help="checkpoints and exported files; the first is compared with", group=WHAT, metavar="FILE"
     )
-    runtime: Annotated[tuple[RuntimeName, ...], BeforeValidator(split_commas)] = option(
-        ("onnxruntime",), "onnxruntime, openvino, ncnn, torch", group=WHAT
+    runtime: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = option(
+        ("onnxruntime",), "onnxruntime, openvino, ncnn, torch, litert", group=WHAT
     )
     precision: Annotated[tuple[BenchPrecision, ...], BeforeValidator(split_commas)] = option(
         ("fp32",), "fp32, int8, bf16, fp16, auto (the runtime's choice)", group=WHAT

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from slimyolo import __version__
-from slimyolo.exporting import ExportSettings, detector_metadata, export_detector, find_format
+from slimyolo.errors import ConfigError
+from slimyolo.exporting import (
+    ExportSettings,
+    detector_metadata,
+    export_detector,
+    find_runtime,
+    quantised_format,
+    timed_format,
+)
 from slimyolo.models import Detector
-from slimyolo.tasks.export.quantising import QUANTISERS, quantise_file, tell_quantised
+from slimyolo.tasks.export.quantising import quantise_file, tell_quantised
 from slimyolo.tasks.measure.bench_config import BenchConfig
 
 __all__ = ["Exports"]
-
-FORMAT_OF: Mapping[str, str] = {"onnxruntime": "onnx", "openvino": "onnx", "ncnn": "ncnn", "torch": "torchscript"}
-"""What a checkpoint is exported to for a runtime. OpenVINO reads the ONNX file: the graph in its own format is the same."""
 
 
 class Exports:
@@ -33,10 +37,9 @@ class Exports:
         """The file of a checkpoint for `runtime`; an exported file is itself."""
         if detector is None:
             return path
-        name = FORMAT_OF[runtime]
-        key = (path, name)
+        row, config = timed_format(find_runtime(runtime)), self._config
+        key = (path, row.name)
         if key not in self._made:
-            row, config = find_format(name), self._config
             target = self._folder / f"{len(self._made)}" / f"{path.stem}{row.ending}"
             target.parent.mkdir()
             settings = ExportSettings(
@@ -50,18 +53,19 @@ class Exports:
         """The INT8 file of a checkpoint for `runtime`, or why there is none."""
         if detector is None:
             return "an exported file is timed as it is: leave --precision out, or give the checkpoint"
-        if runtime not in QUANTISERS:
-            return f"slimyolo writes INT8 for {' and '.join(QUANTISERS)}"
+        try:
+            row = quantised_format(runtime)
+        except ConfigError as error:
+            return str(error)
         config = self._config
         if config.data is None:
             return "its ranges come from images: add --data YAML"
         key = (path, f"int8 {runtime}")
         if key not in self._made:
             source = self.floating(path, detector, runtime)
-            suffix = ".xml" if runtime == "openvino" else ".onnx"
-            target = self._folder / f"{len(self._made)}" / f"{path.stem}{suffix}"
+            target = self._folder / f"{len(self._made)}" / f"{path.stem}{row.suffix}"
             file = quantise_file(
-                detector, source, target, runtime, config.data, size=config.imgsz, batch=config.batch,
+                detector, source, target, row, config.data, size=config.imgsz, batch=config.batch,
                 images=config.calibration_images,
             )  # fmt: skip
             tell_quantised(file)
