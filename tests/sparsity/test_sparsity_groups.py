@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sparsity_groups import layer_groups
 from torch import nn
 
 from slimyolo.errors import ModelError
-from slimyolo.sparsity import ScaleGroup, ScaleTable, SparsityStatus, layer_groups
+from slimyolo.sparsity import ScaleGroup, ScaleTable, SparsityStatus
 
 
 def model_of(*widths: int) -> nn.Sequential:
@@ -16,18 +17,6 @@ def model_of(*widths: int) -> nn.Sequential:
 
 def member(layer: int, index: list[int]) -> tuple[str, str, torch.Tensor]:
     return f"{layer}.weight", f"{layer}.bias", torch.tensor(index)
-
-
-def test_layer_groups_leave_out_what_is_excluded_and_what_has_no_scale() -> None:
-    model = nn.Sequential(nn.BatchNorm2d(3), nn.BatchNorm2d(4), nn.BatchNorm2d(5, affine=False), nn.Conv2d(1, 1, 1))
-    assert [(group.name, group.width) for group in layer_groups(model)] == [("0", 3), ("1", 4)]
-    assert [group.name for group in layer_groups(model, exclude=("0",))] == ["1"]
-
-
-def test_an_unknown_exclusion_is_answered_with_the_nearest_name() -> None:
-    model = nn.ModuleDict({"stem": nn.BatchNorm2d(3)})
-    with pytest.raises(ModelError, match=r"'stam'.*Did you mean 'stem'"):
-        layer_groups(model, exclude=("stam",))
 
 
 def test_coupled_channels_share_magnitude_and_factor() -> None:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from sparsity_groups import layer_groups
 from torch import nn
 
 from slimyolo.errors import ConfigError, ModelError
-from slimyolo.sparsity import NoSparsity, ReferenceL1, SoftThreshold, layer_groups
+from slimyolo.sparsity import NoSparsity, ReferenceL1, SoftThreshold
 
 
 @dataclass(frozen=True)

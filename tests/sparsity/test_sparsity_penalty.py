@@ -11,7 +11,6 @@ import torch
 from slimyolo.sparsity import (
     cubic_ramp,
     group_shrinkage,
-    group_soft_threshold,
     l1_gradient,
     ramp_shrinkage,
     reference_beta_rate,
@@ -39,14 +38,19 @@ def test_soft_threshold_solves_its_minimisation() -> None:
     assert torch.equal(soft_threshold(values, 0.3)[1:4], torch.zeros(3, dtype=torch.float64))
 
 
+def shrunk_together(values: torch.Tensor, threshold: float) -> torch.Tensor:
+    """The channels of `values` [members, width], each shrunk by `threshold` of its root mean square."""
+    return values * group_shrinkage(values.square().mean(dim=0).sqrt(), threshold)
+
+
 def test_group_threshold_of_one_member_is_the_soft_threshold() -> None:
     values = torch.tensor([[-2.0, -0.1, 0.0, 0.7]])
-    assert torch.allclose(group_soft_threshold(values, 0.3), soft_threshold(values, 0.3))
+    assert torch.allclose(shrunk_together(values, 0.3), soft_threshold(values, 0.3))
 
 
 def test_group_threshold_kills_all_members_at_once() -> None:
     values = torch.tensor([[0.4, 0.1], [-0.3, 2.0]])  # root mean squares .354 and 1.416
-    shrunk = group_soft_threshold(values, 0.36)
+    shrunk = shrunk_together(values, 0.36)
     assert torch.equal(shrunk[:, 0], torch.zeros(2))
     assert torch.allclose(shrunk[:, 1] / values[:, 1], torch.full((2,), 1 - 0.36 / 1.41598))
 

@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import torch
+from sparsity_groups import layer_groups
 from torch import nn
 
 from slimyolo.errors import ConfigError
@@ -16,7 +17,6 @@ from slimyolo.sparsity import (
     cost_rates,
     cost_weighted_lasso,
     group_lasso,
-    layer_groups,
     polarisation,
     polarisation_factors,
     polarisation_gradient,

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from sparsity_groups import layer_groups
 from torch import nn
 
 from slimyolo.errors import ConfigError, TrainingError
-from slimyolo.sparsity import ScaleGroup, ShareDriven, layer_groups
+from slimyolo.sparsity import ScaleGroup, ShareDriven
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import distributed, nn
-from toy_run import ToyBatch, ToyBatches, toy_net, toy_objective
+from toy_run import ToyBatch, ToyBatches, layer_groups, toy_net, toy_objective
 
-from slimyolo.sparsity import ShareDriven, layer_groups
+from slimyolo.sparsity import ShareDriven
 from slimyolo.training import (
     Alone,
     CheckpointObserver,

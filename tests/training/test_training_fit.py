@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from toy_run import layer_groups
 
 from slimyolo.errors import TrainingError
 from slimyolo.sparsity import (
@@ -21,7 +22,6 @@ from slimyolo.sparsity import (
     Sparsity,
     cost_weighted_lasso,
     group_lasso,
-    layer_groups,
     polarisation,
 )
 from slimyolo.training import (

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from toy_run import layer_groups
 
-from slimyolo.sparsity import ShareDriven, SoftThreshold, layer_groups
+from slimyolo.sparsity import ShareDriven, SoftThreshold
 from slimyolo.training import (
     Autocast,
     CheckpointObserver,

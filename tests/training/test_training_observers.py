@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from toy_run import layer_groups
 
 from slimyolo.errors import StorageError, TrainingError
-from slimyolo.sparsity import NoSparsity, ShareDriven, Sparsity, layer_groups
+from slimyolo.sparsity import NoSparsity, ShareDriven, Sparsity
 from slimyolo.training import (
     CSV_COLUMNS,
     CheckpointObserver,

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from toy_run import layer_groups
 
 from slimyolo.errors import TrainingError
-from slimyolo.sparsity import NoSparsity, ReferenceL1, ShareDriven, SoftThreshold, Sparsity, layer_groups
+from slimyolo.sparsity import NoSparsity, ReferenceL1, ShareDriven, SoftThreshold, Sparsity
 from slimyolo.training import (
     Autocast,
     BatchReport,

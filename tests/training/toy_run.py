@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from slimyolo.sparsity import ScaleGroup
 from slimyolo.training import Progress
 
 
@@ -64,3 +65,13 @@ def toy_net(seed: int = 0, dropout: float = 0.0) -> nn.Sequential:
 def toy_objective(model: nn.Module, images: Tensor, targets: Tensor, progress: Progress | None = None) -> ToyLoss:
     error = (model(images).float() - targets).square().mean()
     return ToyLoss(error * len(images), {"box": error.detach(), "obj": error.detach() * 2})
+
+
+def layer_groups(model: nn.Module) -> tuple[ScaleGroup, ...]:
+    """One group for each batch normalisation that has scales."""
+    norms = {name: part for name, part in model.named_modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)}
+    return tuple(
+        ScaleGroup(name, ((f"{name}.weight", f"{name}.bias", torch.arange(norm.num_features)),))
+        for name, norm in norms.items()
+        if norm.affine
+    )

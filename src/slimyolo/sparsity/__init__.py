@@ -1,11 +1,10 @@
 """Sparsity: penalties and proximal steps as pure functions, and the thin objects that the training loop calls."""
 
-from slimyolo.sparsity.groups import ScaleGroup, ScaleTable, layer_groups
+from slimyolo.sparsity.groups import ScaleGroup, ScaleTable
 from slimyolo.sparsity.penalty import (
     cost_rates,
     cubic_ramp,
     group_shrinkage,
-    group_soft_threshold,
     l1_gradient,
     polarisation_factors,
     polarisation_gradient,
@@ -40,9 +39,7 @@ __all__ = [
     "cubic_ramp",
     "group_lasso",
     "group_shrinkage",
-    "group_soft_threshold",
     "l1_gradient",
-    "layer_groups",
     "polarisation",
     "polarisation_factors",
     "polarisation_gradient",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from slimyolo.errors import ModelError, nearest_name_hint
 
-__all__ = ["ScaleGroup", "ScaleTable", "layer_groups"]
-
-_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+__all__ = ["ScaleGroup", "ScaleTable"]
 
 
 @dataclass(frozen=True)
@@ -34,26 +32,6 @@ class ScaleGroup:
     def width(self) -> int:
         """Channels of the group."""
         return int(self.members[0][2].numel()) if self.members else 0
-
-
-def layer_groups(model: nn.Module, *, exclude: Collection[str] = ()) -> tuple[ScaleGroup, ...]:
-    """One group for each batch normalisation of `model` with a γ, except the module paths in `exclude`.
-
-    What the reference prunes, with its excluded layers given; coupled layers must be excluded or grouped by tracing.
-    Raises `ModelError` when an excluded name is not a batch normalisation.
-    """
-    found = {name: module for name, module in model.named_modules() if isinstance(module, _BATCH_NORMS)}
-    for name in exclude:
-        if name not in found:
-            raise ModelError(
-                f"{name!r} was to be left out of sparsity, but the model has no batch normalisation of that name."
-                f"{nearest_name_hint(name, found)}"
-            )
-    return tuple(
-        ScaleGroup(name, ((f"{name}.weight", f"{name}.bias", torch.arange(module.num_features)),))
-        for name, module in found.items()
-        if name not in exclude and module.affine
-    )
 
 
 class ScaleTable:

@@ -15,7 +15,6 @@ __all__ = [
     "cost_rates",
     "cubic_ramp",
     "group_shrinkage",
-    "group_soft_threshold",
     "l1_gradient",
     "polarisation_factors",
     "polarisation_gradient",
@@ -52,16 +51,6 @@ def group_shrinkage(magnitudes: Tensor, threshold: float | Tensor) -> Tensor:
     max(1 − threshold / magnitude, 0), and 0 where the magnitude is 0. `threshold` is in units of the magnitude.
     """
     return torch.where(magnitudes > 0, (1 - threshold / magnitudes).clamp_min(0), torch.zeros_like(magnitudes))
-
-
-def group_soft_threshold(values: Tensor, threshold: float | Tensor) -> Tensor:
-    """Shrink the channels of `values` [members, width] together, each by `threshold` of its root mean square.
-
-    The proximal step of threshold · √members · Σ‖column‖₂ (group lasso with the usual weight, Yuan & Lin 2006): with
-    one member it is `soft_threshold`; with several a channel reaches zero in all members at once.
-    """
-    magnitudes = values.square().mean(dim=0).sqrt()
-    return values * group_shrinkage(magnitudes, threshold)
 
 
 def cubic_ramp(done: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
@@ -193,14 +193,6 @@ class ChannelGraph:
     input_shape: tuple[int, ...]
     adders: tuple[Adder, ...] = ()
     fragile_lines: frozenset[Line] = frozenset()  # where the sizes of `fragile` modules are written
-
-    def group_of_unit(self) -> dict[int, tuple[int, int]]:
-        """Unit id → (group id, channel in the group)."""
-        return {int(unit): (group.id, i) for group in self.groups for i, unit in enumerate(group.units.tolist())}
-
-    def without_program(self) -> ChannelGraph:
-        """A copy that drops the traced operations (smaller; constants can no longer be computed)."""
-        return replace(self, program=replace(self.program, nodes=()))
 
 
 def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
