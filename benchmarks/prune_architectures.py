@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "pruning"
 
 from timm_models import ARCHITECTURES, build, input_of
 
-from slimyolo.pruning import ChannelShare, PriceTable, mask_module, prune_module, trace, verify
+from slimyolo.pruning import ChannelShare, CostTable, mask_module, prune_module, trace, verify
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def half(rows: dict[float, Row], share: float) -> Row:
 
 
 def costs(model: nn.Module, example: Tensor) -> tuple[int, float]:
-    cost = PriceTable(trace(model, example, on_unknown="keep")).cost({})
+    cost = CostTable(trace(model, example, on_unknown="keep")).cost({})
     return cost.params, float(cost.macs)
 
 

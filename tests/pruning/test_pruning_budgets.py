@@ -11,11 +11,11 @@ from pruning_networks import Network, randomise_
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.pruning import (
     ChannelShare,
+    CostTable,
     LatencyBudget,
     MacsBudget,
     MacsShare,
     ParamsBudget,
-    PriceTable,
     PrunePlan,
     prune_module,
     trace,
@@ -39,7 +39,7 @@ def _widths(plan: PrunePlan) -> dict[str, tuple[int, int]]:
 @pytest.mark.parametrize("per", ["channels", "macs", "params"])
 @pytest.mark.parametrize("by_params", [True, False])
 def test_absolute_budgets_are_met_from_below_by_one_step(model: Network, per: str, by_params: bool) -> None:
-    whole = PriceTable(trace(model, EXAMPLE)).cost({})
+    whole = CostTable(trace(model, EXAMPLE)).cost({})
     wanted = int(0.6 * (whole.params if by_params else whole.macs))
     plan = prune_module(model, EXAMPLE, ParamsBudget(wanted) if by_params else MacsBudget(wanted), per=per).plan
     reached = plan.after.params if by_params else plan.after.macs
@@ -50,7 +50,7 @@ def test_absolute_budgets_are_met_from_below_by_one_step(model: Network, per: st
 
 def test_savings_are_differences_of_costs_and_fall_while_neighbours_shrink(model: Network) -> None:
     graph = trace(model, EXAMPLE)
-    table = PriceTable(graph)
+    table = CostTable(graph)
     macs, params = saving_per("macs", table), saving_per("params", table)
     assert macs is not None
     assert params is not None

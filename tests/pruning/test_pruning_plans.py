@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from slimyolo.pruning import (
     ChannelGraph,
     ChannelShare,
-    PriceTable,
+    CostTable,
     PrunePlan,
     analyse_constants,
     apply,
@@ -43,8 +43,15 @@ def random_plan(graph: ChannelGraph, generator: torch.Generator) -> PrunePlan:
         removed[group.id] = free[torch.randperm(len(free), generator=generator)[:count]]
         for member in group.members:
             left[member.tensor, member.axis] -= count * member.index.shape[1]
-    terms = PlanTerms(ChannelShare(0.5), "coupled", "random", 1, sum(g.width for g in graph.groups), ())
-    return make_plan(graph, constants, removed, PriceTable(graph), terms)
+    terms = PlanTerms(
+        target=ChannelShare(0.5),
+        policy="coupled",
+        importance="random",
+        round_to=1,
+        prunable_channels=sum(g.width for g in graph.groups),
+        notes=(),
+    )
+    return make_plan(graph, constants, removed, CostTable(graph), terms)
 
 
 def check(names: tuple[str, ...], act: type[nn.Module], seed: int) -> None:

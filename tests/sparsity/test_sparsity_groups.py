@@ -61,8 +61,8 @@ def test_wrong_groups_are_named(groups: list[ScaleGroup], says: str) -> None:
 
 
 def test_status_histogram_counts_every_channel_and_survives_none() -> None:
-    edges, counts = SparsityStatus("x", magnitudes=torch.tensor([0.0, 0.0, 0.5, 1.0])).histogram(4)
+    edges, counts = SparsityStatus(method="x", magnitudes=torch.tensor([0.0, 0.0, 0.5, 1.0])).histogram(4)
     assert edges == pytest.approx([0, 0.25, 0.5, 0.75, 1])
     assert counts == [2, 0, 1, 1]
-    assert SparsityStatus("x").histogram() == ([], [])
-    assert SparsityStatus("x").quantiles() == ()
+    assert SparsityStatus(method="x").histogram() == ([], [])
+    assert SparsityStatus(method="x").quantiles() == ()

@@ -124,5 +124,10 @@ def _rounded(channels: int, unit: int) -> int:
 
 _KINDS = (
     *((f"macs {kernel} {place}", unit) for kernel in ("1x1", "kxk") for place in PLACES for unit in ALIGNMENTS),
-    ("written", 1), ("written", 8), ("read", 1), ("weights", 1), ("odd", 8), ("odd", 16),
-)  # fmt: skip
+    ("written", 1),
+    ("written", 8),
+    ("read", 1),
+    ("weights", 1),
+    ("odd", 8),
+    ("odd", 16),
+)

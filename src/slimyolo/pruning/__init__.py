@@ -8,8 +8,8 @@ from slimyolo.pruning.analysis.constants import Constants, analyse_constants
 from slimyolo.pruning.analysis.trace import trace
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Consumer, Emitter, Group, Member, Strategy
 from slimyolo.pruning.plan.comparing import PlanDifference, compare_plans
+from slimyolo.pruning.plan.costs import CostTable, CutCost
 from slimyolo.pruning.plan.plan import GroupPlan, PrunePlan
-from slimyolo.pruning.plan.prices import CutCost, PriceTable, ScaleRef, scale_groups
 from slimyolo.pruning.pruner import Calibration, PruneReport, PruneResult, prune_module, replay_plan
 from slimyolo.pruning.repair.batchnorm import recalibrate_batchnorm_
 from slimyolo.pruning.repair.reconstruct import LayerRepair, ReconstructionReport, reconstruct_
@@ -17,6 +17,7 @@ from slimyolo.pruning.rules import PER, POLICIES, CutRules, RuleFields, rules_wi
 from slimyolo.pruning.scores.data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
 from slimyolo.pruning.scores.importance import ImportanceLike
 from slimyolo.pruning.scores.weights import IMPORTANCES, Scores, score
+from slimyolo.pruning.selection.scale_groups import ScaleRef, scale_groups
 from slimyolo.pruning.selection.select import Price, select
 from slimyolo.pruning.selection.sensitivity import GroupSensitivity, SensitivityPoint, caps_from_sensitivity, lone_cuts
 from slimyolo.pruning.surgery.check import OutputReference, output_error, verify
@@ -33,6 +34,8 @@ from slimyolo.pruning.targets import (
 from slimyolo.tracing.kinds import register_operation
 from slimyolo.tracing.running import TracedByMethod
 
+PriceTable = CostTable  # its name in version 0.1.0
+
 __all__ = [
     "DATA_IMPORTANCES",
     "IMPORTANCES",
@@ -43,6 +46,7 @@ __all__ = [
     "ChannelShare",
     "Constants",
     "Consumer",
+    "CostTable",
     "CutCost",
     "CutRules",
     "DataImportance",

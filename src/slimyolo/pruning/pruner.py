@@ -17,9 +17,9 @@ from slimyolo.pruning.analysis.fallbacks import Fallbacks, failing
 from slimyolo.pruning.analysis.measured_means import measure_means
 from slimyolo.pruning.analysis.trace import retrace, trace
 from slimyolo.pruning.graph.channel_graph import ChannelGraph
+from slimyolo.pruning.plan.costs import CutCost
 from slimyolo.pruning.plan.making import with_values
 from slimyolo.pruning.plan.plan import PrunePlan
-from slimyolo.pruning.plan.prices import CutCost
 from slimyolo.pruning.rules import CutRules, RuleFields, rules_with
 from slimyolo.pruning.scores.importance import scores_by
 from slimyolo.pruning.selection.select import Price, select

@@ -28,7 +28,7 @@ class RunProgress(Protocol):
         """Share (0–1] of the run's batches worked through, the present one included."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SparsityStatus:
     """What the terminal, results.csv and TensorBoard show. Channels are batch-normalisation channels (γ values).
 
@@ -95,7 +95,7 @@ class NoSparsity:
 
     def status(self) -> SparsityStatus:
         """No channels."""
-        return SparsityStatus("none")
+        return SparsityStatus(method="none")
 
     def state_dict(self) -> dict[str, Any]:
         """Empty."""

@@ -64,7 +64,14 @@ class SoftThreshold:
         weights = self._table.weights
         values = flat[self._table.entries].abs().cpu()
         share = float(weights[gone].sum() / weights.sum().clamp_min(torch.finfo(weights.dtype).tiny))
-        return SparsityStatus("soft-threshold", int((values == 0).sum()), values.numel(), share, None, values)
+        return SparsityStatus(
+            method="soft-threshold",
+            zero_channels=int((values == 0).sum()),
+            channels=values.numel(),
+            share=share,
+            target_share=None,
+            magnitudes=values,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: each step depends on the weights alone."""

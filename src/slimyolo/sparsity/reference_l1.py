@@ -53,7 +53,14 @@ class ReferenceL1:
         """Exact zeros are rare here; the magnitudes show how far the penalty has come."""
         values = torch.cat([gamma.detach().abs().reshape(-1) for gamma in self._gammas]).float().cpu()
         zeros = int((values == 0).sum())
-        return SparsityStatus("reference", zeros, values.numel(), zeros / max(values.numel(), 1), None, values)
+        return SparsityStatus(
+            method="reference",
+            zero_channels=zeros,
+            channels=values.numel(),
+            share=zeros / max(values.numel(), 1),
+            target_share=None,
+            magnitudes=values,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Empty: the rate follows from the epoch."""

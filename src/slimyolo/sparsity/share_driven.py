@@ -114,7 +114,14 @@ class ShareDriven:
         self._follow_()
         values = self._table.read()[self._table.entries].abs().cpu()
         zeros = int((values == 0).sum())
-        return SparsityStatus("share", zeros, values.numel(), self._cost.gone(self._held.cpu()), self._share, values)
+        return SparsityStatus(
+            method="share",
+            zero_channels=zeros,
+            channels=values.numel(),
+            share=self._cost.gone(self._held.cpu()),
+            target_share=self._share,
+            magnitudes=values,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the next step depends on."""

@@ -37,7 +37,7 @@ def argument(node: Node, position: int, name: str) -> Any:
     return node.kwargs.get(name)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ConvolutionCall:
     """The arguments of any convolution operator, by name."""
 

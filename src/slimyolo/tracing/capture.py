@@ -26,7 +26,7 @@ __all__ = [
 _PREFIX = "module."
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TracedProgram:
     """The operations of one run, in order.
 
@@ -96,9 +96,13 @@ def export_program(module: nn.Module, example_inputs: Any, forward: Forward | No
 
 
 def _program(
-    module: nn.Module, inputs: Sequence[Any], nodes: Iterable[Node], named: Mapping[str, str],
-    constants: Mapping[str, Any], outputs: Iterable[Node],
-) -> TracedProgram:  # fmt: skip
+    module: nn.Module,
+    inputs: Sequence[Any],
+    nodes: Iterable[Node],
+    named: Mapping[str, str],
+    constants: Mapping[str, Any],
+    outputs: Iterable[Node],
+) -> TracedProgram:
     tensors = {place: name.removeprefix(_PREFIX) for place, name in named.items()}
     first = next((given for given in tree_leaves(inputs) if isinstance(given, Tensor) and given.ndim > 0), None)
     return TracedProgram(

@@ -100,7 +100,7 @@ _NAMES: dict[Kind, str] = {
         fft_fft2 fft_ifft2 fft_rfft fft_irfft fft_fft fft_ifft fft_fftn fft_ifftn fft_rfftn fft_irfftn view_as_real
         view_as_complex select_scatter slice_scatter cross kron trace tensordot logdet inverse
         _weight_norm_interface copy""",
-}  # fmt: skip
+}
 
 _TABLE: dict[str, Kind] = {}
 for _kind, _text in _NAMES.items():

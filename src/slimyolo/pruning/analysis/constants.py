@@ -28,7 +28,7 @@ __all__ = ["WEAKEST_CARRIER", "Constants", "analyse_constants"]
 WEAKEST_CARRIER = 1e-3  # a carrier below this value would make its weights too large
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Constants:
     """Result of `analyse_constants`; unit-indexed tensors are bool [units].
 
@@ -94,7 +94,16 @@ class _Analysis:
             arrivals = self._flow(chosen)
             needs, broken = self._judge(arrivals, carriers)
         zeroed[0] = False
-        return Constants(self._mode, chosen, carried, arrivals, carriers, needs, zeroed & ~broken, broken)
+        return Constants(
+            mode=self._mode,
+            emitted=chosen,
+            carried=carried,
+            arrivals=arrivals,
+            carrier_arrivals=carriers,
+            needs_carrier=needs,
+            zeroed=zeroed & ~broken,
+            stuck=broken,
+        )
 
     def _by_weight(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`values` by emitter node; a layer that is used several times has one parameter value for all of its uses."""

@@ -103,7 +103,17 @@ def _groups(coupling: Coupling, axes: dict[tuple[str, int], Tensor]) -> tuple[Gr
         layers = _layers(members, makers, norms)
         gammas = sum(m.index.shape[1] for m in members if m.tensor in norms)
         name = layers[0] if layers else members[0].tensor
-        groups.append(Group(number, name, len(units), torch.tensor(units), tuple(members), layers, gammas))
+        groups.append(
+            Group(
+                id=number,
+                name=name,
+                width=len(units),
+                units=torch.tensor(units),
+                members=tuple(members),
+                layers=layers,
+                gammas=gammas,
+            )
+        )
     return tuple(groups)
 
 

@@ -34,7 +34,7 @@ class Member:
     index: Tensor
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Group:
     """Channels that the same tensors share; each of the `width` channels is one coupled set, cut or kept whole.
 
@@ -50,7 +50,7 @@ class Group:
     gammas: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Emitter:
     """A layer whose parameters fix what a removed channel emits: a norm (γ = 0, β) or a convolution/linear (row 0, bias).
 
@@ -67,7 +67,7 @@ class Emitter:
     shadowed: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Consumer:
     """A convolution or linear layer that mixes channels: `units` [channels in] in the order of its input.
 
@@ -171,7 +171,7 @@ def _part(path: str, place: str) -> str | None:
     return leading + place[len(leading) :].partition(".")[0] if place.startswith(leading) else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ChannelGraph:
     """Everything `score`, `select` and `apply` need to know about a module; made by `trace`.
 

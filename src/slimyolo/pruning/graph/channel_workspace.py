@@ -189,7 +189,11 @@ class Coupling:
         if read_as is Kind.GROUP_NORM and reader is not None:
             shadowed = argument(reader, 2, "weight") is not None
         activation = reader.name if read_as is Kind.UNARY and reader is not None else None
-        self.emitters.append(Emitter(kind, node.name, weight, bias, ids, activation, shadowed))
+        self.emitters.append(
+            Emitter(
+                kind=kind, node=node.name, weight=weight, bias=bias, units=ids, activation=activation, shadowed=shadowed
+            )
+        )
 
     def tensor(self, name: str) -> Tensor:
         owner, _, leaf = name.rpartition(".")

@@ -62,9 +62,15 @@ def cat_arrays(arrays: Sequence[Tensor], shapes: Sequence[Sequence[int]], axis: 
 
 
 def run_layout(
-    kind: Kind, name: str, target: Callable[..., Any], array: Tensor, shape: Sequence[int], args: Sequence[Any],
-    kwargs: dict[str, Any], out_shape: Sequence[int] | None = None,
-) -> Any:  # fmt: skip
+    kind: Kind,
+    name: str,
+    target: Callable[..., Any],
+    array: Tensor,
+    shape: Sequence[int],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    out_shape: Sequence[int] | None = None,
+) -> Any:
     """Apply a one-tensor layout operation to the array of a tensor of real shape `shape`.
 
     `out_shape` is the real shape of the result (needed for reshapes, whose array may not be contiguous).

@@ -106,7 +106,15 @@ def _add_consumer(coupling: Coupling, layer: _Layer, call: ConvolutionCall, shap
     owner, axis = layer.weight.rpartition(".")[0], 0 if call.transposed else 1
     coupling.consumers.append(
         Consumer(
-            layer.node.name, layer.weight, layer.bias, mean, owner, axis, call.groups, call.flat(shape), layer.inputs
+            node=layer.node.name,
+            weight=layer.weight,
+            bias=layer.bias,
+            running_mean=mean,
+            owner=owner,
+            axis=axis,
+            groups=call.groups,
+            flat=call.flat(shape),
+            units=layer.inputs,
         )
     )
 
@@ -174,7 +182,19 @@ def linear_channels(coupling: Coupling, node: Node) -> Any:
         coupling.bind(bias_name, 0, outputs)
     mean = running_mean_behind(node, coupling.program.tensors) if bias is None and len(shape) == 2 else None
     owner = weight.plain.rpartition(".")[0]
-    coupling.consumers.append(Consumer(node.name, weight.plain, bias_name, mean, owner, 1, 1, True, inputs))
+    coupling.consumers.append(
+        Consumer(
+            node=node.name,
+            weight=weight.plain,
+            bias=bias_name,
+            running_mean=mean,
+            owner=owner,
+            axis=1,
+            groups=1,
+            flat=True,
+            units=inputs,
+        )
+    )
     coupling.add_emitter(node, "linear", weight.plain, bias_name, outputs)
     return Activation(compress(coupling.sets.find(outputs).reshape((1,) * (len(shape) - 1) + (-1,))), shape)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slimyolo.pruning.plan.costs import CutCost
 from slimyolo.pruning.plan.plan import GroupPlan, PrunePlan
-from slimyolo.pruning.plan.prices import CutCost
 
 __all__ = ["GroupDifference", "PlanDifference", "compare_plans"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GroupDifference:
     """A group that the plans cut differently. `only_first`/`only_second`: channels that only one of them keeps.
 
@@ -26,7 +26,7 @@ class GroupDifference:
     only_second: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanDifference:
     """`same_model`: both plans are of models with the same tensors. `settings`: (what, first, second) where they differ."""
 
@@ -90,8 +90,13 @@ def compare_plans(first: PrunePlan, second: PrunePlan) -> PlanDifference:
     differences = [_difference(own.get(name), other.get(name)) for name in names]
     found = tuple(one for one in differences if one is not None)
     return PlanDifference(
-        first.spec == second.spec, settings, found, len(names) - len(found), first.after, second.after
-    )  # fmt: skip
+        same_model=first.spec == second.spec,
+        settings=settings,
+        groups=found,
+        equal_groups=len(names) - len(found),
+        first=first.after,
+        second=second.after,
+    )
 
 
 def _difference(first: GroupPlan | None, second: GroupPlan | None) -> GroupDifference | None:
@@ -101,6 +106,11 @@ def _difference(first: GroupPlan | None, second: GroupPlan | None) -> GroupDiffe
     if known is None or (first is not None and second is not None and kept == others and carriers[0] == carriers[1]):
         return None
     return GroupDifference(
-        known.name, known.layers, known.width, None if first is None else len(kept),
-        None if second is None else len(others), tuple(sorted(kept - others)), tuple(sorted(others - kept)),
-    )  # fmt: skip
+        name=known.name,
+        layers=known.layers,
+        width=known.width,
+        kept_first=None if first is None else len(kept),
+        kept_second=None if second is None else len(others),
+        only_first=tuple(sorted(kept - others)),
+        only_second=tuple(sorted(others - kept)),
+    )

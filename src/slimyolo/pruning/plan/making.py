@@ -11,14 +11,14 @@ from torch import Tensor
 from slimyolo.errors import PruningError
 from slimyolo.pruning.analysis.constants import WEAKEST_CARRIER, Constants
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Consumer, Emitter, Group, shapes_of
+from slimyolo.pruning.plan.costs import CostTable, CutCost
 from slimyolo.pruning.plan.plan import ConsumerPlan, Emission, GroupPlan, MemberPlan, PrunePlan, SizeChange
-from slimyolo.pruning.plan.prices import CutCost, PriceTable
 from slimyolo.pruning.targets import Target
 
 __all__ = ["PlanTerms", "make_plan", "with_values"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlanTerms:
     """What a plan says about how it was made."""
 
@@ -31,7 +31,7 @@ class PlanTerms:
 
 
 def make_plan(
-    graph: ChannelGraph, constants: Constants, removed: Mapping[int, Tensor], table: PriceTable, terms: PlanTerms
+    graph: ChannelGraph, constants: Constants, removed: Mapping[int, Tensor], table: CostTable, terms: PlanTerms
 ) -> PrunePlan:
     """The plan that removes `removed[group id]` (channel indices), with carriers where constants need them."""
     gone = torch.zeros_like(constants.needs_carrier)
@@ -54,30 +54,44 @@ def make_plan(
     cut[carrier_unit[carrier_unit > 0]] = False
     groups = tuple(
         GroupPlan(
-            g.name, g.layers, g.width, tuple(kept[g.id]), carriers[g.id],
-            tuple(MemberPlan(m.tensor, m.axis, tuple(tuple(r) for r in m.index.tolist())) for m in g.members), g.gammas,
-            _saving(table, g.id, g.width - len(kept[g.id])),
+            name=g.name,
+            layers=g.layers,
+            width=g.width,
+            kept=tuple(kept[g.id]),
+            carrier=carriers[g.id],
+            members=tuple(MemberPlan(m.tensor, m.axis, tuple(tuple(r) for r in m.index.tolist())) for m in g.members),
+            gammas=g.gammas,
+            saves=_saving(table, g.id, g.width - len(kept[g.id])),
         )
         for g in graph.groups
-    )  # fmt: skip
+    )
     consumers = _consumers(graph, constants, gone, cut, carrier_unit)
     after = table.cost({g.id: g.width - len(kept[g.id]) for g in graph.groups})
     after = CutCost(after.params + _made_biases(graph, consumers, cut), after.macs)
     return PrunePlan(
-        spec=graph.spec, target=terms.target, policy=terms.policy, importance=terms.importance,
-        constants=constants.mode, round_to=terms.round_to, input_shape=graph.input_shape, groups=groups,
+        spec=graph.spec,
+        target=terms.target,
+        policy=terms.policy,
+        importance=terms.importance,
+        constants=constants.mode,
+        round_to=terms.round_to,
+        input_shape=graph.input_shape,
+        groups=groups,
         emissions=_emissions(graph, constants.emitted, gone),
         carriers=_emissions(graph, constants.carried, gone & ~cut),
         consumers=consumers,
         sizes=_sizes(graph, cut),
-        before=table.cost({}), after=after,
-        prunable_channels=terms.prunable_channels, removed_channels=channels,
-        zeroed_channels=int((gone & constants.zeroed).sum()) if constants.mode != "none" else 0, notes=terms.notes,
+        before=table.cost({}),
+        after=after,
+        prunable_channels=terms.prunable_channels,
+        removed_channels=channels,
+        zeroed_channels=int((gone & constants.zeroed).sum()) if constants.mode != "none" else 0,
+        notes=terms.notes,
         tensors=tuple(shapes_of(graph.module).items()),
-    )  # fmt: skip
+    )
 
 
-def _saving(table: PriceTable, group: int, count: int) -> CutCost:
+def _saving(table: CostTable, group: int, count: int) -> CutCost:
     """What taking `count` channels out of this group alone saves."""
     params, macs = table.saving({}, group, count)
     return CutCost(params, round(macs))
@@ -124,9 +138,13 @@ def _emissions(graph: ChannelGraph, values: Mapping[str, Tensor], wanted: Tensor
             continue
         amounts = values[emitter.node][channels]
         found[emitter.weight] = Emission(
-            emitter.kind, emitter.weight, _output_axis(graph, emitter), emitter.bias, tuple(channels.tolist()),
-            tuple(amounts.tolist()),
-        )  # fmt: skip
+            kind=emitter.kind,
+            weight=emitter.weight,
+            axis=_output_axis(graph, emitter),
+            bias=emitter.bias,
+            channels=tuple(channels.tolist()),
+            values=tuple(amounts.tolist()),
+        )
     return tuple(found.values())
 
 
@@ -159,9 +177,12 @@ def _consumers(
         folded, carried = [], []
         places: dict[tuple[int, int, int], tuple[int, float]] = {}
         rows = zip(
-            here.tolist(), arrival.values[here].tolist(), arrival.patterns[here].tolist(),
-            carrier_unit[consumer.units[here]].tolist(), strict=True,
-        )  # fmt: skip
+            here.tolist(),
+            arrival.values[here].tolist(),
+            arrival.patterns[here].tolist(),
+            carrier_unit[consumer.units[here]].tolist(),
+            strict=True,
+        )
         for channel, value, pattern, unit in rows:
             if value == 0.0 or value != value:
                 continue
@@ -176,9 +197,15 @@ def _consumers(
                 places[key] = found
             carried.append((channel, value, *places[key]))
         plans[consumer.weight] = ConsumerPlan(
-            consumer.weight, consumer.axis, consumer.groups, consumer.bias, consumer.running_mean,
-            tuple(folded), tuple(carried), tuple(cleared.tolist()),
-        )  # fmt: skip
+            weight=consumer.weight,
+            axis=consumer.axis,
+            groups=consumer.groups,
+            bias=consumer.bias,
+            running_mean=consumer.running_mean,
+            folded=tuple(folded),
+            carried=tuple(carried),
+            cleared=tuple(cleared.tolist()),
+        )
     return tuple(plans.values())
 
 

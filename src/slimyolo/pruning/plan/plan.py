@@ -13,7 +13,7 @@ from torch import nn
 
 from slimyolo.errors import PruningError
 from slimyolo.pruning.graph.channel_graph import shapes_of, spec_hash
-from slimyolo.pruning.plan.prices import CutCost
+from slimyolo.pruning.plan.costs import CutCost
 from slimyolo.pruning.targets import Target, target_from_plain, target_to_plain
 
 __all__ = ["ConsumerPlan", "Emission", "GroupPlan", "MemberPlan", "PrunePlan", "SizeChange"]
@@ -30,7 +30,7 @@ class MemberPlan:
     index: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GroupPlan:
     """Which channels of a group stay. `kept` includes `carrier`, the channel that lives on as a constant.
 
@@ -47,7 +47,7 @@ class GroupPlan:
     saves: CutCost | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Emission:
     """Parameters that make channels constant: γ (or the row, along `axis`) of `weight` to zero, `bias` to `values`."""
 
@@ -59,7 +59,7 @@ class Emission:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConsumerPlan:
     """What a convolution or linear layer does about the constants it no longer receives.
 
@@ -94,7 +94,7 @@ class SizeChange:
     new: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PrunePlan:
     """The whole cut. Counts are in BatchNorm channels (a coupled channel counts once for each γ it owns).
 

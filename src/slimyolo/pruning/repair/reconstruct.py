@@ -41,7 +41,7 @@ RIDGES = (1e-3, 1e-2, 1e-1)
 NEGLIGIBLE = 1e-10  # squared relative error below which a layer needs no repair
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerRepair:
     """Error of one layer's output against the dense one on held-out images, √(Σ(y − ŷ)² / Σ(y − ȳ)²), before and after.
 
@@ -56,7 +56,7 @@ class LayerRepair:
     ridge: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReconstructionReport:
     """What `reconstruct_` did. Errors of the network's outputs are those of `output_error`, on held-out images.
 
@@ -125,9 +125,14 @@ def reconstruct_(
         reference = OutputReference(dense, judges, forward=run)
         errors = [reference.error(model) for model in (before, cut)]
     return ReconstructionReport(
-        tuple(layers), skipped, repair.images, sum(len(images) for images in judges), errors[0], errors[1],
-        time.perf_counter() - started,
-    )  # fmt: skip
+        layers=tuple(layers),
+        skipped=skipped,
+        images=repair.images,
+        held_out=sum(len(images) for images in judges),
+        error_before=errors[0],
+        error_after=errors[1],
+        seconds=time.perf_counter() - started,
+    )
 
 
 def _chain(first: Tensor, rest: Iterator[Tensor]) -> Iterator[Tensor]:
@@ -233,11 +238,15 @@ class _Repair:
                 if error < best:
                     best, chosen = error, ridge
         if chosen is None:
-            return LayerRepair(site.layer, sums.count, before**0.5, before**0.5, None)
+            return LayerRepair(layer=site.layer, rows=sums.count, before=before**0.5, after=before**0.5, ridge=None)
         solved, shifted = fitted(sums.plus(chooser), chosen)
         _write_(self._cut, layer, site, solved, shifted - intercept)
         return LayerRepair(
-            site.layer, sums.count + chooser.count, before**0.5, _error(judge, solved, shifted, free) ** 0.5, chosen
+            layer=site.layer,
+            rows=sums.count + chooser.count,
+            before=before**0.5,
+            after=_error(judge, solved, shifted, free) ** 0.5,
+            ridge=chosen,
         )
 
     def close(self) -> None:

@@ -75,7 +75,7 @@ def _borders(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[int]:
     return borders
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RowSums:
     """Sums over rows, in float64: count, Σx [g, k], Σy [g, o], Σxxᵀ [g, k, k], Σxyᵀ [g, k, o], Σyy [g, o]."""
 
@@ -93,7 +93,14 @@ class RowSums:
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(groups, *shape, dtype=torch.float64, device=device)
 
-        return cls(0, zeros(inputs), zeros(outputs), zeros(inputs, inputs), zeros(inputs, outputs), zeros(outputs))
+        return cls(
+            count=0,
+            x=zeros(inputs),
+            y=zeros(outputs),
+            xx=zeros(inputs, inputs),
+            xy=zeros(inputs, outputs),
+            yy=zeros(outputs),
+        )
 
     def add_(self, rows: Tensor, wanted: Tensor) -> None:
         """Take in rows X [groups, n, k] and Y [groups, n, o]."""
@@ -108,9 +115,13 @@ class RowSums:
     def plus(self, other: RowSums) -> RowSums:
         """The sums over the rows of both."""
         return RowSums(
-            self.count + other.count, self.x + other.x, self.y + other.y, self.xx + other.xx, self.xy + other.xy,
-            self.yy + other.yy,
-        )  # fmt: skip
+            count=self.count + other.count,
+            x=self.x + other.x,
+            y=self.y + other.y,
+            xx=self.xx + other.xx,
+            xy=self.xy + other.xy,
+            yy=self.yy + other.yy,
+        )
 
     def error(self, weight: Tensor, intercept: Tensor) -> tuple[Tensor, Tensor]:
         """Σ(y − wx − t)² and Σ(y − ȳ)² of each output [g, o], with `weight` [g, o, k] and `intercept` [g, o]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from slimyolo.errors import ConfigError
-from slimyolo.pruning.plan.prices import PriceTable
+from slimyolo.pruning.plan.costs import CostTable
 from slimyolo.pruning.rules import check_per
 
 __all__ = ["Saving", "saving_per"]
@@ -14,7 +14,7 @@ Saving = Callable[[Mapping[int, int], int, int], float]
 """(channels gone per group, group id, further slots) → what these further slots save."""
 
 
-def saving_per(unit: str, table: PriceTable, milliseconds: Mapping[int, float] | None = None) -> Saving | None:
+def saving_per(unit: str, table: CostTable, milliseconds: Mapping[int, float] | None = None) -> Saving | None:
     """The saving in `unit`, or None for "channels": scores are then compared as they are.
 
     "macs" and "params" are priced anew as neighbours shrink; "ms" is `milliseconds` per channel of each group, as

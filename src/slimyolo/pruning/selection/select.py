@@ -12,9 +12,9 @@ from torch import Tensor
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.pruning.analysis.constants import Constants, analyse_constants
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group
+from slimyolo.pruning.plan.costs import CostTable, CutCost
 from slimyolo.pruning.plan.making import PlanTerms, make_plan
 from slimyolo.pruning.plan.plan import PrunePlan
-from slimyolo.pruning.plan.prices import CutCost, PriceTable
 from slimyolo.pruning.rules import CutRules, SelectionFields, rules_with
 from slimyolo.pruning.scores.importance import importance_name
 from slimyolo.pruning.selection.floors import Room, kept_groups
@@ -106,7 +106,7 @@ class _Selection:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.table = PriceTable(self.graph)
+        self.table = CostTable(self.graph)
         excluded = kept_groups(self.graph, self.rules.keep, self.rules.frozen)
         self.groups = [group for group in self.graph.groups if group.id not in excluded]
         self.by_id = {group.id: group for group in self.graph.groups}

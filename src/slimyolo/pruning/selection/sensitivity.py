@@ -11,9 +11,9 @@ from torch import Tensor
 from slimyolo.errors import ConfigError
 from slimyolo.pruning.analysis.constants import Constants
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group
+from slimyolo.pruning.plan.costs import CostTable
 from slimyolo.pruning.plan.making import PlanTerms, make_plan
 from slimyolo.pruning.plan.plan import PrunePlan
-from slimyolo.pruning.plan.prices import PriceTable
 from slimyolo.pruning.targets import ChannelShare
 
 __all__ = ["GroupSensitivity", "SensitivityPoint", "caps_from_sensitivity", "lone_cuts"]
@@ -75,7 +75,7 @@ def lone_cuts(
     """
     order = torch.argsort(scores[group.id], stable=True)
     order = order[~constants.stuck[group.units[order]]]
-    table = PriceTable(graph)
+    table = CostTable(graph)
     done: set[int] = set()
     for share in kept_shares:
         count = min(group.width - max(1, round(share * group.width)), order.numel())
@@ -83,6 +83,11 @@ def lone_cuts(
             continue
         done.add(count)
         terms = PlanTerms(
-            ChannelShare(min(max(count / group.width, 1e-6), 1 - 1e-6)), "lone", "given", 1, group.width, ()
+            target=ChannelShare(min(max(count / group.width, 1e-6), 1 - 1e-6)),
+            policy="lone",
+            importance="given",
+            round_to=1,
+            prunable_channels=group.width,
+            notes=(),
         )
         yield group.width - count, make_plan(graph, constants, {group.id: order[:count]}, table, terms)

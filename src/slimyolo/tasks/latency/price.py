@@ -144,8 +144,11 @@ class LatencyPrice:
             self._model = _cached(path) or self._calibrated(groups, path)
             log.info(
                 "latency model of %s: predictions are off by %.1f %% on average, %.1f %% at most (%d networks timed)",
-                self.runtime, 100 * self._model.error, 100 * self._model.worst, self._model.samples,
-            )  # fmt: skip
+                self.runtime,
+                100 * self._model.error,
+                100 * self._model.worst,
+                self._model.samples,
+            )
         return self._model
 
     def _calibrated(self, groups: Sequence[GroupPlan], path: Path) -> LatencyModel:
@@ -170,13 +173,18 @@ class LatencyPrice:
     def _about(self) -> dict[str, object]:
         machine: Machine = self._machine
         return {
-            "slimyolo": __version__, "processor": machine.processor, "cores": machine.cores,
-            "instructions": list(machine.instructions), "threads": self.threads, "runtime": self.runtime,
-            "versions": dict(self._networks.versions()), "size": list(self._size),
+            "slimyolo": __version__,
+            "processor": machine.processor,
+            "cores": machine.cores,
+            "instructions": list(machine.instructions),
+            "threads": self.threads,
+            "runtime": self.runtime,
+            "versions": dict(self._networks.versions()),
+            "size": list(self._size),
             "activation": self._detector.architecture.activation,
             "network": {path: list(shape) for path, shape in self._dense_shapes.items()},
             "positions": {path: list(fact) for path, fact in self._facts.items()},
-        }  # fmt: skip
+        }
 
     def _key(self) -> str:
         return hashlib.sha256(json.dumps(self._about(), sort_keys=True).encode()).hexdigest()[:24]
@@ -248,8 +256,10 @@ def _cached(path: Path) -> LatencyModel | None:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))["model"]
         return LatencyModel(
-            tuple(float(one) for one in plain["coefficients"]), float(plain["error"]), float(plain["worst"]),
+            tuple(float(one) for one in plain["coefficients"]),
+            float(plain["error"]),
+            float(plain["worst"]),
             int(plain["samples"]),
-        )  # fmt: skip
+        )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -110,8 +110,10 @@ def target_of(unit: BudgetUnit, amount: float) -> Target:
     if isinstance(amount, int):
         return ParamsBudget(amount) if unit == "params" else MacsBudget(amount)
     kinds: dict[BudgetUnit, type[ChannelShare] | type[ParamsShare] | type[MacsShare]] = {
-        "channels": ChannelShare, "params": ParamsShare, "macs": MacsShare,
-    }  # fmt: skip
+        "channels": ChannelShare,
+        "params": ParamsShare,
+        "macs": MacsShare,
+    }
     if unit not in kinds:
         raise ConfigError(f"A cut to {unit} {amount:g} is found by a search, not by one target.")
     return kinds[unit](amount)
@@ -201,9 +203,13 @@ class Cutter:
         config, stride = self._config, int(self._detector.stride.max())
         assert self._data is not None  # PruneConfig refuses --max-drop without --data
         return plain_images(
-            read_split(self._data[0], "train"), config.repair_images, imgsz=config.imgsz,
-            batch_size=min(config.batch_size, 16), stride=stride, workers=config.workers,
-        )  # fmt: skip
+            read_split(self._data[0], "train"),
+            config.repair_images,
+            imgsz=config.imgsz,
+            batch_size=min(config.batch_size, 16),
+            stride=stride,
+            workers=config.workers,
+        )
 
     def _map(self, detector: Detector) -> float:
         metrics = metrics_of(self._config, detector, self._data)

@@ -54,14 +54,27 @@ def _summary(plan: PrunePlan) -> dict[str, Any]:
     """What the table shows, as data: without the index maps that only a replay needs."""
     groups = [
         {
-            "name": group.name, "layers": list(group.layers), "channels": group.width, "kept": len(group.kept),
-            "carrier": group.carrier, "saves": to_plain(group.saves),
+            "name": group.name,
+            "layers": list(group.layers),
+            "channels": group.width,
+            "kept": len(group.kept),
+            "carrier": group.carrier,
+            "saves": to_plain(group.saves),
         }
         for group in plan.groups
-    ]  # fmt: skip
+    ]
     return {
-        "target": str(plan.target), "policy": plan.policy, "importance": plan.importance, "constants": plan.constants,
-        "round_to": plan.round_to, "model": plan.spec, "input_shape": list(plan.input_shape),
-        "before": to_plain(plan.before), "after": to_plain(plan.after), "prunable_channels": plan.prunable_channels,
-        "removed_channels": plan.removed_channels, "groups": groups, "notes": list(plan.notes),
-    }  # fmt: skip
+        "target": str(plan.target),
+        "policy": plan.policy,
+        "importance": plan.importance,
+        "constants": plan.constants,
+        "round_to": plan.round_to,
+        "model": plan.spec,
+        "input_shape": list(plan.input_shape),
+        "before": to_plain(plan.before),
+        "after": to_plain(plan.after),
+        "prunable_channels": plan.prunable_channels,
+        "removed_channels": plan.removed_channels,
+        "groups": groups,
+        "notes": list(plan.notes),
+    }

@@ -76,8 +76,12 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
         for name, one in (("before", before), ("after ", after)):
             log.info(
                 "%s: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f",
-                name, one.precision, one.recall, one.map50, one.map50_95,
-            )  # fmt: skip
+                name,
+                one.precision,
+                one.recall,
+                one.map50,
+                one.map50_95,
+            )
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     if evidence is not None:
         from slimyolo.tasks.common.report_files import write_evidence
@@ -177,16 +181,24 @@ def _repairs_(
     config: PruneConfig, detector: Detector, result: PruneResult[Detector], data: tuple[DatasetSpec, SplitData] | None
 ) -> tuple[RepairRecord, ...]:
     wanted: tuple[tuple[RepairStep, bool], ...] = (
-        ("reconstruct", config.reconstruct), ("recalibrate", config.recalibrate),
-    )  # fmt: skip
+        ("reconstruct", config.reconstruct),
+        ("recalibrate", config.recalibrate),
+    )
     steps = tuple(step for step, asked in wanted if asked)
     if not steps or data is None or config.max_drop is not None:  # the search has repaired what it tried
         return ()
     return repair_(
-        result.model, detector, result.plan, data, steps, images=config.repair_images, imgsz=config.imgsz,
-        batch_size=min(config.batch_size, 16), workers=config.workers,
+        result.model,
+        detector,
+        result.plan,
+        data,
+        steps,
+        images=config.repair_images,
+        imgsz=config.imgsz,
+        batch_size=min(config.batch_size, 16),
+        workers=config.workers,
         measure=lambda cut: _numbers(metrics_of(config, cut, data)),
-    )  # fmt: skip
+    )
 
 
 def _about(
@@ -216,25 +228,38 @@ def _record(
     outcome: LatencyOutcome | None,
 ) -> CutRecord:
     report = result.report
-    layers = tuple(
-        (layer, group.width, len(group.kept)) for group in result.plan.groups for layer in group.layers
-    )  # fmt: skip
+    layers = tuple((layer, group.width, len(group.kept)) for group in result.plan.groups for layer in group.layers)
     before, after = (SizeRecord(cost.params, cost.macs, config.imgsz) for cost in (report.before, report.after))
     log.info(
         "%.3f → %.3f M parameters, %.3f → %.3f GFLOPs at %d",
-        before.params / 1e6, after.params / 1e6, before.gflops, after.gflops, config.imgsz,
-    )  # fmt: skip
+        before.params / 1e6,
+        after.params / 1e6,
+        before.gflops,
+        after.gflops,
+        config.imgsz,
+    )
     return CutRecord(
-        source=str(config.weights), weights=weights,
+        source=str(config.weights),
+        weights=weights,
         target=_said(*config.budget) if config.plan is None else f"plan {config.plan}",
-        channels_before=report.prunable_channels, channels_after=report.prunable_channels - report.removed_channels,
-        layers=layers, before=before, after=after, max_relative_difference=report.max_relative_difference,
-        notes=report.notes, metrics_before=metrics[0], metrics_after=metrics[1],
-        seconds=time.perf_counter() - started, provenance=about,
-        importance=result.plan.importance, constants_from=report.constants_from, output_error=report.output_error,
-        output_error_of_formula=report.output_error_of_formula, tried=tuple(str(attempt) for attempt in tried),
+        channels_before=report.prunable_channels,
+        channels_after=report.prunable_channels - report.removed_channels,
+        layers=layers,
+        before=before,
+        after=after,
+        max_relative_difference=report.max_relative_difference,
+        notes=report.notes,
+        metrics_before=metrics[0],
+        metrics_after=metrics[1],
+        seconds=time.perf_counter() - started,
+        provenance=about,
+        importance=result.plan.importance,
+        constants_from=report.constants_from,
+        output_error=report.output_error,
+        output_error_of_formula=report.output_error_of_formula,
+        tried=tuple(str(attempt) for attempt in tried),
         latency=outcome,
-    )  # fmt: skip
+    )
 
 
 def _said(unit: BudgetUnit, amount: float) -> str:

@@ -62,7 +62,15 @@ def repair_(
             used = recalibrate_batchnorm_(cut, training()) * batch_size
         seconds = time.perf_counter() - started
         after = (reference.error(cut), measure(cut))
-        record = RepairRecord(step, min(used, len(train)), known[0], after[0], known[1], after[1], seconds)
+        record = RepairRecord(
+            step=step,
+            images=min(used, len(train)),
+            error_before=known[0],
+            error_after=after[0],
+            metrics_before=known[1],
+            metrics_after=after[1],
+            seconds=seconds,
+        )
         log.info("%s", _said(record))
         records.append(record)
         known = after
@@ -85,9 +93,13 @@ def _reconstruct_(cut: Detector, dense: Detector, plan: PrunePlan, images: Itera
     better = [layer for layer in report.layers if layer.ridge is not None]
     log.info(
         "reconstruction: %d of %d layers fitted from %d images (%d more judged); error of the outputs on these %.3f → %.3f",
-        len(better), len(report.layers), report.images - report.held_out, report.held_out, report.error_before,
+        len(better),
+        len(report.layers),
+        report.images - report.held_out,
+        report.held_out,
+        report.error_before,
         report.error_after,
-    )  # fmt: skip
+    )
     for reason in report.skipped:
         log.info("not reconstructed: %s", reason)
     return report.images

@@ -49,7 +49,7 @@ RECORD_FILE, TABLE_FILE, PLOT_FILE = "sensitivity.json", "sensitivity.md", "sens
 RECALIBRATION_IMAGES = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SensitivityRecord:
     """The measurement; `metric` "error" (relative error of the raw outputs) or "map" (drop of mAP50-95 from `baseline`).
 
@@ -162,9 +162,13 @@ class _Meter:
     def _plain(self, split: SplitData, count: int) -> Iterator[torch.Tensor]:
         config = self._config
         images = plain_images(
-            split, count, imgsz=config.imgsz, batch_size=min(config.batch_size, count), stride=self._stride,
+            split,
+            count,
+            imgsz=config.imgsz,
+            batch_size=min(config.batch_size, count),
+            stride=self._stride,
             workers=config.workers,
-        )  # fmt: skip
+        )
         for batch in images:
             yield batch.to(self._device)
 
@@ -188,9 +192,14 @@ def _wanted(graph: ChannelGraph, patterns: tuple[str, ...]) -> list[Group]:
 
 
 def _measured(
-    group: Group, graph: ChannelGraph, scores: Mapping[int, torch.Tensor], constants: Constants, config: SensitivityConfig,
-    dense: Detector, error: Callable[[Detector], float],
-) -> GroupSensitivity:  # fmt: skip
+    group: Group,
+    graph: ChannelGraph,
+    scores: Mapping[int, torch.Tensor],
+    constants: Constants,
+    config: SensitivityConfig,
+    dense: Detector,
+    error: Callable[[Detector], float],
+) -> GroupSensitivity:
     points = [
         SensitivityPoint(kept, error(mask_module(dense, plan)))
         for kept, plan in lone_cuts(graph, scores, constants, config.kept, group)
@@ -199,15 +208,29 @@ def _measured(
 
 
 def _record(
-    config: SensitivityConfig, meter: _Meter, dataset: DatasetSpec, split: SplitData, found: list[GroupSensitivity],
-    wanted: int, seconds: float,
-) -> SensitivityRecord:  # fmt: skip
+    config: SensitivityConfig,
+    meter: _Meter,
+    dataset: DatasetSpec,
+    split: SplitData,
+    found: list[GroupSensitivity],
+    wanted: int,
+    seconds: float,
+) -> SensitivityRecord:
     return SensitivityRecord(
-        str(config.weights), str(config.data), config.metric, meter.images, config.imgsz, config.importance,
-        config.recalibrate, meter.baseline, len(found) == wanted, tuple(found), seconds,
-        settings_that_stay(config, "batch_size"),
-        {**run_provenance(config), "data": data_provenance(dataset, {"val": split})},
-    )  # fmt: skip
+        weights=str(config.weights),
+        data=str(config.data),
+        metric=config.metric,
+        images=meter.images,
+        imgsz=config.imgsz,
+        importance=config.importance,
+        recalibrate=config.recalibrate,
+        baseline=meter.baseline,
+        complete=len(found) == wanted,
+        groups=tuple(found),
+        seconds=seconds,
+        settings=settings_that_stay(config, "batch_size"),
+        provenance={**run_provenance(config), "data": data_provenance(dataset, {"val": split})},
+    )
 
 
 def _line(group: GroupSensitivity) -> str:
@@ -234,11 +257,13 @@ def _groups(plain: Any, file: Path) -> tuple[GroupSensitivity, ...]:
     try:
         return tuple(
             GroupSensitivity(
-                one["name"], tuple(one["layers"]), int(one["width"]),
+                one["name"],
+                tuple(one["layers"]),
+                int(one["width"]),
                 tuple(SensitivityPoint(int(point["kept"]), float(point["error"])) for point in one["points"]),
             )
             for one in plain["groups"]
-        )  # fmt: skip
+        )
     except (KeyError, TypeError, ValueError):
         raise ConfigError(
             f"{file} is no record of `slimyolo sensitivity`; make one with `slimyolo sensitivity --weights FILE --data YAML`."

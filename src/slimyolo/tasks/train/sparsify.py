@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, batchnorm_names
-from slimyolo.pruning import ChannelGraph, PriceTable, ScaleRef, scale_groups, trace
+from slimyolo.pruning import ChannelGraph, CostTable, ScaleRef, scale_groups, trace
 from slimyolo.sparsity import (
     ChannelRegulariser,
     ReferenceL1,
@@ -77,7 +77,7 @@ class CostShare:
     """
 
     def __init__(self, graph: ChannelGraph, unit: str, ids: Sequence[int], groups: Tensor) -> None:
-        self._table, self._unit, self._ids, self._groups = PriceTable(graph), unit, tuple(ids), groups.cpu()
+        self._table, self._unit, self._ids, self._groups = CostTable(graph), unit, tuple(ids), groups.cpu()
         self._dense = self._cost({})
 
     def gone(self, channels: Tensor) -> float:
