@@ -57,7 +57,7 @@ def main() -> None:
 
     def end_to_end() -> None:
         fit(
-            detector, _Some(loader, len(kept)), objective, optimizer, Recipe(given.batch), epochs=1, device=device,
+            detector, _Some(loader, len(kept)), objective, optimizer, Recipe(batch_size=given.batch), epochs=1, device=device,
             precision=precision, ema=Ema(detector), beside=beside, compiled=compile_if_it_pays if given.compile else eager,
         )  # fmt: skip
 

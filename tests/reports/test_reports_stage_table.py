@@ -4,8 +4,32 @@ from __future__ import annotations
 
 from slimyolo.reports import StageRow, stage_table_markdown
 
-BASE = StageRow("base", 0.8521, 0.7144, 0.7761, 0.4672, 1_766_623, 518_000_000, 320, 45, 24.04, "base/weights/best.pt")
-CUT = StageRow("pruned", 1.0, 0.0, 0.7424, 0.4219, 883_311, 259_000_000, 320, 0, 0.1, "pruned/pruned.pt")
+BASE = StageRow(
+    stage="base",
+    precision=0.8521,
+    recall=0.7144,
+    map50=0.7761,
+    map50_95=0.4672,
+    params=1_766_623,
+    macs=518_000_000,
+    imgsz=320,
+    epochs=45,
+    minutes=24.04,
+    weights="base/weights/best.pt",
+)
+CUT = StageRow(
+    stage="pruned",
+    precision=1.0,
+    recall=0.0,
+    map50=0.7424,
+    map50_95=0.4219,
+    params=883_311,
+    macs=259_000_000,
+    imgsz=320,
+    epochs=0,
+    minutes=0.1,
+    weights="pruned/pruned.pt",
+)
 
 
 def test_shares_refer_to_the_first_row() -> None:

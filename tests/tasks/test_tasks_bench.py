@@ -99,7 +99,15 @@ def row(speedup: float | None, macs: float | None) -> BenchRow:
     timing = Timing(4.0, 3.9, 4.4, 60)
     size = SizeRecord(1000, 500_000_000, 320)
     return BenchRow(
-        "runs/a/very/long/folder/name/best.pt", "onnxruntime", "fp32", timing, speedup, speedup, macs, size, {}
+        weights="runs/a/very/long/folder/name/best.pt",
+        runtime="onnxruntime",
+        precision="fp32",
+        timing=timing,
+        speedup=speedup,
+        quiet_speedup=speedup,
+        macs_ratio=macs,
+        size=size,
+        versions={},
     )
 
 

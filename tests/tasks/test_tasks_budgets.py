@@ -40,10 +40,18 @@ def test_when_nothing_fits_it_says_what_was_tried() -> None:
 def test_fisher_and_calibration_from_the_command(base_run: TrainRecord, tiny_data, tmp_path) -> None:  # type: ignore[no-untyped-def]
     record = prune(
         PruneConfig(
-            weights=base_run.best, macs="70%", importance="fisher", per="macs", data=tiny_data, imgsz=64, workers=0,
-            samples=32, keep=["model.0"], project=tmp_path,
+            weights=base_run.best,
+            macs="70%",
+            importance="fisher",
+            per="macs",
+            data=tiny_data,
+            imgsz=64,
+            workers=0,
+            samples=32,
+            keep=["model.0"],
+            project=tmp_path,
         )
-    )  # fmt: skip
+    )
     assert record.importance == "fisher per macs"
     assert record.after.macs <= 0.7 * record.before.macs
     assert {name: (before, kept) for name, before, kept in record.layers}["model.0.conv"] == (16, 16)

@@ -32,8 +32,13 @@ from slimyolo.tasks.train.sparsify import sparsify
 from slimyolo.tasks.train.train import train
 
 QUICK: dict[str, Any] = {
-    "imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True, "noplots": True,
-}  # fmt: skip
+    "imgsz": 64,
+    "batch_size": 4,
+    "workers": 0,
+    "cache": "ram",
+    "noautoanchor": True,
+    "noplots": True,
+}
 
 
 def test_a_training_leaves_its_files(base_run: TrainRecord) -> None:
@@ -179,9 +184,16 @@ def test_a_finished_run_cannot_be_resumed(base_run: TrainRecord, tiny_data: Path
 
 def test_compress_makes_a_table_and_resumes(base_run: TrainRecord, tiny_data: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = dict(
-        data=tiny_data, weights=base_run.best, epochs=0, sparse_epochs=2, finetune_epochs=1, percent=0.3,
-        project=tmp_path, name="chain", **QUICK,
-    )  # fmt: skip
+        data=tiny_data,
+        weights=base_run.best,
+        epochs=0,
+        sparse_epochs=2,
+        finetune_epochs=1,
+        percent=0.3,
+        project=tmp_path,
+        name="chain",
+        **QUICK,
+    )
     record = compress(CompressConfig(**settings))
     assert [row.stage for row in record.rows] == ["base", "sparse", "pruned", "finetuned"]
     folder = Path(record.folder)

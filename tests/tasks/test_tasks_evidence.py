@@ -66,7 +66,7 @@ def test_tensorboard_has_pictures_and_hyperparameters(base_run: TrainRecord) -> 
 def test_noplots_leaves_records_only(base_run: TrainRecord, tiny_data: Path, tmp_path: Path) -> None:
     config = SparsifyConfig(
         data=tiny_data, weights=base_run.best, epochs=2, percent=0.3, noplots=True, project=tmp_path, **QUICK
-    )  # fmt: skip
+    )
     folder = Path(sparsify(config).folder)
     assert {"results.csv", "gammas.json", "curves.json", "labels.json", "record.json"} <= {
         p.name for p in folder.iterdir()
@@ -99,9 +99,12 @@ def test_sample_boxes_are_relative_to_the_picture_without_its_border(tiny_data: 
     images = torch.full((1, 3, 32, 64), 114, dtype=torch.uint8)
     images[..., 4:28, 8:56] = 250
     batch = SimpleNamespace(
-        images=images, targets=torch.zeros(0, 6), placements=[placement], paths=[path],
+        images=images,
+        targets=torch.zeros(0, 6),
+        placements=[placement],
+        paths=[path],
         truths=[np.asarray([[1, 0, 0, 96, 24]], np.float32)],
-    )  # fmt: skip
+    )
     boxes = np.asarray([[24, 12, 48, 36], [0, 0, 9, 9]], np.float32)
     watch = ValidationPictures(split)
     watch.see(batch, [Detections(boxes, np.asarray([0.9, 0.2]), np.asarray([0, 1]))])

@@ -29,8 +29,10 @@ from slimyolo.training import Ema
 
 QUICK: dict[str, Any] = {"imgsz": 64, "batch_size": 4, "nominal_batch": 8, "workers": 0, "cache": "ram", "epochs": 3}
 COMMANDS: dict[str, tuple[type[TrainConfig], Callable[[Any], TrainRecord]]] = {
-    "train": (TrainConfig, train), "sparsify": (SparsifyConfig, sparsify), "finetune": (FinetuneConfig, finetune),
-}  # fmt: skip
+    "train": (TrainConfig, train),
+    "sparsify": (SparsifyConfig, sparsify),
+    "finetune": (FinetuneConfig, finetune),
+}
 
 
 def die() -> None:

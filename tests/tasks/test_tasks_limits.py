@@ -37,7 +37,7 @@ QUICK: dict[str, Any] = {"imgsz": 64, "workers": 0, "cache": "ram", "noautoancho
         (10, 90, 75, 64, 1),  # too little for one: one is tried
         (10, 0, 1000, 5, 5),  # no more images than there are
     ],
-)  # fmt: skip
+)
 def test_as_many_images_as_fit(each: float, base: float, budget: float, most: int, size: int) -> None:
     assert images_that_fit(each, base, budget, most) == size
 
@@ -74,9 +74,20 @@ def test_out_of_memory_is_answered_with_what_to_lower(error: Exception) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("2h", 7200), ("90m", 5400), ("1h30m", 5400), ("1.5h", 5400), ("45s", 45), ("2", None), ("", None), ("0h", None),
-     ("h", None), ("2 h", None), ("1..5h", None)],
-)  # fmt: skip
+    [
+        ("2h", 7200),
+        ("90m", 5400),
+        ("1h30m", 5400),
+        ("1.5h", 5400),
+        ("45s", 45),
+        ("2", None),
+        ("", None),
+        ("0h", None),
+        ("h", None),
+        ("2 h", None),
+        ("1..5h", None),
+    ],
+)
 def test_durations(text: str, seconds: float | None) -> None:
     assert duration_seconds(text) == seconds
 
@@ -113,9 +124,11 @@ def test_deterministic_kernels_inside_only() -> None:
 
 
 def test_time_and_memory_decide_and_the_decision_is_kept(tiny_data: Path, tmp_path: Path) -> None:
-    record = train(TrainConfig(
-        data=tiny_data, epochs=2000, time="3s", batch_size=-1, project=tmp_path, deterministic=True, **QUICK
-    ))  # fmt: skip
+    record = train(
+        TrainConfig(
+            data=tiny_data, epochs=2000, time="3s", batch_size=-1, project=tmp_path, deterministic=True, **QUICK
+        )
+    )
     options = yaml.safe_load((Path(record.folder) / "opt.yaml").read_text())
     assert options["batch_size"] == 8  # of ten images, a multiple of 8
     assert 1 <= record.epochs_done <= options["epochs"] < 2000
@@ -125,8 +138,8 @@ def test_time_and_memory_decide_and_the_decision_is_kept(tiny_data: Path, tmp_pa
 def test_a_bad_batch_is_kept_and_named(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = iter(range(2))
 
-    def spoiled(self: DetectionLoss, heads: Any, targets: Any) -> LossParts:
-        parts = original(self, heads, targets)
+    def spoiled(self: DetectionLoss, heads: Any, targets: Any, *rest: Any) -> LossParts:
+        parts = original(self, heads, targets, *rest)
         return parts if next(calls, None) is not None else LossParts(parts.total * float("nan"), parts.items)
 
     original = DetectionLoss.__call__
@@ -146,10 +159,24 @@ def test_a_bad_batch_is_kept_and_named(tiny_data: Path, tmp_path: Path, monkeypa
 def test_the_usual_options_work_together_and_frozen_layers_stay(
     base_run: TrainRecord, tiny_data: Path, tmp_path: Path
 ) -> None:
-    record = train(TrainConfig(
-        data=tiny_data, weights=base_run.best, epochs=2, batch_size=4, project=tmp_path, freeze=2, cos_lr=True,
-        label_smoothing=0.1, multi_scale=True, close_mosaic=1, image_weights=True, patience=5, seed=3, **QUICK,
-    ))  # fmt: skip
+    record = train(
+        TrainConfig(
+            data=tiny_data,
+            weights=base_run.best,
+            epochs=2,
+            batch_size=4,
+            project=tmp_path,
+            freeze=2,
+            cos_lr=True,
+            label_smoothing=0.1,
+            multi_scale=True,
+            close_mosaic=1,
+            image_weights=True,
+            patience=5,
+            seed=3,
+            **QUICK,
+        )
+    )
     before, after = (load_checkpoint(path).tensors for path in (base_run.best, record.best))
     frozen = [
         name for name in before if name.startswith(("model.0.", "model.1.")) and name.endswith(("weight", "bias"))

@@ -75,10 +75,34 @@ def test_commands_of_one_process_refuse_several(monkeypatch: pytest.MonkeyPatch)
 def test_two_processes_make_one_run(tiny_data: Path, tmp_path: Path) -> None:
     """By torchrun itself; and the metrics of the last epoch are those that one process finds."""
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29655", "-m", "slimyolo",
-        "train", "--data", str(tiny_data), "--cfg", "yolov5n", "--epochs", "2", "--imgsz", "64", "--batch-size", "4",
-        "--workers", "0", "--project", str(tmp_path), "--sync-bn", "--device", "cpu",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--master_port",
+        "29655",
+        "-m",
+        "slimyolo",
+        "train",
+        "--data",
+        str(tiny_data),
+        "--cfg",
+        "yolov5n",
+        "--epochs",
+        "2",
+        "--imgsz",
+        "64",
+        "--batch-size",
+        "4",
+        "--workers",
+        "0",
+        "--project",
+        str(tmp_path),
+        "--sync-bn",
+        "--device",
+        "cpu",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["exp"]
@@ -95,17 +119,38 @@ def test_the_end_of_one_process_ends_the_other(tiny_data: Path, tmp_path: Path) 
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
-        sys.executable, "-m", "slimyolo", "train", "--data", str(tiny_data), "--cfg", "yolov5n", "--epochs", "500",
-        "--imgsz", "64", "--batch-size", "4", "--workers", "0", "--project", str(tmp_path), "--device", "cpu",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "slimyolo",
+        "train",
+        "--data",
+        str(tiny_data),
+        "--cfg",
+        "yolov5n",
+        "--epochs",
+        "500",
+        "--imgsz",
+        "64",
+        "--batch-size",
+        "4",
+        "--workers",
+        "0",
+        "--project",
+        str(tmp_path),
+        "--device",
+        "cpu",
+    ]
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     both = [
         subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
-    ]  # fmt: skip
+    ]
     deadline = time.monotonic() + 200
     while not (tmp_path / "exp" / "results.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.5)

@@ -70,11 +70,20 @@ def train(team: Team, shared: bool, state: dict[str, Any] | None = None) -> dict
         return replace(loss, total=loss.total + 0.1 * len(images) * beside[0](images.mean((2, 3))).square().mean())
 
     fit(
-        model, Part(team.rank, team.world), objective, optimizer, ConstantSchedule(0.05, accumulate=2), epochs=EPOCHS,
-        sparsity=ShareDriven(model, layer_groups(model), 0.4, reach=0.7, ema=ema.module), ema=ema, clip=1.0,
-        observers=[CheckpointObserver(save)], team=team, beside=beside,
+        model,
+        Part(team.rank, team.world),
+        objective,
+        optimizer,
+        ConstantSchedule(0.05, accumulate=2),
+        epochs=EPOCHS,
+        sparsity=ShareDriven(model, layer_groups(model), 0.4, reach=0.7, ema=ema.module),
+        ema=ema,
+        clip=1.0,
+        observers=[CheckpointObserver(save)],
+        team=team,
+        beside=beside,
         resume_state=None if state is None else state["training"],
-    )  # fmt: skip
+    )
     return {"first": saved[0], **saved[-1], "beside": {k: v.clone() for k, v in beside.state_dict().items()}}
 
 

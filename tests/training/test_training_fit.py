@@ -71,9 +71,16 @@ def test_it_learns_and_tells(toy: SimpleNamespace) -> None:
     model, diary = toy.net(), Diary()
     ema = Ema(model)
     result = fit(
-        model, toy.batches(), toy.objective, build_optimizer(model), ConstantSchedule(0.02), epochs=6, ema=ema,
-        observers=(diary,), validate=lambda module, epoch: (0.1 * epoch, {"metrics/mAP_0.5": 0.5}),
-    )  # fmt: skip
+        model,
+        toy.batches(),
+        toy.objective,
+        build_optimizer(model),
+        ConstantSchedule(0.02),
+        epochs=6,
+        ema=ema,
+        observers=(diary,),
+        validate=lambda module, epoch: (0.1 * epoch, {"metrics/mAP_0.5": 0.5}),
+    )
     assert diary.epochs[-1].losses["box"] < 0.3 * diary.epochs[0].losses["box"]
     assert [report.first_epoch for report in diary.runs] == [0]
     assert len(diary.batches) == 30
@@ -153,9 +160,16 @@ def penalised_gammas(
         ),
     }[method]()
     fit(
-        model, toy.batches(length=12 * accumulate), objective, build_optimizer(model, weight_decay=0.01),
-        ConstantSchedule(0.1, accumulate=accumulate), epochs=1, precision=precision, sparsity=sparsity, clip=clip,
-    )  # fmt: skip
+        model,
+        toy.batches(length=12 * accumulate),
+        objective,
+        build_optimizer(model, weight_decay=0.01),
+        ConstantSchedule(0.1, accumulate=accumulate),
+        epochs=1,
+        precision=precision,
+        sparsity=sparsity,
+        clip=clip,
+    )
     return torch.cat([model.norm.weight.detach(), model.norm.bias.detach()])
 
 
@@ -222,10 +236,16 @@ def test_sparsity_meets_true_clipped_gradients_once_a_step(toy: SimpleNamespace)
     model = toy.net()
     witness = Witness(model)
     fit(
-        model, toy.batches(length=8), toy.objective, build_optimizer(model), ConstantSchedule(0.01,
-        accumulate=4), epochs=1,
-        precision=Autocast("cpu", torch.bfloat16), sparsity=witness, clip=0.01,
-    )  # fmt: skip
+        model,
+        toy.batches(length=8),
+        toy.objective,
+        build_optimizer(model),
+        ConstantSchedule(0.01, accumulate=4),
+        epochs=1,
+        precision=Autocast("cpu", torch.bfloat16),
+        sparsity=witness,
+        clip=0.01,
+    )
     assert witness.order == ["gradient", "step"] * 2
     assert witness.norms == pytest.approx([0.01, 0.01], rel=1e-3)
 
@@ -254,10 +274,15 @@ def test_accumulation_goes_on_across_epochs_and_the_end_is_stepped(toy: SimpleNa
     model, diary = toy.net(), Diary()
     ema = Ema(model)
     fit(
-        model, toy.batches(length=5), toy.objective, build_optimizer(model), ConstantSchedule(0.01,
-        accumulate=4), epochs=3,
-        ema=ema, observers=(diary,),
-    )  # fmt: skip
+        model,
+        toy.batches(length=5),
+        toy.objective,
+        build_optimizer(model),
+        ConstantSchedule(0.01, accumulate=4),
+        epochs=3,
+        ema=ema,
+        observers=(diary,),
+    )
     # steps at batches 3, 7, 11 and, unfinished, at the last one (14)
     assert ema.updates == 4
 
@@ -267,7 +292,16 @@ def test_sparse_training_reaches_its_share_whatever_the_accumulation(toy: Simple
     ema = Ema(model)
     sparsity = ShareDriven(model, layer_groups(model), 0.5, reach=1.0, ema=ema.module)
     optimizer = build_optimizer(model)
-    fit(model, toy.batches(length=5), toy.objective, optimizer, Recipe(4), epochs=1, sparsity=sparsity, ema=ema)
+    fit(
+        model,
+        toy.batches(length=5),
+        toy.objective,
+        optimizer,
+        Recipe(batch_size=4),
+        epochs=1,
+        sparsity=sparsity,
+        ema=ema,
+    )
     for module in (model, ema.module):
         assert sum(int((m.weight == 0).sum()) for m in module.modules() if isinstance(m, nn.BatchNorm2d)) == 14
 
@@ -277,10 +311,17 @@ def test_best_is_looked_for_only_once_the_share_is_reached(toy: SimpleNamespace)
     sparsity = ShareDriven(model, layer_groups(model), 0.5, reach=0.5)
     fitness = [0.9, 0.8, 0.3, 0.2, 0.3, 0.1]
     result = fit(
-        model, toy.batches(), toy.objective, build_optimizer(model), ConstantSchedule(0.01),
-        epochs=6, sparsity=sparsity,
-        validate=lambda module, epoch: (fitness[epoch], {}), observers=(diary,), stopper=EarlyStopping(2),
-    )  # fmt: skip
+        model,
+        toy.batches(),
+        toy.objective,
+        build_optimizer(model),
+        ConstantSchedule(0.01),
+        epochs=6,
+        sparsity=sparsity,
+        validate=lambda module, epoch: (fitness[epoch], {}),
+        observers=(diary,),
+        stopper=EarlyStopping(2),
+    )
     assert [report.fitness for report in diary.epochs] == [None, None, 0.3, 0.2, 0.3, 0.1]
     assert [report.is_best for report in diary.epochs] == [False, False, True, False, True, False]
     assert (result.best_fitness, result.best_epoch) == (0.3, 4)
@@ -289,9 +330,15 @@ def test_best_is_looked_for_only_once_the_share_is_reached(toy: SimpleNamespace)
 def test_early_stopping_ends_the_run(toy: SimpleNamespace) -> None:
     model = toy.net()
     result = fit(
-        model, toy.batches(length=1), toy.objective, build_optimizer(model), ConstantSchedule(0.01), epochs=9,
-        validate=lambda module, epoch: (-epoch, {}), stopper=EarlyStopping(3),
-    )  # fmt: skip
+        model,
+        toy.batches(length=1),
+        toy.objective,
+        build_optimizer(model),
+        ConstantSchedule(0.01),
+        epochs=9,
+        validate=lambda module, epoch: (-epoch, {}),
+        stopper=EarlyStopping(3),
+    )
     assert (result.epochs_done, result.stopped_early, result.best_epoch) == (4, True, 0)
 
 
@@ -301,9 +348,14 @@ def test_a_loss_that_is_no_number_names_the_images(toy: SimpleNamespace) -> None
         TrainingError, match=r"became nan in epoch 2 of 3, batch 4 of 5, on: 1-3-0.jpg, .*--precision fp32"
     ):
         fit(
-            model, toy.batches(poison=(1, 3)), toy.objective, build_optimizer(model), ConstantSchedule(0.01), epochs=3,
+            model,
+            toy.batches(poison=(1, 3)),
+            toy.objective,
+            build_optimizer(model),
+            ConstantSchedule(0.01),
+            epochs=3,
             observers=(diary,),
-        )  # fmt: skip
+        )
     assert len(diary.epochs) == 1  # nothing was handed to the checkpoints after it
     assert diary.endings == 1
     assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
@@ -313,9 +365,14 @@ def test_interruption_passes_through_after_the_observers_were_told(toy: SimpleNa
     model, diary = toy.net(), Diary(fail_at=(1, 2))
     with pytest.raises(KeyboardInterrupt):
         fit(
-            model, toy.batches(), toy.objective, build_optimizer(model), ConstantSchedule(0.01), epochs=3,
+            model,
+            toy.batches(),
+            toy.objective,
+            build_optimizer(model),
+            ConstantSchedule(0.01),
+            epochs=3,
             observers=(diary,),
-        )  # fmt: skip
+        )
     assert (len(diary.epochs), diary.endings) == (1, 1)
 
 

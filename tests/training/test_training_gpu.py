@@ -48,11 +48,18 @@ def trained(toy: SimpleNamespace, precision: Precision, accumulate: int = 1, dev
         states.append(report.training_state())
 
     fit(
-        model, toy.batches(length=8 * accumulate, size=8), toy.objective, build_optimizer(model),
-        Recipe(64 // accumulate, warmup_epochs=0), epochs=6, device=device, precision=precision, ema=ema,
+        model,
+        toy.batches(length=8 * accumulate, size=8),
+        toy.objective,
+        build_optimizer(model),
+        Recipe(batch_size=64 // accumulate, warmup_epochs=0),
+        epochs=6,
+        device=device,
+        precision=precision,
+        ema=ema,
         sparsity=ShareDriven(model, layer_groups(model), 0.5, reach=0.5, ema=ema.module),
         observers=[CheckpointObserver(save)],
-    )  # fmt: skip
+    )
     gammas = [module.weight.detach().cpu() for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     return {"gammas": torch.cat(gammas), "losses": losses, "state": states[-1], "ema": ema.module}
 
@@ -82,9 +89,16 @@ def test_a_rate_shrinks_as_on_a_processor(toy: SimpleNamespace, kind: str, monke
             return toy.loss((weight * targets.mean(0)).sum() + 0.0 * model[0].weight.sum(), {})
 
         fit(
-            model, toy.batches(length=12), objective, build_optimizer(model, weight_decay=0.0), Recipe(64, warmup_epochs=0),
-            epochs=1, device=device, precision=precision, sparsity=SoftThreshold(model, layer_groups(model), 0.01),
-        )  # fmt: skip
+            model,
+            toy.batches(length=12),
+            objective,
+            build_optimizer(model, weight_decay=0.0),
+            Recipe(batch_size=64, warmup_epochs=0),
+            epochs=1,
+            device=device,
+            precision=precision,
+            sparsity=SoftThreshold(model, layer_groups(model), 0.01),
+        )
         return model[0].weight.detach().cpu()
 
     assert torch.allclose(gammas("cuda", precision_of(kind, monkeypatch)), gammas("cpu", Fp32()), atol=1e-6)

@@ -22,9 +22,13 @@ def gradients_of(model: nn.Module, seed: int) -> list[Tensor]:
 def network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 4, (3, 1)), nn.Flatten(),
+        nn.Conv2d(3, 8, 3, bias=False),
+        nn.BatchNorm2d(8),
+        nn.Conv2d(8, 8, 3),
+        nn.Conv2d(8, 4, (3, 1)),
+        nn.Flatten(),
         nn.Linear(4, 10),
-    )  # fmt: skip
+    )
 
 
 def muon_of(gradient: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,9 +123,13 @@ def test_faster_modules_have_groups_of_their_own() -> None:
         for group in optimizer.param_groups
     ]
     assert groups == [
-        (2, 0.1, 0.0, 0.8), (2, 0.01, 0.1, 0.8), (1, 0.02, 0.0, 0.8),
-        (2, pytest.approx(0.3), 0.0, 0.8), (2, 0.03, 0.1, 0.8), (0, 0.06, 0.0, 0.8),
-    ]  # fmt: skip
+        (2, 0.1, 0.0, 0.8),
+        (2, 0.01, 0.1, 0.8),
+        (1, 0.02, 0.0, 0.8),
+        (2, pytest.approx(0.3), 0.0, 0.8),
+        (2, 0.03, 0.1, 0.8),
+        (0, 0.06, 0.0, 0.8),
+    ]
     optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))], "weight_decay": 0.0})
     apply_settings_(optimizer, Settings((0.1, 0.01, 0.02), 0.8, 1))
     assert optimizer.param_groups[-1]["lr"] == 0.02
@@ -153,8 +161,13 @@ def test_a_run_with_musgd_learns(toy: SimpleNamespace) -> None:
             return (lambda report: losses.append(report.losses)) if name == "epoch_done" else (lambda *_: None)
 
     fit(
-        model, toy.batches(), toy.objective, build_optimizer(model, "MuSGD"), ConstantSchedule(0.01), epochs=5,
+        model,
+        toy.batches(),
+        toy.objective,
+        build_optimizer(model, "MuSGD"),
+        ConstantSchedule(0.01),
+        epochs=5,
         observers=[Watch()],  # type: ignore[list-item]
-    )  # fmt: skip
+    )
     first, last = (sum(losses[place].values()) for place in (0, -1))
     assert last < first

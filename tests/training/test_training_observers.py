@@ -46,10 +46,16 @@ def train(toy: SimpleNamespace, observer: Any, *, sparse: bool = False, epochs: 
     model = toy.net()
     sparsity: Sparsity = ShareDriven(model, layer_groups(model), 0.5) if sparse else NoSparsity()
     fit(
-        model, toy.batches(), toy.objective, build_optimizer(model), ConstantSchedule(0.01),
-        epochs=epochs, sparsity=sparsity,
-        validate=lambda module, epoch: (0.1, METRICS), observers=(observer,),
-    )  # fmt: skip
+        model,
+        toy.batches(),
+        toy.objective,
+        build_optimizer(model),
+        ConstantSchedule(0.01),
+        epochs=epochs,
+        sparsity=sparsity,
+        validate=lambda module, epoch: (0.1, METRICS),
+        observers=(observer,),
+    )
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -62,10 +68,21 @@ def test_results_have_the_columns_of_the_reference(toy: SimpleNamespace, tmp_pat
     rows = rows_of(tmp_path / "run" / "results.csv")
     assert tuple(rows[0]) == CSV_COLUMNS
     assert CSV_COLUMNS[:14] == (
-        "epoch", "train/box_loss", "train/obj_loss", "train/cls_loss", "metrics/precision", "metrics/recall",
-        "metrics/mAP_0.5", "metrics/mAP_0.5:0.95", "val/box_loss", "val/obj_loss", "val/cls_loss",
-        "x/lr0", "x/lr1", "x/lr2",
-    )  # fmt: skip
+        "epoch",
+        "train/box_loss",
+        "train/obj_loss",
+        "train/cls_loss",
+        "metrics/precision",
+        "metrics/recall",
+        "metrics/mAP_0.5",
+        "metrics/mAP_0.5:0.95",
+        "val/box_loss",
+        "val/obj_loss",
+        "val/cls_loss",
+        "x/lr0",
+        "x/lr1",
+        "x/lr2",
+    )
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
     last = rows[-1]
     assert (last["metrics/precision"], last["val/box_loss"], last["x/lr2"]) == ("0.5", "0.125", "0.01")

@@ -80,13 +80,21 @@ class Runner:
             watchers.append(Killer(*kill_at))
         torch.manual_seed(5 if file is None else 77)  # a resumed run must not depend on how it was started
         fit(
-            model, self._toy.batches(length=7), self._toy.objective,
-            build_optimizer(model, self._optimizer, weight_decay=0.01), Recipe(self._batch, warmup_epochs=1),
-            epochs=epochs, sparsity=sparsity, ema=ema, observers=watchers, stopper=EarlyStopping(100),
+            model,
+            self._toy.batches(length=7),
+            self._toy.objective,
+            build_optimizer(model, self._optimizer, weight_decay=0.01),
+            Recipe(batch_size=self._batch, warmup_epochs=1),
+            epochs=epochs,
+            sparsity=sparsity,
+            ema=ema,
+            observers=watchers,
+            stopper=EarlyStopping(100),
             precision=Autocast("cpu", torch.bfloat16) if self._half else Fp32(),
-            validate=lambda module, epoch: (0.1 * epoch, {}), resize=MultiScale(4, seed=1),
+            validate=lambda module, epoch: (0.1 * epoch, {}),
+            resize=MultiScale(4, seed=1),
             resume_state=None if saved is None else saved["training"],
-        )  # fmt: skip
+        )
         return model
 
     def _sparsity(self, model: nn.Module, ema: Ema) -> Sparsity:
@@ -180,9 +188,14 @@ def test_another_schedule_another_version_another_optimizer_are_refused(toy: Sim
 
     def resume(state: dict[str, Any], optimizer: str = "SGD") -> None:
         fit(
-            model, toy.batches(length=7), toy.objective, build_optimizer(model, optimizer), Recipe(64), epochs=1,
+            model,
+            toy.batches(length=7),
+            toy.objective,
+            build_optimizer(model, optimizer),
+            Recipe(batch_size=64),
+            epochs=1,
             resume_state=state,
-        )  # fmt: skip
+        )
 
     with pytest.raises(TrainingError, match=r"version 9, this slimyolo reads version 1"):
         resume({**whole["training"], "version": 9})

@@ -23,7 +23,7 @@ from slimyolo.training import (
 @pytest.mark.parametrize("case", range(4))
 def test_every_batch_equals_the_fixture_to_the_last_digit(data_folder: Path, case: int) -> None:
     table = json.loads((data_folder / "d6_schedules.json").read_text())["schedules"][case]
-    recipe = Recipe(table["batch"], cosine=table["cos_lr"])
+    recipe = Recipe(batch_size=table["batch"], cosine=table["cos_lr"])
     assert recipe.warmup_iterations(table["nb"], table["epochs"]) == table["warmup_iters"]
     assert scaled_weight_decay(0.0005, table["batch"]) == table["weight_decay_scaled"]
     rows = {row[0]: row for row in table["rows"]}
@@ -45,22 +45,22 @@ def test_every_batch_equals_the_fixture_to_the_last_digit(data_folder: Path, cas
 
 def test_the_rate_is_one_epoch_late_unless_asked_otherwise() -> None:
     progress = Progress(25, 30, 0, 8)
-    assert Recipe(16)(progress).learning_rates[0] == 0.01 * linear_factor(24, 30, 0.01)
-    assert Recipe(16, one_epoch_late=False)(progress).learning_rates[0] == 0.01 * linear_factor(25, 30, 0.01)
+    assert Recipe(batch_size=16)(progress).learning_rates[0] == 0.01 * linear_factor(24, 30, 0.01)
+    assert Recipe(batch_size=16, one_epoch_late=False)(progress).learning_rates[0] == 0.01 * linear_factor(25, 30, 0.01)
 
 
 def test_warmup_can_be_left_out_or_capped() -> None:
     first = Progress(0, 10, 0, 4)
-    assert Recipe(64, warmup_epochs=0)(first) == Settings((0.01, 0.01, 0.01), 0.937, 1)
-    assert Recipe(64).warmup_iterations(4, 10) == 100
-    assert Recipe(64, warmup_at_most=0.1).warmup_iterations(4, 10) == 4
-    assert Recipe(64, warmup_at_most=0.0)(first).learning_rates == (0.01, 0.01, 0.01)
+    assert Recipe(batch_size=64, warmup_epochs=0)(first) == Settings((0.01, 0.01, 0.01), 0.937, 1)
+    assert Recipe(batch_size=64).warmup_iterations(4, 10) == 100
+    assert Recipe(batch_size=64, warmup_at_most=0.1).warmup_iterations(4, 10) == 4
+    assert Recipe(batch_size=64, warmup_at_most=0.0)(first).learning_rates == (0.01, 0.01, 0.01)
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (2, 7), (3, 14), (30, 21)])
 def test_the_later_recipe_in_closed_form(epochs: int, warmup: int) -> None:
     batches, batch, lr0, lrf = 7, 16, 0.01, 0.01
-    recipe = Recipe(batch, one_epoch_late=False, shortest_warmup=0, spare_last_epoch=True)
+    recipe = Recipe(batch_size=batch, one_epoch_late=False, shortest_warmup=0, spare_last_epoch=True)
     assert recipe.warmup_iterations(batches, epochs) == warmup  # round(min(3, E - 1) * batches)
     for iteration in range(epochs * batches):
         epoch, step = divmod(iteration, batches)
@@ -75,7 +75,7 @@ def test_the_later_recipe_in_closed_form(epochs: int, warmup: int) -> None:
 
 
 def test_later_recipe_of_three_epochs_runs_its_second_at_the_rate_seen_in_a_file() -> None:
-    recipe = Recipe(16, warmup_epochs=0, one_epoch_late=False, shortest_warmup=0, spare_last_epoch=True)
+    recipe = Recipe(batch_size=16, warmup_epochs=0, one_epoch_late=False, shortest_warmup=0, spare_last_epoch=True)
     assert recipe(Progress(1, 3, 0, 1)).learning_rates == pytest.approx((0.0067,) * 3)  # param groups in fixture d15
 
 

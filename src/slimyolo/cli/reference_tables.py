@@ -32,7 +32,7 @@ class Fate:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ReferenceOption:
     """One option of a reference script.
 
@@ -76,19 +76,19 @@ def harmless(reason: str) -> Fate:
 
 
 def one(name: str, default: Any, fate: Fate) -> ReferenceOption:
-    return ReferenceOption((name,), default, fate)
+    return ReferenceOption(names=(name,), default=default, fate=fate)
 
 
 def flag(name: str, fate: Fate | None = None) -> ReferenceOption:
-    return ReferenceOption((name,), False, fate or to(name[2:].replace("-", "_")), "flag")
+    return ReferenceOption(names=(name,), default=False, fate=fate or to(name[2:].replace("-", "_")), arity="flag")
 
 
 def maybe(name: str, default: Any, bare: str, fate: Fate) -> ReferenceOption:
-    return ReferenceOption((name,), default, fate, "maybe", bare)
+    return ReferenceOption(names=(name,), default=default, fate=fate, arity="maybe", bare=bare)
 
 
 def many(names: tuple[str, ...], default: Any, fate: Fate, single: bool = False) -> ReferenceOption:
-    return ReferenceOption(names, default, fate, "many", None, single)
+    return ReferenceOption(names=names, default=default, fate=fate, arity="many", bare=None, single=single)
 
 
 CFG = "models/yolov5n_mask.yaml"
@@ -103,21 +103,27 @@ def training_rows(weights: str, hyp: str, epochs: int, *, default_cfg: bool) -> 
     """The 38 options that train.py, train_sparity.py and finetune.py share; they differ in three defaults."""
     return (
         one("--weights", weights, to("weights")),
-        ReferenceOption(("--cfg",), CFG, to("cfg"), default_applies=default_cfg),
+        ReferenceOption(names=("--cfg",), default=CFG, fate=to("cfg"), default_applies=default_cfg),
         one("--data", "data/mask.yaml", to("data")),
         one("--hyp", hyp, to("hyp")),
         one("--epochs", epochs, to("epochs")),
         one("--batch-size", 64, to("batch_size")),
-        ReferenceOption(IMGSZ, 320, to("imgsz")),
+        ReferenceOption(names=IMGSZ, default=320, fate=to("imgsz")),
         flag("--rect"),
         maybe("--resume", False, "newest", to("resume")),
         flag("--nosave"),
         flag("--noval"),
         flag("--noautoanchor"),
         flag("--noplots"),
-        maybe("--evolve", None, "300", refused(
-            "hyper-parameters are not evolved. Try values yourself: --hyp with a changed copy of hyp.scratch-low.yaml, "
-            "or `slimyolo train --hyp-set lr0=0.02`.")),
+        maybe(
+            "--evolve",
+            None,
+            "300",
+            refused(
+                "hyper-parameters are not evolved. Try values yourself: --hyp with a changed copy of hyp.scratch-low.yaml, "
+                "or `slimyolo train --hyp-set lr0=0.02`."
+            ),
+        ),
         one("--bucket", "", refused("nothing is uploaded. Copy the finished run folder, e.g. `gsutil cp -r`.")),
         maybe("--cache", None, "ram", to("cache")),
         flag("--image-weights"),
@@ -136,22 +142,25 @@ def training_rows(weights: str, hyp: str, epochs: int, *, default_cfg: bool) -> 
         many(("--freeze",), (), to("freeze")),
         one("--save-period", -1, to("save_period")),
         one("--seed", 0, to("seed")),
-        one("--local_rank", -1, refused(
-            "a process learns its rank from torchrun. Start with `torchrun --nproc_per_node N SCRIPT …`.")),
+        one(
+            "--local_rank",
+            -1,
+            refused("a process learns its rank from torchrun. Start with `torchrun --nproc_per_node N SCRIPT …`."),
+        ),
         one("--entity", None, BOARD),
         maybe("--upload_dataset", False, "val", BOARD),
         one("--bbox_interval", -1, BOARD),
         one("--artifact_alias", "latest", BOARD),
-    )  # fmt: skip
+    )
 
 
 PRUNE_ROWS = (
     one("--data", "data/mask.yaml", to("data")),
-    ReferenceOption(("--cfg",), CFG, to("cfg"), default_applies=False),
+    ReferenceOption(names=("--cfg",), default=CFG, fate=to("cfg"), default_applies=False),
     many(("--weights",), "runs/train/exp6/weights/last.pt", to("weights"), single=True),
     one("--percent", 0.4, to("percent")),
     one("--batch-size", 64, to("batch_size")),
-    ReferenceOption(IMGSZ, 320, to("imgsz")),
+    ReferenceOption(names=IMGSZ, default=320, fate=to("imgsz")),
     one("--conf-thres", 0.001, to("conf")),
     one("--iou-thres", 0.6, to("iou")),
     one("--max-det", 300, to("max_det")),
@@ -166,7 +175,7 @@ VAL_ROWS = (
     one("--data", "data/coco128.yaml", to("data")),
     many(("--weights",), "yolov5s.pt", to("weights"), single=True),
     one("--batch-size", 32, to("batch_size")),
-    ReferenceOption(IMGSZ, 640, to("imgsz")),
+    ReferenceOption(names=IMGSZ, default=640, fate=to("imgsz")),
     one("--conf-thres", 0.001, to("conf")),
     one("--iou-thres", 0.6, to("iou")),
     one("--max-det", 300, to("max_det")),
@@ -213,12 +222,12 @@ DETECT_ROWS = (
     flag("--half"),
     flag("--dnn", DNN),
     one("--vid-stride", 1, to("vid_stride")),
-)  # fmt: skip
+)
 
 TENSORFLOW = refused("TensorFlow formats are not written. See `slimyolo export --help` for those that are.")
 
 EXPORT_ROWS = (
-    ReferenceOption(("--data",), "data/mask.yaml", to("data"), default_applies=False),
+    ReferenceOption(names=("--data",), default="data/mask.yaml", fate=to("data"), default_applies=False),
     many(("--weights",), "runs/train/exp4/weights/best.pt", to("weights"), single=True),
     many(IMGSZ, (320, 320), to("imgsz")),
     one("--batch-size", 1, to("batch_size")),
@@ -230,7 +239,7 @@ EXPORT_ROWS = (
     flag("--int8"),
     flag("--dynamic"),
     flag("--simplify"),
-    ReferenceOption(("--opset",), 12, to("opset"), default_applies=False),
+    ReferenceOption(names=("--opset",), default=12, fate=to("opset"), default_applies=False),
     flag("--verbose", refused("there is nothing more to print: an export that fails says why. Leave it out.")),
     one("--workspace", 4, refused("TensorRT engines are not built here. Export ONNX and run `trtexec --memPoolSize`.")),
     flag("--nms"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 __all__ = ["StageRow", "stage_table_markdown"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageRow:
     """What one stage of the chain measured, on the validation images.
 

@@ -51,9 +51,16 @@ def serve(config: ServeConfig) -> None:
     shown = f"[{config.host}]" if ":" in config.host else config.host
     log.info("open http://%s:%d in a browser; Ctrl-C ends it", shown, port)
     settings = uvicorn.Config(
-        app, log_config=None, log_level="warning", access_log=False, limit_concurrency=WAITING,
-        timeout_keep_alive=20, server_header=False, ws="none", lifespan="off",
-    )  # fmt: skip
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=WAITING,
+        timeout_keep_alive=20,
+        server_header=False,
+        ws="none",
+        lifespan="off",
+    )
     with connection:
         uvicorn.Server(settings).run(sockets=[connection])
 

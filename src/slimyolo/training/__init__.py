@@ -1,10 +1,12 @@
 """Training: one loop, schedules, averaging, precision, and observers that look."""
 
-from slimyolo.training.averaging import Averaging, Ema, NoEma, ema_decay
 from slimyolo.training.compiling import PayingCompilation, compile_if_it_pays, eager
 from slimyolo.training.contracts import BatchSource, Loss, Objective, TrainBatch, Validate
+from slimyolo.training.ema import Averaging, Ema, NoEma, ema_decay
+from slimyolo.training.events import BatchReport, EpochReport, Observer, RunReport, Snapshot
 from slimyolo.training.loop import FitResult, fit
-from slimyolo.training.losses import LossWatch
+from slimyolo.training.loss_watch import LossWatch
+from slimyolo.training.multi_scale import MultiScale, NoResizing, Resizing
 from slimyolo.training.musgd import MuSGD, orthogonalised
 from slimyolo.training.observers import (
     CSV_COLUMNS,
@@ -15,7 +17,6 @@ from slimyolo.training.observers import (
     RichProgressObserver,
     TensorBoardObserver,
 )
-from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport, Snapshot
 from slimyolo.training.optimizers import (
     OPTIMIZERS,
     FittingOptimizer,
@@ -26,7 +27,7 @@ from slimyolo.training.optimizers import (
 )
 from slimyolo.training.precision import Autocast, Fp32, Precision
 from slimyolo.training.progress import Progress
-from slimyolo.training.resizing import MultiScale, NoResizing, Resizing
+from slimyolo.training.resume_state import RunState, random_state, restore_random_state_
 from slimyolo.training.schedule import (
     ConstantSchedule,
     Recipe,
@@ -37,9 +38,8 @@ from slimyolo.training.schedule import (
     linear_factor,
     scaled_weight_decay,
 )
-from slimyolo.training.shared_batchnorm import SharedBatchNorm2d, share_batchnorms_
-from slimyolo.training.state import RunState, random_state, restore_random_state_
 from slimyolo.training.stopping import EarlyStopping, NoStopping, Stopper, TimeBudget
+from slimyolo.training.sync_batchnorm import SharedBatchNorm2d, share_batchnorms_
 from slimyolo.training.team import Alone, Team, Together
 
 __all__ = [

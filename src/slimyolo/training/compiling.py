@@ -37,9 +37,11 @@ class PayingCompilation(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, compile: Callable[[nn.Module], Any] = torch.compile,
+        self,
+        model: nn.Module,
+        compile: Callable[[nn.Module], Any] = torch.compile,
         clock: Callable[[], float] = time.perf_counter,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.model = model
         self._compile, self._clock = compile, clock
@@ -77,8 +79,11 @@ class PayingCompilation(nn.Module):
         if gain > 0:
             log.info(
                 "--compile: %.0f s to compile; a step takes %.3f s instead of %.3f: won back after %d steps",
-                cost, compiled, plain, cost / gain,
-            )  # fmt: skip
+                cost,
+                compiled,
+                plain,
+                cost / gain,
+            )
             return
         self._called = (self.model,)
         log.info(

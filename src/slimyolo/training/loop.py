@@ -13,17 +13,17 @@ from torch.optim import Optimizer
 
 from slimyolo.errors import TrainingError
 from slimyolo.sparsity import NoSparsity, Sparsity, SparsityStatus
-from slimyolo.training.averaging import Averaging, NoEma
 from slimyolo.training.compiling import eager
 from slimyolo.training.contracts import BatchSource, Objective, Validate
-from slimyolo.training.losses import LossWatch
-from slimyolo.training.observing import BatchReport, EpochReport, Observer, RunReport, Snapshot
+from slimyolo.training.ema import Averaging, NoEma
+from slimyolo.training.events import BatchReport, EpochReport, Observer, RunReport, Snapshot
+from slimyolo.training.loss_watch import LossWatch
+from slimyolo.training.multi_scale import NoResizing, Resizing
 from slimyolo.training.optimizers import apply_settings_
 from slimyolo.training.precision import Fp32, Precision
 from slimyolo.training.progress import Progress
-from slimyolo.training.resizing import NoResizing, Resizing
+from slimyolo.training.resume_state import RunState
 from slimyolo.training.schedule import Schedule
-from slimyolo.training.state import RunState
 from slimyolo.training.stopping import NoStopping, Stopper
 from slimyolo.training.team import Alone, Team
 
@@ -34,7 +34,7 @@ _ALONE, _NOTHING = Alone(), nn.ModuleList()
 _LOOK_EVERY = 20  # batches between looks at the loss on an accelerator, where each look waits for the device
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FitResult:
     """How a run ended. `epochs_done` counts resumed ones too; `best_fitness` is None if none counted."""
 
@@ -47,13 +47,28 @@ class FitResult:
 
 
 def fit(
-    model: nn.Module, batches: BatchSource, objective: Objective, optimizer: Optimizer, schedule: Schedule, *,
-    epochs: int, device: str | torch.device = "cpu", precision: Precision = _FP32, sparsity: Sparsity = _NO_SPARSITY,
-    ema: Averaging = _NO_EMA, clip: float | None = 10.0, validate: Validate | None = None,
-    observers: Sequence[Observer] = (), stopper: Stopper = _NO_STOPPING, resume_state: Mapping[str, Any] | None = None,
-    resize: Resizing = _NO_RESIZING, channels_last: bool = True, team: Team = _ALONE, beside: nn.Module = _NOTHING,
+    model: nn.Module,
+    batches: BatchSource,
+    objective: Objective,
+    optimizer: Optimizer,
+    schedule: Schedule,
+    *,
+    epochs: int,
+    device: str | torch.device = "cpu",
+    precision: Precision = _FP32,
+    sparsity: Sparsity = _NO_SPARSITY,
+    ema: Averaging = _NO_EMA,
+    clip: float | None = 10.0,
+    validate: Validate | None = None,
+    observers: Sequence[Observer] = (),
+    stopper: Stopper = _NO_STOPPING,
+    resume_state: Mapping[str, Any] | None = None,
+    resize: Resizing = _NO_RESIZING,
+    channels_last: bool = True,
+    team: Team = _ALONE,
+    beside: nn.Module = _NOTHING,
     compiled: Callable[[nn.Module], nn.Module] = eager,
-) -> FitResult:  # fmt: skip
+) -> FitResult:
     """Train `model` in place for `epochs` and return how it ended. The defaults do nothing.
 
     Gradients of `schedule(progress).accumulate` batches are summed, clipped to the norm `clip` (None: not), then the
@@ -76,11 +91,33 @@ def fit(
         if module is not None:
             _move_(module, torch.device(device), layout)
     optimizer.zero_grad(set_to_none=True)
-    run = RunState(model, optimizer, precision, sparsity, ema, stopper, epochs, len(batches), beside)
+    run = RunState(
+        model=model,
+        optimizer=optimizer,
+        precision=precision,
+        sparsity=sparsity,
+        ema=ema,
+        stopper=stopper,
+        epochs=epochs,
+        steps_per_epoch=len(batches),
+        beside=beside,
+    )
     if resume_state is not None:
         run.restore_(resume_state)
     called = team.calling(compiled(model))
-    loop = _Loop(run, batches, objective, schedule, clip, resize, torch.device(device), layout, observers, team, called)
+    loop = _Loop(
+        run=run,
+        batches=batches,
+        objective=objective,
+        schedule=schedule,
+        clip=clip,
+        resize=resize,
+        device=torch.device(device),
+        layout=layout,
+        observers=observers,
+        team=team,
+        called=called,
+    )
     metrics: Mapping[str, float] = {}
     try:
         for observer in observers:
@@ -94,10 +131,17 @@ def fit(
         for observer in observers:
             observer.ended()
     early = run.stopped and run.epoch < epochs
-    return FitResult(run.epoch, run.best_fitness, run.best_epoch, early, metrics, sparsity.status())
+    return FitResult(
+        epochs_done=run.epoch,
+        best_fitness=run.best.fitness,
+        best_epoch=run.best.epoch,
+        stopped_early=early,
+        metrics=metrics,
+        sparsity=sparsity.status(),
+    )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Loop:
     run: RunState
     batches: BatchSource
@@ -133,7 +177,14 @@ class _Loop:
             seen += len(batch.paths)
             for observer in self.observers:
                 observer.batch_done(
-                    BatchReport(progress, settings, len(batch.paths), loss.items, run.sparsity.status, batch)
+                    BatchReport(
+                        progress=progress,
+                        settings=settings,
+                        images=len(batch.paths),
+                        losses=loss.items,
+                        sparsity=run.sparsity.status,
+                        batch=batch,
+                    )
                 )
         watch.close(run.steps_per_epoch)
         if run.last_step < progress.iteration:  # gradients wait for a step of the next epoch: state 0 must have all
@@ -143,11 +194,21 @@ class _Loop:
         counted, is_best = run.close_epoch_(fitness)
         run.stopped = self.team.told(run.stopped)
         return EpochReport(
-            progress, self.schedule(progress), self.team.means(watch.means()), metrics, counted, is_best,
-            run.best_fitness, sum(self.team.gather(seen)),
-            trained - began, time.perf_counter() - trained, run.sparsity.status(), run.model, run.averaged,
-            run.export,
-        )  # fmt: skip
+            progress=progress,
+            settings=self.schedule(progress),
+            losses=self.team.means(watch.means()),
+            metrics=metrics,
+            fitness=counted,
+            is_best=is_best,
+            best_fitness=run.best.fitness,
+            images=sum(self.team.gather(seen)),
+            train_seconds=trained - began,
+            validation_seconds=time.perf_counter() - trained,
+            sparsity=run.sparsity.status(),
+            model=run.model,
+            averaged=run.averaged,
+            training_state=run.export,
+        )
 
     def step(self, progress: Progress) -> None:
         run = self.run

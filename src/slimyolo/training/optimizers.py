@@ -75,9 +75,14 @@ def fitting_optimizer(images: int, batch_size: int, epochs: int, nc: int, nomina
 
 
 def build_optimizer(
-    model: nn.Module, name: str = "SGD", *, lr0: float = 0.01, momentum: float = 0.937, weight_decay: float = 0.0005,
+    model: nn.Module,
+    name: str = "SGD",
+    *,
+    lr0: float = 0.01,
+    momentum: float = 0.937,
+    weight_decay: float = 0.0005,
     faster: Iterable[nn.Module] = (),
-) -> Optimizer:  # fmt: skip
+) -> Optimizer:
     """SGD (Nesterov), Adam, AdamW (fused kernels) or MuSGD over `parameter_groups` of `model`.
 
     `weight_decay` is what `scaled_weight_decay` gave, and acts on the weights only; `momentum` is Adam's β₁. Parameters

@@ -56,7 +56,7 @@ class ConstantSchedule:
         return Settings((self.learning_rate,) * 3, self.momentum, self.accumulate)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """YOLOv5 6.2's schedule. Defaults are those of hyp.scratch-low.
 

@@ -66,9 +66,16 @@ def _base_config(config: CompressConfig, folder: Path) -> ValConfig:
     """For the checkpoint given as --weights with --epochs 0."""
     assert config.weights is not None  # CompressConfig refuses --epochs 0 without it
     return ValConfig(
-        weights=config.weights, data=config.data, imgsz=config.imgsz, device=config.device, workers=config.workers,
-        noplots=config.noplots, project=folder, name="base", exist_ok=True,
-    )  # fmt: skip
+        weights=config.weights,
+        data=config.data,
+        imgsz=config.imgsz,
+        device=config.device,
+        workers=config.workers,
+        noplots=config.noplots,
+        project=folder,
+        name="base",
+        exist_ok=True,
+    )
 
 
 def _write_report(folder: Path) -> None:

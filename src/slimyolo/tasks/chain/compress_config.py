@@ -132,18 +132,37 @@ class CompressConfig(Config):
             else {}
         )
         return SparsifyConfig(
-            weights=weights, epochs=self.sparse_epochs, method=self.method, policy=self.policy, floor=self.floor,
-            sr=self.sr, **budget, **self._shared(folder, "sparse"),
-        )  # fmt: skip
+            weights=weights,
+            epochs=self.sparse_epochs,
+            method=self.method,
+            policy=self.policy,
+            floor=self.floor,
+            sr=self.sr,
+            **budget,
+            **self._shared(folder, "sparse"),
+        )
 
     def prune_config(self, folder: Path, weights: Path) -> PruneConfig:
         """The cut of `weights`, writing to ``folder/pruned``."""
         return PruneConfig(
-            weights=weights, percent=self.percent, params=self.params, macs=self.macs, policy=self.policy,
-            floor=self.floor, round_to=self.round_to, constants=self.constants, recalibrate=self.recalibrate,
-            data=self.data, imgsz=self.imgsz, device=self.device, workers=self.workers,
-            noplots=self.noplots, project=folder, name="pruned", exist_ok=True,
-        )  # fmt: skip
+            weights=weights,
+            percent=self.percent,
+            params=self.params,
+            macs=self.macs,
+            policy=self.policy,
+            floor=self.floor,
+            round_to=self.round_to,
+            constants=self.constants,
+            recalibrate=self.recalibrate,
+            data=self.data,
+            imgsz=self.imgsz,
+            device=self.device,
+            workers=self.workers,
+            noplots=self.noplots,
+            project=folder,
+            name="pruned",
+            exist_ok=True,
+        )
 
     def finetune_config(self, folder: Path, weights: Path, base: Path) -> FinetuneConfig:
         """Fine-tuning of `weights`, writing to ``folder/finetuned``; `base` is the teacher when there shall be one.

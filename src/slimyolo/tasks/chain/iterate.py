@@ -55,9 +55,15 @@ def iterate(config: IterateConfig) -> IterationRecord:
 
 def _base_config(config: IterateConfig, folder: Path) -> ValConfig:
     return ValConfig(
-        weights=config.weights, data=config.data, imgsz=config.imgsz, device=config.device, workers=config.workers,
-        project=folder, name="base", exist_ok=True,
-    )  # fmt: skip
+        weights=config.weights,
+        data=config.data,
+        imgsz=config.imgsz,
+        device=config.device,
+        workers=config.workers,
+        project=folder,
+        name="base",
+        exist_ok=True,
+    )
 
 
 def share_of_round(

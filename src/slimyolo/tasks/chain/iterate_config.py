@@ -102,11 +102,24 @@ class IterateConfig(Config):
         """The cut of one round, to `share` in the unit of the budget."""
         budget: dict[str, Any] = {{"channels": "percent"}.get(self.budget[0], self.budget[0]): share}
         return PruneConfig(
-            weights=weights, **budget, policy=self.policy, importance=self.importance, per=self.per,
-            floor=self.floor, round_to=self.round_to, constants=self.constants, reconstruct=not self.no_reconstruct,
-            repair_images=self.repair_images, data=self.data,
-            imgsz=self.imgsz, device=self.device, workers=self.workers, project=folder, name=stage, exist_ok=True,
-        )  # fmt: skip
+            weights=weights,
+            **budget,
+            policy=self.policy,
+            importance=self.importance,
+            per=self.per,
+            floor=self.floor,
+            round_to=self.round_to,
+            constants=self.constants,
+            reconstruct=not self.no_reconstruct,
+            repair_images=self.repair_images,
+            data=self.data,
+            imgsz=self.imgsz,
+            device=self.device,
+            workers=self.workers,
+            project=folder,
+            name=stage,
+            exist_ok=True,
+        )
 
     def training_config(self, folder: Path, stage: str, weights: Path, epochs: int) -> FinetuneConfig:
         """The training of one round; without ``--hyp`` as the fine-tuning of ``slimyolo compress``."""

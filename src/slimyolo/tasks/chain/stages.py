@@ -120,15 +120,33 @@ def _training_row(stage: str, task: Callable[[AnyTrainConfig], TrainRecord], con
     plain = read_json(record)
     metrics, size = plain["metrics"], plain["size"]
     return StageRow(
-        stage, metrics["precision"], metrics["recall"], metrics["map50"], metrics["map50_95"], size["params"],
-        size["macs"], size["imgsz"], plain["epochs_done"], plain["seconds"] / 60, plain["best"],
-    )  # fmt: skip
+        stage=stage,
+        precision=metrics["precision"],
+        recall=metrics["recall"],
+        map50=metrics["map50"],
+        map50_95=metrics["map50_95"],
+        params=size["params"],
+        macs=size["macs"],
+        imgsz=size["imgsz"],
+        epochs=plain["epochs_done"],
+        minutes=plain["seconds"] / 60,
+        weights=plain["best"],
+    )
 
 
 def _row(
     stage: str, metrics: DetectionMetrics, size: SizeRecord, epochs: int, seconds: float, weights: str
 ) -> StageRow:
     return StageRow(
-        stage, metrics.precision, metrics.recall, metrics.map50, metrics.map50_95, size.params, size.macs, size.imgsz,
-        epochs, seconds / 60, weights,
-    )  # fmt: skip
+        stage=stage,
+        precision=metrics.precision,
+        recall=metrics.recall,
+        map50=metrics.map50,
+        map50_95=metrics.map50_95,
+        params=size.params,
+        macs=size.macs,
+        imgsz=size.imgsz,
+        epochs=epochs,
+        minutes=seconds / 60,
+        weights=weights,
+    )

@@ -27,7 +27,7 @@ class SizeRecord:
         return 2 * self.macs / 1e9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ValidationRecord:
     """A detector measured on one split. `speed_ms`: mean milliseconds an image of each stage, on `device`."""
 
@@ -47,7 +47,7 @@ class ValidationRecord:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainRecord:
     """A training run that ended. `best` and `last` are checkpoints; `metrics` are those of `best`, without curves.
 
@@ -69,7 +69,7 @@ class TrainRecord:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RepairRecord:
     """One step of repairing a cut detector. Errors are those of `pruning.output_error` against the dense detector.
 
@@ -85,7 +85,7 @@ class RepairRecord:
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CutRecord:
     """A cut that was made (or planned, when `weights` is empty).
 

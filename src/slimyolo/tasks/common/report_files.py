@@ -119,12 +119,16 @@ class ValidationPictures:
         relative = 1 / np.asarray((placement.source_size[1], placement.source_size[0]) * 2, np.float32)
         truth = self._truth(batch, index)
         self._images[number] = {
-            "file": name, "name": batch.paths[index].name, "width": width, "height": height,
+            "file": name,
+            "name": batch.paths[index].name,
+            "width": width,
+            "height": height,
             "truth": [[int(c), *_rounded(box)] for c, box in zip(truth.classes, truth.boxes * relative, strict=True)],
             "detections": [
-                [int(found.classes[i]), round(float(found.scores[i]), 3), *_rounded(found.boxes[i] * relative)] for i in good
+                [int(found.classes[i]), round(float(found.scores[i]), 3), *_rounded(found.boxes[i] * relative)]
+                for i in good
             ],
-        }  # fmt: skip
+        }
 
     def _picture_batch(self, batch: EvaluationBatch, detections: Sequence[Detections]) -> None:
         number = PICTURED_BATCHES - self._batches_left

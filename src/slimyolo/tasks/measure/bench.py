@@ -37,7 +37,7 @@ NO_GAIN = 1.05  # a smaller ratio is what two runs of one model may differ by
 SCALES = 0.85  # of the MACs ratio
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchRow:
     """One model on one runtime. `timing` is per call of `batch` images, without pre- and post-processing.
 
@@ -57,7 +57,7 @@ class BenchRow:
     versions: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchRecord:
     """A benchmark. `prepare` (letterbox, to float) and `finish` (NMS, back to source pixels) are per image of `picture`."""
 
@@ -124,10 +124,19 @@ def bench(config: BenchConfig) -> BenchRecord:
     verdicts = tuple(verdict(row) for row in rows if row.speedup is not None)
     warnings = busy_warnings(machine, config.threads, tuple(row.timing for row in rows))
     record = BenchRecord(
-        rows=tuple(rows), prepare=prepare, finish=finish, picture=picture, machine=machine, device="cpu", imgsz=config.imgsz,
-        batch=config.batch, threads=config.threads, verdicts=verdicts, warnings=warnings,
+        rows=tuple(rows),
+        prepare=prepare,
+        finish=finish,
+        picture=picture,
+        machine=machine,
+        device="cpu",
+        imgsz=config.imgsz,
+        batch=config.batch,
+        threads=config.threads,
+        verdicts=verdicts,
+        warnings=warnings,
         provenance=run_provenance(config),
-    )  # fmt: skip
+    )
     _tell(record)
     folder_made = create_run_folder(config.project, config.name, config.exist_ok)
     write_json(folder_made / "record.json", record)
@@ -188,12 +197,17 @@ def _timed(models: Sequence[_Model], runtime: str, config: BenchConfig, exports:
         macs = sizes[0].macs / sizes[1].macs if compared and sizes[0] is not None and sizes[1] is not None else None
         rows.append(
             BenchRow(
-                weights=one.model.name, runtime=runtime, precision=one.precision, timing=timing,
+                weights=one.model.name,
+                runtime=runtime,
+                precision=one.precision,
+                timing=timing,
                 speedup=first_timing.median_ms / timing.median_ms if compared else None,
                 quiet_speedup=first_timing.low_ms / timing.low_ms if compared else None,
-                macs_ratio=macs, size=one.size, versions=one.versions,
+                macs_ratio=macs,
+                size=one.size,
+                versions=one.versions,
             )
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -256,14 +270,21 @@ def _tell(record: BenchRecord) -> None:
     machine = record.machine
     log.info(
         "%s, %d cores, governor %s, load %s before the start; %d threads, batch %d, %d x %d px",
-        machine.processor, machine.cores, machine.governor or "not readable",
-        "not readable" if machine.load is None else f"{machine.load:.2f}", record.threads, record.batch, *record.imgsz,
-    )  # fmt: skip
+        machine.processor,
+        machine.cores,
+        machine.governor or "not readable",
+        "not readable" if machine.load is None else f"{machine.load:.2f}",
+        record.threads,
+        record.batch,
+        *record.imgsz,
+    )
     log.info("%s", bench_table(record))
     log.info(
         "around the network, per image (%s): letterbox and to float %.2f ms, NMS and back to source pixels %.2f ms",
-        record.picture, record.prepare.median_ms, record.finish.median_ms,
-    )  # fmt: skip
+        record.picture,
+        record.prepare.median_ms,
+        record.finish.median_ms,
+    )
     for verdict in record.verdicts:
         log.info("%s", verdict)
     for warning in record.warnings:

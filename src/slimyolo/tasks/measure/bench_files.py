@@ -43,9 +43,10 @@ class Exports:
             target = self._folder / f"{len(self._made)}" / f"{path.stem}{row.ending}"
             target.parent.mkdir()
             settings = ExportSettings(
-                config.imgsz, config.batch,
+                config.imgsz,
+                config.batch,
                 metadata=replace(detector_metadata(detector, config.imgsz, __version__), batch=config.batch),
-            )  # fmt: skip
+            )
             self._made[key] = export_detector(detector, row, target, settings).path
         return self._made[key]
 
@@ -65,9 +66,15 @@ class Exports:
             source = self.floating(path, detector, runtime)
             target = self._folder / f"{len(self._made)}" / f"{path.stem}{row.suffix}"
             file = quantise_file(
-                detector, source, target, row, config.data, size=config.imgsz, batch=config.batch,
+                detector,
+                source,
+                target,
+                row,
+                config.data,
+                size=config.imgsz,
+                batch=config.batch,
                 images=config.calibration_images,
-            )  # fmt: skip
+            )
             tell_quantised(file)
             self._made[key] = file.path
         return self._made[key]

@@ -90,9 +90,12 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     log.info("%s", metrics_table(record.metrics, all_classes=config.verbose))
     log.info(
         "%.2f M parameters, %.2f GFLOPs at %d; %s ms an image on %s",
-        record.size.params / 1e6, record.size.gflops, record.size.imgsz,
-        ", ".join(f"{name} {value:.1f}" for name, value in record.speed_ms.items()), record.device,
-    )  # fmt: skip
+        record.size.params / 1e6,
+        record.size.gflops,
+        record.size.imgsz,
+        ", ".join(f"{name} {value:.1f}" for name, value in record.speed_ms.items()),
+        record.device,
+    )
     _write(config, record, found, split, pictures)
     return record
 
@@ -147,15 +150,26 @@ def _record(
 ) -> ValidationRecord:
     speed = result.speed
     return ValidationRecord(
-        weights=str(config.weights), data=str(config.data), split=config.split, metrics=result.metrics,
+        weights=str(config.weights),
+        data=str(config.data),
+        split=config.split,
+        metrics=result.metrics,
         size=_size(detector, config.imgsz),
         speed_ms={
-            "prepare": speed.prepare_ms, "infer": speed.infer_ms, "suppress": speed.suppress_ms, "match": speed.match_ms,
+            "prepare": speed.prepare_ms,
+            "infer": speed.infer_ms,
+            "suppress": speed.suppress_ms,
+            "match": speed.match_ms,
         },
-        conf=result.conf, iou=result.iou, max_det=result.max_det, batch_size=config.batch_size,
-        precision=result.precision, device=result.device, threads=torch.get_num_threads(),
+        conf=result.conf,
+        iou=result.iou,
+        max_det=result.max_det,
+        batch_size=config.batch_size,
+        precision=result.precision,
+        device=result.device,
+        threads=torch.get_num_threads(),
         provenance={**run_provenance(config), **about, **_runtime(detector)},
-    )  # fmt: skip
+    )
 
 
 def _write(

@@ -37,7 +37,7 @@ LONGEST_GAP_S = 2.0  # of a live stream, kept in its video
 STAGES = ("read", "prepare", "network", "nms", "write")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictRecord:
     """What ``slimyolo predict`` did. Times are means per picture; `broken` holds (picture, reason).
 
@@ -56,7 +56,7 @@ class PredictRecord:
     interrupted: bool = False
 
 
-@dataclass
+@dataclass(kw_only=True)
 class PredictOutput:
     """Takes one outcome after another; the run folder is made at the first file, so that a wrong source leaves none."""
 
@@ -128,15 +128,25 @@ class PredictOutput:
         if self.config.save_csv:
             write_text(self.folder / "detections.csv", csv_text(self.rows))
         record = PredictRecord(
-            self._folder or self.config.project, self._images, self._detections, tuple(self.broken),
-            read_ms=means[0], prepare_ms=means[1], network_ms=means[2], nms_ms=means[3], write_ms=means[4],
+            folder=self._folder or self.config.project,
+            images=self._images,
+            detections=self._detections,
+            broken=tuple(self.broken),
+            read_ms=means[0],
+            prepare_ms=means[1],
+            network_ms=means[2],
+            nms_ms=means[3],
+            write_ms=means[4],
             interrupted=interrupted,
-        )  # fmt: skip
+        )
         speeds = ", ".join(f"{stage} {mean:.1f}" for stage, mean in zip(STAGES, means, strict=True))
         log.info(
             "%d pictures, %d detections, %d skipped; ms per picture: %s",
-            record.images, record.detections, len(record.broken), speeds,
-        )  # fmt: skip
+            record.images,
+            record.detections,
+            len(record.broken),
+            speeds,
+        )
         if self._folder is not None:
             log.info("Written to %s", self._folder)
         give_json(self.config.json_file, self._document(means))
@@ -152,8 +162,13 @@ class PredictOutput:
         height, width = outcome.network_size
         log.info(
             "%s%s: %s (%dx%d, %.1f ms)",
-            picture.path or picture.name, place, found, width, height, outcome.times.network_ms,
-        )  # fmt: skip
+            picture.path or picture.name,
+            place,
+            found,
+            width,
+            height,
+            outcome.times.network_ms,
+        )
 
     def _remember(self, outcome: PredictedPicture) -> None:
         """Count, and keep what the tables will need; nothing else, as a camera has no end."""
@@ -188,9 +203,13 @@ class PredictOutput:
     def _save_drawing(self, outcome: PredictedPicture, stem: str) -> None:
         picture = outcome.picture
         drawing = draw_detections(
-            picture.image, outcome.detections, self.names, line_thickness=self.config.line_thickness,
-            labels=not self.config.hide_labels, confidences=not self.config.hide_conf,
-        )  # fmt: skip
+            picture.image,
+            outcome.detections,
+            self.names,
+            line_thickness=self.config.line_thickness,
+            labels=not self.config.hide_labels,
+            confidences=not self.config.hide_conf,
+        )
         if self.window is not None:
             self.window.show(drawing)
         if self.config.nosave:

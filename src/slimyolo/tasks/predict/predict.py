@@ -30,15 +30,21 @@ def predict(config: PredictConfig) -> PredictRecord:
     _check_classes(config.classes, model.names)
     size = fixed_size(model, config.imgsz)
     settings = DetectionSettings(
-        size or config.imgsz, config.conf, config.iou, config.max_det, config.classes or None, config.agnostic_nms,
-        config.half, fixed=size is not None,
-    )  # fmt: skip
+        size or config.imgsz,
+        config.conf,
+        config.iou,
+        config.max_det,
+        config.classes or None,
+        config.agnostic_nms,
+        config.half,
+        fixed=size is not None,
+    )
     detector = model.fused().to(device) if isinstance(model, Detector) else model
     if config.half and isinstance(detector, Detector):
         detector = detector.half()
     patience = Patience(config.stream_timeout, config.reconnect)
     outcomes = predict_pictures(detector, config.source, settings, vid_stride=config.vid_stride, patience=patience)
-    with PredictOutput(config, detector.names, window) as output:
+    with PredictOutput(config=config, names=detector.names, window=window) as output:
         try:
             started = time.perf_counter()
             for outcome in outcomes:

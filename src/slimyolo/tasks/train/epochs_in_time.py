@@ -29,9 +29,15 @@ def epochs_that_fit(seconds: float, epoch_seconds: float, most: int) -> int:
 
 
 def rehearsed_epoch_seconds(
-    model: Detector, batches: TrainBatches, evaluation: EvalBatches, *, objective: Callable[[Detector], Objective],
-    validate: Callable[[Detector, Iterable[Batch]], object], device: torch.device, precision: Precision,
-) -> float:  # fmt: skip
+    model: Detector,
+    batches: TrainBatches,
+    evaluation: EvalBatches,
+    *,
+    objective: Callable[[Detector], Objective],
+    validate: Callable[[Detector, Iterable[Batch]], object],
+    device: torch.device,
+    precision: Precision,
+) -> float:
     """Seconds that an epoch with its validation will take: the median of a few steps, and one batch of validation.
 
     Everything is tried on a copy of the model, with batches of the first epoch; batches follow from their numbers, so

@@ -42,8 +42,12 @@ def measured_batch_size(model: Detector, imgsz: int, images: int, device: torch.
     size = images_that_fit(each, base, _SHARE * free, min(most, images))
     log.info(
         "batch size: %d (%.0f MB an image, %.1f GB free on %s, at most %d)",
-        size, each / 1e6, free / 1e9, device, min(most, images),
-    )  # fmt: skip
+        size,
+        each / 1e6,
+        free / 1e9,
+        device,
+        min(most, images),
+    )
     return size
 
 
@@ -80,9 +84,13 @@ def answering_out_of_memory(config: TrainConfig, device: torch.device) -> Iterat
 
 def _what_to_lower(config: TrainConfig, device: torch.device, said: str) -> str:
     half = max(1, config.batch_size // 2)
-    ways = [] if config.batch_size == 1 else [
-        f"--batch-size {half} needs about half (an optimizer step stays {config.nominal_batch} images), -1 finds the largest"
-    ]  # fmt: skip
+    ways = (
+        []
+        if config.batch_size == 1
+        else [
+            f"--batch-size {half} needs about half (an optimizer step stays {config.nominal_batch} images), -1 finds the largest"
+        ]
+    )
     ways.append(f"--imgsz {max(32, config.imgsz * 3 // 4 // 32 * 32)} about half")
     if device.type == "cuda" and config.precision == "fp32":
         ways.append("--precision auto about half")

@@ -191,9 +191,12 @@ class _Run:
             team.align_(module)
         sparsity = make_sparsity(model, ema.module, self.schedule()) if make_sparsity is not None else NoSparsity()
         optimizer = build_optimizer(
-            model, config.optimizer, lr0=hyp.lr0, momentum=hyp.momentum,
+            model,
+            config.optimizer,
+            lr0=hyp.lr0,
+            momentum=hyp.momentum,
             weight_decay=scaled_weight_decay(hyp.weight_decay, config.batch_size, config.nominal_batch),
-        )  # fmt: skip
+        )
         train_beside_(optimizer, beside)
         state = resumed.training if resumed is not None else None
         self.class_map = class_map_of(state) if state is not None else None
@@ -203,23 +206,40 @@ class _Run:
         with closing(self.train_batches()) as batches, closing(self.eval_batches()) as evaluation:
             with keeping_bad_batch(batches, self.folder, team.rank):
                 result = fit(
-                    model, batches, objective, optimizer, self.schedule(), epochs=config.epochs, device=device,
-                    precision=self.precision, sparsity=sparsity, ema=ema, clip=None if self.step_every_batch else 10.0,
-                    observers=self.observers(), validate=None if config.noval else self.validation(evaluation),
+                    model,
+                    batches,
+                    objective,
+                    optimizer,
+                    self.schedule(),
+                    epochs=config.epochs,
+                    device=device,
+                    precision=self.precision,
+                    sparsity=sparsity,
+                    ema=ema,
+                    clip=None if self.step_every_batch else 10.0,
+                    observers=self.observers(),
+                    validate=None if config.noval else self.validation(evaluation),
                     stopper=stopper if config.seconds is None else TimeBudget(stopper, config.seconds),
-                    resume_state=state, resize=self.resizing(), team=team, beside=beside,
+                    resume_state=state,
+                    resize=self.resizing(),
+                    team=team,
+                    beside=beside,
                     compiled=compile_if_it_pays if config.compile else eager,
-                )  # fmt: skip
+                )
             return self.finish(result, evaluation, started)
 
     def fitting_epochs(self, seconds: float) -> int:
         """The epochs that fit into `seconds`, at most those of the configuration."""
         with closing(self.train_batches()) as batches, closing(self.eval_batches()) as evaluation:
             epoch_seconds = rehearsed_epoch_seconds(
-                self.model, batches, evaluation, objective=lambda copied: objective_of(
-                    self.config, copied, self.loss(self.team.sum), self.device)[0],
-                validate=self.measured, device=self.device, precision=self.precision,
-            )  # fmt: skip
+                self.model,
+                batches,
+                evaluation,
+                objective=lambda copied: objective_of(self.config, copied, self.loss(self.team.sum), self.device)[0],
+                validate=self.measured,
+                device=self.device,
+                precision=self.precision,
+            )
         epochs = self.team.told(epochs_that_fit(seconds, epoch_seconds, self.config.epochs))
         log.info("--time %s: an epoch takes about %.0f s, so %d epochs", self.config.time, epoch_seconds, epochs)
         return epochs
@@ -278,10 +298,16 @@ class _Run:
     def schedule(self) -> Recipe:
         hyp = self.hyp
         return Recipe(
-            self.config.batch_size, hyp.lr0, hyp.lrf, hyp.momentum, hyp.warmup_epochs, hyp.warmup_momentum,
-            hyp.warmup_bias_lr, cosine=self.config.cos_lr,
+            batch_size=self.config.batch_size,
+            lr0=hyp.lr0,
+            lrf=hyp.lrf,
+            momentum=hyp.momentum,
+            warmup_epochs=hyp.warmup_epochs,
+            warmup_momentum=hyp.warmup_momentum,
+            warmup_bias_lr=hyp.warmup_bias_lr,
+            cosine=self.config.cos_lr,
             nominal_batch=self.config.batch_size if self.step_every_batch else self.config.nominal_batch,
-        )  # fmt: skip
+        )
 
     def observers(self) -> list[Observer]:
         """Those that write and show: in process 0 alone."""
@@ -289,8 +315,9 @@ class _Run:
             return []
         write_labels(self.folder, {"train": self.train_split, "val": self.val_split})
         observers: list[Observer] = [
-            CsvObserver(self.folder / "results.csv"), GammaObserver(self.folder / "gammas.json"),
-        ]  # fmt: skip
+            CsvObserver(self.folder / "results.csv"),
+            GammaObserver(self.folder / "gammas.json"),
+        ]
         if log.level <= logging.INFO:  # not with --quiet
             observers.append(RichProgressObserver())
         try:
@@ -311,9 +338,11 @@ class _Run:
             metrics = result.metrics
             self.class_map = np.nan_to_num(np.asarray([one.map50_95 for one in metrics.per_class]))
             columns = {
-                "metrics/precision": metrics.precision, "metrics/recall": metrics.recall,
-                "metrics/mAP_0.5": metrics.map50, "metrics/mAP_0.5:0.95": metrics.map50_95,
-            }  # fmt: skip
+                "metrics/precision": metrics.precision,
+                "metrics/recall": metrics.recall,
+                "metrics/mAP_0.5": metrics.map50,
+                "metrics/mAP_0.5:0.95": metrics.map50_95,
+            }
             columns |= {f"val/{name}_loss": value for name, value in (result.loss or {}).items()}
             return self.team.told((fitness(metrics), columns))
 
@@ -349,12 +378,20 @@ class _Run:
             return self.team.told(cast(TrainRecord, None))
         write_evidence(self.folder, whole)
         record = TrainRecord(
-            command=self.config.command, folder=str(self.folder), best=str(best), last=str(last),
-            epochs_done=result.epochs_done, best_epoch=result.best_epoch, stopped_early=result.stopped_early,
-            metrics=metrics, size=size_of(detector, self.config.imgsz), zero_share=result.sparsity.share,
-            seconds=time.perf_counter() - started, images_per_second=self.images / max(self.train_seconds, 1e-9),
+            command=self.config.command,
+            folder=str(self.folder),
+            best=str(best),
+            last=str(last),
+            epochs_done=result.epochs_done,
+            best_epoch=result.best_epoch,
+            stopped_early=result.stopped_early,
+            metrics=metrics,
+            size=size_of(detector, self.config.imgsz),
+            zero_share=result.sparsity.share,
+            seconds=time.perf_counter() - started,
+            images_per_second=self.images / max(self.train_seconds, 1e-9),
             provenance=self._provenance(),
-        )  # fmt: skip
+        )
         write_json(self.folder / "record.json", record)
         if pictures is not None:
             self._show(pictures.write(self.folder), result.epochs_done)

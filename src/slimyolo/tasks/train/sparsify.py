@@ -113,13 +113,21 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedu
     if config.method in REGULARISERS:
         log.info(
             "sparsity: %s on %d γ in %d groups, rate %g times the learning rate",
-            config.method, channels, len(groups), config.rate,
-        )  # fmt: skip
+            config.method,
+            channels,
+            len(groups),
+            config.rate,
+        )
         macs = torch.tensor([ref.macs for ref in refs], dtype=torch.float64)[positions]
         return ChannelRegulariser(
-            config.method, model, groups, config.rate, REGULARISERS[config.method](macs),
-            learning_rate=lambda progress: schedule(progress).learning_rates[2], ema=averaged,
-        )  # fmt: skip
+            config.method,
+            model,
+            groups,
+            config.rate,
+            REGULARISERS[config.method](macs),
+            learning_rate=lambda progress: schedule(progress).learning_rates[2],
+            ema=averaged,
+        )
     unit, share = config.budget
     gone = share if unit == "channels" else 1 - share
     cost = None
@@ -127,9 +135,19 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedu
         cost = CostShare(graph, unit, [ref.group for ref in refs], positions)
     log.info(
         "sparsity: channels worth %.0f%% of the %s to exactly zero by %.0f%% of the run, then held (%d channels in all)",
-        100 * gone, unit, 100 * config.reach_fraction, channels,
-    )  # fmt: skip
+        100 * gone,
+        unit,
+        100 * config.reach_fraction,
+        channels,
+    )
     return ShareDriven(
-        model, groups, gone, reach=config.reach_fraction, floor=config.floor, cost=cost, ema=averaged,
-        ranking=config.ranking, round_to=config.round_to,
-    )  # fmt: skip
+        model,
+        groups,
+        gone,
+        reach=config.reach_fraction,
+        floor=config.floor,
+        cost=cost,
+        ema=averaged,
+        ranking=config.ranking,
+        round_to=config.round_to,
+    )

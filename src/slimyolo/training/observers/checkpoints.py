@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from slimyolo.training.observing import BatchReport, EpochReport, RunReport, Snapshot
+from slimyolo.training.events import BatchReport, EpochReport, RunReport, Snapshot
 
 __all__ = ["CheckpointObserver"]
 

@@ -9,15 +9,20 @@ from pathlib import Path
 
 from slimyolo.errors import StorageError
 from slimyolo.storage import write_text
-from slimyolo.training.observing import BatchReport, EpochReport, RunReport
+from slimyolo.training.events import BatchReport, EpochReport, RunReport
 
 __all__ = ["CSV_COLUMNS", "CsvObserver"]
 
 _LOSS_COLUMNS = ("train/box_loss", "train/obj_loss", "train/cls_loss")
 _METRIC_COLUMNS = (
-    "metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95",
-    "val/box_loss", "val/obj_loss", "val/cls_loss",
-)  # fmt: skip
+    "metrics/precision",
+    "metrics/recall",
+    "metrics/mAP_0.5",
+    "metrics/mAP_0.5:0.95",
+    "val/box_loss",
+    "val/obj_loss",
+    "val/cls_loss",
+)
 _RATE_COLUMNS = ("x/lr0", "x/lr1", "x/lr2")
 _SPARSITY_COLUMNS = ("sparsity/zero_channels", "sparsity/channels", "sparsity/share", "sparsity/median_gamma")
 CSV_COLUMNS = ("epoch", *_LOSS_COLUMNS, *_METRIC_COLUMNS, *_RATE_COLUMNS, *_SPARSITY_COLUMNS)

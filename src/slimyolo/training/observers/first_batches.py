@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from slimyolo.training.contracts import TrainBatch
-from slimyolo.training.observing import BatchReport, EpochReport, RunReport
+from slimyolo.training.events import BatchReport, EpochReport, RunReport
 
 __all__ = ["FirstBatchesObserver"]
 

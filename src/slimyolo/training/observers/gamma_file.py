@@ -12,7 +12,7 @@ from torch import Tensor
 
 from slimyolo.sparsity import SparsityStatus
 from slimyolo.storage import read_json, write_text
-from slimyolo.training.observing import BatchReport, EpochReport, RunReport
+from slimyolo.training.events import BatchReport, EpochReport, RunReport
 
 __all__ = ["GAMMA_BINS", "GammaObserver", "gamma_counts"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimyolo.errors import TrainingError
-from slimyolo.training.observing import BatchReport, EpochReport, RunReport
+from slimyolo.training.events import BatchReport, EpochReport, RunReport
 
 __all__ = ["TensorBoardObserver"]
 

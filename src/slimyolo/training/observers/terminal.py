@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from slimyolo.sparsity import SparsityStatus
-from slimyolo.training.observing import BatchReport, EpochReport, RunReport
+from slimyolo.training.events import BatchReport, EpochReport, RunReport
 
 __all__ = ["RichProgressObserver"]
 

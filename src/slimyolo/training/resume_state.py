@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from torch.optim import Optimizer
 
 from slimyolo.errors import TrainingError
 from slimyolo.sparsity import Sparsity
-from slimyolo.training.averaging import Averaging
+from slimyolo.training.best_epoch import BestEpoch
+from slimyolo.training.ema import Averaging
 from slimyolo.training.optimizers import match_memory_layout_
 from slimyolo.training.precision import Precision
 from slimyolo.training.stopping import Stopper
@@ -24,7 +25,7 @@ __all__ = ["RunState", "random_state", "restore_random_state_"]
 _VERSION = 1
 
 
-@dataclass
+@dataclass(kw_only=True)
 class RunState:
     """The loop's own numbers, and the objects whose state goes with them.
 
@@ -43,8 +44,7 @@ class RunState:
     beside: nn.Module
     epoch: int = 0
     last_step: int = -1
-    best_fitness: float | None = None
-    best_epoch: int | None = None
+    best: BestEpoch = field(default_factory=BestEpoch)
     stopped: bool = False
 
     @property
@@ -55,9 +55,7 @@ class RunState:
     def close_epoch_(self, fitness: float | None) -> tuple[float | None, bool]:
         """Count the epoch; (its fitness if it counts yet, whether it is the best so far, equal included)."""
         counted = fitness if self.sparsity.settled else None
-        is_best = counted is not None and (self.best_fitness is None or counted >= self.best_fitness)
-        if is_best:
-            self.best_fitness, self.best_epoch = counted, self.epoch
+        is_best = self.best.take_(counted, self.epoch)
         self.stopped = self.stopper.stop(self.epoch, counted)
         self.epoch += 1
         return counted, is_best
@@ -73,8 +71,8 @@ class RunState:
             "steps_per_epoch": self.steps_per_epoch,
             "epoch": self.epoch,
             "last_step": self.last_step,
-            "best_fitness": self.best_fitness,
-            "best_epoch": self.best_epoch,
+            "best_fitness": self.best.fitness,
+            "best_epoch": self.best.epoch,
             "stopped": self.stopped,
             "gradients": _gradients(self.model),
             "beside": {"tensors": self.beside.state_dict(), "gradients": _gradients(self.beside)},
@@ -111,7 +109,7 @@ class RunState:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.epoch, self.last_step = int(state["epoch"]), int(state["last_step"])
-        self.best_fitness, self.best_epoch = state["best_fitness"], state["best_epoch"]
+        self.best = BestEpoch(state["best_fitness"], state["best_epoch"])
         self.stopped = bool(state["stopped"])
         _put_gradients_(self.model, state["gradients"])
         self._restore_beside_(state.get("beside", {"tensors": {}, "gradients": {}}))  # runs of slimyolo 0.1 had none

@@ -35,7 +35,7 @@ class RunReport:
     snapshot: Snapshot | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BatchReport:
     """A batch that was trained on. `losses` are detached scalars on the device: reading one waits for it.
 
@@ -50,7 +50,7 @@ class BatchReport:
     batch: TrainBatch = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EpochReport:
     """An epoch that was trained and, perhaps, validated.
 
