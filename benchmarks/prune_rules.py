@@ -37,7 +37,7 @@ from slimyolo.pruning import (
     select,
     trace,
 )
-from slimyolo.tasks.prune.scoring_batches import detection_loss, spread_batches
+from slimyolo.tasks.prune.training_images import detection_loss, spread_batches
 
 RULES = ("reference", "gamma", "l2", "taylor", "fisher", "taylor/macs", "fisher/macs")
 ON_DATA = ("taylor", "fisher")

@@ -99,7 +99,8 @@ def evaluate(
 ) -> DetectionMetrics:
     """Precision, recall, mAP50 and mAP50-95, overall and per class, on one split of a dataset (``.map50`` and so on).
 
-    Exported files as in `predict`; one of a single size gets square images. Raises `DataError` when the data are
+    Exported files as in `predict`; one of a single size gets square images. The nine arguments are the options of
+    ``slimyolo val`` that matter from Python. Raises `DataError` when the data are
     missing, `ModelError` when the classes of detector and dataset do not fit.
 
     It takes nine arguments so that each has the name and the default of its option of ``slimyolo val``.

@@ -82,14 +82,13 @@ def reconstruct_(
     forward: Forward | None = None,
     memory_bytes: int = 2 << 30,
     seed: int = 0,
-    on_layer: Callable[[LayerRepair], None] | None = None,
 ) -> ReconstructionReport:
     """Fit every convolution and linear layer of `cut` to the outputs of `dense`; `plan` is the cut between the two.
 
     `batches` are inputs of both networks (float, as they take them), at least 8 images; each is run once. Images join as
     the maps get smaller, so that what waits at a layer stays below `memory_bytes`. `ridge`: as in `solve_ridge`; of several
     each layer takes the one that is best on images set aside for that.
-    `on_layer` is told of every layer. Where a BatchNorm follows, the intercept goes into its running mean. Channels that
+    Where a BatchNorm follows, the intercept goes into its running mean. Channels that
     carry constants stay what they are. Recalibrate BatchNorm after this, not before.
 
     Raises `PruningError` for fewer than 8 images, for a plan of another model, or for renewed BatchNorm statistics.
@@ -114,8 +113,6 @@ def reconstruct_(
             repair.halts = (dense_halts, cut_halts)
             for site in sites:
                 layers.append(repair.layer_(site, ridges, generator))
-                if on_layer is not None:
-                    on_layer(layers[-1])
             repair.close()
         judges = repair.held_out
         if not judges:

@@ -42,9 +42,8 @@ from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.latency.search import ROUNDINGS, LatencyOutcome, cut_to_latency
 from slimyolo.tasks.prune.config import ON_DATA, PruneConfig
 from slimyolo.tasks.prune.drop_search import Attempt, search_smallest
-from slimyolo.tasks.prune.repairing import plain_images
-from slimyolo.tasks.prune.scoring_batches import detection_loss, spread_batches
 from slimyolo.tasks.prune.sensitivity import sensitivity_caps
+from slimyolo.tasks.prune.training_images import detection_loss, plain_images, spread_batches
 
 if TYPE_CHECKING:  # imported where they are used: a cut without data or runtime starts sooner
     from typing_extensions import Unpack
@@ -52,7 +51,7 @@ if TYPE_CHECKING:  # imported where they are used: a cut without data or runtime
     from slimyolo.tasks.common.report_files import ValidationPictures
     from slimyolo.tasks.latency.price import LatencyPrice
 
-__all__ = ["Cutter", "cut_detector", "metrics_of", "rules_of", "target_of"]
+__all__ = ["Cutter", "cut_detector", "metrics_of", "repair_batches", "rules_of", "target_of"]
 
 log = logging.getLogger("slimyolo")
 
@@ -200,16 +199,9 @@ class Cutter:
         return found.result, found.attempts
 
     def _training_images(self) -> Iterator[Tensor]:
-        config, stride = self._config, int(self._detector.stride.max())
         assert self._data is not None  # PruneConfig refuses --max-drop without --data
-        return plain_images(
-            read_split(self._data[0], "train"),
-            config.repair_images,
-            imgsz=config.imgsz,
-            batch_size=min(config.batch_size, 16),
-            stride=stride,
-            workers=config.workers,
-        )
+        train, stride = read_split(self._data[0], "train"), int(self._detector.stride.max())
+        return plain_images(train, self._config.repair_images, repair_batches(self._config), stride)
 
     def _map(self, detector: Detector) -> float:
         metrics = metrics_of(self._config, detector, self._data)
@@ -234,12 +226,18 @@ class Cutter:
         return self._samples
 
 
+def repair_batches(config: PruneConfig) -> Measuring:
+    """Training images as repairs take them: in batches of 16 at most."""
+    return Measuring(imgsz=config.imgsz, batch_size=min(config.batch_size, 16), workers=config.workers)
+
+
 def metrics_of(
     config: PruneConfig,
     detector: Detector,
     data: tuple[DatasetSpec, SplitData] | None,
     pictures: ValidationPictures | None = None,
 ) -> DetectionMetrics | None:
+    """Metrics of `detector` on the validation split of `data`, None without data; `pictures` looks on."""
     if data is None:
         return None
     how = Measuring(

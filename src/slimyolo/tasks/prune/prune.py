@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ from slimyolo.tasks.common.records import CutRecord, RepairRecord, SizeRecord
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.latency.search import LatencyOutcome
 from slimyolo.tasks.prune.config import PruneConfig
-from slimyolo.tasks.prune.cutter import Cutter, metrics_of, target_of
+from slimyolo.tasks.prune.cutter import Cutter, metrics_of, repair_batches, target_of
 from slimyolo.tasks.prune.drop_search import Attempt
 from slimyolo.tasks.prune.plan import read_plan
 from slimyolo.tasks.prune.repairing import RepairStep, repair_
@@ -53,52 +53,20 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     _check_cfg(config, checkpoint)
     data = _data_of(config, detector)
     cutter, made = _made_cut(config, detector, data, price)
-    result = made.result
-    _say_and_check(result)
+    _say_and_check(made.result)
     if config.plan_out is not None:
-        write_text(config.plan_out, result.plan.to_json())
+        write_text(config.plan_out, made.result.plan.to_json())
         log.info("plan written: %s", config.plan_out)
     if config.dry_run:
         log.info("dry run: nothing else is written")
-        record = _record(config, "", detector, result, (None, None), started, {}, made.tried, made.outcome)
-        give_json(config.json_file, record)
-        return record
-    before = cutter.before()
-    repairs = _repairs_(config, detector, result, data)
-    pictures = None
-    if data is not None and not config.noplots:
-        from slimyolo.tasks.common.report_files import ValidationPictures
-
-        pictures = ValidationPictures(data[1], batches=False)
-    after = evidence = metrics_of(config, result.model, data, pictures)
-    if before is not None and after is not None:
-        before, after = before.without_arrays(), after.without_arrays()
-        for name, one in (("before", before), ("after ", after)):
-            log.info(
-                "%s: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f",
-                name,
-                one.precision,
-                one.recall,
-                one.map50,
-                one.map50_95,
-            )
-    folder = create_run_folder(config.project, config.name, config.exist_ok)
-    if evidence is not None:
-        from slimyolo.tasks.common.report_files import write_evidence
-
-        write_evidence(folder, evidence)
-    if pictures is not None:
-        pictures.write(folder)
-    about = _about(config, checkpoint, data, after)
-    weights = folder / config.file_name
-    save_checkpoint(weights, result.model, provenance=about)
-    if config.masked_file_name is not None:
-        save_checkpoint(folder / config.masked_file_name, mask_module(detector, result.plan), provenance=about)
-    write_text(folder / "plan.json", result.plan.to_json())
-    record = _record(config, str(weights), detector, result, (before, after), started, about, made.tried, made.outcome)
-    record = replace(record, repairs=repairs)
-    write_json(folder / "record.json", record)
-    log.info("written: %s", weights)
+        record = replace(_record(config, made), seconds=time.perf_counter() - started)
+    else:
+        before = cutter.before()
+        repairs = _repairs_(config, detector, made.result, data)
+        folder, record = _written(config, checkpoint, detector, made, data, before)
+        record = replace(record, repairs=repairs, seconds=time.perf_counter() - started)
+        write_json(folder / "record.json", record)
+        log.info("written: %s", record.weights)
     give_json(config.json_file, record)
     return record
 
@@ -110,6 +78,48 @@ class _Cut:
     result: PruneResult[Detector]
     tried: tuple[Attempt, ...] = ()
     outcome: LatencyOutcome | None = None
+
+
+def _written(
+    config: PruneConfig,
+    checkpoint: Checkpoint,
+    detector: Detector,
+    made: _Cut,
+    data: tuple[DatasetSpec, SplitData] | None,
+    before: DetectionMetrics | None,
+) -> tuple[Path, CutRecord]:
+    """Measure the cut detector and fill the run folder; (folder, record), where the record is not written yet."""
+    pictures = None
+    if data is not None and not config.noplots:
+        from slimyolo.tasks.common.report_files import ValidationPictures
+
+        pictures = ValidationPictures(data[1], batches=False)
+    measured = metrics_of(config, made.result.model, data, pictures)
+    for name, one in (("before", before), ("after ", measured)):
+        if one is not None:
+            numbers = (one.precision, one.recall, one.map50, one.map50_95)
+            log.info("%s: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f", name, *numbers)
+    folder = create_run_folder(config.project, config.name, config.exist_ok)
+    if measured is not None:
+        from slimyolo.tasks.common.report_files import write_evidence
+
+        write_evidence(folder, measured)
+    if pictures is not None:
+        pictures.write(folder)
+    about = _about(config, checkpoint, data, measured)
+    weights = folder / config.file_name
+    save_checkpoint(weights, made.result.model, provenance=about)
+    if config.masked_file_name is not None:
+        save_checkpoint(folder / config.masked_file_name, mask_module(detector, made.result.plan), provenance=about)
+    write_text(folder / "plan.json", made.result.plan.to_json())
+    record = replace(
+        _record(config, made),
+        weights=str(weights),
+        metrics_before=_numbers(before),
+        metrics_after=_numbers(measured),
+        provenance=about,
+    )
+    return folder, record
 
 
 def _made_cut(
@@ -178,7 +188,10 @@ def _numbers(metrics: DetectionMetrics | None) -> DetectionMetrics | None:
 
 
 def _repairs_(
-    config: PruneConfig, detector: Detector, result: PruneResult[Detector], data: tuple[DatasetSpec, SplitData] | None
+    config: PruneConfig,
+    detector: Detector,
+    result: PruneResult[Detector],
+    data: tuple[DatasetSpec, SplitData] | None,
 ) -> tuple[RepairRecord, ...]:
     wanted: tuple[tuple[RepairStep, bool], ...] = (
         ("reconstruct", config.reconstruct),
@@ -194,9 +207,7 @@ def _repairs_(
         data,
         steps,
         images=config.repair_images,
-        imgsz=config.imgsz,
-        batch_size=min(config.batch_size, 16),
-        workers=config.workers,
+        how=repair_batches(config),
         measure=lambda cut: _numbers(metrics_of(config, cut, data)),
     )
 
@@ -216,19 +227,9 @@ def _about(
     return about
 
 
-def _record(
-    config: PruneConfig,
-    weights: str,
-    detector: Detector,
-    result: PruneResult[Detector],
-    metrics: tuple[DetectionMetrics | None, DetectionMetrics | None],
-    started: float,
-    about: dict[str, Any],
-    tried: Sequence[Attempt],
-    outcome: LatencyOutcome | None,
-) -> CutRecord:
-    report = result.report
-    layers = tuple((layer, group.width, len(group.kept)) for group in result.plan.groups for layer in group.layers)
+def _record(config: PruneConfig, made: _Cut) -> CutRecord:
+    """What the cut itself says, without files and metrics."""
+    report, plan = made.result.report, made.result.plan
     before, after = (SizeRecord(cost.params, cost.macs, config.imgsz) for cost in (report.before, report.after))
     log.info(
         "%.3f → %.3f M parameters, %.3f → %.3f GFLOPs at %d",
@@ -240,25 +241,25 @@ def _record(
     )
     return CutRecord(
         source=str(config.weights),
-        weights=weights,
+        weights="",
         target=_said(*config.budget) if config.plan is None else f"plan {config.plan}",
         channels_before=report.prunable_channels,
         channels_after=report.prunable_channels - report.removed_channels,
-        layers=layers,
+        layers=tuple((layer, group.width, len(group.kept)) for group in plan.groups for layer in group.layers),
         before=before,
         after=after,
         max_relative_difference=report.max_relative_difference,
         notes=report.notes,
-        metrics_before=metrics[0],
-        metrics_after=metrics[1],
-        seconds=time.perf_counter() - started,
-        provenance=about,
-        importance=result.plan.importance,
+        metrics_before=None,
+        metrics_after=None,
+        seconds=0.0,
+        provenance={},
+        importance=plan.importance,
         constants_from=report.constants_from,
         output_error=report.output_error,
         output_error_of_formula=report.output_error_of_formula,
-        tried=tuple(str(attempt) for attempt in tried),
-        latency=outcome,
+        tried=tuple(str(attempt) for attempt in made.tried),
+        latency=made.outcome,
     )
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from itertools import islice
 from typing import Literal
 
 from torch import Tensor
 
-from slimyolo.data import DatasetSpec, EvalBatches, LoaderSettings, SplitData, read_split
+from slimyolo.data import DatasetSpec, SplitData, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.models import Detector
 from slimyolo.pruning import OutputReference, PrunePlan, recalibrate_batchnorm_, reconstruct_
+from slimyolo.tasks.common.measuring import Measuring
 from slimyolo.tasks.common.records import RepairRecord
+from slimyolo.tasks.prune.training_images import plain_images
 
-__all__ = ["RepairStep", "plain_images", "repair_"]
+__all__ = ["RepairStep", "repair_"]
 
 log = logging.getLogger("slimyolo")
 
@@ -33,24 +33,22 @@ def repair_(
     steps: tuple[RepairStep, ...],
     *,
     images: int,
-    imgsz: int,
-    batch_size: int,
-    workers: int = 0,
+    how: Measuring,
     measure: Callable[[Detector], DetectionMetrics | None] = lambda detector: None,
 ) -> tuple[RepairRecord, ...]:
     """Repair `cut` step by step; `data` is the dataset and its validation split.
 
     "reconstruct" fits every layer to what it gave in `dense`, "recalibrate" renews the BatchNorm statistics; both from the
-    first `images` training images, letterboxed to `imgsz`. After each step the outputs are compared with those of `dense`
-    on validation images, and `measure` is asked for the metrics (None: not measured).
+    first `images` training images, of the size and in the batches that `how` says. After each step the outputs are compared
+    with those of `dense` on validation images, and `measure` is asked for the metrics (None: not measured).
     """
     train = read_split(data[0], "train")
     stride = int(dense.stride.max())
 
     def training() -> Iterator[Tensor]:
-        return plain_images(train, images, imgsz=imgsz, batch_size=batch_size, stride=stride, workers=workers)
+        return plain_images(train, images, how, stride)
 
-    judges = plain_images(data[1], JUDGES, imgsz=imgsz, batch_size=batch_size, stride=stride, workers=workers)
+    judges = plain_images(data[1], JUDGES, how, stride)
     reference = OutputReference(dense, judges, forward=Detector.heads)
     records: list[RepairRecord] = []
     known = (reference.error(cut), measure(cut))
@@ -59,7 +57,7 @@ def repair_(
         if step == "reconstruct":
             used = _reconstruct_(cut, dense, plan, training())
         else:
-            used = recalibrate_batchnorm_(cut, training()) * batch_size
+            used = recalibrate_batchnorm_(cut, training()) * how.batch_size
         seconds = time.perf_counter() - started
         after = (reference.error(cut), measure(cut))
         record = RepairRecord(
@@ -75,17 +73,6 @@ def repair_(
         records.append(record)
         known = after
     return tuple(records)
-
-
-def plain_images(
-    split: SplitData, count: int, *, imgsz: int, batch_size: int, stride: int, workers: int = 0
-) -> Iterator[Tensor]:
-    """The first `count` images of a split (whole batches), letterboxed to squares, float in 0–1: [B, 3, imgsz, imgsz]."""
-    settings = LoaderSettings(imgsz=imgsz, batch_size=batch_size, stride=stride, workers=workers)
-    batches = EvalBatches(split, settings, rect=False)
-    with closing(batches):
-        for batch in islice(batches, -(-count // batch_size)):
-            yield batch.images.float() / 255
 
 
 def _reconstruct_(cut: Detector, dense: Detector, plan: PrunePlan, images: Iterator[Tensor]) -> int:

@@ -38,8 +38,8 @@ from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.resume import refuse_other_settings, settings_that_stay
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.config import PruneConfig
-from slimyolo.tasks.prune.repairing import plain_images
 from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
+from slimyolo.tasks.prune.training_images import plain_images
 
 __all__ = ["SensitivityRecord", "read_sensitivity", "sensitivity", "sensitivity_caps", "sensitivity_table"]
 
@@ -161,15 +161,8 @@ class _Meter:
 
     def _plain(self, split: SplitData, count: int) -> Iterator[torch.Tensor]:
         config = self._config
-        images = plain_images(
-            split,
-            count,
-            imgsz=config.imgsz,
-            batch_size=min(config.batch_size, count),
-            stride=self._stride,
-            workers=config.workers,
-        )
-        for batch in images:
+        how = Measuring(imgsz=config.imgsz, batch_size=min(config.batch_size, count), workers=config.workers)
+        for batch in plain_images(split, count, how, self._stride):
             yield batch.to(self._device)
 
     def _map(self, detector: Detector) -> float:

@@ -1,17 +1,30 @@
-"""What scores and calibration need of a dataset: training images as the detector takes them, and its loss on them."""
+"""Images of a dataset as scores, constants and repairs need them, and the loss on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from itertools import islice
 
 from torch import Tensor, nn
 
 from slimyolo.data import Batch, EvalBatches, LoaderSettings, Sharding, SplitData
 from slimyolo.models import Detector, LossSettings
+from slimyolo.tasks.common.measuring import Measuring, evaluation_batches
 from slimyolo.tasks.train.hyperparameters import PRESETS
 
-__all__ = ["detection_loss", "spread_batches"]
+__all__ = ["detection_loss", "plain_images", "spread_batches"]
+
+
+def plain_images(split: SplitData, count: int, how: Measuring, stride: int) -> Iterator[Tensor]:
+    """The first `count` images of a split (whole batches), letterboxed to squares, float in 0–1: [B, 3, imgsz, imgsz].
+
+    Of `how`, the image size, the batch size and the number of loader processes count.
+    """
+    with closing(evaluation_batches(split, replace(how, rect=False), stride)) as batches:
+        for batch in islice(batches, -(-count // how.batch_size)):
+            yield batch.images.float() / 255
 
 
 def spread_batches(split: SplitData, images: int, *, imgsz: int, batch_size: int, stride: int) -> list[Batch]:
@@ -22,11 +35,7 @@ def spread_batches(split: SplitData, images: int, *, imgsz: int, batch_size: int
     every = Sharding(rank=0, world=max(1, batches // wanted))  # takes batches from the whole split
     loader = EvalBatches(split, settings, rect=False, shard=every)
     with closing(loader):
-        return _first(iter(loader), wanted)
-
-
-def _first(batches: Iterator[Batch], count: int) -> list[Batch]:
-    return [batch for _, batch in zip(range(count), batches, strict=False)]
+        return list(islice(loader, wanted))
 
 
 def detection_loss(detector: Detector, imgsz: int) -> Callable[[nn.Module, Batch], Tensor]:
