@@ -46,11 +46,12 @@ ImageOrPath = str | os.PathLike[str] | npt.NDArray[np.uint8]
 
 
 def load(path: str | os.PathLike[str]) -> Detector:
-    """A checkpoint (slimyolo's, or a published YOLOv5 6.x/7.0 ``.pt``) as a detector in eval mode, float32, on the CPU.
+    """A checkpoint (slimyolo's, or a published or trained ``.pt`` of a family in `slimyolo.families`) as a detector.
 
-    Nothing in the file is executed. The detector takes images ``[B, 3, H, W]`` RGB in 0–1 and returns decoded rows
-    ``[B, rows, 5+nc]``; ``.heads(images)`` gives the raw logits per level. It has ``.names``, ``.stride`` and ``.anchors``
-    (pixels). Raises `CheckpointError`.
+    The detector is in eval mode, float32, on the CPU; nothing in the file is executed. It takes images ``[B, 3, H, W]`` RGB
+    in 0–1 and returns decoded rows ``[B, rows, columns]``, whose columns ``.rows`` describes; ``.heads(images)`` gives the
+    head's raw output. It has ``.names``, ``.stride``, ``.family`` and, in families with anchors, ``.anchors`` (pixels).
+    Raises `CheckpointError`.
     """
     return load_weights(Path(path)).detector()
 

@@ -18,11 +18,15 @@ __all__ = ["CheckpointSummary", "summarise_checkpoint"]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSummary:
-    """Plain facts about a checkpoint file. Counts are of parameters (without batch-norm statistics and anchors)."""
+    """Plain facts about a checkpoint file, for people and as JSON.
+
+    Counts are of parameters, without batch-norm statistics and anchors. `anchors_px` is empty in families without anchors.
+    """
 
     path: str
     origin: Origin
     file_size_bytes: int
+    family: str
     architecture: str
     depth_multiple: float
     width_multiple: float
@@ -59,6 +63,7 @@ def summarise_checkpoint(path: str | os.PathLike[str], families: Families) -> Ch
         path=str(path),
         origin=checkpoint.origin,
         file_size_bytes=Path(path).stat().st_size,
+        family=checkpoint.architecture.family.title,
         architecture=checkpoint.architecture.name,
         depth_multiple=checkpoint.architecture.depth_multiple,
         width_multiple=checkpoint.architecture.width_multiple,

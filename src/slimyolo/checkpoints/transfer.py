@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.checkpoints.checkpoint import Checkpoint
+from slimyolo.models import Detector
 
 __all__ = ["Mismatch", "TransferReport", "transfer_"]
 
@@ -62,15 +63,18 @@ def transfer_(
     detector: nn.Module,
     checkpoint_or_tensors: Checkpoint | Mapping[str, Tensor],
     *,
-    exclude: Sequence[str] = ("anchors",),
+    exclude: Sequence[str] | None = None,
 ) -> TransferReport:
     """Copy every tensor of the same name and shape into `detector`, and report all others.
 
     From a `Checkpoint` the averaged tensors are taken when there are any. `exclude`: names, or whole dotted parts at
-    the start or end of names, to leave alone; by default the anchors, which belong to the dataset. Values are converted
-    to the detector's dtype and device. Nothing is broadcast or cut: a head for other classes stays as started.
+    the start or end of names, to leave alone; None means those that belong to a dataset (`Family.dataset_tensors`, YOLOv5's
+    anchors). Values are converted to the detector's dtype and device. Nothing is broadcast or cut: a head for other
+    classes stays as started.
     """
     given = checkpoint_or_tensors
+    if exclude is None:
+        exclude = detector.family.dataset_tensors if isinstance(detector, Detector) else ()
     tensors = given.best_tensors() if isinstance(given, Checkpoint) else given
     matched: list[str] = []
     missing: list[str] = []
@@ -89,7 +93,13 @@ def transfer_(
                 target.copy_(tensors[name])
                 matched.append(name)
     unexpected = tuple(name for name in tensors if name not in own)
-    return TransferReport(tuple(matched), tuple(missing), tuple(mismatched), unexpected, tuple(excluded))
+    return TransferReport(
+        matched=tuple(matched),
+        missing=tuple(missing),
+        mismatched=tuple(mismatched),
+        unexpected=unexpected,
+        excluded=tuple(excluded),
+    )
 
 
 def _covers(entry: str, name: str) -> bool:

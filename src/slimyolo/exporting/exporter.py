@@ -196,7 +196,7 @@ def _shapes(detector: Detector, settings: ExportSettings) -> tuple[tuple[int | s
     if settings.dynamic:
         return taken, ("batch", "rows", detector.rows.columns)
     cells = sum((height // int(stride)) * (width // int(stride)) for stride in detector.stride)
-    return taken, (settings.batch, cells * int(detector.anchors.shape[1]), detector.rows.columns)
+    return taken, (settings.batch, cells * detector.rows_per_cell, detector.rows.columns)
 
 
 def _failed(row: Format, error: Exception) -> ExportError:

@@ -47,7 +47,15 @@ from slimyolo.models.module_table import (
     scaled_repeats,
     staged,
 )
-from slimyolo.models.widths import LayerWidth, Widths, narrow_, widths_from_plain, widths_of, widths_to_plain
+from slimyolo.models.widths import (
+    FollowsWidths,
+    LayerWidth,
+    Widths,
+    narrow_,
+    widths_from_plain,
+    widths_of,
+    widths_to_plain,
+)
 
 __all__ = [
     "BLOCKS",
@@ -73,6 +81,7 @@ __all__ = [
     "Families",
     "Family",
     "Focus",
+    "FollowsWidths",
     "GhostBottleneck",
     "GhostConv",
     "Head",

@@ -80,6 +80,11 @@ class Detector(nn.Module):
             raise ModelError(f"{self.architecture.name} has no anchors: {self.family.title} detectors do without.")
         return anchors_of(self.head)
 
+    @property
+    def rows_per_cell(self) -> int:
+        """Decoded rows of one cell: the anchors of a level, 1 in families without anchors."""
+        return 1 if self.family.anchors_of is None else int(self.anchors.shape[1])
+
     def reference_excluded(self) -> tuple[str, ...]:
         """Module paths of the batch norms that the reference project never prunes. Raises `ModelError` in families for
         which it has no such rule."""

@@ -182,12 +182,13 @@ class Family:
     | `make_loss` | the training loss of a detector |
     | `make_response` | the response term of distillation; raises `ConfigError` for a teacher that cannot teach |
     | `anchors_of` | head → anchors in network pixels, float ``[levels, anchors, 2]``; None for families without anchors |
+    | `dataset_tensors` | last parts of names in the state_dict that belong to a dataset and are not transferred ("anchors") |
     | `prepare_` | fits the detector to the boxes of a dataset before training, returns one line for people |
     | `widths_for_classes` | widths of a pruned detector, with the head that another number of classes needs |
     | `recognises_file`, `read_file` | whether the tree of a foreign file holds such a model, and its `Checkpoint` |
     | `flat` | (detector, batch, (height, width), half) → the module of fixed sizes that export formats trace; `row_count` rows |
     | `reference_excluded` | module paths of the batch norms that the reference project never prunes; None: no such rule |
-    | `recipe` | hyper-parameters whose defaults differ from YOLOv5's |
+    | `recipe` | hyper-parameters whose defaults differ from YOLOv5's, by their YAML names |
     """
 
     name: str
@@ -205,6 +206,7 @@ class Family:
     make_loss: Callable[[Detector, LossSettings], DetectorLoss]
     make_response: Callable[[Detector, Detector, DetectorLoss], ResponseTerm]
     anchors_of: Callable[[Any], Tensor] | None = None
+    dataset_tensors: tuple[str, ...] = ()
     prepare_: Callable[[Detector, TrainingBoxes], str] = no_preparation
     widths_for_classes: Callable[[Widths, Architecture, int], dict[str, LayerWidth]]
     recognises_file: Callable[[Any], bool]

@@ -229,8 +229,11 @@ class Focus(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """[B, inputs, H, W] → [B, outputs, H / 2 / stride, W / 2 / stride]; H and W even."""
         squares = (
-            images[..., ::2, ::2], images[..., 1::2, ::2], images[..., ::2, 1::2], images[..., 1::2, 1::2],
-        )  # fmt: skip
+            images[..., ::2, ::2],
+            images[..., 1::2, ::2],
+            images[..., ::2, 1::2],
+            images[..., 1::2, 1::2],
+        )
         result: Tensor = self.conv(torch.cat(squares, 1))
         return result
 

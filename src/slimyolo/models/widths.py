@@ -2,10 +2,14 @@
 
 A pruned detector is its architecture plus this table. The table says nothing about how the layers are connected: that
 stays in the architecture, and whoever makes a table (the pruning room) keeps it consistent.
+
+The table holds convolutions, batch norms and linear layers, and nothing else: a block must not keep a channel count in an
+attribute, but read it from its layers. A block with a parameter of its own for each channel is a `FollowsWidths`.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +19,7 @@ from torch import Tensor, nn
 
 from slimyolo.errors import ModelError, nearest_name_hint, shown_value
 
-__all__ = ["LayerWidth", "Widths", "narrow_", "widths_from_plain", "widths_of", "widths_to_plain"]
+__all__ = ["FollowsWidths", "LayerWidth", "Widths", "narrow_", "widths_from_plain", "widths_of", "widths_to_plain"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -34,6 +38,14 @@ class LayerWidth:
 
 Widths = Mapping[str, LayerWidth]
 """Module path (as in `named_modules`) → sizes, for every convolution, batch norm and linear layer."""
+
+
+class FollowsWidths(ABC):
+    """A block with parameters of its own, whose sizes follow from those of the layers inside it."""
+
+    @abstractmethod
+    def follow_widths_(self) -> None:
+        """Give the block's own parameters the sizes that its layers now ask for; fresh values where a size changes."""
 
 
 def widths_of(module: nn.Module) -> dict[str, LayerWidth]:
@@ -62,6 +74,9 @@ def narrow_(module: nn.Module, widths: Widths) -> None:
     for name, layer in layers.items():
         if _width(layer) != widths[name]:
             _resize_(layer, widths[name])
+    for part in module.modules():
+        if isinstance(part, FollowsWidths):
+            part.follow_widths_()
 
 
 def widths_to_plain(widths: Widths) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ def inspect(config: InspectConfig) -> str:
 
 def describe(summary: CheckpointSummary) -> str:
     """A summary as aligned lines."""
-    origin = {"slimyolo": "slimyolo", "ultralytics": "YOLOv5 (Ultralytics)"}[summary.origin]
+    origin = "slimyolo" if summary.origin == "slimyolo" else f"{summary.family} (Ultralytics)"
     pruned = "no"
     if summary.pruned:
         share = 1 - summary.batchnorm_channels / summary.batchnorm_channels_dense
@@ -35,13 +35,16 @@ def describe(summary: CheckpointSummary) -> str:
     epoch = "" if summary.epoch is None else f", epoch {summary.epoch + 1}"
     rows: list[tuple[str, str]] = [
         ("File", f"{summary.path}, {summary.file_size_bytes / 1e6:.2f} MB, written by {origin}"),
-        ("Architecture", f"{summary.architecture}, {summary.layers} layers, {scales}, {summary.activation}"),
+        (
+            "Architecture",
+            f"{summary.architecture} ({summary.family}), {summary.layers} layers, {scales}, {summary.activation}",
+        ),
         ("Parameters", f"{summary.params:,}"),
         ("Pruned", pruned),
         ("Classes", f"{summary.nc}: {_names(summary.names)}"),
         ("Strides", ", ".join(map(str, summary.strides_px)) + " px"),
     ]
-    for stride, level in zip(summary.strides_px, summary.anchors_px, strict=True):
+    for stride, level in zip(summary.strides_px, summary.anchors_px, strict=False):  # no anchors in some families
         rows.append((f"Anchors /{stride}", "  ".join(f"{w:g}x{h:g}" for w, h in level) + " px"))
     rows.append(("Training", f"{state}{epoch}, {'with' if summary.has_ema else 'without'} EMA weights"))
     rows += [(f"  {key}", _value(value)) for key, value in (summary.metrics or {}).items()]

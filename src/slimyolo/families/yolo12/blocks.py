@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.families.yolo11.blocks import C3k, attend, feed_forward
+from slimyolo.models import FollowsWidths
 from slimyolo.models.layers import Conv
 
 __all__ = ["A2C2f", "AreaAttention", "AreaBlock"]
@@ -81,7 +82,7 @@ class AreaBlock(nn.Module):
         return result
 
 
-class A2C2f(nn.Module):
+class A2C2f(nn.Module, FollowsWidths):
     """A chain from one 1 × 1 `Conv` whose every output is joined: pairs of `AreaBlock` (`attention`), or `C3k`.
 
     `residual` adds the input to γ times the result, with one learned γ a channel; inputs == outputs then.
@@ -116,6 +117,12 @@ class A2C2f(nn.Module):
             else C3k(hidden, hidden, 2, shortcut, groups)
             for _ in range(repeats)
         )
+
+    def follow_widths_(self) -> None:
+        """γ has one value for each output of `cv2`."""
+        outputs = self.cv2.conv.out_channels
+        if self.gamma is not None and len(self.gamma) != outputs:
+            self.gamma = nn.Parameter(self.gamma.new_full((outputs,), _START_OF_GAMMA), self.gamma.requires_grad)
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, inputs, H, W] → [B, outputs, H, W]."""

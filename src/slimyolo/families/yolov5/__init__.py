@@ -57,6 +57,7 @@ YOLOV5 = Family(
     make_loss=make_loss,
     make_response=make_response,
     anchors_of=anchors_of,
+    dataset_tensors=("anchors",),
     prepare_=prepare_,
     widths_for_classes=widths_for_classes,
     recognises_file=recognises_yolov5,

@@ -39,8 +39,9 @@ def spread_batches(split: SplitData, images: int, *, imgsz: int, batch_size: int
 
 
 def detection_loss(detector: Detector, imgsz: int) -> Callable[[nn.Module, Batch], Tensor]:
-    """The training loss of a batch with the gains of ``scratch-low``, summed over its images."""
-    loss = detector.family.make_loss(detector, LossSettings(hyp=PRESETS["scratch-low"].to_plain(), imgsz=imgsz))
+    """The training loss of a batch with the default gains of the detector's family, summed over its images."""
+    hyp = {**PRESETS["scratch-low"].to_plain(), **detector.family.recipe}
+    loss = detector.family.make_loss(detector, LossSettings(hyp=hyp, imgsz=imgsz))
 
     def of_batch(model: nn.Module, batch: Batch) -> Tensor:
         assert isinstance(model, Detector)  # it was made for one
