@@ -10,6 +10,7 @@ import random
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from inert_writer import Call, Name, Stored, Thing, file_of
@@ -25,10 +26,15 @@ class Spoilt:
     """A file. `refused`: the dotted name that the message must say. `readable`: a reader may pass over the change."""
 
     name: str
-    content: bytes
+    make: Callable[[], bytes]
     refused: str | None = None
     readable: bool = False
     words: str = ""
+
+    @property
+    def content(self) -> bytes:
+        """The bytes of the file, made now."""
+        return self.make()
 
 
 def hostile_ultralytics(seed: int = 0) -> Iterator[Spoilt]:
@@ -38,17 +44,27 @@ def hostile_ultralytics(seed: int = 0) -> Iterator[Spoilt]:
     for table, readable in ((_BROKEN, False), (_ODD, True)):
         for name, change in table.items():
             family = FAMILIES[numbers.randrange(3)]
-            yield Spoilt(name=f"{name}, {family}", content=_spoilt(family, change), readable=readable)
+            yield Spoilt(name=f"{name}, {family}", make=partial(_spoilt, family, change), readable=readable)
     for task, (model, head) in _TASKS.items():
-        yield Spoilt(name=f"a network for {task}", content=_spoilt("yolov8", _as_task(task, model, head)), words=task)
+        yield Spoilt(
+            name=f"a network for {task}", make=partial(_spoilt, "yolov8", _as_task(task, model, head)), words=task
+        )
     for family in FAMILIES:
-        content = file_of(checkpoint(family))
         for number in range(8):
-            place = numbers.randrange(len(content))
-            damaged = content[:place] + bytes([content[place] ^ (1 << numbers.randrange(8))]) + content[place + 1 :]
-            yield Spoilt(name=f"{family} with a flipped bit {number}", content=damaged, readable=True)
+            make = partial(_damaged, family, numbers.random(), bit=numbers.randrange(8))
+            yield Spoilt(name=f"{family} with a flipped bit {number}", make=make, readable=True)
         for number in range(3):
-            yield Spoilt(name=f"{family} cut short {number}", content=content[: numbers.randrange(len(content) - 30)])
+            make = partial(_damaged, family, numbers.random(), bit=None)
+            yield Spoilt(name=f"{family} cut short {number}", make=make)
+
+
+def _damaged(family: str, share: float, *, bit: int | None) -> bytes:
+    """An honest file that is cut at `share` of its length, or has one bit flipped there."""
+    content = file_of(checkpoint(family))
+    place = int(share * (len(content) - 30))
+    if bit is None:
+        return content[:place]
+    return content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :]
 
 
 # --- where things are -------------------------------------------------------------------------------------------------
@@ -172,10 +188,13 @@ def _smuggled(numbers: random.Random) -> Iterator[Spoilt]:
     for number, (gadget, arguments) in enumerate(_GADGETS):
         for place in (places[number % len(places)], places[(number * 5 + 3) % len(places)]):
             family = FAMILIES[numbers.randrange(3)]
-            called = numbers.random() < 0.8
-            tree = checkpoint(family)
-            _PLACES[place](tree, Call(gadget, arguments) if called else Name(gadget))
-            yield Spoilt(name=f"{gadget} as {place}, {family}", content=file_of(tree), refused=gadget)
+            thing = Call(gadget, arguments) if numbers.random() < 0.8 else Name(gadget)
+            make = partial(_spoilt, family, partial(_put, _PLACES[place], thing))
+            yield Spoilt(name=f"{gadget} as {place}, {family}", make=make, refused=gadget)
+
+
+def _put(place: Callable[[Tree, Any], None], thing: Any, tree: Tree) -> None:
+    place(tree, thing)
 
 
 # --- what no reader can make a network of -----------------------------------------------------------------------------
