@@ -31,10 +31,10 @@ def settings_for(detector: Detector, **values: object) -> ExportSettings:
         batch=settings.batch,
         dynamic=settings.dynamic,
         half=settings.half,
-        layout="rows" if settings.nms is None else "detections",
         nms=settings.nms,
     )
-    return replace(settings, metadata=metadata)
+    layout = "rows" if settings.nms is None else "detections"  # as `export_detector` decides for YOLOv5
+    return replace(settings, metadata=metadata).giving(layout, settings.nms)
 
 
 def vary_batchnorms_(detector: nn.Module) -> None:

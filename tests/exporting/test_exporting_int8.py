@@ -42,7 +42,9 @@ def source(small_detector: Detector, tmp_path: Path) -> Path:
     """The float ONNX file."""
     path = tmp_path / "float.onnx"
     if not exported:
-        settings = ExportSettings((32, 32), metadata=FileMetadata(names=("face", "masqué"), stride=4, imgsz=(32, 32)))
+        settings = ExportSettings(
+            size=(32, 32), metadata=FileMetadata(names=("face", "masqué"), stride=4, imgsz=(32, 32))
+        )
         find_format("onnx").write(small_detector.fused(), path, settings)
         exported.append(path.read_bytes())
     path.write_bytes(exported[0])

@@ -15,7 +15,7 @@ from slimyolo.pruning import ChannelShare, prune_module
 
 
 def test_the_file_of_a_cut_network_without_exporting_it(small_detector: Detector, tmp_path: Path) -> None:
-    settings = ExportSettings((32, 32), metadata=FileMetadata(names=("face", "masqué"), stride=4, imgsz=(32, 32)))
+    settings = ExportSettings(size=(32, 32), metadata=FileMetadata(names=("face", "masqué"), stride=4, imgsz=(32, 32)))
     path = tmp_path / "dense.onnx"
     find_format("onnx").write(small_detector.fused(), path, settings)
     cut = prune_module(small_detector, torch.zeros(1, 3, 32, 32), ChannelShare(0.4)).model

@@ -9,14 +9,8 @@ from slimyolo.exporting.int8.harm import convolution_harm
 from slimyolo.exporting.int8.onnx import OnnxQuantiser
 from slimyolo.exporting.int8.openvino import OpenvinoQuantiser
 from slimyolo.exporting.int8.quantise import Accuracy, Quantisation, QuantisedFile, Quantiser, quantise_within
-from slimyolo.exporting.metadata import (
-    METADATA_KEYS,
-    FileMetadata,
-    NetworkCost,
-    OutputLayout,
-    Suppression,
-    detector_metadata,
-)
+from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, NetworkCost, Suppression, detector_metadata
+from slimyolo.exporting.network import captured_network, output_layout, top_detections
 from slimyolo.exporting.quiet import quiet, without_telemetry
 from slimyolo.exporting.resizing import resized_onnx
 from slimyolo.exporting.runtimes import ExportedModel, is_exported, open_exported
@@ -49,7 +43,6 @@ __all__ = [
     "OnnxQuantiser",
     "Opened",
     "OpenvinoQuantiser",
-    "OutputLayout",
     "Quantisation",
     "QuantisedFile",
     "Quantiser",
@@ -62,6 +55,7 @@ __all__ = [
     "Tolerance",
     "Written",
     "agreement",
+    "captured_network",
     "check_settings",
     "convolution_harm",
     "detections_agreement",
@@ -73,6 +67,7 @@ __all__ = [
     "import_openvino",
     "is_exported",
     "open_exported",
+    "output_layout",
     "quantise_within",
     "quantised_format",
     "quiet",
@@ -81,6 +76,7 @@ __all__ = [
     "resized_onnx",
     "runtimes",
     "timed_format",
+    "top_detections",
     "without_telemetry",
     "write_examples",
 ]

@@ -61,7 +61,10 @@ def example_texts(example: Example, model: str, metadata: FileMetadata) -> dict[
         "WIDTH": str(metadata.imgsz[1]),
         "STRIDE": str(metadata.stride) if metadata.dynamic else "0",
         "BATCH": "1" if metadata.dynamic else str(metadata.batch),
-        "NMS": "false" if metadata.nms is None else "true",
+        "DETECTIONS": json.dumps(metadata.layout == "detections"),
+        "COLUMNS": json.dumps(metadata.layout == "columns"),
+        "OBJECTNESS": json.dumps(metadata.objectness),
+        "SUPPRESS": json.dumps(metadata.suppression == "nms"),
     }
     texts = {"detect.py": _filled("detect.py.txt", values)}
     if "zipfile" in texts["detect.py"]:

@@ -7,7 +7,8 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,9 +17,11 @@ from torch import Tensor
 from slimyolo.errors import ExportError, SlimyoloError
 from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, detections_agreement, random_images
 from slimyolo.exporting.format import Format
+from slimyolo.exporting.network import output_layout, top_detections
 from slimyolo.exporting.runtimes import ExportedModel, open_exported
 from slimyolo.exporting.settings import ExportSettings, Written
 from slimyolo.exporting.table import check_settings, checker_version, require_packages
+from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind
 from slimyolo.models import Detector
 from slimyolo.storage import atomic_file, atomic_folder
 
@@ -28,11 +31,12 @@ Suppress = Callable[[Tensor], Sequence[Tensor]]
 """Decoded rows [B, rows, columns] → detections per image [n, 6] = xyxy, score, class, best first."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportedFile:
     """A file (or folder) that was written and agrees with the model.
 
-    `input_shape` and `output_shape` hold names where the size is free. `random` and `real` are the largest differences
+    `input_shape` and `output_shape` hold names where the size is free; `layout` says what the output is, and `suppression`
+    what has to follow decoded rows. `random` and `real` are the largest differences
     on noise and on pictures, `suppressed` those of the detections where NMS is inside (None: not compared); `checker` is
     what ran the file. `unchecked` says what was not checked, and how to.
     """
@@ -42,6 +46,8 @@ class ExportedFile:
     bytes: int
     input_shape: tuple[int | str, ...]
     output_shape: tuple[int | str, ...]
+    layout: OutputLayout
+    suppression: SuppressionKind
     details: Mapping[str, str]
     notes: tuple[str, ...]
     unchecked: tuple[str, ...]
@@ -75,6 +81,7 @@ def export_detector(
     require_packages(row, settings.simplify)
     check_settings(row, settings)
     _check(detector, settings, suppress)
+    settings = settings.giving(output_layout(detector, row, settings.nms is not None), settings.nms)
     notes: tuple[str, ...] = ()
     if settings.simplify and row.simplifier is None:
         notes = (f"--simplify does nothing for {row.name}: there is no graph to simplify.",)
@@ -93,6 +100,7 @@ def export_detector(
     shapes = _shapes(detector, settings)
     return ExportedFile(
         format=row.name, path=path, bytes=_bytes(path), input_shape=shapes[0], output_shape=shapes[1],
+        layout=settings.layout, suppression=detector.suppression,
         details=written.details, notes=(*notes, *written.notes), unchecked=written.unchecked,
         checker=checker_version(row), random=found.get("random"), real=found.get("real"),
         suppressed=found.get("suppressed"), tolerance=tolerance, seconds=time.perf_counter() - started,
@@ -129,22 +137,30 @@ def _compared(
     real_images: Sequence[Tensor],
     suppress: Suppress | None,
 ) -> tuple[Written, dict[str, Agreement]]:
+    """Write the file and compare it; a file that gives detections is written without that step first."""
     noise = random_images(settings, int(draft.model.stride.max()))
-    metadata = settings.metadata and replace(settings.metadata, nms=None, layout="rows")
-    written = draft.write(replace(settings, nms=None, metadata=metadata))
+    chosen = settings.layout == "detections"
+    written = draft.write(settings.giving("rows") if chosen else settings)
     rows = draft.opened()
-    if rows is None:
-        return written, {}
-    found = {"random": agreement(draft.model, rows, noise, tolerance.from_score)}
-    if real_images:
-        found["real"] = agreement(draft.model, rows, real_images, tolerance.from_score)
-    if settings.nms is not None and suppress is not None:
+    found = {}
+    if rows is not None:
+        found["random"] = agreement(draft.model, rows, noise, tolerance.from_score)
+        if real_images:
+            found["real"] = agreement(draft.model, rows, real_images, tolerance.from_score)
+    if chosen:
         draft.move_aside()
         written = draft.write(settings)
         detections = draft.opened()
-        if detections is not None:
+        if settings.nms is None:
+            suppress = partial(_top_of_each, layout=draft.model.rows, max_det=settings.max_det)
+        if rows is not None and detections is not None and suppress is not None:
             found["suppressed"] = detections_agreement(suppress, rows, detections.output, [*noise, *real_images])
     return written, found
+
+
+def _top_of_each(rows: Tensor, layout: RowLayout, max_det: int) -> Sequence[Tensor]:
+    """What a one-to-one head says of every image; the filling is left out."""
+    return [found[found[:, 4] > 0] for found in top_detections(rows, layout, max_det)]
 
 
 def _check_found(row: Format, found: Mapping[str, Agreement], tolerance: Tolerance) -> None:
@@ -186,17 +202,15 @@ def _check(detector: Detector, settings: ExportSettings, suppress: Suppress | No
 
 
 def _shapes(detector: Detector, settings: ExportSettings) -> tuple[tuple[int | str, ...], tuple[int | str, ...]]:
+    """(input, output) of the file, names where the size is free."""
     height, width = settings.size
-    if settings.dynamic:
-        taken: tuple[int | str, ...] = ("batch", 3, "height", "width")
-    else:
-        taken = (settings.batch, 3, height, width)
-    if settings.nms is not None:
-        return taken, (taken[0], settings.nms.max_det, 6)
-    if settings.dynamic:
-        return taken, ("batch", "rows", detector.rows.columns)
+    free = settings.dynamic
+    taken: tuple[int | str, ...] = ("batch", 3, "height", "width") if free else (settings.batch, 3, height, width)
+    if settings.layout == "detections":
+        return taken, (taken[0], settings.max_det if settings.nms is None else settings.nms.max_det, 6)
     cells = sum((height // int(stride)) * (width // int(stride)) for stride in detector.stride)
-    return taken, (settings.batch, cells * detector.rows_per_cell, detector.rows.columns)
+    sides = ("rows" if free else cells * detector.rows_per_cell, detector.rows.columns)
+    return taken, (taken[0], *(sides if settings.layout == "rows" else sides[::-1]))
 
 
 def _failed(row: Format, error: Exception) -> ExportError:

@@ -72,7 +72,7 @@ class Format:
     | `checker` | the package that runs the written file, or at least reads it |
     | `write` | (fused detector, path, settings) → what was written |
     | `runtime` | what runs the file here; None where nothing can |
-    | `able` | which of ``dynamic``, ``batch``, ``half`` and ``nms`` the format can |
+    | `able` | which of ``dynamic``, ``batch``, ``half``, ``nms`` and ``top_k`` (choose the best rows) the format can |
     | `bound` | the file only runs on the kind of device where it was captured |
     | `example` | the program that is written beside the file; None: none |
     | `int8` | how it is quantised; None: not at all |
@@ -89,7 +89,7 @@ class Format:
     checker: str
     write: Callable[[Detector, Path, ExportSettings], Written]
     runtime: Runtime | None
-    able: frozenset[str] = frozenset({"dynamic", "batch", "half", "nms"})
+    able: frozenset[str] = frozenset({"dynamic", "batch", "half", "nms", "top_k"})
     folder: bool = False
     simplifier: str | None = None
     bound: bool = False

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from slimyolo.errors import CheckpointError
-from slimyolo.geometry import RowLayout, SuppressionKind
+from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind
 from slimyolo.models import Detector
 
-__all__ = ["METADATA_KEYS", "FileMetadata", "NetworkCost", "OutputLayout", "Suppression", "detector_metadata"]
+__all__ = ["METADATA_KEYS", "FileMetadata", "NetworkCost", "Suppression", "detector_metadata"]
 
 METADATA_KEYS = (
     "names",
@@ -33,13 +33,6 @@ METADATA_KEYS = (
     "slimyolo",
 )
 """The keys that are written, in this order."""
-
-OutputLayout = Literal["rows", "columns", "detections"]
-"""The shape of a file's output.
-
-``rows``: decoded rows [B, rows, columns], one candidate box after the other. ``columns``: the same, transposed to
-[B, columns, rows]. ``detections``: [B, max_det, 6] = x1, y1, x2, y2, score, class, best first, filled up with zeros.
-"""
 
 LARGEST_SIDE = 16384
 LARGEST_STRIDE = 1024

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from slimyolo.errors import CheckpointError, ConfigError, ModelError, SlimyoloError
 from slimyolo.exporting.format import Runtime
-from slimyolo.exporting.metadata import FileMetadata, NetworkCost, OutputLayout, Suppression
+from slimyolo.exporting.metadata import FileMetadata, NetworkCost, Suppression
 from slimyolo.exporting.settings import Opened, Runner, RunOptions, RunPrecision
 from slimyolo.exporting.table import FORMATS, find_runtime, runtimes
-from slimyolo.geometry import RowLayout, SuppressionKind, xyxy_to_cxcywh
+from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind, xyxy_to_cxcywh
 
 __all__ = ["ExportedModel", "is_exported", "open_exported"]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from slimyolo.exporting.metadata import FileMetadata, Suppression
+from slimyolo.geometry import OutputLayout
 
 __all__ = ["ExportSettings", "Opened", "RunOptions", "RunPrecision", "Runner", "Written"]
 
@@ -20,12 +21,14 @@ RunPrecision = Literal["fp32", "fp16", "bf16", "auto"]
 """In what a runtime multiplies float weights. ``auto`` leaves it to the runtime."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExportSettings:
     """How to write. `size` is (height, width) in pixels, multiples of the largest stride.
 
     `dynamic`: any batch, and any height and width that are multiples of the stride; `batch` and `size` are then only
-    what the file is tried with. `half`: 16-bit weights. `nms`: suppress overlaps inside the file. `opset` and
+    what the file is tried with. `half`: 16-bit weights. `nms`: suppress overlaps inside the file. `layout` is the shape of
+    the output, and `max_det` the number of detections of a one-to-one head in it; `export_detector` decides the layout, as
+    the detector's family and the format have it. `opset` and
     `simplify` are ONNX's (None: the default). `metadata` goes into the file.
     """
 
@@ -34,6 +37,8 @@ class ExportSettings:
     dynamic: bool = False
     half: bool = False
     nms: Suppression | None = None
+    layout: OutputLayout = "rows"
+    max_det: int = 300
     opset: int | None = None
     simplify: bool = False
     metadata: FileMetadata | None = None
@@ -42,6 +47,11 @@ class ExportSettings:
     def metadata_text(self) -> Mapping[str, str]:
         """What goes into the file, one text per key."""
         return {} if self.metadata is None else self.metadata.to_text()
+
+    def giving(self, layout: OutputLayout, nms: Suppression | None = None) -> ExportSettings:
+        """The same for a file whose output has this `layout`, with `nms` inside or none; the metadata say so."""
+        metadata = self.metadata and replace(self.metadata, layout=layout, nms=nms)
+        return replace(self, layout=layout, nms=nms, metadata=metadata)
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from slimyolo.geometry.boxes import (
 )
 from slimyolo.geometry.detections import Detections, Frame
 from slimyolo.geometry.placement import Placement
-from slimyolo.geometry.rows import BOX_COLUMNS, RowLayout, SuppressionKind
+from slimyolo.geometry.rows import BOX_COLUMNS, OutputLayout, RowLayout, SuppressionKind
 
 __all__ = [
     "BOX_COLUMNS",
     "Detections",
     "Frame",
+    "OutputLayout",
     "OverlapKind",
     "Placement",
     "RowLayout",

@@ -15,13 +15,20 @@ from torch import Tensor
 
 from slimyolo.errors import ModelError
 
-__all__ = ["BOX_COLUMNS", "RowLayout", "SuppressionKind"]
+__all__ = ["BOX_COLUMNS", "OutputLayout", "RowLayout", "SuppressionKind"]
 
 ArrayOrTensor = TypeVar("ArrayOrTensor", "np.ndarray[Any, Any]", Tensor)
 
 SuppressionKind = Literal["nms", "none"]
 """What has to follow the decoded rows of a family: ``nms``, because several rows stand for one object, or ``none``, because a
 one-to-one head gives one row for each object."""
+
+OutputLayout = Literal["rows", "columns", "detections"]
+"""The shape of what an exported file gives.
+
+``rows``: decoded rows [B, rows, columns], one candidate box after the other. ``columns``: the same, transposed to
+[B, columns, rows]. ``detections``: [B, max_det, 6] = x1, y1, x2, y2, score, class, best first, filled up with zeros.
+"""
 
 BOX_COLUMNS = 4
 """Centre x, centre y, width and height: the first columns of every decoded row."""

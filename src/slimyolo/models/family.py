@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
-from slimyolo.geometry import RowLayout, SuppressionKind
+from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind
 from slimyolo.models.module_table import Argument, Incoming, ModuleRule
 
 if TYPE_CHECKING:
@@ -186,7 +186,8 @@ class Family:
     | `prepare_` | fits the detector to the boxes of a dataset before training, returns one line for people |
     | `widths_for_classes` | widths of a pruned detector, with the head that another number of classes needs |
     | `recognises_file`, `read_file` | whether the tree of a foreign file holds such a model, and its `Checkpoint` |
-    | `flat` | (detector, batch, (height, width), half) → the module of fixed sizes that export formats trace; `row_count` rows |
+    | `exported` | the shape of what exported files give: as the published exports of the family have it |
+    | `flat` | (detector, batch, (height, width), half) → images to decoded [batch, columns, rows], for export: fixed sizes |
     | `reference_excluded` | module paths of the batch norms that the reference project never prunes; None: no such rule |
     | `recipe` | hyper-parameters whose defaults differ from YOLOv5's, by their YAML names |
     """
@@ -201,6 +202,7 @@ class Family:
     make_head: Callable[[Architecture, Incoming], nn.Module]
     rows: Callable[[int], RowLayout]
     suppression: SuppressionKind = "nms"
+    exported: OutputLayout = "rows"
     recognises: Callable[[Written], bool]
     yaml_keys: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     make_loss: Callable[[Detector, LossSettings], DetectorLoss]

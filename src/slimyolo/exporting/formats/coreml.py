@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from contextlib import redirect_stderr
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from slimyolo.errors import ExportError
+from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Written
 from slimyolo.models import Detector
@@ -35,7 +37,9 @@ def write_coreml(detector: Detector, path: Path, settings: ExportSettings) -> Wr
         import coremltools
 
     shape = (settings.batch, 3, *settings.size)
-    module = detector.family.flat(detector, settings.batch, settings.size, False)
+    module = captured_network(detector, replace(settings, half=False), fixed=True)
+    with torch.no_grad():
+        given = tuple(module(torch.zeros(shape)).shape)
     with quiet(), torch.no_grad(), open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # progress bars
         model = coremltools.convert(
             jit.trace(module, torch.zeros(shape), check_trace=False),
@@ -47,12 +51,7 @@ def write_coreml(detector: Detector, path: Path, settings: ExportSettings) -> Wr
         )
         model.user_defined_metadata.update(settings.metadata_text)
         model.save(str(path))
-        _check(
-            coremltools.models.MLModel(str(path), skip_model_load=True),
-            shape,
-            (settings.batch, cast(int, module.row_count), detector.rows.columns),
-            settings,
-        )
+        _check(coremltools.models.MLModel(str(path), skip_model_load=True), shape, given, settings)
     return Written(
         {"weights": "fp16" if settings.half else "fp32", "target": "iOS 15, macOS 12"}, unchecked=(UNCHECKED,)
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.ncnn import METADATA_FILE, read_metadata_json
+from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
@@ -53,7 +54,7 @@ def write_litert(detector: Detector, path: Path, settings: ExportSettings) -> Wr
     with quiet(), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         import litert_torch
 
-        module = detector.family.flat(detector, settings.batch, settings.size, False)
+        module = captured_network(detector, settings, fixed=True)
         edge = litert_torch.convert(module, (torch.zeros(settings.batch, 3, *settings.size),))
         edge.export(str(path))
     with zipfile.ZipFile(path, "a") as archive:

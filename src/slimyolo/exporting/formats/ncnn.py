@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from slimyolo.errors import CheckpointError, ExportError
 from slimyolo.exporting.format import Example
+from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
@@ -59,7 +61,7 @@ def write_ncnn(detector: Detector, path: Path, settings: ExportSettings) -> Writ
     import pnnx
 
     height, width = settings.size
-    module = detector.family.flat(detector, 1, settings.size, False)
+    module = captured_network(detector, replace(settings, half=False), fixed=True)
     example = torch.zeros(1, 3, height, width)
     with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
         with quiet(), torch.no_grad():

@@ -7,16 +7,17 @@ torch 2.13 and onnx 1.23).
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from slimyolo.errors import ExportError
 from slimyolo.exporting.format import Example
-from slimyolo.exporting.formats.half import HalfDetector
 from slimyolo.exporting.formats.onnx_nms import append_nms_
+from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
@@ -26,6 +27,7 @@ __all__ = ["ONNX_EXAMPLE", "onnx_model", "open_onnx", "write_onnx"]
 DEFAULT_OPSET = 17  # read by every runtime that is still maintained
 OLDEST_DIRECT = 18  # below it the exporter converts by itself, and keeps 18 where that fails
 NEWEST = 20  # the newest tried here
+WRAPPED = re.compile(r"^(detector\.)+")  # what wrappers put before the names of weights
 
 ONNX_EXAMPLE = Example(
     network='''\
@@ -115,15 +117,13 @@ def _asked(settings: ExportSettings) -> int:
 def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:
     """The model as a protocol buffer, in an operator set that the exporter writes itself."""
     stride = int(detector.stride.max())
-    module: nn.Module
+    module = captured_network(detector, settings, fixed=not settings.dynamic)
     if settings.dynamic:
-        module = HalfDetector(detector) if settings.half else detector
         # small, and nothing of size 1 or of equal sides: the capture would take those for constants
         example = torch.zeros(2, 3, 2 * stride, 3 * stride)
         batch, rows, columns = (torch.export.Dim(name, min=1, max=4096) for name in ("batch", "rows", "columns"))
         shapes = ({0: batch, 2: stride * rows, 3: stride * columns},)
     else:
-        module = detector.family.flat(detector, settings.batch, settings.size, settings.half)
         example, shapes = torch.zeros(settings.batch, 3, *settings.size), None
     with torch.no_grad():
         program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
@@ -153,9 +153,9 @@ def _strip_(model: Any) -> None:
     they have in the checkpoint, whatever the detector was wrapped in."""
     graph = model.graph
     for node in graph.node:
-        node.input[:] = [name.removeprefix("detector.") for name in node.input]
+        node.input[:] = [WRAPPED.sub("", name) for name in node.input]
     for tensor in graph.initializer:
-        tensor.name = tensor.name.removeprefix("detector.")
+        tensor.name = WRAPPED.sub("", tensor.name)
     del graph.value_info[:]
     del graph.metadata_props[:]
     for part in (*graph.node, *graph.initializer, *graph.input, *graph.output):

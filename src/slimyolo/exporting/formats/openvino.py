@@ -39,7 +39,7 @@ class Network(Metadata):
         if threads:
             hints["INFERENCE_NUM_THREADS"] = str(threads)
         self.model = core.compile_model(model, "CPU", hints)
-        keys = ("names", "nms", "dynamic", "imgsz", "batch", "stride")
+        keys = ("names", "layout", "objectness", "suppression", "dynamic", "imgsz", "batch", "stride")
         self.read({key: str(model.get_rt_info(["slimyolo", key]).value) for key in keys})
 
     def run(self, images):

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from slimyolo.exporting.format import Example
-from slimyolo.exporting.formats.half import HalfDetector
 from slimyolo.exporting.formats.torchscript_nms import with_nms
 from slimyolo.exporting.metadata import METADATA_KEYS
+from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
@@ -33,7 +33,7 @@ class Network(Metadata):
     def __init__(self, path, threads):
         if threads:
             torch.set_num_threads(threads)
-        extra = dict.fromkeys(("names", "nms", "dynamic", "imgsz", "batch", "stride"), "")
+        extra = dict.fromkeys(("names", "layout", "objectness", "suppression", "dynamic", "imgsz", "batch", "stride"), "")
         self.module = torch.jit.load(str(path), map_location="cpu", _extra_files=extra)
         self.read({key: value if isinstance(value, str) else value.decode() for key, value in extra.items()})
 
@@ -49,7 +49,7 @@ class Network(Metadata):
 def write_torchscript(detector: Detector, path: Path, settings: ExportSettings) -> Written:
     """Write `detector` (fused, eval mode, no gradients) to `path`. Each metadata entry is one extra file of the archive."""
     example = torch.zeros(settings.batch, 3, *settings.size, device=detector.stride.device)
-    module = HalfDetector(detector) if settings.half else detector
+    module = captured_network(detector, settings, fixed=False)
     with quiet(), torch.no_grad():
         traced = jit.trace(module, example, check_trace=False)  # checked afterwards, from the file
         if settings.nms is not None:

@@ -20,7 +20,7 @@ __all__ = ["FlatDetector"]
 
 
 class FlatDetector(nn.Module):
-    """`detector` (fused, eval mode) for images [batch, 3, *size], giving the same rows [batch, rows, 5 + nc].
+    """`detector` (fused, eval mode) for images [batch, 3, *size], giving the same rows as columns [batch, 5 + nc, rows].
 
     With p the sigmoid of a row: centre = p · 2 · stride + (cell − ½) · stride, sides = p · p · 4 · anchor; as
     `Detect.decode`, with constants [1, 1 or 2, rows]. With `half` its layers are float16; images, decoding and rows
@@ -49,13 +49,12 @@ class FlatDetector(nn.Module):
         for convolution in head.m:
             _order_by_value_(convolution, head.na)
         self.cells = [int(size[0] // stride) * int(size[1] // stride) for stride in detector.stride.tolist()]
-        self.row_count = sum(head.na * cells for cells in self.cells)
         if half:
             self.detector.half()
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """[batch, 3, H, W] float32 RGB 0–1 → decoded rows [batch, rows, 5 + nc] float32."""
+        """[batch, 3, H, W] float32 RGB 0–1 → decoded rows, transposed: [batch, 5 + nc, rows] float32."""
         head = head_of(self.detector)
         values = 5 + head.nc
         features = self.detector.features(images.half() if self.half_layers else images)
@@ -65,7 +64,7 @@ class FlatDetector(nn.Module):
         odds = torch.cat(levels, 2).float().sigmoid()
         centres, sides = odds[:, 0:2], odds[:, 2:4]
         boxes = (centres * self.factors + self.offsets, sides * sides * self.anchors)
-        return torch.cat((*boxes, odds[:, 4:]), 1).transpose(1, 2)
+        return torch.cat((*boxes, odds[:, 4:]), 1)
 
 
 def _order_by_value_(convolution: nn.Module, anchors: int) -> None:

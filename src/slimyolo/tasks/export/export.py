@@ -96,7 +96,7 @@ def export(config: ExportConfig) -> ExportRecord:
         )  # fmt: skip
         _tell(file)
         files.append(file)
-        _write_examples(config, row.name, path, settings)
+        _write_examples(config, row.name, path, settings.giving(file.layout, settings.nms))
     record = ExportRecord(str(weights), tuple(files), run_provenance(config))
     give_json(config.json_file, record)
     return record
@@ -121,21 +121,21 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
     targets = [_target(config, stem, row, alone=len(rows) == 1) for row in rows]
     files = []
     with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
-        source = export_detector(
+        exported = export_detector(
             detector,
             float_row,
             Path(folder) / "float.onnx",
             _settings(config, detector),
             real_images=_real_images(config),
-        ).path
+        )
         for row, target in zip(rows, targets, strict=True):
             file = quantise_file(
-                detector, source, row.file_in(target), row, config.data, size=config.imgsz, batch=config.batch_size,
+                detector, exported.path, row.file_in(target), row, config.data, size=config.imgsz, batch=config.batch_size,
                 images=config.calibration_images, tolerance=config.int8_tolerance,
             )  # fmt: skip
             tell_quantised(file)
             files.append(file)
-            _write_examples(config, row.name, target, _settings(config, detector))
+            _write_examples(config, row.name, target, _settings(config, detector).giving(exported.layout))
     record = ExportRecord(str(weights), (), run_provenance(config), tuple(files))
     give_json(config.json_file, record)
     return record
@@ -149,7 +149,6 @@ def _settings(config: ExportConfig, detector: Detector) -> ExportSettings:
         batch=config.batch_size,
         dynamic=config.dynamic,
         half=config.half,
-        layout="rows" if suppression is None else "detections",
         nms=suppression,
         cost=NetworkCost(cost.params, cost.macs, cost.imgsz),
     )

@@ -39,7 +39,7 @@ class Networks:
             raise ConfigError(f"--runtime {runtime}: expected one of {', '.join(TIMED)}.")
         self._fused = detector.fused().requires_grad_(False)
         self._runtime, self._threads = runtime, threads
-        self._settings = ExportSettings(size, metadata=detector_metadata(detector, size, __version__))
+        self._settings = ExportSettings(size=size, metadata=detector_metadata(detector, size, __version__))
         self._images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
         self._folder = tempfile.TemporaryDirectory(prefix="slimyolo-latency-", ignore_cleanup_errors=True)
         self._template: bytes | None = None

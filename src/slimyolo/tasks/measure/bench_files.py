@@ -43,8 +43,8 @@ class Exports:
             target = self._folder / f"{len(self._made)}" / f"{path.stem}{row.ending}"
             target.parent.mkdir()
             settings = ExportSettings(
-                config.imgsz,
-                config.batch,
+                size=config.imgsz,
+                batch=config.batch,
                 metadata=replace(detector_metadata(detector, config.imgsz, __version__), batch=config.batch),
             )
             self._made[key] = export_detector(detector, row, target, settings).path
