@@ -50,7 +50,7 @@ def test_defects_are_told(make_dataset: MakeDataset) -> None:
     assert val.unlabelled == 1
     assert any({"train", "val"} == set(group.splits) and len(group.images) >= 2 for group in report.leaks)
     text = "\n".join(report.lines())
-    for words in ("001.txt:2: has class 9", "without an image: 1", "serve several images: 1", "in several splits"):
+    for words in ("001.txt:2: has class 9", "without an image: 1", "of several images: 1", "in several splits"):
         assert words in text
     assert "No file was changed" in text
 

@@ -48,7 +48,7 @@ def test_readable_forms(content: bytes) -> None:
         ("0 0.5 0.5 0 0.2", "no area", "without area"),
         ("0 0.5 0.5 0.2 -0.001", "no area", "without area"),
         ("0 1.0 0.5 0 0.2", "no area", "without area"),
-        (GOOD, "duplicate", "the same row stands above"),
+        (GOOD, "duplicate", "the same row is above"),
     ],
 )
 def test_bad_row_is_skipped_and_the_others_stay(row: str, kind: str, words: str) -> None:

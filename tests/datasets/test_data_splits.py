@@ -162,15 +162,15 @@ def test_fingerprint_follows_content_not_place(make_dataset: MakeDataset) -> Non
         ("rm images/train/*", "There is no image in"),
         ("rm -r labels", r"None of the 2 train images .*labels/train/000\.txt"),
         ("for f in labels/train/*; do : > $f; done", "not one box"),
-        ("for f in images/train/*; do : > $f; done", r"Nothing of the train split .*empty .*slimyolo data check"),
+        ("for f in images/train/*; do : > $f; done", r"No image of the train split .*empty .*slimyolo data check"),
         (
             "for f in labels/train/*; do echo x > $f; done",
-            r"Nothing of the train split .*000\.txt:1: .*not a number|columns",
+            r"No image of the train split .*000\.txt:1: .*not a number|columns",
         ),
-        ("mv images/train images/x; touch images/train", "neither a folder of images, nor a .txt list, nor an image"),
+        ("mv images/train images/x; touch images/train", "is not a folder of images, a .txt list or an image"),
         (
             "rm -r images/train; echo 'train: a.txt\nnames: [a]' > data.yaml; echo z.png > a.txt",
-            r"First problem: .*z\.png does",
+            r"The first problem: .*z\.png does",
         ),
     ],
 )

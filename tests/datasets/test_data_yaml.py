@@ -137,7 +137,7 @@ def test_places_may_be_several(tmp_path: Path) -> None:
     assert spec.split("val") == (tmp_path / "c.txt",)
     with pytest.raises(DataError, match="names no test images"):
         spec.split("test")
-    with pytest.raises(DataError, match="'dev' is no split"):
+    with pytest.raises(DataError, match="'dev' is not a split"):
         spec.split("dev")
 
 

@@ -18,7 +18,7 @@ from slimyolo.errors import DataError
 __all__ = ["ClassCount", "DatasetReport", "DuplicateImages", "SplitReport", "check_dataset"]
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_LOST_BELOW_PX = 2.0  # training leaves out boxes with a shorter side
+_LOST_BELOW_PX = 2.0  # training drops boxes with a shorter side
 _NO_LABEL_NAMES = {"classes.txt", "labels.txt", "readme.txt", "notes.txt"}
 
 
@@ -32,14 +32,15 @@ class ClassCount:
     box_share: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SplitReport:
     """One split in numbers.
 
-    `image_long_sides_px` smallest, median, largest; `box_sides_px` the 5, 25, 50, 75 and 95 % quantiles of the square
-    root of the box area, once the image's longer side is the report's `imgsz`; `tiny_boxes` with a side under 2 px
-    there. `orphan_labels` are label files without an image, `shared_labels` files that serve several images. `error`
-    says why the split cannot be used at all; the numbers are then 0.
+    `image_long_sides_px` are the smallest, the median and the largest longer side. `box_sides_px` are the 5, 25, 50, 75
+    and 95 % quantiles of the square root of the box area, measured when the longer side of the image is the report's
+    `imgsz`; `tiny_boxes` counts boxes with a side of 2 px or less at that size. `orphan_labels` are label files without
+    an image, `shared_labels` are label files of several images. `error` says why the split cannot be used; all numbers
+    are 0 then.
     """
 
     name: str
@@ -61,15 +62,15 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class DuplicateImages:
-    """Files with the same bytes; `splits` names where they are. In train and val at once they flatter the metrics."""
+    """Files with the same bytes, and the `splits` they are in. When a file is in train and in val, metrics look too good."""
 
     images: tuple[Path, ...]
     splits: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatasetReport:
-    """What `check_dataset` found; sizes in pixels hold at input size `imgsz`."""
+    """What `check_dataset` found. Sizes in pixels are for the input size `imgsz`."""
 
     source: Path
     root: Path
@@ -85,7 +86,7 @@ class DatasetReport:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing at all was found that a person should look at."""
+        """Whether nothing was found that a person should look at."""
         return (
             self.usable
             and not self.leaks
@@ -94,7 +95,7 @@ class DatasetReport:
 
     @property
     def leaks(self) -> tuple[DuplicateImages, ...]:
-        """Duplicates that stand in more than one split."""
+        """Duplicates that are in more than one split."""
         return tuple(group for group in self.duplicates if len(group.splits) > 1)
 
     def lines(self) -> tuple[str, ...]:
@@ -108,13 +109,18 @@ class DatasetReport:
                 f"identical files: {len(self.duplicates)} groups, {len(self.leaks)} of them in several splits",
             ]
             lines += [f"  {', '.join(str(image) for image in group.images)}" for group in self.duplicates[:10]]
-        lines += ["", "Nothing is wrong." if self.clean else "No file was changed; see the outcomes above."]
+        lines += [
+            "",
+            "Nothing is wrong." if self.clean else "No file was changed. The outcome of each defect is shown above.",
+        ]
         return tuple(lines)
 
 
 def check_dataset(spec: DatasetSpec, *, imgsz: int = 640) -> DatasetReport:
-    """Read every split that `spec` names, and describe it. Reads all files, changes none; a bad split is part of the
-    report, not an error."""
+    """Read every split that `spec` names, and describe it.
+
+    All files are read and none is changed. A split that cannot be used is part of the report, not an error.
+    """
     splits: list[SplitReport] = []
     images: dict[Path, str] = {}
     for name in ("train", "val", "test"):
@@ -123,12 +129,19 @@ def check_dataset(spec: DatasetSpec, *, imgsz: int = 640) -> DatasetReport:
         try:
             split = read_split(spec, name)
         except DataError as error:
-            splits.append(SplitReport(name, error=str(error)))
+            splits.append(SplitReport(name=name, error=str(error)))
             continue
         splits.append(_describe(split, imgsz))
         for sample in split.samples:
             images.setdefault(sample.image, name)
-    return DatasetReport(spec.source, spec.root, spec.names, imgsz, tuple(splits), _duplicates(images))
+    return DatasetReport(
+        source=spec.source,
+        root=spec.root,
+        names=spec.names,
+        imgsz=imgsz,
+        splits=tuple(splits),
+        duplicates=_duplicates(images),
+    )
 
 
 def _describe(split: SplitData, imgsz: int) -> SplitReport:
@@ -160,7 +173,7 @@ def _describe(split: SplitData, imgsz: int) -> SplitReport:
 
 
 def _box_sides(sample: Sample, imgsz: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Width and height ``[n, 2]`` in pixels, the image's longer side being `imgsz`."""
+    """Width and height ``[n, 2]`` in pixels when the longer side of the image is `imgsz`."""
     height, width = sample.size
     scale = np.asarray((width, height), np.float64) * imgsz / max(height, width)
     return sample.boxes[:, 3:5] * scale
@@ -212,7 +225,7 @@ def _split_lines(split: SplitReport, imgsz: int) -> list[str]:
     return [
         *lines,
         *_listed("label files without an image", split.orphan_labels),
-        *_listed("label files that serve several images", split.shared_labels),
+        *_listed("label files of several images", split.shared_labels),
     ]
 
 

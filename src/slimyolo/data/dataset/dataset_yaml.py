@@ -1,6 +1,6 @@
 """The dataset YAML: where the images are and what the classes are called.
 
-The file is data. A ``download:`` line is kept as text for error messages and is never executed.
+The file is only data. A ``download:`` line is kept as text, for error messages; it is never executed.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _MOST_CLASSES = 100_000
 _KNOWN_KEYS = ("path", *_SPLITS, "nc", "names", "download")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
-    """A dataset as its YAML describes it; nothing of it has been opened yet.
+    """A dataset as its YAML describes it. No image or label has been opened yet.
 
-    `source` the YAML file; `root` the folder that relative paths start from; `names` one name per class, in the order
-    of the class numbers; `train`, `val`, `test` the places of each split: folders, list files or single images
-    (empty when the YAML does not name the split); `download` the text of the ``download:`` line, if any.
+    `source` is the YAML file; `root` the folder from which relative paths start; `names` has one name per class, in the
+    order of the class numbers; `train`, `val`, `test` are the places of each split: folders, list files or single images
+    (empty when the YAML does not name the split); `download` is the text of the ``download:`` line, or None.
     """
 
     source: Path
@@ -50,7 +50,7 @@ class DatasetSpec:
     def split(self, name: str) -> tuple[Path, ...]:
         """The places of the split `name` (train, val or test). Raises `DataError` when the YAML does not name it."""
         if name not in _SPLITS:
-            raise DataError(f"{name!r} is no split of a dataset; use one of {', '.join(_SPLITS)}.")
+            raise DataError(f"{name!r} is not a split of a dataset; use one of {', '.join(_SPLITS)}.")
         places: tuple[Path, ...] = getattr(self, name)
         if not places:
             raise DataError(f"{self.source} names no {name} images. Add a line '{name}: images/{name}' to it.")
@@ -60,14 +60,14 @@ class DatasetSpec:
 def read_dataset_yaml(path: str | Path, *, search: Sequence[str | Path] = ()) -> DatasetSpec:
     """Read a dataset YAML in YOLO layout.
 
-    Keys: ``path`` (root folder; without it the YAML's own folder), ``train``/``val``/``test`` (a path or a list of
-    paths, relative to the root), ``names`` (a list, or a mapping from class number to name), ``nc`` (optional when
-    there are names). A relative ``path`` is looked up beside the YAML, in each folder of `search`, in the working
-    directory, then under each folder of ``$SLIMYOLO_DATASETS``, joined and by its last folder name. An absolute
-    ``path`` that does not exist is looked up under ``$SLIMYOLO_DATASETS`` by its last folder name.
+    Keys: ``path`` (the root folder; without it, the folder of the YAML), ``train``, ``val``, ``test`` (a path or a list
+    of paths, relative to the root), ``names`` (a list, or a mapping from class number to name), ``nc`` (optional when
+    there are names). A relative ``path`` is looked for beside the YAML, in each folder of `search`, in the working
+    directory, and in each folder of ``$SLIMYOLO_DATASETS``. When it is in none of these places, or when an absolute
+    ``path`` does not exist, its last folder name is looked for in each folder of ``$SLIMYOLO_DATASETS``.
 
-    Raises `DataError`: no such file, not YAML, a key that looks misspelt, class names that do not fit ``nc``, or a root
-    folder that is in none of these places (the message lists them).
+    Raises `DataError` when the file does not exist or is not YAML, when a key looks misspelt, when the class names do
+    not fit ``nc``, or when the root folder is in none of these places (the message lists them).
     """
     source = _existing_file(Path(path))
     content = _load_mapping(source)
@@ -78,7 +78,9 @@ def read_dataset_yaml(path: str | Path, *, search: Sequence[str | Path] = ()) ->
     if not any(places.values()):
         raise DataError(f"{source} names no images. Add 'train: images/train' and 'val: images/val'.")
     download = content.get("download")
-    return DatasetSpec(source, root, names, **places, download=None if download is None else str(download))
+    return DatasetSpec(
+        source=source, root=root, names=names, **places, download=None if download is None else str(download)
+    )
 
 
 def _existing_file(path: Path) -> Path:
@@ -111,7 +113,9 @@ def _load_mapping(source: Path) -> dict[str, Any]:
         raise DataError(f"{source} is not valid YAML: {_one_line(error)}.") from error
     if not isinstance(content, Mapping):
         found = "nothing" if content is None else f"a {type(content).__name__}"
-        raise DataError(f"{source} must hold keys such as 'path:', 'train:', 'val:' and 'names:', it holds {found}.")
+        raise DataError(
+            f"{source} must hold keys such as 'path:', 'train:', 'val:' and 'names:', but it holds {found}."
+        )
     return {str(key): value for key, value in content.items()}
 
 
@@ -122,7 +126,7 @@ def _one_line(error: yaml.YAMLError) -> str:
 
 
 def _refuse_misspelt_keys(content: Mapping[str, Any], source: Path) -> None:
-    """Other tools put keys of their own here, so only one that resembles a key that is absent is refused."""
+    """Refuses an unknown key only when it resembles a key that is absent: other tools put their own keys here."""
     absent = [key for key in _KNOWN_KEYS if key not in content]
     for key in content:
         if key not in _KNOWN_KEYS and (near := get_close_matches(key.lower(), absent, n=1, cutoff=0.75)):
@@ -145,7 +149,9 @@ def _read_names(content: Mapping[str, Any], source: Path) -> tuple[str, ...]:
         if isinstance(name, bool) or not isinstance(name, (str, int, float)) or not str(name).strip():
             raise DataError(f"{source}: the name of class {number} is {name!r}; write it in quotes as text.")
     if nc is not None and nc != len(names):
-        raise DataError(f"{source}: nc is {nc}, but there are {len(names)} names. Correct one, or leave nc out.")
+        raise DataError(
+            f"{source}: nc is {nc}, but there are {len(names)} names. Correct one of them, or leave nc out."
+        )
     return tuple(str(name) for name in names)
 
 
@@ -156,7 +162,9 @@ def _names_in_order(names: Mapping[Any, Any], source: Path) -> list[Any]:
         raise DataError(f"{source}: names maps class numbers to names, got the keys {list(names)}.") from error
     missing = [number for number in range(len(numbered)) if number not in numbered]
     if missing:
-        raise DataError(f"{source}: names has no entry for class {missing[0]}; number the classes 0, 1, 2 … in full.")
+        raise DataError(
+            f"{source}: names has no entry for class {missing[0]}; number the classes 0, 1, 2 … without a gap."
+        )
     return [numbered[number] for number in range(len(numbered))]
 
 
@@ -172,7 +180,7 @@ def _find_root(path: Any, source: Path, search: Sequence[Path], download: Any) -
         candidates = [wanted]
     else:
         candidates = [folder / wanted for folder in (beside, *search, Path.cwd(), *shelves)]
-    # the absolute path of another machine, or ../datasets/NAME, still says what the folder is called
+    # the absolute path of another machine, or ../datasets/NAME, still ends with the name of the folder
     candidates += [shelf / wanted.name for shelf in shelves if wanted.name not in ("", ".", "..")]
     places = list(dict.fromkeys(Path(os.path.normpath(candidate)) for candidate in candidates))
     for place in places:
@@ -181,7 +189,7 @@ def _find_root(path: Any, source: Path, search: Sequence[Path], download: Any) -
     looked = "\n".join(f"  {place.absolute()}" for place in places)
     hint = f"Put the dataset there, set 'path:' in {source}, or set ${DATASETS_VARIABLE} to the folder of your datasets"
     if download is not None:
-        hint += " (the 'download:' line of the file is never run; fetch it by hand)"
+        hint += " (the 'download:' line of the file is never run; download the dataset yourself)"
     raise DataError(
         f"The dataset folder {path!r} of {source} does not exist. Looked for:\n{looked}\n{hint}; "
         f"or render one: slimyolo data synth FOLDER."
@@ -199,7 +207,7 @@ def _read_places(value: Any, split: str, root: Path, source: Path) -> tuple[Path
 
 def _place(root: Path, entry: str) -> Path:
     place = root / Path(entry).expanduser()
-    # exports of a well-known service say ../train/images where they mean train/images
+    # the exports of a well-known service say ../train/images and mean train/images
     if not os.path.exists(place) and entry.startswith("../") and os.path.exists(root / entry[3:]):
         place = root / entry[3:]
     return Path(os.path.normpath(place))

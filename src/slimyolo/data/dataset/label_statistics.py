@@ -1,4 +1,4 @@
-"""What the labels of a split look like: classes, places and sizes, as counts small enough for a record."""
+"""The labels of a split in numbers: classes, places and sizes, as counts that are small enough for a record."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ __all__ = ["GRID", "LabelStatistics", "label_statistics"]
 GRID = 24
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelStatistics:
     """Labels of one split, counted.
 
-    `names` of the classes, and by class `class_boxes` and `class_images` (images that show it); `backgrounds`: images
-    without a box. `centres` ``[GRID, GRID]`` counts box centres, row = y, column = x, over the image; `sizes` ``[GRID,
-    GRID]`` counts boxes, row = height, column = width, relative to the image, both from 0 to 1.
+    `names` are the class names; `class_boxes` and `class_images` count, for each class, its boxes and the images that
+    show it; `backgrounds` counts images without a box. `centres` ``[GRID, GRID]`` counts the centres of the boxes over
+    the image (row: y, column: x). `sizes` ``[GRID, GRID]`` counts the boxes by their size relative to the image, from 0
+    to 1 (row: height, column: width).
     """
 
     images: int

@@ -1,24 +1,24 @@
-"""Label files: one row per object, and what happens to rows that are wrong.
+"""Label files: one row per object, and what happens to wrong rows.
 
-A row is ``class cx cy w h`` (relative to the image, 0–1) or, for an outline, ``class x1 y1 x2 y2 x3 y3 …``. No file
-is ever changed; every departure from the format is a `Defect` with file, line and outcome:
+A row is ``class cx cy w h`` (relative to the image, 0–1) or, for an outline, ``class x1 y1 x2 y2 x3 y3 …``. Files are
+never changed. Everything that breaks the format is a `Defect` with file, line and outcome:
 
 ======================================================  =======================================================
 what is wrong                                           outcome
 ======================================================  =======================================================
-byte-order mark, CRLF, blank lines, ``1.0`` as class    read as meant, not reported
+byte-order mark, CRLF, blank lines, ``1.0`` as class    read, not reported
 not 5 numbers (nor an outline of 3 points or more)      row skipped
-something that is no number; NaN; infinity              row skipped
+a word that is not a number; NaN; infinity              row skipped
 class not whole, negative, or not below ``nc``          row skipped
 a number below -0.01 or above 1.01 (pixels?)            row skipped
 width or height 0 or less                               row skipped
 the same row once more                                  row skipped
 a box reaching over the image's edge                    clipped to the image (reported from 1e-5 of the side)
-text that is not UTF-8; no readable row at all          image skipped: its objects are unknown, it is no background
+text that is not UTF-8; no row that can be used         image skipped: nobody knows which objects it shows
 empty file, no file                                     kept as background
 ======================================================  =======================================================
 
-YOLOv5 rejects the whole image for one bad row, and keeps boxes that reach over the edge as they are.
+YOLOv5 differs: one bad row makes it skip the image, and it keeps boxes that reach over the edge.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = ["Defect", "LabelFile", "label_path", "parse_labels"]
 
 Polygon = npt.NDArray[np.float32]
 
-_READABLE_OVERSHOOT = 0.01  # beyond this a number is no rounding error but another unit
-_SILENT_OVERSHOOT = 1e-5  # six decimals of centre and size cannot do better
+_READABLE_OVERSHOOT = 0.01  # a number further outside 0 to 1 is no rounding error; it has another unit
+_SILENT_OVERSHOOT = 1e-5  # the error of a centre and a size with six decimals
 
 SKIPPED_ROW = "row skipped"
 SKIPPED_IMAGE = "image skipped"
@@ -45,8 +45,11 @@ BACKGROUND = "kept as background"
 
 @dataclass(frozen=True)
 class Defect:
-    """One thing that is wrong in a dataset: where (`file`, `line` from 1 or None), its `kind`, what, and the
-    `outcome`."""
+    """One thing that is wrong in a dataset.
+
+    `file` and `line` (from 1, or None) say where; `kind` is a short name, `message` a sentence for people, and
+    `outcome` says what was done about it.
+    """
 
     file: Path
     line: int | None
@@ -61,8 +64,12 @@ class Defect:
 
 @dataclass(frozen=True, eq=False)
 class LabelFile:
-    """What a label file says: `boxes` float32 ``[n, 5]`` (class, cx, cy, w, h relative to the image, inside 0–1);
-    `polygons` one outline ``[k, 2]`` (x, y relative) or None per box, or an empty tuple when there is none at all."""
+    """What a label file says.
+
+    `boxes` is float32 ``[n, 5]``: class, cx, cy, w, h, relative to the image and inside 0–1. `polygons` holds one
+    outline ``[k, 2]`` (x, y, relative) or None per box; it is empty when no box has an outline. `usable` is False when
+    the objects of the image are unknown.
+    """
 
     boxes: npt.NDArray[np.float32]
     polygons: tuple[Polygon | None, ...]
@@ -71,9 +78,9 @@ class LabelFile:
 
 
 def label_path(image: Path) -> Path:
-    """Where the labels of an image are: its last folder named ``images`` becomes ``labels``, its suffix ``.txt``.
+    """Where the labels of an image are: the last folder named ``images`` becomes ``labels``, the suffix ``.txt``.
 
-    An image in no such folder has its labels beside it.
+    When no folder has that name, the labels are beside the image.
     """
     parts = list(image.parts)
     for position in range(len(parts) - 2, -1, -1):
@@ -84,7 +91,7 @@ def label_path(image: Path) -> Path:
 
 
 def parse_labels(content: bytes, path: Path, nc: int) -> LabelFile:
-    """Read the content of a label file for `nc` classes. Rules and outcomes: the table at the top of this module."""
+    """Read the content of a label file for `nc` classes. The table at the top of this module says the rules."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -104,7 +111,7 @@ def parse_labels(content: bytes, path: Path, nc: int) -> LabelFile:
             values = _numbers(words, nc)
             row, polygon, overshoot = _box(values)
             if values in seen:
-                raise _BadRowError("duplicate", "the same row stands above")
+                raise _BadRowError("duplicate", "the same row is above")
         except _BadRowError as bad:
             defects.append(Defect(path, number, bad.kind, bad.message, SKIPPED_ROW))
             continue
@@ -115,7 +122,7 @@ def parse_labels(content: bytes, path: Path, nc: int) -> LabelFile:
         rows.append(row)
         polygons.append(polygon)
     if lines and not rows:
-        message = f"none of its {lines} rows can be used, so what the image shows is unknown"
+        message = f"none of its {lines} rows can be used, so nobody knows what the image shows"
         return _unusable(Defect(path, None, "no usable row", message, SKIPPED_IMAGE), defects)
     boxes = np.asarray(rows, np.float32).reshape(-1, 5)
     has_outline = any(polygon is not None for polygon in polygons)
@@ -164,7 +171,7 @@ def _first_non_number(words: list[str]) -> str:
 
 
 def _box(values: tuple[float, ...]) -> tuple[tuple[float, ...], Polygon | None, float]:
-    """The row (class, cx, cy, w, h) inside the image, its outline, and how far it reached over the edge."""
+    """The row (class, cx, cy, w, h) clipped to the image, its outline, and how far it reached over the edge."""
     polygon = None
     if len(values) == 5:
         category, cx, cy, width, height = values
@@ -175,7 +182,7 @@ def _box(values: tuple[float, ...]) -> tuple[tuple[float, ...], Polygon | None, 
         polygon = points.clip(0, 1).astype(np.float32)
     overshoot = max(-left, -top, right - 1, bottom - 1, 0.0)
     if len(values) == 5 and overshoot == 0.0 and width > 0 and height > 0:
-        return values, None, 0.0  # the numbers as written, not through corners and back
+        return values, None, 0.0  # exactly the numbers of the file, not computed from corners
     left, top, right, bottom = max(left, 0.0), max(top, 0.0), min(right, 1.0), min(bottom, 1.0)
     if right <= left or bottom <= top:
         raise _BadRowError("no area", "is a box without area inside the image")

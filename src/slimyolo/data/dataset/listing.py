@@ -1,4 +1,4 @@
-"""Which images a split consists of: folders, list files, single images, or several of these."""
+"""The images of a split, found in folders, list files and single images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNSUPPORTED = (".avif", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pfm
 
 @dataclass(frozen=True)
 class ListedImages:
-    """Image files in a stable order, each once, and what was wrong in finding them."""
+    """Image files in a stable order, each once, and the defects that were found on the way."""
 
     images: tuple[Path, ...]
     defects: tuple[Defect, ...]
@@ -27,12 +27,12 @@ class ListedImages:
 def list_images(places: Sequence[Path], root: Path) -> ListedImages:
     """All images of `places`, in the order of the places; within a folder sorted by path.
 
-    A folder is walked with everything below it; names starting with a dot are left out, and a folder that is named
-    like an image is a folder. A ``.txt`` file lists one image a line, relative to the list's folder, to `root` or to
-    the working directory (blank lines and lines starting with ``#`` are left out). A missing file of a list, an image
-    named twice and a picture format that is not supported are defects.
+    A folder is searched with all folders below it. Names that start with a dot are left out. A ``.txt`` file lists one
+    image per line, relative to the folder of the list, to `root` or to the working directory; blank lines and lines
+    that start with ``#`` are left out. A missing file of a list, an image that is named twice, and an image format
+    that is not supported are defects.
 
-    Raises `DataError` when a place does not exist or is neither folder, list nor image.
+    Raises `DataError` when a place does not exist, or is not a folder, a list or an image.
     """
     images: dict[Path, None] = {}
     defects: list[Defect] = []
@@ -57,7 +57,7 @@ def _images_of(place: Path, root: Path, defects: list[Defect]) -> Iterator[tuple
     elif os.path.isfile(place) and suffix in IMAGE_SUFFIXES:
         yield place, place, None
     elif os.path.exists(place):
-        raise DataError(f"{place} is neither a folder of images, nor a .txt list, nor an image.")
+        raise DataError(f"{place} is not a folder of images, a .txt list or an image.")
     else:
         nearest = next((parent for parent in place.parents if os.path.isdir(parent)), None)
         hint = f" {nearest} exists and holds: {_content(nearest)}." if nearest is not None else ""
@@ -69,7 +69,7 @@ def _files_below(folder: Path) -> list[Path]:
     entered: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
-        if real in entered:  # a link that leads back up
+        if real in entered:  # a link leads back to a folder above
             folders.clear()
             continue
         entered.add(real)

@@ -1,4 +1,4 @@
-"""A split of a dataset, read and checked: samples, and everything that was wrong."""
+"""A split of a dataset, read and checked: its samples and its defects."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _NO_BOXES = np.zeros((0, 5), np.float32)
 class Sample:
     """An image and its objects.
 
-    `label` the label file, None when there is none; `size` (height, width) in pixels after EXIF rotation; `boxes`
-    float32 ``[n, 5]``: class, cx, cy, w, h relative to the image (0–1); `polygons` per box an outline ``[k, 2]`` (x,
-    y relative) or None, empty when no box has one.
+    `label` is the label file, or None; `size` is (height, width) in pixels after EXIF rotation; `boxes` is float32
+    ``[n, 5]``: class, cx, cy, w, h, relative to the image (0–1); `polygons` holds one outline ``[k, 2]`` (x, y,
+    relative) or None per box, and is empty when no box has an outline.
     """
 
     image: Path
@@ -39,12 +39,12 @@ class Sample:
     polygons: tuple[Polygon | None, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SplitData:
     """The usable images of a split, in a stable order.
 
-    `names` the class names that the class numbers stand for; `fingerprint` a SHA-256 over class names, image names
-    (relative to the dataset's root) and label contents: equal for equal data, wherever it lies.
+    `names` are the class names; `fingerprint` is a SHA-256 of the class names, the image names (relative to the root of
+    the dataset) and the labels: it is the same for the same data in any folder.
     """
 
     name: str
@@ -74,7 +74,7 @@ class SplitData:
 
     @property
     def unlabelled(self) -> int:
-        """Number of images without a label file (they count as background)."""
+        """Number of images without a label file; these count as backgrounds."""
         return sum(sample.label is None for sample in self.samples)
 
     def class_counts(self) -> npt.NDArray[np.int64]:
@@ -83,7 +83,7 @@ class SplitData:
         return np.bincount(classes, minlength=self.nc).astype(np.int64)
 
     def summary(self, limit: int = 10) -> tuple[str, ...]:
-        """Lines for people: the counts, then the defects, at most `limit` of each kind in full."""
+        """Lines for people: the counts, then the defects, with at most `limit` examples of each kind."""
         empty = f"{self.backgrounds} images without objects ({self.unlabelled} of them without a label file)"
         lines = [f"{self.name}: {len(self)} images, {self.boxes} boxes, {empty}"]
         for kind, count in Counter(defect.kind for defect in self.defects).items():
@@ -95,14 +95,14 @@ class SplitData:
 
 
 def read_split(spec: DatasetSpec, split: str, *, single_class: bool = False) -> SplitData:
-    """Read the split ``train``, ``val`` or ``test``: list its images, look at each, read its labels.
+    """Read the split ``train``, ``val`` or ``test``: list its images, open each of them, read its labels.
 
-    What is wrong with single files becomes a `Defect` (rules: `slimyolo.data.dataset.labels`); images that cannot be used are
-    left out; nothing is written into the dataset's folders. With `single_class` every object is of one class, named
-    ``object`` (or as the only class of the dataset).
+    A single file that is wrong becomes a `Defect` (see `slimyolo.data.dataset.labels`), and an image that cannot be used
+    is left out. Nothing is written into the folders of the dataset. With `single_class` all objects have one class,
+    which is called ``object``, or like the only class of the dataset.
 
-    Raises `DataError` when the split is not named, does not exist, holds no usable image, has not a single label
-    file, or is the training split and has no box.
+    Raises `DataError` when the split is not named, does not exist, has no usable image or no label file, or when the
+    training split has no box.
     """
     places = spec.split(split)
     listed = list_images(places, spec.root)
@@ -114,13 +114,20 @@ def read_split(spec: DatasetSpec, split: str, *, single_class: bool = False) -> 
     defects = [*listed.defects, *defects]
     if not samples:
         raise DataError(
-            f"Nothing of the {split} split in {_join(places)} can be used. "
-            f"First problem: {defects[0]}. See all of them with: slimyolo data check --data {spec.source}"
+            f"No image of the {split} split in {_join(places)} can be used. "
+            f"The first problem: {defects[0]}. See all of them with: slimyolo data check --data {spec.source}"
         )
     _refuse_unlabelled(split, samples, spec)
     names = spec.names if not single_class or spec.nc == 1 else ("object",)
     fingerprint = _fingerprint(names, samples, spec.root)
-    return SplitData(split, spec.root, names, tuple(samples), tuple(defects), fingerprint)
+    return SplitData(
+        name=split,
+        root=spec.root,
+        names=names,
+        samples=tuple(samples),
+        defects=tuple(defects),
+        fingerprint=fingerprint,
+    )
 
 
 def _samples(images: Sequence[Path], nc: int, single_class: bool) -> tuple[list[Sample], list[Defect]]:
@@ -159,12 +166,12 @@ def _refuse_unlabelled(split: str, samples: Sequence[Sample], spec: DatasetSpec)
     if all(sample.label is None for sample in samples):
         raise DataError(
             f"None of the {len(samples)} {split} images of {spec.source} has a label file. For {samples[0].image} it "
-            f"would be {label_path(samples[0].image)}. Put the labels there (an empty file says: no object here)."
+            f"would be {label_path(samples[0].image)}. Put the labels there (an empty file means that there is no object)."
         )
     if split == "train" and not any(len(sample.boxes) for sample in samples):
         raise DataError(
             f"The {len(samples)} train images of {spec.source} have label files, but not one box: there is nothing "
-            f"to learn. See what was read with: slimyolo data check --data {spec.source}"
+            f"to learn. See what was found with: slimyolo data check --data {spec.source}"
         )
 
 

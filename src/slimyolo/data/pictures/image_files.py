@@ -1,7 +1,7 @@
-"""Image files: their size from the header, and their pixels, both within bounds.
+"""Image files: their size, read from the header, and their pixels.
 
-The header is read before any pixel is decoded, so a file that would unpack to gigabytes is refused for the price of a
-few hundred bytes. Files are only ever read.
+The header is read before any pixel is decoded, so a file that would become gigabytes of pixels is refused early. Files
+are never changed.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def read_image_bytes(path: str | Path) -> bytes:
 
 
 def image_size(content: bytes, path: str | Path = "") -> tuple[int, int] | None:
-    """(height, width) that an encoded image will have once decoded, EXIF rotation included; from the header alone.
+    """(height, width) of an encoded image after decoding and EXIF rotation, read from its header.
 
-    None for formats whose header is not known here. `path` is for messages. Raises `DataError` for a damaged header.
+    None for a format that this function does not know. `path` is for messages. Raises `DataError` for a damaged header.
     """
     try:
         if content[:2] == b"\xff\xd8":
@@ -66,18 +66,19 @@ def image_size(content: bytes, path: str | Path = "") -> tuple[int, int] | None:
 def decode_image(path: str | Path, content: bytes | None = None) -> Image:
     """Read an image as BGR uint8 ``[h, w, 3]``, rotated as its EXIF tag says.
 
-    Grey becomes three equal channels, alpha is dropped, 16 bits become the upper 8, CMYK becomes BGR. Works with any
-    file name. `content` spares reading the file when its bytes are at hand.
+    Grey becomes three equal channels, alpha is dropped, of 16 bits the upper 8 are kept, CMYK becomes BGR. Any file
+    name works. With `content`, the bytes of the file, the file is not read again.
 
-    A JPEG without its end marker gets one in memory (never in the file). When only the marker was missing the image is
-    used; when image data is missing too the decoder leaves the lower right corner mid-grey, and the image is refused.
+    A JPEG without its end marker gets one in memory (never in the file). When only the marker is missing, the image is
+    used. When image data is missing too, the decoder leaves the lower right corner grey, and the image is refused.
 
-    Raises `DataError`: unreadable, empty, no image, damaged, truncated, or above `MAX_PIXELS`.
+    Raises `DataError` when the file cannot be read, is empty, damaged, truncated or no image, or when it has more than
+    `MAX_PIXELS` pixels.
     """
     content = read_image_bytes(path) if content is None else content
     size = image_size(content, path)
     refuse_huge(size, path)
-    if size is None:  # OpenCV may know the format, but what it would unpack to is not known before
+    if size is None:  # OpenCV may know this format, but its size in pixels is unknown before decoding
         raise DataError(f"The image {path} cannot be decoded: {_what_is_wrong(content)}. Fetch it again, or remove it.")
     cut_short = lacks_end_marker(content)
     if cut_short:
@@ -91,7 +92,7 @@ def decode_image(path: str | Path, content: bytes | None = None) -> Image:
 
 
 def lacks_end_marker(content: bytes) -> bool:
-    """Whether `content` is a JPEG whose last scan is not followed by the end marker: a file that was cut short."""
+    """Whether `content` is a JPEG that was cut short: no end marker follows its last scan."""
     return content[:2] == b"\xff\xd8" and content.rfind(_END_OF_IMAGE) < content.rfind(b"\xff\xda")
 
 
@@ -133,13 +134,13 @@ def _what_is_wrong(content: bytes) -> str:
 def _jpeg_size(content: bytes) -> tuple[int, int]:
     position, orientation = 2, 1
     while True:
-        while content[position] != 0xFF:  # tolerate stray bytes between segments, as decoders do
+        while content[position] != 0xFF:  # allow stray bytes between segments, as decoders do
             position += 1
         while content[position] == 0xFF:
             position += 1
         marker = content[position]
         position += 1
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # these stand alone
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a segment
             continue
         if marker in (0xD9, 0xDA):
             raise ValueError("image data before a frame header")
@@ -183,7 +184,7 @@ def _tiff_size(content: bytes) -> tuple[int, int]:
 
 
 def _tiff_tags(content: bytes) -> dict[int, int]:
-    """The whole-number tags of the first directory of a TIFF file, which is also the form of EXIF data."""
+    """The integer tags in the first directory of a TIFF file. EXIF data has the same form."""
     order = {b"II": "<", b"MM": ">"}.get(content[:2])
     if order is None or len(content) < 8:
         return {}
@@ -196,7 +197,7 @@ def _tiff_tags(content: bytes) -> dict[int, int]:
             if kind in (3, 4):
                 tags[tag] = _number(content, entry + 8, order, kind)
     except struct.error:
-        pass  # what was read before the damage still counts; decoders do the same
+        pass  # the tags before the damage are used, as decoders do
     return tags
 
 

@@ -1,8 +1,8 @@
-"""Looking at every image of a split once: its size, and whether it can be decoded at all.
+"""A first look at every image of a split: its size, and whether it can be decoded.
 
-A first look decodes each image at an eighth of its size (a third of the time of a full decode for a JPEG). When that
-took long, what was found is kept in the user's cache folder — never among the user's data — and holds for files of
-unchanged size and modification time only.
+The first look decodes a JPEG at an eighth of its size, which takes a third of the time of a full decode. When the look
+takes long, its results are kept in the user's cache folder (never in the folders of the dataset). They are used again
+for files whose size and modification time have not changed.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from slimyolo.storage import write_text
 
 __all__ = ["ImageLook", "cache_folder", "look_at_images"]
 
-MIN_SIDE = 10  # pixels; smaller pictures hold nothing to learn from, and YOLOv5 leaves them out too
+MIN_SIDE = 10  # pixels; YOLOv5 leaves smaller images out too
 _WORTH_KEEPING_S = 2.0
 _VERSION = 1
 
 
 @dataclass(frozen=True)
 class ImageLook:
-    """`size` (height, width) as decoded, or None and the `problem` in words."""
+    """`size` is (height, width) after decoding; it is None when there is a `problem`, in words."""
 
     size: tuple[int, int] | None
     problem: str = ""
 
 
 def look_at_images(images: Sequence[Path]) -> list[ImageLook]:
-    """One `ImageLook` per image, in order. Reads the images with several threads; changes none of them."""
+    """One `ImageLook` per image, in order. Several threads read the images; no file is changed."""
     started = time.monotonic()
     file = _cache_file(images)
     known = _read_cache(file)
@@ -62,7 +62,7 @@ def look_at_images(images: Sequence[Path]) -> list[ImageLook]:
 
 
 def look_at_image(image: Path) -> ImageLook:
-    """Open one image and say what is wrong with it, if anything."""
+    """Open one image; says its size, or what is wrong with it."""
     try:
         content = read_image_bytes(image)
         size = _checked_size(content, image)
@@ -79,7 +79,7 @@ def _checked_size(content: bytes, image: Path) -> tuple[int, int]:
     is_jpeg = content[:2] == b"\xff\xd8"
     if is_jpeg and size is not None and not lacks_end_marker(content):
         small = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        # a size read here must be the one that the decoder will give; near squares cannot show a forgotten rotation
+        # the size must be the one that the decoder will give; in a near square a forgotten rotation would not show
         near_square = 0 < abs(size[0] - size[1]) < 16
         if small is not None and not near_square and _is_eighth(small.shape[:2], size):
             return size
@@ -92,7 +92,7 @@ def _is_eighth(small: Sequence[int], size: tuple[int, int]) -> bool:
 
 
 def cache_folder() -> Path:
-    """Where slimyolo keeps what it can make again: ``$XDG_CACHE_HOME/slimyolo`` or ``~/.cache/slimyolo``."""
+    """Folder for files that slimyolo can make again: ``$XDG_CACHE_HOME/slimyolo`` or ``~/.cache/slimyolo``."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "slimyolo"
 
@@ -123,7 +123,7 @@ def _read_cache(file: Path | None) -> Mapping[str, Any]:
         if content["version"] == [_VERSION, cv2.__version__]:
             return dict(content["images"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass  # a cache that cannot be read is made again
+        pass  # a cache that cannot be read is written anew
     return {}
 
 
@@ -140,6 +140,6 @@ def _write_cache(
         for image, stamp, look in zip(images, stamps, looks, strict=True)
         if stamp is not None
     }
-    # only a convenience: a read-only home must not stop a training
+    # the cache only saves time: a read-only home folder must not stop a training
     with contextlib.suppress(StorageError):
         write_text(file, json.dumps({"version": [_VERSION, cv2.__version__], "images": entries}))
