@@ -263,10 +263,20 @@ def main() -> int:
             slowest = max(slowest, (time.process_time() - start, kind))
         minutes = (time.monotonic() - began) / 60
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    write_json(options.out, {
-        "minutes": minutes, "seed": options.seed, "reads": dict(reads), "refused": dict(refused), "code_run": ran,
-        "slowest_cpu_s": slowest[0], "slowest_kind": slowest[1], "memory_peak_mib": peak, "unexpected": unexpected,
-    })  # fmt: skip
+    write_json(
+        options.out,
+        {
+            "minutes": minutes,
+            "seed": options.seed,
+            "reads": dict(reads),
+            "refused": dict(refused),
+            "code_run": ran,
+            "slowest_cpu_s": slowest[0],
+            "slowest_kind": slowest[1],
+            "memory_peak_mib": peak,
+            "unexpected": unexpected,
+        },
+    )
     print(
         f"{sum(reads.values()):,} files in {minutes:.1f} min, {sum(refused.values()):,} refused, {len(ran)} ran something, "
         f"slowest {slowest[0]:.2f} s ({slowest[1]}), peak {peak:.0f} MiB, {len(unexpected)} kinds of unexpected error"

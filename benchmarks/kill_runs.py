@@ -83,8 +83,14 @@ def commands(work: Path) -> dict[str, Command]:
     detector = build_detector(read_architecture(small).with_classes(2), names=("face", "face_mask"), seed=3)
     save_checkpoint(weights, detector)
     quick: dict[str, Any] = {
-        "data": data, "imgsz": 64, "batch_size": 4, "workers": 0, "noplots": True, "noautoanchor": True, "exist_ok": True,
-    }  # fmt: skip
+        "data": data,
+        "imgsz": 64,
+        "batch_size": 4,
+        "workers": 0,
+        "noplots": True,
+        "noautoanchor": True,
+        "exist_ok": True,
+    }
 
     def training(kind: type[TrainConfig], task: Callable[[Any], object], **settings: Any) -> Command:
         def start(folder: Path) -> object:
@@ -102,46 +108,101 @@ def commands(work: Path) -> dict[str, Command]:
 
     def chain(folder: Path, resume: bool = False) -> object:
         settings = {key: value for key, value in quick.items() if not (resume and key == "exist_ok")}
-        return compress(CompressConfig(
-            **settings, cfg=str(small), epochs=2, sparse_epochs=2, finetune_epochs=1, percent=0.3, project=folder,
-            name="run", resume=resume,
-        ))  # fmt: skip
+        return compress(
+            CompressConfig(
+                **settings,
+                cfg=str(small),
+                epochs=2,
+                sparse_epochs=2,
+                finetune_epochs=1,
+                percent=0.3,
+                project=folder,
+                name="run",
+                resume=resume,
+            )
+        )
 
     def chain_again(folder: Path) -> object:
         return chain(folder, resume=(folder / "run" / "chain.json").is_file())
 
     def cut(folder: Path) -> object:
-        return prune(PruneConfig(
-            weights=weights, percent=0.3, imgsz=64, project=folder, name="run", exist_ok=True, plan_out=folder / "plan.json"
-        ))  # fmt: skip
+        return prune(
+            PruneConfig(
+                weights=weights,
+                percent=0.3,
+                imgsz=64,
+                project=folder,
+                name="run",
+                exist_ok=True,
+                plan_out=folder / "plan.json",
+            )
+        )
 
     def exported(folder: Path) -> object:
         return export(ExportConfig(weights=weights, format=("onnx", "torchscript"), imgsz=64, output=folder))
 
     def rounds(folder: Path, resume: bool = False) -> object:
         settings = {key: value for key, value in quick.items() if key not in ("exist_ok", "noplots", "noautoanchor")}
-        return iterate(IterateConfig(
-            **settings, weights=weights, macs=0.5, rounds=2, round_epochs=1, epochs=1, no_reconstruct=True,
-            project=folder, name="run", exist_ok=not resume, resume=resume,
-        ))  # fmt: skip
+        return iterate(
+            IterateConfig(
+                **settings,
+                weights=weights,
+                macs=0.5,
+                rounds=2,
+                round_epochs=1,
+                epochs=1,
+                no_reconstruct=True,
+                project=folder,
+                name="run",
+                exist_ok=not resume,
+                resume=resume,
+            )
+        )
 
     def groups(folder: Path, resume: bool = False) -> object:
-        return sensitivity(SensitivityConfig(
-            weights=weights, data=data, images=2, kept=(0.5,), imgsz=64, workers=0, project=folder, name="run",
-            exist_ok=not resume, resume=resume,
-        ))  # fmt: skip
+        return sensitivity(
+            SensitivityConfig(
+                weights=weights,
+                data=data,
+                images=2,
+                kept=(0.5,),
+                imgsz=64,
+                workers=0,
+                project=folder,
+                name="run",
+                exist_ok=not resume,
+                resume=resume,
+            )
+        )
 
     def measured(folder: Path) -> object:
-        return validate(ValConfig(
-            weights=weights, data=data, imgsz=64, workers=0, save_json=True, project=folder, name="run", exist_ok=True
-        ))  # fmt: skip
+        return validate(
+            ValConfig(
+                weights=weights,
+                data=data,
+                imgsz=64,
+                workers=0,
+                save_json=True,
+                project=folder,
+                name="run",
+                exist_ok=True,
+            )
+        )
 
     def detected(folder: Path) -> object:
         source = str(data.parent / "images" / "train")
-        return predict(PredictConfig(
-            weights=weights, source=source, imgsz=(64, 64), conf=1e-3, save_json=True, project=folder, name="run",
-            exist_ok=True,
-        ))  # fmt: skip
+        return predict(
+            PredictConfig(
+                weights=weights,
+                source=source,
+                imgsz=(64, 64),
+                conf=1e-3,
+                save_json=True,
+                project=folder,
+                name="run",
+                exist_ok=True,
+            )
+        )
 
     def again(task: Callable[[Path, bool], object], record: str) -> Callable[[Path], object]:
         return lambda folder: task(folder, (folder / "run" / record).is_file())
@@ -280,10 +341,16 @@ def main() -> int:
     kills, runs, problems = Counter[str](), Counter[str](), []
 
     def note() -> None:
-        write_json(options.out, {
-            "seed": options.seed, "kills": sum(kills.values()), "by": dict(kills), "runs_compared": dict(runs),
-            "problems": problems,
-        })  # fmt: skip
+        write_json(
+            options.out,
+            {
+                "seed": options.seed,
+                "kills": sum(kills.values()),
+                "by": dict(kills),
+                "runs_compared": dict(runs),
+                "problems": problems,
+            },
+        )
 
     with tempfile.TemporaryDirectory(prefix="slimyolo-kills-") as name:
         work = Path(name)

@@ -57,9 +57,18 @@ def main() -> None:
 
     def end_to_end() -> None:
         fit(
-            detector, _Some(loader, len(kept)), objective, optimizer, Recipe(batch_size=given.batch), epochs=1, device=device,
-            precision=precision, ema=Ema(detector), beside=beside, compiled=compile_if_it_pays if given.compile else eager,
-        )  # fmt: skip
+            detector,
+            _Some(loader, len(kept)),
+            objective,
+            optimizer,
+            Recipe(batch_size=given.batch),
+            epochs=1,
+            device=device,
+            precision=precision,
+            ema=Ema(detector),
+            beside=beside,
+            compiled=compile_if_it_pays if given.compile else eager,
+        )
 
     rates = {"loader": images / _best(lambda: list(islice(loader.epoch(1), given.steps)))}
     rates["end to end"] = images / _best(end_to_end)
@@ -81,9 +90,13 @@ def main() -> None:
 
 
 def _stages(
-    detector: nn.Module, loss: DetectionLoss, optimizer: torch.optim.Optimizer, precision: Any, batches: list[Batch],
+    detector: nn.Module,
+    loss: DetectionLoss,
+    optimizer: torch.optim.Optimizer,
+    precision: Any,
+    batches: list[Batch],
     device: torch.device,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Seconds of each stage over `batches`."""
     seconds = dict.fromkeys(STAGES, 0.0)
     average = Ema(detector)

@@ -1,4 +1,4 @@
-"""Every exception slimyolo raises on purpose.
+"""All exceptions that slimyolo raises on purpose.
 
 ::
 
@@ -15,8 +15,8 @@
     ├── ExportError              a format could not be written or does not agree with the model
     └── StorageError             a folder or file cannot be written
 
-Messages say what was got, what was expected and what to type next. The command line prints the message alone and exits
-with status 2; a traceback of anything else is a defect of slimyolo.
+A message says what was got, what was expected and what to type next. The command line prints only the message and
+exits with status 2. A traceback of any other exception is a defect of slimyolo.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def nearest_name_hint(name: str, known: Iterable[str]) -> str:
 
 
 def shown_value(value: object) -> str:
-    """`value` as a message shows it: its ``repr``, shortened where it comes out of a file and may have any size."""
+    """`value` as a message shows it: its ``repr``, shortened, because a value from a file may have any size."""
     return _SHORT.repr(value)
 
 

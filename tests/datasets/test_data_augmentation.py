@@ -44,9 +44,18 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("mosaic", 1.5), ("fliplr", -0.1), ("hsv_h", 2), ("scale", 1.0), ("degrees", 181), ("perspective", 0.1),
-     ("mixup", "a"), ("copy_paste", True), ("translate", float("nan"))],
-)  # fmt: skip
+    [
+        ("mosaic", 1.5),
+        ("fliplr", -0.1),
+        ("hsv_h", 2),
+        ("scale", 1.0),
+        ("degrees", 181),
+        ("perspective", 0.1),
+        ("mixup", "a"),
+        ("copy_paste", True),
+        ("translate", float("nan")),
+    ],
+)
 def test_strength_out_of_range(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"{name} must be a number from 0 to"):
         Augmentation(**{name: value})

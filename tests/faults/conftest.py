@@ -9,8 +9,14 @@ import pytest
 from slimfaces import render_dataset
 
 QUICK = {
-    "imgsz": 64, "batch_size": 4, "nominal_batch": 4, "workers": 0, "cache": "ram", "noautoanchor": True, "epochs": 1,
-}  # fmt: skip
+    "imgsz": 64,
+    "batch_size": 4,
+    "nominal_batch": 4,
+    "workers": 0,
+    "cache": "ram",
+    "noautoanchor": True,
+    "epochs": 1,
+}
 
 
 @pytest.fixture(scope="session")

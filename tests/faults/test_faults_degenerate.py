@@ -86,9 +86,7 @@ def test_a_clock_that_goes_backwards_does_not_matter(
 def test_a_project_that_is_a_file_is_refused_before_any_work(tmp_path: Path, small_cfg: str) -> None:
     (tmp_path / "runs").write_text("here is a file")
     with pytest.raises(SlimyoloError, match=r"runs.*--project"):
-        train(TrainConfig(
-            data=dataset(tmp_path / "data", ONE), cfg=small_cfg, project=tmp_path / "runs", **QUICK
-        ))  # fmt: skip
+        train(TrainConfig(data=dataset(tmp_path / "data", ONE), cfg=small_cfg, project=tmp_path / "runs", **QUICK))
 
 
 @pytest.mark.slow
@@ -100,9 +98,11 @@ def test_the_chain_uses_no_network_and_the_smallest_model_still_runs(
     pytest.importorskip("onnxscript")
     with watched(*NETWORK) as seen:
         base = train(TrainConfig(data=tiny_data, cfg=small_cfg, project=tmp_path, noplots=True, **QUICK))
-        sparse = sparsify(SparsifyConfig(
-            data=tiny_data, weights=base.last, percent=0.8, project=tmp_path, name="sparse", noplots=True, **QUICK
-        ))  # fmt: skip
+        sparse = sparsify(
+            SparsifyConfig(
+                data=tiny_data, weights=base.last, percent=0.8, project=tmp_path, name="sparse", noplots=True, **QUICK
+            )
+        )
         weights: Path = Path(sparse.last)
         for _ in range(2):
             record = prune(
@@ -118,11 +118,19 @@ def test_the_chain_uses_no_network_and_the_smallest_model_still_runs(
             FinetuneConfig(data=tiny_data, weights=weights, project=tmp_path, name="tuned", noplots=True, **QUICK)
         )
         found = [
-            validate(ValConfig(
-                weights=tuned.best, data=tiny_data, imgsz=64, batch_size=batch, workers=workers, project=tmp_path, noplots=True
-            )).metrics
+            validate(
+                ValConfig(
+                    weights=tuned.best,
+                    data=tiny_data,
+                    imgsz=64,
+                    batch_size=batch,
+                    workers=workers,
+                    project=tmp_path,
+                    noplots=True,
+                )
+            ).metrics
             for batch, workers in ((1, 0), (4, 1))
-        ]  # fmt: skip
+        ]
         export(ExportConfig(weights=tuned.best, format=("onnx",), imgsz=64, output=tmp_path / "out"))
     assert not seen
     assert math.isclose(found[0].map50, found[1].map50, abs_tol=1e-6)
@@ -139,9 +147,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
     kept = []
     for number, seed in enumerate((0, 0, 1)):
         config = TrainConfig(
-            data=tiny_data, cfg=small_cfg, seed=seed, project=tmp_path, name=f"run{number}", noplots=True,
+            data=tiny_data,
+            cfg=small_cfg,
+            seed=seed,
+            project=tmp_path,
+            name=f"run{number}",
+            noplots=True,
             **{**QUICK, "workers": number % 2, "cache": None},
-        )  # fmt: skip
+        )
         kept.append(load_checkpoint(train(config).last).tensors)
     assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
     assert not all(torch.equal(kept[0][name], kept[2][name]) for name in kept[0])
@@ -153,9 +166,11 @@ def test_five_cuts_each_tuned_exported_and_run(tiny_data: Path, small_cfg: str, 
     sizes = []
     for number in range(5):
         cut = prune(PruneConfig(weights=weights, percent=0.15, imgsz=64, project=tmp_path, name=f"cut{number}"))
-        tuned = finetune(FinetuneConfig(
-            data=tiny_data, weights=cut.weights, project=tmp_path, name=f"tuned{number}", noplots=True, **QUICK
-        ))  # fmt: skip
+        tuned = finetune(
+            FinetuneConfig(
+                data=tiny_data, weights=cut.weights, project=tmp_path, name=f"tuned{number}", noplots=True, **QUICK
+            )
+        )
         weights = Path(tuned.best)
         sizes.append(os.path.getsize(weights))
         export(ExportConfig(weights=weights, format=("onnx",), imgsz=64, output=tmp_path / f"out{number}"))

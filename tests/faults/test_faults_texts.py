@@ -48,9 +48,12 @@ BAD_YAML: dict[str, tuple[str, str]] = {
     "module tag": ("names: !!python/module:antigravity", "could not determine a constructor"),
     "billion laughs": (LAUGHS, "unfolds to more than 500,000 values"),
     "long text repeated": ("a: &a '" + "A" * 100_000 + "'\nb: [" + "*a, " * 100 + "]", "unfolds to more than"),
-    "merge bomb": ("a: &a {x: 1}\n" + "".join(f"b{i}: &b{i} {{<<: [{', '.join([f'*b{i - 1}' if i else '*a'] * 9)}]}}\n"
-                                              for i in range(9)), "unfolds to more than"),
-    "an alias in itself": ("a: &a [*a]", "itself a part of"),
+    "merge bomb": (
+        "a: &a {x: 1}\n"
+        + "".join(f"b{i}: &b{i} {{<<: [{', '.join([f'*b{i - 1}' if i else '*a'] * 9)}]}}\n" for i in range(9)),
+        "unfolds to more than",
+    ),
+    "an alias in itself": ("a: &a [*a]", "an alias of a value that contains it"),
     "100,000 brackets": ("[" * 100_000, "nested deeper than 50 levels"),
     "100,000 braces": ("{a: " * 100_000, "nested deeper than 50 levels"),
     "100,000 dashes": ("- " * 100_000 + "x", "nested deeper than 50 levels"),
@@ -64,7 +67,7 @@ BAD_YAML: dict[str, tuple[str, str]] = {
     "two documents": ("a: 1\n---\nb: 2", "expected a single document"),
     "not printable": ("a: \x01", "special characters are not allowed"),
     "3 MB": ("a: [" + "x, " * 1_000_000 + "]", "larger than"),
-}  # fmt: skip
+}
 
 
 def _resumed(path: Path) -> object:

@@ -118,12 +118,12 @@ def test_a_folder_with_files_of_others_stays(tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.mkdir()
     (target / "diary.txt").write_text("mine")
-    words = r"model holds diary\.txt, which would be lost\. Move it away first"
+    words = r"model holds diary\.txt, which would be lost\. Move the folder away first"
     with pytest.raises(StorageError, match=words), atomic_folder(target):
         pass
     assert [path.name for path in tmp_path.rglob("*")] == ["model", "diary.txt"]
     (tmp_path / "file").write_text("a file")
-    words = r"is a file, and a folder is to be written there"
+    words = r"is a file; a folder will be written there"
     with pytest.raises(StorageError, match=words), atomic_folder(tmp_path / "file"):
         pass
     assert (tmp_path / "file").read_text() == "a file"

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Writing files and folders atomically: they appear complete, or not at all."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["atomic_file", "atomic_folder", "remove_leftovers", "write_bytes", "w
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A binary file that replaces `path` when the block ends without an error; otherwise `path` stays as it was.
 
-    The bytes are written beside the target, flushed to the disk and moved over it, so that a reader, a kill or a full
-    disk never sees half a file. Raises `StorageError` when the folder cannot be written or the disk is full.
+    The bytes are written beside the target, flushed to the disk, and then moved over it. So `path` is never half
+    written, even when the program is killed or the disk is full. Raises `StorageError` when it cannot be written.
     """
     target = Path(path)
     try:
@@ -47,8 +47,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """An empty folder that replaces `path` when the block ends without an error; otherwise `path` stays as it was.
 
-    Only a folder whose files all have the names of new ones is replaced: what somebody put there is not ours to
-    remove. Raises `StorageError` then, and when it cannot be written.
+    An existing folder is replaced only when the new folder has a file for each of its files, so that a file of the user
+    is never removed. Otherwise, and when the folder cannot be written, it raises `StorageError`.
     """
     target = Path(path)
     try:
@@ -75,19 +75,19 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 def _refuse_strangers(target: Path, fresh: Path) -> None:
     ours = {file.relative_to(fresh) for file in fresh.rglob("*")}
     if not target.is_dir() or target.is_symlink():
-        raise StorageError(f"{target} is a file, and a folder is to be written there. Move it away first.")
+        raise StorageError(f"{target} is a file; a folder will be written there. Move the file away first.")
     strange = sorted(
         str(file.relative_to(target)) for file in target.rglob("*") if file.relative_to(target) not in ours
     )
     if strange:
         raise StorageError(
             f"{target} holds {strange[0]}{f' and {len(strange) - 1} more' if len(strange) > 1 else ''}, which would be "
-            "lost. Move it away first, or write somewhere else."
+            "lost. Move the folder away first, or write to another place."
         )
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Delete what a killed process had begun to write into `folder` and could not take back."""
+    """Delete the unfinished files that a killed process left in `folder`."""
     for path in Path(folder).glob(".*.part"):
         with suppress(OSError):
             path.unlink()

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: so that a wrong file is answered with what it is."""
+"""What a file is, by its first bytes, so that an error message can say which file was given instead of a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _GIVE_THE_SOURCE = "Exports can be run, not trained or pruned. Give the .pt that
 
 @dataclass(frozen=True)
 class FileKind:
-    """The container of a file, in words, and what to do when a checkpoint was expected."""
+    """The container of a file, its description in words, and advice for when a checkpoint was expected."""
 
     container: Container
     description: str
     advice: str = _GIVE_A_CHECKPOINT
 
 
-# (offset, bytes there, kind). The first row that matches answers.
+# (offset, bytes at this offset, kind); the first row that matches is used
 _MAGIC: tuple[tuple[int, bytes, FileKind], ...] = (
     (0, b"PK\x03\x04", FileKind("zip", "a zip archive")),
     (0, b"\x80", FileKind("pickle", "a pickle")),
@@ -77,6 +77,6 @@ def _is_text(head: bytes) -> bool:
     try:
         head.decode("utf-8", errors="strict")
     except UnicodeDecodeError as error:
-        if error.start < len(head) - 3:  # a character cut at the end is still text
+        if error.start < len(head) - 3:  # a character that is cut at the end of `head` is still text
             return False
     return b"\0" not in head

@@ -1,13 +1,13 @@
 """Reading a torch checkpoint of another program without running anything in it.
 
-A ``.pt`` file is a pickle plus tensor storages. `torch.load` would import the classes it names; here every name becomes
-an inert record (`ForeignObject`) or is refused. Parts: this file (containers: the zip of torch ≥ 1.6 and the
-stream before it), `inert_pickle` (the machine), `inert_builders` (the table of allowed names), `plain_tree` (the
-result).
+A ``.pt`` file is a pickle plus tensor storages. `torch.load` would import the classes that the pickle names; here every
+name becomes an inert record (`ForeignObject`) or is refused. The modules: this one reads the containers (the zip of
+torch ≥ 1.6 and the older stream), `inert_pickle` interprets the pickle, `inert_builders` is the table of allowed names,
+`plain_tree` describes and checks the result.
 
-Nothing is written to disk, so member names cannot lead anywhere. Memory is bounded by the file's own size: members must
-be stored uncompressed and together fit into the file, storages must have the length of their member, tensors must lie
-inside their storages.
+Nothing is written to the disk, so the names of zip members are harmless. The memory is limited by the size of the file:
+members must be uncompressed and fit together into the file, a storage must have the length of its member, and a tensor
+must lie inside its storage.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def read_foreign_pickle(path: str | os.PathLike[str]) -> Any:
     model classes         `ForeignObject` (class name, arguments, state), bare classes `ForeignClass`
     ====================  ==========================================================================
 
-    The tree has no cycles, is at most 200 deep and 2,000,000 values large, so it may be walked by simple recursion.
-    Raises `UnsafeCheckpointError` when the file names anything else, which would have to be executed, and
-    `CheckpointError` when it is missing, damaged, beyond the limits or of another kind (the message says which).
+    The tree has no cycles, at most 200 levels and at most 2,000,000 values, so simple recursion can walk it. Raises
+    `UnsafeCheckpointError` when the file names anything else (reading that would mean executing it), and
+    `CheckpointError` when the file is missing, damaged, beyond the limits or of another kind; the message says which.
     """
     file = Path(path)
     try:
@@ -82,12 +82,12 @@ def _read_zip(file: Path, size: int) -> Any:
     except (zipfile.BadZipFile, EOFError, struct.error, NotImplementedError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"its {size:,} bytes are not a whole archive ({error}). It begins like a checkpoint and was probably cut "
-            "short or altered on its way; copy or download it again and compare the size"
+            "short or altered during a copy; copy or download it again and compare the size"
         ) from error
 
 
 def _checked_members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Members by their path below the archive's one folder, after the checks that bound what reading them can cost."""
+    """Members by their path below the one folder of the archive, after checks that limit the cost of reading them."""
     infos = archive.infolist()
     names = {info.filename for info in infos}
     roots = {name.partition("/")[0] for name in names if name.endswith("/data.pkl")}
@@ -123,7 +123,7 @@ def _member(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name:
 
 
 class _ZipStorages:
-    """Storages of a zip checkpoint, each read once and only when a tensor needs it."""
+    """Storages of a zip checkpoint. Each is read once, and only when a tensor needs it."""
 
     def __init__(self, read_member: Callable[[str], bytes], file_size: int) -> None:
         self._read_member = read_member
@@ -148,7 +148,7 @@ class _ZipStorages:
 
 
 def _read_legacy(file: Path, size: int) -> Any:
-    """The stream of torch < 1.6: five pickles (magic, protocol, system, content, storage keys), then the storages."""
+    """The stream of torch < 1.6: five pickles (magic number, protocol, system, content, storage keys), then the storages."""
     stream = io.BytesIO(file.read_bytes())
     storages = _LegacyStorages(size)
     for expected in (_LEGACY_MAGIC, _LEGACY_PROTOCOL):
@@ -163,7 +163,7 @@ def _read_legacy(file: Path, size: int) -> Any:
 
 
 class _LegacyStorages:
-    """Storages of the old stream: their bytes follow the pickles, so room is made first and filled afterwards."""
+    """Storages of the old stream. Their bytes come after the pickles, so memory is reserved first and filled later."""
 
     def __init__(self, file_size: int) -> None:
         self._room = file_size
@@ -172,7 +172,7 @@ class _LegacyStorages:
 
     def resolve(self, persistent_id: Any) -> Any:
         if isinstance(persistent_id, tuple) and persistent_id[:1] == ("module",) and len(persistent_id) == 4:
-            return persistent_id[1]  # a class with its source text, which is dropped
+            return persistent_id[1]  # a class with its source text; the text is not used
         if isinstance(persistent_id, tuple) and len(persistent_id) == 6:
             if persistent_id[5] is not None:
                 raise CheckpointError("it holds views of storages, which torch stopped writing in 2017; re-save it")
@@ -220,7 +220,7 @@ def _interpret(stream: io.BytesIO, persistent: Callable[[Any], Any]) -> Any:
 
 
 def _about(file: Path, error: CheckpointError) -> CheckpointError:
-    """A complaint as a message about the file."""
+    """The same error with a message about the file."""
     if not isinstance(error, UnsafeCheckpointError):
         return CheckpointError(f"{file} is not read: {error}.")
     hint = (

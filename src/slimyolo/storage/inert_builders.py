@@ -1,7 +1,7 @@
-"""What a checkpoint's pickle may name, and what each name becomes here.
+"""The names that the pickle of a checkpoint may use, and what each name becomes here.
 
-Everything else is refused. A builder receives the machine (for its budget) and the arguments in the file, which it
-checks itself: they are the file's claims, not facts. Storages come from the file's members, see `foreign_pickle.py`.
+Every other name is refused. A builder receives the machine (for its budget) and the arguments from the file, and checks
+them, because a file may claim anything. Storages come from the members of the file, see `foreign_pickle.py`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Storage:
 
 @dataclass(eq=False)
 class ViewBudget:
-    """How many elements tensors may have beyond those of their storages (expanded views), over the whole file."""
+    """How many elements expanded views may have in the whole file, beyond those of their storages."""
 
     elements: int
 
@@ -106,7 +106,7 @@ def _ordered_dict(machine: InertMachine, arguments: tuple[Any, ...]) -> dict[Any
 
 
 def _default_dict(machine: InertMachine, arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    return {}  # the factory is dropped; the items follow
+    return {}  # the factory is not used; the items follow in the stream
 
 
 def _attribute_dict(machine: InertMachine, arguments: tuple[Any, ...]) -> AttributeDict:
@@ -183,7 +183,7 @@ def _numpy_scalar(machine: InertMachine, arguments: tuple[Any, ...]) -> Any:
 
 
 def _numpy_array(machine: InertMachine, arguments: tuple[Any, ...]) -> np.ndarray[Any, Any]:
-    return np.zeros(0, np.uint8)  # filled by the state that follows, see `fill_array_`
+    return np.zeros(0, np.uint8)  # the state that follows fills it, see `fill_array_`
 
 
 def _no_arguments(arguments: tuple[Any, ...], value: Any) -> Any:
@@ -248,7 +248,7 @@ _ELEMENT_TYPES = {
     "Bool": torch.bool,
 }
 
-# Every name that a stream may use, and what it becomes. Element types (`torch.float16`) become their names.
+# Every name that a stream may use, and what it becomes. Element types (`torch.float16`) become text.
 ALLOWED_NAMES: dict[str, Any] = {
     **_calls(),
     **{f"torch.{name}Storage": StorageType(dtype) for name, dtype in _ELEMENT_TYPES.items()},

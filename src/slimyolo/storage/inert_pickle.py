@@ -1,12 +1,12 @@
 """A pickle reader that runs nothing.
 
-`pickletools` splits the stream into operations; a small stack machine (below) builds lists, dicts, tuples, numbers and
-strings from them. A name in the stream is looked up in an explicit table; no module is imported and no attribute is
-fetched on the file's behalf, so there is nothing that a crafted stream could call. The pickle machine is described in
-CPython's ``Lib/pickletools.py``; ours knows fewer operations and bounds what it builds:
+`pickletools` splits the stream into operations; the small stack machine below builds lists, dicts, tuples, numbers and
+texts from them. A name in the stream is looked up in an explicit table. No module is imported and no attribute is
+fetched because of the file, so a crafted stream has nothing that it could call. CPython's ``Lib/pickletools.py``
+describes the pickle machine. Ours knows fewer operations, and limits what it builds:
 
-* at most `MAX_OPERATIONS` operations, elements copied by the allowed calls included (`BYTES_PER_STEP` bytes are one);
-* keys are scalars; what comes out is checked afterwards by `plain_tree.check_tree`.
+* at most `MAX_OPERATIONS` operations; elements that the allowed calls copy count too (`BYTES_PER_STEP` bytes are one);
+* keys are scalars; `plain_tree.check_tree` checks the result afterwards.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ __all__ = ["AllowedCall", "InertMachine"]
 
 MAX_OPERATIONS = 2_000_000
 BYTES_PER_STEP = 8  # copied bytes that count as one operation
-_MAX_BITS = 4096  # of any integer: longer ones cannot even be printed, and no checkpoint counts that far
-_MAX_KEY_BITS = 64  # longer integers can be crafted to collide in a dict
+_MAX_BITS = 4096  # of an integer: Python refuses to print longer ones, and no checkpoint needs them
+_MAX_KEY_BITS = 64  # longer integers could be chosen so that they collide in a dict
 
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 @dataclass(frozen=True)
 class AllowedCall:
-    """A callable that the stream may name, replaced by our own `build`, which gets the machine and the arguments."""
+    """A callable that the stream may name. Our own `build` takes its place; it gets the machine and the arguments."""
 
     name: str
     build: Callable[[InertMachine, tuple[Any, ...]], Any]
@@ -94,7 +94,7 @@ class InertMachine:
                 action(self, argument)
         except CheckpointError:
             raise
-        except Exception as error:  # whatever a malformed operand provokes, the stream is what is wrong
+        except Exception as error:  # any error of a malformed operand means that the stream is damaged
             raise CheckpointError(f"its pickle is damaged near byte {position}: {error}") from error
         raise CheckpointError("its pickle ends before its last operation")
 
@@ -105,7 +105,7 @@ class InertMachine:
             raise CheckpointError(f"its pickle asks for more than {MAX_OPERATIONS:,} steps; no checkpoint needs them")
 
     def call(self, function: Any, arguments: Any) -> Any:
-        """What `function(*arguments)` stands for, built by our own code."""
+        """The value of `function(*arguments)`, built by our own code."""
         if not isinstance(arguments, tuple):
             raise CheckpointError("its pickle calls something without a tuple of arguments")
         if isinstance(function, ForeignClass):
@@ -209,10 +209,10 @@ class InertMachine:
                 raise CheckpointError("its pickle is damaged: a namespace whose state is not a dict")
             target.update(state)
         elif isinstance(target, dict):
-            pass  # attributes of an OrderedDict, as `_metadata` of a state_dict: nothing here needs them
+            pass  # attributes of an OrderedDict, such as the `_metadata` of a state_dict, are not needed
         elif isinstance(target, np.ndarray):
             self.spend(fill_array_(target, state) // BYTES_PER_STEP)
-        elif not isinstance(target, np.dtype):  # a dtype's state only repeats what its name said
+        elif not isinstance(target, np.dtype):  # the state of a dtype only repeats its name
             raise self._refuse(f"setting the state of a {type(target).__name__}")
 
     def find_on_stack(self) -> None:
@@ -228,7 +228,7 @@ class InertMachine:
 
 
 def checked_key(key: Any) -> Any:
-    """`key` when it is a plain scalar. Others are refused: hashing a crafted deep tuple can exhaust the C stack."""
+    """`key` when it is a plain scalar; others are refused, because hashing a very deep tuple can exhaust the C stack."""
     if key is None or isinstance(key, (str, bytes, bool, float)):
         return key
     if isinstance(key, int) and key.bit_length() <= _MAX_KEY_BITS:

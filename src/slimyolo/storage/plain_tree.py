@@ -1,4 +1,4 @@
-"""The tree that a foreign checkpoint becomes: its records, and the check that makes it safe to walk."""
+"""The tree that a foreign checkpoint becomes: its records, and the check after which it is safe to walk."""
 
 from __future__ import annotations
 
@@ -40,11 +40,13 @@ class ForeignObject:
 def check_tree(root: Any) -> None:
     """Raise `CheckpointError` unless `root` is a plain tree that may be walked by simple recursion.
 
-    No cycle, at most `MAX_DEPTH` deep, at most `MAX_NODES` nodes with shared parts counted each time (`TEXT_PER_NODE`
-    characters or bytes of text are one, so that it may also be printed), and nothing in it but the kinds of value in the
-    table of `read_foreign_pickle`.
+    A plain tree has no cycle, at most `MAX_DEPTH` levels and at most `MAX_NODES` nodes. Shared parts count each time they
+    are used, and `TEXT_PER_NODE` characters or bytes count as one node, so that the tree can also be printed. Its values
+    are of the kinds in the table of `read_foreign_pickle`.
     """
-    sizes: dict[int, tuple[int, int]] = {}  # of finished containers: nodes when walked naively, height
+    sizes: dict[
+        int, tuple[int, int]
+    ] = {}  # of finished containers: (nodes with shared parts counted each time, height)
     on_path: set[int] = set()
     frames: list[tuple[Any, list[Any]]] = [(None, [root])]
     totals: list[tuple[int, int]] = [(0, 0)]
@@ -86,7 +88,7 @@ def _added(total: tuple[int, int], nodes: int, height: int, depth: int) -> tuple
 
 
 def _weight(value: Any) -> int:
-    """Nodes that `value` counts for by itself: one, and more for the text in it."""
+    """The number of nodes that `value` itself counts as: one, and more when it holds text."""
     if isinstance(value, (str, bytes)):
         return 1 + len(value) // TEXT_PER_NODE
     if isinstance(value, (dict, set, frozenset)):

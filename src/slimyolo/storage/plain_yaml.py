@@ -1,9 +1,9 @@
-"""Reading YAML of other people: as data, and within bounds.
+"""Reading YAML files of other people: only as data, and within limits.
 
-`yaml.safe_load` runs nothing, but a few lines may still cost all the memory or time there is: aliases that unfold a
-thousandfold ("billion laughs"), a hundred thousand brackets, numbers of a million digits. Here a file is read up to
-`LARGEST_FILE`, is at most `MAX_DEPTH` deep and `MAX_VALUES` large with every alias counted as what it stands for, so
-the result may be walked, copied and printed. Everything that is wrong is a `yaml.YAMLError`, with its line where known.
+`yaml.safe_load` runs nothing, but a few lines can still use up all memory or time: aliases that unfold a thousand times
+("billion laughs"), a hundred thousand brackets, numbers with a million digits. Here a file has at most `LARGEST_FILE`
+bytes, `MAX_DEPTH` levels and `MAX_VALUES` values, where an alias counts as much as the value it stands for. So the
+result can be walked, copied and printed. Every problem is a `yaml.YAMLError`, with its line when the line is known.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from yaml.constructor import ConstructorError
 
 __all__ = ["compose_yaml", "parse_yaml", "read_yaml", "read_yaml_text", "scalar_value"]
 
-LARGEST_FILE = 2**20  # bytes, five seconds of work for PyYAML; no public dataset needs a hundredth of it
+LARGEST_FILE = 2**20  # bytes: five seconds of work for PyYAML, and a hundred times more than public datasets need
 MAX_DEPTH = 50
 MAX_VALUES = 500_000
 _TEXT_PER_VALUE = 8  # characters that count as one value
@@ -31,11 +31,11 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_yaml_text(path: Path) -> str:
-    """The text of a YAML file, without a byte-order mark. Raises `yaml.YAMLError` when it is larger than any can be."""
+    """The text of a YAML file, without a byte-order mark. Raises `yaml.YAMLError` above `LARGEST_FILE`."""
     with path.open("rb") as file:
         content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
-        raise yaml.YAMLError(f"it is larger than {LARGEST_FILE:,} bytes, which no such file needs")
+        raise yaml.YAMLError(f"it is larger than {LARGEST_FILE:,} bytes, and no such file needs that")
     return content.decode("utf-8-sig")
 
 
@@ -49,7 +49,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def compose_yaml(text: str) -> yaml.Node | None:
-    """The nodes of `text`, which know their lines. Raises `yaml.YAMLError`."""
+    """The nodes of `text`; a node knows its line. Raises `yaml.YAMLError`."""
     loader = _BoundedLoader(text)
     try:
         node: yaml.Node | None = loader.get_single_node()
@@ -66,8 +66,8 @@ def scalar_value(node: yaml.ScalarNode) -> Any:
 class _BoundedLoader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._open: list[int] = []  # values so far of every node that is not finished
-        self._sizes: dict[int, int] = {}  # of finished nodes
+        self._open: list[int] = []  # for each unfinished node, the number of its values until now
+        self._sizes: dict[int, int] = {}  # of finished nodes, by id
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
@@ -81,7 +81,7 @@ class _BoundedLoader(yaml.SafeLoader):
             size += len(node.value) // _TEXT_PER_VALUE
         if is_alias:
             if id(node) not in self._sizes:
-                raise ComposerError(None, None, "an alias of something that it is itself a part of", mark)
+                raise ComposerError(None, None, "an alias of a value that contains it", mark)
             size = self._sizes[id(node)]
         else:
             self._sizes[id(node)] = size
@@ -96,6 +96,12 @@ class _BoundedLoader(yaml.SafeLoader):
             raise ConstructorError(None, None, f"a number of {len(node.value):,} characters", node.start_mark)
         try:
             return super().construct_object(node, deep)
-        except (ValueError, OverflowError, AttributeError, KeyError, TypeError) as error:  # how PyYAML says `!!int x`
-            shown = repr(node.value[:40]) if isinstance(node, yaml.ScalarNode) else "what stands there"
+        except (
+            ValueError,
+            OverflowError,
+            AttributeError,
+            KeyError,
+            TypeError,
+        ) as error:  # PyYAML raises these for `!!int x`
+            shown = repr(node.value[:40]) if isinstance(node, yaml.ScalarNode) else "this value"
             raise ConstructorError(None, None, f"{shown} cannot be read as {node.tag}", node.start_mark) from error

@@ -1,4 +1,4 @@
-"""Records: frozen dataclasses with units in their names, kept as JSON."""
+"""Records as JSON. A record is a frozen dataclass with units in the names of its fields."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from slimyolo.storage.atomic import write_text
 
 __all__ = ["read_json", "to_plain", "write_json"]
 
-LARGEST_JSON = 64 * 2**20  # read, a byte of brackets becomes about 20 bytes of memory
+LARGEST_JSON = 64 * 2**20  # bytes; a file of brackets takes about 20 times its size in memory
 
 
 def to_plain(value: Any) -> Any:
     """`value` as JSON-ready data: dataclasses and mappings → dicts, sequences and arrays → lists, paths → text.
 
-    Numbers that JSON has no word for (NaN, ±inf) become null. Raises `TypeError` on anything else.
+    Numbers that JSON cannot write (NaN, ±inf) become null. Raises `TypeError` for any other value.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
@@ -49,7 +49,7 @@ def read_json(path: str | Path) -> Any:
         with Path(path).open("rb") as file:
             content = file.read(LARGEST_JSON + 1)
         if len(content) > LARGEST_JSON:
-            raise StorageError(f"{path} is larger than {LARGEST_JSON:,} bytes; no record is.")
+            raise StorageError(f"{path} is larger than {LARGEST_JSON:,} bytes; no record is that large.")
         return json.loads(content.decode("utf-8"))
     except OSError as error:
         raise StorageError(f"Cannot read {path}: {error.strerror}.") from error

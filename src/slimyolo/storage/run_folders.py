@@ -1,4 +1,4 @@
-"""Run folders: exp, exp2, exp3 …, never one that exists."""
+"""Run folders: exp, exp2, exp3 … A new run never gets a folder that exists."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["create_run_folder", "latest_run_folder"]
 
 
 def create_run_folder(project: str | Path, name: str = "exp", exist_ok: bool = False) -> Path:
-    """Make and return ``project/name``, or with the first free number from 2 when it exists (``exp``, ``exp2``, …).
+    """Make and return ``project/name``; when it exists, the name gets the first free number from 2 (``exp2``, …).
 
-    Creation itself decides who wins, so two runs started at once get different folders. With `exist_ok` an existing
-    folder is returned as it is.
+    Two runs that start at the same time get different folders, because only one of them can make a folder. With
+    `exist_ok` an existing folder is returned as it is. Raises `StorageError` when no folder can be made.
     """
     root = Path(project)
     if not name or Path(name).name != name:
