@@ -25,9 +25,9 @@ from slimyolo.tasks.measure.validate import validate
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
-from slimyolo.tasks.train import run as training_run
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.saving import CheckpointWriter
 from slimyolo.tasks.train.sparsify import sparsify
 from slimyolo.tasks.train.train import train
 
@@ -157,17 +157,17 @@ def test_interrupted_training_resumes_to_the_same_weights(
         )
 
     whole = sparsify(config("whole"))
-    original = training_run._Run._save
+    original = CheckpointWriter.save
 
     def save_then_die(self: Any, report: Any) -> None:
         original(self, report)
         if report.epoch == 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training_run._Run, "_save", save_then_die)
+    monkeypatch.setattr(CheckpointWriter, "save", save_then_die)
     with pytest.raises(KeyboardInterrupt):
         sparsify(config("cut"))
-    monkeypatch.setattr(training_run._Run, "_save", original)
+    monkeypatch.setattr(CheckpointWriter, "save", original)
     checkpoint = find_resumable("newest", tmp_path)
     assert checkpoint.parent.parent.name == "cut"
     resumed = sparsify(resumed_config(SparsifyConfig, checkpoint, {}))

@@ -14,9 +14,9 @@ from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.common.resume import find_resumable, resumed_config
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
-from slimyolo.tasks.train import run as training_run
 from slimyolo.tasks.train.config import FinetuneConfig, TrainConfig
 from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.saving import CheckpointWriter
 
 QUICK: dict[str, Any] = {"imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True}
 
@@ -33,7 +33,7 @@ def test_a_cut_detector_learns_from_its_base_and_resumes_exactly(
 
     whole = finetune(config("whole"))
     assert whole.size.params == cut.after.params  # the projectors are not kept
-    original = training_run._Run._save
+    original = CheckpointWriter.save
 
     def save_then_die(self: Any, report: Any) -> None:
         original(self, report)
@@ -41,10 +41,10 @@ def test_a_cut_detector_learns_from_its_base_and_resumes_exactly(
         if report.epoch == 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training_run._Run, "_save", save_then_die)
+    monkeypatch.setattr(CheckpointWriter, "save", save_then_die)
     with pytest.raises(KeyboardInterrupt):
         finetune(config("killed"))
-    monkeypatch.setattr(training_run._Run, "_save", original)
+    monkeypatch.setattr(CheckpointWriter, "save", original)
     last = tmp_path / "killed" / "weights" / "last.pt"
     beside = (load_checkpoint(last).training or {})["beside"]["tensors"]
     assert beside

@@ -20,7 +20,8 @@ from slimyolo.families import load_checkpoint, read_architecture
 from slimyolo.models import build_detector
 from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.common.resume import resumed_config
-from slimyolo.tasks.train import run as training_run
+from slimyolo.tasks.train import finish
+from slimyolo.tasks.train import saving as checkpoint_files
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 from slimyolo.tasks.train.finetune import finetune
 from slimyolo.tasks.train.sparsify import sparsify
@@ -74,13 +75,13 @@ def between_best_and_last(number: int) -> None:
         if Path(path).name == "best.pt" and next(calls, None) is None:
             die()
 
-    training_run.save_checkpoint = stopping  # type: ignore[attr-defined]
+    checkpoint_files.save_checkpoint = stopping  # type: ignore[attr-defined]
 
 
 def after_the_record(number: int) -> None:
     """Die with the record written, before last.pt is stripped."""
-    write = training_run.write_json  # type: ignore[attr-defined]
-    training_run.write_json = lambda *arguments: (write(*arguments), die())  # type: ignore[attr-defined]
+    write = finish.write_json  # type: ignore[attr-defined]
+    finish.write_json = lambda *arguments: (write(*arguments), die())  # type: ignore[attr-defined]
 
 
 def killed(

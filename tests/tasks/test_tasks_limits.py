@@ -18,10 +18,10 @@ from slimyolo.losses import LossParts
 from slimyolo.models import build_detector
 from slimyolo.tasks.common.devices import has_fast_bf16
 from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.train.assemble.epochs_in_time import epochs_that_fit
+from slimyolo.tasks.train.assemble.memory import answering_out_of_memory, images_that_fit, measured_batch_size
+from slimyolo.tasks.train.assemble.preparing import reproducible
 from slimyolo.tasks.train.config import TrainConfig, duration_seconds
-from slimyolo.tasks.train.epochs_in_time import epochs_that_fit
-from slimyolo.tasks.train.memory import answering_out_of_memory, images_that_fit, measured_batch_size
-from slimyolo.tasks.train.preparing import reproducible
 from slimyolo.tasks.train.train import train
 from slimyolo.training import Fp32
 
@@ -44,10 +44,10 @@ def test_as_many_images_as_fit(each: float, base: float, budget: float, most: in
 
 def test_a_processor_is_asked_for_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build_detector(read_architecture("yolov5n").with_classes(2), names=("a", "b"), seed=0)
-    monkeypatch.setattr("slimyolo.tasks.train.memory.free_memory_bytes", lambda device: 60_000_000)
+    monkeypatch.setattr("slimyolo.tasks.train.assemble.memory.free_memory_bytes", lambda device: 60_000_000)
     sizes = [measured_batch_size(model, side, 100, torch.device("cpu"), Fp32()) for side in (64, 128)]
     assert 16 >= sizes[0] > sizes[1] >= 1  # four times the pixels
-    monkeypatch.setattr("slimyolo.tasks.train.memory.free_memory_bytes", lambda device: 10**12)
+    monkeypatch.setattr("slimyolo.tasks.train.assemble.memory.free_memory_bytes", lambda device: 10**12)
     assert measured_batch_size(model, 64, 100, torch.device("cpu"), Fp32()) == 16
 
 

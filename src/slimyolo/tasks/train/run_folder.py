@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from slimyolo.checkpoints import Checkpoint
 from slimyolo.errors import TrainingError
@@ -16,13 +11,7 @@ from slimyolo.storage import create_run_folder, remove_leftovers, write_text
 from slimyolo.tasks.common.resume import write_options
 from slimyolo.tasks.train.config import TrainConfig
 
-__all__ = ["class_map_of", "resumable", "run_folder"]
-
-
-def class_map_of(training: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
-    """mAP50-95 of each class at the last validation before a run was stopped; None when there was none."""
-    kept = training.get("class_map")  # runs of slimyolo 0.1 did not keep it
-    return None if kept is None else np.asarray(kept, np.float64)
+__all__ = ["resumable", "run_folder"]
 
 
 def resumable(config: TrainConfig) -> Checkpoint | None:

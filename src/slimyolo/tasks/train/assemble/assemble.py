@@ -1,0 +1,167 @@
+"""From the settings of a training to its parts: data, detector, precision, loss, schedule. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slimyolo.checkpoints import Checkpoint
+from slimyolo.data import (
+    Augmentation,
+    DatasetSpec,
+    LoaderSettings,
+    Sharding,
+    SplitData,
+    TrainBatches,
+    read_dataset_yaml,
+)
+from slimyolo.errors import ConfigError
+from slimyolo.models import Detector, DetectorLoss, LossSettings
+from slimyolo.tasks.common.devices import pick_precision
+from slimyolo.tasks.common.distributed import loader_processes, share_of_batch
+from slimyolo.tasks.common.provenance import data_provenance, run_provenance
+from slimyolo.tasks.train.assemble.memory import answering_out_of_memory, measured_batch_size
+from slimyolo.tasks.train.assemble.preparing import check_image_size, freeze_, prepare_, read_splits, seed_everything
+from slimyolo.tasks.train.assemble.starting import starting_detector
+from slimyolo.tasks.train.class_accuracy import ClassAccuracy
+from slimyolo.tasks.train.config import TrainConfig
+from slimyolo.tasks.train.hyperparameters import HyperParameters
+from slimyolo.tasks.train.run_folder import resumable
+from slimyolo.training import Alone, Precision, Recipe, Team, share_batchnorms_
+
+__all__ = ["TrainingParts", "assemble", "loss_of", "provenance_of", "schedule_of", "train_batches"]
+
+_ALONE = Alone()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingParts:
+    """What a run is made of before its first batch. `model` is the one that will be trained.
+
+    `config` has the batch size that memory decided where ``--batch-size -1`` asked for it. `resumed` is the checkpoint to
+    go on from, None for a new run. `step_every_batch`: no accumulation and no clipping.
+    """
+
+    config: TrainConfig
+    team: Team
+    device: torch.device
+    precision: Precision
+    dataset: DatasetSpec
+    train_split: SplitData
+    val_split: SplitData
+    model: Detector
+    resumed: Checkpoint | None
+    step_every_batch: bool
+
+    @property
+    def hyp(self) -> HyperParameters:
+        """The numbers of the recipe."""
+        return self.config.hyperparameters
+
+    @property
+    def stride(self) -> int:
+        """The largest stride of the model, in pixels."""
+        return int(self.model.stride.max())
+
+
+def assemble(config: TrainConfig, team: Team, device: torch.device, *, step_every_batch: bool) -> TrainingParts:
+    """The parts of the run that `config` asks for. Raises `SlimyoloError` for everything that can be refused now."""
+    if config.sync_bn and team.world == 1:
+        raise ConfigError(
+            "--sync-bn synchronises several processes, but this is one. Leave it out, or start several: "
+            "torchrun --nproc_per_node 2 -m slimyolo train …"
+        )
+    precision = pick_precision(config.precision, device)
+    dataset = read_dataset_yaml(config.data)
+    train_split, val_split = read_splits(dataset, config)
+    seed_everything(config.seed)
+    resumed = resumable(config)
+    names = ("item",) if config.single_cls and dataset.nc > 1 else dataset.names
+    model = resumed.detector(prefer_ema=False).train() if resumed is not None else starting_detector(config, names)
+    check_image_size(config.imgsz, int(model.stride.max()))
+    if resumed is None and not config.noautoanchor:
+        prepare_(model, train_split, config, config.hyperparameters)
+    freeze_(model, config.freeze)
+    team.align_(model)
+    if config.batch_size == -1:
+        with answering_out_of_memory(config.changed(batch_size=1), device):
+            each = measured_batch_size(model, config.imgsz, len(train_split), device, precision)
+        config = config.changed(batch_size=team.told(each * team.world))
+    share_of_batch(config.batch_size, team.world)
+    if config.sync_bn:
+        share_batchnorms_(model)
+    return TrainingParts(
+        config=config,
+        team=team,
+        device=device,
+        precision=precision,
+        dataset=dataset,
+        train_split=train_split,
+        val_split=val_split,
+        model=model,
+        resumed=resumed,
+        step_every_batch=step_every_batch,
+    )
+
+
+def loss_of(parts: TrainingParts, total: Callable[[Tensor], Tensor] = _ALONE.sum) -> DetectorLoss:
+    """The loss of the model's family. `total` adds up over the processes where all of them call the loss: in training."""
+    settings = LossSettings(
+        hyp=parts.hyp.to_plain(),
+        imgsz=parts.config.imgsz,
+        label_smoothing=parts.config.label_smoothing,
+        total=total,
+    )
+    return parts.model.family.make_loss(parts.model, settings)
+
+
+def schedule_of(parts: TrainingParts) -> Recipe:
+    """Learning rates, momentum and accumulation over the run."""
+    config, hyp = parts.config, parts.hyp
+    return Recipe(
+        batch_size=config.batch_size,
+        lr0=hyp.lr0,
+        lrf=hyp.lrf,
+        momentum=hyp.momentum,
+        warmup_epochs=hyp.warmup_epochs,
+        warmup_momentum=hyp.warmup_momentum,
+        warmup_bias_lr=hyp.warmup_bias_lr,
+        cosine=config.cos_lr,
+        nominal_batch=config.batch_size if parts.step_every_batch else config.nominal_batch,
+    )
+
+
+def train_batches(parts: TrainingParts, classes: ClassAccuracy) -> TrainBatches:
+    """The training images in batches, this process's share of them. The caller closes them.
+
+    With ``--image-weights`` images of the classes in which `classes` is low are shown more often.
+    """
+    config, hyp = parts.config, parts.hyp.to_plain()
+    augmentation = Augmentation(**{name: hyp[name] for name in Augmentation.__dataclass_fields__ if name in hyp})
+    settings = LoaderSettings(
+        imgsz=config.imgsz,
+        batch_size=share_of_batch(config.batch_size, parts.team.world),
+        stride=parts.stride,
+        workers=loader_processes(config.workers),
+        cache=config.cache,
+    )
+    return TrainBatches(
+        parts.train_split,
+        settings,
+        augmentation,
+        seed=config.seed,
+        rect=config.rect,
+        image_weights=(lambda epoch: classes.image_weights(parts.train_split)) if config.image_weights else None,
+        plain_from=config.epochs - config.close_mosaic if config.close_mosaic else None,
+        shard=Sharding(parts.team.rank, parts.team.world),
+    )
+
+
+def provenance_of(parts: TrainingParts) -> dict[str, Any]:
+    """Where the run's checkpoints and its record come from."""
+    splits = {"train": parts.train_split, "val": parts.val_split}
+    return {**run_provenance(parts.config), "data": data_provenance(parts.dataset, splits)}

@@ -1,0 +1,109 @@
+"""Who looks on while a detector is trained: the files, the terminal and TensorBoard."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimyolo.errors import TrainingError
+from slimyolo.inference.picture_grid import jpeg_bytes
+from slimyolo.storage import write_bytes
+from slimyolo.tasks.common.report_files import train_picture, write_labels
+from slimyolo.tasks.train.assemble.assemble import TrainingParts
+from slimyolo.tasks.train.saving import CheckpointWriter
+from slimyolo.training import (
+    BatchReport,
+    CheckpointObserver,
+    CsvObserver,
+    EpochReport,
+    FirstBatchesObserver,
+    GammaObserver,
+    Observer,
+    RichProgressObserver,
+    RunReport,
+    TensorBoardObserver,
+    TrainBatch,
+)
+
+__all__ = ["RunObservers"]
+
+log = logging.getLogger("slimyolo")
+
+
+class RunObservers:
+    """The observers of one run, for `fit`; none in a process that is not the first of its team.
+
+    Made when the run begins: ``labels.json`` is written then.
+    """
+
+    def __init__(self, parts: TrainingParts, folder: Path, writer: CheckpointWriter) -> None:
+        self._folder, self._names = folder, parts.train_split.names
+        self._tensorboard: TensorBoardObserver | None = None
+        self._speed = _SpeedObserver()
+        self.all: tuple[Observer, ...] = ()
+        if parts.team.rank:
+            return
+        write_labels(folder, {"train": parts.train_split, "val": parts.val_split})
+        self._tensorboard = _tensorboard(parts, folder)
+        self.all = (
+            *([] if parts.config.noplots else [FirstBatchesObserver(self._draw_batch)]),
+            CsvObserver(folder / "results.csv"),
+            GammaObserver(folder / "gammas.json"),
+            *([RichProgressObserver()] if log.level <= logging.INFO else []),  # not with --quiet
+            *([] if self._tensorboard is None else [self._tensorboard]),
+            self._speed,
+            CheckpointObserver(writer.save, writer.begin),
+        )
+
+    @property
+    def images_per_second(self) -> float:
+        """The mean over all training epochs so far, loader included, validation not."""
+        return self._speed.images / max(self._speed.seconds, 1e-9)
+
+    def show(self, pictures: Mapping[str, npt.NDArray[np.uint8]], epoch: int) -> None:
+        """Pictures (RGB uint8) for TensorBoard, where there is one."""
+        if self._tensorboard is not None:
+            self._tensorboard.add_pictures(pictures, epoch)
+
+    def _draw_batch(self, number: int, batch: TrainBatch) -> None:
+        picture = train_picture(batch, self._names)
+        write_bytes(self._folder / f"train_batch{number}.jpg", jpeg_bytes(picture, longest_side=1920, quality=90))
+        self.show({f"train_batch{number}": np.ascontiguousarray(picture[..., ::-1])}, 0)
+
+
+class _SpeedObserver:
+    """Adds up training images and seconds."""
+
+    images = 0
+    seconds = 0.0
+
+    def started(self, report: RunReport) -> None:
+        """Nothing."""
+
+    def batch_done(self, report: BatchReport) -> None:
+        """Nothing."""
+
+    def epoch_done(self, report: EpochReport) -> None:
+        """Add the epoch."""
+        self.images += report.images
+        self.seconds += report.train_seconds
+
+    def ended(self) -> None:
+        """Nothing."""
+
+
+def _tensorboard(parts: TrainingParts, folder: Path) -> TensorBoardObserver | None:
+    chosen: dict[str, Any] = {
+        name: getattr(parts.config, name) for name in ("epochs", "batch_size", "imgsz", "optimizer", "seed")
+    }
+    chosen |= {name: value for name, value in parts.hyp.to_plain().items() if value is not None}
+    try:
+        return TensorBoardObserver(folder, chosen)
+    except TrainingError:
+        log.info("TensorBoard events are not written (pip install 'slimyolo[tensorboard]'); results.csv is")
+        return None
