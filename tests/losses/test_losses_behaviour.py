@@ -108,17 +108,16 @@ def plain_loss(heads: list[Tensor], targets: Tensor, nc: int) -> float:
     for level, (head, weight) in enumerate(zip(heads, (4.0, 1.0, 0.4), strict=True)):
         logits = head.detach().double()
         wanted = torch.zeros(logits.shape[:4], dtype=torch.float64)
-        found = assign_targets(
-            targets.double(), ANCHORS.double() / torch.tensor(STRIDES)[:, None, None], [(s, s) for s in SIDES]
-        )
+        # in float32, as the loss does: in float64 a box may fit an anchor whose limit it exceeds by a rounding
+        found = assign_targets(targets, ANCHORS / torch.tensor(STRIDES)[:, None, None], [(s, s) for s in SIDES])
         matches = found[level].compact()
         box = cls = 0.0
         for n in range(len(matches.cell)):
             position = (matches.image[n], matches.anchor[n], matches.row[n], matches.column[n])
             row = logits[position]
             chance = row[:4].sigmoid()
-            predicted = torch.cat((chance[:2] * 2 - 0.5, (chance[2:] * 2) ** 2 * matches.anchor_sizes[n]))
-            overlap = paired_iou(predicted, matches.boxes[n], "ciou").item()
+            predicted = torch.cat((chance[:2] * 2 - 0.5, (chance[2:] * 2) ** 2 * matches.anchor_sizes[n].double()))
+            overlap = paired_iou(predicted, matches.boxes[n].double(), "ciou").item()
             box += 1 - overlap
             wanted[position] = max(overlap, 0)
             hot = torch.eye(nc, dtype=torch.float64)[matches.classes[n]]

@@ -1,4 +1,4 @@
-"""What a checkpoint is, whatever file it came from."""
+"""The contents of a checkpoint, independent of the kind of file that they were read from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a file to a `Checkpoint`, or to a clear answer about what the file is."""
+"""Reads a file as a `Checkpoint`, or says clearly what the file is instead."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def _anchors(detector: Detector) -> dict[str, Tensor]:
 
 
 def _write(content: Mapping[str, Any], file: IO[bytes]) -> None:
-    """torch.save, with the system's own error where the disk is full: torch says "unexpected pos" instead."""
+    """`torch.save`, but a full disk raises the error of the system; torch's own message would be "unexpected pos"."""
     watched = _WatchedFile(file)
     try:
         torch.save(content, cast(IO[bytes], watched))
@@ -123,7 +123,7 @@ def _model_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _compact(tensor: Tensor) -> Tensor:
-    """A view of a larger storage would take that whole storage into the file."""
+    """A copy of a tensor that is a view of a larger storage: torch would write the whole storage."""
     return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size() else tensor
 
 

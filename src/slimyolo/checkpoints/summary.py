@@ -49,7 +49,7 @@ class CheckpointSummary:
 
 
 def summarise_checkpoint(path: str | os.PathLike[str], families: Families) -> CheckpointSummary:
-    """Read a checkpoint, build its detector, so that a file that cannot be used is not called good, and describe it.
+    """Read a checkpoint, build its detector and describe it. Building finds files that could not be used.
 
     Raises as `load_checkpoint`.
     """

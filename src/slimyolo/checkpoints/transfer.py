@@ -1,4 +1,4 @@
-"""Tensors from a checkpoint into another detector, with a list of what fitted and what did not."""
+"""Copies tensors from a checkpoint into another detector, and lists which of them fitted."""
 
 from __future__ import annotations
 

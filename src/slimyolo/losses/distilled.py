@@ -21,7 +21,7 @@ _TEMPERATURE = 4.0  # of the feature term: Shu et al., §4.2
 
 
 class Projectors(nn.ModuleList):
-    """A 1 × 1 convolution per level from the student's neck width to the teacher's; where these are equal, nothing."""
+    """A 1 × 1 convolution for each level, from the student's neck width to the teacher's; an identity where these are equal."""
 
     def __init__(self, student: Sequence[int], teacher: Sequence[int], seed: int = 0) -> None:
         with torch.random.fork_rng(devices=()):
@@ -40,7 +40,8 @@ class Distilled:
     family (`Family.make_response`). Feature: the mean over levels of `channel_wise_divergence` of what goes into the head,
     the student's through `projectors` (see `Projectors`; they are trained beside the model).
 
-    The terms are means over the images of this process; of several processes' equal shares their mean is that of all.
+    The terms are means over the images of this process. Processes have equal shares of the images, so the mean of their
+    terms is the mean over all images.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ def neck_widths(detector: Detector) -> tuple[int, ...]:
 
 
 class _Tap:
-    """Keeps what goes into the head of a detector while the context lasts."""
+    """A context in which the inputs of a detector's head are kept as `features`."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector

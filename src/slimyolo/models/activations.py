@@ -1,4 +1,7 @@
-"""The activation of a detector's convolutions. Written as in YOLOv5's YAMLs (``nn.ReLU()``); text only, nothing is run."""
+"""The activation of a detector's convolutions, read from text such as ``nn.ReLU()``.
+
+The text is compared with a table; it is never executed.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def read_activation(text: object) -> str:
 def replace_activations_(module: nn.Module, name: str) -> int:
     """Put the activation `name` (of `read_activation`) wherever `module` has one, and return how many there are.
 
-    What has no activation (an `nn.Identity` in its place) stays without.
+    Layers that have an `nn.Identity` in this place keep it.
     """
     kinds = (*_PLAIN.values(), nn.LeakyReLU)
     places = [part for part in module.modules() if isinstance(getattr(part, "act", None), kinds)]

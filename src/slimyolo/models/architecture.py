@@ -1,4 +1,4 @@
-"""An architecture as plain data: what the YAML says, checked, with nothing built yet."""
+"""An architecture as plain data: what its YAML says, with checked values. No layer has been built."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Architecture:
     the convolutions (`read_activation`). `max_channels` limits the channels of a row before the width multiple. `scale`
     is the letter of the size, where the family's blocks depend on it ("n" to "x"), else "".
 
-    Made by `read_architecture` or `from_plain`. Raises `ModelError` when a value could not belong to any detector; rows
-    are checked against the family's blocks by whoever reads or builds them.
+    Made by `read_architecture` or `from_plain`. Raises `ModelError` for values that no detector can have. The rows are
+    compared with the blocks of the family later: by `read_architecture` and by `build_detector`.
     """
 
     name: str

@@ -150,7 +150,7 @@ class Detector(nn.Module):
 
 
 def _finished(routes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
-    """Per layer, the outputs that nothing needs after it: the large maps of the backbone are freed early."""
+    """For each layer, the outputs that no later layer needs. They are freed early, because maps of the backbone are large."""
     last_use = {index: index for index in range(len(routes))}
     last_use.update({source: index for index, route in enumerate(routes) for source in route})
     return tuple(tuple(source for source, last in last_use.items() if last == index) for index in range(len(routes)))

@@ -1,4 +1,4 @@
-"""The blocks a YOLOv5-style architecture is made of: every block takes its sizes, none of them works sizes out twice.
+"""The blocks of YOLOv5-style architectures. Every block is given its sizes; none is computed from an architecture here.
 
 Channels of all convolutions may be changed later by `slimyolo.models.narrow_`: no forward method refers to a channel
 count, so a pruned detector is made of these same classes. Attribute names (`conv`, `bn`, `cv1`, `m` …) are those of the

@@ -1,7 +1,7 @@
 """Widths as data: the sizes of every sized layer of a module, and giving the layers other sizes.
 
-A pruned detector is its architecture plus this table. The table says nothing about how the layers are connected: that
-stays in the architecture, and whoever makes a table (the pruning room) keeps it consistent.
+A pruned detector is its architecture plus this table. How the layers are connected is written in
+the architecture, not in the table. The code that makes a table (pruning) must keep its sizes consistent.
 
 The table holds convolutions, batch norms and linear layers, and nothing else: a block must not keep a channel count in an
 attribute, but read it from its layers. A block with a parameter of its own for each channel is a `FollowsWidths`.

@@ -1,9 +1,9 @@
-"""Which head positions answer for which box."""
+"""Which positions of the head are trained to predict which box."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -14,18 +14,18 @@ __all__ = ["Matches", "assign_targets"]
 _NEIGHBOURS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Matches:
     """Candidate pairs of (head position, box) at one level, n = 5 · anchors · targets of them, or fewer after
     `compact`.
 
     `image`, `anchor`, `row`, `column`: int64 ``[n]``, the position; `cell`: int64 ``[n]``, the same as an index into
     the flattened ``[B, na, ny, nx]`` plane. `classes`: int64 ``[n]``. `boxes`: ``[n, 4]``, centre relative to the
-    cell's corner and size, in grid units. `anchor_sizes`: ``[n, 2]`` in grid units. `valid`: bool ``[n]``; the rest
-    of a candidate that is not valid means nothing, but its indices lie inside the head.
+    cell's corner and size, in grid units. `anchor_sizes`: ``[n, 2]`` in grid units. `valid`: bool ``[n]``. In
+    candidates that are not valid the other fields have no meaning, but their indices lie inside the head.
 
     The order is: shift (centre, left, up, right, down), then anchor, then target. Where several matches share a
-    position the last one owns it.
+    position, the last one decides its target.
     """
 
     image: Tensor
@@ -41,7 +41,7 @@ class Matches:
     def compact(self) -> Matches:
         """Only the valid ones, in the same order. On a GPU this waits for the device, which the padded form avoids."""
         chosen = self.valid.nonzero().flatten()
-        return Matches(*(getattr(self, name)[chosen] for name in Matches.__dataclass_fields__))
+        return Matches(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
 
 def assign_targets(

@@ -1,9 +1,9 @@
 """A detector of a fixed input size with few axes and few operations: what runtimes are given.
 
-`Detector` makes its grids from the sizes it sees and decodes five axes, level by level: ncnn has three axes, CoreML's
-converter stumbles over sizes that are computed, and each of some forty small operations costs a runtime its start. Here
-cells, strides and anchors are constants, the head's channels lie value by value instead of anchor by anchor, and all levels
-are decoded at once, with rows as the last axis, so that no operation but the last reads or writes in steps.
+`Detector` computes its grids from the size of its input, and decodes tensors of five axes, one level after another. Runtimes
+have difficulties with this: ncnn has three axes only, CoreML's converter fails on computed sizes, and each of about forty small
+operations takes time to start. Here cells, strides and anchors are constants. The head's channels are ordered by value, then
+anchor. All levels are decoded together with rows as the last axis, so that only the last operation has strided memory access.
 """
 
 from __future__ import annotations

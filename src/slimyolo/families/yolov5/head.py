@@ -51,10 +51,10 @@ class Detect(nn.Module):
         return [module for module in self.m if isinstance(module, nn.Conv2d)]
 
     def _start_biases(self, strides: Sequence[int]) -> None:
-        """Start near the rarity of objects: 8 an image of 640 px; classes as if each were 0.6 / nc likely."""
+        """Set biases for rare objects: first predictions of 8 objects in an image of 640 px, each class about 0.6 / nc likely."""
         with torch.no_grad():
             for convolution, stride in zip(self._convolutions(), strides, strict=True):
-                if convolution.bias is None:  # never so: made with one above
+                if convolution.bias is None:  # always present; narrows the type
                     continue
                 bias = convolution.bias.view(self.na, -1)
                 bias[:, 4] += math.log(8 / (640 / stride) ** 2)

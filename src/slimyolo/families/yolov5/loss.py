@@ -100,7 +100,7 @@ class DetectionLoss:
 
     Boxes: xy = 2σ - 0.5 cells, wh = (2σ)² · anchor. CIoU: Zheng et al., AAAI 2020. The objectness target is the CIoU of
     the matched box, not below 0 and without gradient; the last match of a position wins. Class loss is
-    0 for one class. Arithmetic is float32 at least, whatever the precision of the heads. Nothing waits for the device.
+    0 for one class. Arithmetic is float32 at least, whatever the precision of the heads. No operation waits for a GPU.
 
     `total` adds numbers up over the processes that train together. Means over matched boxes are then means over the
     matches of all of them, so that the losses of the processes add up to the loss of the global batch.
@@ -245,5 +245,5 @@ def _rows_at(head: Tensor, cell: Tensor) -> Tensor:
 
 
 def _wide(values: Tensor) -> Tensor:
-    """In float32 at least: half-precision heads lose small losses, and CIoU squares its terms."""
+    """`values` in float32 at least: half precision rounds small losses to 0, and CIoU squares its terms."""
     return values if values.dtype == torch.float64 else values.float()

@@ -1,4 +1,4 @@
-"""The layers that the reference project's pruning leaves alone: those that a shortcut adds to one another."""
+"""The layers that the reference project does not prune: those whose outputs a shortcut adds together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training minimises: the labels alone, or a teacher's answers too."""
+"""The objective of a training run: the labels only, or also the answers of a teacher."""
 
 from __future__ import annotations
 

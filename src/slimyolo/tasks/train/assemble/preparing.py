@@ -1,4 +1,4 @@
-"""What a training run is made of before its first batch: data, anchors, frozen layers, seeds."""
+"""Steps before the first batch of a training run: reading data, what the family fits to them, frozen layers, seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The detector that a training starts from: an architecture, a checkpoint, or one poured into the other."""
+"""The detector that a training starts from: a new one, that of a checkpoint, or a new one with tensors of a checkpoint."""
 
 from __future__ import annotations
 
