@@ -1,7 +1,7 @@
-"""Pruning: graph, groups, importance, select, plan, surgery, constants, calibrate, verify.
+"""Pruning of any `nn.Module`: a chain of pure steps, trace → score → select → plan → apply → verify.
 
-`trace → score → select → apply → verify` is a chain of pure steps on any `nn.Module`; `prune_module` runs it in one call.
-Nothing here changes the module it is given.
+`prune_module` runs the whole chain in one call. Only functions whose name ends in `_` change the module that they are given.
+This room and `slimyolo.tracing` know nothing of detectors: they can be used for a network of your own.
 """
 
 from slimyolo.pruning.analysis.constants import Constants, analyse_constants

@@ -33,10 +33,10 @@ def _check_count(owner: str, count: object, example: int) -> None:
 
 @dataclass(frozen=True)
 class ChannelShare:
-    """Remove this share of the prunable channels, counted in BatchNorm channels: the reference's `--percent`.
+    """Remove this share of the prunable channels, counted in BatchNorm channels, as the reference's `--percent` does.
 
-    A coupled channel counts once for each γ it owns. The removed share reaches `share` from below. Channels that live
-    on as constant carriers count as removed (their information is gone); their cost is in the predicted cost.
+    A coupled channel counts once for each γ that it owns. The share that is removed is at most `share`. A channel that stays
+    as a constant carrier counts as removed, since its information is gone; its cost is part of the predicted cost.
     """
 
     share: float
@@ -87,7 +87,7 @@ class MacsBudget:
 
 @dataclass(frozen=True)
 class LatencyBudget:
-    """The cut model may take at most `milliseconds` for one run, as the passed price function measures it."""
+    """The cut model may take at most `milliseconds` for one run, as the price function that is passed says."""
 
     milliseconds: float
 
@@ -111,7 +111,7 @@ _LATENCY = "latency_ms"
 
 
 def target_to_plain(target: Target) -> dict[str, float]:
-    """`{"channels": 0.4}` and the like: what a plan's JSON holds."""
+    """The target as the JSON of a plan holds it, such as `{"channels": 0.4}`."""
     if isinstance(target, LatencyBudget):
         return {_LATENCY: target.milliseconds}
     if isinstance(target, ParamsBudget):

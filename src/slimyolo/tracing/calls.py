@@ -51,9 +51,9 @@ class ConvolutionCall:
     stride: tuple[int, ...]
 
     def flat(self, weight_shape: Sequence[int]) -> bool:
-        """True when an input that is the same everywhere gives an output that is: no border is seen.
+        """True when an input with the same value at every position gives such an output: there is no border.
 
-        A transposed convolution gives every position all of its kernel only when that is one element, stride 1.
+        Of the transposed convolutions, only those with a kernel of one element and stride 1 do so.
         """
         single = all(n == 1 for n in weight_shape[2:])
         padding = "valid" if self.padding == "same" and single else self.padding
@@ -89,7 +89,7 @@ def convolution_call(node: Node) -> ConvolutionCall:
 
 
 def channel_axis(weight: Node, rank: int) -> int:
-    """Where the channels of a convolution's input and output stand: 1, or 0 when there is no batch axis."""
+    """The axis of the channels in a convolution's input and output: 1, or 0 when there is no batch axis."""
     return rank - len(real_shape(weight)) + 1
 
 
@@ -99,7 +99,7 @@ def normal_axis(axis: int, rank: int) -> int:
 
 
 def changed_in_place(node: Node) -> Node | None:
-    """The operation whose result `node` overwrites: later readers see the changed tensor."""
+    """The operation whose result `node` overwrites, or None. Later readers of that result see the changed tensor."""
     name = str(getattr(node.target, "overloadpacket", ""))
     in_place = name.endswith("_") and not name.endswith("__")
     return node.args[0] if in_place and node.args and isinstance(node.args[0], Node) else None
@@ -132,7 +132,7 @@ def real_shape(node: Node) -> tuple[int, ...]:
     shape = shape_of(node)
     if shape is None:
         raise PruningError(
-            f"{operation_name(node.target)} gives no tensor here; keep what it touches with on_unknown='keep'."
+            f"{operation_name(node.target)} gives no tensor here. Pass on_unknown='keep' to keep the channels that it touches."
         )
     return shape
 
@@ -143,7 +143,7 @@ def shape_of_value(value: Any) -> tuple[int, ...] | None:
 
 
 def reduced_axes(node: Node, rank: int) -> tuple[set[int], bool]:
-    """Axes that a reduction removes, and whether they stay with size 1."""
+    """The axes that a reduction adds up or averages over, and whether they stay with size 1."""
     name = operation_name(node.target)
     position = 2 if name in {"aten.linalg_vector_norm", "aten.norm"} else 1
     axes: Any = argument(node, position, "dim")
@@ -157,7 +157,7 @@ def reduced_axes(node: Node, rank: int) -> tuple[set[int], bool]:
 
 
 def product_macs(node: Node) -> float:
-    """Multiply-accumulates of a product, also of one with a weight (whole batch); 0 for anything else."""
+    """Multiply-accumulates of a product, for the whole batch; 0 for any other operation. Convolutions are products, too."""
     name = operation_name(node.target).removeprefix("aten.")
     shapes = [shape_of(item) for item in node.all_input_nodes]
     known = [shape for shape in shapes if shape is not None]

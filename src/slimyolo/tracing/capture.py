@@ -1,4 +1,4 @@
-"""From a module to a flat list of operations: one run written down (`recording`), or `torch.export` where that cannot be."""
+"""From a module to a flat list of operations: by recording one run, or by `torch.export` where a recording fails."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TracedProgram:
 
 
 class _Call(nn.Module):
-    """Runs `forward(module, *inputs)`; exists because both ways of tracing want an `nn.Module`."""
+    """Runs `forward(module, *inputs)`. It exists because both ways of tracing need an `nn.Module`."""
 
     def __init__(self, module: nn.Module, forward: Forward) -> None:
         super().__init__()
@@ -57,19 +57,19 @@ class _Call(nn.Module):
 def capture_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
     """The operations of `forward(module, *example_inputs)` in eval mode.
 
-    Raises `PruningError` when the module does not run on the inputs or torch.export, asked where a run on shapes is not
-    enough, cannot capture it.
+    The run is recorded on shapes. Where the module needs values, torch.export is asked instead. Raises `PruningError` when the
+    module does not run on the inputs, or torch.export cannot capture it either.
     """
     try:
         return record_program(module, example_inputs, forward)
     except PruningError:
         raise
-    except Exception:  # it needs values, or does not run at all: torch.export knows, and says why
+    except Exception:  # it needs values, or does not run at all: torch.export finds out which, and says why
         return export_program(module, example_inputs, forward)
 
 
 def record_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
-    """By `record`: fast, but only for modules that run on shapes alone; raises what the run raises."""
+    """By `record`, which is fast but needs a module that runs on shapes alone. Raises what the run raises."""
     inputs, run = calling(example_inputs, forward)
     with evaluating(module):
         recording = record(_Call(module, run).eval(), inputs)
@@ -77,7 +77,7 @@ def record_program(module: nn.Module, example_inputs: Any, forward: Forward | No
 
 
 def export_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
-    """By `torch.export`; raises `PruningError` when it cannot capture the module, with its reason."""
+    """By `torch.export`. Raises `PruningError` with its reason when it cannot capture the module."""
     inputs, run = calling(example_inputs, forward)
     with evaluating(module), torch.no_grad():
         try:

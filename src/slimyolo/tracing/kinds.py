@@ -1,8 +1,8 @@
-"""Which rule of the channel graph an operation follows: one table, no guessing.
+"""Of which kind an operation is: one table, without guesses. The kind decides which rules apply (`pruning.operations`).
 
 An operation is named by its operator without overload and without the trailing underscore of in-place variants
-(`aten.silu_.default` → `aten.silu`). What is not in the table raises `UnknownOperationError`; a user adds a row with
-`register_operation`.
+(`aten.silu_.default` → `aten.silu`). An operation that is not in the table raises `UnknownOperationError`. Users add a row
+with `register_operation`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class Kind(Enum):
     ELEMENTWISE = "elementwise"  # element-wise, tensors and numbers, broadcasting
     CONVOLUTION = "convolution"
     LINEAR = "linear"
-    LAYER_NORM = "layer_norm"  # mixes what stands along its axes
+    LAYER_NORM = "layer_norm"  # mixes all elements along its axes
     PRODUCT = "product"  # of two activations: matrix products, attention
     BATCH_NORM = "batch_norm"
     GROUP_NORM = "group_norm"
     INSTANCE_NORM = "instance_norm"
     MAX_POOL = "max_pool"  # a constant channel stays constant
     MEAN_POOL = "mean_pool"  # linear, the same weights for every channel
-    UNPOOL = "unpool"  # values to the places that indices of the same channel name
-    SAMPLE = "sample"  # places that other data name, the same for every channel
+    UNPOOL = "unpool"  # puts values to the places that indices of the same channel name
+    SAMPLE = "sample"  # reads places that other data name, the same for every channel
     RESIZE = "resize"
     PAD = "pad"
     REDUCE = "reduce"
@@ -42,13 +42,13 @@ class Kind(Enum):
     SPLIT = "split"  # takes parts of one axis
     RESHAPE = "reshape"  # the order of elements stays, axes change
     MOVE = "move"  # axes move, appear and disappear
-    SHUFFLE = "shuffle"  # elements move between channels and space
+    SHUFFLE = "shuffle"  # elements move between channels and positions
     SOFTMAX = "softmax"
     GLU = "glu"
     GETITEM = "getitem"
     LIKE = "like"  # a new tensor with the shape of another
     NO_CHANNELS = "no_channels"  # makes a tensor (or number) that holds no prunable channels
-    FREEZE = "freeze"  # mixes channels: what enters is kept whole
+    FREEZE = "freeze"  # mixes channels: all channels that enter are kept
 
 
 _NAMES: dict[Kind, str] = {
@@ -126,7 +126,7 @@ def operation_name(target: Callable[..., Any] | str) -> str:
 
 
 def kind_of(target: Callable[..., Any] | str) -> Kind | None:
-    """The rule an operation follows, or None when the table does not know it."""
+    """The kind of an operation, or None when the table does not have it."""
     return _OVERLOADS.get(str(target), _TABLE.get(operation_name(target)))
 
 
@@ -134,7 +134,8 @@ def register_operation(name: str, like: str) -> None:
     """Teach the engine an operation.
 
     `name` is what the error printed (`"aten.foo"` or `"mylib.foo"`); `like` a value of `Kind`, for instance
-    `"unary"`, `"elementwise"`, `"identity"`, `"no_channels"` or `"freeze"` (always safe: what enters is kept whole).
+    `"unary"`, `"elementwise"`, `"identity"`, `"no_channels"` or `"freeze"`. The last is always safe: it keeps all channels
+    that enter the operation.
     Raises `ConfigError` for an unknown kind.
     """
     kinds = {kind.value: kind for kind in Kind}
@@ -147,7 +148,7 @@ def register_operation(name: str, like: str) -> None:
 
 
 def unknown_operation(name: str, path: str, type_name: str) -> UnknownOperationError:
-    """The error for an operation without a rule, naming where it stands and the two ways on."""
+    """The error for an operation without a rule. It names the module and the two ways to go on."""
     return UnknownOperationError(
         f"The operation {name} in module {path or '(root)'!r} ({type_name}) has no pruning rule. Either teach it: "
         f"slimyolo.pruning.register_operation({name!r}, like='unary') (or 'elementwise', 'identity', 'freeze'), or pass "

@@ -1,9 +1,9 @@
 """One run of a module written down, operation by operation, on shapes alone.
 
-In inference mode torch hands every operator to a dispatch mode before it is taken apart, so that the list is the one that
-`torch.export` makes (conv2d, batch_norm, linear, chunk …), in a tenth of its time and without its compiler being imported.
-The module runs on the meta device: what needs values (data-dependent branches) refuses to run there, and `tracing` asks
-`torch.export` instead.
+In inference mode torch hands every operator to a dispatch mode before it is decomposed. The list is therefore the one that
+`torch.export` makes (conv2d, batch_norm, linear, chunk …), in a tenth of the time and without importing torch's compiler.
+The module runs on the meta device, where tensors have shapes but no values. A module that needs values, such as one with
+data-dependent branches, refuses to run there, and `capture` asks `torch.export` instead.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def record(call: nn.Module, inputs: Sequence[Any]) -> Recording:
 
 
 class _Recorder:
-    """Makes a node of each operator call. Tensors are known by identity; all are kept alive while the run lasts."""
+    """Makes a node of each operator call. Tensors are recognised by identity, so all are kept alive during the run."""
 
     def __init__(self) -> None:
         self.running: list[tuple[str, nn.Module]] = []
@@ -111,7 +111,7 @@ class _Recorder:
         return result
 
     def _changed(self, tensor: Tensor, node: Node) -> None:
-        """Readers after this see the changed tensor, also under other names; what shows a part of it is out of date."""
+        """Later readers see the changed tensor, also through equal views of it. Views of a part of it become out of date."""
         storage = _storage(tensor)
         for other in self._alive:
             if _storage(other) == storage and id(other) in self._nodes:
@@ -152,12 +152,12 @@ class _Recorder:
 
 
 def _runs_with_fewer_channels(node: Node) -> bool:
-    """Whether an operation has to be kept although nobody reads its result: it runs in the cut model, too."""
+    """Whether an operation is kept although nobody reads its result, because it also runs in the cut model."""
     return node.op != "call_function" or kind_of(node.target) not in (None, Kind.FREEZE, Kind.NO_CHANNELS, Kind.SOFTMAX)
 
 
 def _on_one_device(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Tensors that the code made or holds elsewhere join those without values, where an operation reads both."""
+    """Moves tensors with values to the meta device where an operation reads them together with tensors without values."""
     leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     if all(leaf.is_meta for leaf in leaves) or not any(leaf.is_meta for leaf in leaves):
         return args, kwargs
@@ -175,7 +175,7 @@ def _geometry(tensor: Tensor) -> tuple[Any, ...]:
 
 @contextmanager
 def _standing_in(call: nn.Module, stand_ins: Mapping[int, Tensor]) -> Iterator[None]:
-    """Tensors without values in the place of all parameters and buffers, wherever modules hold them."""
+    """Replaces all parameters and buffers by tensors without values, wherever modules hold them."""
     places: list[tuple[dict[str, Any], str, Tensor]] = [
         (held, key, tensor)
         for part in call.modules()
@@ -194,7 +194,7 @@ def _standing_in(call: nn.Module, stand_ins: Mapping[int, Tensor]) -> Iterator[N
 
 @contextmanager
 def _attributes_kept(module: nn.Module) -> Iterator[None]:
-    """Take back attributes that modules set while running (a cached grid would be a tensor without values)."""
+    """Undoes the attributes that modules set while running: a cached grid, for instance, would have no values."""
     before = [(vars(part), dict(vars(part))) for part in module.modules()]
     try:
         yield

@@ -1,7 +1,7 @@
 """What an operator makes of shapes, without values.
 
-torch knows for every operator, but for some of the commonest its rule is written in Python and imports the whole compiler
-on first use: seconds, for a network of convolutions, norms and sums. Those have a rule here; all others are torch's.
+torch has such a rule for every operator. For some of the commonest it is written in Python and imports torch's compiler on
+first use, which takes seconds. These operators have a rule of their own here; for all others torch's rule is used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def shape_only(tensor: Tensor) -> Tensor:
 
 
 def run_on_shapes(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What operator `function` gives on meta tensors: by a rule of this file where one fits, by torch otherwise."""
+    """The result of operator `function` on meta tensors: by a rule of this file where one fits, otherwise by torch."""
     rule = _RULES.get(function)
     known = rule(args, kwargs) if rule is not None else None
     if known is not None:
@@ -38,13 +38,13 @@ def run_on_shapes(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
 
 
 def _needs_values(function: Any) -> bool:
-    """True where the shape depends on the values, or an operand is changed."""
+    """True when the shape of the result depends on values, or an operand is changed in place."""
     writes = any(a.alias_info is not None and a.alias_info.is_write for a in function._schema.arguments)
     return writes or bool(_VALUES_DECIDE & set(function.tags))
 
 
 def _run_on_zeros(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Shapes of an operator that does not know them without values (a user's own): those it gives for zeros."""
+    """The shapes that an operator gives for zeros. This is for users' own operators that do not run without values."""
     real = tree_map_only(
         Tensor, lambda tensor: torch.zeros(tensor.shape, dtype=tensor.dtype), (tuple(args), dict(kwargs))
     )
@@ -52,14 +52,14 @@ def _run_on_zeros(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
 
 
 def _batch_norm(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """In eval mode, with statistics and scales that fit: as the input."""
+    """In eval mode, with statistics and scales that fit: the result is like the input."""
     images, training = args[0], args[5]
     fits = images.ndim >= 2 and all(given is None or given.shape == images.shape[1:2] for given in args[1:5])
     return shape_only(images) if fits and not training and _ordinary(images) else None
 
 
 def _conv2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """[B, in, H, W] with a kernel that fits, in C order, padding given in numbers."""
+    """Images [B, in, H, W] and a kernel that fits, both in C order; the padding is given as numbers."""
     images, weight, bias, stride, padding, dilation, groups = [*args, *_CONV2D_DEFAULTS[len(args) :]]
     fits = images.ndim == weight.ndim == 4 and images.shape[1] == weight.shape[1] * groups
     fits = fits and weight.shape[0] % groups == 0 and (bias is None or bias.shape == weight.shape[:1])
@@ -70,7 +70,7 @@ def _conv2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
 
 
 def _max_pool2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """[B, channels, H, W] in C order, rounded down, the padding within half a window."""
+    """Images [B, channels, H, W] in C order; sizes are rounded down, and the padding is at most half a window."""
     images, kernel, stride, padding, dilation, ceiling = [*args, *_MAX_POOL2D_DEFAULTS[len(args) :]]
     fits = images.ndim == 4 and _ordinary(images) and images.is_contiguous() and not ceiling
     fits = fits and all(2 * p <= k for p, k in zip(_pair(padding), _pair(kernel), strict=True))
@@ -92,7 +92,7 @@ def _windowed(
 
 
 def _nearest2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """[B, channels, H, W] in C order, to a size or by factors."""
+    """Images [B, channels, H, W] in C order, resized to given sides or by factors."""
     images, size, factors = args
     if images.ndim != 4 or not _ordinary(images) or not images.is_contiguous() or (size is None) == (factors is None):
         return None
@@ -109,7 +109,7 @@ def _unary(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
 
 
 def _arithmetic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Two tensors of one shape, layout and floating type, or one and a number: as the first."""
+    """Two tensors of one shape, layout and floating type, or a tensor and a number: the result is like the first."""
     first, second = args[0], args[1]
     if isinstance(second, Tensor):
         same = _layout(second) == _layout(first)
@@ -131,7 +131,7 @@ def _cat(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
 
 
 def _contiguous(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """A copy in C order; what is in it already is torch's own case (the same tensor)."""
+    """A copy in C order. A tensor that is in C order already is left to torch, which returns it itself."""
     copied = len(args) == 1 and not kwargs and args[0].is_meta and not args[0].is_contiguous()
     return _empty(args[0].shape, args[0].dtype) if copied else None
 

@@ -1,4 +1,4 @@
-"""Carry the constants of removed channels through the traced operations to whoever reads them."""
+"""Follow the constants of removed channels through the traced operations to the layers that read them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["flow_constants"]
 
 
 def flow_constants(graph: ChannelGraph, emitted: Mapping[str, Tensor]) -> dict[str, Arrival]:
-    """Constants that arrive at each consumer (by node name).
+    """The constants that arrive at each consumer, by the name of its node.
 
     `emitted` maps the node of each emitter to what it gives per channel (float64 [channels], NaN for kept ones).
     """

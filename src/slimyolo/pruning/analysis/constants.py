@@ -1,8 +1,8 @@
-"""Which constant every channel would leave behind, and how it can be put where it belongs.
+"""Which constant every channel would leave behind, and what can take it.
 
-A removed channel is a layer whose parameters make it constant: a norm with γ = 0 and β chosen, or a convolution row of
-zeros with its bias. Everything after that is the network's own arithmetic, so the masked network (`mask_module`) is the
-same module with other numbers, and a cut that accounts for every arriving constant is equal to it.
+A channel is removed by giving a layer parameters that make the channel constant: γ = 0 and a chosen β for a norm, or a row of
+zeros and a bias for a convolution. All that follows is the network's own arithmetic. So the masked network (`mask_module`) is
+the same module with other numbers, and a cut that accounts for every arriving constant equals it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,21 @@ from slimyolo.pruning.rules import check_constants
 
 __all__ = ["WEAKEST_CARRIER", "Constants", "analyse_constants"]
 
-WEAKEST_CARRIER = 1e-3  # a carrier below this value would make its weights too large
+WEAKEST_CARRIER = 1e-3  # the weights of a carrier with a smaller value would be too large
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Constants:
-    """Result of `analyse_constants`; unit-indexed tensors are bool [units].
+    """Result of `analyse_constants`. A carrier is a channel that stays and gives a constant to layers that need one.
 
-    `emitted` / `carried`: parameter value (β or bias) per emitter node and channel, for removed channels and for
-    carriers. `arrivals` / `carrier_arrivals`: what then arrives at each consumer. `needs_carrier`: the constant reaches
-    a zero-padded consumer. `zeroed`: forced to emit zero because nothing can carry its constant. `stuck`: cannot be cut.
+    | field                          | content                                                                           |
+    |--------------------------------|-----------------------------------------------------------------------------------|
+    | `emitted`, `carried`           | by emitter node, the parameter value (β or bias) of each channel when it is       |
+    |                                | removed, or becomes a carrier                                                     |
+    | `arrivals`, `carrier_arrivals` | by consumer node, what then arrives there                                         |
+    | `needs_carrier`                | bool [units]: the constant reaches a consumer with zero padding                   |
+    | `zeroed`                       | bool [units]: made to emit zero, because nothing can carry its constant           |
+    | `stuck`                        | bool [units]: cannot be removed                                                   |
     """
 
     mode: str
@@ -52,9 +57,9 @@ def analyse_constants(
 ) -> Constants:
     """Constants of all channels of the graph, as if each were removed.
 
-    `mode`: "carrier" (exact), "bias" (padded consumers approximated by the constant's inner value) or "none" (β = 0 as
-    the reference project). `means` maps emitter nodes to measured mean outputs per channel (after their activation),
-    used instead of E[act(γz+β)].
+    `mode`: "carrier" (exact), "bias" (a consumer with padding is treated as if it had none) or "none" (β = 0, as in the
+    reference project). `means` maps emitter nodes to the measured mean outputs of their channels, after the activation. They
+    are used instead of E[act(γz + β)].
     """
     check_constants(mode)
     return _Analysis(graph, mode, means or {}).result()
@@ -106,9 +111,9 @@ class _Analysis:
         )
 
     def _by_weight(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`values` by emitter node; a layer that is used several times has one parameter value for all of its uses."""
+        """`values` by emitter node. A layer that is used several times gets one value for all of its uses."""
         made: dict[str, Tensor] = {}
-        for emitter in sorted(self._graph.emitters, key=lambda e: e.shadowed):  # those that show come first
+        for emitter in sorted(self._graph.emitters, key=lambda e: e.shadowed):  # those with an effect come first
             made.setdefault(emitter.weight, values[emitter.node])
         return {
             e.node: torch.zeros_like(made[e.weight]) if e.shadowed else made[e.weight] for e in self._graph.emitters
@@ -120,7 +125,7 @@ class _Analysis:
         return self._tensors[name].detach().double().cpu()
 
     def _estimates(self) -> dict[str, Tensor]:
-        """Parameter value of each emitter (by node) that gives the channels' mean outputs."""
+        """By emitter node, the parameter value with which a channel emits its mean output."""
         found: dict[str, Tensor] = {}
         alike: dict[Any, list[Emitter]] = defaultdict(list)  # emitters behind equal activations are solved together
         for emitter in self._graph.emitters:
@@ -137,7 +142,7 @@ class _Analysis:
         return found
 
     def _solve(self, emitters: Sequence[Emitter], biases: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The bias whose activation is the mean output; the old one where there is none or it is right already."""
+        """The bias whose activation is the mean output. The old one stays where it is right, or where there is none."""
         node = None if emitters[0].activation is None else self._nodes[emitters[0].activation]
         activation = activation_of(node)
         norms = [emitter.kind == "norm" for emitter in emitters]
@@ -160,7 +165,7 @@ class _Analysis:
         return torch.split(bias, sizes)
 
     def _silent(self, emitter: Emitter) -> Tensor:
-        """Parameter value that makes the emitter give zero (NaN where it cannot)."""
+        """The parameter value with which the emitter gives zero; NaN where it cannot."""
         count = emitter.units.numel()
         zeros = torch.zeros(count, dtype=torch.float64)
         if emitter.shadowed or emitter.activation is None:
@@ -169,7 +174,7 @@ class _Analysis:
         return zeros + found if emitter.bias is not None else zeros
 
     def _carrier(self, emitter: Emitter) -> Tensor:
-        """Parameter value that makes the emitter give one, or something far from zero."""
+        """The parameter value with which the emitter gives 1, or at least a number far from zero."""
         count = emitter.units.numel()
         ones = torch.ones(count, dtype=torch.float64)
         if emitter.shadowed or emitter.bias is None:
@@ -180,7 +185,7 @@ class _Analysis:
         return ones if math.isnan(found) else ones * found
 
     def _giving(self, node: Node, wanted: float) -> float:
-        """Input near `wanted` of which the activation at `node` makes `wanted`; NaN when none does."""
+        """The input near `wanted` for which the activation at `node` gives `wanted`; NaN when there is none."""
         key = (*_activation_key(node), wanted)
         if key not in self._solved:
             activation = activation_of(node)
@@ -202,12 +207,12 @@ class _Analysis:
     def _flow(self, parameters: Mapping[str, Tensor]) -> dict[str, Arrival]:
         emitted = {}
         for emitter in self._graph.emitters:
-            # the activation is an operation of its own; an emitter gives its parameter value
+            # the emitter gives its parameter value; the activation is an operation of its own
             emitted[emitter.node] = torch.where(emitter.units == 0, torch.nan, parameters[emitter.node])
         return flow_constants(self._graph, emitted)
 
     def _judge(self, arrivals: Mapping[str, Arrival], carriers: Mapping[str, Arrival]) -> tuple[Tensor, Tensor]:
-        """Units that need a carrier, and units whose constant can be put nowhere."""
+        """(units that need a carrier, units whose constant nothing can take)."""
         needs = torch.zeros(self._units, dtype=torch.bool)
         broken = torch.zeros(self._units, dtype=torch.bool)
         for consumer in self._graph.consumers:
@@ -239,7 +244,7 @@ class _Analysis:
         return needs & ~broken, broken
 
     def _unlike(self, consumer: Consumer, arrivals: Mapping[str, Arrival], carriers: Mapping[str, Arrival]) -> Tensor:
-        """Channels whose constants differ between the uses of one weight: a fold would have to serve them all."""
+        """Channels whose constants differ between the uses of one weight, which has one bias for all uses."""
         unlike = torch.zeros_like(consumer.units, dtype=torch.bool)
         for other in self._shared.get(consumer.weight, ()):
             if (other.flat, other.running_mean, other.groups) != (

@@ -1,8 +1,8 @@
-"""Follow every channel through the traced operations and find which must be cut together.
+"""Follow every channel through the traced operations and find the channels that must be cut together.
 
-Each activation carries an array of channel ids (see `layout`); producers make fresh ids, element-wise operations join
-the ids they meet, layout operations move them, and whatever mixes channels either reads them through a weight axis that
-can be cut (convolution, linear) or freezes them. Channels are never guessed: an operation without a rule raises.
+Each activation has an array of channel ids (`graph.index_maps`). Layers make new ids, element-wise operations join the ids
+that they combine, and layout operations move them. Convolutions and linear layers read channels along an axis of a weight that
+can be cut; all other operations that mix channels freeze them. Nothing is guessed: an operation without a rule raises an error.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _visit(coupling: Coupling, keep_unknown: bool, node: Node) -> Any:
 
 
 def _keep_values(coupling: Coupling, node: Node) -> None:
-    """Keep the channels of a result that goes where the strategy wants nothing to change; find its size in attributes."""
+    """Keep the channels of a result, or note attributes that hold its size, where the strategy says so of its readers."""
     path, _ = module_of(node)
     readers = [module_of(user)[0] for user in node.users if user.op == "call_function"]
     value = coupling.values[node]

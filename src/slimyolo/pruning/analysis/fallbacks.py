@@ -1,7 +1,7 @@
-"""What is tried when the code of a cut model does not run, or gives other numbers: sizes written in code cannot be seen.
+"""What is tried when a cut model does not run, or gives other numbers: a trace does not show which sizes are code.
 
-A module with such sizes goes through the ways of `Strategy` one by one; then the failing line of code keeps all channels
-that it touches, and at last whole modules do.
+A module whose code contains sizes is treated in one way of `Strategy` after another. If none works, the failing line of code
+keeps all channels that it touches, and in the end whole modules keep all of theirs.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Failure:
 
 
 def failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward) -> Failure | None:
-    """Where the cut model does not run, or None."""
+    """Where the cut model fails; None when it runs."""
     try:
         with evaluating(cut), torch.no_grad():
             forward(cut, *inputs)
-    except Exception as error:  # whatever the code does not like
+    except Exception as error:  # the code may raise anything
         return Failure(_failing_module(cut, error), failing_line(error))
     return None
 
@@ -61,7 +61,7 @@ class Fallbacks:
         self._tried: dict[str, set[str]] = {path: {way} for path, way in graph.fragile.items()}
 
     def next(self, graph: ChannelGraph, failure: Failure | None) -> Strategy:
-        """The next strategy to try; `failure` is None when the cut model runs, with other numbers.
+        """The next strategy to try. `failure` is None when the cut model runs but gives other numbers.
 
         Raises `PruningError` when nothing is left to try.
         """
@@ -71,7 +71,7 @@ class Fallbacks:
         else:
             near = [path for path in graph.fragile if _related(path, failure.path) and self._open(path)]
             chosen = max(near, key=lambda path: _common(path, failure.path), default=None)
-            written = failure.line in graph.fragile_lines - self._strategy.lines  # the failing line holds such sizes
+            written = failure.line in graph.fragile_lines - self._strategy.lines  # the failing line contains such sizes
             if chosen is not None and not (written and self._open(chosen) == ["freeze"]):
                 self._strategy = self._another_way(graph, chosen)
             elif failure.path not in {*graph.fragile, *self._strategy.checked}:
@@ -83,12 +83,12 @@ class Fallbacks:
         return self._strategy
 
     def _open(self, path: str) -> list[str]:
-        """Ways not tried yet for a module; the root has no inputs that could be kept."""
+        """The ways not tried yet for a module. The root has no inputs that could be kept."""
         tried = self._tried.setdefault(path, set())
         return [way for way in _WAYS if way not in tried and (path or way != "inputs")]
 
     def _all_frozen(self, graph: ChannelGraph) -> Strategy:
-        """Nothing says where the numbers go wrong: keep whatever has sizes in its code."""
+        """Where the numbers go wrong is not known, so all modules with sizes in their code keep their channels."""
         paths = [path for path in graph.fragile if self._open(path)]
         if not paths:
             raise _disagreement("its outputs")
@@ -97,7 +97,7 @@ class Fallbacks:
         return replace(self._strategy, by_path={**self._strategy.by_path, **dict.fromkeys(paths, "freeze")})
 
     def _another_way(self, graph: ChannelGraph, chosen: str) -> Strategy:
-        """Modules of the same type hold the same code and go the same way."""
+        """The next way for a module, and for all of the same type, since they run the same code."""
         current = dict(self._strategy.by_path)
         way, before = self._open(chosen)[0], current[chosen]
         kind = type(graph.module.get_submodule(chosen))
@@ -109,7 +109,7 @@ class Fallbacks:
         return replace(self._strategy, by_path=current)
 
     def _keeping_whole(self, path: str) -> Strategy:
-        """Keep what the failing module's code sees, then all that is in it; then the same around it."""
+        """First all that the failing module's code sees is kept, then all inside it, then the same for the module around it."""
         whole = self._strategy.whole
         while path in whole and f"{path}.*" in whole:
             path = path.rpartition(".")[0]

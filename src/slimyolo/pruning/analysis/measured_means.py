@@ -1,4 +1,4 @@
-"""What channels give on average on data: the best constants to leave behind where they are removed."""
+"""The mean outputs of channels on data: the best constants for removed channels to leave behind."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def measure_means(
 ) -> dict[str, Tensor]:
     """Emitter node → float64 [channels]: mean output after its activation, over batches and positions (eval mode).
 
-    `batches` are what the model is called with, a tensor or a tuple each. Emitters whose layer does not run exactly once
-    a batch are left out: for them E[act(γz + β)] stays the estimate. Raises `PruningError` for no batches.
+    Each of `batches` is a tensor or a tuple that the model is called with. Emitters whose layer does not run exactly once
+    for each batch are left out: for them E[act(γz + β)] stays the estimate. Raises `PruningError` without batches.
     """
     nodes = {node.name: node for node in graph.program.nodes}
     found: dict[str, list[Tensor]] = {}

@@ -15,7 +15,7 @@ from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group, Member, St
 from slimyolo.pruning.graph.channel_workspace import Coupling
 from slimyolo.pruning.rules import check_on_unknown
 from slimyolo.tracing.capture import TracedProgram, capture_program
-from slimyolo.tracing.running import Forward, as_inputs
+from slimyolo.tracing.running import Forward, as_inputs, forward_of
 
 __all__ = ["retrace", "trace"]
 
@@ -30,12 +30,13 @@ def trace(
 ) -> ChannelGraph:
     """Channel graph of any module: which channels are coupled, and through which tensors.
 
-    `example_inputs` is a tensor, a tuple or a dictionary of named arguments (batch 1 is enough; MACs are reported at its
-    size); `forward` traces `forward(module, *inputs)` instead of `module(*inputs)`; outputs are kept whole.
-    `on_unknown="keep"` keeps the channels that meet an operation without a rule instead of raising `UnknownOperationError`.
+    `example_inputs` is a tensor, a tuple or a dictionary of named arguments. Batch 1 is enough; MACs are those at its size.
+    `forward(module, *inputs)` is traced instead of `module(*inputs)` when it is given; without it, a module with a method
+    `pruning_forward` is traced by that (`TracedByMethod`). The channels of the outputs are kept.
+    `on_unknown="keep"` keeps the channels at an operation without a rule instead of raising `UnknownOperationError`.
     """
     check_on_unknown(on_unknown)
-    program = capture_program(module, example_inputs, forward)
+    program = capture_program(module, example_inputs, forward_of(module, forward))
     first = next((given for given in tree_leaves(as_inputs(example_inputs)) if isinstance(given, Tensor)), None)
     shape = tuple(first.shape) if first is not None else ()
     return _build(module, program, strategy or Strategy(), on_unknown, shape)
@@ -77,7 +78,7 @@ def _with_units(item: Any, find: Any) -> Any:
 
 
 def _groups(coupling: Coupling, axes: dict[tuple[str, int], Tensor]) -> tuple[Group, ...]:
-    """Units that occur in the same tensor axes, equally often, form a group."""
+    """Units that stand in the same axes of tensors, equally often, form a group."""
     places: dict[int, list[tuple[int, int]]] = defaultdict(list)  # unit -> [(axis number, position)]
     keys = list(axes)
     for number, key in enumerate(keys):

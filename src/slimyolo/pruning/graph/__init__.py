@@ -1,1 +1,1 @@
-"""The values of the analysis: channel groups, the workspace that builds them, index maps, constants on their way."""
+"""The values of the analysis: channel groups, the workspaces in which they are found, index maps, constants."""

@@ -1,4 +1,4 @@
-"""What an activation makes of a normal variable, and which input gives a wanted output."""
+"""Activations as functions: the mean output for a normal variable, and the input that gives a wanted output."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.fx import Node
 __all__ = ["activation_of", "expected_value", "preimage"]
 
 Activation = Callable[[Tensor], Tensor]
-_ROWS = 2048  # channels looked at together: tens of megabytes
+_ROWS = 2048  # channels that are computed together, which takes tens of megabytes
 
 
 def activation_of(node: Node | None) -> Activation:
@@ -37,9 +37,10 @@ def expected_value(activation: Activation, scale: Tensor, shift: Tensor) -> Tens
 
 
 def preimage(activation: Activation, wanted: Tensor, near: Tensor) -> Tensor:
-    """Input closest to `near` (per channel) whose activation is `wanted`; NaN where there is none.
+    """The input closest to `near` (per channel) whose activation is `wanted`; NaN where there is none.
 
-    Searched on a grid of step 0.04 within 12 of `near`'s range, then bisected to double precision.
+    It is searched on a grid of step 0.04, from 12 below the smallest of `near` to 12 above the largest, and then bisected to
+    double precision.
     """
     parts = zip(torch.split(wanted, _ROWS), torch.split(near, _ROWS), strict=True)
     return torch.cat([_preimage(activation, one, two) for one, two in parts])

@@ -27,7 +27,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """An axis of a tensor that a group cuts: channel `i` of the group is `index[i]` there ([width, copies])."""
+    """An axis of a tensor that a group cuts. Channel `i` of the group stands at the positions `index[i]` ([width, copies])."""
 
     tensor: str
     axis: int
@@ -36,9 +36,9 @@ class Member:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Group:
-    """Channels that the same tensors share; each of the `width` channels is one coupled set, cut or kept whole.
+    """Channels that stand in the same tensors. Each of the `width` channels is one coupled set, which is cut or kept as one.
 
-    `units` are the channel's ids in the graph, `gammas` how many norm scales one channel owns.
+    `units` are the ids of the channels in the graph; `gammas` is how many norm scales one channel owns.
     """
 
     id: int
@@ -52,10 +52,11 @@ class Group:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Emitter:
-    """A layer whose parameters fix what a removed channel emits: a norm (γ = 0, β) or a convolution/linear (row 0, bias).
+    """A layer whose parameters decide which constant a removed channel emits.
 
-    `units` [channels out]; `activation` is the node that alone reads the result and is element-wise, if there is one;
-    a `shadowed` layer is read by a norm alone, so that its own constant never shows.
+    A norm (`kind` "norm") emits its β when γ is 0. A convolution or linear layer ("linear") emits its bias when its row is 0.
+    `units` [channels out] are the ids. `activation` names the element-wise operation that alone reads the result, if there
+    is one. A `shadowed` layer is read by a norm alone, so that its own constant never has an effect.
     """
 
     kind: str  # "norm" | "linear"
@@ -69,10 +70,10 @@ class Emitter:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Consumer:
-    """A convolution or linear layer that mixes channels: `units` [channels in] in the order of its input.
+    """A convolution or linear layer that mixes channels. `units` [channels in] are the ids in the order of its input.
 
-    `axis` is the input axis of its weight, `groups` its groups; `flat` says that a constant input channel adds a
-    constant (no padding); `running_mean` names the buffer that can take that constant, `bias` the parameter.
+    `axis` is the input axis of its weight, `groups` its number of groups. `flat`: there is no padding, so a constant input
+    channel adds a constant to the output. That constant can be put into the parameter `bias` or the buffer `running_mean`.
     """
 
     node: str
@@ -93,9 +94,9 @@ class Consumer:
 
 @dataclass(frozen=True, eq=False)
 class Adder:
-    """An operation that adds channels up without weights of its own: what is removed must be zero there.
+    """An operation that adds channels up without weights of its own. A removed channel must be zero there.
 
-    `units` [channels in] stand along the axis that the operation `node` adds over.
+    `units` [channels in] are the ids along the axis that the operation `node` adds up.
     """
 
     node: str
@@ -104,9 +105,9 @@ class Adder:
 
 @dataclass(frozen=True, eq=False)
 class SizeSite:
-    """A number kept as an attribute of a module that must shrink with the channels (`groups`, a split size …).
+    """A number in an attribute of a module that must shrink with the channels, such as `groups` or a split size.
 
-    `item` is the position in a list or tuple attribute; the new value is the number of kept `units`.
+    `item` is the position in a list or tuple attribute. The new value is the number of `units` that are kept.
     """
 
     path: str
@@ -118,15 +119,26 @@ class SizeSite:
 
 @dataclass(frozen=True)
 class Strategy:
-    """How operations with sizes in the code are treated, by module path: weights, adapt, attributes, inputs or freeze.
+    """How modules whose code contains sizes (of a split, a reshape …) are treated.
 
-    `weights` lets the parts of a split shrink each for itself (only where the module's class says so, see `SaysSizes`);
-    `adapt` trusts the code to read sizes from shapes, with equal parts of a split;
-    `attributes` also shrinks the module's integer attributes that
-    hold the old size; `inputs` keeps the channels of what enters the module, too (its code may read sizes there); `freeze`
-    keeps the channels at these operations. Modules in `checked` compare sizes with attributes, which shrink, too. Operations
-    at one of the `lines` of code keep all they touch. So does what the code of a module in `whole` sees: `"a.b"` its
-    inputs, its results and those of its parts, `"a.b.*"` all inside it.
+    `by_path` maps the path of such a module to one of these ways:
+
+    | way          | what is assumed, and done                                                                            |
+    |--------------|------------------------------------------------------------------------------------------------------|
+    | "weights"    | the code reads sizes from its layers: parts of a split shrink each for itself (see `SaysSizes`)      |
+    | "adapt"      | the code reads sizes from shapes: the parts of a split stay equal                                    |
+    | "attributes" | the code reads integer attributes of the module: those that hold the old size shrink, too            |
+    | "inputs"     | as "attributes", and the code reads sizes of what enters the module: those channels are kept as well |
+    | "freeze"     | the sizes are numbers in the code: all channels at these operations are kept                         |
+
+    The other fields name what is kept or changed in addition:
+
+    | field     | effect                                                                                                   |
+    |-----------|----------------------------------------------------------------------------------------------------------|
+    | `checked` | these modules compare sizes with integer attributes of theirs: such attributes shrink, too               |
+    | `lines`   | operations at these lines of code keep all channels that they touch                                      |
+    | `whole`   | `"a.b"`: all that the code of this module sees keeps its channels (its inputs, results, parts' results); |
+    |           | `"a.b.*"`: all inside the module does                                                                    |
     """
 
     by_path: Mapping[str, str] = field(default_factory=dict)
@@ -138,15 +150,15 @@ class Strategy:
         return self.by_path.get(path, default)
 
     def keeps_operation(self, path: str, line: Line | None) -> bool:
-        """True when an operation keeps all that enters and leaves it."""
+        """True when an operation keeps all channels that enter and leave it."""
         return line in self.lines or any(_inside(path, name[:-2]) for name in self.whole if name.endswith(".*"))
 
     def checking(self, maker: str, reader: str) -> list[str]:
-        """Modules whose attributes are compared with what goes from `maker` to `reader`."""
+        """The `checked` modules whose code sees a value that goes from module `maker` to module `reader`."""
         return [path for path in self.checked if _shows(path, maker, reader)]
 
     def keeps_value(self, maker: str, reader: str) -> bool:
-        """True when what an operation in module `maker` gives to one in `reader` keeps its channels."""
+        """True when a value that goes from module `maker` to module `reader` keeps its channels."""
         if any(_shows(path, maker, reader) for path in self.whole):
             return True
         entered = (path for path, way in self.by_path.items() if way == "inputs")

@@ -1,4 +1,4 @@
-"""Union-find over channel ids, on arrays; id 0 stands for "kept whole" and swallows what joins it."""
+"""Union-find over channel ids, on arrays. Id 0 stands for "kept whole": a set that is joined to it is kept, too."""
 
 from __future__ import annotations
 

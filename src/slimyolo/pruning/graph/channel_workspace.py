@@ -1,6 +1,6 @@
-"""What is known while channels are followed: every value's channel ids, which ids are one, and what was found so far.
+"""What is known while channels are followed: the channel ids of every value, which ids belong together, what was found.
 
-The channel rules of `operations` read and extend this; `coupling` walks the operations and hands each to its rule.
+The channel rules of `operations` read and extend it. `analysis.coupling` walks the operations and hands each to its rule.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Activation:
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """A tensor made of parameters alone: for each parameter the element every position comes from (dense)."""
+    """A tensor made of parameters alone. `parts`: each parameter, and which of its elements stands at every position."""
 
     parts: tuple[tuple[str, Tensor | None], ...]  # None: the parameter itself
     shape: tuple[int, ...]
@@ -95,14 +95,14 @@ class Coupling:
         return self.empty(shape_of(node))
 
     def touches_channels(self, node: Node) -> bool:
-        """True when an operation reads anything that could be cut: channels, or tensors of the module."""
+        """True when an operation reads anything that could be cut: channels of an activation, or tensors of the module."""
         operands = [self.of(item) for item in node.all_input_nodes]
         leaves = [part for item in operands for part in (item if isinstance(item, (list, tuple)) else [item])]
         alive = any(isinstance(item, Activation) and bool((item.ids != 0).any()) for item in leaves)
         return alive or any(isinstance(item, Weight) for item in leaves)
 
     def freeze(self, value: Any) -> bool:
-        """Keep every channel in `value`; True when there was any that could have been cut."""
+        """Keep every channel in `value`; True when one of them could have been cut."""
         if isinstance(value, Activation):
             alive = bool((self.sets.find(value.ids) != 0).any())
             self.sets.freeze(value.ids)
@@ -120,7 +120,7 @@ class Coupling:
             self.kept.append(text)
 
     def noted(self, node: Node) -> bool:
-        """Whether something is said of the module that `node` belongs to."""
+        """Whether a note about the module of `node` exists."""
         return any(text.startswith(self._place(node)) for text in self.kept)
 
     def _place(self, node: Node) -> str:
@@ -138,7 +138,7 @@ class Coupling:
         return self.empty_result(node)
 
     def vector(self, value: Activation, axis: int, node: Node) -> Tensor:
-        """Ids of all channels along `axis`, for the operation `node`; freezes what varies elsewhere."""
+        """The ids of all channels along `axis`, for the operation `node`. Ids that vary along another axis are kept whole."""
         axis = normal_axis(axis, len(value.shape))
         size = value.shape[axis]
         if varying_axes(value.ids) != [axis]:
@@ -148,7 +148,7 @@ class Coupling:
         return value.ids.reshape(-1)
 
     def bind(self, tensor: str, axis: int, ids: Tensor) -> None:
-        """Axis `axis` of a module tensor has these channels; a second use joins them to the first."""
+        """Note that axis `axis` of a module tensor has these channels. Where it is used again, both uses are joined."""
         known = self.axes.get((tensor, axis))
         if known is None:
             self.axes[tensor, axis] = ids.clone()
@@ -156,7 +156,10 @@ class Coupling:
             self.sets.join(known, ids)
 
     def bind_elements(self, name: str, elements: Tensor, ids: Tensor, shape: tuple[int, ...]) -> None:
-        """A parameter met element by element in a tensor of this shape: find the axis of it that runs along the channels."""
+        """Bind a parameter that is combined element by element with a tensor of this shape.
+
+        `elements` says which element of the parameter stands at each position; the axis along the channels is found from it.
+        """
         varying = varying_axes(ids)
         elements = pad_rank(elements, len(shape))
         along = [axis for axis in varying if elements.shape[axis] > 1]
@@ -213,7 +216,7 @@ class Coupling:
         self.positions[weight] = self.positions.get(weight, 0.0) + positions / self.program.batch
 
     def strategy_at(self, node: Node, numbers: Sequence[int]) -> str:
-        """The way of the module in which an operation stands that has these sizes in its code."""
+        """How the module is treated in which the operation `node` stands; these sizes are in its code (see `Strategy`)."""
         path, line = module_of(node)[0], node.meta.get("line")
         if line is not None:
             self.fragile_lines.add(line)
@@ -238,7 +241,10 @@ class Coupling:
         return bool(found)
 
     def add_checked(self, path: str, ids: Tensor) -> None:
-        """A module compares an attribute with the number of these channels; with several of one size, all shrink alike."""
+        """Note that a module compares an attribute with the number of these channels.
+
+        Where several sets of channels have that number, they are joined, so that they shrink alike.
+        """
         first = next((site for site in self.sites if site.path == path and site.value == len(ids)), None)
         if first is not None:
             self.sets.join(first.units, ids)
@@ -246,12 +252,12 @@ class Coupling:
             self.add_sites(path, len(ids), ids)
 
     def add_count_sites(self, node: Node, weight: str, attribute: str, value: int, ids: Tensor) -> None:
-        """Where the number of groups of an operation is kept: with the layer's weight, or in the module that runs it."""
+        """Note which attribute holds the number of groups of an operation: of the layer, or of the module that runs it."""
         owner = weight.rpartition(".")[0] if weight else module_of(node)[0]
         if vars(self.parts[owner]).get(attribute) == value:
             self.sites.append(SizeSite(owner, attribute, None, value, ids.clone()))
         else:
-            self.add_sites(module_of(node)[0], value, ids)  # or nowhere: the code reads it from a shape
+            self.add_sites(module_of(node)[0], value, ids)  # may find none, when the code reads it from a shape
 
     def rectangular(self, ids: Tensor, axis: int | None) -> Tensor:
         """Couple ids so that they vary along one axis only: `axis`, or the last that varies."""

@@ -1,9 +1,9 @@
-"""What a constant is while it travels: per channel a value, and the picture that the value is multiplied with.
+"""Constants on their way through the network: for each channel a value, and the picture that it is multiplied with.
 
-Values are NaN where nothing is known. Pattern 0 means the same value everywhere; any other number means "value times a fixed
-picture" (what zero padding or counted average pooling make of a constant). Values with the same pattern number share the
-picture, so one carrier channel can stand for all of them. Arrays have the tensor's rank, and size 1 along every axis on
-which nothing changes.
+Values are NaN where nothing is known. Pattern 0 means that the value is the same at every position. Any other pattern number
+means "value times a fixed picture", as zero padding or counted average pooling make it from a constant. Values with the same
+pattern number share the picture, so one carrier channel can stand for all of them. Arrays have the rank of the tensor, and
+size 1 along every axis on which nothing changes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Constant:
 
 
 def constant(values: Tensor, patterns: Tensor | None = None) -> Constant:
-    """Bring both to one shape; zero and the unknown have no picture."""
+    """Both arrays brought to one shape. Values that are zero or unknown get pattern 0."""
     if patterns is None:
         return Constant(values, torch.zeros_like(values, dtype=torch.int64))
     values, patterns = torch.broadcast_tensors(values, patterns)  # type: ignore[no-untyped-call]
@@ -53,7 +53,7 @@ def unknown(rank: int) -> Constant:
 
 
 def flat_only(values: Tensor, given: Constant) -> Constant:
-    """`values` where `given` was flat; unknown where it was pictured."""
+    """`values` where `given` was the same at every position; unknown where it had a picture."""
     return constant(torch.where(given.pictured.expand(values.shape), torch.nan, values))
 
 

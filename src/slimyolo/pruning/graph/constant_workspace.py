@@ -1,4 +1,4 @@
-"""What is known while constants are followed; the constant rules of `operations` read and extend this."""
+"""What is known while constants are followed. The constant rules of `operations` read and extend it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ConstantFlow:
         self._patterns: dict[tuple[int, str], int] = {}
 
     def of(self, item: Any) -> Any:
-        """What is known about an argument; lists item by item."""
+        """What is known about an argument. Of lists, what is known about each item."""
         if isinstance(item, (list, tuple)):
             return type(item)(self.of(part) for part in item)
         return self.values[item] if isinstance(item, Node) else item
@@ -44,7 +44,7 @@ class ConstantFlow:
         tensor = self._tensors[name].detach() if name is not None else baked
         if tensor is None or not (tensor.is_floating_point() or baked is not None):
             return self.nothing(node)
-        return tensor.cpu()  # parameters are met as they are; converted where an operation needs them
+        return tensor.cpu()  # in their own precision: operations convert what they need
 
     def nothing(self, node: Node) -> Any:
         """The result of an operation of which nothing is known."""
@@ -60,7 +60,7 @@ class ConstantFlow:
         return result
 
     def pictured(self, given: Constant, where: Tensor, name: str) -> Constant:
-        """`given`, with new pictures at `where`: those that the operation called `name` makes of the old ones."""
+        """`given` with new pictures where `where` is true: those that the operation `name` makes of the old ones."""
         patterns = given.patterns.clone()
         changed = where.expand(patterns.shape) & (given.values != 0)
         for parent in torch.unique(given.patterns[changed]).tolist():

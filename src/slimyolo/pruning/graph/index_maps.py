@@ -1,8 +1,8 @@
 """Index maps that travel through layout operations.
 
-What is known per element of an activation (which channel it belongs to, which constant it holds) is kept in an array of
-the tensor's rank whose axes have size 1 where nothing changes along them. Layout operations are applied to these arrays
-by running the operation itself, so an index map survives whatever reshapes, splits and permutes torch knows.
+For each element of an activation it is known to which channel it belongs, or which constant it holds. That is kept in an
+array of the tensor's rank, whose axes have size 1 where nothing changes along them. A layout operation is applied to such an
+array by running the operation itself, so every reshape, split and permutation that torch has is followed exactly.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Operations element by element: what they combine belongs together."""
+"""Operations element by element: the channels that they combine are coupled."""
 
 from __future__ import annotations
 
@@ -44,14 +44,17 @@ _CHOICES = {"where", "lerp", "addcmul", "addcdiv"}
 
 
 def identity_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels of the operand."""
     return coupling.of(node.args[0])
 
 
 def new_tensor_channels(coupling: Coupling, node: Node) -> Any:
+    """A tensor that is made from nothing has no channels."""
     return coupling.empty_result(node)
 
 
 def unary_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels of the operand; those of a second operand, such as a bound that is a tensor, are coupled with them."""
     if any(isinstance(item, Node) for item in (*node.args[1:], *node.kwargs.values())):  # a bound, an exponent
         return elementwise_channels(coupling, node)
     value = coupling.of(node.args[0])
@@ -61,6 +64,7 @@ def unary_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def elementwise_channels(coupling: Coupling, node: Node) -> Any:
+    """Channels that stand at the same place of the operands are coupled; parameters are bound to them."""
     shape = shape_of(node)
     operands = [coupling.of(item) for item in (*node.args, *node.kwargs.values())]
     active = [item for item in operands if isinstance(item, Activation)]
@@ -73,7 +77,9 @@ def elementwise_channels(coupling: Coupling, node: Node) -> Any:
     ids = _join_active(coupling, active, len(shape))
     for item in weights:
         for name, elements in item.elements():
-            if operation_name(node.target) == "aten.prelu" and len(shape) > 1:  # its slopes are those of axis 1
+            if (
+                operation_name(node.target) == "aten.prelu" and len(shape) > 1
+            ):  # its slopes belong to the channels of axis 1
                 elements = elements.reshape(1, -1, *(1,) * (len(shape) - 2))
             coupling.bind_elements(name, elements, ids, shape)
     return Activation(compress(coupling.sets.find(ids)), shape)
@@ -87,7 +93,7 @@ def _join_active(coupling: Coupling, active: Sequence[Activation], rank: int) ->
     sizes = [real[axis] if axis in varying else 1 for axis in range(rank)]
     joined: Tensor | None = None
     for array, shape in zip(arrays, shapes, strict=True):
-        if any(shape[axis] == 1 and real[axis] > 1 for axis in varying):  # one value for many channels: stays
+        if any(shape[axis] == 1 and real[axis] > 1 for axis in varying):  # one value for many channels: it is kept
             coupling.sets.freeze(array)
             if varying_axes(array):
                 for other in arrays:
@@ -104,7 +110,7 @@ def _join_active(coupling: Coupling, active: Sequence[Activation], rank: int) ->
 
 
 def softmax_channels(coupling: Coupling, node: Node) -> Any:
-    """Among channels it mixes them; along any other axis every channel is for itself."""
+    """Along the axis of the channels, a softmax mixes them. Along any other axis each channel stays on its own."""
     value = coupling.of(node.args[0])
     if not isinstance(value, Activation):
         return coupling.freezing(node)
@@ -115,7 +121,7 @@ def softmax_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def glu_channels(coupling: Coupling, node: Node) -> Any:
-    """The first half of an axis times the sigmoid of the second."""
+    """The first half of an axis times the sigmoid of the second half: channels of both halves are coupled in pairs."""
     value, shape = coupling.of(node.args[0]), shape_of(node)
     if not isinstance(value, Activation) or shape is None:
         return coupling.freezing(node)
@@ -129,6 +135,7 @@ def glu_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def identity_constants(flow: ConstantFlow, node: Node) -> Any:
+    """The constants of the operand."""
     source = node.args[0]
     if isinstance(source, Node) and source in flow.weighting:
         flow.weighting[node] = flow.weighting[source]
@@ -136,7 +143,7 @@ def identity_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def like_constants(flow: ConstantFlow, node: Node) -> Any:
-    """A new tensor, filled with one number."""
+    """A new tensor that is filled with one number is a constant."""
     short = operation_name(node.target).removeprefix("aten.")
     fill: Any = {"zeros_like": 0.0, "zero": 0.0, "ones_like": 1.0}.get(short)
     if short in {"full_like", "fill"}:
@@ -147,13 +154,13 @@ def like_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def elementwise_constants(flow: ConstantFlow, node: Node) -> Any:
-    """One operand or several, broadcasting: the operation itself is run on the values."""
+    """Runs the operation itself on the values of its operands, which are broadcast as torch does it."""
     short = operation_name(node.target).removeprefix("aten.")
     args, kwargs = flow.of(tuple(node.args)), {name: flow.of(item) for name, item in node.kwargs.items()}
     leaves = [item for item in tree_leaves((args, kwargs)) if isinstance(item, (Tensor, Constant))]
     constants = [item for item in leaves if isinstance(item, Constant)]
     asked = [item for item in tree_leaves((node.args, node.kwargs)) if isinstance(item, Node)]
-    if len(leaves) != len(asked):  # something that is no tensor
+    if len(leaves) != len(asked):  # an operand is not a tensor
         return flow.nothing(node)
     if not constants:
         made = _run(node, *tree_map(_plain, (args, kwargs)))
@@ -164,7 +171,7 @@ def elementwise_constants(flow: ConstantFlow, node: Node) -> Any:
         return _prelu(args[0], args[1])
     rank = len(real_shape(node))
     shapes = [tuple(_array(item).shape) for item in leaves]
-    # of all, as operations in place need it; torch's own broadcast_shapes imports sympy, which takes a second
+    # numpy's function, because torch.broadcast_shapes imports sympy, which takes a second
     wide = np.broadcast_shapes(*shapes, (1,) * rank)
 
     def prepared(item: Any) -> Any:
@@ -186,7 +193,7 @@ def elementwise_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def _with_pictures(short: str, leaves: Sequence[Any], values: Tensor, rank: int) -> Constant:
-    """Which picture the result has; unknown where there is none that fits."""
+    """The result with the picture that it has; unknown where its picture is none of those of the operands."""
     none = torch.zeros(values.shape, dtype=torch.int64)
     pictures = [pad_rank(i.patterns, rank).expand(values.shape) if isinstance(i, Constant) else none for i in leaves]
     stacked = torch.stack(pictures)
@@ -211,7 +218,7 @@ def _plain(item: Any) -> Any:
 
 
 def _run(node: Node, args: Any, kwargs: Any) -> Any:
-    """What the operation makes of these values; None for one that does not take them (a user's own, say)."""
+    """The result of the operation on these values; None when it does not take them, as a user's own may not."""
     target: Any = node.target
     fresh = tree_map(lambda item: item.clone() if isinstance(item, Tensor) else item, tuple(args))
     try:
@@ -229,7 +236,10 @@ def _prelu(given: Any, slope: Any) -> Constant:
 
 
 def softmax_constants(flow: ConstantFlow, node: Node) -> Any:
-    """Along an axis on which constants differ; along another the result depends on its size, which may be that of the input."""
+    """Known only along an axis on which the constants differ.
+
+    Along any other axis the result depends on the size of that axis, which may change with the input.
+    """
     given, shape = flow.of(node.args[0]), real_shape(node)
     axis = normal_axis(int(argument(node, 1, "dim")), len(shape))
     if "log" not in operation_name(node.target):
@@ -244,7 +254,7 @@ def softmax_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def glu_constants(flow: ConstantFlow, node: Node) -> Any:
-    """First half times the sigmoid of the second."""
+    """The first half times the sigmoid of the second half."""
     given = flow.of(node.args[0])
     if not isinstance(given, Constant):
         return flow.nothing(node)

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers: they read channels through one axis of their weight and make new ones along the other."""
+"""Convolutions and linear layers: they read channels along one axis of their weight and make new ones along the other."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from slimyolo.tracing.calls import (
 
 __all__ = ["convolution_channels", "convolution_constants", "linear_channels", "linear_constants"]
 
-FIRST_WHOLE_GROUPS = 8  # from this many convolution groups on, whole groups are cut; below, the same channels of each
+FIRST_WHOLE_GROUPS = 8  # with this many convolution groups or more, whole groups go; with fewer, channels of each group
 
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """A convolution or linear operation on tensors of the module: which ones, and the channels that enter and leave."""
+    """A convolution or linear operation: the names of its tensors, and the ids of the channels that enter and leave."""
 
     node: Node
     weight: str
@@ -44,6 +44,7 @@ class _Layer:
 
 
 def convolution_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels of the input are bound to one axis of the weight, new channels to the other."""
     call, shape = convolution_call(node), real_shape(node)
     value, weight, bias = coupling.of(call.input), coupling.of(call.weight), coupling.of(call.bias)
     if not isinstance(value, Activation) or not isinstance(weight, Weight) or not isinstance(bias, Weight | None):
@@ -66,7 +67,7 @@ def convolution_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def _same_filter(weight: Weight) -> bool:
-    """True for one filter that is expanded over all channels."""
+    """True when one filter is expanded over all channels."""
     return weight.plain is None and all(bool((e == e[:1]).all()) for _, e in weight.elements())
 
 
@@ -79,8 +80,8 @@ def _couple_convolution(coupling: Coupling, layer: _Layer, call: ConvolutionCall
         _couple_groups(coupling, layer, call, shape)
     if layer.bias is not None:
         coupling.bind(layer.bias, 0, layer.outputs)
-    each = shape[1] == 1 == layer.inputs.numel() // call.groups  # channel by channel
-    fixed = each and coupling.is_buffer(layer.weight) and layer.bias is None  # a blur: constants pass through it
+    each = shape[1] == 1 == layer.inputs.numel() // call.groups  # each channel has a filter of its own
+    fixed = each and coupling.is_buffer(layer.weight) and layer.bias is None  # a fixed blur: constants pass through it
     if not fixed and (not call.transposed or call.groups == 1 or each):
         coupling.add_emitter(layer.node, "linear", layer.weight, layer.bias, layer.outputs)
 
@@ -122,7 +123,7 @@ def _add_consumer(coupling: Coupling, layer: _Layer, call: ConvolutionCall, shap
 def _bind_derived(
     coupling: Coupling, node: Node, weight: Weight, bias: Weight | None, inputs: Tensor, outputs: Tensor
 ) -> None:
-    """A weight computed element by element from parameters: it can be cut, but no constant can be put into it."""
+    """Bind a weight that is computed element by element from parameters: they can be cut, but can take no constants."""
     wide = (1,) * (len(weight.shape) - 2)
     coupling.fixed_macs += product_macs(node) / coupling.program.batch
     for name, elements in weight.elements():
@@ -134,8 +135,8 @@ def _bind_derived(
 
 
 def _freezing_computed(coupling: Coupling, node: Node, weight: Any) -> Any:
-    """A layer whose weight the code may compute, from all of a parameter (weight normalisation) or from activations."""
-    if isinstance(weight, Weight):  # then it is the input that is no activation
+    """Keep the channels of a layer whose weight the code computes: from a whole parameter (weight norm), or activations."""
+    if isinstance(weight, Weight):  # then the input is not an activation
         return coupling.freezing(node)
     if not coupling.noted(node):
         coupling.note(
@@ -145,6 +146,7 @@ def _freezing_computed(coupling: Coupling, node: Node, weight: Any) -> Any:
 
 
 def convolution_constants(flow: ConstantFlow, node: Node) -> Any:
+    """Notes which constants arrive. A blur gives them on; any other convolution emits what its removed channels leave."""
     call = convolution_call(node)
     shape = call.input.meta["val"].shape
     axis = channel_axis(call.weight, len(shape))
@@ -164,6 +166,7 @@ def convolution_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def linear_channels(coupling: Coupling, node: Node) -> Any:
+    """As a convolution; the channels stand along the last axis."""
     value, weight, bias = (coupling.of(argument(node, i, n)) for i, n in enumerate(("input", "weight", "bias")))
     shape = shape_of(node)
     if not isinstance(value, Activation) or not isinstance(weight, Weight) or not isinstance(bias, Weight | None):
@@ -200,6 +203,7 @@ def linear_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def linear_constants(flow: ConstantFlow, node: Node) -> Any:
+    """Notes which constants arrive, and emits what its removed channels leave."""
     given: Any = argument(node, 0, "input")
     flow.arrive(node, flow.of(given), -1, int(given.meta["val"].shape[-1]))
     return flow.emit(node, -1)

@@ -38,6 +38,7 @@ _MAKES_PICTURES = {"flip", "roll", "repeat", "repeat_interleave", "rot90", "tile
 
 
 def cat_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels one after another; along other axes than that of the concatenation they are coupled."""
     stacking = kind_of(node.target) is Kind.STACK
     values = coupling.of(argument(node, 0, "tensors"))
     shape = real_shape(node)
@@ -67,6 +68,7 @@ def cat_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def cat_constants(flow: ConstantFlow, node: Node) -> Any:
+    """The constants one after another."""
     items: Any = argument(node, 0, "tensors")
     axis = normal_axis(int(argument(node, 1, "dim") or 0), node.meta["val"].ndim)
     stacking = kind_of(node.target) is Kind.STACK
@@ -86,6 +88,7 @@ def cat_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def reshape_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels in the new shape, where they vary along one axis only."""
     value, shape = coupling.of(node.args[0]), shape_of(node)
     if not isinstance(value, Activation) or shape is None:
         return coupling.layout_of_weight(node, value)
@@ -110,9 +113,9 @@ def reshape_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def _axis_cut(coupling: Coupling, node: Node, varying: list[int], shape: tuple[int, ...]) -> int | None:
-    """Of the axes into which channels are divided, the one that is cut: the last (None), but maps and heads go whole."""
+    """Which axis to prune after a reshape splits channels: None (the last), unless whole maps or whole heads are to go."""
     rank = len(shape)
-    if rank >= 4 and varying == list(range(1, rank)):  # a vector read as maps
+    if rank >= 4 and varying == list(range(1, rank)):  # a vector is read as maps
         return 1
     path, _ = module_of(node)
     if (
@@ -121,11 +124,12 @@ def _axis_cut(coupling: Coupling, node: Node, varying: list[int], shape: tuple[i
         and coupling.multiplies(path)
         and coupling.holds(path, shape[-2])
     ):
-        return rank - 2  # queries, keys, values of so many heads
+        return rank - 2  # queries, keys or values of several heads
     return None
 
 
 def move_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels along the moved axes; operations that change their order keep them whole."""
     value = coupling.of(node.args[0])
     if not isinstance(value, Activation):
         return coupling.layout_of_weight(node, value)
@@ -141,7 +145,7 @@ def move_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def _reorders_channels(name: str, value: Activation, args: list[Any], kwargs: dict[str, Any]) -> bool:
-    """True unless a flip, roll, rotation or repetition leaves the axis of the channels alone."""
+    """True when a flip, roll, rotation or repetition works along the axis of the channels."""
     rank = len(value.shape)
     if name == "repeat":
         times = args[0] if args else kwargs["repeats"]
@@ -152,7 +156,7 @@ def _reorders_channels(name: str, value: Activation, args: list[Any], kwargs: di
 
 
 def _widened(coupling: Coupling, node: Node, value: Activation, ids: Tensor) -> Tensor:
-    """One value given to many channels (`gate.expand_as(x) * x`): as many as that has which it is combined with."""
+    """The ids of one value that is expanded to many channels, as in `gate.expand_as(x) * x`: those of `x`."""
     shape = real_shape(node)
     before = (1,) * (len(shape) - len(value.shape)) + value.shape
     grown = [axis for axis, size in enumerate(shape) if size > 1 and before[axis] == 1]
@@ -168,6 +172,7 @@ def _widened(coupling: Coupling, node: Node, value: Activation, ids: Tensor) -> 
 
 
 def shuffle_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels of a pixel or channel shuffle, coupled where they are mixed in blocks."""
     value, shape = coupling.of(node.args[0]), shape_of(node)
     if (
         not isinstance(value, Activation)
@@ -188,6 +193,7 @@ def shuffle_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def getitem_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels of one of several results."""
     value = coupling.values[node.args[0]]  # type: ignore[index]
     position: Any = node.args[1]
     item = value[position] if isinstance(value, (tuple, list)) else None
@@ -195,6 +201,7 @@ def getitem_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def getitem_constants(flow: ConstantFlow, node: Node) -> Any:
+    """The constants of one of several results."""
     given = flow.of(node.args[0])
     item: Any = node.args[1]
     chosen = given[item] if isinstance(given, (tuple, list)) else None
@@ -202,6 +209,7 @@ def getitem_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def layout_constants(flow: ConstantFlow, node: Node) -> Any:
+    """The constants moved as the operation moves elements."""
     given = flow.of(node.args[0])
     if isinstance(given, Tensor):
         target: Any = node.target
@@ -237,7 +245,7 @@ def _pictures_moved(
     shape: tuple[int, ...],
     out_shape: tuple[int, ...] | None,
 ) -> Constant:
-    """Pictures stay what they are under permutations; other operations make new ones, or end them."""
+    """The constants with the pictures that are left: a permutation keeps them, other operations make new ones or none."""
     short = operation_name(node.target).removeprefix("aten.")
     if not bool(given.pictured.any()):
         return given
@@ -254,7 +262,7 @@ def _pictures_moved(
 
 
 def _cuts_pictures(node: Node, given: Constant, shape: tuple[int, ...]) -> bool:
-    """True when a split runs along an axis that channels do not vary on, so that each part shows another piece."""
+    """True when a split runs along another axis than the channels, so that its parts show pieces of a picture."""
     short = operation_name(node.target).removeprefix("aten.")
     axis = split_axis(short, len(shape), node.args[1:], dict(node.kwargs))
     return given.values.shape[axis] == 1 and shape[axis] > 1

@@ -1,4 +1,4 @@
-"""Norms: each channel for itself, with a scale and a shift of its own, except over the channels."""
+"""Norms: most treat each channel on its own, with a scale and a shift; those over all channels mix them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NORM_ARGUMENTS = ((1, "weight"), (2, "bias"), (3, "running_mean"), (4, "running
 
 
 def norm_channels(coupling: Coupling, node: Node) -> Any:
-    """Batch and instance norm: every channel for itself."""
+    """Batch and instance norm treat each channel on its own: their tensors are bound to the channels."""
     value = coupling.of(node.args[0])
     result = _normed(coupling, node, value, [coupling.of(argument(node, i, n)) for i, n in _NORM_ARGUMENTS])
     return (result, None, None) if isinstance(node.meta.get("val"), (list, tuple)) else result
@@ -46,7 +46,7 @@ def _normed(coupling: Coupling, node: Node, value: Any, tensors: Sequence[Any]) 
     for tensor in tensors:
         if tensor is not None:
             coupling.bind(tensor.plain, 0, ids)
-    if not any(isinstance(tensor, Weight) for tensor in tensors):  # torch's layer warns unless this number fits
+    if not any(isinstance(tensor, Weight) for tensor in tensors):  # the layer warns unless this number fits
         coupling.add_count_sites(node, "", "num_features", value.shape[1], ids)
     if tensors[0] is not None and tensors[1] is not None:
         coupling.add_emitter(node, "norm", tensors[0].plain, tensors[1].plain, ids)
@@ -55,6 +55,7 @@ def _normed(coupling: Coupling, node: Node, value: Any, tensors: Sequence[Any]) 
 
 
 def group_norm_channels(coupling: Coupling, node: Node) -> Any:
+    """Whole groups of channels are coupled, since each group shares its statistics."""
     value, groups = coupling.of(node.args[0]), int(argument(node, 1, "num_groups"))
     weight, bias = coupling.of(argument(node, 2, "weight")), coupling.of(argument(node, 3, "bias"))
     if not isinstance(value, Activation):
@@ -71,7 +72,7 @@ def group_norm_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def layer_norm_channels(coupling: Coupling, node: Node) -> Any:
-    """Over other axes than that of the channels (of every head for itself) each is for itself."""
+    """Layer norm keeps channels whole, unless it works along other axes than theirs, as within each head of attention."""
     value, shape = coupling.of(node.args[0]), coupling.of(argument(node, 1, "normalized_shape"))
     several = isinstance(node.meta.get("val"), (list, tuple))
     if several or not isinstance(value, Activation) or not varying_axes(value.ids):
@@ -83,11 +84,12 @@ def layer_norm_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def batch_norm_constants(flow: ConstantFlow, node: Node) -> Any:
+    """What removed channels leave, or the constants that pass through a norm without parameters."""
     return flow.several(node, flow.emit(node, 1) if node.name in flow.emitted else _plain_batch_norm(flow, node))
 
 
 def _plain_batch_norm(flow: ConstantFlow, node: Node) -> Constant:
-    """A batch norm without a scale and shift of its own."""
+    """The constants behind a batch norm that has neither scale nor shift."""
     given = flow.of(node.args[0])
     rank = node.args[0].meta["val"].ndim  # type: ignore[union-attr]
     mean, variance = flow.of(argument(node, 3, "running_mean")), flow.of(argument(node, 4, "running_var"))
@@ -102,7 +104,7 @@ def _plain_batch_norm(flow: ConstantFlow, node: Node) -> Constant:
 
 
 def instance_norm_constants(flow: ConstantFlow, node: Node) -> Any:
-    """What is the same everywhere is zero after it; then scale and shift."""
+    """A value that is the same at every position becomes zero; scale and shift follow."""
     if node.name in flow.emitted:
         return flow.emit(node, 1)
     given = flow.of(node.args[0])
@@ -113,6 +115,7 @@ def instance_norm_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def group_norm_constants(flow: ConstantFlow, node: Node) -> Any:
+    """What removed channels leave."""
     result = flow.emit(node, 1) if node.name in flow.emitted else unknown(_rank(node))
     return flow.several(node, result)
 

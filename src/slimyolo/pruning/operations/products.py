@@ -1,4 +1,4 @@
-"""Products of two activations: what is multiplied and added up belongs together, and must be zero where it is removed."""
+"""Products of two activations: channels that are multiplied and added up are coupled; removed ones must be zero there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["product_channels", "product_constants"]
 
 
 def product_channels(coupling: Coupling, node: Node) -> Any:
-    """`a @ b` and scaled dot-product attention; whatever is not one of the simple cases keeps its channels."""
+    """`a @ b` and scaled dot-product attention. Where it is none of the simple cases, all channels are kept."""
     values = [coupling.of(item) for item in node.args[:3]]
     fits = all(isinstance(item, Activation) and len(item.shape) >= 2 for item in values)
     if not fits or any(len(varying_axes(item.ids)) > 1 for item in values):
@@ -42,10 +42,10 @@ def _attention(coupling: Coupling, node: Node, query: Activation, key: Activatio
     shape = real_shape(node)
     mask = coupling.of(argument(node, 3, "attn_mask"))
     same = query.shape[:-2] == key.shape[:-2] == value.shape[:-2]
-    masked = mask is not None and any(n > 1 for n in tuple(mask.shape)[1:-2])  # a mask of each head
+    masked = mask is not None and any(n > 1 for n in tuple(mask.shape)[1:-2])  # each head has a mask of its own
     if not same or masked:
         return coupling.freezing(node)
-    if node.kwargs.get("scale") is None:  # divides by the root of the number of channels
+    if node.kwargs.get("scale") is None:  # torch divides by the root of the number of channels
         for given in (query, key):
             if varying_axes(given.ids) == [len(given.shape) - 1]:
                 coupling.freeze(given)
@@ -75,13 +75,13 @@ def _matrices(
     if len(axes) != 1:
         return coupling.empty(shape) if not axes else coupling.freezing(node)
     axis = axes.pop()
-    if axis >= rank - 2:  # rows of the first or columns of the second: each for itself
+    if axis >= rank - 2:  # rows of the first, or columns of the second: each on its own
         return Activation(compress(coupling.sets.find(one if varying_axes(one) else two)), shape)
     return _batched(coupling, one, two, axis, shape)
 
 
 def _batched(coupling: Coupling, one: Tensor, two: Tensor, axis: int, shape: tuple[int, ...]) -> Activation:
-    """Along an axis of the batch (heads): both have the same."""
+    """The channels along an axis of the batch, such as heads: those of both operands are coupled."""
     size = shape[axis]
     coupling.sets.join(one.expand(*[size if a == axis else n for a, n in enumerate(one.shape)]), two)
     return Activation(compress(coupling.sets.find(one)), shape)
@@ -92,7 +92,7 @@ def _transposed(ids: Tensor) -> Tensor:
 
 
 def product_constants(flow: ConstantFlow, node: Node) -> Any:
-    """What is added up is noted; a mean weighted by a softmax keeps what is the same everywhere, others keep zero."""
+    """Notes the products that are added up. A mean weighted by a softmax keeps a constant; other products keep zeros only."""
     operands = [flow.of(item) for item in node.args[:3]]
     if not all(isinstance(item, Constant) for item in operands):
         return flow.nothing(node)
@@ -112,7 +112,7 @@ def product_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def _meet(flow: ConstantFlow, node: Node, first: Constant, second: Constant) -> None:
-    """Arrival of the products of `first [..., m, k]` and `second [..., k, n]` along k."""
+    """Note the products of `first [..., m, k]` and `second [..., k, n]` along k, where they are added up."""
     size = int(node.args[0].meta["val"].shape[-1])  # type: ignore[union-attr]
     one, two = per_channel(first, -1, size).values, per_channel(second, -2, size).values
     products = torch.where((one == 0) | (two == 0), 0.0, one * two)

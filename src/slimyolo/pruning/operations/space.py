@@ -40,6 +40,7 @@ _SPREAD = {"var", "std", "var_mean", "std_mean"}
 
 
 def pool_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels of the operand, which must not stand along the pooled axes."""
     value = coupling.of(node.args[0])
     if not isinstance(value, Activation):
         return coupling.freezing(node)
@@ -48,13 +49,13 @@ def pool_channels(coupling: Coupling, node: Node) -> Any:
     rank = len(value.shape)
     if any(axis >= rank - pooled for axis in varying_axes(value.ids)):
         return coupling.freezing(node)
-    if isinstance(node.meta.get("val"), (list, tuple)):  # values and their places
+    if isinstance(node.meta.get("val"), (list, tuple)):  # values and the indices of their places
         return tuple(Activation(value.ids, tuple(part.shape)) for part in node.meta["val"])
     return Activation(value.ids, real_shape(node))
 
 
 def unpool_channels(coupling: Coupling, node: Node) -> Any:
-    """Values and places have the same channels."""
+    """The values and the indices of their places have the same channels."""
     value, places = coupling.of(node.args[0]), coupling.of(node.args[1])
     if not isinstance(value, Activation) or not isinstance(places, Activation):
         return coupling.freezing(node)
@@ -66,7 +67,7 @@ def unpool_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def sample_channels(coupling: Coupling, node: Node) -> Any:
-    """Channels of the first operand, read at places that the second names for all of them."""
+    """The channels of the first operand. The second names the places, which are the same for all channels."""
     value, places = coupling.of(node.args[0]), coupling.of(node.args[1])
     if not isinstance(value, Activation) or not isinstance(places, Activation):
         return coupling.freezing(node)
@@ -77,6 +78,7 @@ def sample_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def pad_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels of the operand; padding along their axis adds channels that are kept."""
     value, shape = coupling.of(node.args[0]), shape_of(node)
     if not isinstance(value, Activation) or shape is None:
         return coupling.freezing(node)
@@ -91,6 +93,7 @@ def pad_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def reduce_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels of the operand. A sum over the channels needs removed ones to be zero; other reductions keep them whole."""
     value = coupling.of(node.args[0])
     if not isinstance(value, Activation):
         return coupling.freezing(node)
@@ -111,12 +114,13 @@ def reduce_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def max_pool_constants(flow: ConstantFlow, node: Node) -> Any:
+    """A constant stays the same: the border of a max-pool is −∞, not zero."""
     given = flow.of(node.args[0])
     return flow.several(node, flat_only(given.values, given)) if isinstance(given, Constant) else flow.nothing(node)
 
 
 def mean_pool_constants(flow: ConstantFlow, node: Node) -> Any:
-    """Flat stays flat unless zeros around the image are counted."""
+    """A constant stays one, unless zeros around the image are counted: they make a picture of it."""
     given = flow.of(node.args[0])
     if not isinstance(given, Constant):
         return flow.nothing(node)
@@ -129,12 +133,13 @@ def mean_pool_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def resize_constants(flow: ConstantFlow, node: Node) -> Any:
+    """A constant stays the same; a picture becomes another one."""
     given = flow.of(node.args[0])
     return flow.pictured(given, given.pictured, node.name) if isinstance(given, Constant) else flow.nothing(node)
 
 
 def sampled_constants(flow: ConstantFlow, node: Node) -> Any:
-    """Places picked by other data, the same for every channel: a picture. Unpooling picks them per channel."""
+    """Places that other data name, the same for all channels, make a picture. Unpooling names them for each channel."""
     given = flow.of(node.args[0])
     if not isinstance(given, Constant):
         return flow.nothing(node)
@@ -144,6 +149,7 @@ def sampled_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def pad_constants(flow: ConstantFlow, node: Node) -> Any:
+    """A constant stays the same when it equals the border; otherwise the border makes a picture of it."""
     given = flow.of(node.args[0])
     if not isinstance(given, Constant):
         return flow.nothing(node)
@@ -152,7 +158,7 @@ def pad_constants(flow: ConstantFlow, node: Node) -> Any:
     before, after = node.args[0].meta["val"].shape, node.meta["val"].shape  # type: ignore[union-attr]
     wide = [axis for axis, size in enumerate(given.values.shape) if size > 1 and before[axis] != after[axis]]
     if wide:
-        return flow.nothing(node)  # new channels: `couple` keeps what meets them
+        return flow.nothing(node)  # new channels: the channel rule keeps all that meets them
     if "reflection" in name or "replication" in name or mode not in (None, "constant"):
         return flow.pictured(given, given.pictured, node.name)
     fill: Any = argument(node, 3, "value") if name == "aten.pad" else argument(node, 2, "value")
@@ -164,13 +170,13 @@ def pad_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def reduce_constants(flow: ConstantFlow, node: Node) -> Any:
-    """Averages and extremes of a constant are the constant; a sum depends on how much there is of it."""
+    """The mean and the extremes of a constant are that constant. A sum depends on how many elements are added."""
     given = flow.of(node.args[0])
     if not isinstance(given, Constant):
         return flow.nothing(node)
     real = tuple(node.args[0].meta["val"].shape)  # type: ignore[union-attr]
     axes, keep = reduced_axes(node, len(real))
-    for axis in axes:  # where channels are added up, what was removed must have been zero
+    for axis in axes:  # where channels are added up, removed ones must have been zero
         flow.arrive(node, given, axis, int(real[axis]))
     short = operation_name(node.target).removeprefix("aten.")
     varying = [axis for axis in axes if given.values.shape[axis] > 1]
@@ -194,7 +200,7 @@ def reduce_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def _along_channels(short: str, given: Constant, axes: list[int]) -> Constant:
-    """Over an axis on which constants differ (branches of a split): only of flat ones."""
+    """The result along an axis on which constants differ; unknown where one of them has a picture."""
     values = torch.where(given.pictured, torch.nan, given.values)
     if short in {"sum", "mean"}:
         found = values.sum(axes, keepdim=True) if short == "sum" else values.mean(axes, keepdim=True)

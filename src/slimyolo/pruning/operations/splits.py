@@ -21,6 +21,7 @@ __all__ = ["split_channels"]
 
 
 def split_channels(coupling: Coupling, node: Node) -> Any:
+    """The channels of each part. Sizes in the code must follow the cut (`Strategy`); otherwise all channels are kept."""
     value = coupling.of(node.args[0])
     short = operation_name(node.target).removeprefix("aten.")
     if not isinstance(value, Activation):
@@ -42,7 +43,7 @@ def split_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def _divided(coupling: Coupling, node: Node, short: str, ids: Tensor, sizes: Sequence[int]) -> bool:
-    """Make a split of channels survive a cut; False when only keeping them whole does."""
+    """Couple channels and note attributes so that a split still runs after a cut; False when the channels must be kept."""
     path, _ = module_of(node)
     if not sizes or short in {"tensor_split", "narrow"}:
         return False
@@ -51,7 +52,7 @@ def _divided(coupling: Coupling, node: Node, short: str, ids: Tensor, sizes: Seq
     if strategy == "freeze":
         return False
     if strategy == "weights" and short != "slice":
-        return True  # each part has the size that the layers behind it say
+        return True  # the layers behind the parts say their sizes
     if short == "slice":
         return _sliced(coupling, path, strategy, ids, numbers)
     equal = len(set(sizes)) == 1
@@ -69,7 +70,7 @@ def _divided(coupling: Coupling, node: Node, short: str, ids: Tensor, sizes: Seq
             missing.append(part)
         adapted, start = adapted or found, start + size
     if missing and not (adapted and coupling.holds(path, len(ids)) and coupling.add_sites(path, len(ids), ids)):
-        coupling.sets.freeze(torch.cat(missing))  # numbers in the code, unless what is left of an attribute
+        coupling.sets.freeze(torch.cat(missing))  # these sizes are numbers in the code
     return adapted
 
 

@@ -12,9 +12,9 @@ __all__ = ["GroupDifference", "PlanDifference", "compare_plans"]
 
 @dataclass(frozen=True, kw_only=True)
 class GroupDifference:
-    """A group that the plans cut differently. `only_first`/`only_second`: channels that only one of them keeps.
+    """A group that the two plans cut differently. `only_first` and `only_second` are channels that one plan keeps alone.
 
-    A group that a plan does not have has `kept` None there.
+    `kept_first` or `kept_second` is None where that plan does not have the group.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a graph costs at given group widths: parameters and multiply-accumulates, without building the model."""
+"""The cost of a graph at given group widths: parameters and multiply-accumulates, without building the model."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class CostTable:
         return CutCost(params, round(macs + self._graph.fixed_macs))
 
     def saving(self, removed: Mapping[int, int], group: int, more: int) -> tuple[int, float]:
-        """(parameters, MACs) that go when `more` further channels of `group` go, with `removed` already gone.
+        """(parameters, MACs) that removing `more` channels of `group` saves when the channels `removed` are gone already.
 
-        It falls while neighbours shrink: each weight belongs to channels on both of its sides.
+        The saving falls while neighbouring groups shrink, since each weight belongs to channels on both of its sides.
         """
         names = self._of_group[group]
         params, macs = self._total(names, removed)

@@ -1,4 +1,4 @@
-"""From chosen channels to a plan: carriers, folds and attribute changes written out as data."""
+"""From chosen channels to a plan: carriers, folded constants and changed attributes, all as data."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make_plan(
         kept[group.id] = sorted(left | ({carrier} if carrier is not None else set()))
         carriers[group.id] = carrier
         channels += out.numel() * max(1, group.gammas)
-    cut = gone.clone()  # units that disappear from the tensors: the removed ones without the carriers
+    cut = gone.clone()  # units that are taken out of the tensors: the removed ones without the carriers
     cut[carrier_unit[carrier_unit > 0]] = False
     groups = tuple(
         GroupPlan(
@@ -98,22 +98,22 @@ def _saving(table: CostTable, group: int, count: int) -> CutCost:
 
 
 def _with_carrier(graph: ChannelGraph, constants: Constants, group: Group, out: Tensor) -> tuple[Tensor, int | None]:
-    """The channels that go, and which of them lives on as the carrier of those whose constants need one."""
+    """(the channels that are removed, the one of them that stays as a carrier for constants that need one)."""
     needing = out[constants.needs_carrier[group.units[out]]]
     if not needing.numel():
         return out, None
     if out.numel() < 2:
-        return out[:0], None  # a lone channel replaced by its carrier saves nothing
+        return out[:0], None  # replacing a single channel by its carrier saves nothing
     units = group.units[needing]
     fits = (c for c in needing.tolist() if _carries(graph, constants, group, int(group.units[c]), units))
     carrier = next(fits, None)
-    if carrier is None:  # each reaches another place
+    if carrier is None:  # there is no channel that reaches all places
         return out[~constants.needs_carrier[group.units[out]]], None
     return out, carrier
 
 
 def _carries(graph: ChannelGraph, constants: Constants, group: Group, unit: int, needing: Tensor) -> bool:
-    """True when channel `unit` arrives wherever a constant of the `needing` has to be carried to."""
+    """True when channel `unit` arrives at every place to which constants of the channels `needing` must be carried."""
     read = {member.tensor for member in group.members}
     for consumer in graph.consumers:
         if consumer.weight not in read:
@@ -167,7 +167,7 @@ def _output_axis(graph: ChannelGraph, emitter: Emitter) -> int:
 def _consumers(
     graph: ChannelGraph, constants: Constants, gone: Tensor, cut: Tensor, carrier_unit: Tensor
 ) -> tuple[ConsumerPlan, ...]:
-    plans: dict[str, ConsumerPlan] = {}  # one for each weight: where it has several uses, their constants are the same
+    plans: dict[str, ConsumerPlan] = {}  # one for each weight, since all uses of a weight have the same constants
     for consumer in graph.consumers:
         here = torch.nonzero(gone[consumer.units]).reshape(-1)
         if not here.numel() or consumer.weight in plans:
@@ -210,7 +210,7 @@ def _consumers(
 
 
 def _made_biases(graph: ChannelGraph, consumers: tuple[ConsumerPlan, ...], cut: Tensor) -> int:
-    """Parameters of the biases that folding has to make."""
+    """The number of parameters in biases that folding has to make."""
     makers = {emitter.weight: emitter.units for emitter in graph.emitters if emitter.kind == "linear"}
     made = {c.weight for c in consumers if c.folded and c.bias is None and c.running_mean is None}
     return sum(int((~cut[makers[weight]]).sum()) for weight in made)

@@ -23,7 +23,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class MemberPlan:
-    """Axis of a tensor: channel `i` of the group is `index[i]` there (a tuple: it may stand in several places)."""
+    """An axis of a tensor. Channel `i` of the group stands at all positions of the tuple `index[i]`."""
 
     tensor: str
     axis: int
@@ -32,7 +32,7 @@ class MemberPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupPlan:
-    """Which channels of a group stay. `kept` includes `carrier`, the channel that lives on as a constant.
+    """Which channels of a group stay. `kept` includes the `carrier`, a channel that stays as a constant.
 
     `saves` is what cutting this group alone would take off the dense model (None in plans of older versions).
     """
@@ -49,7 +49,7 @@ class GroupPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Emission:
-    """Parameters that make channels constant: γ (or the row, along `axis`) of `weight` to zero, `bias` to `values`."""
+    """How channels are made constant: γ, or the row along `axis`, of `weight` becomes zero, and `bias` becomes `values`."""
 
     kind: str  # "norm" | "linear"
     weight: str
@@ -61,11 +61,11 @@ class Emission:
 
 @dataclass(frozen=True, kw_only=True)
 class ConsumerPlan:
-    """What a convolution or linear layer does about the constants it no longer receives.
+    """How a convolution or linear layer makes up for the constants that it no longer receives.
 
-    `folded` (input channel, constant) goes into `running_mean` (subtracted) or `bias` (added; made when missing);
-    `carried` (input channel, constant, carrier channel, carrier value) goes into the carrier's weights; `cleared` are
-    input channels of carriers, whose old weights go.
+    `folded`: (input channel, constant), subtracted from `running_mean` or added to `bias`, which is made when it is missing.
+    `carried`: (input channel, constant, carrier channel, carrier value), added to the weights of the carrier channel.
+    `cleared`: input channels that are carriers; their old weights are set to zero first.
     """
 
     weight: str
@@ -96,9 +96,9 @@ class SizeChange:
 
 @dataclass(frozen=True, kw_only=True)
 class PrunePlan:
-    """The whole cut. Counts are in BatchNorm channels (a coupled channel counts once for each γ it owns).
+    """The whole cut. Counts are in BatchNorm channels: a coupled channel counts once for each γ that it owns.
 
-    `tensors` are name and shape of every tensor of the model it was made for (empty in plans of older versions).
+    `tensors` are the name and shape of every tensor of the model that it was made for (empty in plans of older versions).
     """
 
     spec: str
@@ -123,11 +123,11 @@ class PrunePlan:
 
     @property
     def carrier_channels(self) -> int:
-        """Channels that live on as constant carriers (one per group at most)."""
+        """Channels that stay as constant carriers; each group has one at most."""
         return sum(group.carrier is not None for group in self.groups)
 
     def check(self, module: nn.Module) -> None:
-        """Raise `PruningError`, which says what differs, unless `module` has the tensors this plan was made for."""
+        """Raise `PruningError`, which names the differences, unless `module` has the tensors that this plan was made for."""
         found = spec_hash(module)
         if found != self.spec:
             raise PruningError(
@@ -151,7 +151,7 @@ class PrunePlan:
         return f" Differences: {'; '.join(texts[:5])}{more}."
 
     def table(self) -> str:
-        """Per group: its layers, channels before → kept, which of them is a carrier, and what the cut of it alone saves."""
+        """For each group: its layers, channels before and kept, carriers, and what cutting this group alone saves."""
         head = ("layer", "channels", "kept", "", "carrier", "saves params", "saves MACs")
         rows = [head]
         for group in self.groups:
@@ -195,7 +195,7 @@ class PrunePlan:
 
     @classmethod
     def from_json(cls, text: str) -> PrunePlan:
-        """Inverse of `to_json`; raises `PruningError` for other text or a newer version."""
+        """The inverse of `to_json`. Raises `PruningError` for any other text, or a plan of a newer version."""
         try:
             plain: dict[str, Any] = json.loads(text)
             if not isinstance(plain, dict) or plain.pop("format", None) != "slimyolo prune plan":

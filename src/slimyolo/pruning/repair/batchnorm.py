@@ -14,10 +14,10 @@ __all__ = ["recalibrate_batchnorm_"]
 
 
 def recalibrate_batchnorm_(module: nn.Module, batches: Iterable[Tensor]) -> int:
-    """Replace running mean and variance of every BatchNorm by the average over `batches` (plain average, not momentum).
+    """Replace the running mean and variance of every BatchNorm by their plain average over `batches`.
 
-    Batches are float images [B, 3, H, W] as the module takes them. Only BatchNorm runs in training mode; parameters and
-    the modes of all layers are as before afterwards. Returns the number of batches; raises `PruningError` for none.
+    Batches are inputs of the module, such as float images [B, 3, H, W]. Only BatchNorm runs in training mode. Parameters and
+    the modes of all layers are not changed. Returns the number of batches; raises `PruningError` when there is none.
     """
     norms = [
         part

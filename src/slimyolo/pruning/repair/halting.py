@@ -1,9 +1,9 @@
-"""Forward passes that halt at layers, so that a layer can be changed before the images that wait at it go on.
+"""Forward passes that stop at layers, so that a layer can be changed before its waiting images go on.
 
-Repairing a network layer by layer needs, at every layer, what the layers before it (already repaired) make of all images.
-Running the images anew for every layer costs a pass per layer; keeping every map costs memory without bound. Here each
-batch has a forward pass of its own that stands still inside the layer: all layers together cost one pass, and what is kept
-is what a forward pass keeps. Each pass runs in a thread, but never two at a time, so that results do not depend on timing.
+To repair a network layer by layer, each layer needs the output of the layers before it, which are repaired already, for all
+images. Running the images again for every layer would cost one pass for each layer; keeping every map would need unlimited
+memory. Here each batch has a forward pass of its own, which waits inside the layer. All layers together cost one pass, and
+only what a forward pass keeps is kept. Each pass runs in a thread, but never two at a time, so results do not depend on timing.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ class _Abandoned(BaseException):
 
 
 class HaltingPass:
-    """One forward pass that goes from halt to halt.
+    """One forward pass that runs from one halt to the next.
 
-    After `go_on`, `layer` is the path of the layer it stands at (None: the pass has ended) and `tensor` what is seen there.
+    After `go_on`, `layer` is the path of the layer where it waits (None: the pass has ended), and `tensor` is the input or
+    output of that layer.
     """
 
     def __init__(self, halts: Halts, run: Callable[[], object]) -> None:
@@ -41,7 +42,7 @@ class HaltingPass:
         self._started = False
 
     def go_on(self) -> str | None:
-        """Run to the next halt; its layer, or None at the end. Raises what the pass raised."""
+        """Run to the next halt. Returns its layer, or None at the end. Raises what the pass raised."""
         self._halts.running = self
         self.layer = self.tensor = None
         if self._started:
@@ -55,18 +56,18 @@ class HaltingPass:
         return self.layer
 
     def go_to(self, layer: str) -> Tensor:
-        """Run until the pass stands at `layer`; what is seen there. Raises `PruningError` when it does not come there."""
+        """Run until the pass waits at `layer`; the tensor there. Raises `PruningError` when it never comes there."""
         while self.layer != layer:
             if self.go_on() is None:
                 raise PruningError(
                     f"{layer} was not run for every batch in the same order: a network whose layers depend on its input "
                     f"cannot be reconstructed."
                 )
-        assert self.tensor is not None  # set by `stand` with the layer
+        assert self.tensor is not None  # `stand` sets it together with the layer
         return self.tensor
 
     def abandon(self) -> None:
-        """End the pass where it stands and free what it holds."""
+        """End the pass where it waits, and free its memory."""
         self._abandoned = True
         if self._started and self._thread.is_alive():
             self._halts.running = self
@@ -101,13 +102,14 @@ class Halts:
         self.running: HaltingPass | None = None
 
     def stand(self, layer: str, tensor: object) -> None:
+        """Called inside a layer: the running pass waits here."""
         if self.running is not None and isinstance(tensor, Tensor):
             self.running.stand(layer, tensor)
 
 
 @contextmanager
 def halting(module: nn.Module, layers: Iterable[str], *, before: bool) -> Iterator[Halts]:
-    """Passes of `module` halt at these layers: `before` they run (seeing their input), or after (seeing their output)."""
+    """Inside, passes of `module` wait at these layers: `before` they run, with their input, or after, with their output."""
     halts = Halts()
 
     def entering(layer: str) -> Callable[[nn.Module, tuple[object, ...]], None]:

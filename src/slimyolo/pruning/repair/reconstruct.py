@@ -1,8 +1,8 @@
-"""Repair of a cut network without labels: every layer is fitted to what it gave in the dense network.
+"""Repair of a cut network without labels: every layer is fitted to its outputs in the dense network.
 
-Layer by layer, in the order in which they run, the weights and the intercept of a convolution or linear layer are solved
-for by ridge regression from its inputs *in the cut and so far repaired network* to its outputs *in the dense network*
-(rows of kept channels), so that each layer also makes good what is left of the errors before it.
+The layers are fitted one by one, in the order in which they run. Ridge regression finds the weights and the intercept of a
+convolution or linear layer from its inputs *in the cut network as repaired so far* to its outputs *in the dense network*
+(of the kept channels). So each layer also corrects errors that are left from the layers before it.
 
 Sources: He, Zhang and Sun 2017, "Channel pruning for accelerating very deep neural networks", section 3.3 (asymmetric
 reconstruction); Luo, Wu and Lin 2017, "ThiNet". Here every layer is fitted, with an intercept, over any graph, and the
@@ -34,7 +34,7 @@ from slimyolo.tracing.running import Forward, evaluating, forward_of
 
 __all__ = ["LayerRepair", "ReconstructionReport", "reconstruct_"]
 
-HELD_OUT = 8  # of every eight images one judges the repair, taking no part in it, and one chooses the ridge
+HELD_OUT = 8  # of every eight images, one judges the repair and takes no part in it, and one chooses the ridge
 ROWS_PER_WEIGHT = 16
 ROWS_AT_LEAST = 4096
 RIDGES = (1e-3, 1e-2, 1e-1)
@@ -45,8 +45,8 @@ NEGLIGIBLE = 1e-10  # squared relative error below which a layer needs no repair
 class LayerRepair:
     """Error of one layer's output against the dense one on held-out images, √(Σ(y − ŷ)² / Σ(y − ȳ)²), before and after.
 
-    `before` is with the errors of the layers in front of it already repaired. `ridge` is the one chosen; None: no fit was
-    better than the layer as it was, which stayed.
+    For `before`, the layers in front of this one are repaired already. `ridge` is the chosen one; None means that no fit was
+    better than the layer as it was, so that it was not changed.
     """
 
     layer: str
@@ -85,11 +85,11 @@ def reconstruct_(
 ) -> ReconstructionReport:
     """Fit every convolution and linear layer of `cut` to the outputs of `dense`; `plan` is the cut between the two.
 
-    `batches` are inputs of both networks (float, as they take them), at least 8 images; each is run once. Images join as
-    the maps get smaller, so that what waits at a layer stays below `memory_bytes`. `ridge`: as in `solve_ridge`; of several
-    each layer takes the one that is best on images set aside for that.
-    Where a BatchNorm follows, the intercept goes into its running mean. Channels that
-    carry constants stay what they are. Recalibrate BatchNorm after this, not before.
+    `batches` are inputs of both networks, with at least 8 images in all; each is run once. Further batches join where the
+    maps are smaller, so that the tensors that wait at a layer take less than `memory_bytes`. `ridge` is that of
+    `solve_ridge`; of several, each layer takes the one that is best on images set aside for that purpose. `forward` is as
+    in `prune_module`. Where a BatchNorm follows, the intercept goes into its running mean. Channels that carry constants are
+    not changed. Recalibrate BatchNorm after this, not before.
 
     Raises `PruningError` for fewer than 8 images, for a plan of another model, or for renewed BatchNorm statistics.
     """
@@ -139,7 +139,7 @@ def _chain(first: Tensor, rest: Iterator[Tensor]) -> Iterator[Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class _Site:
-    """A layer to fit: the dense channels of its rows, which rows may change, and the norm that takes its intercept."""
+    """A layer to fit: the dense channels of its rows, which rows may change, and the running mean for its intercept."""
 
     layer: str
     rows: Tensor
@@ -202,7 +202,7 @@ def _check_statistics(cut: nn.Module, dense: nn.Module, mean: str | None, rows: 
 
 
 class _Repair:
-    """The passes of all batches, standing at one layer after another."""
+    """The passes of all batches, which wait at one layer after another."""
 
     def __init__(
         self, cut: nn.Module, dense: nn.Module, source: Iterator[Tensor], forward: Forward, memory_bytes: int
@@ -247,14 +247,14 @@ class _Repair:
         )
 
     def close(self) -> None:
-        """Abandon what still stands at a layer."""
+        """Abandon the passes that still wait at a layer."""
         for one, two, _ in self._passes:
             one.abandon()
             two.abandon()
         self._passes = []
 
     def _bring(self, layer: str) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """(input in the cut, output in the dense network, numbers of its images) of all batches that there is room for."""
+        """(input in the cut network, output in the dense one, numbers of the images) of all batches for which there is memory."""
         seen = []
         for place in range(len(self._passes)):
             seen.append(self._at(place, layer))
@@ -289,7 +289,7 @@ class _Repair:
     def _sums(
         self, site: _Site, layer: Layer, seen: list[tuple[Tensor, Tensor, Tensor]], generator: torch.Generator
     ) -> tuple[RowSums, RowSums, RowSums]:
-        """Sums over the images that are fitted to, that choose, and that judge."""
+        """Sums over the images to which the layer is fitted, those that choose the ridge, and those that judge."""
         groups = 1 if isinstance(layer, nn.Linear) else layer.groups
         inputs, outputs = layer.weight[0].numel(), layer.weight.shape[0] // groups
         sums, chooser, judge = (RowSums.empty(groups, inputs, outputs, layer.weight.device) for _ in range(3))

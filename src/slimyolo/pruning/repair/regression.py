@@ -1,4 +1,4 @@
-"""Ridge regression of a layer from sums over positions: what the layer sees, what it should give, which weights fit.
+"""Ridge regression of a layer, from sums over positions of its inputs and of its wanted outputs.
 
 Sources: He, Zhang and Sun 2017, "Channel pruning for accelerating very deep neural networks" (least-squares
 reconstruction of a layer after its inputs were pruned); Luo, Wu and Lin 2017, "ThiNet".
@@ -19,22 +19,22 @@ Layer = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 
 
 def fits_regression(part: nn.Module) -> bool:
-    """Whether rows can be made for this layer: a convolution with zero padding, or a linear layer."""
+    """Whether this layer can be fitted: a convolution with zero padding, or a linear layer."""
     if isinstance(part, nn.Linear):
         return True
     return isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) and part.padding_mode == "zeros"
 
 
 def positions_of(layer: Layer, output: Tensor) -> int:
-    """How many rows a whole output holds: its elements without the channels."""
+    """How many rows a whole output gives: its number of elements over that of its channels."""
     return output.numel() // output.shape[-1 if isinstance(layer, nn.Linear) else 1]
 
 
 def layer_rows(layer: Layer, inputs: Tensor, output: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
     """Rows X [groups, n, k] that `layer` multiplies its weights with at the `chosen` positions, and rows Y [n, c] of `output`.
 
-    `chosen` int64 [n] counts positions of `output` (batch and space, flattened); k is the length of a weight row, in its
-    order. `output` is what another layer of the same geometry gives, with channels of its own number.
+    `chosen` int64 [n] are positions of `output` (batch and space, flattened). k is the length of a row of the weight, in its
+    order. `output` comes from another layer of the same geometry, which may have another number of channels.
     """
     if isinstance(layer, nn.Linear):
         return inputs.reshape(-1, inputs.shape[-1])[chosen][None], output.reshape(-1, output.shape[-1])[chosen]
@@ -138,8 +138,8 @@ def solve_ridge(
 ) -> tuple[Tensor, Tensor]:
     """Weights [g, o, k] and intercepts [g, o], float64, that minimise Σ‖y − wx − t‖² + λ‖w − weight‖².
 
-    λ is `ridge` times the mean variance of the inputs times the count, so that it means the same for every layer. Weights
-    that the rows say nothing about stay as they are. Without `free_intercept`, t stays as well.
+    λ is `ridge` times the mean variance of the inputs times the count, so that it has the same meaning for every layer.
+    Weights that the rows do not determine stay as they are. Without `free_intercept`, t stays as well.
     """
     count = max(sums.count, 1)
     moved = weight.double().transpose(1, 2)

@@ -1,1 +1,1 @@
-"""How important each channel is, from weights alone or measured on data."""
+"""How important each channel is: from the weights alone, or measured on data."""

@@ -1,11 +1,11 @@
 """How much each coupled channel matters for a loss on data: Taylor and Fisher scores, in units of that loss.
 
-A removed channel is replaced by a constant, so what is lost at a reader (a convolution or linear layer that reads the
-channel) is a − c: activation minus its mean. To first order this changes the loss of one image by
+A removed channel is replaced by a constant. At a reader (a convolution or linear layer that reads the channel) the
+difference a − c is lost: the activation minus its mean. To first order this changes the loss of one image by
 
     s = Σ over readers, Σ over positions, g · (a − c),    g = ∂loss/∂a as this reader alone sees it,
 
-summed over everything that goes with the channel. "taylor" is the mean of |s| over images (Molchanov et al., CVPR 2019,
+summed over all channels that are cut together. "taylor" is the mean of |s| over images (Molchanov et al., CVPR 2019,
 there with c = 0 and at the norm's parameters); "fisher" is half the mean of s² over images, the second-order term under
 the Fisher approximation of the curvature (Liu et al., Group Fisher Pruning, ICML 2021, there with c = 0).
 """
@@ -52,8 +52,8 @@ def fisher_scores(model: nn.Module, graph: ChannelGraph, batches: Iterable[Any],
 class DataImportance:
     """`kind` ("taylor" or "fisher") of `batches` under `loss`, as an `importance` of `prune_module`.
 
-    `batches` must not be an iterator: a graph with other groups needs them again. For equal groups, the scores that were
-    found first are given again, so use it for one model.
+    `batches` must not be an iterator, because a graph with other groups needs them again. For equal groups the first scores
+    are given again, so one `DataImportance` serves one model only.
     """
 
     kind: str
@@ -115,12 +115,12 @@ def _changes(given: Tensor, gradient: Tensor, axis: int, images: int) -> Tensor:
     given, gradient = (item.detach().movedim(axis, -1).double().cpu() for item in (given, gradient))
     channels = given.shape[-1]
     centred = given - given.reshape(-1, channels).mean(0)
-    # windows of attention and the like come as several rows per image
+    # attention windows, for instance, come as several rows for each image
     return (centred * gradient).reshape(images, -1, channels).sum(1)
 
 
 def _readers(model: nn.Module, graph: ChannelGraph) -> dict[nn.Module, list[Consumer]]:
-    """The modules that read prunable channels, each with its calls in order."""
+    """The modules that read prunable channels; for each of them its calls in order."""
     found: dict[nn.Module, list[Consumer]] = {}
     for consumer in graph.consumers:
         owner = model.get_submodule(consumer.owner)
@@ -138,7 +138,7 @@ def _readers(model: nn.Module, graph: ChannelGraph) -> dict[nn.Module, list[Cons
 
 @contextmanager
 def _watching(readers: Mapping[nn.Module, list[Consumer]], seen: list[tuple[Consumer, Tensor]]) -> Iterator[None]:
-    """While inside, every reader notes what it reads, as a tensor of its own whose gradient is that of this reader alone."""
+    """Inside, every reader notes its input as a tensor of its own, so that its gradient is that of this reader alone."""
     calls = dict.fromkeys(readers, 0)
 
     def note(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

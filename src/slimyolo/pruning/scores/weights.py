@@ -1,8 +1,8 @@
-"""How much each coupled channel matters, from the weights alone: one score per channel of each group.
+"""How much each coupled channel matters, from the weights alone: one score for each channel of each group.
 
-What makes scores of different layers comparable: those measured on data (`scores.data`) are changes of the loss, one unit
-for all layers. Weights alone do not know the loss, so l1 and l2 are scaled to a mean of 1 in every group: an average channel
-of one layer is taken to matter as much as one of another. γ is left as it is, since BatchNorm has scaled what it multiplies.
+Scores of different layers must be comparable. Those that are measured on data (`scores.data`) are changes of the loss, which
+is one unit for all layers. The weights alone do not contain the loss. Therefore l1 and l2 are scaled to a mean of 1 in every
+group: an average channel is assumed to matter equally in all layers. γ is not scaled, since BatchNorm has normalised its input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much of each layer of a graph may still be removed, and which groups stay whole."""
+"""How many channels of each layer may still be removed, and which groups stay whole."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Room", "kept_groups"]
 
 
 class Room:
-    """What is left to remove in each layer of a graph while channels go."""
+    """How many channels may still be removed from each layer of a graph."""
 
     def __init__(self, graph: ChannelGraph, rules: CutRules) -> None:
         paths = [name for name, _ in graph.module.named_modules() if name]
@@ -34,7 +34,7 @@ class Room:
                 key = (member.tensor, member.axis)
                 if key in axes and member.tensor in shapes:
                     size = shapes[member.tensor][member.axis]
-                    # patterns speak of a layer's outputs; what it reads is only kept from vanishing
+                    # patterns are about a layer's outputs; of its inputs only the least share must stay
                     share = least if key in read else rules.share_kept_of(member.tensor.rpartition(".")[0])
                     self._room[key] = size - max(1, math.ceil(share * size - 1e-9))
             self._axes[group.id] = [

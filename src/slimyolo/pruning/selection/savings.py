@@ -1,4 +1,4 @@
-"""What a removed channel saves: the price by which a cost-aware cut divides its score."""
+"""What removing a channel saves: the number by which a cost-aware cut divides its score."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Saving = Callable[[Mapping[int, int], int, int], float]
 
 
 def saving_per(unit: str, table: CostTable, milliseconds: Mapping[int, float] | None = None) -> Saving | None:
-    """The saving in `unit`, or None for "channels": scores are then compared as they are.
+    """The saving in `unit`; None for "channels", where scores are compared as they are.
 
-    "macs" and "params" are priced anew as neighbours shrink; "ms" is `milliseconds` per channel of each group, as
+    "macs" and "params" are computed again when neighbours shrink. "ms" is `milliseconds` for each channel of a group, as
     measured on the uncut network. Raises `ConfigError` for another unit, and for "ms" without measurements.
     """
     check_per(unit)

@@ -18,8 +18,8 @@ __all__ = ["ScaleRef", "scale_groups"]
 class ScaleRef:
     """A group as sparsity training needs it: norm scales that must reach zero together.
 
-    `members` are (γ name, β name, index [width]): channel `i` of the group is `index[i]` in those tensors. `macs` is what
-    removing one channel of the dense network saves (one image), `params` likewise.
+    `members` are (γ name, β name, index [width]): channel `i` of the group is `index[i]` in those tensors. `macs` and `params`
+    are what removing one channel of the dense network saves, for one image.
     """
 
     name: str
@@ -30,6 +30,7 @@ class ScaleRef:
 
     @property
     def width(self) -> int:
+        """Channels of the group."""
         return int(self.members[0][2].numel())
 
 

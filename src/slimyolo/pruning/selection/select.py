@@ -1,4 +1,4 @@
-"""Which channels go: from scores and a target to a plan."""
+"""Which channels are removed: from scores and a target to a plan."""
 
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ def select(
 ) -> PrunePlan:
     """Choose the channels to remove, least important first, until the target is met.
 
-    `rules` and single `fields` of it are those of `CutRules`; of its `importance` only the name is used, since the `scores`
+    `rules`, and single `fields` of it, are those of `CutRules`. Of its `importance` only the name is used, since `scores`
     are given. `constants` is a mode, as in `CutRules`, or what `analyse_constants` made of this graph. `price` gives the
     milliseconds of a plan; `LatencyBudget` and `per="ms"` need it.
 
-    The budget is met with one step less cut than would miss it; when floors prevent that, the plan's notes name them.
+    Of a budget, the fewest steps that meet it are taken; when floors prevent that, the plan's notes name them.
     Raises `ConfigError` for contradicting arguments.
     """
     rules = rules_with(rules, fields)
     if isinstance(constants, str):
         rules = replace(rules, constants=constants)
-    target_to_plain(target)  # refuses what is not a target
+    target_to_plain(target)  # raises for anything else than a target
     if rules.policy == "reference" and (
         not isinstance(target, ChannelShare) or rules.round_to != 1 or rules.per != "channels"
     ):
@@ -155,7 +155,7 @@ class _Selection:
         return self._removed_after(sequence, count)
 
     def _milliseconds(self, price: Price, terms: PlanTerms) -> dict[int, float]:
-        """Milliseconds that a slot of each group saves, measured by halving each group alone."""
+        """By group, the milliseconds that one slot saves, measured by halving that group alone."""
         dense = price(self._plan({}, terms))
         saved = {}
         for group in self.groups:
@@ -164,14 +164,14 @@ class _Selection:
             slots = sum(one.width - len(one.kept) for one in plan.groups)
             saved[group.id] = (dense - price(plan)) / max(slots, 1)
         usual = sum(max(one, 0.0) for one in saved.values()) / max(len(saved), 1)
-        least = max(_LEAST_RATE * usual, 1e-12)  # what a noisy clock measures as nothing, or less
+        least = max(_LEAST_RATE * usual, 1e-12)  # where a noisy clock measures nothing, or less
         return {group: max(one, least) for group, one in saved.items()}
 
     def _plan(self, removed: Mapping[int, Tensor], terms: PlanTerms) -> PrunePlan:
         return make_plan(self.graph, self.constants, removed, self.table, terms)
 
     def _fill_share(self, sequence: Sequence[Step], share: float) -> dict[int, Tensor]:
-        """Every step that still fits below the share, in order; a group stops at its first that does not."""
+        """Every step that still fits into the share, in order. A group ends at its first step that does not fit."""
         room = share * self.prunable + 1e-9
         done: dict[int, int] = {}
         closed: set[int] = set()
@@ -199,7 +199,7 @@ class _Selection:
         terms: PlanTerms,
         price: Price | None,
     ) -> int:
-        """The fewest steps after which the budget is met; all of them, with a note, when it cannot be."""
+        """The fewest steps after which the budget is met. When it cannot be met: all steps, with a note."""
 
         def plan_after(count: int) -> PrunePlan:
             return self._plan(self._removed_after(sequence, count), terms)
@@ -221,7 +221,7 @@ class _Selection:
             def over(count: int) -> bool:
                 gone = {g: self.by_id[g].width - s.slots for g, s in self._last(sequence, count).items()}
                 cost = self.table.cost(gone)
-                if by_params and cost.params <= limit:  # biases that folding makes count, too
+                if by_params and cost.params <= limit:  # the biases that folding makes count as well
                     cost = plan_after(count).after
                 return (cost.params if by_params else cost.macs) > limit
 
@@ -244,7 +244,7 @@ class _Selection:
         self.notes.extend(self.stopped_note())
 
     def stopped_note(self) -> list[str]:
-        """Which layers stand at their floor."""
+        """A note about the layers that are at their floor."""
         if not self.stopped:
             return []
         names, least = [], self.rules.least_share
@@ -258,7 +258,7 @@ class _Selection:
     # -- the reference policy --------------------------------------------------------------------------------------
 
     def by_threshold(self, share: float) -> dict[int, Tensor]:
-        """The reference's rule: below the value at index int(N·share) of the sorted pool."""
+        """The reference's rule: every channel below the value at index int(N · share) of the sorted pool is removed."""
         pool = torch.cat([self.scores[g.id].repeat(_weight(g)) for g in self.groups] or [torch.zeros(0)])
         if not pool.numel():
             return {}

@@ -1,4 +1,4 @@
-"""What the network loses when one group of channels alone is cut, and how far each layer may therefore be cut."""
+"""What the network loses when only one group of channels is cut, and how far each layer may be cut for that reason."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["GroupSensitivity", "SensitivityPoint", "caps_from_sensitivity", "lon
 
 @dataclass(frozen=True)
 class SensitivityPoint:
-    """One group cut to `kept` of its channels: how much worse the network is (`error`; 0: as before)."""
+    """How much worse the network is (`error`) with `kept` channels of one group; 0 means as good as before."""
 
     kept: int
     error: float
@@ -29,7 +29,7 @@ class SensitivityPoint:
 
 @dataclass(frozen=True)
 class GroupSensitivity:
-    """A group of coupled channels, alone cut further and further; `points` from many kept to few."""
+    """A group of coupled channels that was cut further and further, alone; `points` from many kept channels to few."""
 
     name: str
     layers: tuple[str, ...]
@@ -37,9 +37,9 @@ class GroupSensitivity:
     points: tuple[SensitivityPoint, ...]
 
     def removable(self, max_error: float) -> float:
-        """Share of the channels (0–1) that may go at an error of at most `max_error`, straight lines between the points.
+        """Share of the channels (0–1) that may go at an error of at most `max_error`, with straight lines between points.
 
-        The first point that is above ends it, also when later ones are below again.
+        Points behind the first one above `max_error` do not count, even if they are below it.
         """
         share, error = 0.0, 0.0
         for point in self.points:
@@ -52,9 +52,10 @@ class GroupSensitivity:
 
 
 def caps_from_sensitivity(groups: Sequence[GroupSensitivity], max_error: float) -> dict[str, float]:
-    """Layer → share of its channels that may be removed (as `cap_of` of `select`), so that no group alone errs more.
+    """Layer → share of its channels that may be removed, so that cutting no single group makes an error above `max_error`.
 
-    A layer that belongs to several groups gets the least of their shares. Raises `ConfigError` for a negative error.
+    The result is a `cap_of` of `CutRules`. A layer that belongs to several groups gets the smallest of their shares.
+    Raises `ConfigError` for a negative error.
     """
     if not max_error >= 0:
         raise ConfigError(f"max_error={max_error!r}: expected a number of at least 0, for instance 0.05.")
@@ -69,9 +70,10 @@ def caps_from_sensitivity(groups: Sequence[GroupSensitivity], max_error: float) 
 def lone_cuts(
     graph: ChannelGraph, scores: Mapping[int, Tensor], constants: Constants, kept_shares: Sequence[float], group: Group
 ) -> Iterator[tuple[int, PrunePlan]]:
-    """(channels kept, plan) for each of `kept_shares` of `group`, all other groups whole; widths that repeat are left out.
+    """(channels kept, plan) for each of `kept_shares` of `group`, with all other groups whole; repeated widths are left out.
 
-    The least important channels go first; those whose constant nothing can take stay. `constants` as `analyse_constants`.
+    The least important channels go first. Channels whose constant nothing can take stay. `constants` are those of
+    `analyse_constants`.
     """
     order = torch.argsort(scores[group.id], stable=True)
     order = order[~constants.stuck[group.units[order]]]

@@ -36,13 +36,13 @@ def step_sequence(
     room: Room,
     saving: Saving | None,
 ) -> tuple[list[Step], dict[int, int]]:
-    """(steps in the order they are taken, channels left in each group that a floor stops).
+    """(steps in the order in which they are taken, channels left in each group that a floor stops).
 
-    `order` are the channels of a group that may go, least important first; `needs_carrier` says for each of them whether
-    its constant needs a carrier, which takes a slot. Without `saving` steps come by their mean score. With it they come by
-    score over saving, where the saving is that of the network as narrow as it is by then (lazy greedy: savings only
-    fall, so an old key is a lower bound and only the front of the queue is priced again). A step of infinite score, or
-    one that saves nothing, is never taken.
+    `order` are the channels of a group that may go, least important first. `needs_carrier` says for each of them whether
+    its constant needs a carrier, which takes a slot. Without `saving`, steps are ordered by their mean score. With it they
+    are ordered by score over saving, where the saving is that of the network as it is at that step. (Lazy greedy: savings
+    only fall, so an old key is a lower bound, and only the front of the queue is computed again.) A step of infinite
+    score, or one that saves nothing, is never taken.
     """
     waiting = {g.id: _Waiting(g, _steps(g, order[g.id], scores[g.id], needs_carrier[g.id], round_to)) for g in groups}
     gone: dict[int, int] = {}
@@ -54,7 +54,9 @@ def step_sequence(
         number = heap[0][1]
         one = waiting[number]
         key = one.key(gone, saving)
-        if len(heap) > 1 and (key, number) > min(heap[1:3]):  # a neighbour has shrunk since: this step saves less now
+        if len(heap) > 1 and (key, number) > min(
+            heap[1:3]
+        ):  # a neighbour has shrunk since then, so this step saves less now
             heapq.heapreplace(heap, (key, number))
             continue
         step = one.left[one.together - 1]
@@ -71,7 +73,7 @@ def step_sequence(
 
 
 class _Waiting:
-    """The steps of a group that are not taken yet; the first `together` are one move."""
+    """The steps of a group that are not taken yet. The first `together` of them are taken as one move."""
 
     def __init__(self, group: Group, steps: list[Step]) -> None:
         self.group = group
@@ -82,13 +84,13 @@ class _Waiting:
         self._highest = -math.inf
 
     def key(self, gone: Mapping[int, int], saving: Saving | None) -> float:
-        """Score of the next move, per saving when that counts; infinite when there is none."""
+        """Score of the next move, divided by its saving if there is one; infinite when no move is left."""
         if not self.left:
             return math.inf
         if saving is None:
             self._highest = max(self._highest, self.left[0].score / self.left[0].channels)
             return self._highest
-        # a channel that becomes the carrier frees no slot: it goes together with the next
+        # a channel that becomes the carrier frees no slot, so it goes together with the next one
         narrower = next((n for n, step in enumerate(self.left, start=1) if step.slots < self.slots), None)
         if narrower is None:
             return math.inf

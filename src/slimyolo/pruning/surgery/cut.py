@@ -1,4 +1,4 @@
-"""Carrying a plan out: `apply` cuts a copy of the module, `mask_module` keeps all channels but makes the removed constant."""
+"""Carrying out a plan: `apply` cuts a copy of a module; `mask_module` keeps all channels and makes the removed constant."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def apply(module: M, plan: PrunePlan) -> M:
-    """A cut copy of `module`: smaller tensors, the same classes, trainable and saveable.
+    """A cut copy of `module`: smaller tensors, the same classes; it can be trained and saved.
 
-    Removed channels' constants are folded as the plan says. Raises `PruningError` when the plan was made for another
+    The constants of removed channels are folded as the plan says. Raises `PruningError` when the plan was made for another
     model. The input module is not touched.
     """
     plan.check(module)
@@ -40,10 +40,10 @@ def apply(module: M, plan: PrunePlan) -> M:
 
 
 def mask_module(model: M, plan: PrunePlan) -> M:
-    """The uncut model in which every removed channel emits its constant: what the cut model must equal.
+    """The uncut model in which every removed channel emits its constant. The cut model must equal it.
 
-    Only numbers change (γ = 0 and β of norms, rows and biases of layers without norm), so the result is an ordinary
-    module of the same shapes.
+    Only numbers change: γ = 0 and β of norms, rows and biases of layers without a norm. The result is an ordinary module of
+    the same shapes.
     """
     plan.check(model)
     masked = deepcopy(model)
@@ -71,7 +71,7 @@ def _emit_(model: nn.Module, emission: Emission) -> None:
 
 
 def _fold_(model: nn.Module, plan: ConsumerPlan) -> None:
-    """Move the constants that `plan` lists into the bias or running mean, and into the carriers' weights."""
+    """Put the constants that `plan` lists into the bias or running mean, and into the weights of the carriers."""
     weight = _get(model, plan.weight)
     exact = weight.detach().double().cpu()
     if plan.axis == 1:
@@ -81,7 +81,7 @@ def _fold_(model: nn.Module, plan: ConsumerPlan) -> None:
         rows, each = exact.shape[0], exact.shape[1]
     added = torch.zeros(rows, dtype=torch.float64)
     changed = exact.clone() if plan.cleared or plan.carried else exact
-    for part in range(plan.groups):  # the rows of a part read the channels of that part alone
+    for part in range(plan.groups):  # the rows of a convolution group read only the channels of that group
         own = slice(part * (rows // plan.groups), (part + 1) * (rows // plan.groups))
         first = part * each
         folded = [(channel - first, value) for channel, value in plan.folded if channel // each == part]
@@ -123,7 +123,7 @@ def _add_constant_(model: nn.Module, plan: ConsumerPlan, added: Tensor) -> None:
 
 
 def dropped_places(plan: PrunePlan) -> dict[tuple[str, int], set[int]]:
-    """(tensor, axis) → positions along that axis which the plan takes out; axes that stay whole are missing."""
+    """(tensor, axis) → the positions along that axis that the plan removes. Axes that stay whole are missing."""
     drops: dict[tuple[str, int], set[int]] = defaultdict(set)
     for group in plan.groups:
         kept = set(group.kept)
@@ -139,7 +139,7 @@ def dropped_places(plan: PrunePlan) -> dict[tuple[str, int], set[int]]:
 
 def _slice_(model: nn.Module, plan: PrunePlan) -> None:
     drops = dropped_places(plan)
-    for consumer in plan.consumers:  # biases made by folding follow the output axis of their layer
+    for consumer in plan.consumers:  # a bias that folding makes is cut along with the outputs of its layer
         if consumer.folded and consumer.bias is None and consumer.running_mean is None:
             made = drops.get((consumer.weight, consumer.output_axis))
             if made is not None:
@@ -161,7 +161,7 @@ def _replace_everywhere_(model: nn.Module, smaller: Mapping[int, Tensor]) -> Non
         for key, held in part._parameters.items():
             if held is not None and id(held) in smaller:
                 if id(held) not in made:
-                    alive.append(held)  # its id must not be taken by a new tensor
+                    alive.append(held)  # no new tensor may get its id
                     made[id(held)] = nn.Parameter(smaller[id(held)], requires_grad=held.requires_grad)
                 part._parameters[key] = made[id(held)]
         for key, buffer in part._buffers.items():
@@ -181,7 +181,7 @@ def _resize_(model: nn.Module, change: SizeChange) -> None:
 
 
 def _refresh_sizes_(part: nn.Module) -> None:
-    """Let torch's own layers state the sizes of their tensors."""
+    """Set the size attributes of torch's own layers to those of their tensors."""
     weight = part._parameters.get("weight")
     if isinstance(part, nn.modules.conv._ConvTransposeNd) and weight is not None:
         part.in_channels, part.out_channels = weight.shape[0], weight.shape[1] * part.groups
