@@ -15,7 +15,11 @@ STRIDES = (8.0, 16.0)
 
 def raw_maps(reg_max: int, seed: int, nc: int = 3) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(2, 4 * reg_max + nc, side, side, generator=generator) for side in (4, 2)]
+    maps = [torch.randn(2, 4 * reg_max + nc, side, side, generator=generator) for side in (4, 2)]
+    if reg_max == 1:  # the channels are distances: boxes are to have an area
+        for level in maps:
+            level[:, :4] = level[:, :4].abs() + 1
+    return maps
 
 
 def total(student: Sequence[Tensor], teacher: Sequence[Tensor], reg_max: int) -> Tensor:
