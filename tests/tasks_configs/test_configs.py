@@ -83,7 +83,7 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (TrainConfig, {**TRAIN, "cache": "disk"}, "in memory only"),
     (TrainConfig, {**TRAIN, "cache": "rom"}, "expected one of ram"),
     (TrainConfig, {**TRAIN, "rect": "perhaps"}, "--rect: got 'perhaps', expected true or false."),
-    (TrainConfig, {**TRAIN, "optimizer": "Adm"}, "expected one of SGD, Adam, AdamW. Did you mean 'Adam'?"),
+    (TrainConfig, {**TRAIN, "optimizer": "Adm"}, "expected one of SGD, Adam, AdamW, MuSGD, auto. Did you mean 'Adam'?"),
     (TrainConfig, {**TRAIN, "precision": "fp8"}, "expected one of auto, fp32, bf16, fp16"),
     (TrainConfig, {**TRAIN, "device": "gpu"}, "--device: got 'gpu', expected auto, cpu"),
     (TrainConfig, {**TRAIN, "device": "0,1,2"}, "torchrun --nproc_per_node 3"),

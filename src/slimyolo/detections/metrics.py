@@ -84,9 +84,9 @@ class DetectionMetrics:
         return dataclasses.replace(self, curves=None, confusion=None)
 
 
-def fitness(metrics: DetectionMetrics) -> float:
-    """The number that the best checkpoint is chosen by: 0.1 · mAP50 + 0.9 · mAP50-95."""
-    return 0.1 * metrics.map50 + 0.9 * metrics.map50_95
+def fitness(metrics: DetectionMetrics, weights: tuple[float, float] = (0.1, 0.9)) -> float:
+    """The number that the best checkpoint is chosen by: mAP50 and mAP50-95 with these `weights`, YOLOv5's by default."""
+    return weights[0] * metrics.map50 + weights[1] * metrics.map50_95
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from slimyolo.evaluation.numbers import (
 )
 from slimyolo.evaluation.stage_clock import StageClock, StageSpeed
 from slimyolo.geometry import Detections, Placement, RowLayout, SuppressionKind
-from slimyolo.models import Detector
+from slimyolo.models import Detector, Raw, map_raw
 
 __all__ = ["DecodingDetector", "EvaluatedPart", "EvaluationBatch", "EvaluationResult", "LossValue", "evaluate_detector"]
 
@@ -225,14 +225,14 @@ class _Tally:
         self.clock.lap("match")
         return found
 
-    def _run(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _run(self, images: Tensor) -> tuple[Tensor, Raw]:
         """Decoded rows and, of a `Detector`, the heads."""
         if not isinstance(self._model, Detector):
             return torch.as_tensor(self._model(images)), []
         with forward_numbers(self._kind, self._device):
             heads = self._model.heads(images)
         # half precision holds the coordinates of a 640 px image to half a pixel only
-        heads = [head.float() for head in heads]
+        heads = map_raw(Tensor.float, heads)
         return self._model.decode(heads), heads
 
 

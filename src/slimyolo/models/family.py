@@ -36,6 +36,7 @@ __all__ = [
     "Raw",
     "ResponseTerm",
     "TrainingBoxes",
+    "TrainingRecipe",
     "TwoBranches",
     "Written",
     "map_raw",
@@ -163,6 +164,42 @@ def no_preparation(detector: Detector, boxes: TrainingBoxes) -> str:
     return ""
 
 
+def _no_modules(detector: Detector) -> tuple[nn.Module, ...]:
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecipe:
+    """How a family is trained. The defaults are the habits of YOLOv5 6.2.
+
+    | field | what it holds |
+    |---|---|
+    | `hyp` | hyper-parameters whose defaults are not those of ``hyp.scratch-low`` |
+    | `unused` | hyper-parameters that the family's loss and head have no use for |
+    | `optimizer` | name of the optimizer; "auto" picks it, and its learning rate, by the length of the run |
+    | `close_mosaic` | so many last epochs go without mosaic |
+    | `schedule` | fields of `training.Recipe`, the learning rate over time |
+    | `loading` | fields of `data.LoadingRecipe`, how pictures are loaded |
+    | `decay_of_short_runs` | weight decay counts no more accumulated batches than the run has |
+    | `strict_patience` | an epoch that only equals the best one does not count as progress |
+    | `fitness` | weights of mAP50 and mAP50-95 in the number by which the best epoch is chosen |
+    | `iou` | overlap above which NMS drops the weaker box in validation |
+    | `faster` | modules of a detector that MuSGD trains at three times the learning rate |
+    """
+
+    hyp: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    unused: tuple[str, ...] = ("dfl",)
+    optimizer: str = "SGD"
+    close_mosaic: int = 0
+    schedule: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    loading: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    decay_of_short_runs: bool = False
+    strict_patience: bool = False
+    fitness: tuple[float, float] = (0.1, 0.9)
+    iou: float = 0.6
+    faster: Callable[[Detector], Sequence[nn.Module]] = _no_modules
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Family:
     """All that belongs to one family of detectors. Two families are equal when their names are.
@@ -189,7 +226,7 @@ class Family:
     | `exported` | the shape of what exported files give: as the published exports of the family have it |
     | `flat` | (detector, batch, (height, width), half) → images to decoded [batch, columns, rows], for export: fixed sizes |
     | `reference_excluded` | module paths of the batch norms that the reference project never prunes; None: no such rule |
-    | `recipe` | hyper-parameters whose defaults differ from YOLOv5's, by their YAML names |
+    | `recipe` | how it is trained, where that differs from YOLOv5 |
     """
 
     name: str
@@ -215,7 +252,7 @@ class Family:
     read_file: Callable[[str, Any, int], Checkpoint]
     flat: Callable[[Detector, int, tuple[int, int], bool], nn.Module]
     reference_excluded: Callable[[nn.Module], tuple[str, ...]] | None = None
-    recipe: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    recipe: TrainingRecipe = field(default_factory=lambda: TrainingRecipe())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Family) and other.name == self.name

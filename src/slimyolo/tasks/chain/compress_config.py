@@ -15,9 +15,9 @@ from slimyolo.tasks.common.option_types import (
     CouplingPolicy,
     Device,
     ImageCache,
-    OptimizerName,
     OptionalActivation,
     OptionalDistillationTerms,
+    OptionalOptimizer,
     OptionalPath,
     OptionalText,
     Precision,
@@ -96,7 +96,13 @@ class CompressConfig(Config):
     nominal_batch: int = option(
         64, "images per optimizer step: batches are accumulated to it", group=SHARED, ge=1, rare=True
     )
-    optimizer: OptimizerName = option("SGD", "SGD, Adam, AdamW", group=SHARED, rare=True)
+    optimizer: OptionalOptimizer = option(
+        None,
+        "SGD, Adam, AdamW, MuSGD; auto: by the length of the run",
+        group=SHARED,
+        rare=True,
+        shown_default="the family's",
+    )
     hyp: OptionalPath = option(
         None, "hyper-parameter YAML, or scratch-low, scratch", group=SHARED, metavar="YAML", rare=True
     )

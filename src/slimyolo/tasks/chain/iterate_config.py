@@ -15,7 +15,7 @@ from slimyolo.tasks.common.option_types import (
     CouplingPolicy,
     Device,
     ImageCache,
-    OptimizerName,
+    OptionalOptimizer,
     OptionalPath,
     Precision,
     Share,
@@ -76,7 +76,13 @@ class IterateConfig(Config):
     nominal_batch: int = option(
         64, "images per optimizer step: batches are accumulated to it", group=TRAINING, ge=1, rare=True
     )
-    optimizer: OptimizerName = option("SGD", "SGD, Adam, AdamW", group=TRAINING, rare=True)
+    optimizer: OptionalOptimizer = option(
+        None,
+        "SGD, Adam, AdamW, MuSGD; auto: by the length of the run",
+        group=TRAINING,
+        rare=True,
+        shown_default="the family's",
+    )
     hyp: OptionalPath = option(
         None, "hyper-parameter YAML, or scratch-low, scratch", group=TRAINING, metavar="YAML", rare=True
     )

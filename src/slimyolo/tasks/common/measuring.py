@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from slimyolo.data import Batch, EvalBatches, LoaderSettings, Sharding, SplitData
+from slimyolo.data import YOLOV5_LOADING, Batch, EvalBatches, LoaderSettings, LoadingRecipe, Sharding, SplitData
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult, LossValue, evaluate_detector
 from slimyolo.geometry import Detections
 from slimyolo.models import Detector
@@ -32,7 +32,7 @@ class Measuring:
 
     `imgsz` is the length of the longer side in pixels; with `rect` a batch is only as large as its images need, otherwise
     square. `conf`: least score; `iou`: overlap above which NMS drops the weaker box; `max_det`: detections of an image;
-    `half`: in float16, on a GPU; `single_class`: classes are ignored, in the truth too.
+    `half`: in float16, on a GPU; `single_class`: classes are ignored, in the truth too; `loading`: how pictures are resized.
     """
 
     imgsz: int
@@ -45,6 +45,7 @@ class Measuring:
     single_class: bool = False
     workers: int = 0
     cache: Literal["ram"] | None = None
+    loading: LoadingRecipe = YOLOV5_LOADING
 
 
 def evaluation_batches(split: SplitData, how: Measuring, stride: int, team: Team | None = None) -> EvalBatches:
@@ -53,7 +54,12 @@ def evaluation_batches(split: SplitData, how: Measuring, stride: int, team: Team
     The caller closes them: loader processes stay until then.
     """
     settings = LoaderSettings(
-        imgsz=how.imgsz, batch_size=how.batch_size, stride=stride, workers=how.workers, cache=how.cache
+        imgsz=how.imgsz,
+        batch_size=how.batch_size,
+        stride=stride,
+        workers=how.workers,
+        cache=how.cache,
+        recipe=how.loading,
     )
     shard = Sharding() if team is None else Sharding(team.rank, team.world)
     return EvalBatches(split, settings, rect=how.rect, shard=shard)

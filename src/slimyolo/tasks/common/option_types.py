@@ -22,6 +22,7 @@ __all__ = [
     "OptimizerName",
     "OptionalActivation",
     "OptionalDistillationTerms",
+    "OptionalOptimizer",
     "OptionalPath",
     "OptionalText",
     "PatternShares",
@@ -37,7 +38,7 @@ __all__ = [
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 SparsityMethod = Literal["share", "reference", "soft-threshold", "group-lasso", "cost-weighted", "polarise"]
-OptimizerName = Literal["SGD", "Adam", "AdamW"]
+OptimizerName = Literal["SGD", "Adam", "AdamW", "MuSGD", "auto"]
 DISTILLATION_TERMS = ("response", "feature")
 CouplingPolicy = Literal["coupled", "skip-shortcuts"]
 RuntimeName = Literal["onnxruntime", "openvino", "ncnn", "torch"]
@@ -186,4 +187,5 @@ OptionalDistillationTerms = Annotated[
 ]
 Activation = Literal["silu", "hardswish", "relu", "relu6"]
 OptionalActivation = Annotated[Activation | None, BeforeValidator(empty_to_none)]
+OptionalOptimizer = Annotated[OptimizerName | None, BeforeValidator(empty_to_none)]
 ImageCache = Annotated[Literal["ram"] | None, BeforeValidator(check_cache)]

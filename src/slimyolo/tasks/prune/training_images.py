@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from slimyolo.data import Batch, EvalBatches, LoaderSettings, Sharding, SplitData
 from slimyolo.models import Detector, LossSettings
 from slimyolo.tasks.common.measuring import Measuring, evaluation_batches
-from slimyolo.tasks.train.hyperparameters import PRESETS
+from slimyolo.tasks.train.hyperparameters import read_hyperparameters
 
 __all__ = ["detection_loss", "plain_images", "spread_batches"]
 
@@ -40,7 +40,7 @@ def spread_batches(split: SplitData, images: int, *, imgsz: int, batch_size: int
 
 def detection_loss(detector: Detector, imgsz: int) -> Callable[[nn.Module, Batch], Tensor]:
     """The training loss of a batch with the default gains of the detector's family, summed over its images."""
-    hyp = {**PRESETS["scratch-low"].to_plain(), **detector.family.recipe}
+    hyp = read_hyperparameters(None, family=detector.family.recipe.hyp).to_plain()
     loss = detector.family.make_loss(detector, LossSettings(hyp=hyp, imgsz=imgsz))
 
     def of_batch(model: nn.Module, batch: Batch) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,8 +19,8 @@ from slimyolo.tasks.common.option_types import (
     DistillationTerms,
     ImageCache,
     LayerIndices,
-    OptimizerName,
     OptionalActivation,
+    OptionalOptimizer,
     OptionalPath,
     OptionalText,
     Precision,
@@ -110,7 +111,13 @@ class TrainConfig(Config):
         None, "go on with the newest run, or this last.pt", bare="newest", group=HOW, metavar="[FILE]"
     )
 
-    optimizer: OptimizerName = option("SGD", "optimizer", group=RECIPE, rare=True)
+    optimizer: OptionalOptimizer = option(
+        None,
+        "SGD, Adam, AdamW, MuSGD; auto: by the length of the run",
+        group=RECIPE,
+        rare=True,
+        shown_default="the family's",
+    )
     cos_lr: bool = option(False, "cosine learning rate instead of linear", group=RECIPE, rare=True)
     label_smoothing: float = option(0.0, "epsilon of label smoothing", group=RECIPE, ge=0, lt=1, rare=True)
     freeze: LayerIndices = option(
@@ -119,7 +126,9 @@ class TrainConfig(Config):
     rect: bool = option(False, "rectangular batches, no mosaic", group=RECIPE, rare=True)
     multi_scale: bool = option(False, "vary the image size by half", group=RECIPE, rare=True)
     image_weights: bool = option(False, "show images of weak classes more often", group=RECIPE, rare=True)
-    close_mosaic: int = option(0, "train the last N epochs without mosaic", group=RECIPE, ge=0, rare=True)
+    close_mosaic: int | None = option(
+        None, "train the last N epochs without mosaic", group=RECIPE, ge=0, rare=True, shown_default="the family's"
+    )
     noautoanchor: bool = option(False, "keep the anchors as they are", group=RECIPE, rare=True)
     seed: int = option(0, "seed of all randomness", group=RECIPE, ge=0, rare=True)
 
@@ -166,7 +175,11 @@ class TrainConfig(Config):
     @property
     def hyperparameters(self) -> HyperParameters:
         """The numbers of `hyp`, with those of `hyp_set` on top. Raises `ConfigError`."""
-        return read_hyperparameters(self.hyp, self.hyp_set, preset=self._preset())
+        return self.hyperparameters_for({})
+
+    def hyperparameters_for(self, family: Mapping[str, Any]) -> HyperParameters:
+        """The same where `family` holds defaults that differ from YOLOv5's. Raises `ConfigError`."""
+        return read_hyperparameters(self.hyp, self.hyp_set, preset=self._preset(), family=family)
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> TrainConfig:
@@ -186,7 +199,7 @@ class TrainConfig(Config):
             raise ConfigError("--compile needs batches of one size: leave out --multi-scale and --rect, or --compile.")
         if self.rect and self.image_weights:
             raise ConfigError("--rect and --image-weights exclude each other: rectangular batches need a fixed order.")
-        if self.close_mosaic > self.epochs:
+        if self.close_mosaic is not None and self.close_mosaic > self.epochs:
             raise ConfigError(f"--close-mosaic {self.close_mosaic} is more than --epochs {self.epochs}.")
         if self.nosave and self.save_period > 0:
             raise ConfigError("--nosave and --save-period exclude each other: leave one out.")

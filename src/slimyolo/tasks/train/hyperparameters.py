@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -30,6 +31,7 @@ class HyperParameters(Config):
     warmup_bias_lr: float = option(0.1, ge=0, help="learning rate of biases at the first step")
     box: float = option(0.05, ge=0, help="gain of the box loss")
     cls: float = option(0.5, ge=0, help="gain of the class loss")
+    dfl: float = option(1.5, ge=0, help="gain of the loss of box sides; for heads without anchors")
     cls_pw: float = option(1.0, gt=0, help="weight of positives in the class loss")
     obj: float = option(1.0, ge=0, help="gain of the objectness loss")
     obj_pw: float = option(1.0, gt=0, help="weight of positives in the objectness loss")
@@ -52,24 +54,29 @@ class HyperParameters(Config):
     copy_paste: float = option(0.0, ge=0, le=1, help="chance of pasting segments (needs polygon labels)")
 
 
-PRESETS: Mapping[str, HyperParameters] = {
-    "scratch-low": HyperParameters(),
-    "scratch": HyperParameters(lrf=0.1),
-}
+PRESETS: Mapping[str, Mapping[str, Any]] = {"scratch-low": {}, "scratch": {"lrf": 0.1}}
+"""What each preset changes of the defaults."""
 
 
 def read_hyperparameters(
-    source: str | Path | None, assignments: Sequence[str] = (), *, preset: str = "scratch-low"
+    source: str | Path | None,
+    assignments: Sequence[str] = (),
+    *,
+    preset: str = "scratch-low",
+    family: Mapping[str, Any] = MappingProxyType({}),
 ) -> HyperParameters:
     """Hyper-parameters from a YAML file or a preset's name, with ``key=value`` assignments on top.
 
-    `source` None means `preset`. A file needs every key only in so far as it differs from ``scratch-low``. Raises
-    `ConfigError` on a missing file, an unknown key (naming the nearest), or a value out of range.
+    `family` holds the defaults of a family that differ from YOLOv5's. `source` None means these, or else `preset`. A file,
+    and a preset that is named, need every key only in so far as it differs from the defaults. Raises `ConfigError` on a
+    missing file, an unknown key (naming the nearest), or a value out of range.
     """
-    if source is None or str(source) in PRESETS:
-        values = PRESETS[preset if source is None else str(source)].model_dump()
+    if source is None:
+        values = {**PRESETS[preset], **family}
+    elif str(source) in PRESETS:
+        values = {**family, **PRESETS[str(source)]}
     else:
-        values = _read_file(Path(source))
+        values = {**family, **_read_file(Path(source))}
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals:

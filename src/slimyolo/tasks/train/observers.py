@@ -98,9 +98,8 @@ class _SpeedObserver:
 
 
 def _tensorboard(parts: TrainingParts, folder: Path) -> TensorBoardObserver | None:
-    chosen: dict[str, Any] = {
-        name: getattr(parts.config, name) for name in ("epochs", "batch_size", "imgsz", "optimizer", "seed")
-    }
+    chosen: dict[str, Any] = {name: getattr(parts.config, name) for name in ("epochs", "batch_size", "imgsz", "seed")}
+    chosen["optimizer"] = parts.recipe.optimizer
     chosen |= {name: value for name, value in parts.hyp.to_plain().items() if value is not None}
     try:
         return TensorBoardObserver(folder, chosen)

@@ -28,6 +28,7 @@ from slimyolo.tasks.train.assemble.distilling import objective_of, train_beside_
 from slimyolo.tasks.train.assemble.epochs_in_time import epochs_that_fit, rehearsed_epoch_seconds
 from slimyolo.tasks.train.assemble.memory import answering_out_of_memory
 from slimyolo.tasks.train.assemble.preparing import reproducible
+from slimyolo.tasks.train.assemble.recipe import hyperparameters_of
 from slimyolo.tasks.train.bad_batch import keeping_bad_batch
 from slimyolo.tasks.train.class_accuracy import ClassAccuracy
 from slimyolo.tasks.train.config import TrainConfig
@@ -37,18 +38,15 @@ from slimyolo.tasks.train.run_folder import run_folder
 from slimyolo.tasks.train.saving import CheckpointWriter
 from slimyolo.tasks.train.validation import measured, validation_batches, validation_of
 from slimyolo.training import (
-    EarlyStopping,
     Ema,
     MultiScale,
     NoResizing,
     Schedule,
     Stopper,
     TimeBudget,
-    build_optimizer,
     compile_if_it_pays,
     eager,
     fit,
-    scaled_weight_decay,
 )
 
 __all__ = ["SparsityMaker", "run_training"]
@@ -86,24 +84,19 @@ def _fit_and_finish(parts: TrainingParts, make_sparsity: SparsityMaker | None, s
     if parts.config.seconds is not None and resumed is None:
         epochs = _epochs_in(parts.config.seconds, parts)
         parts = replace(parts, config=parts.config.changed(epochs=epochs))
-    config, hyp = parts.config, parts.hyp
+    config, recipe = parts.config, parts.recipe
     schedule = schedule_of(parts)
     ema = Ema(model, start=resumed.detector() if resumed is not None and resumed.ema is not None else None)
     for module in (ema.module, beside):
         team.align_(module)
     sparsity = make_sparsity(model, ema.module, schedule) if make_sparsity is not None else NoSparsity()
-    optimizer = build_optimizer(
-        model,
-        config.optimizer,
-        lr0=hyp.lr0,
-        momentum=hyp.momentum,
-        weight_decay=scaled_weight_decay(hyp.weight_decay, config.batch_size, config.nominal_batch),
-    )
+    optimizer = recipe.make_optimizer(model)
+    log.info("optimizer: %s, first learning rate %g", recipe.optimizer, recipe.hyp.lr0)
     train_beside_(optimizer, beside)
     state = resumed.training if resumed is not None else None
     classes = ClassAccuracy.of_state(state)
-    stopper: Stopper = EarlyStopping(config.patience)
-    folder = team.told(run_folder(config) if team.rank == 0 else Path())
+    stopper: Stopper = recipe.stopper(config.patience)
+    folder = team.told(run_folder(config, hyperparameters_of(config, model.family)) if team.rank == 0 else Path())
     log.info("run folder: %s", folder)
     with closing(train_batches(parts, classes)) as batches, closing(validation_batches(parts)) as evaluation:
         writer = CheckpointWriter(config, folder, partial(provenance_of, parts), classes)

@@ -10,6 +10,7 @@ from slimyolo.families import load_checkpoint
 from slimyolo.storage import create_run_folder, remove_leftovers, write_text
 from slimyolo.tasks.common.resume import write_options
 from slimyolo.tasks.train.config import TrainConfig
+from slimyolo.tasks.train.hyperparameters import HyperParameters
 
 __all__ = ["resumable", "run_folder"]
 
@@ -27,7 +28,7 @@ def resumable(config: TrainConfig) -> Checkpoint | None:
     return checkpoint
 
 
-def run_folder(config: TrainConfig) -> Path:
+def run_folder(config: TrainConfig, hyp: HyperParameters) -> Path:
     """A new folder with ``opt.yaml`` and ``hyp.yaml``; or that of the run to go on with, without what a kill left behind."""
     if config.resume is not None:
         weights = Path(config.resume).resolve().parent
@@ -35,6 +36,6 @@ def run_folder(config: TrainConfig) -> Path:
         return weights.parent
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     write_options(folder, config)
-    lines = [f"{name}: {value}" for name, value in config.hyperparameters.to_plain().items() if value is not None]
+    lines = [f"{name}: {value}" for name, value in hyp.to_plain().items() if value is not None]
     write_text(folder / "hyp.yaml", "\n".join(lines) + "\n")
     return folder

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from slimyolo.checkpoints import Checkpoint
 from slimyolo.data import (
-    Augmentation,
     DatasetSpec,
     LoaderSettings,
     Sharding,
@@ -26,6 +25,7 @@ from slimyolo.tasks.common.distributed import loader_processes, share_of_batch
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.train.assemble.memory import answering_out_of_memory, measured_batch_size
 from slimyolo.tasks.train.assemble.preparing import check_image_size, freeze_, prepare_, read_splits, seed_everything
+from slimyolo.tasks.train.assemble.recipe import RunRecipe, hyperparameters_of, run_recipe
 from slimyolo.tasks.train.assemble.starting import starting_detector
 from slimyolo.tasks.train.class_accuracy import ClassAccuracy
 from slimyolo.tasks.train.config import TrainConfig
@@ -58,9 +58,14 @@ class TrainingParts:
     step_every_batch: bool
 
     @property
+    def recipe(self) -> RunRecipe:
+        """How the model is trained; it follows from the configuration and the model's family."""
+        return run_recipe(self.config, self.model.family, images=len(self.train_split), nc=self.model.nc)
+
+    @property
     def hyp(self) -> HyperParameters:
         """The numbers of the recipe."""
-        return self.config.hyperparameters
+        return self.recipe.hyp
 
     @property
     def stride(self) -> int:
@@ -84,7 +89,7 @@ def assemble(config: TrainConfig, team: Team, device: torch.device, *, step_ever
     model = resumed.detector(prefer_ema=False).train() if resumed is not None else starting_detector(config, names)
     check_image_size(config.imgsz, int(model.stride.max()))
     if resumed is None and not config.noautoanchor:
-        prepare_(model, train_split, config, config.hyperparameters)
+        prepare_(model, train_split, config, hyperparameters_of(config, model.family))
     freeze_(model, config.freeze)
     team.align_(model)
     if config.batch_size == -1:
@@ -121,18 +126,7 @@ def loss_of(parts: TrainingParts, total: Callable[[Tensor], Tensor] = _ALONE.sum
 
 def schedule_of(parts: TrainingParts) -> Recipe:
     """Learning rates, momentum and accumulation over the run."""
-    config, hyp = parts.config, parts.hyp
-    return Recipe(
-        batch_size=config.batch_size,
-        lr0=hyp.lr0,
-        lrf=hyp.lrf,
-        momentum=hyp.momentum,
-        warmup_epochs=hyp.warmup_epochs,
-        warmup_momentum=hyp.warmup_momentum,
-        warmup_bias_lr=hyp.warmup_bias_lr,
-        cosine=config.cos_lr,
-        nominal_batch=config.batch_size if parts.step_every_batch else config.nominal_batch,
-    )
+    return parts.recipe.schedule(parts.config, step_every_batch=parts.step_every_batch)
 
 
 def train_batches(parts: TrainingParts, classes: ClassAccuracy) -> TrainBatches:
@@ -140,23 +134,23 @@ def train_batches(parts: TrainingParts, classes: ClassAccuracy) -> TrainBatches:
 
     With ``--image-weights`` images of the classes in which `classes` is low are shown more often.
     """
-    config, hyp = parts.config, parts.hyp.to_plain()
-    augmentation = Augmentation(**{name: hyp[name] for name in Augmentation.__dataclass_fields__ if name in hyp})
+    config, recipe = parts.config, parts.recipe
     settings = LoaderSettings(
         imgsz=config.imgsz,
         batch_size=share_of_batch(config.batch_size, parts.team.world),
         stride=parts.stride,
         workers=loader_processes(config.workers),
         cache=config.cache,
+        recipe=recipe.loading(),
     )
     return TrainBatches(
         parts.train_split,
         settings,
-        augmentation,
+        recipe.augmentation(),
         seed=config.seed,
         rect=config.rect,
         image_weights=(lambda epoch: classes.image_weights(parts.train_split)) if config.image_weights else None,
-        plain_from=config.epochs - config.close_mosaic if config.close_mosaic else None,
+        plain_from=config.epochs - recipe.close_mosaic if recipe.close_mosaic else None,
         shard=Sharding(parts.team.rank, parts.team.world),
     )
 

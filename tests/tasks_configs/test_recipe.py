@@ -1,0 +1,100 @@
+"""Table of cases: what a family's recipe, the hyper-parameters and the options make of a run together."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from slimyolo.errors import ConfigError
+from slimyolo.families import FAMILIES
+from slimyolo.models import Family, TrainingRecipe
+from slimyolo.tasks.train.assemble.recipe import hyperparameters_of, run_recipe
+from slimyolo.tasks.train.config import FinetuneConfig, TrainConfig
+
+YOLOV5 = FAMILIES["yolov5"]
+LATER = dataclasses.replace(
+    YOLOV5,
+    name="later",
+    title="Later",
+    recipe=TrainingRecipe(
+        hyp={"box": 7.5, "lrf": 0.01},
+        unused=("obj", "anchor_t"),
+        optimizer="auto",
+        close_mosaic=10,
+        schedule={"one_epoch_late": False, "shortest_warmup": 0, "spare_last_epoch": True},
+        loading={"rounding": "up"},
+        decay_of_short_runs=True,
+        strict_patience=True,
+        fitness=(0.0, 1.0),
+    ),
+)
+
+
+def config(**values: Any) -> TrainConfig:
+    return TrainConfig(data="data.yaml", cfg="yolov5n", **values)
+
+
+def test_yolov5_is_as_it_was() -> None:
+    recipe = run_recipe(config(), YOLOV5, images=100, nc=2)
+    assert (recipe.optimizer, recipe.momentum, recipe.close_mosaic) == ("SGD", 0.937, 0)
+    assert (recipe.hyp.box, recipe.hyp.lr0, recipe.hyp.warmup_bias_lr) == (0.05, 0.01, 0.1)
+    assert recipe.weight_decay == 0.0005
+    schedule = recipe.schedule(config())
+    assert (schedule.one_epoch_late, schedule.shortest_warmup, schedule.spare_last_epoch) == (True, 100, False)
+
+
+@pytest.mark.parametrize(
+    ("family", "values", "images", "wanted"),
+    [
+        (YOLOV5, {"optimizer": "AdamW"}, 100, ("AdamW", 0.01, 0.937, 0.1, 0)),
+        (LATER, {}, 100, ("AdamW", 0.001667, 0.9, 0.0, 10)),
+        (LATER, {"epochs": 4}, 100, ("AdamW", 0.001667, 0.9, 0.0, 4)),
+        (LATER, {}, 6400, ("MuSGD", 0.01, 0.9, 0.0, 10)),  # 20,000 steps
+        (LATER, {"optimizer": "SGD", "close_mosaic": 0}, 100, ("SGD", 0.01, 0.937, 0.1, 0)),
+        (LATER, {"optimizer": "SGD", "hyp_set": ("lr0=0.02",)}, 100, ("SGD", 0.02, 0.937, 0.1, 10)),
+        (YOLOV5, {"optimizer": "auto"}, 100, ("AdamW", 0.001667, 0.9, 0.0, 0)),
+    ],
+)
+def test_who_has_the_last_word(family: Family, values: dict[str, Any], images: int, wanted: tuple[Any, ...]) -> None:
+    recipe = run_recipe(config(**values), family, images=images, nc=2)
+    found = (recipe.optimizer, recipe.hyp.lr0, recipe.momentum, recipe.hyp.warmup_bias_lr, recipe.close_mosaic)
+    assert found == wanted
+
+
+def test_a_family_changes_defaults_and_a_named_preset_changes_them_back() -> None:
+    tune = {"data": "data.yaml", "weights": "best.pt"}
+    assert hyperparameters_of(FinetuneConfig(**tune), YOLOV5).lrf == 0.1
+    assert hyperparameters_of(FinetuneConfig(**tune), LATER).lrf == 0.01
+    assert hyperparameters_of(FinetuneConfig(**tune, hyp="scratch"), LATER).lrf == 0.1
+    assert hyperparameters_of(FinetuneConfig(**tune, hyp="scratch"), LATER).box == 7.5
+
+
+def test_short_runs_of_later_families_decay_less() -> None:
+    short = run_recipe(config(batch_size=16, epochs=1, optimizer="SGD"), LATER, images=30, nc=2)
+    assert short.weight_decay == pytest.approx(0.0005 * 16 * 2 / 64)
+    assert run_recipe(config(batch_size=16, epochs=1), YOLOV5, images=30, nc=2).weight_decay == 0.0005
+
+
+def test_the_rest_of_the_recipe_arrives() -> None:
+    recipe = run_recipe(config(), LATER, images=100, nc=2)
+    schedule = recipe.schedule(config(), step_every_batch=True)
+    assert (schedule.one_epoch_late, schedule.spare_last_epoch, schedule.nominal_batch) == (False, True, 64)
+    assert recipe.loading().rounding == "up"
+    stopper = recipe.stopper(1)
+    assert [stopper.stop(epoch, 0.5) for epoch in range(2)] == [False, True]  # equal is no progress
+    assert recipe.augmentation().mosaic == 1.0
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"hyp_set": ("obj=0.5",)}, "hyper-parameter obj is 0.5, but Later has no use for it"),
+        ({"hyp_set": ("lr0=0.02",)}, "lr0 is 0.02, but --optimizer auto, the default of Later, picks its own"),
+        ({"hyp_set": ("momentum=0.8",)}, "momentum is 0.8, but --optimizer auto"),
+    ],
+)
+def test_numbers_without_effect_are_refused(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        run_recipe(config(**values), LATER, images=100, nc=2)
