@@ -106,5 +106,5 @@ def _network(name: str, model: str, about: Mapping[str, Any], numbers: Mapping[s
     state = detector.state_dict()
     for key, (mean, deviation) in about.get("running_stats_after_mean_std", {}).items():
         values = state[key].double()
-        found = [float(values.mean()), float(values.std(unbiased=False))]
+        found = [float(values.mean()), float(values.std())]
         yield compared(f"{name}/{key}", found, [mean, deviation], _NETWORKS)

@@ -143,21 +143,26 @@ def _decoded(name: str, rows: Tensor, wanted: npt.NDArray[Any], noise: Mapping[s
 def _best_rows(
     name: str, detector: Detector, one2one: list[Tensor], key: str, wanted: npt.NDArray[Any], noise: Mapping[str, float]
 ) -> Comparison:
-    """Top-k rows: each wanted one has a found one like it and the other way round; near-equal scores may change places."""
+    """Top-k rows in units of what is allowed: scores place by place, and for each row one like it on the other side.
+
+    Near-equal scores may change places, and rows that score like the last one may be others.
+    """
     _, count, *rest = key.split("_")
     found = one_to_one(
         detector.head.decode(one2one), 0.0, layout=detector.rows, max_det=int(count), agnostic=rest == ["agnostic"]
     )
     pixels = max(noise.get("decoded_xywh_fp32_vs_fp64", 0.0) * _NOISE, _RAW * float(np.abs(wanted[..., :4]).max()))
-    scores = max(noise.get("scores_fp32_vs_fp64", 0.0) * _NOISE, _RAW)
+    scores = max(noise.get("scores_fp32_vs_fp64", 0.0) * _NOISE, _RAW * float(wanted[..., 4].max()))
     worst = 0.0
     for ours, theirs in zip(found, torch.from_numpy(wanted), strict=True):
         if ours.shape != theirs.shape:
             return Comparison(name, float("inf"), 1.0, f"{len(ours)} rows, wanted {len(theirs)}")
+        if len(ours) > 1 and float(ours[:, 4].diff().max()) > 0:
+            return Comparison(name, float("inf"), 1.0, "scores do not fall")
+        worst = max(worst, float((ours[:, 4] - theirs[:, 4]).abs().max()) / scores if len(ours) else 0.0)
         apart = (ours[:, None] - theirs[None]).abs()
         apart = torch.cat((apart[..., :4] / pixels, apart[..., 4:5] / scores, apart[..., 5:] * 1e9), -1).amax(-1)
-        worst = max(worst, float(apart.amin(0).max()), float(apart.amin(1).max()))
-        falling = ours[:, 4].diff()
-        if len(falling) and float(falling.max()) > 0:
-            return Comparison(name, float("inf"), 1.0, "scores do not fall")
+        for rows, nearest in ((theirs, apart.amin(0)), (ours, apart.amin(1))):
+            nearest = nearest[rows[:, 4] > theirs[:, 4].min() + 2 * scores]
+            worst = max(worst, float(nearest.max()) if len(nearest) else 0.0)
     return Comparison(name, worst, 1.0, "in units of what is allowed")
