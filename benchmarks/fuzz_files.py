@@ -1,10 +1,10 @@
-"""Damage real files at random and read them: whatever comes out must be a result or one of slimyolo's own errors.
+"""Damages real files at random and reads them: each must give a result or one of slimyolo's own errors.
 
     python benchmarks/fuzz_files.py --minutes 10 --seed 0 --out fuzz_files.json
 
-Per kind of file one seed corpus is written, then copies of it are changed (bits, bytes, numbers, cut, repeated, spliced,
-words that mean something swapped in) and read with a Python audit hook that forbids running anything. Counts, the slowest
-read and every unexpected error go to --out; the command fails when there was one. Linux only: memory is limited by RLIMIT_AS.
+One file of each kind is written. Copies of it are changed (bits, bytes and numbers; parts cut, repeated and moved; words
+with a meaning put in) and read while a Python audit hook forbids running anything. The counts, the slowest read and every
+unexpected error go to --out; the command fails when there was one. Linux only: RLIMIT_AS limits the memory.
 """
 
 from __future__ import annotations
@@ -51,21 +51,14 @@ FORBIDDEN = (
     "pickle.find_class",
     "socket.connect",
 )
-MEMORY = 3 * 2**30  # bytes above what the program takes
+MEMORY = 3 * 2**30  # bytes more than the program takes before the first read
 SLOW_S = 20.0  # of processor time
+LONGEST_MESSAGE = 20_000  # characters
 
 TEXT_WORDS = (
+    *("*a", "&a ", "!!python/object/apply:os.system [id]", "!!int x", "!!float 1:1", "!!timestamp x", "!!binary x"),
     *(
-        "*a",
-        "&a ",
-        "!!python/object/apply:os.system [id]",
-        "!!int x",
-        "!!float 1:1",
-        "!!timestamp x",
-        "!!binary x",
         "!!set",
-    ),
-    *(
         "NaN",
         ".inf",
         "-1",
@@ -79,43 +72,13 @@ TEXT_WORDS = (
         "{",
         "]",
         "}",
-        "- ",
-        ": ",
-        "\t",
     ),
-    *(
-        "<<: *a",
-        "\0",
-        "\ufeff",
-        "..",
-        "/",
-        "../" * 20,
-        '"',
-        "'",
-        "true",
-        "18446744073709551616",
-        "[[[[[[[[[[[[[[[[[",
-        "%YAML 9.9\n",
-    ),
+    *("- ", ": ", "\t", "<<: *a", "\0", "\ufeff", "..", "/", "../" * 20, '"', "'", "true", "18446744073709551616"),
+    *("[[[[[[[[[[[[[[[[[", "%YAML 9.9\n"),
 )
 PICKLE_WORDS = (
-    *(
-        b"cos\nsystem\n",
-        b"R",
-        b"b",
-        b"\x81",
-        b"\x93",
-        b"Q",
-        b"h\x00",
-        b"2",
-        b"0",
-        b"(",
-        b"t",
-        b"]",
-        b"}",
-        b"\x8b\xff\xff\xff\x7f",
-    ),
-    *(b"\x95" + b"\xff" * 8, b"c__builtin__\neval\n", b"\xff" * 4, b"\0" * 8, b"."),
+    *(b"cos\nsystem\n", b"R", b"b", b"\x81", b"\x93", b"Q", b"h\x00", b"2", b"0", b"(", b"t", b"]", b"}"),
+    *(b"\x8b\xff\xff\xff\x7f", b"\x95" + b"\xff" * 8, b"c__builtin__\neval\n", b"\xff" * 4, b"\0" * 8, b"."),
 )
 
 Read = Callable[[Path], object]
@@ -201,89 +164,115 @@ def spoilt(content: bytes, generator: random.Random, kind: str) -> bytes:
     return bytes(out)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", nargs="*", help="such as a.pt data.yaml; none: all")
-    parser.add_argument("--out", type=Path, default=Path("fuzz_files.json"))
-    options = parser.parse_args()
-    logging.getLogger("slimyolo").setLevel(logging.CRITICAL)
-    torch.set_num_threads(1)
-    generator, ran = random.Random(options.seed), []
-    reads, refused, slowest = Counter[str](), Counter[str](), (0.0, "")
-    unexpected: dict[str, dict[str, Any]] = {}
-    watching = False
+class Trial:
+    """Reads spoilt copies of `files` in `folder`, and counts."""
 
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if watching and event in FORBIDDEN:
-            ran.append(f"{event} {arguments!r}"[:200])
+    def __init__(self, folder: Path, files: dict[str, tuple[bytes, Read]], out: Path, generator: random.Random) -> None:
+        self._folder, self._files, self._out, self._generator = folder, files, out, generator
+        self.reads, self.refused = Counter[str](), Counter[str]()
+        self.slowest = (0.0, "")
+        self.unexpected: dict[str, dict[str, Any]] = {}
+        self.ran: list[str] = []
+        self._watching = False
+
+    def prepare(self) -> None:
+        """Read the unharmed files, so that late imports are done; then forbid to run anything and limit the memory."""
+        for kind, (content, read) in self._files.items():
+            (self._folder / kind).write_bytes(content)
+            try:
+                read(self._folder / kind)
+            except SlimyoloError:
+                assert kind == "old.pt", f"the unharmed {kind} is refused"
+        sys.addaudithook(self._hook)
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
+
+    def read_one(self) -> None:
+        """Read one spoilt copy of a file of a random kind."""
+        kind = self._generator.choice(list(self._files))
+        content, read = self._files[kind]
+        changed = spoilt(content, self._generator, kind)
+        path = self._folder / kind
+        path.write_bytes(changed)
+        start, self._watching = time.process_time(), True
+        try:
+            read(path)
+        except SlimyoloError as error:
+            self.refused[kind] += 1
+            if len(str(error)) > LONGEST_MESSAGE:
+                key = f"{kind}: message of {len(str(error))} characters"
+                self.unexpected.setdefault(key, {"text": str(error)[:300]})
+        except Exception as error:
+            self._keep(kind, error, changed)
+        finally:
+            self._watching = False
+        self.reads[kind] += 1
+        self.slowest = max(self.slowest, (time.process_time() - start, kind))
+
+    def record(self, minutes: float, seed: int) -> dict[str, Any]:
+        """The counts, for a JSON file."""
+        return {
+            "minutes": minutes,
+            "seed": seed,
+            "reads": dict(self.reads),
+            "refused": dict(self.refused),
+            "code_run": self.ran,
+            "slowest_cpu_s": self.slowest[0],
+            "slowest_kind": self.slowest[1],
+            "memory_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "unexpected": self.unexpected,
+        }
+
+    def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._watching and event in FORBIDDEN:
+            self.ran.append(f"{event} {arguments!r}"[:200])
             raise PermissionError(event)
 
+    def _keep(self, kind: str, error: Exception, changed: bytes) -> None:
+        """Count an unexpected error, and keep the first file that led to it."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        key = f"{kind}: {type(error).__name__} at {Path(where.filename).name}:{where.lineno}"
+        if key not in self.unexpected:
+            kept = self._out.with_name(f"{self._out.stem}-{len(self.unexpected)}-{kind}")
+            kept.write_bytes(changed)
+            text = "".join(traceback.format_exception(error))[-3000:]
+            self.unexpected[key] = {"file": str(kept), "times": 0, "text": text}
+        self.unexpected[key]["times"] += 1
+
+
+def main() -> int:
+    """Run the trial and write its record."""
+    options = _arguments()
+    logging.getLogger("slimyolo").setLevel(logging.CRITICAL)
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="slimyolo-fuzz-") as name:
         folder = Path(name)
         files = {kind: entry for kind, entry in corpus(folder).items() if not options.kinds or kind in options.kinds}
-        for kind, (content, read) in files.items():
-            (folder / kind).write_bytes(content)
-            try:
-                read(folder / kind)  # warms what is imported late
-            except SlimyoloError:
-                assert kind == "old.pt", f"the unharmed {kind} is refused"
-        sys.addaudithook(hook)
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
+        trial = Trial(folder, files, options.out, random.Random(options.seed))
+        trial.prepare()
         began = time.monotonic()
         while time.monotonic() - began < options.minutes * 60:
-            kind = generator.choice(list(files))
-            content, read = files[kind]
-            changed = spoilt(content, generator, kind)
-            path = folder / kind
-            path.write_bytes(changed)
-            start, watching = time.process_time(), True
-            try:
-                read(path)
-            except SlimyoloError as error:
-                refused[kind] += 1
-                if len(str(error)) > 20_000:
-                    unexpected.setdefault(
-                        f"{kind}: message of {len(str(error))} characters", {"text": str(error)[:300]}
-                    )
-            except Exception as error:
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                key = f"{kind}: {type(error).__name__} at {Path(where.filename).name}:{where.lineno}"
-                if key not in unexpected:
-                    kept = options.out.with_name(f"{options.out.stem}-{len(unexpected)}-{kind}")
-                    kept.write_bytes(changed)
-                    text = "".join(traceback.format_exception(error))[-3000:]
-                    unexpected[key] = {"file": str(kept), "times": 0, "text": text}
-                unexpected[key]["times"] = unexpected[key].get("times", 0) + 1
-            finally:
-                watching = False
-            reads[kind] += 1
-            slowest = max(slowest, (time.process_time() - start, kind))
-        minutes = (time.monotonic() - began) / 60
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    write_json(
-        options.out,
-        {
-            "minutes": minutes,
-            "seed": options.seed,
-            "reads": dict(reads),
-            "refused": dict(refused),
-            "code_run": ran,
-            "slowest_cpu_s": slowest[0],
-            "slowest_kind": slowest[1],
-            "memory_peak_mib": peak,
-            "unexpected": unexpected,
-        },
-    )
+            trial.read_one()
+        record = trial.record((time.monotonic() - began) / 60, options.seed)
+    write_json(options.out, record)
+    reads, refused = sum(trial.reads.values()), sum(trial.refused.values())
     print(
-        f"{sum(reads.values()):,} files in {minutes:.1f} min, {sum(refused.values()):,} refused, {len(ran)} ran something, "
-        f"slowest {slowest[0]:.2f} s ({slowest[1]}), peak {peak:.0f} MiB, {len(unexpected)} kinds of unexpected error"
+        f"{reads:,} files in {record['minutes']:.1f} min, {refused:,} refused, {len(trial.ran)} ran something, slowest "
+        f"{trial.slowest[0]:.2f} s ({trial.slowest[1]}), peak {record['memory_peak_mib']:.0f} MiB, "
+        f"{len(trial.unexpected)} kinds of unexpected error"
     )
-    for key, entry in unexpected.items():
+    for key, entry in trial.unexpected.items():
         print(f"  {key}: {entry.get('file')}")
-    return 1 if ran or unexpected or slowest[0] > SLOW_S else 0
+    return 1 if trial.ran or trial.unexpected or trial.slowest[0] > SLOW_S else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="*", help="names such as a.pt data.yaml; without them: all")
+    parser.add_argument("--out", type=Path, default=Path("fuzz_files.json"))
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

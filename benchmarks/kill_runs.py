@@ -1,11 +1,11 @@
-"""Kill every command at random moments (SIGKILL, SIGTERM, Ctrl-C), go on, and compare with a run that was left alone.
+"""Kills every command at random moments (SIGKILL, SIGTERM, Ctrl-C), continues it, and compares with an undisturbed run.
 
     python benchmarks/kill_runs.py --kills 100 --seed 0 --out kill_runs.json
 
-Runs are small (a narrow yolov5n, 64 px, ten images) and forked from this process, which draws the signal and the moment.
-After every kill each checkpoint in the folder must load; the run then goes on (trainings, chains, sensitivity) or is
-started again (the others). What it ends with must be what an undisturbed run ends with: the same tensors, the same rows
-of results.csv, the same outputs or files. Only processes that died of the signal count. Linux only.
+Runs are small (a narrow yolov5n, 64 px, ten images). They are forked from this process, which draws the signal and the
+moment. After every kill each checkpoint in the folder must load. The run is then continued (trainings, chains,
+sensitivity) or started again (the others). Its results must be those of an undisturbed run: the same tensors, the same
+rows of results.csv, the same outputs or files. Only processes that died of the signal count. Linux only.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ MOST_KILLS_A_RUN = 4
 
 @dataclass
 class Command:
-    """`start(folder)` is a run from nothing, `go_on(folder)` what a user types after a kill; `result` is what must agree."""
+    """`start(folder)` begins a run, `go_on(folder)` is what a user types after a kill, `result` is what must agree."""
 
     start: Callable[[Path], object]
     go_on: Callable[[Path], object]
@@ -73,45 +73,62 @@ class Command:
     expected: dict[str, Any] = field(default_factory=dict)
 
 
-def commands(work: Path) -> dict[str, Command]:
-    """The table of commands, on data and a checkpoint made in `work`."""
-    data = render_dataset(work / "data", train=10, val=4, size=96, seed=1)
-    small = work / "small.yaml"
-    base = Path(__file__).resolve().parents[1] / "models" / "yolov5n.yaml"
-    small.write_text(base.read_text().replace("width_multiple: 0.25", "width_multiple: 0.0625"))
-    weights = work / "start.pt"
-    detector = build_detector(read_architecture(small).with_classes(2), names=("face", "face_mask"), seed=3)
-    save_checkpoint(weights, detector)
-    quick: dict[str, Any] = {
-        "data": data,
-        "imgsz": 64,
-        "batch_size": 4,
-        "workers": 0,
-        "noplots": True,
-        "noautoanchor": True,
-        "exist_ok": True,
-    }
+class Commands:
+    """The commands on a small dataset and a small checkpoint, both made in the folder `work`."""
 
-    def training(kind: type[TrainConfig], task: Callable[[Any], object], **settings: Any) -> Command:
+    def __init__(self, work: Path) -> None:
+        self.data = render_dataset(work / "data", train=10, val=4, size=96, seed=1)
+        self.small = work / "small.yaml"
+        base = Path(__file__).resolve().parents[1] / "models" / "yolov5n.yaml"
+        self.small.write_text(base.read_text().replace("width_multiple: 0.25", "width_multiple: 0.0625"))
+        self.weights = work / "start.pt"
+        detector = build_detector(read_architecture(self.small).with_classes(2), names=("face", "face_mask"), seed=3)
+        save_checkpoint(self.weights, detector)
+        self.quick: dict[str, Any] = {
+            "data": self.data,
+            "imgsz": 64,
+            "batch_size": 4,
+            "workers": 0,
+            "noplots": True,
+            "noautoanchor": True,
+            "exist_ok": True,
+        }
+
+    def table(self) -> dict[str, Command]:
+        """The commands by name."""
+        return {
+            "train": self._training(TrainConfig, train, cfg=str(self.small)),
+            "sparsify": self._training(SparsifyConfig, sparsify, weights=self.weights, percent=0.3),
+            "finetune": self._training(FinetuneConfig, finetune, weights=self.weights, optimizer="AdamW"),
+            "compress": Command(self._chain, _resuming(self._chain, "chain.json"), _chained),
+            "prune": Command(self._cut, self._cut, lambda folder: _tensors(folder / "run" / "pruned.pt")),
+            "export": Command(self._export, self._export, _outputs),
+            "iterate": Command(self._rounds, _resuming(self._rounds, "iterate.json"), _iterated),
+            "sensitivity": Command(self._groups, _resuming(self._groups, "sensitivity.json"), _grouped),
+            "val": Command(self._measure, self._measure, _measured),
+            "predict": Command(self._detect, self._detect, _detected),
+        }
+
+    def _training(self, kind: type[TrainConfig], task: Callable[[Any], object], **settings: Any) -> Command:
         def start(folder: Path) -> object:
-            return task(kind(**quick, **settings, epochs=3, nominal_batch=8, project=folder, name="run"))
+            return task(kind(**self.quick, **settings, epochs=3, nominal_batch=8, project=folder, name="run"))
 
         def go_on(folder: Path) -> object:
             last = folder / "run" / "weights" / "last.pt"
             if not last.is_file():
                 return start(folder)
             if load_checkpoint(last).training is None:
-                return None  # stripped, the last thing that a run does
+                return None  # the state of the training is removed last: this run has ended
             return task(resumed_config(kind, last, {}))
 
         return Command(start, go_on, _trained)
 
-    def chain(folder: Path, resume: bool = False) -> object:
-        settings = {key: value for key, value in quick.items() if not (resume and key == "exist_ok")}
+    def _chain(self, folder: Path, resume: bool = False) -> object:
+        settings = {key: value for key, value in self.quick.items() if not (resume and key == "exist_ok")}
         return compress(
             CompressConfig(
                 **settings,
-                cfg=str(small),
+                cfg=str(self.small),
                 epochs=2,
                 sparse_epochs=2,
                 finetune_epochs=1,
@@ -122,13 +139,10 @@ def commands(work: Path) -> dict[str, Command]:
             )
         )
 
-    def chain_again(folder: Path) -> object:
-        return chain(folder, resume=(folder / "run" / "chain.json").is_file())
-
-    def cut(folder: Path) -> object:
+    def _cut(self, folder: Path) -> object:
         return prune(
             PruneConfig(
-                weights=weights,
+                weights=self.weights,
                 percent=0.3,
                 imgsz=64,
                 project=folder,
@@ -138,15 +152,16 @@ def commands(work: Path) -> dict[str, Command]:
             )
         )
 
-    def exported(folder: Path) -> object:
-        return export(ExportConfig(weights=weights, format=("onnx", "torchscript"), imgsz=64, output=folder))
+    def _export(self, folder: Path) -> object:
+        return export(ExportConfig(weights=self.weights, format=("onnx", "torchscript"), imgsz=64, output=folder))
 
-    def rounds(folder: Path, resume: bool = False) -> object:
-        settings = {key: value for key, value in quick.items() if key not in ("exist_ok", "noplots", "noautoanchor")}
+    def _rounds(self, folder: Path, resume: bool = False) -> object:
+        left_out = ("exist_ok", "noplots", "noautoanchor")
+        settings = {key: value for key, value in self.quick.items() if key not in left_out}
         return iterate(
             IterateConfig(
                 **settings,
-                weights=weights,
+                weights=self.weights,
                 macs=0.5,
                 rounds=2,
                 round_epochs=1,
@@ -159,11 +174,11 @@ def commands(work: Path) -> dict[str, Command]:
             )
         )
 
-    def groups(folder: Path, resume: bool = False) -> object:
+    def _groups(self, folder: Path, resume: bool = False) -> object:
         return sensitivity(
             SensitivityConfig(
-                weights=weights,
-                data=data,
+                weights=self.weights,
+                data=self.data,
                 images=2,
                 kept=(0.5,),
                 imgsz=64,
@@ -175,11 +190,11 @@ def commands(work: Path) -> dict[str, Command]:
             )
         )
 
-    def measured(folder: Path) -> object:
+    def _measure(self, folder: Path) -> object:
         return validate(
             ValConfig(
-                weights=weights,
-                data=data,
+                weights=self.weights,
+                data=self.data,
                 imgsz=64,
                 workers=0,
                 save_json=True,
@@ -189,12 +204,11 @@ def commands(work: Path) -> dict[str, Command]:
             )
         )
 
-    def detected(folder: Path) -> object:
-        source = str(data.parent / "images" / "train")
+    def _detect(self, folder: Path) -> object:
         return predict(
             PredictConfig(
-                weights=weights,
-                source=source,
+                weights=self.weights,
+                source=str(self.data.parent / "images" / "train"),
                 imgsz=(64, 64),
                 conf=1e-3,
                 save_json=True,
@@ -204,21 +218,10 @@ def commands(work: Path) -> dict[str, Command]:
             )
         )
 
-    def again(task: Callable[[Path, bool], object], record: str) -> Callable[[Path], object]:
-        return lambda folder: task(folder, (folder / "run" / record).is_file())
 
-    return {
-        "train": training(TrainConfig, train, cfg=str(small)),
-        "sparsify": training(SparsifyConfig, sparsify, weights=weights, percent=0.3),
-        "finetune": training(FinetuneConfig, finetune, weights=weights, optimizer="AdamW"),
-        "compress": Command(chain, chain_again, _chained),
-        "prune": Command(cut, cut, lambda folder: _tensors(folder / "run" / "pruned.pt")),
-        "export": Command(exported, exported, _outputs),
-        "iterate": Command(rounds, again(rounds, "iterate.json"), _iterated),
-        "sensitivity": Command(groups, again(groups, "sensitivity.json"), _grouped),
-        "val": Command(measured, measured, _measured),
-        "predict": Command(detected, detected, _detected),
-    }
+def _resuming(task: Callable[[Path, bool], object], record: str) -> Callable[[Path], object]:
+    """Continue the run when it has written its record; otherwise start it again."""
+    return lambda folder: task(folder, (folder / "run" / record).is_file())
 
 
 def _tensors(path: Path) -> dict[str, Any]:
@@ -275,7 +278,7 @@ def _outputs(folder: Path) -> dict[str, Any]:
 
 
 def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
-    """The names of what is not the same to the last bit in two results."""
+    """The names of the values that are not exactly equal in two results."""
     names = sorted(first.keys() ^ second.keys())
     for key in sorted(first.keys() & second.keys()):
         a, b = first[key], second[key]
@@ -285,15 +288,15 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
 
 
 def lived(task: Callable[[Path], object], folder: Path, number: int | None, after_s: float) -> int | None:
-    """Run `task` in a forked process and send it signal `number` after so many seconds; returns its exit code."""
+    """Run `task` in a forked process and send it the signal `number` after `after_s` seconds; returns its exit code."""
 
     def life() -> None:
         def whole() -> int:
             task(folder)
             return 0
 
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a script starts in the background
-        code = run_safely(whole)  # as the command line runs it
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a script that runs in the background ignores it
+        code = run_safely(whole)  # as the command line does
         sys.stdout.flush()
         os._exit(code)
 
@@ -312,7 +315,7 @@ def lived(task: Callable[[Path], object], folder: Path, number: int | None, afte
 
 
 def broken_checkpoints(folder: Path) -> list[str]:
-    """What is wrong with the checkpoints that lie there: whole files only may have these names."""
+    """What is wrong with the checkpoints in the folder. Only complete files may have these names."""
     problems = []
     for file in sorted(folder.rglob("*.pt")):
         try:
@@ -327,81 +330,107 @@ def broken_checkpoints(folder: Path) -> list[str]:
     return problems
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100)
-    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long, whatever was reached")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--commands", nargs="*", help="such as train compress; none: all")
-    parser.add_argument("--out", type=Path, default=Path("kill_runs.json"))
-    options = parser.parse_args()
-    logging.getLogger("slimyolo").setLevel(logging.CRITICAL)
-    torch.set_num_threads(1)
-    generator = random.Random(options.seed)
-    kills, runs, problems = Counter[str](), Counter[str](), []
+class Trial:
+    """Kills runs of the commands in `table`, and counts."""
 
-    def note() -> None:
-        write_json(
-            options.out,
-            {
-                "seed": options.seed,
-                "kills": sum(kills.values()),
-                "by": dict(kills),
-                "runs_compared": dict(runs),
-                "problems": problems,
-            },
-        )
+    def __init__(self, table: dict[str, Command], work: Path, generator: random.Random) -> None:
+        self.table, self._work, self._generator = table, work, generator
+        self.kills, self.runs = Counter[str](), Counter[str]()
+        self.problems: list[str] = []
 
-    with tempfile.TemporaryDirectory(prefix="slimyolo-kills-") as name:
-        work = Path(name)
-        table = {
-            key: command for key, command in commands(work).items() if not options.commands or key in options.commands
-        }
-        for key, command in table.items():
+    def measure(self) -> str | None:
+        """Run every command undisturbed and keep its result and time. Returns the name of one that failed."""
+        for key, command in self.table.items():
             began = time.monotonic()
-            code = lived(command.start, work / key, None, 300)
+            code = lived(command.start, self._work / key, None, 300)
             command.seconds = time.monotonic() - began
             if code != 0:
                 print(f"{key}: the undisturbed run ended with {code}")
-                return 1
-            command.expected = command.result(work / key)
+                return key
+            command.expected = command.result(self._work / key)
             print(f"{key}: {command.seconds:.1f} s undisturbed", flush=True)
+        return None
+
+    def kill_a_run(self) -> None:
+        """Kill a run of the command that had the fewest, up to `MOST_KILLS_A_RUN` times, and compare its result."""
+        key = min(self.table, key=lambda one: (self.runs[one], self._generator.random()))
+        command, folder = self.table[key], self._work / "killed"
+        shutil.rmtree(folder, ignore_errors=True)
+        told = self._kill(key, folder)
+        code = lived(command.go_on, folder, None, 300)
+        if code != 0:
+            self.problems.append(f"{key}: could not go on: {code} ({'; '.join(told)})")
+        elif other := differences(command.expected, command.result(folder)):
+            self.problems.append(f"{key}: {len(other)} results differ, {other[:3]} ({'; '.join(told)})")
+        leftovers = [str(file.relative_to(folder)) for file in folder.rglob(".*.part")]
+        if leftovers:
+            told.append(f"left {leftovers}")
+        self.runs[key] += 1
+        print(f"{sum(self.kills.values()):4} kills  {key}: {'; '.join(told)}", flush=True)
+
+    def _kill(self, key: str, folder: Path) -> list[str]:
+        """Start the command, kill it, continue it, kill it again …; returns what was done, in words."""
+        command, step = self.table[key], "start"
+        told: list[str] = []
+        for _ in range(MOST_KILLS_A_RUN):
+            number, after = self._generator.choice(SIGNALS), self._generator.uniform(0, 0.8) * command.seconds
+            began = time.monotonic()
+            code = lived(command.start if step == "start" else command.go_on, folder, number, after)
+            told.append(f"{number.name} after {after:.2f} s → {code}")
+            if code == 0:  # it was faster than the signal
+                if step == "start":
+                    command.seconds = min(command.seconds, time.monotonic() - began)  # the machine is less busy now
+                break
+            step = "go on"
+            if code not in (-number, 130):
+                self.problems.append(f"{key}: ended with {code} ({'; '.join(told)})")
+            self.kills[f"{key} {number.name}"] += 1
+            self.problems += [f"{key}: {problem} ({'; '.join(told)})" for problem in broken_checkpoints(folder)]
+        return told
+
+    def record(self, seed: int) -> dict[str, Any]:
+        """The counts, for a JSON file."""
+        return {
+            "seed": seed,
+            "kills": sum(self.kills.values()),
+            "by": dict(self.kills),
+            "runs_compared": dict(self.runs),
+            "problems": self.problems,
+        }
+
+
+def main() -> int:
+    """Run the trial and write its record."""
+    options = _arguments()
+    logging.getLogger("slimyolo").setLevel(logging.CRITICAL)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="slimyolo-kills-") as name:
+        work = Path(name)
+        table = Commands(work).table()
+        wanted = {key: table[key] for key in table if not options.commands or key in options.commands}
+        trial = Trial(wanted, work, random.Random(options.seed))
+        if trial.measure() is not None:
+            return 1
         end = time.monotonic() + options.minutes * 60
-        while sum(kills.values()) < options.kills and time.monotonic() < end:
-            key = min(table, key=lambda one: (runs[one], generator.random()))
-            command, folder, step = table[key], work / "killed", "start"
-            shutil.rmtree(folder, ignore_errors=True)
-            told = []
-            for _ in range(MOST_KILLS_A_RUN):
-                number, after = generator.choice(SIGNALS), generator.uniform(0, 0.8) * command.seconds
-                began = time.monotonic()
-                code = lived(command.start if step == "start" else command.go_on, folder, number, after)
-                told.append(f"{number.name} after {after:.2f} s → {code}")
-                if code == 0:  # it was faster than the signal
-                    if step == "start":
-                        command.seconds = min(command.seconds, time.monotonic() - began)  # the machine is less busy now
-                    break
-                step = "go on"
-                if code not in (-number, 130):
-                    problems.append(f"{key}: ended with {code} ({'; '.join(told)})")
-                kills[f"{key} {number.name}"] += 1
-                problems += [f"{key}: {problem} ({'; '.join(told)})" for problem in broken_checkpoints(folder)]
-            code = lived(command.go_on, folder, None, 300)
-            if code != 0:
-                problems.append(f"{key}: could not go on: {code} ({'; '.join(told)})")
-            elif other := differences(command.expected, command.result(folder)):
-                problems.append(f"{key}: {len(other)} results differ, {other[:3]} ({'; '.join(told)})")
-            leftovers = [str(file.relative_to(folder)) for file in folder.rglob(".*.part")]
-            if leftovers:
-                told.append(f"left {leftovers}")
-            runs[key] += 1
-            note()
-            print(f"{sum(kills.values()):4} kills  {key}: {'; '.join(told)}", flush=True)
-        note()
-    print(f"{sum(kills.values())} kills, {sum(runs.values())} runs compared, {len(problems)} problems")
-    for problem in problems:
+        while sum(trial.kills.values()) < options.kills and time.monotonic() < end:
+            trial.kill_a_run()
+            write_json(options.out, trial.record(options.seed))
+        write_json(options.out, trial.record(options.seed))
+    kills, runs = sum(trial.kills.values()), sum(trial.runs.values())
+    print(f"{kills} kills, {runs} runs compared, {len(trial.problems)} problems")
+    for problem in trial.problems:
         print(f"  {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    return 1 if trial.problems else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100, help="number of kills after which the trial ends")
+    parser.add_argument("--minutes", type=float, default=1e9, help="time after which the trial ends in any case")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--commands", nargs="*", help="names such as train compress; without them: all")
+    parser.add_argument("--out", type=Path, default=Path("kill_runs.json"))
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
