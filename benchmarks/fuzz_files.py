@@ -100,7 +100,7 @@ def corpus(folder: Path) -> dict[str, tuple[bytes, Read]]:
             weights=folder / "a.pt", percent=0.2, imgsz=64, plan_out=folder / "plan.json", project=folder / "runs"
         )
     )
-    export(ExportConfig(weights=folder / "a.pt", format=("onnx",), imgsz=64, device="cpu"))
+    export(ExportConfig(weights=folder / "a.pt", format=("onnx",), imgsz=(64, 64), device="cpu"))
 
     def cut(path: Path) -> object:
         plan: PrunePlan = read_plan(path)

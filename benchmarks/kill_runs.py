@@ -153,7 +153,7 @@ class Commands:
         )
 
     def _export(self, folder: Path) -> object:
-        return export(ExportConfig(weights=self.weights, format=("onnx", "torchscript"), imgsz=64, output=folder))
+        return export(ExportConfig(weights=self.weights, format=("onnx", "torchscript"), imgsz=(64, 64), output=folder))
 
     def _rounds(self, folder: Path, resume: bool = False) -> object:
         left_out = ("exist_ok", "noplots", "noautoanchor")
