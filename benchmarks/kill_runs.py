@@ -42,7 +42,6 @@ from slimyolo.tasks.chain.compress import compress
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate import iterate
 from slimyolo.tasks.chain.iterate_config import IterateConfig
-from slimyolo.tasks.common.resume import resumed_config
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.export import export
 from slimyolo.tasks.measure.validate import validate
@@ -55,6 +54,7 @@ from slimyolo.tasks.prune.sensitivity import sensitivity
 from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.resume import resumed_config
 from slimyolo.tasks.train.sparsify import sparsify
 from slimyolo.tasks.train.train import train
 

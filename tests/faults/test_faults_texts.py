@@ -29,10 +29,10 @@ from slimyolo.models import build_detector
 from slimyolo.pruning import ChannelShare, PrunePlan, prune_module, replay_plan
 from slimyolo.reports.run_files import read_options
 from slimyolo.storage import parse_yaml, read_json
-from slimyolo.tasks.common.resume import resumed_config
 from slimyolo.tasks.prune.plan import read_plan
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.hyperparameters import read_hyperparameters
+from slimyolo.tasks.train.resume import resumed_config
 
 RUNS = ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.fork", *NETWORK)
 

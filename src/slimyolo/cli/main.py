@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import atexit
 import os
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 from slimyolo import __version__
 from slimyolo.cli.commands import COMMANDS, Command
+from slimyolo.cli.ctrl_c import noting_ctrl_c
 from slimyolo.cli.options import CONFIG_FILE, command_options, given_values, read_config_file
 from slimyolo.cli.running import run_command
 from slimyolo.cli.screens import command_screen, overview_screen
@@ -22,8 +20,8 @@ from slimyolo.cli.speaking import speak
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, SlimyoloError, nearest_name_hint
 from slimyolo.tasks.common.config import Config
-from slimyolo.tasks.common.resume import find_resumable, resumed_config
 from slimyolo.tasks.train.config import TrainConfig
+from slimyolo.tasks.train.resume import find_resumable, resumed_config
 
 __all__ = ["leave", "main", "make_settings", "run_command_line", "run_safely"]
 
@@ -49,7 +47,7 @@ def leave(status: int) -> NoReturn:
 def run_safely(action: Callable[[], int]) -> int:
     """The exit status of `action`; a `SlimyoloError` is printed on stderr (status 2), Ctrl-C gives 130."""
     speak()
-    with _interruptions() as interrupted:
+    with noting_ctrl_c() as interrupted:
         try:
             status = action()
             sys.stdout.flush()
@@ -72,29 +70,6 @@ def _ending(error: BaseException, interrupted: bool) -> int:
         print(f"slimyolo: {error}", file=sys.stderr)
         return FAILED
     raise error
-
-
-@contextmanager
-def _interruptions() -> Iterator[list[int]]:
-    """Notes each Ctrl-C in the list it yields, and raises `KeyboardInterrupt` as usual.
-
-    A library that is being imported, or C code that calls back, may turn that exception into another one.
-    """
-    interrupted: list[int] = []
-    usual = signal.getsignal(signal.SIGINT)
-
-    def note(number: int, frame: FrameType | None) -> None:
-        interrupted.append(number)
-        signal.default_int_handler(number, frame)
-
-    mine = usual is signal.default_int_handler and threading.current_thread() is threading.main_thread()
-    if mine:
-        signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        if mine:
-            signal.signal(signal.SIGINT, usual)
 
 
 def run_command_line(tokens: Sequence[str]) -> int:

@@ -17,12 +17,13 @@ from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.provenance import run_provenance
 from slimyolo.tasks.common.records import SizeRecord, TrainRecord
-from slimyolo.tasks.common.resume import OPTIONS_FILE, refuse_other_settings, resumed_config, settings_that_stay
+from slimyolo.tasks.common.same_settings import refuse_other_settings, settings_that_stay
 from slimyolo.tasks.measure.validate import validate
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
 from slimyolo.tasks.train.config import TrainConfig
+from slimyolo.tasks.train.resume import OPTIONS_FILE, resumed_config
 
 __all__ = ["TABLE_FILE", "Stages"]
 

@@ -35,7 +35,7 @@ from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
-from slimyolo.tasks.common.resume import refuse_other_settings, settings_that_stay
+from slimyolo.tasks.common.same_settings import refuse_other_settings, settings_that_stay
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig

@@ -8,9 +8,9 @@ from slimyolo.checkpoints import Checkpoint
 from slimyolo.errors import TrainingError
 from slimyolo.families import load_checkpoint
 from slimyolo.storage import create_run_folder, remove_leftovers, write_text
-from slimyolo.tasks.common.resume import write_options
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.hyperparameters import HyperParameters
+from slimyolo.tasks.train.resume import write_options
 
 __all__ = ["resumable", "run_folder"]
 

@@ -24,14 +24,14 @@ from slimyolo.families import FAMILIES, load_checkpoint, read_architecture, summ
 from slimyolo.models import Detector, build_detector
 from slimyolo.pruning import replay_plan
 from slimyolo.tasks.chain.compress_config import CompressConfig
-from slimyolo.tasks.common.resume import resumed_config
 from slimyolo.tasks.prune.plan import read_plan
 from slimyolo.tasks.report import report
 from slimyolo.tasks.report_config import ReportConfig
 from slimyolo.tasks.train.config import SparsifyConfig, TrainConfig
 from slimyolo.tasks.train.hyperparameters import read_hyperparameters
+from slimyolo.tasks.train.resume import resumed_config
 
-OLD = Path(__file__).parents[1] / "data" / "v0_1"
+OLD = Path(__file__).parents[2] / "data" / "v0_1"
 EXPECTED: Mapping[str, Any] = json.loads((OLD / "expected.json").read_text())
 
 

@@ -19,11 +19,11 @@ from slimyolo.errors import StorageError
 from slimyolo.families import load_checkpoint, read_architecture
 from slimyolo.models import build_detector
 from slimyolo.tasks.common.records import TrainRecord
-from slimyolo.tasks.common.resume import resumed_config
 from slimyolo.tasks.train import finish
 from slimyolo.tasks.train import saving as checkpoint_files
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.resume import resumed_config
 from slimyolo.tasks.train.sparsify import sparsify
 from slimyolo.tasks.train.train import train
 from slimyolo.training import Ema

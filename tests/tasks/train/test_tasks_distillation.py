@@ -11,11 +11,11 @@ import torch
 from slimyolo.errors import ConfigError
 from slimyolo.families import load_checkpoint
 from slimyolo.tasks.common.records import TrainRecord
-from slimyolo.tasks.common.resume import find_resumable, resumed_config
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
 from slimyolo.tasks.train.config import FinetuneConfig, TrainConfig
 from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.resume import find_resumable, resumed_config
 from slimyolo.tasks.train.saving import CheckpointWriter
 
 QUICK: dict[str, Any] = {"imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanchor": True}

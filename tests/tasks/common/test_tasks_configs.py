@@ -11,11 +11,9 @@ import pytest
 import yaml
 
 import slimyolo
-from slimyolo.errors import CheckpointError, ConfigError
+from slimyolo.errors import ConfigError
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.common.config import Config
-from slimyolo.tasks.common.resume import find_resumable, resumed_config, write_options
-from slimyolo.tasks.common.weights import find_weights, weight_places
 from slimyolo.tasks.dataset_config import DataCheckConfig, DataSynthConfig
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.inspect_config import InspectConfig
@@ -23,7 +21,6 @@ from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
-from slimyolo.tasks.train.hyperparameters import HyperParameters, read_hyperparameters
 
 EXAMPLES: list[Config] = [
     TrainConfig(data="d.yaml", cfg="yolov5n", freeze=3, hyp_set=("lr0=0.02",), device="0"),
@@ -245,106 +242,3 @@ def test_options_of_the_share_method_are_refused_elsewhere(option: str) -> None:
 def test_sparse_training_takes_one_budget() -> None:
     with pytest.raises(ConfigError, match=r"Give one of --percent, --params, --macs.*Got --percent and --macs"):
         SparsifyConfig(data="d.yaml", cfg="yolov5n", percent=0.4, macs=0.5)
-
-
-# --- hyper-parameters -------------------------------------------------------------------------------------------------
-
-
-def test_presets() -> None:
-    assert read_hyperparameters(None) == HyperParameters()
-    assert read_hyperparameters("scratch").lrf == 0.1
-    assert TrainConfig(**TRAIN).hyperparameters.lrf == 0.01
-
-
-def test_the_files_of_the_repository_equal_the_presets() -> None:
-    folder = Path(__file__).parents[2] / "data" / "hyps"
-    assert read_hyperparameters(folder / "hyp.scratch-low.yaml") == read_hyperparameters("scratch-low")
-    assert read_hyperparameters(folder / "hyp.scratch.yaml") == read_hyperparameters("scratch")
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("lr: 0.1\n", "Unknown key 'lr'"),
-        ("lr0: fast\n", "lr0: got 'fast', expected a number"),
-        ("just text\n", "holds no hyper-parameters"),
-        ("a: [\n", "is not a YAML file"),
-    ],
-)
-def test_wrong_hyper_parameter_files(text: str, said: str, tmp_path: Path) -> None:
-    path = tmp_path / "hyp.yaml"
-    path.write_text(text)
-    with pytest.raises(ConfigError) as caught:
-        read_hyperparameters(path)
-    assert said in str(caught.value)
-    assert "hyp.yaml" in str(caught.value)
-
-
-def test_assignments_win_over_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "hyp.yaml"
-    path.write_text("lr0: 0.5\nbox: 0.1\nanchors: 3\n")
-    values = read_hyperparameters(path, ("lr0=0.25",))
-    assert (values.lr0, values.box, values.anchors) == (0.25, 0.1, 3)
-
-
-# --- looking files up -------------------------------------------------------------------------------------------------
-
-
-def test_weights_are_looked_for_in_three_places(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SLIMYOLO_WEIGHTS", str(tmp_path / "shelf"))
-    with pytest.raises(CheckpointError) as caught:
-        find_weights("yolov5n.pt")
-    assert all(str(place) in str(caught.value) for place in weight_places("yolov5n.pt"))
-    assert "downloads nothing" in str(caught.value)
-    for place in (tmp_path / "shelf", tmp_path / "weights", tmp_path):
-        place.mkdir(exist_ok=True)
-        (place / "yolov5n.pt").touch()
-        assert find_weights("yolov5n.pt").resolve() == place / "yolov5n.pt"
-
-
-def test_an_absolute_path_is_looked_for_only_there(tmp_path: Path) -> None:
-    assert weight_places(tmp_path / "a.pt") == (tmp_path / "a.pt",)
-    with pytest.raises(CheckpointError, match="a folder"):
-        find_weights(tmp_path)
-
-
-# --- resuming ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    folder = tmp_path / "runs" / "exp"
-    (folder / "weights").mkdir(parents=True)
-    (folder / "weights" / "last.pt").touch()
-    write_options(folder, TrainConfig(**TRAIN, epochs=7, project=tmp_path / "runs"))
-    return folder
-
-
-def test_a_run_goes_on_with_its_own_settings(run: Path) -> None:
-    checkpoint = find_resumable("newest", run.parent)
-    assert checkpoint == find_resumable(run, run.parent) == run / "weights" / "last.pt"
-    config = resumed_config(TrainConfig, checkpoint, {"workers": 1, "epochs": "7"})
-    assert (config.epochs, config.workers, config.resume, config.cfg) == (7, 1, checkpoint, "yolov5n")
-
-
-def test_a_run_does_not_go_on_differently(run: Path) -> None:
-    checkpoint = run / "weights" / "last.pt"
-    with pytest.raises(ConfigError, match="with --epochs 7; got 9"):
-        resumed_config(TrainConfig, checkpoint, {"epochs": 9})
-    with pytest.raises(ConfigError, match="belongs to a run of `train`"):
-        resumed_config(SparsifyConfig, checkpoint, {})
-
-
-def test_what_cannot_be_resumed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no run to go on with"):
-        find_resumable("newest", tmp_path)
-    with pytest.raises(ConfigError, match="no checkpoint"):
-        find_resumable(tmp_path / "none.pt", tmp_path)
-    (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / "last.pt").touch()
-    with pytest.raises(ConfigError, match=r"opt.yaml, which says how the run was started"):
-        resumed_config(TrainConfig, tmp_path / "weights" / "last.pt", {})
-    (tmp_path / "opt.yaml").write_text("[]")
-    with pytest.raises(ConfigError, match="holds no options"):
-        resumed_config(TrainConfig, tmp_path / "weights" / "last.pt", {})

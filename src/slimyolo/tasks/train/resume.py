@@ -1,7 +1,7 @@
-"""Going on with a run: the options it was started with are kept in its folder and read back.
+"""``--resume`` of a training: the options that it was started with are kept in its folder and read back.
 
-``opt.yaml`` in a run folder holds the command and its whole configuration. A resumed run uses exactly these; what else
-is given on the command line must agree with them, except what cannot change the result.
+``opt.yaml`` in a run folder holds the command and its whole configuration. A resumed run uses exactly these. Other options
+on the command line must have the same values, except those that cannot change the result.
 """
 
 from __future__ import annotations
@@ -13,34 +13,15 @@ from typing import Any, TypeVar
 import yaml
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.config import Config, option_name
+from slimyolo.tasks.common.config import option_name
+from slimyolo.tasks.common.same_settings import FREE_TO_CHANGE
 from slimyolo.tasks.train.config import TrainConfig
 
-__all__ = [
-    *("NEWEST", "OPTIONS_FILE", "find_resumable", "refuse_other_settings", "resumed_config", "settings_that_stay"),
-    "write_options",
-]
+__all__ = ["NEWEST", "OPTIONS_FILE", "find_resumable", "resumed_config", "write_options"]
 
 OPTIONS_FILE = "opt.yaml"
 NEWEST = "newest"
-FREE_TO_CHANGE = ("device", "workers", "cache", "noplots", "resume", "project")
-FREE_IN_STAGES = (*FREE_TO_CHANGE, "name", "exist_ok")
 AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
-
-
-def settings_that_stay(config: Config, *free: str) -> dict[str, Any]:
-    """The settings that a run of several stages, taken up again, must share with its beginning; those `free` too need not."""
-    return {key: value for key, value in config.to_plain().items() if key not in (*FREE_IN_STAGES, *free)}
-
-
-def refuse_other_settings(folder: Path, stored: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` where `settings` are not those `stored` when the run in `folder` began."""
-    for key, value in settings.items():
-        if stored.get(key) != value:
-            raise ConfigError(
-                f"--resume goes on exactly as {folder} began, with {option_name(key)} {stored.get(key)}; got {value}. "
-                "Use the same options, or leave --resume out to start anew."
-            )
 
 
 def write_options(folder: Path, config: TrainConfig) -> None:
@@ -95,7 +76,7 @@ def resumed_config(kind: type[AnyTrainConfig], checkpoint: Path, given: Mapping[
 
 
 def _read_options(checkpoint: Path) -> dict[str, Any]:
-    from slimyolo.storage import read_yaml  # as above
+    from slimyolo.storage import read_yaml  # not at the top, as in `write_options`
 
     path = checkpoint.parent.parent / OPTIONS_FILE
     try:

@@ -20,13 +20,13 @@ from slimyolo.pruning import ChannelShare
 from slimyolo.tasks.chain.compress import compress
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.common.records import TrainRecord
-from slimyolo.tasks.common.resume import find_resumable, resumed_config
 from slimyolo.tasks.measure.validate import validate
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
 from slimyolo.tasks.train.config import FinetuneConfig, SparsifyConfig, TrainConfig
 from slimyolo.tasks.train.finetune import finetune
+from slimyolo.tasks.train.resume import find_resumable, resumed_config
 from slimyolo.tasks.train.saving import CheckpointWriter
 from slimyolo.tasks.train.sparsify import sparsify
 from slimyolo.tasks.train.train import train

@@ -1,0 +1,32 @@
+"""Which settings must stay the same when a command goes on with a run that was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.config import Config, option_name
+
+__all__ = ["FREE_IN_STAGES", "FREE_TO_CHANGE", "refuse_other_settings", "settings_that_stay"]
+
+FREE_TO_CHANGE = ("device", "workers", "cache", "noplots", "resume", "project")
+"""Settings that cannot change the result."""
+FREE_IN_STAGES = (*FREE_TO_CHANGE, "name", "exist_ok")
+"""The same for a run of several stages, which is found by its folder."""
+
+
+def settings_that_stay(config: Config, *free: str) -> dict[str, Any]:
+    """The settings of `config` that must not change on resume: all but those in `FREE_IN_STAGES` and in `free`."""
+    return {key: value for key, value in config.to_plain().items() if key not in (*FREE_IN_STAGES, *free)}
+
+
+def refuse_other_settings(folder: Path, stored: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` when one of `settings` differs from the one `stored` when the run in `folder` began."""
+    for key, value in settings.items():
+        if stored.get(key) != value:
+            raise ConfigError(
+                f"--resume goes on exactly as {folder} began, with {option_name(key)} {stored.get(key)}; got {value}. "
+                "Use the same options, or leave --resume out to start anew."
+            )
