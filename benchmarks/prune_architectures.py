@@ -28,7 +28,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "pruning"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "pruning" / "networks"))
 
 from timm_models import ARCHITECTURES, build, input_of
 

@@ -6,7 +6,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from test_pruning_zoo import gradient_of_input, largest_difference
+from comparisons import gradient_of_input, largest_difference
 from timm_models import ARCHITECTURES, QUICK, build, find_timm, input_of
 from torch import Tensor, nn
 

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
+from comparisons import gradient_of_input, largest_difference
 from timm_models import randomise_everything_
-from torch import Tensor, nn
+from torch import nn
 from zoo_images import IMAGE_NETWORKS
 from zoo_others import OTHER_NETWORKS
 
 from slimyolo.pruning import ChannelShare, mask_module, prune_module, verify
-from slimyolo.tracing.outputs import output_tensors
 
 EXAMPLE = torch.zeros(2, 3, 24, 24)
 NETWORKS = {**IMAGE_NETWORKS, **OTHER_NETWORKS}
-
-
-def gradient_of_input(model: nn.Module, images: Tensor) -> Tensor:
-    """Of the sum of all squared outputs, in double precision: a ReLU at zero must not depend on rounding."""
-    double = deepcopy(model).double().eval()
-    given = images.double().requires_grad_()
-    sum(out.square().sum() for out in output_tensors(double(given)) if out.is_floating_point()).backward()  # type: ignore[union-attr]
-    assert given.grad is not None
-    return given.grad
-
-
-def largest_difference(one: Tensor, two: Tensor) -> float:
-    """Relative to the largest value; everything at zero agrees with itself."""
-    return float((one - two).abs().max() / one.abs().max().clamp_min(1e-30))
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from comparisons import gradient_of_input, largest_difference
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pruning_networks import BLOCKS, Network, randomise_
-from test_pruning_zoo import gradient_of_input, largest_difference
 from torch import Tensor, nn
 
 from slimyolo.pruning import (
