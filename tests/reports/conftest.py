@@ -34,15 +34,31 @@ class Records:
         return folder
 
     def training(
-        self, folder: Path, command: str, map50: float, *, epochs: int = 3, params: int = 1_766_623, evidence: bool = True
-    ) -> Path:  # fmt: skip
+        self,
+        folder: Path,
+        command: str,
+        map50: float,
+        *,
+        epochs: int = 3,
+        params: int = 1_766_623,
+        evidence: bool = True,
+    ) -> Path:
         """A training run; without `evidence` as older versions left it."""
         record = {
-            "command": command, "folder": str(folder), "best": f"{folder.name}/weights/best.pt", "last": "last.pt",
-            "epochs_done": epochs, "best_epoch": epochs - 1, "stopped_early": False, "metrics": self.metrics(map50),
-            "size": {"params": params, "macs": 300 * params, "imgsz": 320, "uncounted": []}, "zero_share": 0.4,
-            "seconds": 90.0, "images_per_second": 12.5, "provenance": self.provenance(command),
-        }  # fmt: skip
+            "command": command,
+            "folder": str(folder),
+            "best": f"{folder.name}/weights/best.pt",
+            "last": "last.pt",
+            "epochs_done": epochs,
+            "best_epoch": epochs - 1,
+            "stopped_early": False,
+            "metrics": self.metrics(map50),
+            "size": {"params": params, "macs": 300 * params, "imgsz": 320, "uncounted": []},
+            "zero_share": 0.4,
+            "seconds": 90.0,
+            "images_per_second": 12.5,
+            "provenance": self.provenance(command),
+        }
         write(folder / "record.json", record)
         self.history(folder, epochs, sparse=command == "sparsify")
         if evidence:
@@ -53,12 +69,25 @@ class Records:
         """A cut."""
         layers = [[f"model.{n}.{part}", 16 * (n + 1), 10 * (n + 1)] for n in range(12) for part in ("conv", "bn")]
         size = {"params": 700_000, "macs": 210_000_000, "imgsz": 320, "uncounted": []}
-        write(folder / "record.json", {
-            "source": "sparse/weights/best.pt", "weights": "pruned/pruned.pt", "target": "channels 0.4",
-            "channels_before": 1248, "channels_after": 778, "layers": layers, "before": size, "after": size,
-            "max_relative_difference": 2e-6, "notes": [], "metrics_before": self.metrics(0.7),
-            "metrics_after": self.metrics(0.7), "seconds": 12.0, "provenance": self.provenance("prune"),
-        })  # fmt: skip
+        write(
+            folder / "record.json",
+            {
+                "source": "sparse/weights/best.pt",
+                "weights": "pruned/pruned.pt",
+                "target": "channels 0.4",
+                "channels_before": 1248,
+                "channels_after": 778,
+                "layers": layers,
+                "before": size,
+                "after": size,
+                "max_relative_difference": 2e-6,
+                "notes": [],
+                "metrics_before": self.metrics(0.7),
+                "metrics_after": self.metrics(0.7),
+                "seconds": 12.0,
+                "provenance": self.provenance("prune"),
+            },
+        )
         return folder
 
     def bench(self, folder: Path) -> Path:
@@ -67,17 +96,32 @@ class Records:
         def row(weights: str, milliseconds: float, speedup: float | None) -> dict[str, Any]:
             timing = {"median_ms": milliseconds, "low_ms": milliseconds - 1, "p95_ms": milliseconds + 2, "runs": 60}
             return {
-                "weights": weights, "runtime": "onnxruntime", "precision": "fp32", "timing": timing, "speedup": speedup,
-                "quiet_speedup": speedup, "macs_ratio": speedup, "size": None, "versions": {},
-            }  # fmt: skip
+                "weights": weights,
+                "runtime": "onnxruntime",
+                "precision": "fp32",
+                "timing": timing,
+                "speedup": speedup,
+                "quiet_speedup": speedup,
+                "macs_ratio": speedup,
+                "size": None,
+                "versions": {},
+            }
 
         machine = {"processor": "A processor", "cores": 2, "instructions": [], "governor": None, "load": 0.1}
-        write(folder / "record.json", {
-            "rows": [row("x/base/weights/best.pt", 20.0, None), row("x/finetuned/weights/best.pt", 12.5, 1.6)],
-            "machine": machine, "device": "cpu", "imgsz": [320, 320], "batch": 1, "threads": 2,
-            "verdicts": ["finetuned: 1.60 times faster."], "warnings": ["The machine was busy."],
-            "provenance": self.provenance("bench"),
-        })  # fmt: skip
+        write(
+            folder / "record.json",
+            {
+                "rows": [row("x/base/weights/best.pt", 20.0, None), row("x/finetuned/weights/best.pt", 12.5, 1.6)],
+                "machine": machine,
+                "device": "cpu",
+                "imgsz": [320, 320],
+                "batch": 1,
+                "threads": 2,
+                "verdicts": ["finetuned: 1.60 times faster."],
+                "warnings": ["The machine was busy."],
+                "provenance": self.provenance("bench"),
+            },
+        )
         return folder
 
     def metrics(self, map50: float) -> dict[str, Any]:
@@ -92,11 +136,24 @@ class Records:
         """As the tasks write it."""
         split = {"images": 6, "boxes": 8, "defects": 0, "fingerprint": "f" * 64}
         return {
-            "slimyolo": "0.1.0", "command": command, "torch": "2.13.0", "python": "3.11", "platform": "Linux", "threads": 1,
-            "settings": {"data": "my data.yaml", "imgsz": 320, "method": "share", "percent": 0.4, "hyp_set": [], "cfg": None},
-            "command_line": f"slimyolo {command} --data 'my data.yaml'", "machine": {"processor": "A processor", "cores": 2},
+            "slimyolo": "0.1.0",
+            "command": command,
+            "torch": "2.13.0",
+            "python": "3.11",
+            "platform": "Linux",
+            "threads": 1,
+            "settings": {
+                "data": "my data.yaml",
+                "imgsz": 320,
+                "method": "share",
+                "percent": 0.4,
+                "hyp_set": [],
+                "cfg": None,
+            },
+            "command_line": f"slimyolo {command} --data 'my data.yaml'",
+            "machine": {"processor": "A processor", "cores": 2},
             "data": {"file": "my data.yaml", "names": self.names, "splits": {"train": split, "val": split}},
-        }  # fmt: skip
+        }
 
     def history(self, folder: Path, epochs: int, *, sparse: bool = False) -> None:
         """results.csv; one value of it is missing."""
@@ -123,19 +180,36 @@ class Records:
         write(folder / "curves.json", {"curves": curves, "confusion": confusion})
         grid = [[row * column for column in range(24)] for row in range(24)]
         counted = [4] * len(self.names)
-        write(folder / "labels.json", {"val": {
-            "images": 6, "boxes": 8, "backgrounds": 1, "names": self.names, "class_boxes": counted, "class_images": counted,
-            "centres": grid, "sizes": grid,
-        }})  # fmt: skip
+        write(
+            folder / "labels.json",
+            {
+                "val": {
+                    "images": 6,
+                    "boxes": 8,
+                    "backgrounds": 1,
+                    "names": self.names,
+                    "class_boxes": counted,
+                    "class_images": counted,
+                    "centres": grid,
+                    "sizes": grid,
+                }
+            },
+        )
         images = []
         for number in range(3):
             (folder / "sample").mkdir(parents=True, exist_ok=True)
             picture = np.full((90, 120, 3), 60 * number, np.uint8)
             (folder / "sample" / f"{number}.jpg").write_bytes(jpeg_bytes(picture))
-            images.append({
-                "file": f"sample/{number}.jpg", "name": f"photo{number}.jpg", "width": 120, "height": 90,
-                "truth": [[0, 0.1, 0.1, 0.4, 0.5], [1, 0.5, 0.3, 0.9, 0.9]], "detections": [[0, 0.87, 0.1, 0.1, 0.45, 0.5]],
-            })  # fmt: skip
+            images.append(
+                {
+                    "file": f"sample/{number}.jpg",
+                    "name": f"photo{number}.jpg",
+                    "width": 120,
+                    "height": 90,
+                    "truth": [[0, 0.1, 0.1, 0.4, 0.5], [1, 0.5, 0.3, 0.9, 0.9]],
+                    "detections": [[0, 0.87, 0.1, 0.1, 0.45, 0.5]],
+                }
+            )
         write(folder / "sample.json", {"names": self.names, "shown_score": 0.25, "images": images})
         if sparse:
             bell = [round(200 * math.exp(-((edge - 0.9) ** 2) * 8)) for edge in EDGES[:-1]]

@@ -8,7 +8,7 @@ from slimyolo.reports.charts import gamma_quantile, timed_points
 from slimyolo.reports.run_files import GammaEpoch
 from slimyolo.reports.stages import read_run
 
-EPOCH = GammaEpoch(0, zeros=10, counts=(0, 10, 20), above=10, median=0.5, share=0.2, target_share=0.4)
+EPOCH = GammaEpoch(epoch=0, zeros=10, counts=(0, 10, 20), above=10, median=0.5, share=0.2, target_share=0.4)
 EDGES = (0.0, 0.5, 1.0, 1.5)
 
 

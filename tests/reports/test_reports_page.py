@@ -43,12 +43,27 @@ def test_a_chain_has_all_its_sections(chain: Path, records: Any) -> None:
     records().bench(chain / "bench")
     text = Reader(page_of(chain)).text
     for words in (
-        "finetuned: mAP50 .750 (−.050 to base)", "GFLOPs @320", "mAP against GFLOPs", "mAP against latency",
-        "mAP on the validation images", "Box loss", "|γ| over the epochs", "Channels kept, layer by layer",
-        "470 of 1,248 prunable channels were removed", "Precision by recall", "F1 by confidence", "Confusion, dense (base)",
-        "Confusion, slim (finetuned)", "finetuned: 1.60 times faster.", "Warning: The machine was busy.", "Box centres, val",
-        "slimyolo compress --data 'my data.yaml'", "fingerprint ffff", "2.13.0", "A processor",
-    ):  # fmt: skip
+        "finetuned: mAP50 .750 (−.050 to base)",
+        "GFLOPs @320",
+        "mAP against GFLOPs",
+        "mAP against latency",
+        "mAP on the validation images",
+        "Box loss",
+        "|γ| over the epochs",
+        "Channels kept, layer by layer",
+        "470 of 1,248 prunable channels were removed",
+        "Precision by recall",
+        "F1 by confidence",
+        "Confusion, dense (base)",
+        "Confusion, slim (finetuned)",
+        "finetuned: 1.60 times faster.",
+        "Warning: The machine was busy.",
+        "Box centres, val",
+        "slimyolo compress --data 'my data.yaml'",
+        "fingerprint ffff",
+        "2.13.0",
+        "A processor",
+    ):
         assert words in text, words
     assert "This fills the section" not in text
     assert text.count("dense (base) 1 × face") == text.count("slim (finetuned) 1 × face") == 3

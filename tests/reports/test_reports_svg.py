@@ -38,7 +38,7 @@ def test_ranges(values: list[float | None], zero: bool, expected: tuple[float, f
 
 
 def test_a_line_breaks_where_nothing_was_measured() -> None:
-    chart = Chart("t", (0, 5), (0, 1), "x", "y")
+    chart = Chart(title="t", x=(0, 5), y=(0, 1), x_label="x", y_label="y")
     chart.line([(0, 0.1), (1, 0.2), (2, None), (3, 0.4), (4, math.nan), (5, 9.0)], 0)
     drawn = str(chart.svg())
     assert drawn.count("<polyline") == 1
@@ -47,7 +47,7 @@ def test_a_line_breaks_where_nothing_was_measured() -> None:
 
 
 def test_words_keep_clear_of_one_another_and_are_escaped() -> None:
-    chart = Chart("a < b", (0, 1), (0, 1), "x & y", "y")
+    chart = Chart(title="a < b", x=(0, 1), y=(0, 1), x_label="x & y", y_label="y")
     for _ in range(20):
         chart.label(0.5, 0.5, "<finetuned>")
     drawn = str(chart.svg())

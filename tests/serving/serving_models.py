@@ -25,7 +25,15 @@ def stand_in(name: str, rows: Sequence[Sequence[float]], network_ms: float) -> S
         found = Detections.from_rows(seen, "source") if seen else Detections.empty("source")
         return PredictedPicture(Picture(image, "uploaded"), found, (320, 320), StageTimes(1.0, network_ms, 0.5))
 
-    return ServedModel(name, NAMES, 4_000_000, 1_770_000, 515_000_000, (320, 320), detect)
+    return ServedModel(
+        name=name,
+        class_names=NAMES,
+        file_bytes=4_000_000,
+        params=1_770_000,
+        macs=515_000_000,
+        imgsz=(320, 320),
+        detect=detect,
+    )
 
 
 def picture_bytes(height: int = 60, width: int = 100, suffix: str = ".png") -> bytes:

@@ -39,9 +39,13 @@ def test_models_and_limits(client: Client) -> None:
     about = client.get("/api/models").json()
     assert [model["name"] for model in about["models"]] == ["dense.pt", "pruned.pt"]
     assert about["models"][0] == {
-        "name": "dense.pt", "classes": list(NAMES), "file_mb": 4.0, "params": 1_770_000, "gflops": 1.03,
+        "name": "dense.pt",
+        "classes": list(NAMES),
+        "file_mb": 4.0,
+        "params": 1_770_000,
+        "gflops": 1.03,
         "imgsz": [320, 320],
-    }  # fmt: skip
+    }
     assert (about["max_mb"], about["max_megapixels"], about["conf"]) == (0.05, 1.0, 0.25)
 
 
@@ -86,8 +90,11 @@ def test_the_page_asks_no_other_host_and_holds_no_inline_script(client: Client, 
 
 def test_security_headers_are_on_every_answer(client: Client) -> None:
     answers = [
-        client.get("/"), client.get("/none"), client.get("/", headers={"Host": "evil.example"}), detect(client, b""),
-    ]  # fmt: skip
+        client.get("/"),
+        client.get("/none"),
+        client.get("/", headers={"Host": "evil.example"}),
+        detect(client, b""),
+    ]
     for answer in answers:
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -104,11 +111,22 @@ def test_security_headers_are_on_every_answer(client: Client) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/../pyproject.toml", "/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2fetc%2fpasswd", "/page.css/../../app.py", "/app.py",
-        "/page/index.html", "//etc/passwd", "/etc/passwd", "/static/../../etc/passwd", "/page.js%00.html", "/.env",
-        "/api/detect/../../../etc/passwd", "/%c0%ae%c0%ae/etc/passwd", "/..\\..\\etc\\passwd",
+        "/../pyproject.toml",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/..%2f..%2fetc%2fpasswd",
+        "/page.css/../../app.py",
+        "/app.py",
+        "/page/index.html",
+        "//etc/passwd",
+        "/etc/passwd",
+        "/static/../../etc/passwd",
+        "/page.js%00.html",
+        "/.env",
+        "/api/detect/../../../etc/passwd",
+        "/%c0%ae%c0%ae/etc/passwd",
+        "/..\\..\\etc\\passwd",
     ],
-)  # fmt: skip
+)
 def test_no_file_of_the_host_can_be_read(client: Client, path: str) -> None:
     for url in (path, f"/?file={path}", f"/api/models?weights={path}"):
         answer = client.get(url)
@@ -230,11 +248,22 @@ def test_a_form_of_another_site_cannot_post(client: Client) -> None:
 
 
 HOSTS = [
-    ("127.0.0.1", True), ("127.0.0.1:8000", True), ("localhost:8000", True), ("LOCALHOST.", True), ("[::1]:8000", True),
-    ("evil.example", False), ("127.0.0.1.evil.example", False), ("localhost.evil.example", False), ("", False),
-    ("192.168.1.5:8000", False), ("me@127.0.0.1", False), ("127.0.0.1/x", False), ("127.0.0.1:port", False),
-    ("[::1", False), ("my.lan:8000", False),
-]  # fmt: skip
+    ("127.0.0.1", True),
+    ("127.0.0.1:8000", True),
+    ("localhost:8000", True),
+    ("LOCALHOST.", True),
+    ("[::1]:8000", True),
+    ("evil.example", False),
+    ("127.0.0.1.evil.example", False),
+    ("localhost.evil.example", False),
+    ("", False),
+    ("192.168.1.5:8000", False),
+    ("me@127.0.0.1", False),
+    ("127.0.0.1/x", False),
+    ("127.0.0.1:port", False),
+    ("[::1", False),
+    ("my.lan:8000", False),
+]
 
 
 @pytest.mark.parametrize(("host", "allowed"), HOSTS)

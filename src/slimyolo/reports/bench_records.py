@@ -13,7 +13,7 @@ from slimyolo.storage import read_json
 __all__ = ["Bench", "BenchLine", "is_bench", "read_bench"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchLine:
     """One model on one runtime: milliseconds of a call, and its ratios to the first model of the same runtime."""
 
@@ -28,7 +28,7 @@ class BenchLine:
     speedup: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bench:
     """A benchmark: its lines, and in words what it was measured on, what it means and what was wrong."""
 
@@ -65,9 +65,13 @@ def read_bench(folder: Path) -> Bench | None:
             f"{record['batch']}, {size[0]} × {size[1]} px"
         )
         return Bench(
-            folder, tuple(_line(row) for row in record["rows"]), measured_on, _texts(record["verdicts"]),
-            _texts(record["warnings"]), record["provenance"],
-        )  # fmt: skip
+            folder=folder,
+            lines=tuple(_line(row) for row in record["rows"]),
+            measured_on=measured_on,
+            verdicts=_texts(record["verdicts"]),
+            warnings=_texts(record["warnings"]),
+            provenance=record["provenance"],
+        )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise StorageError(f"{path} is not a record of this version ({type(error).__name__}: {error}).") from error
 
@@ -75,10 +79,16 @@ def read_bench(folder: Path) -> Bench | None:
 def _line(row: Mapping[str, Any]) -> BenchLine:
     timing, size = row["timing"], row["size"]
     return BenchLine(
-        str(row["weights"]), str(row["runtime"]), str(row["precision"]),
-        float(timing["median_ms"]), float(timing["low_ms"]), float(timing["p95_ms"]),
-        None if size is None else 2 * size["macs"] / 1e9, _ratio(row["macs_ratio"]), _ratio(row["speedup"]),
-    )  # fmt: skip
+        weights=str(row["weights"]),
+        runtime=str(row["runtime"]),
+        precision=str(row["precision"]),
+        median_ms=float(timing["median_ms"]),
+        low_ms=float(timing["low_ms"]),
+        p95_ms=float(timing["p95_ms"]),
+        gflops=None if size is None else 2 * size["macs"] / 1e9,
+        macs_ratio=_ratio(row["macs_ratio"]),
+        speedup=_ratio(row["speedup"]),
+    )
 
 
 def _ratio(value: Any) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -27,10 +27,17 @@ __all__ = [
     "normalised_layers",
     "timed_points",
     "trade_off",
-]  # fmt: skip
+]
 
 MOST_COLUMNS = 60  # epochs in the heat map: more than a phone has pixels for otherwise
 MOST_LINES = 8
+CURVES: tuple[tuple[str, str, str, Callable[[Curves], tuple[tuple[float, ...], ...]]], ...] = (
+    # title, x axis, y axis, the values: one row for each class
+    ("Precision by recall", "recall", "precision", lambda curves: curves.precision_by_recall),
+    ("F1 by confidence", "confidence", "F1", lambda curves: curves.f1),
+    ("Precision by confidence", "confidence", "precision", lambda curves: curves.precision),
+    ("Recall by confidence", "confidence", "recall", lambda curves: curves.recall),
+)
 LOSSES = (("box_loss", "box loss"), ("obj_loss", "objectness loss"), ("cls_loss", "class loss"))
 
 
@@ -81,7 +88,13 @@ def compared_trade_offs(runs: Sequence[tuple[str, Sequence[Point]]], x_label: st
 def _trade_chart(points: Sequence[Point], places: Sequence[int], x_label: str, title: str) -> Chart:
     low, high = finite_range([float(point[place]) for point in points for place in places], pad=0.18)
     left, right = finite_range([point[1] for point in points], pad=0.22)
-    return Chart(title, (max(left, 0.0), right), (max(low, 0.0), min(high, 1.05)), x_label, "mAP")
+    return Chart(
+        title=title,
+        x=(max(left, 0.0), right),
+        y=(max(low, 0.0), min(high, 1.05)),
+        x_label=x_label,
+        y_label="mAP",
+    )
 
 
 def _trade_marks(chart: Chart, points: Sequence[Point], place: int, series: int) -> None:
@@ -116,7 +129,13 @@ def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
         if not known or (unit == "loss" and max(known) == 0):  # the class loss of a single class
             continue
         x = (0.5, max(total + 0.5, 1.5))
-        chart = Chart(f"{title} over {total} epochs", x, finite_range(values, zero=True), "epoch", unit)
+        chart = Chart(
+            title=f"{title} over {total} epochs",
+            x=x,
+            y=finite_range(values, zero=True),
+            x_label="epoch",
+            y_label=unit,
+        )
         for stage, start in zip(trained, starts, strict=True):
             for series, (name, _) in enumerate(columns):
                 points = [(start + number + 1.0, value) for number, value in enumerate(_column(stage, name))]
@@ -157,7 +176,14 @@ def _gamma_heat(gammas: GammaHistory, cut_share: float | None) -> Figure:
     columns = [epoch.epoch + 0.5 for epoch in chosen] + [last.epoch + 1.5]
     top = _highest(gammas)
     title = "|γ| over the epochs"
-    chart = Chart(title, (columns[0], columns[-1]), (0.0, top), "epoch", "|γ|", x_ticks=_epoch_ticks(chosen))
+    chart = Chart(
+        title=title,
+        x=(columns[0], columns[-1]),
+        y=(0.0, top),
+        x_label="epoch",
+        y_label="|γ|",
+        x_ticks=_epoch_ticks(chosen),
+    )
     shown = sum(edge < top - 1e-9 for edge in edges)
     chart.heat(columns, edges[: shown + 1], [column[:shown] for column in cells])
     legend: tuple[Legend, ...] = ()
@@ -174,7 +200,7 @@ def _gamma_outlines(gammas: GammaHistory) -> Figure:
     title = "|γ| in the first and in the last epoch"
     first, last = gammas.epochs[0], gammas.epochs[-1]
     most, top = max((*first.counts, *last.counts, 1)), _highest(gammas)
-    chart = Chart(title, (0.0, top), (0.0, most * 1.08), "|γ|", "channels")
+    chart = Chart(title=title, x=(0.0, top), y=(0.0, most * 1.08), x_label="|γ|", y_label="channels")
     for series, epoch in ((0, first), (1, last)):
         points = [
             (edge, float(count))
@@ -189,13 +215,17 @@ def _gamma_outlines(gammas: GammaHistory) -> Figure:
     )
 
 
-def _share_at_zero(
-    shares: Sequence[float | None], medians: Sequence[float | None], target: float | None
-) -> Figure:  # fmt: skip
+def _share_at_zero(shares: Sequence[float | None], medians: Sequence[float | None], target: float | None) -> Figure:
     title = "Share of channels at exactly zero"
     count = len(shares)
     high = max([value for value in (*shares, *medians, target) if value is not None] or [1.0])
-    chart = Chart(title, (0.5, max(count + 0.5, 1.5)), (0.0, max(high * 1.12, 0.1)), "epoch", "share; |γ|")
+    chart = Chart(
+        title=title,
+        x=(0.5, max(count + 0.5, 1.5)),
+        y=(0.0, max(high * 1.12, 0.1)),
+        x_label="epoch",
+        y_label="share; |γ|",
+    )
     chart.line([(number + 1.0, value) for number, value in enumerate(shares)], 0)
     chart.line([(number + 1.0, value) for number, value in enumerate(medians)], 1, dashed=True)
     if target is not None:
@@ -208,9 +238,15 @@ def layer_figure(stage: Stage) -> Figure:
     layers = normalised_layers(stage.layers)
     title = "Channels kept, layer by layer"
     chart = Chart(
-        title, (0.0, float(len(layers))), (0.0, 1.0), "layer, from the input to the heads", "kept",
-        x_ticks=nice_ticks(0, len(layers)), y_ticks=(0, 0.25, 0.5, 0.75, 1), percent=True,
-    )  # fmt: skip
+        title=title,
+        x=(0.0, float(len(layers))),
+        y=(0.0, 1.0),
+        x_label="layer, from the input to the heads",
+        y_label="kept",
+        x_ticks=nice_ticks(0, len(layers)),
+        y_ticks=(0, 0.25, 0.5, 0.75, 1),
+        percent=True,
+    )
     for place, (_, before, kept) in enumerate(layers):
         chart.bar(place + 0.08, place + 0.92, 0.0, 1.0, 0, faint=True)
         chart.bar(place + 0.08, place + 0.92, 0.0, kept / max(before, 1), 0)
@@ -230,18 +266,13 @@ def curve_figures(stages: Sequence[tuple[str, Curves]]) -> tuple[Figure, ...]:
     """PR, F1, precision and recall at IoU 0.5: the mean over classes of each stage; of one stage its classes too."""
     known = [(name, curves) for name, curves in stages if curves.classes]
     figures = []
-    rows = (
-        ("Precision by recall", "recall", "precision", "precision_by_recall"), ("F1 by confidence", "confidence", "F1", "f1"),
-        ("Precision by confidence", "confidence", "precision", "precision"),
-        ("Recall by confidence", "confidence", "recall", "recall"),
-    )  # fmt: skip
-    for title, across, up, field in rows if known else ():
-        chart = Chart(f"{title}, IoU 0.5", (0.0, 1.0), (0.0, 1.0), across, up)
+    for title, across, up, read in CURVES if known else ():
+        chart = Chart(title=f"{title}, IoU 0.5", x=(0.0, 1.0), y=(0.0, 1.0), x_label=across, y_label=up)
         legend = []
         alone = len(known) == 1 and 1 < len(known[0][1].classes) < MOST_LINES
         for series, (name, curves) in enumerate(known):
             xs = curves.recall_axis if across == "recall" else curves.confidence
-            lines: tuple[tuple[float, ...], ...] = getattr(curves, field)
+            lines = read(curves)
             if alone:
                 for place, line in enumerate(lines):
                     chart.line(list(zip(xs, line, strict=True)), place + 1, thin=True)
@@ -250,7 +281,7 @@ def curve_figures(stages: Sequence[tuple[str, Curves]]) -> tuple[Figure, ...]:
             chart.line(list(zip(xs, mean, strict=True)), series, dashed=series == 0 and len(known) > 1)
             legend.insert(series, Legend("all classes" if alone else name, series, series == 0 and len(known) > 1))
             best = max(range(len(mean)), key=mean.__getitem__)
-            if field == "f1" and series == len(known) - 1:
+            if up == "F1" and series == len(known) - 1:
                 chart.rule(x=xs[best], text=f"best {mean[best]:.2f} at {xs[best]:.2f}")
         figures.append(Figure(title, chart.svg(), "", tuple(legend)))
     return tuple(figures)
@@ -263,10 +294,17 @@ def label_figures(labels: LabelCounts) -> tuple[Figure, ...]:
     facts = (
         ("Box centres", "x", "y (0: top)", labels.centres, (1.0, 0.0)),
         ("Box sizes", "width", "height", labels.sizes, (0.0, 1.0)),
-    )  # fmt: skip
+    )
     for title, across, up, rows, limits in facts:
         fullest = max((count for row in rows for count in row), default=0) or 1
-        chart = Chart(f"{title}, {labels.split}", (0.0, 1.0), limits, across, up, y_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1))
+        chart = Chart(
+            title=f"{title}, {labels.split}",
+            x=(0.0, 1.0),
+            y=limits,
+            x_label=across,
+            y_label=up,
+            y_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1),
+        )
         columns = [[(row[column] / fullest) ** 0.5 for row in rows] for column in range(len(rows))]
         chart.heat(edges, edges, columns)
         figures.append(

@@ -66,7 +66,7 @@ class Matrix:
     note: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Chapter:
     """What the page says of one run."""
 
@@ -101,38 +101,88 @@ def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("slimyolo.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )  # fmt: skip
+        loader=PackageLoader("slimyolo.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     chapters = tuple(_chapter(run, f"r{number}", images) for number, run in enumerate(runs))
     several = len(runs) > 1
     sizes = {stage.imgsz for run in runs for stage in run.stages}
     measured = [(run.name, points) for run in runs if (points := measured_points(run))]
     compared = compared_trade_offs(measured, _gflops_words(sizes)) if several and measured else ()
     return environment.get_template("report.html").render(
-        title=", ".join(run.name for run in runs), head=_head([stage for run in runs for stage in run.stages]),
-        chapters=chapters, several=several, compared=compared, version=version, made=made, box_colours=BOX_COLOURS,
+        title=", ".join(run.name for run in runs),
+        head=_head([stage for run in runs for stage in run.stages]),
+        chapters=chapters,
+        several=several,
+        compared=compared,
+        version=version,
+        made=made,
+        box_colours=BOX_COLOURS,
         series=SERIES,
-    )  # fmt: skip
+    )
 
 
 def _chapter(run: Run, mark: str, images: int) -> Chapter:
-    missing: dict[str, Missing] = {}
-    ends = [stage for stage in dict.fromkeys((run.dense, run.slim)) if stage is not None]
-    histories = history_figures(run.stages)
-    if not histories and any(stage.is_training for stage in run.stages):
-        missing["histories"] = Missing("There is no results.csv with an epoch in it.")
+    ends, histories = _ends(run), history_figures(run.stages)
     sparse = next((stage for stage in run.stages if stage.command == "sparsify"), None)
     cut = next((stage for stage in run.stages if stage.layers), None)
-    gammas = gamma_figures(sparse, _removed_share(cut)) if sparse is not None else ()
+    with_curves = [(stage.name, stage.curves) for stage in run.stages if stage.curves is not None and stage.numbers]
+    samples = [(_title(stage, run), stage.sample) for stage in ends if stage.sample is not None]
+    return Chapter(
+        mark=mark,
+        run=run,
+        headline=_headline(run),
+        tiles=_tiles(run),
+        head=_head(run.stages),
+        rows=tuple(_row(stage, run) for stage in run.stages),
+        trades=_trades(run),
+        histories=histories,
+        gammas=gamma_figures(sparse, _removed_share(cut)) if sparse is not None else (),
+        cut=cut,
+        layers=layer_figure(cut) if cut else None,
+        layer_rows=normalised_layers(cut.layers) if cut else (),
+        curves=curve_figures(with_curves[:4]),
+        matrices=tuple(
+            _matrix(_title(stage, run), stage.curves) for stage in ends if stage.curves and stage.curves.counts
+        ),
+        pictures=picture_rows(samples, images, mark),
+        classes=samples[0][1].names if samples else (),
+        label_sets=tuple((labels, label_figures(labels)) for labels in _labels(run)),
+        commands=_commands(run),
+        facts=_facts(run),
+        settings=_settings(run),
+        missing=_missing(run, histories),
+    )
+
+
+def _ends(run: Run) -> list[Stage]:
+    """The first and the last measured stage: those whose curves, pictures and times the page compares."""
+    return [stage for stage in dict.fromkeys((run.dense, run.slim)) if stage is not None]
+
+
+def _labels(run: Run) -> tuple[LabelCounts, ...]:
+    """The label statistics of the first stage that kept them."""
+    return next((stage.labels for stage in run.stages if stage.labels), ())
+
+
+def _missing(run: Run, histories: Sequence[Figure]) -> dict[str, Missing]:
+    """What the records do not tell, by the section of the page that it leaves empty."""
+    missing: dict[str, Missing] = {}
+    ends = _ends(run)
+    sparse = next((stage for stage in run.stages if stage.command == "sparsify"), None)
+    if not histories and any(stage.is_training for stage in run.stages):
+        missing["histories"] = Missing("There is no results.csv with an epoch in it.")
     if sparse is not None and sparse.gammas is None:
         missing["gammas"] = Missing(
             "The distribution of |γ| was not kept (gammas.json): this run is older than that file. Sparse training writes it.",
             (command_line(sparse.command, {**sparse.settings, "name": f"{sparse.name}-again", "exist_ok": False}),),
         )
-    with_curves = [(stage.name, stage.curves) for stage in run.stages if stage.curves is not None and stage.numbers]
-    if len(with_curves) < len(ends) and not all(stage.curves for stage in ends):
+    measured_curves = [stage for stage in run.stages if stage.curves is not None and stage.numbers]
+    if len(measured_curves) < len(ends) and not all(stage.curves for stage in ends):
         missing["curves"] = _to_validate("Curves and confusion were not kept", [s for s in ends if s.curves is None])
-    samples = [(_title(stage, run), stage.sample) for stage in ends if stage.sample is not None]
     if not all(stage.sample for stage in ends) or not ends:
         without = [stage for stage in ends if stage.sample is None]
         missing["pictures"] = _to_validate("Validation pictures were not kept", without)
@@ -141,21 +191,9 @@ def _chapter(run: Run, mark: str, images: int) -> Chapter:
             "Nothing was timed. This fills the section; then make the report again:",
             (bench_command([stage.weights for stage in ends], ends[0].imgsz, str(run.folder)),),
         )
-    labels = next((stage.labels for stage in run.stages if stage.labels), ())
-    if not labels:
+    if not _labels(run):
         missing["labels"] = _to_validate("Label statistics were not kept", ends[-1:])
-    return Chapter(
-        mark=mark, run=run, headline=_headline(run), tiles=_tiles(run),
-        head=_head(run.stages), rows=tuple(_row(stage, run) for stage in run.stages),
-        trades=_trades(run),
-        histories=histories, gammas=gammas, cut=cut, layers=layer_figure(cut) if cut else None,
-        layer_rows=normalised_layers(cut.layers) if cut else (),
-        curves=curve_figures(with_curves[:4]),
-        matrices=tuple(_matrix(_title(stage, run), stage.curves) for stage in ends if stage.curves and stage.curves.counts),
-        pictures=picture_rows(samples, images, mark), classes=samples[0][1].names if samples else (),
-        label_sets=tuple((one, label_figures(one)) for one in labels),
-        commands=_commands(run), facts=_facts(run), settings=_settings(run), missing=missing,
-    )  # fmt: skip
+    return missing
 
 
 def _trades(run: Run) -> tuple[Figure, ...]:

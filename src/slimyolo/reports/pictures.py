@@ -96,9 +96,7 @@ def _panel(
     return Panel(title, said, Markup("".join([*parts, "</svg>"])))
 
 
-def _rectangle(
-    image: SampleImage, number: int, score: float | None, box: Sequence[float], names: Sequence[str]
-) -> str:  # fmt: skip
+def _rectangle(image: SampleImage, number: int, score: float | None, box: Sequence[float], names: Sequence[str]) -> str:
     left, top, right, bottom = _pixels(image, box)
     place = f'x="{left:.1f}" y="{top:.1f}" width="{max(right - left, 1):.1f}" height="{max(bottom - top, 1):.1f}"'
     return (

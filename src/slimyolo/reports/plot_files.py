@@ -17,16 +17,28 @@ if TYPE_CHECKING:
 __all__ = ["PLOT_FILES", "write_plots"]
 
 PLOT_FILES = (
-    "results.png", "confusion_matrix.png", "PR_curve.png", "F1_curve.png", "P_curve.png", "R_curve.png", "labels.jpg",
-)  # fmt: skip
+    "results.png",
+    "confusion_matrix.png",
+    "PR_curve.png",
+    "F1_curve.png",
+    "P_curve.png",
+    "R_curve.png",
+    "labels.jpg",
+)
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#806000", "#56b4e9", "#882255", "#555555")
 _MANY = 20  # classes: beyond, only the mean is named
 _RESULTS = (
-    ("train/box_loss", "train box"), ("train/obj_loss", "train objectness"), ("train/cls_loss", "train class"),
-    ("metrics/precision", "precision"), ("metrics/recall", "recall"),
-    ("val/box_loss", "val box"), ("val/obj_loss", "val objectness"), ("val/cls_loss", "val class"),
-    ("metrics/mAP_0.5", "mAP50"), ("metrics/mAP_0.5:0.95", "mAP50-95"),
-)  # fmt: skip
+    ("train/box_loss", "train box"),
+    ("train/obj_loss", "train objectness"),
+    ("train/cls_loss", "train class"),
+    ("metrics/precision", "precision"),
+    ("metrics/recall", "recall"),
+    ("val/box_loss", "val box"),
+    ("val/obj_loss", "val objectness"),
+    ("val/cls_loss", "val class"),
+    ("metrics/mAP_0.5", "mAP50"),
+    ("metrics/mAP_0.5:0.95", "mAP50-95"),
+)
 
 
 def write_plots(folder: Path) -> tuple[Path, ...]:
@@ -69,9 +81,13 @@ def _results(history: History, file: Path) -> Path:
 
 
 def _lines(
-    curves: Curves, names: Sequence[str], across: Sequence[float], rows: Sequence[Sequence[float]], axes: tuple[str, str],
+    curves: Curves,
+    names: Sequence[str],
+    across: Sequence[float],
+    rows: Sequence[Sequence[float]],
+    axes: tuple[str, str],
     file: Path,
-) -> Path:  # fmt: skip
+) -> Path:
     with _figure(file, (8, 5.5)) as figure:
         plot = figure.subplots()
         for place, row in enumerate(rows):
@@ -107,8 +123,9 @@ def _confusion(curves: Curves, names: Sequence[str], file: Path) -> Path:
                         ink = "white" if shares[row][column] > 0.5 else "black"
                         plot.text(column, row, f"{shares[row][column]:.2f}", ha="center", va="center", color=ink)
         for set_ticks, set_labels, turn in (
-            (plot.set_xticks, plot.set_xticklabels, 90), (plot.set_yticks, plot.set_yticklabels, 0),
-        ):  # fmt: skip
+            (plot.set_xticks, plot.set_xticklabels, 90),
+            (plot.set_yticks, plot.set_yticklabels, 0),
+        ):
             set_ticks(range(size))
             for text, word in zip(set_labels([""] * size, rotation=turn, fontsize=8), words, strict=True):
                 text.set_parse_math(False)

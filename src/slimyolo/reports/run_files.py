@@ -17,9 +17,20 @@ from slimyolo.errors import StorageError
 from slimyolo.storage import read_json, read_yaml
 
 __all__ = [
-    "Curves", "GammaEpoch", "GammaHistory", "History", "LabelCounts", "SampleImage", "SampleSet", "read_curves", "read_gammas",
-    "read_history", "read_labels", "read_options", "read_sample",
-]  # fmt: skip
+    "Curves",
+    "GammaEpoch",
+    "GammaHistory",
+    "History",
+    "LabelCounts",
+    "SampleImage",
+    "SampleSet",
+    "read_curves",
+    "read_gammas",
+    "read_history",
+    "read_labels",
+    "read_options",
+    "read_sample",
+]
 
 Row = tuple[float, ...]
 
@@ -38,7 +49,7 @@ class History:
         return self.columns.get(name, (None,) * len(self))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Curves:
     """curves.json: by class (`classes` are their numbers) and by `confidence` or `recall_axis`; `counts` rows = detected,
     columns = true, the last of both = background (empty without a confusion matrix)."""
@@ -61,7 +72,7 @@ class Curves:
         return self.names[number] if number < len(self.names) else f"class {number}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GammaEpoch:
     """|γ| of the prunable channels after an epoch; `counts` lie between the history's edges, `zeros` are exact."""
 
@@ -87,7 +98,7 @@ class GammaHistory:
     epochs: tuple[GammaEpoch, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LabelCounts:
     """One split of labels.json; see `data.label_statistics`."""
 
@@ -102,7 +113,7 @@ class LabelCounts:
     sizes: tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SampleImage:
     """A validation image: its small JPEG, and boxes (x1, y1, x2, y2 relative to it): `truth` class + box, `detections`
     class + score + box."""
@@ -161,11 +172,16 @@ def read_curves(folder: Path) -> Curves | None:
         return Curves(
             names=tuple(str(name) for name in confusion["names"]),
             classes=tuple(int(number) for number in curves["classes"]),
-            **{key: _rows(curves[key]) for key in ("precision", "recall", "f1", "precision_by_recall")},
-            confidence=_floats(curves["confidence"]), recall_axis=_floats(curves["recall_axis"]),
+            confidence=_floats(curves["confidence"]),
+            precision=_rows(curves["precision"]),
+            recall=_rows(curves["recall"]),
+            f1=_rows(curves["f1"]),
+            recall_axis=_floats(curves["recall_axis"]),
+            precision_by_recall=_rows(curves["precision_by_recall"]),
             counts=_counts(confusion["counts"]),
-            matrix_confidence=float(confusion["confidence"]), matrix_iou=float(confusion["iou"]),
-        )  # fmt: skip
+            matrix_confidence=float(confusion["confidence"]),
+            matrix_iou=float(confusion["iou"]),
+        )
 
 
 def read_gammas(folder: Path) -> GammaHistory | None:
@@ -177,11 +193,16 @@ def read_gammas(folder: Path) -> GammaHistory | None:
     with _complaint(path):
         epochs = tuple(
             GammaEpoch(
-                int(row["epoch"]), int(row["zeros"]), tuple(int(n) for n in row["counts"]), int(row["above"]),
-                float(row["median"]), float(row["share"]), _number(row["target_share"]),
+                epoch=int(row["epoch"]),
+                zeros=int(row["zeros"]),
+                counts=tuple(int(n) for n in row["counts"]),
+                above=int(row["above"]),
+                median=float(row["median"]),
+                share=float(row["share"]),
+                target_share=_number(row["target_share"]),
             )
             for row in plain["epochs"]
-        )  # fmt: skip
+        )
         return GammaHistory(_floats(plain["edges"]), epochs)
 
 
@@ -194,12 +215,18 @@ def read_labels(folder: Path) -> tuple[LabelCounts, ...]:
     with _complaint(path):
         return tuple(
             LabelCounts(
-                str(split), int(row["images"]), int(row["boxes"]), int(row["backgrounds"]),
-                tuple(str(name) for name in row["names"]), tuple(int(n) for n in row["class_boxes"]),
-                tuple(int(n) for n in row["class_images"]), _counts(row["centres"]), _counts(row["sizes"]),
+                split=str(split),
+                images=int(row["images"]),
+                boxes=int(row["boxes"]),
+                backgrounds=int(row["backgrounds"]),
+                names=tuple(str(name) for name in row["names"]),
+                class_boxes=tuple(int(n) for n in row["class_boxes"]),
+                class_images=tuple(int(n) for n in row["class_images"]),
+                centres=_counts(row["centres"]),
+                sizes=_counts(row["sizes"]),
             )
             for split, row in plain.items()
-        )  # fmt: skip
+        )
 
 
 def read_sample(folder: Path) -> SampleSet | None:
@@ -211,12 +238,12 @@ def read_sample(folder: Path) -> SampleSet | None:
     with _complaint(path):
         images = tuple(
             SampleImage(
-                jpeg,
-                str(row["name"]),
-                int(row["width"]),
-                int(row["height"]),
-                _rows(row["truth"]),
-                _rows(row["detections"]),
+                jpeg=jpeg,
+                name=str(row["name"]),
+                width=int(row["width"]),
+                height=int(row["height"]),
+                truth=_rows(row["truth"]),
+                detections=_rows(row["detections"]),
             )
             for number, row in enumerate(plain["images"])
             if (jpeg := folder / "sample" / Path(str(row["file"])).name).is_file()

@@ -30,7 +30,7 @@ Record = TypeVar("Record")
 CHAIN_STAGES = ("base", "sparse", "pruned", "finetuned")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassNumbers:
     """One class of `Numbers`; None where it has no labels."""
 
@@ -42,7 +42,7 @@ class ClassNumbers:
     map50_95: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Numbers:
     """What a detector reached on the validation images, shares 0–1."""
 
@@ -55,7 +55,7 @@ class Numbers:
     per_class: tuple[ClassNumbers, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Stage:
     """One stage of a run. `finished` is False for a training without record; `macs` are at `imgsz`.
 
@@ -99,7 +99,7 @@ class Stage:
         return self.command in ("train", "sparsify", "finetune")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
     """A run or a chain of stages. `provenance` is the chain's own, that of the only stage otherwise.
 
@@ -135,20 +135,35 @@ def read_run(folder: Path) -> Run:
             f"There is no run folder {folder}. Give one that train, sparsify, prune, finetune, val, bench or compress "
             "wrote, such as runs/compress/exp."
         )
+    name = folder.resolve().name
     if (folder / "chain.json").is_file():
         provenance = _mapping(read_json(folder / "chain.json"), folder / "chain.json")
-        stages = [_read_stage(folder / name, name) for name in CHAIN_STAGES if _is_stage(folder / name)]
-        return Run(folder.resolve().name, folder, True, tuple(stages), provenance, _benches(folder))
+        stages = [_read_stage(folder / stage, stage) for stage in CHAIN_STAGES if _is_stage(folder / stage)]
+        return Run(
+            name=name,
+            folder=folder,
+            is_chain=True,
+            stages=tuple(stages),
+            provenance=provenance,
+            benches=_benches(folder),
+        )
     bench = read_bench(folder)
     if bench is not None:
-        return Run(folder.resolve().name, folder, False, (), bench.provenance, (bench,))
+        return Run(name=name, folder=folder, is_chain=False, stages=(), provenance=bench.provenance, benches=(bench,))
     if not _is_stage(folder):
         raise ConfigError(
             f"{folder} is no run folder: it holds neither chain.json (of compress) nor record.json nor opt.yaml. Give a "
             "folder that train, sparsify, prune, finetune, val, bench or compress wrote."
         )
-    stage = _read_stage(folder, folder.resolve().name)
-    return Run(folder.resolve().name, folder, False, (stage,), stage.provenance, _benches(folder))
+    stage = _read_stage(folder, name)
+    return Run(
+        name=name,
+        folder=folder,
+        is_chain=False,
+        stages=(stage,),
+        provenance=stage.provenance,
+        benches=_benches(folder),
+    )
 
 
 def _is_stage(folder: Path) -> bool:
@@ -169,7 +184,15 @@ def _read_stage(folder: Path, name: str) -> Stage:
     if not path.is_file():
         command = str(options.get("command", "train"))
         settings = {key: value for key, value in options.items() if key != "command"}
-        return Stage(name, command, folder, False, settings=settings, epochs=len(history or ()), **left)
+        return Stage(
+            name=name,
+            command=command,
+            folder=folder,
+            finished=False,
+            settings=settings,
+            epochs=len(history or ()),
+            **left,
+        )
     record = _mapping(read_json(path), path)
     try:
         return Stage(name=name, folder=folder, finished=True, **_facts(record, path), **left)
@@ -182,23 +205,36 @@ def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
     provenance = record.get("provenance", {})
     facts: dict[str, Any] = {"provenance": provenance, "settings": provenance.get("settings", {})}
     if "epochs_done" in record:
-        return facts | _size(record["size"]) | {
-            "command": str(record["command"]), "weights": str(record["best"]), "numbers": _numbers(record["metrics"]),
-            "epochs": int(record["epochs_done"]), "minutes": record["seconds"] / 60, "zero_share": record["zero_share"],
-        }  # fmt: skip
+        own = {
+            "command": str(record["command"]),
+            "weights": str(record["best"]),
+            "numbers": _numbers(record["metrics"]),
+            "epochs": int(record["epochs_done"]),
+            "minutes": record["seconds"] / 60,
+            "zero_share": record["zero_share"],
+        }
+        return facts | _size(record["size"]) | own
     if "channels_before" in record:
-        return facts | _size(record["after"]) | {
-            "command": "prune", "weights": str(record["weights"]), "numbers": _numbers(record["metrics_after"]),
-            "minutes": record["seconds"] / 60, "layers": tuple((str(n), int(b), int(k)) for n, b, k in record["layers"]),
+        own = {
+            "command": "prune",
+            "weights": str(record["weights"]),
+            "numbers": _numbers(record["metrics_after"]),
+            "minutes": record["seconds"] / 60,
+            "layers": tuple((str(name), int(before), int(kept)) for name, before, kept in record["layers"]),
             "channels": (int(record["channels_before"]), int(record["channels_after"])),
-            "difference": record["max_relative_difference"], "notes": tuple(str(note) for note in record["notes"]),
-        }  # fmt: skip
+            "difference": record["max_relative_difference"],
+            "notes": tuple(str(note) for note in record["notes"]),
+        }
+        return facts | _size(record["after"]) | own
     if "speed_ms" in record:
-        return facts | _size(record["size"]) | {
-            "command": "val", "weights": str(record["weights"]), "numbers": _numbers(record["metrics"]),
+        own = {
+            "command": "val",
+            "weights": str(record["weights"]),
+            "numbers": _numbers(record["metrics"]),
             "speed_ms": {str(name): float(value) for name, value in record["speed_ms"].items()},
             "measured_on": f"{record['device']}, threads: {record['threads']}, batch size: {record['batch_size']}",
-        }  # fmt: skip
+        }
+        return facts | _size(record["size"]) | own
     raise StorageError(f"{path} is not the record of a training, a cut or a validation; nothing can be told from it.")
 
 
@@ -210,14 +246,25 @@ def _numbers(metrics: Mapping[str, Any] | None) -> Numbers | None:
     if metrics is None:
         return None
     classes = tuple(
-        ClassNumbers(str(row["name"]), int(row["labels"]), *(_share(row[key]) for key in _SHARES))
+        ClassNumbers(
+            name=str(row["name"]),
+            labels=int(row["labels"]),
+            precision=_share(row["precision"]),
+            recall=_share(row["recall"]),
+            map50=_share(row["map50"]),
+            map50_95=_share(row["map50_95"]),
+        )
         for row in metrics["per_class"]
     )
-    shares = {key: float(metrics[key]) for key in _SHARES}
-    return Numbers(**shares, images=int(metrics["images"]), labels=int(metrics["labels"]), per_class=classes)
-
-
-_SHARES = ("precision", "recall", "map50", "map50_95")
+    return Numbers(
+        precision=float(metrics["precision"]),
+        recall=float(metrics["recall"]),
+        map50=float(metrics["map50"]),
+        map50_95=float(metrics["map50_95"]),
+        images=int(metrics["images"]),
+        labels=int(metrics["labels"]),
+        per_class=classes,
+    )
 
 
 def _share(value: Any) -> float | None:

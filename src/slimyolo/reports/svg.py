@@ -24,7 +24,7 @@ Point = tuple[float, float | None]
 Range = tuple[float, float]
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Chart:
     """One plot with axes. `title` is read to those who cannot see it; `x` and `y` are the ranges shown.
 
@@ -39,8 +39,8 @@ class Chart:
     x_ticks: Sequence[float] | None = None
     y_ticks: Sequence[float] | None = None
     percent: bool = False
-    _marks: list[str] = field(default_factory=list)
-    _labels: list[tuple[float, float, float, float]] = field(default_factory=list)
+    _marks: list[str] = field(init=False, default_factory=list)
+    _labels: list[tuple[float, float, float, float]] = field(init=False, default_factory=list)
 
     def line(self, points: Sequence[Point], series: int, *, dashed: bool = False, thin: bool = False) -> None:
         """A line through `points`; a None breaks it. A point between two gaps becomes a dot."""

@@ -55,13 +55,15 @@ def create_app(
     one_at_a_time = anyio.CapacityLimiter(1)
 
     async def about(_: Request) -> Response:
-        return JSONResponse({
-            "models": [describe_model(model) for model in models],
-            "conf": conf,
-            "max_mb": bounds.max_bytes / 1e6,
-            "max_megapixels": bounds.max_pixels / 1e6,
-            "version": __version__,
-        })  # fmt: skip
+        return JSONResponse(
+            {
+                "models": [describe_model(model) for model in models],
+                "conf": conf,
+                "max_mb": bounds.max_bytes / 1e6,
+                "max_megapixels": bounds.max_pixels / 1e6,
+                "version": __version__,
+            }
+        )
 
     async def detect(request: Request) -> Response:
         least = _number(request.query_params.get("conf"), conf, "conf", 0.001, 1)

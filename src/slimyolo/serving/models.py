@@ -12,7 +12,7 @@ from slimyolo.inference import ImageArray, PredictedPicture
 __all__ = ["ServedModel", "describe_model", "describe_result"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServedModel:
     """One model. `file_bytes`, `params` and `macs` (at `imgsz`, height and width) are shown beside its detections; None where
     an exported file does not say them.

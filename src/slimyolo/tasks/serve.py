@@ -105,13 +105,13 @@ def _served(file: Path, name: str, config: ServeConfig) -> ServedModel:
         return predict_picture(runner, Picture(image, "uploaded"), settings)
 
     return ServedModel(
-        name,
-        tuple(model.names),
-        _bytes(file),
-        cost.params if cost else None,
-        cost.macs if cost else None,
-        (height, width),
-        detect,
+        name=name,
+        class_names=tuple(model.names),
+        file_bytes=_bytes(file),
+        params=cost.params if cost else None,
+        macs=cost.macs if cost else None,
+        imgsz=(height, width),
+        detect=detect,
     )
 
 
