@@ -30,6 +30,7 @@ from slimyolo.training import (
     RunReport,
     TensorBoardObserver,
     build_optimizer,
+    csv_columns,
     fit,
 )
 from slimyolo.training.observers.gamma_file import GAMMA_BINS, gamma_counts
@@ -61,6 +62,16 @@ def train(toy: SimpleNamespace, observer: Any, *, sparse: bool = False, epochs: 
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_results_have_the_columns_of_another_loss(toy: SimpleNamespace, tmp_path: Path) -> None:
+    train(toy, CsvObserver(tmp_path / "results.csv", ("obj", "dfl")))
+    rows = rows_of(tmp_path / "results.csv")
+    assert tuple(rows[0]) == csv_columns(("obj", "dfl"))
+    assert tuple(rows[0])[:3] == ("epoch", "train/obj_loss", "train/dfl_loss")
+    assert tuple(rows[0])[7:9] == ("val/obj_loss", "val/dfl_loss")
+    assert rows[0]["train/obj_loss"]
+    assert not rows[0]["train/dfl_loss"]
 
 
 def test_results_have_the_columns_of_the_reference(toy: SimpleNamespace, tmp_path: Path) -> None:

@@ -184,6 +184,7 @@ class TrainingRecipe:
     | `strict_patience` | an epoch that only equals the best one does not count as progress |
     | `fitness` | weights of mAP50 and mAP50-95 in the number by which the best epoch is chosen |
     | `iou` | overlap above which NMS drops the weaker box in validation |
+    | `loss_items` | names of the loss's items, in the order of the columns of ``results.csv`` |
     | `faster` | modules of a detector that MuSGD trains at three times the learning rate |
     """
 
@@ -197,6 +198,7 @@ class TrainingRecipe:
     strict_patience: bool = False
     fitness: tuple[float, float] = (0.1, 0.9)
     iou: float = 0.6
+    loss_items: tuple[str, ...] = ("box", "obj", "cls")
     faster: Callable[[Detector], Sequence[nn.Module]] = _no_modules
 
 

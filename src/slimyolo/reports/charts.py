@@ -38,7 +38,13 @@ CURVES: tuple[tuple[str, str, str, Callable[[Curves], tuple[tuple[float, ...], .
     ("Precision by confidence", "confidence", "precision", lambda curves: curves.precision),
     ("Recall by confidence", "confidence", "recall", lambda curves: curves.recall),
 )
-LOSSES = (("box_loss", "box loss"), ("obj_loss", "objectness loss"), ("cls_loss", "class loss"))
+LOSSES = (
+    ("box_loss", "box loss"),
+    ("obj_loss", "objectness loss"),
+    ("cls_loss", "class loss"),
+    ("dfl_loss", "loss of the sides, by bins"),
+    ("l1_loss", "loss of the sides"),
+)
 
 
 @dataclass(frozen=True)

@@ -27,18 +27,8 @@ PLOT_FILES = (
 )
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#806000", "#56b4e9", "#882255", "#555555")
 _MANY = 20  # classes: beyond, only the mean is named
-_RESULTS = (
-    ("train/box_loss", "train box"),
-    ("train/obj_loss", "train objectness"),
-    ("train/cls_loss", "train class"),
-    ("metrics/precision", "precision"),
-    ("metrics/recall", "recall"),
-    ("val/box_loss", "val box"),
-    ("val/obj_loss", "val objectness"),
-    ("val/cls_loss", "val class"),
-    ("metrics/mAP_0.5", "mAP50"),
-    ("metrics/mAP_0.5:0.95", "mAP50-95"),
-)
+_LOSS_NAMES = {"box": "box", "obj": "objectness", "cls": "class", "dfl": "sides", "l1": "sides"}
+_YOLOV5_LOSSES = ("box", "obj", "cls")
 
 
 def write_plots(folder: Path) -> tuple[Path, ...]:
@@ -71,13 +61,24 @@ def write_plots(folder: Path) -> tuple[Path, ...]:
 def _results(history: History, file: Path) -> Path:
     with _figure(file, (12, 6), layout=None) as figure:  # ten plots of one shape: fixed margins do, in half the time
         figure.subplots_adjust(left=0.05, right=0.99, top=0.94, bottom=0.09, wspace=0.4, hspace=0.36)
-        for (column, title), axes in zip(_RESULTS, figure.subplots(2, 5).flat, strict=True):
+        for (column, title), axes in zip(_plotted(history), figure.subplots(2, 5).flat, strict=True):
             values = [float("nan") if value is None else value for value in history.column(column)]
             axes.plot(range(1, len(values) + 1), values, marker=".", color=_COLOURS[0], linewidth=1.5)
             axes.set_title(title, fontsize=10)
             axes.set_xlabel("epoch", fontsize=8)
             axes.tick_params(labelsize=8)
     return file
+
+
+def _plotted(history: History) -> tuple[tuple[str, str], ...]:
+    """The ten columns that are drawn, with their titles, in the order of the reference's picture."""
+    known = [name for name in _LOSS_NAMES if f"train/{name}_loss" in history.columns]
+    losses = known if len(known) == len(_YOLOV5_LOSSES) else _YOLOV5_LOSSES
+    train, val = (
+        tuple((f"{split}/{name}_loss", f"{split} {_LOSS_NAMES[name]}") for name in losses) for split in ("train", "val")
+    )
+    precision = (("metrics/precision", "precision"), ("metrics/recall", "recall"))
+    return (*train, *precision, *val, ("metrics/mAP_0.5", "mAP50"), ("metrics/mAP_0.5:0.95", "mAP50-95"))
 
 
 def _lines(

@@ -16,6 +16,7 @@ from slimyolo.training.observers import (
     GammaObserver,
     RichProgressObserver,
     TensorBoardObserver,
+    csv_columns,
 )
 from slimyolo.training.optimizers import (
     OPTIMIZERS,
@@ -94,6 +95,7 @@ __all__ = [
     "build_optimizer",
     "compile_if_it_pays",
     "cosine_factor",
+    "csv_columns",
     "eager",
     "ema_decay",
     "fit",

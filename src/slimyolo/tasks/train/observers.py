@@ -52,7 +52,7 @@ class RunObservers:
         self._tensorboard = _tensorboard(parts, folder)
         self.all = (
             *([] if parts.config.noplots else [FirstBatchesObserver(self._draw_batch)]),
-            CsvObserver(folder / "results.csv"),
+            CsvObserver(folder / "results.csv", parts.model.family.recipe.loss_items),
             GammaObserver(folder / "gammas.json"),
             *([RichProgressObserver()] if log.level <= logging.INFO else []),  # not with --quiet
             *([] if self._tensorboard is None else [self._tensorboard]),

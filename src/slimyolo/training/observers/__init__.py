@@ -1,7 +1,7 @@
 """Observers: results.csv, gammas.json, the terminal, TensorBoard, pictures, checkpoints. They only look."""
 
 from slimyolo.training.observers.checkpoints import CheckpointObserver
-from slimyolo.training.observers.csv_file import CSV_COLUMNS, CsvObserver
+from slimyolo.training.observers.csv_file import CSV_COLUMNS, CsvObserver, csv_columns
 from slimyolo.training.observers.first_batches import FirstBatchesObserver
 from slimyolo.training.observers.gamma_file import GammaObserver
 from slimyolo.training.observers.tensorboard import TensorBoardObserver
@@ -15,4 +15,5 @@ __all__ = [
     "GammaObserver",
     "RichProgressObserver",
     "TensorBoardObserver",
+    "csv_columns",
 ]

@@ -5,43 +5,46 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from slimyolo.errors import StorageError
 from slimyolo.storage import write_text
 from slimyolo.training.events import BatchReport, EpochReport, RunReport
 
-__all__ = ["CSV_COLUMNS", "CsvObserver"]
+__all__ = ["CSV_COLUMNS", "CsvObserver", "csv_columns"]
 
-_LOSS_COLUMNS = ("train/box_loss", "train/obj_loss", "train/cls_loss")
-_METRIC_COLUMNS = (
-    "metrics/precision",
-    "metrics/recall",
-    "metrics/mAP_0.5",
-    "metrics/mAP_0.5:0.95",
-    "val/box_loss",
-    "val/obj_loss",
-    "val/cls_loss",
-)
+_METRICS = ("metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95")
 _RATE_COLUMNS = ("x/lr0", "x/lr1", "x/lr2")
 _SPARSITY_COLUMNS = ("sparsity/zero_channels", "sparsity/channels", "sparsity/share", "sparsity/median_gamma")
-CSV_COLUMNS = ("epoch", *_LOSS_COLUMNS, *_METRIC_COLUMNS, *_RATE_COLUMNS, *_SPARSITY_COLUMNS)
+_YOLOV5_LOSSES = ("box", "obj", "cls")
+
+
+def csv_columns(losses: Sequence[str] = _YOLOV5_LOSSES) -> tuple[str, ...]:
+    """The columns of a run whose loss has these items."""
+    train, val = (tuple(f"{split}/{name}_loss" for name in losses) for split in ("train", "val"))
+    return ("epoch", *train, *_METRICS, *val, *_RATE_COLUMNS, *_SPARSITY_COLUMNS)
+
+
+CSV_COLUMNS = csv_columns()
+"""The columns of YOLOv5, as the reference names them."""
 
 
 class CsvObserver:
     """Writes `path` anew, and whole, after every epoch; what was not measured stays empty.
 
-    A resumed run keeps the rows of the epochs before it. Raises `StorageError` when the file cannot be written, or is
-    not one of ours where a run is resumed.
+    `losses` names the items of the loss that have columns. A resumed run keeps the rows of the epochs before it. Raises
+    `StorageError` when the file cannot be written, or is not one of ours where a run is resumed.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, losses: Sequence[str] = _YOLOV5_LOSSES) -> None:
         self._path = Path(path)
+        self._columns = csv_columns(losses)
         self._rows: list[dict[str, str]] = []
 
     def started(self, report: RunReport) -> None:
         """Take over the earlier epochs of a resumed run."""
-        self._rows = _rows_before(self._path, report.first_epoch) if report.first_epoch else []
+        self._rows = _rows_before(self._path, report.first_epoch, self._columns) if report.first_epoch else []
 
     def batch_done(self, report: BatchReport) -> None:
         """Nothing."""
@@ -55,10 +58,10 @@ class CsvObserver:
         if status.channels:
             measured = (status.zero_channels, status.channels, status.share, *status.quantiles((0.5,)))
             values |= dict(zip(_SPARSITY_COLUMNS, measured, strict=True))
-        row = {name: _written(values[name]) for name in CSV_COLUMNS if name in values}
+        row = {name: _written(values[name]) for name in self._columns if name in values}
         self._rows.append({"epoch": str(report.epoch), **row})
         text = io.StringIO()
-        writer = csv.DictWriter(text, CSV_COLUMNS, restval="", lineterminator="\n")
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self._rows)
         write_text(self._path, text.getvalue())
@@ -67,12 +70,12 @@ class CsvObserver:
         """All is written."""
 
 
-def _rows_before(path: Path, epoch: int) -> list[dict[str, str]]:
+def _rows_before(path: Path, epoch: int, columns: tuple[str, ...]) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != CSV_COLUMNS:
+        if tuple(reader.fieldnames or ()) != columns:
             raise StorageError(
                 f"{path} is not a results file of this program (its columns differ), so it cannot be continued. "
                 f"Move it away and resume again."
