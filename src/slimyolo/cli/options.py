@@ -48,7 +48,7 @@ def command_options(kind: type[Config]) -> tuple[CommandOption, ...]:
         spec=OptionSpec(CONFIG_FILE, ("--config",), positional=recipe),
         group="Output" if "Output" in groups else groups[-1],
         value_word="RECIPE" if recipe else "YAML",
-        help="YAML file with these options as keys; options given here win",
+        help="YAML file with these options as keys; the command line wins",
         rare=not recipe and any(option.rare for option in options),
     )
     return (*options, config_file)

@@ -19,7 +19,7 @@ class DataCheckConfig(Config):
 
     data: Path = option(help="dataset YAML", group="Options", positional=True, metavar="YAML")
     json_file: OptionalPath = json_option("Options")
-    imgsz: SquareSize = image_size_option(320, "input size for which box sizes are told", "Options")
+    imgsz: SquareSize = image_size_option(320, "input size for which box sizes are reported", "Options")
     strict: bool = option(False, "exit with status 1 when anything is wrong", group="Options")
     limit: int = option(20, "defects to print; 0: all", group="Options", ge=0)
 

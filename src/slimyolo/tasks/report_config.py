@@ -23,10 +23,10 @@ class ReportConfig(Config):
         help="run folders: of a chain or of a single command", positional=True, metavar="RUN …"
     )
     output: OptionalPath = option(
-        None, "the page", names=("-o",), shown_default="report.html in the run folder; of several runs here"
+        None, "file of the page", names=("-o",), shown_default="report.html in the run folder; of several runs here"
     )
-    images: int = option(6, "validation images to show, of at most 8 that a run keeps", ge=0, le=100)
-    open: bool = option(False, "show it in the browser")
+    images: int = option(6, "validation images to show; a run keeps 8 at most", ge=0, le=100)
+    open: bool = option(False, "open the page in the browser")
 
     @property
     def page(self) -> Path:

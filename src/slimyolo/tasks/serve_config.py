@@ -25,16 +25,16 @@ class ServeConfig(Config):
 
     command: ClassVar[str] = "serve"
 
-    weights: tuple[Path, ...] = option(
-        help="checkpoints, side by side: dense first, then pruned", group=MODEL, metavar="FILE"
-    )
+    weights: tuple[Path, ...] = option(help="one to four checkpoints, shown side by side", group=MODEL, metavar="FILE")
     imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height width", MODEL)
-    conf: float = option(0.25, "least confidence at first", group=MODEL, names=("--conf-thres",), ge=0.001, le=1)
+    conf: float = option(
+        0.25, "confidence threshold when the page opens", group=MODEL, names=("--conf-thres",), ge=0.001, le=1
+    )
     iou: float = option(0.45, "overlap threshold of NMS", group=MODEL, names=("--iou-thres",), ge=0, le=1)
     device: Device = device_option(MODEL)
 
-    host: str = option("127.0.0.1", "address to listen on; others than 127.0.0.1 are open to the network", group=PAGE)
-    port: int = option(8000, "port; 0: any that is free", group=PAGE, ge=0, le=65535)
+    host: str = option("127.0.0.1", "address to listen on; any but 127.0.0.1 is open to the network", group=PAGE)
+    port: int = option(8000, "port; 0: any free one", group=PAGE, ge=0, le=65535)
     allow_host: tuple[str, ...] = option((), "host names that browsers may use for this page", group=PAGE)
 
     max_megabytes: float = option(20.0, "largest upload", group=LIMITS, gt=0, le=1000)

@@ -64,10 +64,10 @@ class CompressConfig(Config):
         None, "share of BatchNorm channels to remove", group=CUT, shown_default="0.4", metavar="SHARE"
     )
     params: Share | None = option(
-        None, "… or keep at most this share of the parameters", group=CUT, metavar="SHARE", rare=True
+        None, "share of the parameters to keep at most", group=CUT, metavar="SHARE", rare=True
     )
-    macs: Share | None = option(None, "… or keep at most this share of the MACs", group=CUT, metavar="SHARE")
-    method: SparsityMethod = option("share", "of sparse training", group=CUT, rare=True)
+    macs: Share | None = option(None, "share of the MACs to keep at most", group=CUT, metavar="SHARE")
+    method: SparsityMethod = option("share", "method of sparse training", group=CUT, rare=True)
     sr: float | None = option(None, "rate of the methods other than share", group=CUT, gt=0, rare=True)
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT, rare=True)
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=CUT, metavar="SHARE", rare=True)
@@ -75,10 +75,10 @@ class CompressConfig(Config):
     constants: Constants = option("carrier", "where removed channels' constants go", group=CUT, rare=True)
     recalibrate: bool = option(False, "new BatchNorm statistics after the cut", group=CUT)
 
-    epochs: int = option(100, "base training; 0: --weights is the base", group=STAGES, ge=0)
-    sparse_epochs: int = option(60, "sparse training", group=STAGES, ge=1)
-    finetune_epochs: int = option(60, "fine-tuning; 0: none", group=STAGES, ge=0)
-    resume: bool = option(False, "go on with run --name after its last whole stage", group=STAGES)
+    epochs: int = option(100, "epochs of the base training; 0: --weights is the base", group=STAGES, ge=0)
+    sparse_epochs: int = option(60, "epochs of sparse training", group=STAGES, ge=1)
+    finetune_epochs: int = option(60, "epochs of fine-tuning; 0: none", group=STAGES, ge=0)
+    resume: bool = option(False, "continue run --name after its last whole stage", group=STAGES)
 
     distill: OptionalDistillationTerms = option(
         None,
@@ -89,7 +89,9 @@ class CompressConfig(Config):
         rare=True,
     )
 
-    activation: OptionalActivation = option(None, "fine-tune with this one instead of the model's own", group=STAGES)
+    activation: OptionalActivation = option(
+        None, "activation to fine-tune with, in place of the model's own", group=STAGES
+    )
 
     imgsz: SquareSize = image_size_option(320, "image size", SHARED)
     batch_size: BatchSize = option(16, "images per step; -1: what memory allows", group=SHARED)
@@ -112,7 +114,7 @@ class CompressConfig(Config):
     noautoanchor: bool = option(False, "keep the anchors as they are", group=SHARED, rare=True)
     seed: int = option(0, "seed of all randomness", group=SHARED, ge=0, rare=True)
     device: Device = device_option(SHARED)
-    precision: Precision = option("auto", "arithmetic", group=SHARED, rare=True)
+    precision: Precision = option("auto", "number format of training", group=SHARED, rare=True)
     workers: int = workers_option(SHARED)
     cache: ImageCache = cache_option(SHARED)
 

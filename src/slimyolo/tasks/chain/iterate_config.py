@@ -50,26 +50,26 @@ class IterateConfig(Config):
     weights: Path = option(help="trained checkpoint", group=WHAT, metavar="FILE")
     data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
     percent: Share | None = option(None, "share of BatchNorm channels to remove in all", group=WHAT, metavar="SHARE")
-    params: Share | None = option(None, "… or keep at most this share of the parameters", group=WHAT, metavar="SHARE")
+    params: Share | None = option(None, "share of the parameters to keep at most", group=WHAT, metavar="SHARE")
     macs: Share | None = option(
-        None, "… or keep at most this share of the MACs", group=WHAT, shown_default="0.5", metavar="SHARE"
+        None, "share of the MACs to keep at most", group=WHAT, shown_default="0.5", metavar="SHARE"
     )
 
-    rounds: int = option(3, "cuts, each followed by training", group=ROUNDS, ge=1)
+    rounds: int = option(3, "number of cuts, each followed by training", group=ROUNDS, ge=1)
     round_epochs: int = option(5, "epochs after each cut but the last", group=ROUNDS, ge=1)
     epochs: int = option(30, "epochs after the last cut", group=ROUNDS, ge=1)
-    resume: bool = option(False, "go on with run --name where it stopped", group=ROUNDS)
+    resume: bool = option(False, "continue run --name where it stopped", group=ROUNDS)
 
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT, rare=True)
-    importance: Importance = option("l2", "which channels matter; taylor, fisher: on --data", group=CUT, rare=True)
-    per: Per = option("channels", "… for what they cost in this", group=CUT, rare=True)
+    importance: Importance = option("l2", "how channels are scored; taylor, fisher: on --data", group=CUT, rare=True)
+    per: Per = option("channels", "divide each score by the cost it saves, in this unit", group=CUT, rare=True)
     floor: Share = option(
         0.1, "share of each layer that stays (at least 1), in each round", group=CUT, metavar="SHARE", rare=True
     )
     round_to: int = option(1, "keep multiples of this many channels", group=CUT, ge=1)
     constants: Constants = option("carrier", "where removed channels' constants go", group=CUT, rare=True)
     no_reconstruct: bool = option(False, "do not fit the cut layers to the uncut ones", group=CUT)
-    repair_images: int = option(256, "training images for that", group=CUT, ge=8, rare=True)
+    repair_images: int = option(256, "training images for the fit", group=CUT, ge=8, rare=True)
 
     imgsz: SquareSize = image_size_option(320, "image size", TRAINING)
     batch_size: BatchSize = option(16, "images per step", group=TRAINING, ge=1)
@@ -89,7 +89,7 @@ class IterateConfig(Config):
     hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=TRAINING, metavar="K=V …")
     seed: int = option(0, "seed of all randomness", group=TRAINING, ge=0, rare=True)
     device: Device = device_option(TRAINING)
-    precision: Precision = option("auto", "arithmetic", group=TRAINING, rare=True)
+    precision: Precision = option("auto", "number format of training", group=TRAINING, rare=True)
     workers: int = workers_option(TRAINING)
     cache: ImageCache = cache_option(TRAINING)
 

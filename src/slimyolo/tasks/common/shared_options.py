@@ -31,7 +31,7 @@ def image_size_option(default: Any, help: str, group: str, *, names: Sequence[st
 
 def class_names_option(group: str) -> Any:
     """The field for ``--names``, for exported files of other tools."""
-    words = "class names of an exported file that does not say them"
+    words = "class names, for an exported file without them"
     return option((), words, group=group, names=("--names",), metavar="NAME …", rare=True)
 
 

@@ -38,7 +38,9 @@ class ExportConfig(Config):
 
     half: bool = option(False, "16-bit weights", group=FORMAT)
     int8: bool = option(False, "8-bit convolutions: onnx, openvino; with --data", group=FORMAT)
-    calibration_images: int = option(128, "training images that 8-bit ranges come from", group=FORMAT, ge=1, rare=True)
+    calibration_images: int = option(
+        128, "training images from which 8-bit ranges are taken", group=FORMAT, ge=1, rare=True
+    )
     int8_tolerance: float = option(
         0.01, "mAP that 8 bits may cost on validation images", group=FORMAT, gt=0, lt=1, rare=True
     )
@@ -46,16 +48,18 @@ class ExportConfig(Config):
     simplify: bool = option(False, "simplify the graph", group=FORMAT, rare=True)
     opset: int | None = option(None, "ONNX operator set", group=FORMAT, shown_default="17", ge=9, rare=True)
     nms: bool = option(False, "include NMS: the file gives [batch, max-det, 6]", group=FORMAT)
-    conf: float = option(0.25, "its confidence threshold", group=FORMAT, names=("--conf-thres",), ge=0, le=1, rare=True)
-    iou: float = option(0.45, "its overlap threshold", group=FORMAT, names=("--iou-thres",), ge=0, le=1, rare=True)
-    max_det: int = option(100, "its detections per image", group=FORMAT, ge=1, rare=True)
+    conf: float = option(
+        0.25, "confidence threshold of --nms", group=FORMAT, names=("--conf-thres",), ge=0, le=1, rare=True
+    )
+    iou: float = option(0.45, "overlap threshold of --nms", group=FORMAT, names=("--iou-thres",), ge=0, le=1, rare=True)
+    max_det: int = option(100, "detections per image of --nms", group=FORMAT, ge=1, rare=True)
     device: Device = device_option(FORMAT, default="cpu", rare=True)
     json_file: OptionalPath = json_option(FORMAT)
 
-    data: OptionalPath = option(None, "compare on validation images of this dataset YAML", group=CHECK, metavar="YAML")
+    data: OptionalPath = option(None, "dataset YAML: compare on its validation images", group=CHECK, metavar="YAML")
     images: str | None = option(
         None,
-        "compare on these: a picture, a folder, 'glob*.jpg'",
+        "compare on these pictures: a file, a folder, 'glob*.jpg'",
         group=CHECK,
         shown_default="a drawn scene",
         rare=True,

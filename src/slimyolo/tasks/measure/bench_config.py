@@ -32,24 +32,24 @@ class BenchConfig(Config):
     command: ClassVar[str] = "bench"
 
     weights: tuple[Path, ...] = option(
-        help="checkpoints and exported files; the first is compared with", group=WHAT, metavar="FILE"
+        help="checkpoints and exported files; all are compared with the first", group=WHAT, metavar="FILE"
     )
     runtime: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = option(
-        ("onnxruntime",), "onnxruntime, openvino, ncnn, torch, litert", group=WHAT
+        ("onnxruntime",), "onnxruntime, openvino, ncnn, torch, litert", group=WHAT, metavar="RUNTIME …"
     )
     precision: Annotated[tuple[BenchPrecision, ...], BeforeValidator(split_commas)] = option(
         ("fp32",), "fp32, int8, bf16, fp16, auto (the runtime's choice)", group=WHAT
     )
-    data: OptionalPath = option(
-        None, "dataset YAML: real pictures, and calibration of int8", group=WHAT, metavar="YAML"
-    )
+    data: OptionalPath = option(None, "dataset YAML: real pictures, and images for int8", group=WHAT, metavar="YAML")
 
     imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height width", HOW)
     batch: int = option(1, "images per call", group=HOW, names=("--batch-size",), ge=1)
     threads: int = option(2, "threads of a runtime", group=HOW, ge=1)
     runs: int = option(60, "timed calls of each", group=HOW, ge=1)
-    warmup: int = option(10, "calls before them", group=HOW, ge=0, rare=True)
-    calibration_images: int = option(128, "training images that int8 ranges are taken from", group=HOW, ge=1, rare=True)
+    warmup: int = option(10, "calls before the timed ones", group=HOW, ge=0, rare=True)
+    calibration_images: int = option(
+        128, "training images from which int8 ranges are taken", group=HOW, ge=1, rare=True
+    )
 
     json_file: OptionalPath = json_option(OUTPUT)
     project: Path = project_option("runs/bench", OUTPUT)

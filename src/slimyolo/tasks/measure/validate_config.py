@@ -55,7 +55,7 @@ class ValConfig(Config):
     json_file: OptionalPath = json_option(OUTPUT)
     verbose: bool = option(False, "one row per class, also with many classes", group=OUTPUT)
     save_txt: bool = option(False, "write detections as YOLO label files", group=OUTPUT)
-    save_conf: bool = option(False, "with confidences in these files", group=OUTPUT, rare=True)
+    save_conf: bool = option(False, "write confidences into the label files too", group=OUTPUT, rare=True)
     save_json: bool = option(False, "write detections as COCO JSON", group=OUTPUT)
     noplots: bool = option(False, "write no plots and pictures", group=OUTPUT, rare=True)
     project: Path = project_option("runs/val", OUTPUT)

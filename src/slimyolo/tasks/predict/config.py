@@ -54,7 +54,7 @@ class PredictConfig(Config):
     show: bool = option(False, "show the pictures in a window", group=OUTPUT)
     nosave: bool = option(False, "write no pictures and videos", group=OUTPUT)
     save_txt: bool = option(False, "write YOLO label files", group=OUTPUT)
-    save_conf: bool = option(False, "with confidences in these files", group=OUTPUT, rare=True)
+    save_conf: bool = option(False, "write confidences into the label files too", group=OUTPUT, rare=True)
     save_json: bool = option(False, "write detections.json", group=OUTPUT)
     save_csv: bool = option(False, "write detections.csv", group=OUTPUT)
     save_crop: bool = option(False, "write each box as a picture", group=OUTPUT)

@@ -55,36 +55,36 @@ class PruneConfig(Config):
         None, "share of BatchNorm channels to remove", group=WHAT, shown_default="0.4", metavar="SHARE"
     )
     params: Amount | None = option(
-        None, "… or keep at most this share, or number (0.9M), of parameters", group=WHAT, metavar="SHARE", rare=True
+        None, "parameters to keep at most, as a share or a number (0.9M)", group=WHAT, metavar="SHARE", rare=True
     )
     macs: Amount | None = option(
-        None, "… or keep at most this share, or number (250M), of MACs", group=WHAT, metavar="SHARE"
+        None, "MACs to keep at most, as a share or a number (250M)", group=WHAT, metavar="SHARE"
     )
     latency: Latency | None = option(
-        None, "… or at most this time of one image (8ms, or 50% of now)", group=WHAT, metavar="MS|SHARE"
+        None, "longest time of one image, 8ms or 50% of the time now", group=WHAT, metavar="MS|SHARE"
     )
     runtime: RuntimeName | None = option(
-        None, "… on this, timed: onnxruntime, openvino, ncnn, torch", group=WHAT, shown_default="PyTorch, roughly"
+        None, "the runtime in which --latency is timed", group=WHAT, shown_default="PyTorch, roughly"
     )
-    threads: int = option(2, "… with so many threads", group=WHAT, ge=1, rare=True)
-    max_drop: float | None = option(None, "… or as much as costs at most this mAP50-95", group=WHAT, gt=0, lt=1)
-    plan: OptionalPath = option(None, "… or make the cut of this plan.json again", group=WHAT, rare=True)
-    dry_run: bool = option(False, "print the plan, write nothing (but --plan-out)", group=WHAT, rare=True)
+    threads: int = option(2, "threads of that runtime", group=WHAT, ge=1, rare=True)
+    max_drop: float | None = option(None, "largest loss of mAP50-95 that the cut may cost", group=WHAT, gt=0, lt=1)
+    plan: OptionalPath = option(None, "make the cut of this plan.json again", group=WHAT, rare=True)
+    dry_run: bool = option(False, "print the plan and write nothing except --plan-out", group=WHAT, rare=True)
     plan_out: OptionalPath = option(None, "write the plan to this file as well", group=WHAT, rare=True)
 
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=HOW, rare=True)
-    importance: Importance = option("gamma", "which channels matter; taylor, fisher: on --data", group=HOW)
-    per: Per = option("channels", "… for what they cost in this", group=HOW, rare=True)
+    importance: Importance = option("gamma", "how channels are scored; taylor, fisher: on --data", group=HOW)
+    per: Per = option("channels", "divide each score by the cost it saves, in this unit", group=HOW, rare=True)
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=HOW, metavar="SHARE", rare=True)
     floor_of: PatternShares = option(
-        (), "… of layers by pattern, 'model.9.*=0.5' …", group=HOW, metavar="PATTERN=SHARE …", rare=True
+        (), "the same for layers by pattern, 'model.9.*=0.5' …", group=HOW, metavar="PATTERN=SHARE …", rare=True
     )
     cap: PatternShares = option(
-        (), "… or at most this share of a layer goes", group=HOW, metavar="PATTERN=SHARE …", rare=True
+        (), "largest share to remove, for layers by pattern", group=HOW, metavar="PATTERN=SHARE …", rare=True
     )
-    caps: OptionalPath = option(None, "sensitivity.json that limits each layer", group=HOW, rare=True)
+    caps: OptionalPath = option(None, "sensitivity.json, which limits what each layer loses", group=HOW, rare=True)
     max_error: float | None = option(
-        None, "… to this error of its group alone", group=HOW, ge=0, shown_default="0.2", rare=True
+        None, "largest error of a group cut alone that --caps allows", group=HOW, ge=0, shown_default="0.2", rare=True
     )
     keep: tuple[str, ...] = option(
         (), "layers that stay whole, by pattern (model.9.* …)", group=HOW, metavar="PATTERN …", rare=True
@@ -92,15 +92,17 @@ class PruneConfig(Config):
     round_to: int = option(1, "keep multiples of this many channels", group=HOW, names=("--round",), ge=1)
     constants: Constants = option("carrier", "where removed channels' constants go", group=HOW, rare=True)
     cfg: OptionalText = option(
-        None, "only checked: the model the checkpoint should be", group=HOW, metavar="YAML", rare=True
+        None, "model YAML that the checkpoint must match; a check only", group=HOW, metavar="YAML", rare=True
     )
 
     data: OptionalPath = option(None, "dataset YAML: metrics before and after", group=CHECK, metavar="YAML")
     samples: int = option(128, "training images to measure scores and constants on", group=CHECK, ge=1, rare=True)
-    reconstruct: bool = option(False, "fit every layer to what it gave before the cut", group=CHECK)
+    reconstruct: bool = option(False, "fit every layer to its outputs before the cut", group=CHECK)
     recalibrate: bool = option(False, "new BatchNorm statistics from training images", group=CHECK, rare=True)
-    repair_images: int = option(256, "training images for these two", group=CHECK, ge=8, rare=True)
-    imgsz: SquareSize = image_size_option(320, "image size, of costs and validation", CHECK)
+    repair_images: int = option(
+        256, "training images for --reconstruct and --recalibrate", group=CHECK, ge=8, rare=True
+    )
+    imgsz: SquareSize = image_size_option(320, "image size, for costs and validation", CHECK)
     batch_size: BatchSize = option(32, "images per validation step", group=CHECK, ge=1, rare=True)
     conf: float = option(0.001, "confidence threshold", group=CHECK, names=("--conf-thres",), ge=0, le=1, rare=True)
     iou: float = option(0.6, "overlap threshold of NMS", group=CHECK, names=("--iou-thres",), ge=0, le=1, rare=True)
@@ -114,7 +116,7 @@ class PruneConfig(Config):
         "pruned.pt", "the pruned checkpoint in the run folder", group=OUTPUT, metavar="NAME", rare=True
     )
     masked_file_name: OptionalText = option(
-        None, "also keep the uncut, masked model", group=OUTPUT, metavar="NAME", rare=True
+        None, "write the uncut, masked model to this file too", group=OUTPUT, metavar="NAME", rare=True
     )
     project: Path = project_option("runs/prune", OUTPUT)
     name: str = name_option(OUTPUT)

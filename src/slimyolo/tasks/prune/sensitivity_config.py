@@ -39,7 +39,7 @@ class SensitivityConfig(Config):
     weights: Path = option(help="checkpoint", group=WHAT, metavar="FILE")
     data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
     metric: Literal["error", "map"] = option(
-        "error", "error of the outputs (no labels needed), or drop of mAP50-95", group=WHAT
+        "error", "error of the outputs (needs no labels), or drop of mAP50-95", group=WHAT
     )
     kept: Annotated[tuple[float, ...], BeforeValidator(_shares)] = option(
         (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), "shares of the channels that stay", group=WHAT, rare=True
@@ -50,14 +50,14 @@ class SensitivityConfig(Config):
     images: int = option(32, "validation images to measure on (--metric map: all when 0)", group=WHAT, ge=0)
 
     importance: Literal["gamma", "gamma_max", "l1", "l2", "random"] = option(
-        "gamma", "which channels go first", group=HOW
+        "gamma", "how channels are scored; the lowest go first", group=HOW
     )
     recalibrate: bool = option(False, "new BatchNorm statistics after each cut", group=HOW)
     imgsz: SquareSize = image_size_option(320, "image size", HOW)
     batch_size: BatchSize = option(16, "images per step", group=HOW, ge=1)
     device: Device = device_option(HOW)
     workers: int = workers_option(HOW)
-    resume: bool = option(False, "go on with run --name where it stopped", group=HOW, rare=True)
+    resume: bool = option(False, "continue run --name where it stopped", group=HOW, rare=True)
 
     json_file: OptionalPath = json_option(OUTPUT)
     noplots: bool = option(False, "draw no picture", group=OUTPUT, rare=True)

@@ -91,7 +91,7 @@ class TrainConfig(Config):
     hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=WHAT, metavar="K=V …")
     activation: OptionalActivation = option(
         None,
-        "instead of the model's own; all but silu are faster on processors",
+        "activation to train with; all but silu are faster on processors",
         group=WHAT,
         rare=("train", "sparsify"),
     )
@@ -104,11 +104,11 @@ class TrainConfig(Config):
     )
     imgsz: SquareSize = image_size_option(320, "image size", HOW)
     time: Duration = option(
-        None, "so long at most (2h, 90m); --epochs becomes what fits", group=HOW, metavar="2h", rare=True
+        None, "longest time of the run (2h, 90m); --epochs becomes what fits", group=HOW, metavar="2h", rare=True
     )
     patience: int = option(100, "stop after N epochs without gain; 0: never", group=HOW, ge=0, rare=("sparsify",))
     resume: OptionalPath = option(
-        None, "go on with the newest run, or this last.pt", bare="newest", group=HOW, metavar="[FILE]"
+        None, "continue the newest run, or the run of this last.pt", bare="newest", group=HOW, metavar="[FILE]"
     )
 
     optimizer: OptionalOptimizer = option(
@@ -134,27 +134,29 @@ class TrainConfig(Config):
 
     teacher: OptionalPath = option(
         None,
-        "checkpoint to learn from too, such as the model before the cut",
+        "checkpoint that teaches, such as the model before the cut",
         group=DISTILLATION,
         metavar="FILE",
         rare=True,
     )
     distill: DistillationTerms = option(
         ("response", "feature"),
-        "what of it: response, feature, or both",
+        "what the teacher teaches: response, feature, or both",
         group=DISTILLATION,
         metavar="TERM …",
         rare=True,
     )
-    distill_response: float = option(1.0, "weight of what its head says", group=DISTILLATION, gt=0, rare=True)
-    distill_feature: float = option(0.1, "weight of where its neck answers", group=DISTILLATION, gt=0, rare=True)
+    distill_response: float = option(1.0, "weight of the response loss", group=DISTILLATION, gt=0, rare=True)
+    distill_feature: float = option(0.1, "weight of the feature-map loss", group=DISTILLATION, gt=0, rare=True)
 
-    device: Device = device_option(DEVICE, help="cpu, cuda, cuda:N or N; auto: a GPU if any")
-    precision: Precision = option("auto", "auto: bf16/fp16 where the device is fast at it", group=DEVICE, rare=True)
+    device: Device = device_option(DEVICE, help="cpu, cuda, cuda:N or N; auto: a GPU if there is one")
+    precision: Precision = option(
+        "auto", "number format; auto: bf16/fp16 where the device is fast at it", group=DEVICE, rare=True
+    )
     workers: int = workers_option(DEVICE)
     cache: ImageCache = cache_option(DEVICE)
-    compile: bool = option(False, "compile the network, where that turns out to be faster", group=DEVICE, rare=True)
-    deterministic: bool = option(False, "same result each time on a GPU too, slower", group=DEVICE, rare=True)
+    compile: bool = option(False, "compile the network where that makes it faster", group=DEVICE, rare=True)
+    deterministic: bool = option(False, "the same result each time on a GPU too; slower", group=DEVICE, rare=True)
     sync_bn: bool = option(False, "synchronise BatchNorm over processes (torchrun)", group=DEVICE, rare=True)
 
     project: Path = project_option("runs/train", OUTPUT, rare=("sparsify",))
@@ -216,25 +218,35 @@ class SparsifyConfig(TrainConfig):
     command: ClassVar[str] = "sparsify"
 
     epochs: int = option(100, "passes over the training images", group=HOW, ge=1)
-    method: SparsityMethod = option("share", "share: reach --percent; the others: at rate --sr", group="Sparsity")
+    method: SparsityMethod = option(
+        "share", "share: reaches --percent; the others: follow the rate --sr", group="Sparsity"
+    )
     percent: Share | None = option(
         None, "share of channels to bring to zero", group="Sparsity", shown_default="0.4", metavar="SHARE"
     )
     params: Share | None = option(
-        None, "… or enough to keep this share of the parameters", group="Sparsity", metavar="SHARE", rare=True
+        None, "share of the parameters to leave, in place of --percent", group="Sparsity", metavar="SHARE", rare=True
     )
-    macs: Share | None = option(None, "… or enough to keep this share of the MACs", group="Sparsity", metavar="SHARE")
+    macs: Share | None = option(
+        None, "share of the MACs to leave, in place of --percent", group="Sparsity", metavar="SHARE"
+    )
     reach: Share | None = option(
-        None, "… by this fraction of the run", group="Sparsity", shown_default="0.5", metavar="SHARE"
+        None,
+        "fraction of the run by which these channels are at zero",
+        group="Sparsity",
+        shown_default="0.5",
+        metavar="SHARE",
     )
-    ranking: SparsityRanking = option("taylor", "who goes first: effect on the loss, or γ", group="Sparsity", rare=True)
+    ranking: SparsityRanking = option(
+        "taylor", "which channels go first: by effect on the loss, or by γ", group="Sparsity", rare=True
+    )
     sr: float | None = option(
         None, "rate of the other methods", group="Sparsity", gt=0, shown_default="0.0005; 0.1 for the last three"
     )
     floor: Share = option(
         0.1, "share of each layer that stays (at least 1)", group="Sparsity", metavar="SHARE", rare=True
     )
-    round_to: int = option(1, "leave multiples of this many channels to a cut", group="Sparsity", ge=1, rare=True)
+    round_to: int = option(1, "widths that stay are multiples of this", group="Sparsity", ge=1, rare=True)
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group="Sparsity", rare=True)
 
     @property
