@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.data import read_dataset_yaml, read_split
-from slimyolo.detections import DetectionMetrics
+from slimyolo.detections import DetectionMetrics, RuleName
 from slimyolo.errors import ModelError
 from slimyolo.exporting import ExportedModel
 from slimyolo.geometry import Detections
@@ -97,14 +97,15 @@ def evaluate(
     iou: float = 0.6,
     max_det: int = 300,
     workers: int = 0,
+    rule: RuleName = "yolov5",
 ) -> DetectionMetrics:
     """Precision, recall, mAP50 and mAP50-95, overall and per class, on one split of a dataset (``.map50`` and so on).
 
-    Exported files as in `predict`; one of a single size gets square images. The nine arguments are the options of
-    ``slimyolo val`` that matter from Python. Raises `DataError` when the data are
-    missing, `ModelError` when the classes of detector and dataset do not fit.
+    Exported files as in `predict`; one of a single size gets square images. The ten arguments are the options of
+    ``slimyolo val`` that matter from Python. `rule` says how mAP is computed: ``yolov5``, ``coco`` or ``ultralytics``.
+    Raises `DataError` when the data are missing, `ModelError` when the classes of detector and dataset do not fit.
 
-    It takes nine arguments so that each has the name and the default of its option of ``slimyolo val``.
+    It takes ten arguments so that each has the name and the default of its option of ``slimyolo val``.
     """
     detector = _model(detector_or_path)
     size = fixed_size(detector, (imgsz, imgsz))
@@ -123,6 +124,7 @@ def evaluate(
         iou=iou,
         max_det=max_det,
         workers=workers,
+        rule=rule,
     )
     return measure_split(detector, read_split(dataset, split), how).metrics
 

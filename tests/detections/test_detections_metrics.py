@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 
 from slimyolo.detections import (
     IOU_THRESHOLDS,
+    RULES,
     DetectionMetrics,
-    MatchingRule,
     MetricsAccumulator,
+    RuleName,
     average_precision,
     fitness,
     match_detections,
@@ -54,7 +55,7 @@ def images_of(sets: dict[str, np.ndarray[Any, Any]]) -> list[tuple[Detections, n
     ]
 
 
-def metrics_of(images: list[tuple[Detections, Any]], rule: MatchingRule = "yolov5") -> DetectionMetrics:
+def metrics_of(images: list[tuple[Detections, Any]], rule: RuleName = "yolov5") -> DetectionMetrics:
     """All images in order."""
     accumulator = MetricsAccumulator(NAMES, rule=rule)
     for detections, truth in images:
@@ -168,7 +169,7 @@ def test_other_class_never_matches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recall", "precision", "trapezoid", "coco"),
+    ("recall", "precision", "slope", "points"),
     [
         ([], [], 0, 0),
         ([1.0], [1.0], 0.995, 1.0),  # YOLOv5's envelope ends at (1, 0): half of the last of 100 steps is lost
@@ -176,10 +177,10 @@ def test_other_class_never_matches() -> None:
         ([0.0], [0.0], None, 0),
     ],
 )
-def test_average_precision(recall: Any, precision: Any, trapezoid: float | None, coco: float) -> None:
-    if trapezoid is not None:
-        assert average_precision(recall, precision) == pytest.approx(trapezoid, abs=6e-3)
-    assert average_precision(recall, precision, "coco") == pytest.approx(coco)
+def test_average_precision(recall: Any, precision: Any, slope: float | None, points: float) -> None:
+    if slope is not None:
+        assert average_precision(recall, precision) == pytest.approx(slope, abs=6e-3)
+    assert average_precision(recall, precision, "points") == pytest.approx(points)
 
 
 def perfect(count: int = 3) -> list[tuple[Detections, Any]]:
@@ -220,8 +221,8 @@ def test_detections_of_a_class_without_labels_do_not_count() -> None:
         ([(Detections.empty(), [[0, 0, 0, 9, 9]])], 1, 0),  # nothing found
     ],
 )
-@pytest.mark.parametrize("rule", ["yolov5", "coco"])
-def test_empty_sets(images: Any, labels: int, detections: int, rule: MatchingRule) -> None:
+@pytest.mark.parametrize("rule", list(RULES))
+def test_empty_sets(images: Any, labels: int, detections: int, rule: RuleName) -> None:
     metrics = metrics_of(images, rule)
     assert (metrics.precision, metrics.recall, metrics.map50, metrics.map50_95) == (0, 0, 0, 0)
     assert (metrics.images, metrics.labels, metrics.detections) == (len(images), labels, detections)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from slimyolo.detections import MetricsAccumulator, nms
+from slimyolo.detections import RULES, MetricsAccumulator, nms
 from slimyolo.errors import ConfigError, DataError, ModelError
 from slimyolo.evaluation import EvaluationResult, evaluate_detector
 from slimyolo.families import read_architecture
@@ -310,3 +310,24 @@ def test_photographs_as_batches(mask_photographs: Path, yolov5n_weights: Path) -
     assert results[0].images == results[1].images == 8
     assert results[0].labels == results[1].labels > 0
     assert results[0].map50 == pytest.approx(results[1].map50, abs=1e-4)
+
+
+def test_the_rule_is_named_and_decides() -> None:
+    """A detector that finds half of the boxes: behind the last recall YOLOv5's curve has an area, the others have none."""
+    truths = [truth for truth in truths_of(8) if len(truth)]
+    oracle = Oracle([truth[: len(truth) // 2] for truth in truths])
+    found = {rule: evaluate_detector(oracle, batches_of(truths, 3), rule=rule).metrics for rule in RULES}
+    assert {rule: metrics.rule for rule, metrics in found.items()} == {rule: rule for rule in RULES}
+    assert found["yolov5"].map50 > found["ultralytics"].map50 + 0.1
+    assert found["coco"].map50 == pytest.approx(found["ultralytics"].map50, abs=0.01)
+
+
+def test_one_to_one_detectors_are_not_suppressed() -> None:
+    """Two boxes that overlap by 90 %: NMS leaves one of them."""
+    truths = [np.array([[0, 20, 20, 60, 60], [0, 22, 20, 62, 60]], np.float32)]
+    oracle = Oracle(truths)
+    kept = {}
+    for suppression in ("nms", "none"):
+        oracle.suppression = suppression  # type: ignore[assignment]
+        kept[suppression] = evaluate_detector(oracle, batches_of(truths, 1), conf=0.5).metrics.detections
+    assert kept == {"nms": 1, "none": 2}

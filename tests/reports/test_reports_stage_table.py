@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from slimyolo.reports import StageRow, stage_table_markdown
 
 BASE = StageRow(
@@ -38,8 +40,15 @@ def test_shares_refer_to_the_first_row() -> None:
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
         "| base | 45 | .852 | .714 | .776 | .467 | 1.77 (100%) | 1.04 (100%) | 24.0 |\n"
         "| pruned | 0 | 1.000 | .000 | .742 | .422 | 0.88 (50%) | 0.52 (50%) | 0.1 |\n"
+        "\nmAP by the rule yolov5: as YOLOv5 6.2 computes it.\n"
     )
 
 
 def test_no_stage_yet() -> None:
     assert stage_table_markdown([]) == "No stage has finished yet.\n"
+
+
+def test_tables_name_the_rule() -> None:
+    coco = replace(BASE, rule="coco")
+    assert stage_table_markdown([coco]).endswith("\nmAP by the rule coco: as pycocotools computes it.\n")
+    assert "mAP by several rules, coco, yolov5: numbers of different rules cannot" in stage_table_markdown([coco, CUT])

@@ -2,7 +2,7 @@
 
 from slimyolo.detections.average_precision import RankedClass, average_precision, ranked_class
 from slimyolo.detections.confusion import ConfusionMatrix, confused_pairs, confusion_matrix
-from slimyolo.detections.matching import IOU_THRESHOLDS, MatchingRule, match_detections
+from slimyolo.detections.matching import IOU_THRESHOLDS, match_detections
 from slimyolo.detections.metrics import (
     ClassMetrics,
     DetectionMetrics,
@@ -12,29 +12,34 @@ from slimyolo.detections.metrics import (
 )
 from slimyolo.detections.nms import count_nonfinite_rows, greedy_suppression, nms
 from slimyolo.detections.one_to_one import one_to_one
+from slimyolo.detections.rules import RULES, MetricRule, RuleName, find_rule, rule_words
 from slimyolo.detections.suppression import SUPPRESSIONS, GivesRows, Thresholds, find_detections
 
 __all__ = [
     "IOU_THRESHOLDS",
+    "RULES",
     "SUPPRESSIONS",
     "ClassMetrics",
     "ConfusionMatrix",
     "DetectionMetrics",
     "GivesRows",
-    "MatchingRule",
     "MetricCurves",
+    "MetricRule",
     "MetricsAccumulator",
     "RankedClass",
+    "RuleName",
     "Thresholds",
     "average_precision",
     "confused_pairs",
     "confusion_matrix",
     "count_nonfinite_rows",
     "find_detections",
+    "find_rule",
     "fitness",
     "greedy_suppression",
     "match_detections",
     "nms",
     "one_to_one",
     "ranked_class",
+    "rule_words",
 ]

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Interpolation", "RankedClass", "average_precision", "ranked_class", "smooth"]
+__all__ = ["Curve", "RankedClass", "average_precision", "ranked_class", "smooth"]
 
-Interpolation = Literal["trapezoid", "coco"]
+Curve = Literal["slope", "drop", "points"]
 FloatArray = npt.NDArray[np.float64]
 
 _RECALL_POINTS = np.linspace(0, 1, 101)
@@ -36,7 +36,7 @@ def ranked_class(
     scores: npt.ArrayLike,
     labels: int,
     confidences: FloatArray,
-    interpolation: Interpolation = "trapezoid",
+    curve: Curve = "slope",
 ) -> RankedClass:
     """The curves of one class from its detections, best score first.
 
@@ -53,29 +53,27 @@ def ranked_class(
     falling = -np.asarray(scores, np.float64)
     first_envelope = _envelope(recall[:, 0], precision[:, 0])
     return RankedClass(
-        ap=np.array([average_precision(recall[:, t], precision[:, t], interpolation) for t in range(levels)]),
+        ap=np.array([average_precision(recall[:, t], precision[:, t], curve) for t in range(levels)]),
         precision=np.interp(-confidences, falling, precision[:, 0], left=1),
         recall=np.interp(-confidences, falling, recall[:, 0], left=0),
         precision_by_recall=np.interp(np.linspace(0, 1, len(confidences)), *first_envelope),
     )
 
 
-def average_precision(
-    recall: npt.ArrayLike, precision: npt.ArrayLike, interpolation: Interpolation = "trapezoid"
-) -> float:
+def average_precision(recall: npt.ArrayLike, precision: npt.ArrayLike, curve: Curve = "slope") -> float:
     """Area 0–1 under the precision envelope, from `recall` ``[n]`` (rising) and `precision` ``[n]``; 0 for n = 0.
 
-    ``trapezoid``: the envelope from (0, 1) to (1, 0), read at 101 recalls and integrated by trapezoids, as YOLOv5 does.
-    ``coco``: mean over 101 recalls of the best precision at that recall or a higher one, 0 where it is not reached, as
-    pycocotools does (Everingham et al. 2010 with 101 points).
+    ``slope``: the envelope from (0, 1) to (1, 0), read at 101 recalls and integrated by trapezoids, as YOLOv5 does.
+    ``drop``: the same, but behind the last recall it is 0. ``points``: mean over 101 recalls of the best precision at that
+    recall or a higher one, 0 where it is not reached, as pycocotools does (Everingham et al. 2010 with 101 points).
     """
     rising, heights = np.asarray(recall, np.float64), np.asarray(precision, np.float64)
     if not len(rising):
         return 0.0
-    if interpolation == "coco":
+    if curve == "points":
         envelope = np.append(np.maximum.accumulate(heights[::-1])[::-1], 0.0)
         return float(envelope[np.searchsorted(rising, _RECALL_POINTS, side="left")].mean())
-    read = np.interp(_RECALL_POINTS, *_envelope(rising, heights))
+    read = np.interp(_RECALL_POINTS, *_envelope(rising, heights, drops=curve == "drop"))
     return float(((read[1:] + read[:-1]) / 2 * np.diff(_RECALL_POINTS)).sum())
 
 
@@ -86,7 +84,11 @@ def smooth(values: FloatArray, fraction: float) -> FloatArray:
     return np.convolve(padded, np.full(width, 1 / width), mode="valid")[: len(values)]
 
 
-def _envelope(recall: FloatArray, precision: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Recalls and the best precision at that recall or a higher one, closed by (0, 1) and (1, 0)."""
-    heights = np.concatenate(([1.0], precision, [0.0]))
-    return np.concatenate(([0.0], recall, [1.0])), np.maximum.accumulate(heights[::-1])[::-1]
+def _envelope(recall: FloatArray, precision: FloatArray, drops: bool = False) -> tuple[FloatArray, FloatArray]:
+    """Recalls and the best precision at that recall or a higher one, closed by (0, 1) and (1, 0).
+
+    With `drops` there is a point (last recall, 0) before the end, so that nothing behind that recall counts.
+    """
+    fall = recall[-1:] if drops else recall[:0]
+    heights = np.concatenate(([1.0], precision, np.zeros(len(fall)), [0.0]))
+    return np.concatenate(([0.0], recall, fall, [1.0])), np.maximum.accumulate(heights[::-1])[::-1]

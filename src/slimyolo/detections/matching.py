@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from slimyolo.detections.rules import RuleName, find_rule
 from slimyolo.detections.ties import first_of_equals, last_of_equals
 from slimyolo.geometry import iou_matrix
 
-__all__ = ["IOU_THRESHOLDS", "MatchingRule", "match_detections"]
+__all__ = ["IOU_THRESHOLDS", "match_detections"]
 
-MatchingRule = Literal["yolov5", "coco"]
+TargetOf = Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
+"""Overlaps [n, m] → the box of the truth that each detection takes [n]."""
 
 IOU_THRESHOLDS: tuple[float, ...] = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
@@ -24,15 +27,14 @@ def match_detections(
     truth: npt.ArrayLike,
     *,
     thresholds: npt.ArrayLike = IOU_THRESHOLDS,
-    rule: MatchingRule = "yolov5",
+    rule: RuleName = "yolov5",
 ) -> npt.NDArray[np.bool_]:
     """bool ``[n, thresholds]``: is detection i right at threshold t?
 
     `boxes` ``[n, 4]`` xyxy, best score first, with `classes` ``[n]``; `truth` ``[m, 5]`` = class, xyxy in the same
     pixels. Only boxes of one class match; a box of the truth is given to one detection at most.
 
-    ``yolov5``: each detection points at the box that it overlaps most; a box takes the best-scored of the detections
-    that point at it. ``coco``: detections in order of score take the box that they overlap most among those still free.
+    How pairs are formed is the `matching` of the rule in `detections.rules`.
     """
     found = np.asarray(boxes, np.float64).reshape(-1, 4)
     true = np.asarray(truth, np.float64).reshape(-1, 5)
@@ -42,11 +44,13 @@ def match_detections(
     table = iou_matrix(torch.from_numpy(found), torch.from_numpy(np.ascontiguousarray(true[:, 1:])), eps=0)
     overlap: npt.NDArray[np.float64] = np.nan_to_num(table.numpy())  # 0/0 of two boxes without area
     overlap[np.asarray(classes).reshape(-1, 1) != true[:, 0]] = -1
-    return _by_pointing(overlap, levels) if rule == "yolov5" else _by_score(overlap, levels)
+    chosen = find_rule(rule)
+    target_of = {"first": first_of_equals, "last": last_of_equals}[chosen.equal_overlaps]
+    return {"pointing": _by_pointing, "score": _by_score}[chosen.matching](overlap, levels, target_of)
 
 
-def _by_pointing(overlap: npt.NDArray[Any], levels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    target = first_of_equals(overlap)
+def _by_pointing(overlap: npt.NDArray[Any], levels: npt.NDArray[Any], target_of: TargetOf) -> npt.NDArray[np.bool_]:
+    target = target_of(overlap)
     best = overlap[np.arange(len(overlap)), target]
     right: npt.NDArray[np.bool_] = best[:, None] >= levels
     for column in right.T:
@@ -57,7 +61,7 @@ def _by_pointing(overlap: npt.NDArray[Any], levels: npt.NDArray[Any]) -> npt.NDA
     return right
 
 
-def _by_score(overlap: npt.NDArray[Any], levels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+def _by_score(overlap: npt.NDArray[Any], levels: npt.NDArray[Any], target_of: TargetOf) -> npt.NDArray[np.bool_]:
     right = np.zeros((len(overlap), len(levels)), np.bool_)
     everywhere = np.arange(len(levels))
     free = np.ones((len(levels), overlap.shape[1]), np.bool_)
@@ -65,7 +69,7 @@ def _by_score(overlap: npt.NDArray[Any], levels: npt.NDArray[Any]) -> npt.NDArra
         if line.max() < levels[0]:
             continue
         candidates = np.where(free, line, -1.0)
-        target = last_of_equals(candidates)
+        target = target_of(candidates)
         taken = candidates[everywhere, target] >= levels
         right[index] = taken
         free[everywhere[taken], target[taken]] = False

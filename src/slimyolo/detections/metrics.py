@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from slimyolo.detections.average_precision import FloatArray, RankedClass, ranked_class, smooth
 from slimyolo.detections.confusion import ConfusionMatrix, confused_pairs, confusion_matrix
-from slimyolo.detections.matching import IOU_THRESHOLDS, MatchingRule, match_detections
+from slimyolo.detections.matching import IOU_THRESHOLDS, match_detections
+from slimyolo.detections.rules import RuleName, find_rule
 from slimyolo.detections.ties import best_first
 from slimyolo.errors import DataError, ModelError
 from slimyolo.geometry import Detections
@@ -20,7 +21,6 @@ __all__ = ["ClassMetrics", "DetectionMetrics", "MetricCurves", "MetricsAccumulat
 
 _CONFIDENCES = np.linspace(0, 1, 1000)
 _F1_SMOOTHING = 0.1
-_COCO_MAX_DETECTIONS = 100  # per image and class
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class DetectionMetrics:
     """What a detector reaches on a dataset; all shares 0–1, means over the classes that have labels.
 
     `precision` and `recall` at IoU 0.5 and at `confidence`, where the mean F1 (smoothed) is highest. `images` includes
-    those without labels. Without any label all shares are 0. `rule`: how detections were matched.
+    those without labels. Without any label all shares are 0. `rule`: by which rule (`detections.rules`) they are computed.
     """
 
     precision: float
@@ -70,7 +70,7 @@ class DetectionMetrics:
     labels: int
     detections: int
     confidence: float
-    rule: MatchingRule = "yolov5"
+    rule: RuleName = "yolov5"
     curves: MetricCurves | None = field(default=None, compare=False, repr=False)
     confusion: ConfusionMatrix | None = field(default=None, compare=False, repr=False)
 
@@ -84,9 +84,14 @@ class DetectionMetrics:
         return dataclasses.replace(self, curves=None, confusion=None)
 
 
-def fitness(metrics: DetectionMetrics, weights: tuple[float, float] = (0.1, 0.9)) -> float:
-    """The number that the best checkpoint is chosen by: mAP50 and mAP50-95 with these `weights`, YOLOv5's by default."""
-    return weights[0] * metrics.map50 + weights[1] * metrics.map50_95
+def fitness(metrics: DetectionMetrics, weights: tuple[float, float] | None = None) -> float:
+    """The number that the best checkpoint is chosen by: mAP50 and mAP50-95 with these `weights`.
+
+    None: as the metrics' rule says, 0.1 and 0.9 for ``yolov5``, mAP50-95 alone for the others.
+    """
+    share = find_rule(metrics.rule).map50_share
+    of_map50, of_map50_95 = (share, 1 - share) if weights is None else weights
+    return of_map50 * metrics.map50 + of_map50_95 * metrics.map50_95
 
 
 @dataclass(frozen=True)
@@ -104,15 +109,15 @@ class _ImageOutcome:
 class MetricsAccumulator:
     """Collects images one by one and computes `DetectionMetrics` over all of them.
 
-    `names` of the classes; `rule` ``yolov5`` (matching and area as YOLOv5 v6.2) or ``coco`` (as pycocotools: 100
-    detections per image and class, any object size). Equal scores: see `detections.ties`.
+    `names` of the classes; `rule` as in the table of `detections.rules`. Equal scores: see `detections.ties`.
     """
 
-    def __init__(self, names: Sequence[str], *, rule: MatchingRule = "yolov5") -> None:
+    def __init__(self, names: Sequence[str], *, rule: RuleName = "yolov5") -> None:
         if not names:
             raise ModelError("MetricsAccumulator needs at least one class name.")
         self.names = tuple(names)
-        self.rule: MatchingRule = rule
+        self.rule: RuleName = rule
+        self._rule = find_rule(rule)
         self._outcomes: list[_ImageOutcome] = []
 
     def __len__(self) -> int:
@@ -131,8 +136,8 @@ class MetricsAccumulator:
         self._check_classes(labels, detections.classes)
         order = best_first(detections.scores)
         boxes, scores, classes = detections.boxes[order], detections.scores[order], detections.classes[order]
-        if self.rule == "coco":
-            chosen = _best_of_each_class(classes, _COCO_MAX_DETECTIONS)
+        if self._rule.most_per_class is not None:
+            chosen = _best_of_each_class(classes, self._rule.most_per_class)
             boxes, scores, classes = boxes[chosen], scores[chosen], classes[chosen]
         correct = match_detections(boxes, classes, true, rule=self.rule)
         confused = confused_pairs(boxes, scores, classes, true, background=len(self.names))
@@ -182,7 +187,7 @@ class MetricsAccumulator:
                 scores[classes == number],
                 int(labels[number]),
                 _CONFIDENCES,
-                "coco" if self.rule == "coco" else "trapezoid",
+                self._rule.curve,
             )
             for number in present
         ]

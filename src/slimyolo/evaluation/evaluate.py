@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from slimyolo.detections import (
     DetectionMetrics,
-    MatchingRule,
     MetricsAccumulator,
+    RuleName,
     Thresholds,
     count_nonfinite_rows,
     find_detections,
@@ -124,7 +124,7 @@ def evaluate_detector(
     precision: NumberKind = "float32",
     loss: Callable[[Sequence[Tensor], Tensor], LossValue] | None = None,
     single_class: bool = False,
-    rule: MatchingRule = "yolov5",
+    rule: RuleName = "yolov5",
     on_batch: Callable[[EvaluationBatch, Sequence[Detections]], None] | None = None,
     shard: tuple[int, int] = (0, 1),
     gather: Callable[[EvaluatedPart], Sequence[EvaluatedPart]] = _this_part,

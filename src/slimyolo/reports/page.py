@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from slimyolo.detections import rule_words
 from slimyolo.reports.charts import (
     Figure,
     compared_trade_offs,
@@ -120,6 +121,7 @@ def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made
         compared=compared,
         version=version,
         made=made,
+        rule=_rules(runs),
         box_colours=BOX_COLOURS,
         series=SERIES,
     )
@@ -260,6 +262,12 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
         note = f"from {first.gflops:.2f}" if first and first.gflops is not None else ""
         tiles.append(Tile(f"GFLOPs @{last.imgsz}", f"{last.gflops:.2f}", note))
     return tuple(tiles)
+
+
+def _rules(runs: Sequence[Run]) -> str:
+    """By which rule the numbers of the page are computed."""
+    measured = [stage.numbers.rule for run in runs for stage in run.stages if stage.numbers is not None]
+    return rule_words(measured) if measured else ""
 
 
 def _head(stages: Sequence[Stage]) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from slimyolo.detections import rule_words
+
 __all__ = ["StageRow", "stage_table_markdown"]
 
 
@@ -13,7 +15,8 @@ class StageRow:
     """What one stage of the chain measured, on the validation images.
 
     `precision` and `recall` at the confidence of maximum mean F1; `gflops` = 2 × GMACs of the convolutions, linear and
-    matrix products at `imgsz` × `imgsz`; `epochs` = epochs trained in this stage (0 for the cut).
+    matrix products at `imgsz` × `imgsz`; `epochs` = epochs trained in this stage (0 for the cut); `rule`: by which mAP is
+    computed (`detections.rules`), in old tables always that of YOLOv5.
     """
 
     stage: str
@@ -27,6 +30,7 @@ class StageRow:
     epochs: int
     minutes: float
     weights: str
+    rule: str = "yolov5"
 
     @property
     def gflops(self) -> float:
@@ -35,7 +39,7 @@ class StageRow:
 
 
 def stage_table_markdown(rows: Sequence[StageRow]) -> str:
-    """The rows as a GitHub table; sizes are also given as a share of the first row."""
+    """The rows as a GitHub table; sizes are also given as a share of the first row. The last line names the rule."""
     if not rows:
         return "No stage has finished yet.\n"
     first = rows[0]
@@ -54,6 +58,7 @@ def stage_table_markdown(rows: Sequence[StageRow]) -> str:
             f"{row.minutes:.1f}",
         )
         lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", rule_words(row.rule for row in rows)]
     return "\n".join(lines) + "\n"
 
 

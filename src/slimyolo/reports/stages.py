@@ -44,7 +44,7 @@ class ClassNumbers:
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """What a detector reached on the validation images, shares 0–1."""
+    """What a detector reached on the validation images, shares 0–1. `rule`: by which mAP is computed."""
 
     precision: float
     recall: float
@@ -53,6 +53,7 @@ class Numbers:
     images: int
     labels: int
     per_class: tuple[ClassNumbers, ...]
+    rule: str = "yolov5"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -264,6 +265,7 @@ def _numbers(metrics: Mapping[str, Any] | None) -> Numbers | None:
         images=int(metrics["images"]),
         labels=int(metrics["labels"]),
         per_class=classes,
+        rule=str(metrics.get("rule", "yolov5")),
     )
 
 

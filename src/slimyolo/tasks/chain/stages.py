@@ -132,6 +132,7 @@ def _training_row(stage: str, task: Callable[[AnyTrainConfig], TrainRecord], con
         epochs=plain["epochs_done"],
         minutes=plain["seconds"] / 60,
         weights=plain["best"],
+        rule=metrics.get("rule", "yolov5"),
     )
 
 
@@ -150,4 +151,5 @@ def _row(
         epochs=epochs,
         minutes=seconds / 60,
         weights=weights,
+        rule=metrics.rule,
     )

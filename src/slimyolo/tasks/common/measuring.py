@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from slimyolo.data import YOLOV5_LOADING, Batch, EvalBatches, LoaderSettings, LoadingRecipe, Sharding, SplitData
+from slimyolo.detections import RuleName
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult, LossValue, evaluate_detector
 from slimyolo.geometry import Detections
 from slimyolo.models import Detector
@@ -32,7 +33,8 @@ class Measuring:
 
     `imgsz` is the length of the longer side in pixels; with `rect` a batch is only as large as its images need, otherwise
     square. `conf`: least score; `iou`: overlap above which NMS drops the weaker box; `max_det`: detections of an image;
-    `half`: in float16, on a GPU; `single_class`: classes are ignored, in the truth too; `loading`: how pictures are resized.
+    `half`: in float16, on a GPU; `single_class`: classes are ignored, in the truth too; `rule`: by which mAP is computed
+    (`detections.rules`); `loading`: how pictures are resized.
     """
 
     imgsz: int
@@ -43,6 +45,7 @@ class Measuring:
     max_det: int = 300
     half: bool = False
     single_class: bool = False
+    rule: RuleName = "yolov5"
     workers: int = 0
     cache: Literal["ram"] | None = None
     loading: LoadingRecipe = YOLOV5_LOADING
@@ -90,6 +93,7 @@ def measure_batches(
         precision="float16" if how.half else "float32",
         loss=loss,
         single_class=how.single_class,
+        rule=how.rule,
         on_batch=look,
         **together,
     )

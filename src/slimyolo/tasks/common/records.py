@@ -123,6 +123,7 @@ def result_line(record: TrainRecord) -> str:
     metrics, size = record.metrics, record.size
     return (
         f"best: P {metrics.precision:.3f}  R {metrics.recall:.3f}  mAP50 {metrics.map50:.3f}  mAP50-95 {metrics.map50_95:.3f}"
+        f" (rule {metrics.rule})"
         f"  |  {size.params / 1e6:.2f} M parameters, {size.gflops:.2f} GFLOPs at {size.imgsz}"
         f"  |  {record.images_per_second:.0f} images/s  |  {record.best}"
     )

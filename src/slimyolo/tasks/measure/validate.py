@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from slimyolo.data import SplitData, read_dataset_yaml, read_split
-from slimyolo.detections import ClassMetrics, DetectionMetrics
+from slimyolo.detections import ClassMetrics, DetectionMetrics, rule_words
 from slimyolo.errors import ConfigError
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult
 from slimyolo.geometry import Detections, xyxy_to_cxcywh
@@ -82,6 +82,7 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
         max_det=config.max_det,
         half=config.half,
         single_class=config.single_cls,
+        rule=config.rule,
         workers=config.workers,
         cache=config.cache,
     )
@@ -101,7 +102,9 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
 
 
 def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
-    """Rows of class, images, labels, P, R, mAP50, mAP50-95 as text; the classes where there are several but not many."""
+    """Rows of class, images, labels, P, R, mAP50, mAP50-95 as text; the classes where there are several but not many.
+
+    The last line names the rule."""
     lines = [f"{'class':>20} {'images':>8} {'labels':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"]
 
     def row(name: str, images: int, labels: int, *values: float) -> str:
@@ -118,6 +121,7 @@ def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
         one: ClassMetrics
         for one in metrics.per_class:
             lines.append(row(one.name, one.images, one.labels, one.precision, one.recall, one.map50, one.map50_95))
+    lines.append(rule_words([metrics.rule]))
     return "\n".join(lines)
 
 

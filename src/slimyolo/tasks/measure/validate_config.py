@@ -45,6 +45,9 @@ class ValConfig(Config):
     conf: float = option(0.001, "confidence threshold", group=DETECTION, names=("--conf-thres",), ge=0, le=1)
     iou: float = option(0.6, "overlap threshold of NMS", group=DETECTION, names=("--iou-thres",), ge=0, le=1)
     max_det: int = option(300, "detections per image", group=DETECTION, ge=1, rare=True)
+    rule: Literal["yolov5", "coco", "ultralytics"] = option(
+        "yolov5", "how mAP is computed: as YOLOv5 6.2, pycocotools or ultralytics 8.4.190 does", group=DETECTION
+    )
 
     batch_size: BatchSize = option(32, "images per step", group=DEVICE, ge=1)
     device: Device = device_option(DEVICE)
