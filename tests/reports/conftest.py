@@ -1,4 +1,4 @@
-"""A run folder of every kind, written as records alone: no training is needed to test a report."""
+"""Writes run folders of every kind as record files, so that a report is tested without any training."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Records:
         params: int = 1_766_623,
         evidence: bool = True,
     ) -> Path:
-        """A training run; without `evidence` as older versions left it."""
+        """A training run. Without `evidence` it holds only the files that older versions wrote."""
         record = {
             "command": command,
             "folder": str(folder),
@@ -66,7 +66,7 @@ class Records:
         return folder
 
     def cut(self, folder: Path) -> Path:
-        """A cut."""
+        """The folder of a cut."""
         layers = [[f"model.{n}.{part}", 16 * (n + 1), 10 * (n + 1)] for n in range(12) for part in ("conv", "bn")]
         size = {"params": 700_000, "macs": 210_000_000, "imgsz": 320, "uncounted": []}
         write(
@@ -125,7 +125,7 @@ class Records:
         return folder
 
     def metrics(self, map50: float) -> dict[str, Any]:
-        """Metrics without arrays; the last class has no labels."""
+        """Metrics without curves; the last class has no labels."""
         row = {"images": 3, "labels": 4, "precision": map50, "recall": map50, "map50": map50, "map50_95": map50 / 2}
         classes = [{"name": name, **row} for name in self.names]
         classes[-1] |= dict.fromkeys(("precision", "recall", "map50", "map50_95"))
@@ -133,7 +133,7 @@ class Records:
         return {**row, **about, "per_class": classes, "curves": None, "confusion": None}
 
     def provenance(self, command: str) -> dict[str, Any]:
-        """As the tasks write it."""
+        """The provenance of a record, as the tasks write it."""
         split = {"images": 6, "boxes": 8, "defects": 0, "fingerprint": "f" * 64}
         return {
             "slimyolo": "0.1.0",
@@ -156,7 +156,7 @@ class Records:
         }
 
     def history(self, folder: Path, epochs: int, *, sparse: bool = False) -> None:
-        """results.csv; one value of it is missing."""
+        """Write results.csv, in which one value is missing."""
         columns = [f"{part}/{name}_loss" for part in ("train", "val") for name in ("box", "obj", "cls")]
         columns += ["metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95"]
         columns += ["sparsity/share", "sparsity/median_gamma"] if sparse else []
@@ -169,7 +169,7 @@ class Records:
         (folder / "results.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def evidence(self, folder: Path, *, sparse: bool, epochs: int) -> None:
-        """curves.json, labels.json, sample.json and, of sparse training, gammas.json."""
+        """Write curves.json, labels.json, sample.json and, for sparse training, gammas.json."""
         axis = [number / 50 for number in range(51)]
         rows = [[1 - x * x * (0.5 + 0.1 * n) for x in axis] for n in range(len(self.names))]
         curves: dict[str, Any] = dict.fromkeys(("precision", "recall", "f1", "precision_by_recall"), rows)
@@ -231,7 +231,7 @@ def write(path: Path, value: Any) -> None:
 
 @pytest.fixture
 def records() -> type[Records]:
-    """The writer of records; give it class names."""
+    """The class that writes records; it is made with class names."""
     return Records
 
 

@@ -1,4 +1,4 @@
-"""Parity with a real browser: the page in Chromium, on a phone and on a screen, light, dark and on paper."""
+"""Table of cases: the page in Chromium, at the widths of a phone and of a screen, light, dark and printed."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Closed formula: quantiles from counted bins; table of cases: the same file under other paths."""
+"""Closed formula: quantiles from counted bins. Table of cases: benchmarked files found among the stages."""
 
 from __future__ import annotations
 
 import pytest
 
-from slimyolo.reports.charts import gamma_quantile, timed_points
+from slimyolo.reports.charts import timed_points
+from slimyolo.reports.gamma_figures import gamma_quantile
 from slimyolo.reports.run_files import GammaEpoch
 from slimyolo.reports.stages import read_run
 
@@ -14,7 +15,15 @@ EDGES = (0.0, 0.5, 1.0, 1.5)
 
 @pytest.mark.parametrize(
     ("share", "gamma"),
-    [(0.0, 0.0), (0.2, 0.0), (0.3, 0.75), (0.4, 1.0), (0.6, 1.25), (0.8, 1.5), (1.0, 1.5)],  # ten of fifty are zero
+    [
+        (0.0, 0.0),
+        (0.2, 0.0),
+        (0.3, 0.75),
+        (0.4, 1.0),
+        (0.6, 1.25),
+        (0.8, 1.5),
+        (1.0, 1.5),
+    ],  # ten of the fifty channels are zero
 )
 def test_quantiles_of_counted_bins(share: float, gamma: float) -> None:
     assert gamma_quantile(EPOCH, EDGES, share) == pytest.approx(gamma)

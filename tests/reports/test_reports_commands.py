@@ -1,4 +1,4 @@
-"""Round trip: settings → command line → the command line's own reader → the same settings."""
+"""Property: settings written as a command line and read by the parser of the commands are the same settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table of cases: the page about runs, from their records alone; what is missing; what must not run."""
+"""Table of cases: the page about runs from their records alone, what it says about missing records, and hostile names."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_chain_has_all_its_sections(chain: Path, records: Any) -> None:
         "A processor",
     ):
         assert words in text, words
-    assert "This fills the section" not in text
+    assert "Run the command below to fill this section" not in text
     assert text.count("dense (base) 1 × face") == text.count("slim (finetuned) 1 × face") == 3
     assert text.count("truth 1 × face, 1 × face_mask") == 3
 
@@ -118,13 +118,13 @@ def test_an_older_run_says_which_commands_fill_it(tmp_path: Path, records: Any) 
     command = "slimyolo val --weights 'old run/weights/best.pt' --data 'my data.yaml' --imgsz 320"
     command += f" --project '{folder}' --name val"
     for words in ("Curves and confusion", "Validation pictures", "Label statistics"):
-        assert f"{words} were not kept for old run. This fills the section" in text
+        assert f"{words} were not kept for old run. Run the command below to fill this section" in text
     assert text.count(command) == 3
     assert "The distribution of |γ| was not kept" in text
     assert "slimyolo bench --weights 'old run/weights/best.pt' --imgsz 320" in text
-    assert "Share of channels at exactly zero" in text  # results.csv has that much
+    assert "Share of channels at exactly zero" in text  # this figure needs results.csv only
 
-    records().evidence(folder / "val", sparse=False, epochs=0)  # what that command leaves
+    records().evidence(folder / "val", sparse=False, epochs=0)  # the records that this command writes
     filled = Reader(page_of(folder)).text
     assert "not kept for" not in filled
     assert "Precision by recall" in filled
@@ -155,7 +155,7 @@ def test_several_runs_are_compared(chain: Path, tmp_path: Path, records: Any) ->
     other = records().chain(tmp_path / "other")
     page = page_of(chain, other)
     text = Reader(page).text
-    assert "Compared" in text
+    assert "Comparison" in text
     assert "mAP50 against GFLOPs @320" in text
     assert page.count('<article id="r') == 2
 
@@ -163,7 +163,7 @@ def test_several_runs_are_compared(chain: Path, tmp_path: Path, records: Any) ->
 def test_many_classes_show_the_most_confused(tmp_path: Path, records: Any) -> None:
     folder = records([f"kind {number}" for number in range(60)]).training(tmp_path / "run", "train", 0.5)
     text = Reader(page_of(folder)).text
-    assert "The 25 most confused of 60 classes." in text
+    assert "Only the 24 most confused of 60 classes and the background are shown." in text
 
 
 def test_a_lost_picture_is_left_out(chain: Path) -> None:
@@ -202,7 +202,7 @@ def test_a_damaged_benchmark_is_named(tmp_path: Path, records: Any) -> None:
 
 
 def test_other_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"is no run folder: it holds neither chain\.json"):
+    with pytest.raises(ConfigError, match=r"is not a run folder: it holds no chain\.json"):
         read_run(tmp_path)
     with pytest.raises(ConfigError, match=r"There is no run folder .*none.*such as runs/compress/exp"):
         read_run(tmp_path / "none")

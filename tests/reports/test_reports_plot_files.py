@@ -1,4 +1,4 @@
-"""Table of cases: the reference's plots, from records, with names that no font or formula knows."""
+"""Table of cases: the plots of the reference, made from records, with class names that are hard to draw."""
 
 from __future__ import annotations
 

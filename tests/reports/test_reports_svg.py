@@ -1,4 +1,4 @@
-"""Table of cases: ticks, ranges, broken lines, places of words."""
+"""Table of cases: ticks, ranges, interrupted lines and the places of labels."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_line_breaks_where_nothing_was_measured() -> None:
     drawn = str(chart.svg())
     assert drawn.count("<polyline") == 1
     assert drawn.count("<circle") == 2
-    assert 'cy="10.0"' in drawn  # beyond the range: at its edge
+    assert 'cy="10.0"' in drawn  # a value above the range is drawn at its edge
 
 
 def test_words_keep_clear_of_one_another_and_are_escaped() -> None:

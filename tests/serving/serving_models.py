@@ -18,7 +18,7 @@ NAMES = ("face", "<b>mask & 口罩</b>")
 
 
 def stand_in(name: str, rows: Sequence[Sequence[float]], network_ms: float) -> ServedModel:
-    """A model that sees `rows` (x1, y1, x2, y2, score, class) in every picture."""
+    """A model that finds `rows` (x1, y1, x2, y2, score, class) in every picture."""
 
     def detect(image: ImageArray, conf: float) -> PredictedPicture:
         seen = [row for row in rows if row[4] >= conf]
@@ -44,7 +44,7 @@ def picture_bytes(height: int = 60, width: int = 100, suffix: str = ".png") -> b
 
 
 class Client:
-    """Requests to an application, one after another; its own exceptions become answers, as they do in a server."""
+    """Sends requests to an application, one after another. Exceptions of the application become answers, as in a server."""
 
     def __init__(self, app: ASGIApp, base_url: str = "http://127.0.0.1:8000") -> None:
         self._app, self._base_url = app, base_url
@@ -58,9 +58,9 @@ class Client:
         return asyncio.run(ask())
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        """GET."""
+        """Send a GET request."""
         return self("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> httpx.Response:
-        """POST."""
+        """Send a POST request."""
         return self("POST", path, **options)

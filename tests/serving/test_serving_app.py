@@ -1,4 +1,4 @@
-"""Table of cases: what the page answers, and everything that it must refuse."""
+"""Table of cases: what the application answers, and what it must refuse."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_no_file_of_the_host_can_be_read(client: Client, path: str) -> None:
     for url in (path, f"/?file={path}", f"/api/models?weights={path}"):
         answer = client.get(url)
         if "?" in url:
-            assert answer.status_code == 200  # nothing there is looked at
+            assert answer.status_code == 200  # the application ignores such parameters
         else:
             assert answer.status_code == 404
             assert answer.json() == {"error": "There is nothing at this address."}
@@ -140,7 +140,9 @@ def test_no_file_of_the_host_can_be_read(client: Client, path: str) -> None:
 
 
 def test_errors_are_json(client: Client, models: list[ServedModel]) -> None:
-    assert client("DELETE", "/api/models", headers=OWN).json() == {"error": "DELETE is not answered here."}
+    assert client("DELETE", "/api/models", headers=OWN).json() == {
+        "error": "The method DELETE is not supported at this address."
+    }
     assert client.get("/api/detect").status_code == 405
 
     def fails(*_: object) -> Any:

@@ -1,4 +1,4 @@
-"""The command itself: real checkpoints, a real port, and the page in a real browser where there is one."""
+"""Table of cases: the command with real checkpoints, a real port and, where there is one, a real browser."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def address(checkpoints: list[Path]) -> Iterator[str]:
                 yield found[1]
                 break
         process.send_signal(signal.SIGINT)
-        assert process.wait(120) in (0, 130)  # 0 when the server took the signal itself; a busy machine takes its time
+        assert process.wait(120) in (0, 130)  # 0 when the server handled the signal itself
     finally:
         process.kill()
         process.wait()
@@ -100,7 +100,9 @@ def test_the_command_serves_both_models(address: str) -> None:
 @pytest.mark.parametrize("path", ["/../../etc/passwd", "/%2e%2e/etc/passwd", "//etc/passwd", "/page.css/../../app.py"])
 def test_paths_as_they_are_sent_lead_nowhere(address: str, path: str) -> None:
     host, port = address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:  # clients tidy paths up, sockets do not
+    with socket.create_connection(
+        (host, int(port)), timeout=5
+    ) as connection:  # HTTP clients normalise paths, sockets do not
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while part := connection.recv(65536):

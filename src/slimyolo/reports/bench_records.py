@@ -1,4 +1,4 @@
-"""The record of ``slimyolo bench``, as a report tells it."""
+"""Reads the record that ``slimyolo bench`` writes, as values for the report."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ __all__ = ["Bench", "BenchLine", "is_bench", "read_bench"]
 
 @dataclass(frozen=True, kw_only=True)
 class BenchLine:
-    """One model on one runtime: milliseconds of a call, and its ratios to the first model of the same runtime."""
+    """One model on one runtime.
+
+    `median_ms`, `low_ms` (10th percentile) and `p95_ms` are milliseconds per call. `speedup` and
+    `macs_ratio` are the median and the MACs of the first model on the same runtime, divided by those of this one; they
+    are None for the first model itself and where a number is unknown.
+    """
 
     weights: str
     runtime: str
@@ -30,7 +35,11 @@ class BenchLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A benchmark: its lines, and in words what it was measured on, what it means and what was wrong."""
+    """One benchmark.
+
+    `measured_on` describes the machine and the settings, `verdicts` are sentences that interpret the numbers, and
+    `warnings` are sentences about what may have disturbed the measurement.
+    """
 
     folder: Path
     lines: tuple[BenchLine, ...]
@@ -41,17 +50,17 @@ class Bench:
 
     @property
     def slowest_ms(self) -> float:
-        """The largest median, for bars."""
+        """The largest median in milliseconds, or 0 without lines. It sets the full length of the bars in the table."""
         return max((line.median_ms for line in self.lines), default=0.0)
 
 
 def is_bench(record: Mapping[str, Any]) -> bool:
-    """Whether a ``record.json`` is that of a benchmark."""
+    """Whether the content of a ``record.json`` was written by ``slimyolo bench``."""
     return "rows" in record and "verdicts" in record
 
 
 def read_bench(folder: Path) -> Bench | None:
-    """The benchmark in `folder`, None when there is none. Raises `StorageError` when its record is damaged."""
+    """Read the benchmark in `folder`; None when the folder holds none. Raises `StorageError` for a damaged record."""
     path = folder / "record.json"
     if not path.is_file():
         return None
@@ -73,7 +82,10 @@ def read_bench(folder: Path) -> Bench | None:
             provenance=record["provenance"],
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise StorageError(f"{path} is not a record of this version ({type(error).__name__}: {error}).") from error
+        raise StorageError(
+            f"{path} is not a record of this version ({type(error).__name__}: {error}). Run slimyolo bench again to "
+            "replace it."
+        ) from error
 
 
 def _line(row: Mapping[str, Any]) -> BenchLine:

@@ -1,25 +1,21 @@
-"""The figures of a report: what is drawn of a run, each a plot with a title, a legend and a line of explanation."""
+"""The figures of a report, except those of sparse training.
+
+Each is a plot with a title, a legend and one or two sentences that explain it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from markupsafe import Markup
-
-from slimyolo.reports.run_files import Curves, GammaEpoch, GammaHistory, LabelCounts
+from slimyolo.reports.run_files import Curves, LabelCounts
 from slimyolo.reports.stages import Run, Stage
-from slimyolo.reports.svg import Chart, finite_range, nice_ticks
+from slimyolo.reports.svg import Chart, Figure, Legend, finite_range, nice_ticks
 
 __all__ = [
-    "Figure",
-    "Legend",
     "compared_trade_offs",
     "curve_figures",
-    "gamma_figures",
-    "gamma_quantile",
     "history_figures",
     "label_figures",
     "layer_figure",
@@ -29,8 +25,7 @@ __all__ = [
     "trade_off",
 ]
 
-MOST_COLUMNS = 60  # epochs in the heat map: more than a phone has pixels for otherwise
-MOST_LINES = 8
+MOST_LINES = 8  # curves in one plot; with this many classes or more, only the mean over the classes is drawn
 CURVES: tuple[tuple[str, str, str, Callable[[Curves], tuple[tuple[float, ...], ...]]], ...] = (
     # title, x axis, y axis, the values: one row for each class
     ("Precision by recall", "recall", "precision", lambda curves: curves.precision_by_recall),
@@ -45,41 +40,22 @@ LOSSES = (
     ("dfl_loss", "loss of the sides, by bins"),
     ("l1_loss", "loss of the sides"),
 )
-
-
-@dataclass(frozen=True)
-class Legend:
-    """What a line or mark stands for."""
-
-    words: str
-    series: int
-    dashed: bool = False
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A plot as it stands in the page."""
-
-    title: str
-    svg: Markup
-    caption: str = ""
-    legend: tuple[Legend, ...] = ()
-
+BETTER = "Points further up and to the left are better."
 
 Point = tuple[str, float, float, float]
-"""Words, cost, mAP50, mAP50-95."""
+"""Label, cost (in the units of the x axis), mAP50, mAP50-95."""
 
 
 def trade_off(points: Sequence[Point], x_label: str, title: str) -> Figure:
-    """mAP against a cost, for the stages of one run in their order."""
+    """Plot mAP50 and mAP50-95 against a cost, with the stages of one run joined in their order."""
     chart = _trade_chart(points, (2, 3), x_label, title)
     for series, place in ((0, 2), (1, 3)):
         _trade_marks(chart, points, place, series)
-    return Figure(title, chart.svg(), "Up and to the left is better.", (Legend("mAP50", 0), Legend("mAP50-95", 1)))
+    return Figure(title, chart.svg(), BETTER, (Legend("mAP50", 0), Legend("mAP50-95", 1)))
 
 
 def compared_trade_offs(runs: Sequence[tuple[str, Sequence[Point]]], x_label: str) -> tuple[Figure, ...]:
-    """mAP50 and mAP50-95 against a cost, a colour for each of `runs` (name, points)."""
+    """Plot mAP50 and mAP50-95 against a cost in two figures. Each of `runs` (name, points) has its own colour."""
     points = [point for _, of_run in runs for point in of_run]
     figures = []
     for place, words in ((2, "mAP50"), (3, "mAP50-95")):
@@ -87,7 +63,7 @@ def compared_trade_offs(runs: Sequence[tuple[str, Sequence[Point]]], x_label: st
         for series, (_, of_run) in enumerate(runs):
             _trade_marks(chart, of_run, place, series)
         legend = tuple(Legend(name, series) for series, (name, of_run) in enumerate(runs) if of_run)
-        figures.append(Figure(f"{words} against {x_label}", chart.svg(), "Up and to the left is better.", legend))
+        figures.append(Figure(f"{words} against {x_label}", chart.svg(), BETTER, legend))
     return tuple(figures)
 
 
@@ -108,13 +84,13 @@ def _trade_marks(chart: Chart, points: Sequence[Point], place: int, series: int)
     chart.line(spots, series, thin=True, dashed=True)
     for x, y in spots:
         chart.dot(x, y, series)
-    for spot in dict.fromkeys(spots):  # stages that lie on one another share their words
+    for spot in dict.fromkeys(spots):  # stages at the same place share one label
         words = [point[0] for point, own in zip(points, spots, strict=True) if own == spot]
         chart.label(*spot, ", ".join(words))
 
 
 def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
-    """mAP and losses over all epochs of the `stages` that trained, one after the other."""
+    """Plot mAP and the losses over the epochs. The stages that trained follow one another on the same axis."""
     trained = [stage for stage in stages if stage.history is not None and len(stage.history)]
     if not trained:
         return ()
@@ -130,9 +106,9 @@ def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
         for name, words in LOSSES
     ]
     for title, unit, columns in wanted:
-        values = [value for stage in trained for name, _ in columns for value in _column(stage, name)]
+        values = [value for stage in trained for name, _ in columns for value in stage.column(name)]
         known = [value for value in values if value is not None]
-        if not known or (unit == "loss" and max(known) == 0):  # the class loss of a single class
+        if not known or (unit == "loss" and max(known) == 0):  # with a single class, the class loss is always 0
             continue
         x = (0.5, max(total + 0.5, 1.5))
         chart = Chart(
@@ -144,7 +120,7 @@ def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
         )
         for stage, start in zip(trained, starts, strict=True):
             for series, (name, _) in enumerate(columns):
-                points = [(start + number + 1.0, value) for number, value in enumerate(_column(stage, name))]
+                points = [(start + number + 1.0, value) for number, value in enumerate(stage.column(name))]
                 chart.line(points, series, dashed=unit == "loss" and series == 1)
         if len(trained) > 1:
             for stage, start, length in zip(trained, starts, lengths, strict=True):
@@ -159,88 +135,8 @@ def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def gamma_figures(stage: Stage, cut_share: float | None) -> tuple[Figure, ...]:
-    """How γ shrank: the share at zero and the median from results.csv, the distribution from gammas.json.
-
-    `cut_share`: of the channels that the cut after this stage removed, where there was one.
-    """
-    figures = []
-    gammas = stage.gammas
-    if gammas is not None and gammas.epochs:
-        figures += [_gamma_heat(gammas, cut_share), _gamma_outlines(gammas)]
-    shares, medians = _column(stage, "sparsity/share"), _column(stage, "sparsity/median_gamma")
-    if any(value is not None for value in shares):
-        figures.append(_share_at_zero(shares, medians, _target(stage)))
-    return tuple(figures)
-
-
-def _gamma_heat(gammas: GammaHistory, cut_share: float | None) -> Figure:
-    chosen = _thinned(gammas.epochs)
-    edges, last = gammas.edges, gammas.epochs[-1]
-    fullest = max(max(epoch.counts, default=0) for epoch in gammas.epochs) or 1
-    cells = [[(count / fullest) ** 0.5 for count in epoch.counts] for epoch in chosen]
-    columns = [epoch.epoch + 0.5 for epoch in chosen] + [last.epoch + 1.5]
-    top = _highest(gammas)
-    title = "|γ| over the epochs"
-    chart = Chart(
-        title=title,
-        x=(columns[0], columns[-1]),
-        y=(0.0, top),
-        x_label="epoch",
-        y_label="|γ|",
-        x_ticks=_epoch_ticks(chosen),
-    )
-    shown = sum(edge < top - 1e-9 for edge in edges)
-    chart.heat(columns, edges[: shown + 1], [column[:shown] for column in cells])
-    legend: tuple[Legend, ...] = ()
-    if cut_share is not None:
-        chart.line(
-            [(epoch.epoch + 1.0, gamma_quantile(epoch, gammas.edges, cut_share)) for epoch in chosen], 1, dashed=True
-        )
-        legend = (Legend(f"threshold: {cut_share:.0%} of the channels lie under it", 1, True),)
-    caption = "The stronger the colour, the more channels. Those at exactly zero are not in the map"
-    return Figure(title, chart.svg(), f"{caption}: {last.zeros:,} of {last.channels:,} at the end.", legend)
-
-
-def _gamma_outlines(gammas: GammaHistory) -> Figure:
-    title = "|γ| in the first and in the last epoch"
-    first, last = gammas.epochs[0], gammas.epochs[-1]
-    most, top = max((*first.counts, *last.counts, 1)), _highest(gammas)
-    chart = Chart(title=title, x=(0.0, top), y=(0.0, most * 1.08), x_label="|γ|", y_label="channels")
-    for series, epoch in ((0, first), (1, last)):
-        points = [
-            (edge, float(count))
-            for count, left, right in zip(epoch.counts, gammas.edges, gammas.edges[1:], strict=False)
-            for edge in (left, right)
-            if right <= top + 1e-9
-        ]
-        chart.line(points, series, dashed=series == 0)
-    legend = (Legend(f"epoch {first.epoch + 1}", 0, True), Legend(f"epoch {last.epoch + 1}", 1))
-    return Figure(
-        title, chart.svg(), f"Not drawn: channels at exactly zero, {first.zeros:,} and {last.zeros:,}.", legend
-    )
-
-
-def _share_at_zero(shares: Sequence[float | None], medians: Sequence[float | None], target: float | None) -> Figure:
-    title = "Share of channels at exactly zero"
-    count = len(shares)
-    high = max([value for value in (*shares, *medians, target) if value is not None] or [1.0])
-    chart = Chart(
-        title=title,
-        x=(0.5, max(count + 0.5, 1.5)),
-        y=(0.0, max(high * 1.12, 0.1)),
-        x_label="epoch",
-        y_label="share; |γ|",
-    )
-    chart.line([(number + 1.0, value) for number, value in enumerate(shares)], 0)
-    chart.line([(number + 1.0, value) for number, value in enumerate(medians)], 1, dashed=True)
-    if target is not None:
-        chart.rule(y=target, text=f"wanted: {target:.0%}")
-    return Figure(title, chart.svg(), "", (Legend("share at zero", 0), Legend("median |γ|", 1, True)))
-
-
 def layer_figure(stage: Stage) -> Figure:
-    """The share of its channels that each normalised layer of a cut kept."""
+    """Plot, for each layer with batch normalisation, the share of its channels that the cut kept."""
     layers = normalised_layers(stage.layers)
     title = "Channels kept, layer by layer"
     chart = Chart(
@@ -259,17 +155,23 @@ def layer_figure(stage: Stage) -> Figure:
     before, kept = sum(row[1] for row in layers), sum(row[2] for row in layers)
     carriers = kept - stage.channels[1] if stage.channels else 0
     note = f", {carriers:,} of them as constant carriers" if carriers > 0 else ""
-    return Figure(title, chart.svg(), f"{kept:,} of {before:,} channels of {len(layers)} layers stayed{note}.")
+    return Figure(title, chart.svg(), f"{kept:,} of {before:,} channels in {len(layers)} layers were kept{note}.")
 
 
 def normalised_layers(layers: Sequence[tuple[str, int, int]]) -> tuple[tuple[str, int, int], ...]:
-    """The batch-normalisation layers of a cut in the order of the network, all layers where none is."""
+    """The batch-normalisation layers (name, channels before, channels kept) in the order of the network.
+
+    Without any such layer, all layers are returned.
+    """
     chosen = [layer for layer in layers if layer[0].endswith(".bn")] or list(layers)
     return tuple(sorted(chosen, key=lambda layer: [int(p) if p.isdigit() else -1 for p in layer[0].split(".")]))
 
 
 def curve_figures(stages: Sequence[tuple[str, Curves]]) -> tuple[Figure, ...]:
-    """PR, F1, precision and recall at IoU 0.5: the mean over classes of each stage; of one stage its classes too."""
+    """Plot precision by recall, and F1, precision and recall by confidence, all at IoU 0.5.
+
+    Every stage is drawn as the mean over its classes. A single stage with few classes also shows each class.
+    """
     known = [(name, curves) for name, curves in stages if curves.classes]
     figures = []
     for title, across, up, read in CURVES if known else ():
@@ -294,7 +196,7 @@ def curve_figures(stages: Sequence[tuple[str, Curves]]) -> tuple[Figure, ...]:
 
 
 def label_figures(labels: LabelCounts) -> tuple[Figure, ...]:
-    """Where the boxes of a split lie, and how large they are."""
+    """Draw two heat maps of the labels of a split: the centres of the boxes and their sizes."""
     edges = [number / len(labels.centres) for number in range(len(labels.centres) + 1)] if labels.centres else []
     figures = []
     facts = (
@@ -317,14 +219,14 @@ def label_figures(labels: LabelCounts) -> tuple[Figure, ...]:
             Figure(
                 f"{title}, {labels.split}",
                 chart.svg(),
-                "Relative to the image. The stronger the colour, the more boxes.",
+                "Relative to the size of the image. A stronger colour means more boxes.",
             )
         )
     return tuple(figures)
 
 
 def measured_points(run: Run) -> tuple[Point, ...]:
-    """(words, GFLOPs, mAP50, mAP50-95) of the measured stages, for `trade_off`."""
+    """The measured stages as (name, GFLOPs, mAP50, mAP50-95), for `trade_off`."""
     return tuple(
         (stage.name, stage.gflops, stage.numbers.map50, stage.numbers.map50_95)
         for stage in run.stages
@@ -333,7 +235,11 @@ def measured_points(run: Run) -> tuple[Point, ...]:
 
 
 def timed_points(run: Run) -> tuple[tuple[Point, ...], str]:
-    """As `measured_points` with milliseconds, of the first runtime on which two stages were timed; and its name."""
+    """The timed stages as (name, median milliseconds, mAP50, mAP50-95), and the runtime on which they were timed.
+
+    The first runtime and precision on which at least two stages were timed is taken. Without one, the result is
+    empty.
+    """
     for bench in run.benches:
         for kind in dict.fromkeys((line.runtime, line.precision) for line in bench.lines):
             points = tuple(
@@ -348,53 +254,9 @@ def timed_points(run: Run) -> tuple[tuple[Point, ...], str]:
 
 
 def _same_file(first: str, second: str) -> bool:
-    """Whether two paths that were typed in different folders mean one checkpoint: the shorter ends the longer."""
+    """Whether two paths, typed in different working folders, mean the same checkpoint.
+
+    They do when the longer path ends with the shorter one, and the shorter one names at least a folder and a file.
+    """
     parts = sorted((Path(first).parts, Path(second).parts), key=len)
     return len(parts[0]) > 1 and parts[1][-len(parts[0]) :] == parts[0]
-
-
-def _column(stage: Stage, name: str) -> tuple[float | None, ...]:
-    return () if stage.history is None else stage.history.column(name)
-
-
-def _target(stage: Stage) -> float | None:
-    """The share that was asked for: of channels, or of what else the budget counts."""
-    if stage.gammas is not None and stage.gammas.epochs:
-        return stage.gammas.epochs[-1].target_share
-    value = stage.settings.get("percent") if stage.settings.get("method") == "share" else None
-    return float(value) if isinstance(value, (int, float)) else None
-
-
-def gamma_quantile(epoch: GammaEpoch, edges: Sequence[float], share: float) -> float:
-    """The |γ| under which `share` of the channels lie, linear within a bin; the last edge where it lies beyond."""
-    wanted = share * epoch.channels - epoch.zeros
-    if wanted <= 0:
-        return 0.0
-    for count, left, right in zip(epoch.counts, edges, edges[1:], strict=False):
-        if wanted <= count:
-            return left + (right - left) * wanted / count
-        wanted -= count
-    return edges[-1]
-
-
-def _thinned(epochs: Sequence[GammaEpoch]) -> list[GammaEpoch]:
-    step = -(-len(epochs) // MOST_COLUMNS)
-    return list(epochs[::step])
-
-
-def _epoch_ticks(epochs: Sequence[GammaEpoch]) -> tuple[float, ...]:
-    ticks = nice_ticks(epochs[0].epoch + 1, epochs[-1].epoch + 1)
-    return tuple(tick for tick in ticks if float(tick).is_integer())
-
-
-def _highest(gammas: GammaHistory) -> float:
-    """The edge below which 99.5 % of the channels lie in every epoch: a few large ones would flatten the rest."""
-    highest = 1
-    for epoch in gammas.epochs:
-        for place, reached in enumerate(accumulate(epoch.counts)):
-            if reached >= 0.995 * (sum(epoch.counts) + epoch.above):
-                highest = max(highest, place + 1)
-                break
-        else:
-            highest = len(gammas.edges) - 1
-    return gammas.edges[highest]

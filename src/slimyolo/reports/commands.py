@@ -1,4 +1,4 @@
-"""Settings of a record → the command line that asks for them again."""
+"""Turns the settings in a record back into the command line that repeats them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 __all__ = ["bench_command", "command_line", "validation_command"]
 
 POSITIONAL = ("file", "folder")
-ONLY_ASKED = ("resume",)  # says how a run went on, not what it was
+ONLY_ASKED = ("resume",)  # it says how a run was continued, not what the run is
 
 
 def command_line(command: str, settings: Mapping[str, Any]) -> str:
-    """``slimyolo COMMAND`` with all of `settings` that say something; options at None, false or empty are left out.
+    """``slimyolo COMMAND`` with `settings` as options, quoted so that it can be pasted into a shell.
 
-    `settings` as ``Config.to_plain()`` gives them. The result can be pasted into a shell.
+    `settings` are plain values as ``Config.to_plain()`` returns them. Settings that are None, false or empty are left
+    out.
     """
     words = ["slimyolo", *command.split()]
     for key, value in settings.items():
@@ -30,7 +31,7 @@ def command_line(command: str, settings: Mapping[str, Any]) -> str:
 
 
 def validation_command(weights: str, settings: Mapping[str, Any], folder: str) -> str:
-    """The ``slimyolo val`` that leaves curves, label statistics and validation pictures where a report finds them."""
+    """The ``slimyolo val`` command whose curves, label statistics and pictures are found by a report on `folder`."""
     chosen = {key: settings.get(key) for key in ("data", "imgsz", "single_cls")}
     if chosen["data"] is None:
         chosen["data"] = "data.yaml"
@@ -38,5 +39,5 @@ def validation_command(weights: str, settings: Mapping[str, Any], folder: str) -
 
 
 def bench_command(weights: Sequence[str], imgsz: int | None, folder: str) -> str:
-    """The ``slimyolo bench`` that times these checkpoints and leaves its record where a report finds it."""
+    """The ``slimyolo bench`` command that times `weights` and whose record is found by a report on `folder`."""
     return command_line("bench", {"weights": list(weights), "imgsz": imgsz, "project": folder, "name": "bench"})

@@ -1,4 +1,7 @@
-"""Class names in picture files: which letters the fonts of this machine have. (Pages leave that to the browser.)"""
+"""Which class names can be drawn in picture files with the fonts of this machine.
+
+HTML pages do not need this: the browser chooses the fonts.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from functools import cache
 
 __all__ = ["font_families", "plain_names"]
 
-DEFAULT = "DejaVu Sans"  # comes with matplotlib: Latin, Greek, Cyrillic and more
+DEFAULT = "DejaVu Sans"  # it comes with matplotlib and covers Latin, Greek, Cyrillic and more
 WIDE = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -32,7 +35,7 @@ WIDE = (
 
 @cache
 def font_families() -> tuple[str, ...]:
-    """The families to draw with, in order: matplotlib's own, then those of other scripts that are installed."""
+    """The font families to draw with: first matplotlib's own, then the installed ones that cover other scripts."""
     from matplotlib.font_manager import fontManager
 
     installed = {entry.name for entry in fontManager.ttflist}
@@ -40,7 +43,10 @@ def font_families() -> tuple[str, ...]:
 
 
 def plain_names(names: Sequence[str]) -> tuple[str, ...]:
-    """`names` as they can be drawn here: one that needs letters no font has becomes ``class N``; each on one line."""
+    """The `names` as they can be drawn on this machine, each on one line.
+
+    A name that is empty or holds a letter that no font has becomes ``class N``, where N is its place in `names`.
+    """
     letters = _letters()
     drawn = []
     for number, name in enumerate(names):

@@ -1,4 +1,7 @@
-"""One HTML file that tells a run, a chain, or several of them: no script, no network, light, dark and on paper."""
+"""Writes one HTML file about one or several runs or chains.
+
+The file needs no script and no network. It follows the light or dark theme of the reader and can be printed.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,8 @@ from typing import Any
 
 from slimyolo.detections import rule_words
 from slimyolo.reports.charts import (
-    Figure,
     compared_trade_offs,
     curve_figures,
-    gamma_figures,
     history_figures,
     label_figures,
     layer_figure,
@@ -22,19 +23,20 @@ from slimyolo.reports.charts import (
     trade_off,
 )
 from slimyolo.reports.commands import bench_command, command_line, validation_command
+from slimyolo.reports.gamma_figures import gamma_figures
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
 from slimyolo.reports.run_files import Curves, LabelCounts
 from slimyolo.reports.stages import Run, Stage
-from slimyolo.reports.svg import SERIES
+from slimyolo.reports.svg import SERIES, Figure
 
 __all__ = ["render_page"]
 
-MATRIX_CLASSES = 25
+MATRIX_CLASSES = 25  # rows of the largest confusion matrix that is drawn, the background included
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A section that cannot be made: why, and the commands that fill it."""
+    """Why a section of the page is empty, and the commands that fill it."""
 
     why: str
     commands: tuple[str, ...] = ()
@@ -42,7 +44,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Tile:
-    """One number at the top."""
+    """One of the large numbers at the top: what it is, its value, and a note such as the value before pruning."""
 
     words: str
     value: str
@@ -51,7 +53,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the stage table, as text."""
+    """One row of the stage table. All cells are text."""
 
     name: str
     cells: tuple[str, ...]
@@ -59,7 +61,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion matrix: words of both axes, and (count, share of the true class) cells."""
+    """A confusion matrix as the page shows it.
+
+    `words` name the rows (detected class) and the columns (true class). Each cell is (count, share of its true class).
+    """
 
     title: str
     words: tuple[str, ...]
@@ -69,7 +74,7 @@ class Matrix:
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
-    """What the page says of one run."""
+    """All that the page says about one run. `mark` is the id of its chapter in the page."""
 
     mark: str
     run: Run
@@ -95,9 +100,10 @@ class Chapter:
 
 
 def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made: str = "") -> str:
-    """The page about `runs`, with at most `images` validation pictures of each. `version` and `made` go to its foot.
+    """The HTML page about `runs`, with at most `images` validation pictures of each run.
 
-    Everything that comes from records is text to the page: names and paths cannot become markup.
+    `version` (of slimyolo) and `made` (date and time) are printed at the foot of the page. Names and paths from the
+    records are escaped, so they cannot become markup.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -161,25 +167,25 @@ def _chapter(run: Run, mark: str, images: int) -> Chapter:
 
 
 def _ends(run: Run) -> list[Stage]:
-    """The first and the last measured stage: those whose curves, pictures and times the page compares."""
+    """The first and the last measured stage. The page compares their curves, pictures and times."""
     return [stage for stage in dict.fromkeys((run.dense, run.slim)) if stage is not None]
 
 
 def _labels(run: Run) -> tuple[LabelCounts, ...]:
-    """The label statistics of the first stage that kept them."""
+    """The label statistics of the first stage that recorded them; empty when no stage did."""
     return next((stage.labels for stage in run.stages if stage.labels), ())
 
 
 def _missing(run: Run, histories: Sequence[Figure]) -> dict[str, Missing]:
-    """What the records do not tell, by the section of the page that it leaves empty."""
+    """For each section of the page that lacks records: why it is empty and which commands fill it."""
     missing: dict[str, Missing] = {}
     ends = _ends(run)
     sparse = next((stage for stage in run.stages if stage.command == "sparsify"), None)
     if not histories and any(stage.is_training for stage in run.stages):
-        missing["histories"] = Missing("There is no results.csv with an epoch in it.")
+        missing["histories"] = Missing("The run folder holds no results.csv with a finished epoch.")
     if sparse is not None and sparse.gammas is None:
         missing["gammas"] = Missing(
-            "The distribution of |γ| was not kept (gammas.json): this run is older than that file. Sparse training writes it.",
+            "The distribution of |γ| was not kept: this run is older than the file gammas.json. Train again to record it:",
             (command_line(sparse.command, {**sparse.settings, "name": f"{sparse.name}-again", "exist_ok": False}),),
         )
     measured_curves = [stage for stage in run.stages if stage.curves is not None and stage.numbers]
@@ -190,7 +196,7 @@ def _missing(run: Run, histories: Sequence[Figure]) -> dict[str, Missing]:
         missing["pictures"] = _to_validate("Validation pictures were not kept", without)
     if not run.benches and ends and all(stage.weights for stage in ends):
         missing["latency"] = Missing(
-            "Nothing was timed. This fills the section; then make the report again:",
+            f"Nothing was timed. {_how_to_fill(1)}",
             (bench_command([stage.weights for stage in ends], ends[0].imgsz, str(run.folder)),),
         )
     if not _labels(run):
@@ -199,7 +205,7 @@ def _missing(run: Run, histories: Sequence[Figure]) -> dict[str, Missing]:
 
 
 def _trades(run: Run) -> tuple[Figure, ...]:
-    """mAP against MACs and, where two stages were timed, against milliseconds."""
+    """Plot mAP against GFLOPs and, where at least two stages were timed, against milliseconds."""
     figures = []
     points = measured_points(run)
     if len(points) > 1:
@@ -218,7 +224,7 @@ def _removed_share(cut: Stage | None) -> float | None:
 
 
 def _title(stage: Stage, run: Run) -> str:
-    """``dense (base)``, ``slim (finetuned)`` in a chain; the stage's name elsewhere."""
+    """The title of a stage: ``dense (base)`` or ``slim (finetuned)`` in a chain, otherwise the name of the stage."""
     if not run.is_chain or run.slim is None:
         return stage.name
     return f"{'dense' if stage is run.dense else 'slim'} ({stage.name})"
@@ -265,7 +271,7 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
 
 
 def _rules(runs: Sequence[Run]) -> str:
-    """By which rule the numbers of the page are computed."""
+    """The sentence that names the rule by which mAP is computed; empty when nothing was measured."""
     measured = [stage.numbers.rule for run in runs for stage in run.stages if stage.numbers is not None]
     return rule_words(measured) if measured else ""
 
@@ -297,12 +303,12 @@ def _matrix(title: str, curves: Curves) -> Matrix:
     cells = tuple(tuple((curves.counts[r][c], curves.counts[r][c] / totals[c]) for c in chosen) for r in chosen)
     note = f"Confidence above {curves.matrix_confidence:g}, IoU above {curves.matrix_iou:g}."
     if len(chosen) < len(words):
-        note += f" The {len(chosen)} most confused of {len(words) - 1} classes."
+        note += f" Only the {len(chosen) - 1} most confused of {len(words) - 1} classes and the background are shown."
     return Matrix(title, tuple(words[place] for place in chosen), cells, note)
 
 
 def _most_confused(counts: Sequence[Sequence[int]]) -> list[int]:
-    """The classes with the most pairs off the diagonal, in their own order; the background always."""
+    """The numbers of the classes that are confused most often, in ascending order, and the background as the last."""
     size = len(counts)
     wrong = [sum(counts[k]) + sum(row[k] for row in counts) - 2 * counts[k][k] for k in range(size - 1)]
     chosen = sorted(range(size - 1), key=lambda k: -wrong[k])[: MATRIX_CLASSES - 1]
@@ -315,15 +321,20 @@ def _to_validate(why: str, stages: Sequence[Stage]) -> Missing:
         validation_command(stage.weights, stage.settings, str(stage.folder)) for stage in stages if stage.weights
     )
     if not commands:
-        return Missing(f"{why}: no stage was measured on data yet. `slimyolo val` measures a checkpoint.")
-    return Missing(f"{why} for {names}. This fills the section; then make the report again:", commands)
+        return Missing(f"{why}, because no stage has been measured on data yet. `slimyolo val` measures a checkpoint.")
+    return Missing(f"{why} for {names}. {_how_to_fill(len(commands))}", commands)
+
+
+def _how_to_fill(commands: int) -> str:
+    """The sentence above the commands that fill a section."""
+    return f"Run the command{'s' if commands > 1 else ''} below to fill this section, then make the report again:"
 
 
 def _commands(run: Run) -> tuple[tuple[str, str], ...]:
     rows = []
     asked = run.provenance.get("command_line")
     if asked:
-        rows.append(("as typed", str(asked)))
+        rows.append(("the command as typed", str(asked)))
     if run.is_chain:
         rows.append(("the chain", command_line("compress", run.provenance.get("settings", {}))))
     rows += [(stage.name, command_line(stage.command, stage.settings)) for stage in run.stages if stage.settings]

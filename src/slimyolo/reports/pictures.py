@@ -1,4 +1,7 @@
-"""The same validation images side by side, as SVG over one small JPEG each: truth, dense, pruned."""
+"""Draws the same validation images side by side: with their labels, and with the detections of each stage.
+
+Every image is stored once, as a small JPEG; the boxes are SVG on top of it.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,16 @@ from slimyolo.reports.run_files import SampleImage, SampleSet
 __all__ = ["BOX_COLOURS", "Panel", "PictureRow", "picture_rows"]
 
 BOX_COLOURS = 8
-MOST_WORDS = 10  # boxes: with more, words would hide the picture
-LETTER = 0.6  # width of a bold letter by its height
+MOST_WORDS = 10  # boxes that get a text; with more boxes, the texts would hide the picture
+LETTER = 0.6  # width of a bold letter, relative to its height
 
 Words = tuple[float, float, str]
+"""Left edge and baseline of a text, in pixels of the image, and the text."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One look at an image: who says it, what is said in words, and the drawing."""
+    """One drawing of an image: whose boxes it shows, what they are in words, and the SVG."""
 
     title: str
     words: str
@@ -32,7 +36,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class PictureRow:
-    """One image: its file name, the picture itself (defined once, hidden), and the panels that show it."""
+    """One image: its file name, the hidden SVG element that holds the JPEG, and the panels that show it."""
 
     name: str
     definition: Markup
@@ -40,9 +44,10 @@ class PictureRow:
 
 
 def picture_rows(samples: Sequence[tuple[str, SampleSet]], count: int, prefix: str) -> tuple[PictureRow, ...]:
-    """At most `count` images that all `samples` (title, set) hold: the truth first, then each one's detections.
+    """Rows of panels for at most `count` images that all `samples` (title, set) have in common.
 
-    `prefix` keeps the ids of several runs on one page apart. Raises `StorageError` when a JPEG cannot be read.
+    Each row shows the labels first and then the detections of each sample set. `prefix` makes the ids of several runs
+    on one page different. Raises `StorageError` when a JPEG cannot be read.
     """
     if not samples:
         return ()
@@ -108,9 +113,13 @@ def _rectangle(image: SampleImage, number: int, score: float | None, box: Sequen
 def _place_words(
     image: SampleImage, said: str, box: Sequence[float], letter: float, taken: Sequence[Words]
 ) -> Words | None:
-    """(x, baseline, words) above the box, under it or inside, where no other words are; None when there is no room."""
+    """A free place for the text: above the box, below it or inside it; None when there is no room.
+
+    When the whole text does not fit, its last word (the score) is tried alone. `taken` are the texts that are already
+    placed.
+    """
     left, top, right, bottom = _pixels(image, box)
-    for text in (said, said.rpartition(" ")[2]):  # the score alone, where the whole does not fit
+    for text in (said, said.rpartition(" ")[2]):
         width = LETTER * letter * len(text)
         across = (min(max(left, 2), max(image.width - width - 2, 2)), max(min(right, image.width - 2) - width, 2))
         for base in (top - letter * 0.35, bottom + letter, top + letter * 1.1):

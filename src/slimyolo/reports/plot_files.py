@@ -1,4 +1,4 @@
-"""The plots that the reference leaves in a run folder, as picture files, made from the records in that folder."""
+"""Writes the picture files that the reference also leaves in a run folder, from the records in that folder."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PLOT_FILES = (
     "labels.jpg",
 )
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#aa4499", "#806000", "#56b4e9", "#882255", "#555555")
-_MANY = 20  # classes: beyond, only the mean is named
+_MANY = 20  # with more classes, single classes are not named in the plots
 _LOSS_NAMES = {"box": "box", "obj": "objectness", "cls": "class", "dfl": "sides", "l1": "sides"}
 _YOLOV5_LOSSES = ("box", "obj", "cls")
 
 
 def write_plots(folder: Path) -> tuple[Path, ...]:
-    """Write those of `PLOT_FILES` whose records are in `folder`; returns what was written.
+    """Write those of `PLOT_FILES` whose records are in `folder`, and return the paths of the files written.
 
     Raises `StorageError` when a record is damaged or the folder cannot be written.
     """
@@ -59,7 +59,7 @@ def write_plots(folder: Path) -> tuple[Path, ...]:
 
 
 def _results(history: History, file: Path) -> Path:
-    with _figure(file, (12, 6), layout=None) as figure:  # ten plots of one shape: fixed margins do, in half the time
+    with _figure(file, (12, 6), layout=None) as figure:  # fixed margins fit ten equal plots and take half the time
         figure.subplots_adjust(left=0.05, right=0.99, top=0.94, bottom=0.09, wspace=0.4, hspace=0.36)
         for (column, title), axes in zip(_plotted(history), figure.subplots(2, 5).flat, strict=True):
             values = [float("nan") if value is None else value for value in history.column(column)]
@@ -141,7 +141,7 @@ def _confusion(curves: Curves, names: Sequence[str], file: Path) -> Path:
 
 
 def _fix_tick_words(plot: Any, words: Sequence[str]) -> None:
-    """Tick labels are asked of a formatter at drawing time, so the words have to be there too."""
+    """Give the words to the formatter of both axes, because matplotlib asks it for the tick labels when it draws."""
     from matplotlib.ticker import FixedFormatter
 
     for axis in (plot.xaxis, plot.yaxis):
@@ -173,7 +173,7 @@ def _labels(labels: LabelCounts, file: Path) -> Path:
 def _figure(
     file: Path, inches: tuple[float, float], layout: Literal["constrained"] | None = "constrained"
 ) -> Iterator[Figure]:
-    """A figure that is written to `file`, whole or not at all, when the block ends."""
+    """A figure of `inches` (width, height). When the block ends, it is written to `file` completely or not at all."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,6 +1,7 @@
-"""The files of a run folder as plain values. What is not there is None; older runs lack the newer files.
+"""Reads the files of a run folder as plain values. A file that is missing gives None; older runs lack newer files.
 
-Reports read nothing else: no checkpoint, no dataset, no live object. So a report can be made again from a finished run.
+Reports read nothing else: no checkpoint, no dataset and no object in memory. Therefore a report can be made again at
+any time after a run.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Row = tuple[float, ...]
 
 @dataclass(frozen=True)
 class History:
-    """results.csv: a value for every epoch and column, None where nothing was measured."""
+    """The content of results.csv: one value for every epoch and column, None where nothing was measured."""
 
     columns: Mapping[str, tuple[float | None, ...]]
 
@@ -45,14 +46,25 @@ class History:
         return len(next(iter(self.columns.values()), ()))
 
     def column(self, name: str) -> tuple[float | None, ...]:
-        """The values of a column; all None when the file has no such column."""
+        """The values of a column, one for each epoch. All are None when the file has no such column."""
         return self.columns.get(name, (None,) * len(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """curves.json: by class (`classes` are their numbers) and by `confidence` or `recall_axis`; `counts` rows = detected,
-    columns = true, the last of both = background (empty without a confusion matrix)."""
+    """The content of curves.json, measured at IoU 0.5.
+
+    ===========================  ====================================================================================
+    `names`                      names of all classes
+    `classes`                    numbers of the classes that have curves, in the order of the rows below
+    `precision`, `recall`, `f1`  one row for each class, at the values of `confidence`
+    `precision_by_recall`        one row for each class, at the values of `recall_axis`
+    `counts`                     the confusion matrix: rows are detected classes, columns are true classes, and the
+                                 last row and column are the background; empty when no matrix was recorded
+    `matrix_confidence`          a detection counts in the matrix above this confidence …
+    `matrix_iou`                 … and matches a label above this IoU
+    ===========================  ====================================================================================
+    """
 
     names: tuple[str, ...]
     classes: tuple[int, ...]
@@ -67,14 +79,18 @@ class Curves:
     matrix_iou: float
 
     def name(self, place: int) -> str:
-        """The class at `place` of `classes`."""
+        """The name of the class in row `place`, or ``class N`` when it has none."""
         number = self.classes[place]
         return self.names[number] if number < len(self.names) else f"class {number}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class GammaEpoch:
-    """|γ| of the prunable channels after an epoch; `counts` lie between the history's edges, `zeros` are exact."""
+    """The distribution of |γ| over the prunable channels after one epoch.
+
+    `zeros` channels are exactly 0, `counts` are those between the edges of the `GammaHistory`, and `above` lie beyond
+    the last edge. `share` is the share of channels at zero, `target_share` the share that was asked for (0 to 1).
+    """
 
     epoch: int
     zeros: int
@@ -86,13 +102,13 @@ class GammaEpoch:
 
     @property
     def channels(self) -> int:
-        """All of them."""
+        """The number of all prunable channels."""
         return self.zeros + sum(self.counts) + self.above
 
 
 @dataclass(frozen=True)
 class GammaHistory:
-    """gammas.json."""
+    """The content of gammas.json: the edges of the bins of |γ|, and the counts of each epoch."""
 
     edges: Row
     epochs: tuple[GammaEpoch, ...]
@@ -100,7 +116,7 @@ class GammaHistory:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCounts:
-    """One split of labels.json; see `data.label_statistics`."""
+    """The statistics of one split in labels.json; `data.label_statistics` describes the fields."""
 
     split: str
     images: int
@@ -115,8 +131,11 @@ class LabelCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleImage:
-    """A validation image: its small JPEG, and boxes (x1, y1, x2, y2 relative to it): `truth` class + box, `detections`
-    class + score + box."""
+    """A validation image as a small JPEG of `width` × `height` pixels, with its boxes.
+
+    A row of `truth` is (class, x1, y1, x2, y2), a row of `detections` is (class, score, x1, y1, x2, y2). Coordinates are
+    relative to the size of the image, from 0 to 1.
+    """
 
     jpeg: Path
     name: str
@@ -128,7 +147,7 @@ class SampleImage:
 
 @dataclass(frozen=True)
 class SampleSet:
-    """sample.json: the validation images that a run kept."""
+    """The content of sample.json: the validation images that a run kept, with detections above `shown_score`."""
 
     names: tuple[str, ...]
     shown_score: float
@@ -136,7 +155,7 @@ class SampleSet:
 
 
 def read_history(folder: Path) -> History | None:
-    """``results.csv`` of a training run. Raises `StorageError` when it is there and is not one."""
+    """Read ``results.csv`` of a training run; None without one. Raises `StorageError` when it cannot be read."""
     path = folder / "results.csv"
     if not path.is_file():
         return None
@@ -150,7 +169,10 @@ def read_history(folder: Path) -> History | None:
 
 
 def read_options(folder: Path) -> Mapping[str, Any]:
-    """``opt.yaml``: the command and settings a training was started with; empty when there is none."""
+    """Read ``opt.yaml``: the command and the settings with which a training was started; empty without one.
+
+    Raises `StorageError` when it cannot be read.
+    """
     path = folder / "opt.yaml"
     if not path.is_file():
         return {}
@@ -162,7 +184,7 @@ def read_options(folder: Path) -> Mapping[str, Any]:
 
 
 def read_curves(folder: Path) -> Curves | None:
-    """``curves.json``."""
+    """Read ``curves.json``; None without one. Raises `StorageError` when it is damaged."""
     path = folder / "curves.json"
     if not path.is_file():
         return None
@@ -185,7 +207,7 @@ def read_curves(folder: Path) -> Curves | None:
 
 
 def read_gammas(folder: Path) -> GammaHistory | None:
-    """``gammas.json`` of a sparse training."""
+    """Read ``gammas.json`` of a sparse training; None without one. Raises `StorageError` when it is damaged."""
     path = folder / "gammas.json"
     if not path.is_file():
         return None
@@ -207,7 +229,7 @@ def read_gammas(folder: Path) -> GammaHistory | None:
 
 
 def read_labels(folder: Path) -> tuple[LabelCounts, ...]:
-    """``labels.json``: one value for each split, none when there is no such file."""
+    """Read ``labels.json``: one value for each split; empty without the file. Raises `StorageError` when it is damaged."""
     path = folder / "labels.json"
     if not path.is_file():
         return ()
@@ -230,7 +252,10 @@ def read_labels(folder: Path) -> tuple[LabelCounts, ...]:
 
 
 def read_sample(folder: Path) -> SampleSet | None:
-    """``sample.json``; images whose JPEG is gone are left out."""
+    """Read ``sample.json``; None without one. Images whose JPEG is missing are left out.
+
+    Raises `StorageError` when it is damaged.
+    """
     path = folder / "sample.json"
     if not path.is_file():
         return None
@@ -252,7 +277,7 @@ def read_sample(folder: Path) -> SampleSet | None:
 
 
 class _complaint:
-    """Turns what a damaged record raises into a `StorageError` that names the file."""
+    """Replaces the exceptions that a damaged record causes by a `StorageError` that names the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

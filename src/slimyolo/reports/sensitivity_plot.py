@@ -1,4 +1,4 @@
-"""The picture of a sensitivity record: how the error of each group grows as less of it stays."""
+"""Draws a sensitivity record: how the error grows as fewer channels of each group are kept."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from slimyolo.storage import write_bytes
 
 __all__ = ["PlottedGroup", "PlottedPoint", "draw_sensitivity"]
 
-NAMED = 8  # the most sensitive groups get a name and a colour, the others are grey
+NAMED = 8  # so many of the most sensitive groups get a name and a colour; the others are grey
 LABELS = {"error": "relative error of the outputs", "map": "mAP50-95 lost"}
 
 
 class PlottedPoint(Protocol):
-    """What is read from a point."""
+    """What the plot reads of a point: the number of channels kept, and the error with them."""
 
     @property
     def kept(self) -> int: ...
@@ -25,7 +25,7 @@ class PlottedPoint(Protocol):
 
 
 class PlottedGroup(Protocol):
-    """What is read from a group; `pruning.GroupSensitivity` is one."""
+    """What the plot reads of a group of channels. `pruning.GroupSensitivity` fulfils it."""
 
     @property
     def name(self) -> str: ...
@@ -36,7 +36,10 @@ class PlottedGroup(Protocol):
 
 
 def draw_sensitivity(path: Path, groups: Sequence[PlottedGroup], metric: str) -> None:
-    """Write a PNG: channels kept (percent, from 100 down) against what is lost; `metric` "error" or "map"."""
+    """Write a PNG to `path`: the loss of each group against its channels kept, in percent, from 100 down to 0.
+
+    `metric` says what the loss is: "error" (relative error of the outputs) or "map" (mAP50-95 lost).
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
@@ -51,7 +54,7 @@ def draw_sensitivity(path: Path, groups: Sequence[PlottedGroup], metric: str) ->
             axes.plot(kept, errors, color="0.8", linewidth=0.8)
     axes.set_xlim(100, 0)
     axes.set_ylim(bottom=min(0.0, *axes.get_ylim()) if metric == "map" else 0.0)
-    axes.set_xlabel("channels kept (%), all other groups whole")
+    axes.set_xlabel("channels kept (%), while all other groups keep all channels")
     axes.set_ylabel(LABELS.get(metric, metric))
     axes.grid(alpha=0.3)
     if ranked:

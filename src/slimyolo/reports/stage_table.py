@@ -1,4 +1,4 @@
-"""The stage table: one row per stage of the chain, as people compare detectors."""
+"""The stage table: one row for each stage of a chain, with accuracy, size and cost."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ __all__ = ["StageRow", "stage_table_markdown"]
 
 @dataclass(frozen=True, kw_only=True)
 class StageRow:
-    """What one stage of the chain measured, on the validation images.
+    """What was measured of one stage of the chain, on the validation images.
 
-    `precision` and `recall` at the confidence of maximum mean F1; `gflops` = 2 × GMACs of the convolutions, linear and
-    matrix products at `imgsz` × `imgsz`; `epochs` = epochs trained in this stage (0 for the cut); `rule`: by which mAP is
-    computed (`detections.rules`), in old tables always that of YOLOv5.
+    `precision` and `recall` are taken at the confidence where the mean F1 over the classes is highest. `macs` counts
+    the multiply-accumulate operations of convolutions, linear layers and matrix products for one image of `imgsz` ×
+    `imgsz` pixels. `epochs` are the epochs trained in this stage (0 for the cut). `rule` names how mAP is computed
+    (`detections.rules`); tables of older versions do not state it and always follow YOLOv5.
     """
 
     stage: str
@@ -34,12 +35,15 @@ class StageRow:
 
     @property
     def gflops(self) -> float:
-        """2 × GMACs at `imgsz`."""
+        """Two times the MACs at `imgsz`, in units of 10⁹."""
         return 2 * self.macs / 1e9
 
 
 def stage_table_markdown(rows: Sequence[StageRow]) -> str:
-    """The rows as a GitHub table; sizes are also given as a share of the first row. The last line names the rule."""
+    """The rows as a GitHub table, with parameters and GFLOPs also as a share of the first row.
+
+    The last line names the rule by which mAP is computed.
+    """
     if not rows:
         return "No stage has finished yet.\n"
     first = rows[0]
@@ -63,5 +67,5 @@ def stage_table_markdown(rows: Sequence[StageRow]) -> str:
 
 
 def _three(value: float) -> str:
-    """Three decimals without the leading zero, as detection papers print them."""
+    """Three decimals without the leading zero, as papers about detection print them."""
     return f"{value:.3f}".removeprefix("0") if 0 <= value < 1 else f"{value:.3f}"

@@ -1,4 +1,4 @@
-"""A run folder as a list of stages: what each one measured, and what it left for the report."""
+"""Reads a run folder as a list of stages: what was measured of each, and which files it left for the report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CHAIN_STAGES = ("base", "sparse", "pruned", "finetuned")
 
 @dataclass(frozen=True, kw_only=True)
 class ClassNumbers:
-    """One class of `Numbers`; None where it has no labels."""
+    """The accuracy of one class, shares from 0 to 1. The four shares are None for a class without labels."""
 
     name: str
     labels: int
@@ -44,7 +44,10 @@ class ClassNumbers:
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """What a detector reached on the validation images, shares 0–1. `rule`: by which mAP is computed."""
+    """The accuracy of a detector on the validation images: shares from 0 to 1, as a mean and for each class.
+
+    `rule` names how mAP is computed; records of older versions do not state it and always follow YOLOv5.
+    """
 
     precision: float
     recall: float
@@ -58,9 +61,17 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stage:
-    """One stage of a run. `finished` is False for a training without record; `macs` are at `imgsz`.
+    """One stage of a run.
 
-    `layers`: name, channels before, channels kept, of a cut. `speed_ms`: mean milliseconds an image, of `val`.
+    ============  ===================================================================================================
+    `finished`    False for a training that has not written its record yet
+    `macs`        multiply-accumulate operations for one image of `imgsz` × `imgsz` pixels
+    `zero_share`  share of prunable channels at exactly zero after a training
+    `layers`      of a cut: (name, channels before, channels kept) for each layer
+    `channels`    of a cut: prunable channels before and after
+    `difference`  of a cut: largest relative difference of the outputs between the cut and the masked network
+    `speed_ms`    of a validation: mean milliseconds for one image, by step; `measured_on` says on what
+    ============  ===================================================================================================
     """
 
     name: str
@@ -91,20 +102,25 @@ class Stage:
 
     @property
     def gflops(self) -> float | None:
-        """2 × GMACs at `imgsz`."""
+        """Two times the MACs at `imgsz`, in units of 10⁹; None when the MACs are unknown."""
         return None if self.macs is None else 2 * self.macs / 1e9
 
     @property
     def is_training(self) -> bool:
-        """Whether it trained."""
+        """Whether this stage trained the detector."""
         return self.command in ("train", "sparsify", "finetune")
+
+    def column(self, name: str) -> tuple[float | None, ...]:
+        """The values of a column of results.csv, one for each epoch; empty without the file."""
+        return () if self.history is None else self.history.column(name)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
-    """A run or a chain of stages. `provenance` is the chain's own, that of the only stage otherwise.
+    """A single run or a chain of stages.
 
-    `benches`: what ``slimyolo bench`` measured; a folder of that command is a run without stages.
+    `provenance` is that of the chain, or that of the only stage when there is no chain. `benches` are the benchmarks
+    in the folder. A folder that ``slimyolo bench`` wrote is a run without stages.
     """
 
     name: str
@@ -116,20 +132,20 @@ class Run:
 
     @property
     def dense(self) -> Stage | None:
-        """The first stage that was measured."""
+        """The first stage that was measured, or None."""
         return next((stage for stage in self.stages if stage.numbers is not None), None)
 
     @property
     def slim(self) -> Stage | None:
-        """The last stage that was measured, when it is another one than `dense`."""
+        """The last stage that was measured, or None when fewer than two stages were."""
         measured = [stage for stage in self.stages if stage.numbers is not None]
         return measured[-1] if len(measured) > 1 else None
 
 
 def read_run(folder: Path) -> Run:
-    """Read the records of a run folder or of a chain's.
+    """Read the records of the folder of a run or of a chain.
 
-    Raises `ConfigError` when it is neither, `StorageError` when a record is damaged.
+    Raises `ConfigError` when the folder is neither, and `StorageError` when a record is damaged.
     """
     if not folder.is_dir():
         raise ConfigError(
@@ -153,8 +169,8 @@ def read_run(folder: Path) -> Run:
         return Run(name=name, folder=folder, is_chain=False, stages=(), provenance=bench.provenance, benches=(bench,))
     if not _is_stage(folder):
         raise ConfigError(
-            f"{folder} is no run folder: it holds neither chain.json (of compress) nor record.json nor opt.yaml. Give a "
-            "folder that train, sparsify, prune, finetune, val, bench or compress wrote."
+            f"{folder} is not a run folder: it holds no chain.json (written by compress), record.json or opt.yaml. Give "
+            "a folder that train, sparsify, prune, finetune, val, bench or compress wrote."
         )
     stage = _read_stage(folder, name)
     return Run(
@@ -198,11 +214,14 @@ def _read_stage(folder: Path, name: str) -> Stage:
     try:
         return Stage(name=name, folder=folder, finished=True, **_facts(record, path), **left)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StorageError(f"{path} is not a record of this version ({type(error).__name__}: {error}).") from error
+        raise StorageError(
+            f"{path} is not a record of this version ({type(error).__name__}: {error}). Repeat the command that wrote it, "
+            "or give another run folder."
+        ) from error
 
 
 def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The fields of a `Stage` that a record tells, by its kind."""
+    """The fields of a `Stage` that its record holds. They depend on the command that wrote the record."""
     provenance = record.get("provenance", {})
     facts: dict[str, Any] = {"provenance": provenance, "settings": provenance.get("settings", {})}
     if "epochs_done" in record:
@@ -236,7 +255,10 @@ def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
             "measured_on": f"{record['device']}, threads: {record['threads']}, batch size: {record['batch_size']}",
         }
         return facts | _size(record["size"]) | own
-    raise StorageError(f"{path} is not the record of a training, a cut or a validation; nothing can be told from it.")
+    raise StorageError(
+        f"{path} is not the record of a training, a cut or a validation. Give a folder that train, sparsify, prune, "
+        "finetune, val, bench or compress wrote."
+    )
 
 
 def _size(size: Mapping[str, Any]) -> dict[str, int]:
@@ -274,18 +296,18 @@ def _share(value: Any) -> float | None:
 
 
 def _first(places: Sequence[Path], read: Callable[[Path], Record]) -> Record | None:
-    """What the first of `places` holds that holds something."""
+    """What `read` finds in the first of `places` where it finds something; None when it finds nothing."""
     return next((found for place in places if (found := read(place))), None)
 
 
 def _later_validations(folder: Path) -> Sequence[Path]:
-    """``val``, ``val2`` … in a run folder: what `slimyolo val --project FOLDER --name val` left there, newest first."""
+    """The folders that ``slimyolo val --project FOLDER --name val`` left in a run folder, the newest first."""
     found = [place for place in folder.glob("val*") if place.is_dir()]
     return sorted(found, key=lambda place: place.stat().st_mtime, reverse=True)
 
 
 def _benches(folder: Path) -> tuple[Bench, ...]:
-    """What ``slimyolo bench --project FOLDER --name bench`` left in a run folder."""
+    """The benchmarks that ``slimyolo bench --project FOLDER --name bench`` left in a run folder."""
     found = (read_bench(place) for place in sorted(folder.glob("bench*")) if place.is_dir())
     return tuple(bench for bench in found if bench is not None)
 

@@ -1,7 +1,8 @@
-"""Plots as inline SVG that take their colours from the page, so one picture serves light, dark and paper.
+"""Draws plots as inline SVG.
 
-Drawn at 360 × 240, the size they have on a phone: letters stay readable there, and grow a little on a screen. Colours are
-CSS classes (``s0`` … ``s7`` for series), never values. Text is escaped.
+Colours are CSS classes (``s0`` … ``s7`` for the series), never values. The page defines them, so the same plot is
+right in the light theme, in the dark theme and on paper. Plots are drawn at 360 × 240 pixels, their size on a phone,
+where their letters are readable; a larger screen enlarges them a little. All text is escaped.
 """
 
 from __future__ import annotations
@@ -12,23 +13,43 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup, escape
 
-__all__ = ["SERIES", "Chart", "finite_range", "nice_ticks"]
+__all__ = ["SERIES", "Chart", "Figure", "Legend", "finite_range", "nice_ticks"]
 
 SERIES = 8
 WIDTH, HEIGHT = 360.0, 240.0
 LEFT, RIGHT, TOP, BOTTOM = 54.0, 10.0, 10.0, 36.0
-_LETTER = 6.0  # px, of an average letter at the plots' size
-HEAT_LEVELS = 12
+_LETTER = 6.0  # average width of a letter in pixels
+HEAT_LEVELS = 12  # opacities of a heat map
 
 Point = tuple[float, float | None]
 Range = tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Legend:
+    """One entry of a legend: the words, and the number and style of the line that they explain."""
+
+    words: str
+    series: int
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot with its title, caption and legend, ready for the page."""
+
+    title: str
+    svg: Markup
+    caption: str = ""
+    legend: tuple[Legend, ...] = ()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chart:
-    """One plot with axes. `title` is read to those who cannot see it; `x` and `y` are the ranges shown.
+    """One plot with axes.
 
-    Values are in the units of the axes; what lies outside the ranges is clipped to them.
+    `x` and `y` are the ranges shown. The methods that draw take values in the units of the axes; values outside the
+    ranges are moved to the nearest edge. Screen readers read `title` aloud.
     """
 
     title: str
@@ -43,7 +64,7 @@ class Chart:
     _labels: list[tuple[float, float, float, float]] = field(init=False, default_factory=list)
 
     def line(self, points: Sequence[Point], series: int, *, dashed: bool = False, thin: bool = False) -> None:
-        """A line through `points`; a None breaks it. A point between two gaps becomes a dot."""
+        """Draw a line through `points`. A None interrupts it; a point between two gaps becomes a dot."""
         classes = f"line s{series % SERIES}" + (" dashed" if dashed else "") + (" thin" if thin else "")
         for part in _parts(points):
             if len(part) == 1:
@@ -53,14 +74,17 @@ class Chart:
             self._marks.append(f'<polyline class="{classes}" points="{path}"/>')
 
     def dot(self, x: float, y: float, series: int, *, small: bool = False) -> None:
-        """A round mark."""
+        """Draw a round mark."""
         radius = 2.5 if small else 5
         self._marks.append(
             f'<circle class="dot f{series % SERIES}" cx="{self._x(x):.1f}" cy="{self._y(y):.1f}" r="{radius}"/>'
         )
 
     def label(self, x: float, y: float, text: str) -> None:
-        """Words beside a point, where they cover neither the frame nor earlier words; left out where there is no room."""
+        """Write `text` beside a point, where it covers neither the frame nor an earlier label.
+
+        When there is no such place, the text is left out.
+        """
         width, at_x, at_y = len(text) * _LETTER, self._x(x), self._y(y)
         places = [(9, 3.5), (-9 - width, 3.5), (-width / 2, -10), (-width / 2, 18), (9, -9), (9, 16), (-9 - width, -9)]
         best, fewest = places[0], math.inf
@@ -77,7 +101,7 @@ class Chart:
         self._marks.append(f'<text class="word" x="{left:.1f}" y="{base:.1f}">{escape(text)}</text>')
 
     def bar(self, left: float, right: float, bottom: float, top: float, series: int, *, faint: bool = False) -> None:
-        """A filled rectangle."""
+        """Draw a filled rectangle."""
         x, y = self._x(left), self._y(top)
         width, height = self._x(right) - x, self._y(bottom) - y
         classes = f"bar f{series % SERIES}" + (" faint" if faint else "")
@@ -86,7 +110,7 @@ class Chart:
         )
 
     def rule(self, *, x: float | None = None, y: float | None = None, text: str = "") -> None:
-        """A dashed line across the plot, with words at its end."""
+        """Draw a dashed line across the whole plot at `x` or at `y`, with `text` at its end."""
         if x is not None:
             at = f"{self._x(x):.1f}"
             self._marks.append(f'<line class="rule" x1="{at}" x2="{at}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
@@ -98,11 +122,11 @@ class Chart:
             self._marks.append(f'<text class="word soft" {end}>{escape(text)}</text>')
 
     def note(self, x: float, text: str) -> None:
-        """Words at the top of the plot, beginning at `x`."""
+        """Write `text` at the top of the plot, starting at `x`."""
         self._marks.append(f'<text class="word soft" x="{self._x(x) + 4:.1f}" y="{TOP + 9}">{escape(text)}</text>')
 
     def heat(self, xs: Sequence[float], ys: Sequence[float], cells: Sequence[Sequence[float]]) -> None:
-        """Cells between edges `xs` and `ys`; ``cells[column][row]`` from 0 (empty) to 1 (full)."""
+        """Draw the cells between the edges `xs` and `ys`; ``cells[column][row]`` goes from 0 (empty) to 1 (full)."""
         paths: dict[int, list[str]] = {}
         for column, rows in enumerate(cells):
             left, right = self._x(xs[column]), self._x(xs[column + 1])
@@ -117,7 +141,7 @@ class Chart:
             self._marks.append(f'<path class="heat" fill-opacity="{opacity:.2f}" d="{"".join(cells_of_level)}"/>')
 
     def svg(self) -> Markup:
-        """The plot."""
+        """The whole plot as an SVG element."""
         parts = [
             f'<svg class="plot" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" aria-label="{escape(self.title)}">',
             f"<title>{escape(self.title)}</title>",
@@ -154,7 +178,10 @@ class Chart:
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> tuple[float, ...]:
-    """At most `most` round numbers (1, 2, 5 times a power of ten apart) from `low` to `high`."""
+    """At most `most` round numbers from `low` to `high`.
+
+    Their distance is 1, 2 or 5 times a power of ten.
+    """
     span = high - low
     if not span > 0:
         return (low,)
@@ -167,7 +194,10 @@ def nice_ticks(low: float, high: float, most: int = 6) -> tuple[float, ...]:
 
 
 def finite_range(values: Sequence[float | None], *, zero: bool = False, pad: float = 0.06) -> Range:
-    """The range of `values`, a little wider; with `zero` from 0 on. (0, 1) without values."""
+    """The range from the smallest to the largest of `values`, widened by the share `pad`; (0, 1) without values.
+
+    With `zero`, the range starts at exactly 0. Values that are None or not finite are ignored.
+    """
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return (0.0, 1.0)

@@ -1,6 +1,7 @@
-"""A local page that detects with one model or several side by side. What it answers with comes from memory, never by path.
+"""A local web page that detects with one model, or with several models side by side.
 
-The application itself is `slimyolo.serving.app`, which needs the extra ``serve``; the rest does not.
+All answers come from memory: no request can name a file of the machine. The application itself is
+`slimyolo.serving.app`, which needs the extra ``serve``; the other modules do not need it.
 """
 
 from slimyolo.serving.guarding import AllowedHosts

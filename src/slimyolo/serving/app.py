@@ -1,13 +1,14 @@
-"""The page and its two questions: which models are there, and what do they see in this picture.
+"""The web application: the page, and the two requests that the page sends.
 
 ===========================  =============================================================================
-``GET /``                    the page; ``/page.js`` and ``/page.css`` belong to it and are the only other files
+``GET /``                    the page; its files ``/page.js`` and ``/page.css`` are the only others that are served
 ``GET /api/models``          names, classes and sizes of the models, and the limits of an upload
-``POST /api/detect?conf=…``  body: the bytes of one picture → boxes (source pixels) and milliseconds per model;
-                             with ``repeat=N`` the medians of N turns, the models taking turns
+``POST /api/detect?conf=…``  the body is one encoded picture; the answer holds boxes (in pixels of that picture) and
+                             milliseconds for each model; with ``repeat=N`` the picture is detected N times, the
+                             models alternate, and the milliseconds are medians
 ===========================  =============================================================================
 
-Every error is JSON: ``{"error": "what is wrong"}``. Pictures are neither kept nor written.
+Every error is JSON: ``{"error": "what is wrong"}``. Pictures are not kept in memory after the answer and not written to disk.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from slimyolo.serving.uploads import RefusedUpload, UploadLimits, decode_upload,
 
 __all__ = ["create_app"]
 
-MOST_TURNS = 20
+MOST_TURNS = 20  # largest value of ``repeat``
 
 PAGE_FILES: Mapping[str, tuple[str, str]] = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -50,7 +51,10 @@ def create_app(
     limits: UploadLimits | None = None,
     conf: float = 0.25,
 ) -> Starlette:
-    """The application. Pictures are detected in one at a time, so that the models' milliseconds are comparable."""
+    """The application for `models`, with `conf` as the minimum confidence when a request gives none.
+
+    Only one picture is processed at a time, so that the milliseconds of the models can be compared.
+    """
     bounds = limits or UploadLimits()
     one_at_a_time = anyio.CapacityLimiter(1)
 
@@ -75,7 +79,7 @@ def create_app(
         except TimeoutError:
             raise RefusedUpload(408, f"The upload did not arrive within {bounds.seconds:g} s.") from None
         except ClientDisconnect:
-            raise RefusedUpload(400, "The upload was broken off.") from None
+            raise RefusedUpload(400, "The upload was interrupted. Send the picture again.") from None
         return JSONResponse(await run_sync(_detect, models, content, least, repeat, bounds, limiter=one_at_a_time))
 
     return Starlette(
@@ -93,7 +97,7 @@ def _detect(
     models: Sequence[ServedModel], content: bytes, conf: float, repeat: int, limits: UploadLimits
 ) -> dict[str, Any]:
     image = decode_upload(content, limits)
-    # in turns, so that a moment in which the machine is busy hits all models alike
+    # the models alternate, so that a moment in which the machine is busy affects all of them equally
     turns = [[model.detect(image, conf) for model in models] for _ in range(repeat)]
     results = [describe_result(model, [turn[index] for turn in turns]) for index, model in enumerate(models)]
     return {"width": image.shape[1], "height": image.shape[0], "results": results}
@@ -121,7 +125,7 @@ def _file_answer(name: str, kind: str) -> Any:
 
 
 class _Guard:
-    """Refuses what `why_refused` refuses, and puts the security headers on every answer."""
+    """Middleware that refuses the requests that `why_refused` names, and adds the security headers to every answer."""
 
     def __init__(self, app: ASGIApp, hosts: AllowedHosts) -> None:
         self._app, self._hosts = app, hosts
@@ -152,9 +156,14 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    known = {404: "There is nothing at this address.", 405: f"{request.method} is not answered here."}
+    known = {
+        404: "There is nothing at this address.",
+        405: f"The method {request.method} is not supported at this address.",
+    }
     return JSONResponse({"error": known.get(error.status_code, error.detail)}, error.status_code, error.headers)
 
 
 async def _defect(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": f"slimyolo failed ({type(error).__name__}); its terminal shows where."}, 500)
+    return JSONResponse(
+        {"error": f"slimyolo failed ({type(error).__name__}). The terminal in which it runs shows where."}, 500
+    )

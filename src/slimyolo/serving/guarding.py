@@ -1,8 +1,16 @@
-"""Who may talk to the page: the right Host, the same origin, and answers that a browser cannot be tricked with.
+"""Which requests are answered: those with an allowed Host header, from the page itself.
 
-A page on this machine can be reached by every web site that the user has open: by a plain form post to 127.0.0.1, or by
-a host name that is made to point there (DNS rebinding). The first is stopped by Origin, Sec-Fetch-Site and a header that
-forms cannot send; the second by the Host header, which names the foreign host.
+Every web site that the user has open can send requests to a server on this machine, in two ways:
+
+=================================================  ============================================================
+attack                                             what stops it
+=================================================  ============================================================
+a form of the other site posts to 127.0.0.1        Origin, Sec-Fetch-Site, and a header that forms cannot send
+a foreign host name that points to this machine    the Host header, which holds the foreign name
+(DNS rebinding)
+=================================================  ============================================================
+
+The security headers tell the browser to load nothing from elsewhere and not to show the page inside another one.
 """
 
 from __future__ import annotations
@@ -34,9 +42,10 @@ SECURITY_HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class AllowedHosts:
-    """Which Host headers are answered: loopback names and addresses, `names`, and with `any_address` every IP address.
+    """Which Host headers are allowed: localhost, loopback addresses, `names`, and with `any_address` every IP address.
 
-    An IP address cannot be made to point elsewhere, so a page that is open to the network may be called by any of its own.
+    No attacker can make an IP address point elsewhere, as is possible with a name. A page that is open to the network may
+    therefore be opened by any IP address of the machine.
     """
 
     names: frozenset[str] = frozenset()
@@ -44,7 +53,7 @@ class AllowedHosts:
 
     @classmethod
     def of(cls, names: Iterable[str], any_address: bool) -> AllowedHosts:
-        """From the host names that a user gives."""
+        """Make the value from host names that a user typed: upper case and a final dot do not matter."""
         return cls(frozenset(name.lower().rstrip(".") for name in names), any_address)
 
     def __contains__(self, header: object) -> bool:
@@ -61,7 +70,7 @@ class AllowedHosts:
 
 
 def why_refused(method: str, headers: Mapping[str, str], hosts: AllowedHosts) -> str | None:
-    """Why a request is refused, in words; None when it may pass. `headers` by lower-case name."""
+    """The reason why a request is refused, or None when it is allowed. `headers` have names in lower case."""
     host = headers.get("host", "")
     if host not in hosts:
         return (
@@ -76,15 +85,15 @@ def why_refused(method: str, headers: Mapping[str, str], hosts: AllowedHosts) ->
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return "Requests from other sites are refused."
     if OWN_HEADER not in headers:
-        return f"The header {OWN_HEADER} is missing: it is how the page proves that no other site sent the request."
+        return f"The header {OWN_HEADER} is missing. The page sends it to prove that no other site made the request."
     return None
 
 
 def _host_name(header: str) -> str | None:
-    """The host of a Host header without its port, lower-case; None when it is not one."""
+    """The host of a Host header in lower case, without the port; None when the header is not valid."""
     try:
         parts = urlsplit(f"//{header}")
-        _ = parts.port  # raises when it is no number
+        _ = parts.port  # raises ValueError when the port is not a number
         if parts.username is not None or parts.path or parts.query or parts.fragment:
             return None
     except ValueError:

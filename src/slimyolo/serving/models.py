@@ -1,4 +1,4 @@
-"""A model as the page shows it: name, size, and a function that detects."""
+"""A model as the page shows it: its name, its size and a function that detects."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["ServedModel", "describe_model", "describe_result"]
 
 @dataclass(frozen=True, kw_only=True)
 class ServedModel:
-    """One model. `file_bytes`, `params` and `macs` (at `imgsz`, height and width) are shown beside its detections; None where
-    an exported file does not say them.
+    """One model of the page.
 
-    `detect` takes a BGR uint8 image ``[h, w, 3]`` and the least confidence.
+    `imgsz` is (height, width) of the input in pixels; `macs` are counted at that size. `params` and `macs` are None when
+    an exported file does not state them. `detect` takes a BGR uint8 image ``[h, w, 3]`` and the minimum confidence.
     """
 
     name: str
@@ -30,7 +30,7 @@ class ServedModel:
 
 
 def describe_model(model: ServedModel) -> dict[str, Any]:
-    """What the page needs to know of a model, JSON-ready. No path: the page has no business with the host's folders."""
+    """What the page shows about a model, as plain values for JSON. Paths are left out: the page must not reveal them."""
     return {
         "name": model.name,
         "classes": list(model.class_names),
@@ -42,7 +42,10 @@ def describe_model(model: ServedModel) -> dict[str, Any]:
 
 
 def describe_result(model: ServedModel, runs: Sequence[PredictedPicture]) -> dict[str, Any]:
-    """One model's detections (boxes in source pixels, best first) and the medians of its milliseconds, JSON-ready."""
+    """The detections of one model and the medians of its milliseconds over `runs`, as plain values for JSON.
+
+    Boxes are (x1, y1, x2, y2) in pixels of the uploaded picture, sorted by descending score.
+    """
     detections = runs[-1].detections
     stages = {
         "prepare": [run.times.prepare_ms for run in runs],

@@ -1,4 +1,7 @@
-"""An uploaded picture, within limits: bytes are counted as they come, pixels are read from the header before any is decoded."""
+"""Reads and decodes an uploaded picture within limits.
+
+Bytes are counted while they arrive. The number of pixels is read from the header of the file before anything is decoded.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,13 @@ from slimyolo.inference import ImageArray
 
 __all__ = ["RefusedUpload", "UploadLimits", "decode_upload", "read_upload"]
 
-# what cameras and browsers write; a TIFF is a small file system, and nobody needs one here
+# first bytes of JPEG, PNG, BMP and WebP; TIFF is refused, because it is complex and no camera or browser needs it here
 SIGNATURES = (b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM", b"RIFF")
 
 
 @dataclass(frozen=True)
 class UploadLimits:
-    """The largest upload in bytes and in pixels once decoded, and how many seconds it may take to arrive."""
+    """The largest upload in bytes and in decoded pixels, and the seconds in which it must arrive."""
 
     max_bytes: int = 20_000_000
     max_pixels: int = 40_000_000
@@ -25,7 +28,7 @@ class UploadLimits:
 
 
 class RefusedUpload(Exception):
-    """An upload that is not used: the HTTP status and the reason in words."""
+    """An upload that is refused, with the HTTP status and a sentence that says why."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -33,7 +36,10 @@ class RefusedUpload(Exception):
 
 
 async def read_upload(chunks: AsyncIterator[bytes], announced: int | None, limits: UploadLimits) -> bytes:
-    """The whole body. Raises `RefusedUpload` as soon as it is known to be too large, before the rest is read."""
+    """The whole body of a request whose header announced `announced` bytes (None when it did not say).
+
+    Raises `RefusedUpload` for an empty body and, without reading the rest, as soon as the body is too large.
+    """
     if announced is not None and announced > limits.max_bytes:
         raise _too_large(limits)
     parts, total = [], 0
@@ -48,7 +54,10 @@ async def read_upload(chunks: AsyncIterator[bytes], announced: int | None, limit
 
 
 def decode_upload(content: bytes, limits: UploadLimits) -> ImageArray:
-    """The picture as BGR uint8 ``[h, w, 3]``. Raises `RefusedUpload` for other files, damaged ones and too many pixels."""
+    """The picture as BGR uint8 ``[h, w, 3]``.
+
+    Raises `RefusedUpload` when the file is of another format or damaged, or when it has too many pixels.
+    """
     if not content.startswith(SIGNATURES):
         raise RefusedUpload(415, "The upload is not a JPEG, PNG, WebP or BMP picture.")
     try:
@@ -58,7 +67,7 @@ def decode_upload(content: bytes, limits: UploadLimits) -> ImageArray:
         if size[0] * size[1] > limits.max_pixels:
             raise RefusedUpload(
                 413,
-                f"The picture has {size[1]} × {size[0]} pixels; at most {limits.max_pixels / 1e6:g} megapixels are taken.",
+                f"The picture has {size[1]} × {size[0]} pixels; at most {limits.max_pixels / 1e6:g} megapixels are accepted.",
             )
         return decode_image("uploaded", content)
     except DataError as error:

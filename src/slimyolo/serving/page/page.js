@@ -1,19 +1,20 @@
 "use strict";
-// The page of `slimyolo serve`: one picture to the server, one card per model with boxes, milliseconds and sizes.
+// The page of `slimyolo serve`. It sends a picture to the server and shows a card for each model: boxes, milliseconds
+// and sizes.
 
 const byId = (id) => document.getElementById(id);
-const cards = []; // one per model, in the order of the server
-const recent = []; // per model the last network times, for a median that does not jump
+const cards = []; // one for each model, in the order of the server
+const recent = []; // for each model its last network times; their median is shown, as single times vary
 const MEDIAN_OF = 15;
-const TURNS = 5; // of a picture that stands still, so that its milliseconds mean something
-// the colours of the pictures that `slimyolo predict` writes, class by class
+const TURNS = 5; // how often a single picture is detected; the milliseconds are medians over these turns
+// one colour for each class, the same as in the pictures that `slimyolo predict` writes
 const COLOURS = [
   "#ff3838", "#1a9334", "#6473ff", "#ff701f", "#2c99a8", "#8438ff", "#92cc17", "#00d4bb", "#520085", "#ffb21d",
   "#3ddb86", "#344593", "#ff37c7", "#cfd231", "#00c2ff", "#0018ec", "#48f90a", "#cb38ff", "#ff9d97", "#ff95c8",
 ];
-let last = null; // {bitmap, blob}: detected in again when the slider moves
-let stream = null; // of the camera, while it runs
-let asking = 0; // number of the newest question; older answers are dropped
+let last = null; // {bitmap, blob} of the last picture; it is detected again when the slider moves
+let stream = null; // the stream of the camera while it runs, otherwise null
+let asking = 0; // number of the newest request; answers to older requests are ignored
 
 function say(text, wrong = false) {
   byId("message").textContent = text;
@@ -78,14 +79,14 @@ function show(found, bitmap) {
     card.querySelector(".ms").textContent = `${own.toFixed(1)} ms`;
     const versus = card.querySelector(".versus");
     const times = first / own;
-    versus.textContent = index === 0 ? "network" : `network, ${times.toFixed(2)}× as fast as the first`;
+    versus.textContent = index === 0 ? "network" : `network, ${times.toFixed(2)}× as fast as the first model`;
     versus.classList.toggle("faster", index > 0 && times >= 1);
     versus.classList.toggle("slower", index > 0 && times < 1);
     draw(card.querySelector("canvas"), bitmap, found, result.detections);
     const counts = new Map();
     for (const one of result.detections) counts.set(one.name, (counts.get(one.name) || 0) + 1);
     const words = [...counts].map(([name, count]) => `${count} ${name}`).join(", ") || "nothing";
-    const others = `${result.ms.prepare.toFixed(1)} ms preparing, ${result.ms.nms.toFixed(1)} ms NMS`;
+    const others = `preparation ${result.ms.prepare.toFixed(1)} ms, NMS ${result.ms.nms.toFixed(1)} ms`;
     card.querySelector(".found").textContent = `Found ${words}. (${others})`;
     fill(card.querySelector("tbody"), result.detections);
   });
@@ -104,7 +105,7 @@ function fill(body, detections) {
 }
 
 function draw(canvas, bitmap, found, detections) {
-  // large pictures are drawn smaller: a canvas of 40 megapixels per model would stop a phone
+  // large pictures are drawn smaller, because a phone cannot hold a canvas of 40 megapixels for each model
   const scale = Math.min(1, 1600 / Math.max(found.width, found.height));
   canvas.width = Math.max(1, Math.round(found.width * scale));
   canvas.height = Math.max(1, Math.round(found.height * scale));
@@ -112,11 +113,11 @@ function draw(canvas, bitmap, found, detections) {
   if (bitmap) pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   const unit = (canvas.width + canvas.height) / 2;
   const shownShare = canvas.clientWidth / canvas.width || 1;
-  const letters = Math.round(Math.max(13 / shownShare, unit * 0.031)); // never under 13 px on the screen
+  const letters = Math.round(Math.max(13 / shownShare, unit * 0.031)); // at least 13 px on the screen
   pen.lineWidth = Math.max(1.5, unit * 0.004);
   pen.font = `${letters}px system-ui, sans-serif`;
   pen.textBaseline = "middle";
-  for (const one of [...detections].reverse()) { // the best last, on top
+  for (const one of [...detections].reverse()) { // the best is drawn last, so that it is on top
     const [x1, y1, x2, y2] = one.box.map((value) => value * scale);
     const colour = COLOURS[one.class % COLOURS.length];
     pen.strokeStyle = colour;
@@ -147,12 +148,12 @@ async function take(blob) {
   try {
     bitmap = await createImageBitmap(blob, { imageOrientation: "from-image" });
   } catch {
-    // the server says what is wrong with it
+    // the browser cannot show this file; the server answers with the reason
   }
   last = { blob, bitmap };
   try {
     await detect(blob, bitmap, TURNS);
-    say(`${blob.name || "Picture"} · boxes in pixels of the picture`);
+    say(`${blob.name || "Picture"}: the boxes are given in pixels of the picture.`);
   } catch (error) {
     say(error.message, true);
   }
@@ -164,13 +165,13 @@ async function runCamera() {
     return;
   }
   if (!navigator.mediaDevices) {
-    say("The browser gives no camera to this address: open the page as http://127.0.0.1 or over https.", true);
+    say("The browser does not allow the camera at this address. Open the page at http://127.0.0.1 or over https.", true);
     return;
   }
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1280 } }, audio: false });
   } catch (error) {
-    say(`No camera: ${error.message}`, true);
+    say(`The camera cannot be used: ${error.message}`, true);
     return;
   }
   const own = stream;
@@ -179,7 +180,7 @@ async function runCamera() {
   await video.play();
   byId("camera").textContent = "Stop the camera";
   for (const times of recent) times.length = 0;
-  say("Camera. Pictures go to this machine's slimyolo only.");
+  say("The camera is on. Its pictures go only to slimyolo on this machine.");
   const frame = document.createElement("canvas");
   while (stream === own) {
     frame.width = video.videoWidth;
@@ -217,7 +218,7 @@ document.addEventListener("drop", (event) => { if (event.dataTransfer.files.leng
 document.addEventListener("paste", (event) => { if (event.clipboardData.files.length) take(event.clipboardData.files[0]); });
 byId("file").addEventListener("change", (event) => {
   if (event.target.files.length) take(event.target.files[0]);
-  event.target.value = ""; // so that the same file can be chosen again
+  event.target.value = ""; // allows choosing the same file again
 });
 byId("camera").addEventListener("click", runCamera);
 byId("conf").addEventListener("input", () => {
