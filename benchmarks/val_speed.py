@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from slimyolo.data import Batch, EvalBatches, LoaderSettings, read_dataset_yaml, read_split
-from slimyolo.evaluation import NUMBER_KINDS, evaluate_detector
+from slimyolo.evaluation import NUMBER_KINDS, EvaluationSettings, evaluate_detector
 from slimyolo.families import load_checkpoint, read_architecture
 from slimyolo.models import build_detector
 
@@ -39,11 +39,14 @@ def main() -> None:
     images = len(split)
     kept: Sequence[Batch] = list(batches)  # fills the cache
     loader = min(_seconds(batches) for _ in range(3))
-    in_memory = [evaluate_detector(fused, kept, precision=given.precision, device=given.device) for _ in range(3)]
+    in_memory = [
+        evaluate_detector(fused, kept, EvaluationSettings(precision=given.precision), device=given.device)
+        for _ in range(3)
+    ]
     whole = []
     for _ in range(3):
         start = time.perf_counter()
-        evaluate_detector(fused, batches, precision=given.precision, device=given.device)
+        evaluate_detector(fused, batches, EvaluationSettings(precision=given.precision), device=given.device)
         whole.append(time.perf_counter() - start)
     batches.close()
     print(f"{images} images, {given.imgsz} px, batch {given.batch}, {given.precision}")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from slimyolo.detections import RULES, MetricsAccumulator, nms
 from slimyolo.errors import ConfigError, DataError, ModelError
-from slimyolo.evaluation import EvaluationResult, evaluate_detector
+from slimyolo.evaluation import EvaluationResult, EvaluationSettings, evaluate_detector
 from slimyolo.families import read_architecture
 from slimyolo.families.yolov5.loss import DetectionLoss, LossWeights
 from slimyolo.geometry import Detections, Placement, RowLayout, SuppressionKind, xyxy_to_cxcywh
@@ -161,7 +161,7 @@ def test_single_class_ignores_classes() -> None:
     truths = truths_of(8)
     lying = Oracle([np.concatenate((1 - t[:, :1], t[:, 1:]), 1) for t in truths])
     assert evaluate_detector(lying, batches_of(truths, 4)).metrics.map50 < 0.3
-    metrics = evaluate_detector(lying, batches_of(truths, 4), single_class=True).metrics
+    metrics = evaluate_detector(lying, batches_of(truths, 4), EvaluationSettings(single_class=True)).metrics
     assert metrics.map50 > 0.9  # NMS takes some of the boxes that overlap
     assert [c.name for c in metrics.per_class] == ["item"]
 
@@ -175,7 +175,7 @@ def test_nothing_to_find(truths: list[np.ndarray[Any, Any]]) -> None:
 
 
 def test_nothing_found(detector: Detector) -> None:
-    result = evaluate_detector(detector, pictures(), conf=0.99)
+    result = evaluate_detector(detector, pictures(), EvaluationSettings(conf=0.99))
     assert (result.metrics.map50, result.metrics.detections) == (0, 0)
     assert result.metrics.labels > 0
 
@@ -208,7 +208,9 @@ def test_loss_can_be_used_in_training_afterwards(detector: Detector) -> None:
 def test_other_numbers(precision: Any, detector: Detector) -> None:
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     rows: list[Sequence[Detections]] = []
-    result = evaluate_detector(detector, pictures(), precision=precision, on_batch=lambda _, found: rows.append(found))
+    result = evaluate_detector(
+        detector, pictures(), EvaluationSettings(precision=precision), on_batch=lambda _, found: rows.append(found)
+    )
     assert result.precision == precision
     assert result.nonfinite_rows == 0
     assert sum(len(found) for batch in rows for found in batch) > 0
@@ -278,9 +280,9 @@ class OtherRows:
 def test_messages(detector: Detector) -> None:
     batches, truths = pictures(), truths_of(4)
     with pytest.raises(ConfigError, match="Did you mean 'float16'"):
-        evaluate_detector(detector, batches, precision="float61")  # type: ignore[arg-type]
+        evaluate_detector(detector, batches, EvaluationSettings(precision="float61"))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="need a slimyolo Detector"):
-        evaluate_detector(Oracle(truths), batches, precision="float16")
+        evaluate_detector(Oracle(truths), batches, EvaluationSettings(precision="float16"))
     with pytest.raises(ConfigError, match="need a slimyolo Detector"):
         evaluate_detector(
             Oracle(truths),
@@ -316,7 +318,9 @@ def test_the_rule_is_named_and_decides() -> None:
     """A detector that finds half of the boxes: behind the last recall YOLOv5's curve has an area, the others have none."""
     truths = [truth for truth in truths_of(8) if len(truth)]
     oracle = Oracle([truth[: len(truth) // 2] for truth in truths])
-    found = {rule: evaluate_detector(oracle, batches_of(truths, 3), rule=rule).metrics for rule in RULES}
+    found = {
+        rule: evaluate_detector(oracle, batches_of(truths, 3), EvaluationSettings(rule=rule)).metrics for rule in RULES
+    }
     assert {rule: metrics.rule for rule, metrics in found.items()} == {rule: rule for rule in RULES}
     assert found["yolov5"].map50 > found["ultralytics"].map50 + 0.1
     assert found["coco"].map50 == pytest.approx(found["ultralytics"].map50, abs=0.01)
@@ -329,5 +333,7 @@ def test_one_to_one_detectors_are_not_suppressed() -> None:
     kept = {}
     for suppression in ("nms", "none"):
         oracle.suppression = suppression  # type: ignore[assignment]
-        kept[suppression] = evaluate_detector(oracle, batches_of(truths, 1), conf=0.5).metrics.detections
+        kept[suppression] = evaluate_detector(
+            oracle, batches_of(truths, 1), EvaluationSettings(conf=0.5)
+        ).metrics.detections
     assert kept == {"nms": 1, "none": 2}

@@ -43,9 +43,11 @@ def vary_batchnorms_(detector: nn.Module) -> None:
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
             for tensor, low, high in (
-                (module.weight, 0.2, 1.5), (module.bias, -0.5, 0.5),
-                (module.running_mean, -0.2, 0.2), (module.running_var, 0.5, 2.0),
-            ):  # fmt: skip
+                (module.weight, 0.2, 1.5),
+                (module.bias, -0.5, 0.5),
+                (module.running_mean, -0.2, 0.2),
+                (module.running_var, 0.5, 2.0),
+            ):
                 tensor.data.uniform_(low, high, generator=generator)
 
 

@@ -44,8 +44,12 @@ def found_by_example(script: Path, picture: Path, *words: str) -> list[tuple[str
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), str(picture), *words],
-        capture_output=True, text=True, encoding="utf-8", env={**environment, "PYTHONIOENCODING": "utf-8"}, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**environment, "PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return parsed(done.stdout)
 

@@ -67,7 +67,7 @@ def wrong_by(boxes: float, scores: float, detector: Detector) -> Format:
         (float("nan"), 0.0, r"boxes by nan px"),
         (0.0, float("nan"), r"scores by nan"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_disagrees(
     small_detector: Detector, tmp_path: Path, boxes: float, scores: float, words: str
 ) -> None:

@@ -38,10 +38,12 @@ def test_the_table_is_keyed_by_its_own_names() -> None:
         ("TorchScript", r"Did you mean 'torchscript'\?"),
         ("opnvino", r"no such format\. Did you mean 'openvino'\?"),
         ("wrong", rf"--format wrong: there is no such format\. {WRITTEN}$"),
-        *((name, rf"does not write this format\. {WRITTEN}$")
-          for name in ("saved_model", "pb", "edgetpu", "tfjs", "paddle")),
+        *(
+            (name, rf"does not write this format\. {WRITTEN}$")
+            for name in ("saved_model", "pb", "edgetpu", "tfjs", "paddle")
+        ),
     ],
-)  # fmt: skip
+)
 def test_formats_that_are_refused(name: str, words: str) -> None:
     with pytest.raises(ExportError, match=words):
         find_format(name)

@@ -53,8 +53,12 @@ def test_both_formats_beside_the_checkpoint(
     record = export(config)
     assert [file.path.name for file in record.files] == ["best.onnx", "best.torchscript"]
     assert sorted(path.name for path in checkpoint.parent.glob("best*")) == [
-        "best.onnx", "best.pt", "best.torchscript", "best_onnx_example", "best_torchscript_example",
-    ]  # fmt: skip
+        "best.onnx",
+        "best.pt",
+        "best.torchscript",
+        "best_onnx_example",
+        "best_torchscript_example",
+    ]
     examples = sorted(path.name for path in (checkpoint.parent / "best_onnx_example").iterdir())
     assert examples == ["CMakeLists.txt", "detect.cpp", "detect.py"]
     for file in record.files:

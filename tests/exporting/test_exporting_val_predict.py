@@ -35,8 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data.yaml").write_text("path: .\ntrain: images\nval: images\nnames: [face, masqué]\n", encoding="utf-8")
     save_checkpoint(folder / "best.pt", detector)
     for name, values in (
-        ("two", {"size": (64, 64), "batch": 2}), ("any", {"size": (64, 64), "dynamic": True}), ("flat", {"size": (32, 64)}),
-    ):  # fmt: skip
+        ("two", {"size": (64, 64), "batch": 2}),
+        ("any", {"size": (64, 64), "dynamic": True}),
+        ("flat", {"size": (32, 64)}),
+    ):
         settings = settings_for(detector, **values)
         export_detector(detector, FORMATS["torchscript"], folder / f"{name}.torchscript", settings)
     return folder
@@ -44,9 +46,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def measured(folder: Path, weights: str, runs: Path, **values: object) -> tuple[float, float]:
     config = ValConfig(
-        weights=folder / weights, data=folder / "data.yaml", imgsz=64, batch_size=3, workers=0, conf=0.2, project=runs,
+        weights=folder / weights,
+        data=folder / "data.yaml",
+        imgsz=64,
+        batch_size=3,
+        workers=0,
+        conf=0.2,
+        project=runs,
         **values,
-    )  # fmt: skip
+    )
     metrics = validate(config).metrics
     return metrics.map50, metrics.map50_95
 
@@ -65,9 +73,14 @@ def test_predict_finds_what_the_checkpoint_finds(folder: Path, tmp_path: Path) -
     boxes = []
     for weights in ("best.pt", "any.torchscript"):
         config = PredictConfig(
-            weights=folder / weights, source=str(folder / "images"), imgsz=64, save_json=True, nosave=True,
-            project=tmp_path, name=weights,
-        )  # fmt: skip
+            weights=folder / weights,
+            source=str(folder / "images"),
+            imgsz=64,
+            save_json=True,
+            nosave=True,
+            project=tmp_path,
+            name=weights,
+        )
         assert predict(config).images == 5
         found = json.loads((tmp_path / weights / "detections.json").read_text(encoding="utf-8"))
         boxes.append(sorted(json.dumps(one["class"]) for image in found["images"] for one in image["detections"]))

@@ -50,9 +50,16 @@ def test_label_lines_are_relative_and_can_be_read_back() -> None:
 def test_rows_and_csv() -> None:
     rows = detection_rows(Picture(np.zeros((80, 100, 3), np.uint8), "a", Path("p/a.jpg")), TWO, NAMES)
     assert rows[0] == {
-        "image": "p/a.jpg", "frame": None, "class": 0, "name": "face", "score": 0.9,
-        "x1": 10.0, "y1": 20.0, "x2": 50.0, "y2": 60.0,
-    }  # fmt: skip
+        "image": "p/a.jpg",
+        "frame": None,
+        "class": 0,
+        "name": "face",
+        "score": 0.9,
+        "x1": 10.0,
+        "y1": 20.0,
+        "x2": 50.0,
+        "y2": 60.0,
+    }
     table = list(csv.DictReader(io.StringIO(csv_text(rows))))
     assert [row["name"] for row in table] == ["face", "face_mask"]
     assert csv_text([]) == ",".join(CSV_COLUMNS) + "\n"
@@ -225,9 +232,18 @@ def test_the_predict_command(checkpoint: Path, tmp_path: Path, capsys: pytest.Ca
         write_picture(pictures / folder / "a.png", np.full((60, 80, 3), 90, np.uint8))
     (pictures / "zero.jpg").write_bytes(b"")
     config = PredictConfig(
-        weights=checkpoint, source=f"{pictures}/**/*.*", imgsz=64, conf=0.0001, max_det=3, project=tmp_path / "runs",
-        save_txt=True, save_conf=True, save_json=True, save_csv=True, save_crop=True,
-    )  # fmt: skip
+        weights=checkpoint,
+        source=f"{pictures}/**/*.*",
+        imgsz=64,
+        conf=0.0001,
+        max_det=3,
+        project=tmp_path / "runs",
+        save_txt=True,
+        save_conf=True,
+        save_json=True,
+        save_csv=True,
+        save_crop=True,
+    )
     speak()
     record = predict(config)
     assert (record.images, record.detections, len(record.broken)) == (2, 6, 1)

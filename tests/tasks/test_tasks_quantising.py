@@ -15,7 +15,7 @@ from slimyolo.families import parse_architecture
 from slimyolo.models import build_detector
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.export import export
-from slimyolo.tasks.export.quantising import quantise_file
+from slimyolo.tasks.export.quantising import Calibration, quantise_file
 
 SMALL = (
     "{nc: 2, depth_multiple: 1.0, width_multiple: 0.5, anchors: [[8, 8, 12, 20], [16, 16, 30, 24]], "
@@ -58,9 +58,9 @@ def test_what_is_refused(checkpoint: Path, tiny_data: Path, monkeypatch: pytest.
     detector = build_detector(parse_architecture(SMALL, name="small").with_classes(5), seed=0).eval()
     source, target = checkpoint.with_name("a.onnx"), checkpoint.with_name("b.onnx")
     with pytest.raises(ConfigError, match="slimyolo writes INT8 for onnx and openvino, not for ncnn"):
-        quantise_file(detector, source, target, FORMATS["ncnn"], tiny_data, size=(64, 64))
+        quantise_file(detector, source, target, FORMATS["ncnn"], Calibration(data=tiny_data, size=(64, 64)))
     with pytest.raises(ConfigError, match=r"The checkpoint detects 5 classes, .* has 2"):
-        quantise_file(detector, source, target, FORMATS["onnx"], tiny_data, size=(64, 64))
+        quantise_file(detector, source, target, FORMATS["onnx"], Calibration(data=tiny_data, size=(64, 64)))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ExportError, match=r"INT8 for openvino needs nncf, .* Type: pip install"):
-        quantise_file(detector, source, target, FORMATS["openvino"], tiny_data, size=(64, 64))
+        quantise_file(detector, source, target, FORMATS["openvino"], Calibration(data=tiny_data, size=(64, 64)))

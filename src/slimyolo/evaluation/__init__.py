@@ -5,6 +5,7 @@ from slimyolo.evaluation.evaluate import (
     EvaluatedPart,
     EvaluationBatch,
     EvaluationResult,
+    EvaluationSettings,
     LossValue,
     evaluate_detector,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "EvaluatedPart",
     "EvaluationBatch",
     "EvaluationResult",
+    "EvaluationSettings",
     "LossValue",
     "NumberKind",
     "StageSpeed",

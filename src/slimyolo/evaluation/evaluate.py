@@ -35,7 +35,15 @@ from slimyolo.evaluation.stage_clock import StageClock, StageSpeed
 from slimyolo.geometry import Detections, Placement, RowLayout, SuppressionKind
 from slimyolo.models import Detector, Raw, map_raw
 
-__all__ = ["DecodingDetector", "EvaluatedPart", "EvaluationBatch", "EvaluationResult", "LossValue", "evaluate_detector"]
+__all__ = [
+    "DecodingDetector",
+    "EvaluatedPart",
+    "EvaluationBatch",
+    "EvaluationResult",
+    "EvaluationSettings",
+    "LossValue",
+    "evaluate_detector",
+]
 
 SINGLE_CLASS_NAME = "item"
 
@@ -81,7 +89,7 @@ class DecodingDetector(Protocol):
     def __call__(self, images: Tensor, /) -> Any: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
     """What a detector reached on a dataset.
 
@@ -109,6 +117,23 @@ class EvaluatedPart:
     nonfinite_rows: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """How a detector is evaluated. `conf`, `iou`, `max_det`: which detections count, as `detections.Thresholds`, with
+    `multi_label`. `precision`: in which numbers it computes. `single_class`: classes are ignored, in the truth too. `rule`:
+    by which mAP is computed (`detections.rules`)."""
+
+    conf: float = 0.001
+    iou: float = 0.6
+    max_det: int = 300
+    precision: NumberKind = "float32"
+    single_class: bool = False
+    rule: RuleName = "yolov5"
+
+
+DEFAULT_SETTINGS = EvaluationSettings()
+
+
 def _this_part(part: EvaluatedPart) -> Sequence[EvaluatedPart]:
     return (part,)
 
@@ -116,33 +141,28 @@ def _this_part(part: EvaluatedPart) -> Sequence[EvaluatedPart]:
 def evaluate_detector(
     detector: Detector | DecodingDetector,
     batches: Iterable[EvaluationBatch],
+    settings: EvaluationSettings = DEFAULT_SETTINGS,
     *,
-    conf: float = 0.001,
-    iou: float = 0.6,
-    max_det: int = 300,
     device: torch.device | str | None = None,
-    precision: NumberKind = "float32",
     loss: Callable[[Sequence[Tensor], Tensor], LossValue] | None = None,
-    single_class: bool = False,
-    rule: RuleName = "yolov5",
     on_batch: Callable[[EvaluationBatch, Sequence[Detections]], None] | None = None,
     shard: tuple[int, int] = (0, 1),
     gather: Callable[[EvaluatedPart], Sequence[EvaluatedPart]] = _this_part,
 ) -> EvaluationResult:
     """Metrics of `detector` over `batches`, with boxes compared in pixels of the source images.
 
-    NMS settings as `detections.nms`, multi-label; `rule` as `MetricsAccumulator`. `device` None: where the detector is.
-    A `precision` other than float32 and a `device` where the detector is not use a copy: the given detector comes back
-    as it was, its training modes too. Heads are decoded in float32 always. `loss` (heads, targets) asks for a
-    `Detector`. `single_class`: classes are ignored, in the truth too. `on_batch` gets every batch with its detections
-    in source pixels, in order. With several processes `shard` = (rank, processes) says that `batches` are every
-    processes-th from rank on, and `gather` brings the parts of all together: the result is that of all images, the
-    same as of one process; its speed is that of this one.
+    Whether NMS follows the decoded rows is what the detector says. `device` None: where the detector is. A precision other
+    than float32 and a `device` where the detector is not use a copy: the given detector comes back as it was, its training
+    modes too. Heads are decoded in float32 always. `loss` (heads, targets) asks for a `Detector`. `on_batch` gets every
+    batch with its detections in source pixels, in order. With several processes `shard` = (rank, processes) says that
+    `batches` are every processes-th from rank on, and `gather` brings the parts of all together: the result is that of all
+    images, the same as of one process; its speed is that of this one.
 
     Every image is suppressed and matched by itself, so the metrics do not depend on how images are batched; the loss
     does, being a mean over the boxes of a batch. No image, no label and no detection are defined: all shares are 0.
     Raises `ConfigError` for settings that contradict each other, `ModelError` when classes and rows do not fit.
     """
+    precision, single_class = settings.precision, settings.single_class
     check_number_kind(precision)
     if not isinstance(detector, Detector) and (loss is not None or precision != "float32"):
         raise ConfigError(
@@ -150,8 +170,14 @@ def evaluate_detector(
         )
     place = _device(detector, device)
     model = prepared(detector, precision, place) if isinstance(detector, nn.Module) else detector
-    accumulator = MetricsAccumulator([SINGLE_CLASS_NAME] if single_class else detector.names, rule=rule)
-    thresholds = Thresholds(conf=conf, iou=iou, max_det=max_det, multi_label=True, agnostic=single_class)
+    accumulator = MetricsAccumulator([SINGLE_CLASS_NAME] if single_class else detector.names, rule=settings.rule)
+    thresholds = Thresholds(
+        conf=settings.conf,
+        iou=settings.iou,
+        max_det=settings.max_det,
+        multi_label=True,
+        agnostic=single_class,
+    )
     suppress = partial(find_detections, detector, thresholds=thresholds)
     tally = _Tally(model, precision, place, accumulator, suppress, loss, single_class)
     with evaluation_mode(model) if isinstance(model, nn.Module) else contextlib.nullcontext(), torch.no_grad():
@@ -167,9 +193,9 @@ def evaluate_detector(
         speed=tally.clock.per_image(max(len(accumulator), 1)),
         loss=None if loss is None else _added_up([part.losses for part in parts], images),
         nonfinite_rows=sum(part.nonfinite_rows for part in parts),
-        conf=conf,
-        iou=iou,
-        max_det=max_det,
+        conf=settings.conf,
+        iou=settings.iou,
+        max_det=settings.max_det,
         precision=precision,
         device=str(place),
     )

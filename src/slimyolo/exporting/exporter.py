@@ -99,12 +99,23 @@ def export_detector(
         _move(draft.path, path)
     shapes = _shapes(detector, settings)
     return ExportedFile(
-        format=row.name, path=path, bytes=_bytes(path), input_shape=shapes[0], output_shape=shapes[1],
-        layout=settings.layout, suppression=detector.suppression,
-        details=written.details, notes=(*notes, *written.notes), unchecked=written.unchecked,
-        checker=checker_version(row), random=found.get("random"), real=found.get("real"),
-        suppressed=found.get("suppressed"), tolerance=tolerance, seconds=time.perf_counter() - started,
-    )  # fmt: skip
+        format=row.name,
+        path=path,
+        bytes=_bytes(path),
+        input_shape=shapes[0],
+        output_shape=shapes[1],
+        layout=settings.layout,
+        suppression=detector.suppression,
+        details=written.details,
+        notes=(*notes, *written.notes),
+        unchecked=written.unchecked,
+        checker=checker_version(row),
+        random=found.get("random"),
+        real=found.get("real"),
+        suppressed=found.get("suppressed"),
+        tolerance=tolerance,
+        seconds=time.perf_counter() - started,
+    )
 
 
 class _Draft:

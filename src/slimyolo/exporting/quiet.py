@@ -11,8 +11,13 @@ from contextlib import contextmanager
 __all__ = ["quiet", "without_telemetry"]
 
 TALKATIVE = (
-    "torch.onnx", "torch.onnx._internal.exporter._registration", "onnxscript", "onnx_ir", "onnxslim", "coremltools",
-)  # fmt: skip
+    "torch.onnx",
+    "torch.onnx._internal.exporter._registration",
+    "onnxscript",
+    "onnx_ir",
+    "onnxslim",
+    "coremltools",
+)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ class Predictor(Protocol):
     def __call__(self, images: Tensor) -> Any: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DetectionSettings:
     """How detections are taken from the network. `imgsz` is (height, width); thresholds in 0–1.
 
@@ -101,11 +101,20 @@ def predict(
 ) -> list[Detections]:
     """Detections of every picture of `source` (see `read_pictures`), in source pixels, best score first.
 
-    The settings are those of `DetectionSettings`.
+    The settings are those of `DetectionSettings`, spelled out because people call this function by hand; code passes the
+    value to `predict_pictures`.
     Raises `DataError` when a picture cannot be read, `ModelError` when the detector is in training mode.
     """
     size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
-    settings = DetectionSettings(size, conf, iou, max_det, classes, agnostic, fixed=fixed)
+    settings = DetectionSettings(
+        imgsz=size,
+        conf=conf,
+        iou=iou,
+        max_det=max_det,
+        classes=classes,
+        agnostic=agnostic,
+        fixed=fixed,
+    )
     results = []
     for outcome in predict_pictures(detector, source, settings):
         if isinstance(outcome, BrokenPicture):

@@ -101,7 +101,7 @@ def _served(file: Path, name: str, config: ServeConfig) -> ServedModel:
     runner = model.fused().to(device) if isinstance(model, Detector) else model
 
     def detect(image: ImageArray, conf: float) -> PredictedPicture:
-        settings = DetectionSettings((height, width), conf, config.iou, fixed=fixed is not None)
+        settings = DetectionSettings(imgsz=(height, width), conf=conf, iou=config.iou, fixed=fixed is not None)
         return predict_picture(runner, Picture(image, "uploaded"), settings)
 
     return ServedModel(

@@ -128,9 +128,16 @@ def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:
     with torch.no_grad():
         program = torch.export.export(module, (example,), dynamic_shapes=shapes, strict=False)
         translated = torch.onnx.export(
-            program, (example,), dynamo=True, opset_version=opset, input_names=["images"], output_names=["output0"],
-            external_data=False, optimize=True, verbose=False,
-        )  # fmt: skip
+            program,
+            (example,),
+            dynamo=True,
+            opset_version=opset,
+            input_names=["images"],
+            output_names=["output0"],
+            external_data=False,
+            optimize=True,
+            verbose=False,
+        )
     if translated is None:
         raise ExportError("torch.onnx.export returned nothing. Use a torch that has dynamo=True: 2.6 or newer.")
     return translated.model_proto

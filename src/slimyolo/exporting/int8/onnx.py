@@ -17,8 +17,10 @@ from slimyolo.exporting.quiet import quiet
 __all__ = ["OnnxQuantiser"]
 
 DETAILS: Mapping[str, str] = {
-    "quantised": "convolutions", "weights": "int8 per channel, 7 bits", "activations": "uint8 per tensor, smallest to largest",
-}  # fmt: skip
+    "quantised": "convolutions",
+    "weights": "int8 per channel, 7 bits",
+    "activations": "uint8 per tensor, smallest to largest",
+}
 
 
 class OnnxQuantiser:
@@ -72,10 +74,17 @@ class OnnxQuantiser:
         chosen = [name for path, name in self._nodes.items() if path not in in_float]
         with _silent():
             quantiser = QDQQuantizer(
-                copy.deepcopy(self._model), per_channel=True, reduce_range=True, weight_qType=QuantType.QInt8,
-                activation_qType=QuantType.QUInt8, tensors_range=self._ranges, nodes_to_quantize=chosen,
-                nodes_to_exclude=[self._nodes[path] for path in in_float], op_types_to_quantize=["Conv"], extra_options={},
-            )  # fmt: skip
+                copy.deepcopy(self._model),
+                per_channel=True,
+                reduce_range=True,
+                weight_qType=QuantType.QInt8,
+                activation_qType=QuantType.QUInt8,
+                tensors_range=self._ranges,
+                nodes_to_quantize=chosen,
+                nodes_to_exclude=[self._nodes[path] for path in in_float],
+                op_types_to_quantize=["Conv"],
+                extra_options={},
+            )
             quantiser.quantize_model()
         return quantiser.model.model
 

@@ -17,8 +17,10 @@ from slimyolo.exporting.quiet import quiet, without_telemetry
 __all__ = ["OpenvinoQuantiser"]
 
 DETAILS: Mapping[str, str] = {
-    "quantised": "convolutions", "weights": "int8 per channel, 7 bits", "activations": "uint8 per tensor, NNCF",
-}  # fmt: skip
+    "quantised": "convolutions",
+    "weights": "int8 per channel, 7 bits",
+    "activations": "uint8 per tensor, NNCF",
+}
 
 
 class OpenvinoQuantiser:
@@ -44,11 +46,16 @@ class OpenvinoQuantiser:
         model = openvino.Core().read_model(str(self._source))
         with _silent():
             quantised = nncf.quantize(
-                model, nncf.Dataset([batch.numpy() for batch in self._images]),
-                preset=nncf.QuantizationPreset.MIXED, target_device=nncf.TargetDevice.CPU, subset_size=len(self._images),
-                ignored_scope=nncf.IgnoredScope(names=[*(self._names[one] for one in in_float), *self._decoding], validate=False),
+                model,
+                nncf.Dataset([batch.numpy() for batch in self._images]),
+                preset=nncf.QuantizationPreset.MIXED,
+                target_device=nncf.TargetDevice.CPU,
+                subset_size=len(self._images),
+                ignored_scope=nncf.IgnoredScope(
+                    names=[*(self._names[one] for one in in_float), *self._decoding], validate=False
+                ),
                 advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-            )  # fmt: skip
+            )
         openvino.save_model(quantised, str(path), compress_to_fp16=False)
 
 

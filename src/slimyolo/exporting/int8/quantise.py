@@ -123,11 +123,17 @@ def quantise_within(
         lost = f"INT8 loses {drop:.3f} of mAP, more than the {asked.tolerance:g} allowed, with {len(left)} convolutions left in"
         notes += (f"{lost} floats. More calibration images may help: --calibration-images N.",)
     return QuantisedFile(
-        path=target, bytes=target.stat().st_size, quantised=len(quantiser.convolutions) - len(left),
-        left_in_float=tuple(name for name in quantiser.convolutions if name in left), before=before, after=after,
-        calibration_images=sum(len(batch) for batch in asked.images), details=quantiser.details, notes=notes,
+        path=target,
+        bytes=target.stat().st_size,
+        quantised=len(quantiser.convolutions) - len(left),
+        left_in_float=tuple(name for name in quantiser.convolutions if name in left),
+        before=before,
+        after=after,
+        calibration_images=sum(len(batch) for batch in asked.images),
+        details=quantiser.details,
+        notes=notes,
         seconds=time.perf_counter() - started,
-    )  # fmt: skip
+    )
 
 
 def _some(images: Sequence[Tensor]) -> list[Tensor]:

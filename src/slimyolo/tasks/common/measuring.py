@@ -13,7 +13,7 @@ from torch import Tensor
 
 from slimyolo.data import YOLOV5_LOADING, Batch, EvalBatches, LoaderSettings, LoadingRecipe, Sharding, SplitData
 from slimyolo.detections import RuleName
-from slimyolo.evaluation import EvaluationBatch, EvaluationResult, LossValue, evaluate_detector
+from slimyolo.evaluation import EvaluationBatch, EvaluationResult, EvaluationSettings, LossValue, evaluate_detector
 from slimyolo.geometry import Detections
 from slimyolo.models import Detector
 from slimyolo.tasks.common.opened_model import OpenedModel
@@ -86,14 +86,16 @@ def measure_batches(
     return evaluate_detector(
         model.fused() if isinstance(model, Detector) else model,
         batches,
-        conf=how.conf,
-        iou=how.iou,
-        max_det=how.max_det,
+        EvaluationSettings(
+            conf=how.conf,
+            iou=how.iou,
+            max_det=how.max_det,
+            precision="float16" if how.half else "float32",
+            single_class=how.single_class,
+            rule=how.rule,
+        ),
         device=device,
-        precision="float16" if how.half else "float32",
         loss=loss,
-        single_class=how.single_class,
-        rule=how.rule,
         on_batch=look,
         **together,
     )

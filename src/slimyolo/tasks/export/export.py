@@ -46,7 +46,7 @@ from slimyolo.tasks.common.model_size import size_of
 from slimyolo.tasks.common.provenance import run_provenance
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.export.config import ExportConfig
-from slimyolo.tasks.export.quantising import quantise_file, tell_quantised
+from slimyolo.tasks.export.quantising import Calibration, quantise_file, tell_quantised
 
 __all__ = ["ExportRecord", "export"]
 
@@ -91,9 +91,14 @@ def export(config: ExportConfig) -> ExportRecord:
     thresholds = Thresholds(conf=config.conf, iou=config.iou, max_det=config.max_det)
     for row, path in zip(rows, paths, strict=True):
         file = export_detector(
-            detector, row, path, settings, real_images=real_images, device=device,
+            detector,
+            row,
+            path,
+            settings,
+            real_images=real_images,
+            device=device,
             suppress=partial(find_detections, detector, thresholds=thresholds),
-        )  # fmt: skip
+        )
         _tell(file)
         files.append(file)
         _write_examples(config, row.name, path, settings.giving(file.layout, settings.nms))
@@ -130,9 +135,18 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
         )
         for row, target in zip(rows, targets, strict=True):
             file = quantise_file(
-                detector, exported.path, row.file_in(target), row, config.data, size=config.imgsz, batch=config.batch_size,
-                images=config.calibration_images, tolerance=config.int8_tolerance,
-            )  # fmt: skip
+                detector,
+                exported.path,
+                row.file_in(target),
+                row,
+                Calibration(
+                    data=config.data,
+                    size=config.imgsz,
+                    batch=config.batch_size,
+                    images=config.calibration_images,
+                    tolerance=config.int8_tolerance,
+                ),
+            )
             tell_quantised(file)
             files.append(file)
             _write_examples(config, row.name, target, _settings(config, detector).giving(exported.layout))
@@ -153,9 +167,15 @@ def _settings(config: ExportConfig, detector: Detector) -> ExportSettings:
         cost=NetworkCost(cost.params, cost.macs, cost.imgsz),
     )
     return ExportSettings(
-        size=config.imgsz, batch=config.batch_size, dynamic=config.dynamic, half=config.half, nms=suppression,
-        opset=config.opset, simplify=config.simplify, metadata=metadata,
-    )  # fmt: skip
+        size=config.imgsz,
+        batch=config.batch_size,
+        dynamic=config.dynamic,
+        half=config.half,
+        nms=suppression,
+        opset=config.opset,
+        simplify=config.simplify,
+        metadata=metadata,
+    )
 
 
 def _target(config: ExportConfig, weights: Path, row: Format, *, alone: bool) -> Path:
@@ -216,8 +236,10 @@ def _tell(file: ExportedFile) -> None:
     if file.suppressed is not None:
         log.info(
             "  NMS inside against NMS outside, %d images: boxes differ by up to %.1e px, scores by %.1e",
-            file.suppressed.images, file.suppressed.boxes_px, file.suppressed.scores,
-        )  # fmt: skip
+            file.suppressed.images,
+            file.suppressed.boxes_px,
+            file.suppressed.scores,
+        )
     for note in file.notes:
         log.warning("%s: %s", file.format, note)
     for unchecked in file.unchecked:

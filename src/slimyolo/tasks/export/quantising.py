@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +33,29 @@ from slimyolo.exporting import (
 from slimyolo.models import Detector
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 
-__all__ = ["letterboxed_batches", "quantise_file", "tell_quantised"]
+__all__ = ["Calibration", "letterboxed_batches", "quantise_file", "tell_quantised"]
 
 log = logging.getLogger("slimyolo")
 
 
-def quantise_file(
-    detector: Detector, source: Path, target: Path, row: Format, data: Path, *, size: tuple[int, int], batch: int = 1,
-    images: int = 128, tolerance: float = 0.01, workers: int = 0,
-) -> QuantisedFile:  # fmt: skip
-    """Quantise the float ONNX file `source` of `detector` to a file of format `row`, with `images` training images of `data`.
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What a file in 8 bits is made from: `images` training images of the dataset YAML `data`, letterboxed to `size`
+    (height, width), in batches of `batch`. `tolerance`: the mAP that 8 bits may cost on the validation split; `workers`:
+    loader processes."""
 
-    mAP before and after is that of the validation split, letterboxed to `size` (height, width), as the file takes it.
+    data: Path
+    size: tuple[int, int]
+    batch: int = 1
+    images: int = 128
+    tolerance: float = 0.01
+    workers: int = 0
+
+
+def quantise_file(detector: Detector, source: Path, target: Path, row: Format, how: Calibration) -> QuantisedFile:
+    """Quantise the float ONNX file `source` of `detector` to a file of format `row`.
+
+    mAP before and after is that of the validation split, letterboxed as the file takes it.
     Raises `ConfigError` for a format without INT8 or classes that do not fit, `ExportError` for a missing package,
     `DataError` for unreadable data.
     """
@@ -57,14 +69,17 @@ def quantise_file(
                 f"INT8 for {row.name} needs {package}, which this Python does not have. "
                 f"Type: pip install 'slimyolo[{row.extra}]'"
             )
-    dataset = read_dataset_yaml(data)
+    dataset = read_dataset_yaml(how.data)
     if dataset.nc != detector.nc:
         raise ConfigError(
-            f"The checkpoint detects {detector.nc} classes, {data} has {dataset.nc}. Give the dataset that it was trained for."
+            f"The checkpoint detects {detector.nc} classes, {how.data} has {dataset.nc}. "
+            "Give the dataset that it was trained for."
         )
-    calibration = letterboxed_batches(read_split(dataset, "train").samples, size, batch, images)
+    calibration = letterboxed_batches(read_split(dataset, "train").samples, how.size, how.batch, how.images)
     quantiser = make(source, calibration)
-    asked = Quantisation(calibration, lambda path: _accuracy(path, runtime, dataset, size, workers), tolerance)
+    asked = Quantisation(
+        calibration, lambda path: _accuracy(path, runtime, dataset, how.size, how.workers), how.tolerance
+    )
     return quantise_within(quantiser, detector, source, target, asked)
 
 
@@ -83,12 +98,18 @@ def tell_quantised(file: QuantisedFile) -> None:
     """Log what was written, mAP before and after included."""
     log.info(
         "INT8: %d convolutions in 8 bits, %d in floats (%s); ranges of %d images",
-        file.quantised, len(file.left_in_float), ", ".join(file.left_in_float), file.calibration_images,
-    )  # fmt: skip
+        file.quantised,
+        len(file.left_in_float),
+        ", ".join(file.left_in_float),
+        file.calibration_images,
+    )
     log.info(
         "INT8: mAP50 %.3f → %.3f, mAP50-95 %.3f → %.3f on the validation split",
-        file.before.map50, file.after.map50, file.before.map50_95, file.after.map50_95,
-    )  # fmt: skip
+        file.before.map50,
+        file.after.map50,
+        file.before.map50_95,
+        file.after.map50_95,
+    )
     for note in file.notes:
         log.warning("%s", note)
     log.info("written: %s (%.2f MB, %.1f s)", file.path, file.bytes / 1e6, file.seconds)

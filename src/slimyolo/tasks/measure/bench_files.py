@@ -16,7 +16,7 @@ from slimyolo.exporting import (
     timed_format,
 )
 from slimyolo.models import Detector
-from slimyolo.tasks.export.quantising import quantise_file, tell_quantised
+from slimyolo.tasks.export.quantising import Calibration, quantise_file, tell_quantised
 from slimyolo.tasks.measure.bench_config import BenchConfig
 
 __all__ = ["Exports"]
@@ -70,10 +70,12 @@ class Exports:
                 source,
                 target,
                 row,
-                config.data,
-                size=config.imgsz,
-                batch=config.batch,
-                images=config.calibration_images,
+                Calibration(
+                    data=config.data,
+                    size=config.imgsz,
+                    batch=config.batch,
+                    images=config.calibration_images,
+                ),
             )
             tell_quantised(file)
             self._made[key] = file.path

@@ -30,13 +30,13 @@ def predict(config: PredictConfig) -> PredictRecord:
     _check_classes(config.classes, model.names)
     size = fixed_size(model, config.imgsz)
     settings = DetectionSettings(
-        size or config.imgsz,
-        config.conf,
-        config.iou,
-        config.max_det,
-        config.classes or None,
-        config.agnostic_nms,
-        config.half,
+        imgsz=size or config.imgsz,
+        conf=config.conf,
+        iou=config.iou,
+        max_det=config.max_det,
+        classes=config.classes or None,
+        agnostic=config.agnostic_nms,
+        half=config.half,
         fixed=size is not None,
     )
     detector = model.fused().to(device) if isinstance(model, Detector) else model
