@@ -16,7 +16,7 @@ from slimyolo.cli.main import run_command_line, run_safely
 from slimyolo.errors import ConfigError, DataError, ExportError
 from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
-from slimyolo.tasks.common.model_size import size_of
+from slimyolo.tasks.common.opened_model import size_of
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.export import export
 

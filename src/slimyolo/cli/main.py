@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process with `status`, as `sys.exit` does, but without taking torch's modules apart: that is half a second."""
+    """End the process with `status`, as `sys.exit` does, but without unloading torch, which takes half a second."""
     wait_for_threads: Callable[[], None] = vars(threading)["_shutdown"]  # what the interpreter itself does first
     wait_for_threads()
     atexit._run_exitfuncs()

@@ -1,4 +1,4 @@
-"""What the tasks log becomes what a person reads: facts on standard output, warnings on standard error."""
+"""Where the log of the tasks goes: facts to standard output, warnings to standard error."""
 
 from __future__ import annotations
 

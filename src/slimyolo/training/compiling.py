@@ -31,7 +31,7 @@ def compile_if_it_pays(model: nn.Module) -> nn.Module:
 class PayingCompilation(nn.Module):
     """Times whole training steps, from call to call, first with `model` and then compiled; keeps what is faster.
 
-    Says what compiling cost and after how many steps that is won back. `compile` and `clock` are torch's and the
+    Logs how long compiling took and after how many steps that time is won back. `compile` and `clock` are torch's and the
     system's. Each process decides for itself; both ways compute the same, but for rounding, so a resumed run, which tries
     again, is not equal to the last bit.
     """

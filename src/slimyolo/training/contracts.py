@@ -1,4 +1,4 @@
-"""What `fit` asks of the batches, the objective and the validation that are handed to it."""
+"""What `fit` expects of the batches, the objective and the validation that it is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What observers are told. They only look: nothing they do may change the run."""
+"""What observers are told of a run, and what they are. They only look: nothing they do may change the run."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class EpochReport:
 
 
 class Observer(Protocol):
-    """Someone who looks at a run."""
+    """Somebody who is told what happens in a run."""
 
     def started(self, report: RunReport) -> None:
         """Before the first batch."""

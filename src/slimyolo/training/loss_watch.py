@@ -1,4 +1,4 @@
-"""Watching the loss: means over an epoch, and an end to the run when it is no number any more."""
+"""Watching the loss: its means over an epoch, and an error that ends the run when it becomes NaN or infinite."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["LossWatch"]
 
 
 class LossWatch:
-    """Sums the loss parts on the device and looks at the totals every `every` batches, so that a GPU need not wait.
+    """Sums the loss parts on the device and checks the totals every `every` batches, so that a GPU need not wait.
 
-    On a CPU looking costs nothing, so every batch is looked at before its gradient is taken.
+    On a CPU checking costs nothing, so every batch is checked before its gradient is computed.
     """
 
     def __init__(self, every: int) -> None:
@@ -47,7 +47,7 @@ class LossWatch:
                 raise LossNotFiniteError(_not_finite(value, progress, paths), progress.epoch, progress.step)
 
     def close(self, promised: int) -> None:
-        """A last look; raises `TrainingError` when the epoch had another number of batches than was promised."""
+        """A last check; raises `TrainingError` when the epoch had another number of batches than was promised."""
         self.look()
         if self._batches != promised:
             raise TrainingError(

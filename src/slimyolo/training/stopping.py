@@ -1,4 +1,4 @@
-"""When a run ends before its last epoch."""
+"""Ending a run before its last epoch: early stopping (``--patience``) and a limit of time (``--time``)."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Team(Protocol):
         """The values of all processes, in the order of their ranks."""
 
     def told(self, value: Value) -> Value:
-        """What process 0 says."""
+        """The value of process 0, in every process."""
 
 
 class Alone:

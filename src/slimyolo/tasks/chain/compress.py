@@ -79,7 +79,7 @@ def _base_config(config: CompressConfig, folder: Path) -> ValConfig:
 
 
 def _write_report(folder: Path) -> None:
-    """The chain's page. A chain that has ended does not fail for want of it."""
+    """Write the report page of the chain. A missing report never fails a finished chain."""
     try:
         page = write_report([folder], folder / REPORT_FILE).page
     except SlimyoloError as error:

@@ -1,4 +1,4 @@
-"""Tasks of several stages: a table that grows by a row a stage, and goes on after the last whole one."""
+"""Commands of several stages: a table with a row for each finished stage; a run that was stopped goes on after the last one."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What several commands share."""
+"""What several commands share. It knows no command."""

@@ -1,4 +1,4 @@
-"""From the word a user types to a device and a number format."""
+"""From the word that a user types to a device and a number format."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def automatic_precision(device: torch.device) -> PrecisionName:
 def has_fast_bf16(flags: Collection[str] | None = None, supported: bool | None = None) -> bool:
     """Whether this processor multiplies bf16 in hardware: its flags say so, and torch's kernels use it.
 
-    Both are asked: torch's own answer is true from AVX-512 on, where bf16 is emulated and several times slower than
+    Both must agree: torch's own answer is true from AVX-512 on, where bf16 is emulated and several times slower than
     fp32. `flags` and `supported` stand in for the processor's and torch's answers.
     """
     if flags is None:

@@ -1,4 +1,4 @@
-"""Which of the processes that train together this one is. torchrun says so in the environment.
+"""Several processes that train together (torchrun): which one this is, its device and its share of a batch.
 
 ``torchrun --nproc_per_node N -m slimyolo train …`` starts N processes with RANK, LOCAL_RANK, WORLD_SIZE and the address of
 the first one set; without these a process is alone.
@@ -19,7 +19,7 @@ from slimyolo.training import Alone, Team, Together
 
 __all__ = ["joined_team", "loader_processes", "refuse_several_processes", "share_of_batch"]
 
-_PATIENCE = timedelta(days=1)  # one process may read images or write for long; a dead one is noticed at once
+_PATIENCE = timedelta(days=1)  # one process may read or write for a long time; one that has died is noticed at once
 _LOST = ("closed by peer", "Connection reset", "Socket Timeout", "connection to rank", "Broken pipe", "NCCL", "gloo")
 
 

@@ -1,4 +1,7 @@
-"""The model that a user names, for the commands that only run it: a checkpoint, or an exported file."""
+"""The model that a user names, for the commands that only run it: opened, where it runs, its image size, its parameters.
+
+It is a checkpoint or an exported file.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,16 @@ from pathlib import Path
 
 import torch
 
+from slimyolo.costs import model_cost
 from slimyolo.errors import ConfigError
 from slimyolo.exporting import ExportedModel, find_runtime, is_exported, open_exported, runtimes
 from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.tasks.common.devices import pick_device
+from slimyolo.tasks.common.records import SizeRecord
 from slimyolo.tasks.common.weights import find_weights
 
-__all__ = ["OpenedModel", "fixed_size", "open_model", "run_device"]
+__all__ = ["OpenedModel", "fixed_size", "open_model", "run_device", "size_of", "size_of_exported"]
 
 log = logging.getLogger("slimyolo")
 
@@ -66,3 +71,15 @@ def fixed_size(model: OpenedModel, asked: tuple[int, int]) -> tuple[int, int] | 
     if size is not None and size != asked:
         log.warning("the file takes images of %d x %d pixels; --imgsz %d %d is not used", *size, *asked)
     return size
+
+
+def size_of(detector: Detector, imgsz: int) -> SizeRecord:
+    """Parameters, and MACs for an image of `imgsz` × `imgsz` pixels, the size that is really used."""
+    cost = model_cost(detector, imgsz, forward=detector.heads)
+    return SizeRecord(cost.params, cost.macs, imgsz, cost.uncounted)
+
+
+def size_of_exported(model: ExportedModel) -> SizeRecord | None:
+    """What was counted before the export of `model`; None when another tool wrote the file."""
+    cost = model.cost
+    return None if cost is None else SizeRecord(cost.params, cost.macs, cost.imgsz)

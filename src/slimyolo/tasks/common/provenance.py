@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, command, data."""
+"""Where a result comes from: command, settings, versions, machine, data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tasks return and write down: frozen, plain, with units in the names."""
+"""The records that tasks return and write to ``record.json``: frozen, plain, with units in the names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slimyolo.detections import DetectionMetrics
-from slimyolo.tasks.latency.search import LatencyOutcome
 
-__all__ = ["CutRecord", "RepairRecord", "SizeRecord", "TrainRecord", "ValidationRecord", "result_line"]
+__all__ = [
+    "CutRecord",
+    "LatencyOutcome",
+    "RepairRecord",
+    "SizeRecord",
+    "TrainRecord",
+    "ValidationRecord",
+    "result_line",
+]
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,23 @@ class RepairRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatencyOutcome:
+    """Where ``--latency`` ended.
+
+    `measured_ms` is `dense_ms` times the share of it that the cut network took, timed in turn with the dense one.
+    `reached`: `measured_ms` is at most 5 % above `asked_ms`. `attempts`: a line for each network that was timed.
+    """
+
+    asked_ms: float
+    dense_ms: float
+    predicted_ms: float
+    measured_ms: float
+    round_to: int
+    reached: bool
+    attempts: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CutRecord:
     """A cut that was made (or planned, when `weights` is empty).
 
@@ -119,7 +143,7 @@ class CutRecord:
 
 
 def result_line(record: TrainRecord) -> str:
-    """What a training run ended with, in one line."""
+    """The result of a training run in one line."""
     metrics, size = record.metrics, record.size
     return (
         f"best: P {metrics.precision:.3f}  R {metrics.recall:.3f}  mAP50 {metrics.map50:.3f}  mAP50-95 {metrics.map50_95:.3f}"

@@ -1,6 +1,6 @@
-"""What a run leaves for its report beside the numbers: curves, label statistics, validation pictures with boxes.
+"""The files that a run leaves for its report: curves, label statistics, validation pictures with boxes.
 
-The files are records: reports and plots are made from them alone, now or years later.
+Reports and plots are made from these files alone, also long after the run.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def train_picture(batch: TrainBatch, names: Sequence[str]) -> npt.NDArray[np.uin
 
 
 class ValidationPictures:
-    """Looks on while a detector is evaluated, and keeps pictures. Hand `see` to `evaluate_detector` as ``on_batch``.
+    """Keeps pictures while a detector is measured: give `see` to `measure_split` as ``look``.
 
     `write` then leaves a sample of the split, the same for every detector: small JPEGs in ``sample/``, and their truth
     and the detections above 0.25 in ``sample.json``. With `batches` also ``val_batchN_labels.jpg`` and
@@ -88,7 +88,7 @@ class ValidationPictures:
         self._grids: dict[str, npt.NDArray[np.uint8]] = {}
 
     def see(self, batch: EvaluationBatch, detections: Sequence[Detections]) -> None:
-        """Keep what is wanted of a batch; `detections` in source pixels."""
+        """Keep the chosen pictures of a batch. `detections` are in source pixels."""
         if self._batches_left:
             self._picture_batch(batch, detections)
             self._batches_left -= 1
@@ -97,7 +97,7 @@ class ValidationPictures:
                 self._keep(self._chosen[path], index, batch, detections[index])
 
     def write(self, folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
-        """Write all files into `folder`; returns the pictures of whole batches (RGB uint8) for whoever shows them too."""
+        """Write all files into `folder`. Returns the pictures of whole batches (RGB uint8), to be shown elsewhere too."""
         for name, content in self._files.items():
             write_bytes(folder / name, content)
         for name, picture in self._grids.items():
@@ -164,7 +164,7 @@ def _rounded(box: npt.NDArray[np.float32]) -> list[float]:
 
 
 def _thinned(values: Any, depth: int) -> Any:
-    """Every fifth number, the last one always, to five digits; of a list of lists at depth 2."""
+    """Every fifth number and the last one, rounded to five digits; with `depth` 2 the same of each list in a list."""
     if depth > 1:
         return [_thinned(row, depth - 1) for row in values]
     kept = values[::CURVE_STEP]

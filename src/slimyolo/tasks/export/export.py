@@ -42,7 +42,7 @@ from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.model_size import size_of
+from slimyolo.tasks.common.opened_model import size_of
 from slimyolo.tasks.common.provenance import run_provenance
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.export.config import ExportConfig

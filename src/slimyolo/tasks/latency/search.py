@@ -10,8 +10,9 @@ from typing import Protocol
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector
 from slimyolo.pruning import LatencyBudget, Price, PrunePlan, PruneResult
+from slimyolo.tasks.common.records import LatencyOutcome
 
-__all__ = ["LatencyOutcome", "RuntimePrice", "cut_to_latency"]
+__all__ = ["RuntimePrice", "cut_to_latency"]
 
 log = logging.getLogger("slimyolo")
 
@@ -34,23 +35,6 @@ class RuntimePrice(Protocol):
 
     def measured_share(self, plan: PrunePlan) -> float:
         """The time of a planned network, timed now, over that of the dense one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatencyOutcome:
-    """Where ``--latency`` ended.
-
-    `measured_ms` is `dense_ms` times the share of it that the cut network took, timed in turn with the dense one.
-    `reached`: `measured_ms` is at most 5 % above `asked_ms`. `attempts`: a line for each network that was timed.
-    """
-
-    asked_ms: float
-    dense_ms: float
-    predicted_ms: float
-    measured_ms: float
-    round_to: int
-    reached: bool
-    attempts: tuple[str, ...]
 
 
 def cut_to_latency(

@@ -20,7 +20,7 @@ from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.storage import create_run_folder, write_json
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.model_size import size_of
+from slimyolo.tasks.common.opened_model import size_of
 from slimyolo.tasks.common.option_types import BenchPrecision
 from slimyolo.tasks.common.provenance import run_provenance
 from slimyolo.tasks.common.records import SizeRecord

@@ -1,4 +1,4 @@
-"""What a picture costs around the network: letterbox and conversion before it, NMS after it. Timed apart."""
+"""The time that a picture takes outside the network: letterbox and conversion before it, NMS after it."""
 
 from __future__ import annotations
 

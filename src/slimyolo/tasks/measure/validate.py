@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from slimyolo.data import SplitData, read_dataset_yaml, read_split
+from slimyolo.data import DatasetSpec, SplitData, read_dataset_yaml, read_split
 from slimyolo.detections import ClassMetrics, DetectionMetrics, rule_words
 from slimyolo.errors import ConfigError
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult
@@ -19,8 +19,14 @@ from slimyolo.reports.plot_files import write_plots
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split
-from slimyolo.tasks.common.model_size import size_of, size_of_exported
-from slimyolo.tasks.common.opened_model import OpenedModel, fixed_size, open_model, run_device
+from slimyolo.tasks.common.opened_model import (
+    OpenedModel,
+    fixed_size,
+    open_model,
+    run_device,
+    size_of,
+    size_of_exported,
+)
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.records import SizeRecord, ValidationRecord
 from slimyolo.tasks.common.report_files import ValidationPictures, write_evidence, write_labels
@@ -45,14 +51,8 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     device = run_device(detector, config.device, config.half)
     imgsz, rect = _image_size(detector, config)
     dataset = read_dataset_yaml(config.data)
-    if detector.nc != dataset.nc and not config.single_cls:
-        raise ConfigError(
-            f"{config.weights} detects {detector.nc} classes ({_shortened(detector.names)}), but {config.data} has "
-            f"{dataset.nc} ({_shortened(dataset.names)}). Give the dataset that it was trained for, or train a head for this "
-            f"one: slimyolo train --weights {config.weights} --data {config.data}."
-        )
-    if detector.names != dataset.names and not config.single_cls:
-        log.warning("class names differ: checkpoint %s, dataset %s", list(detector.names), list(dataset.names))
+    if not config.single_cls:
+        _check_classes(config, detector, dataset)
     split = read_split(dataset, config.split, single_class=config.single_cls)
     if split.defects:
         log.warning(
@@ -101,10 +101,23 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     return record
 
 
-def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
-    """Rows of class, images, labels, P, R, mAP50, mAP50-95 as text; the classes where there are several but not many.
+def _check_classes(config: ValConfig, detector: OpenedModel, dataset: DatasetSpec) -> None:
+    """Raise `ConfigError` for another number of classes; warn of other names."""
+    if detector.nc != dataset.nc:
+        raise ConfigError(
+            f"{config.weights} detects {detector.nc} classes ({_shortened(detector.names)}), but {config.data} has "
+            f"{dataset.nc} ({_shortened(dataset.names)}). Give the dataset that it was trained for, or train a head for this "
+            f"one: slimyolo train --weights {config.weights} --data {config.data}."
+        )
+    if detector.names != dataset.names:
+        log.warning("class names differ: checkpoint %s, dataset %s", list(detector.names), list(dataset.names))
 
-    The last line names the rule."""
+
+def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
+    """Rows of class, images, labels, P, R, mAP50, mAP50-95 as text, with the classes where there are several but not many.
+
+    The last line names the rule.
+    """
     lines = [f"{'class':>20} {'images':>8} {'labels':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"]
 
     def row(name: str, images: int, labels: int, *values: float) -> str:

@@ -1,4 +1,4 @@
-"""What becomes of each picture that ``slimyolo predict`` has detected in: lines, pictures, videos, labels, crops, tables."""
+"""What ``slimyolo predict`` writes for each picture: lines, pictures, videos, labels, crops, tables."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class PredictOutput:
 
     @property
     def closed(self) -> bool:
-        """Whether the user closed the window, and with it the wish for more."""
+        """Whether the user closed the window, which ends the command."""
         return self.window is not None and self.window.closed
 
     def report_broken(self, picture: BrokenPicture) -> None:

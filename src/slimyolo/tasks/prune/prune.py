@@ -23,9 +23,8 @@ from slimyolo.tasks.common.budgets import BudgetUnit
 from slimyolo.tasks.common.distributed import refuse_several_processes
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
-from slimyolo.tasks.common.records import CutRecord, RepairRecord, SizeRecord
+from slimyolo.tasks.common.records import CutRecord, LatencyOutcome, RepairRecord, SizeRecord
 from slimyolo.tasks.common.weights import load_weights
-from slimyolo.tasks.latency.search import LatencyOutcome
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.cutter import Cutter, metrics_of, repair_batches, target_of
 from slimyolo.tasks.prune.drop_search import Attempt

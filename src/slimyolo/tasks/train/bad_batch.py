@@ -1,4 +1,4 @@
-"""What is kept of a batch whose loss was no number."""
+"""``bad_batch.npz``: the images and targets of a batch whose loss became NaN."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["keeping_bad_batch"]
 
 @contextmanager
 def keeping_bad_batch(batches: TrainBatches, folder: Path, rank: int) -> Iterator[None]:
-    """Where the loss became NaN, write the batch to ``folder/bad_batch.npz`` and name it in the error.
+    """When the loss becomes NaN, write the batch to ``folder/bad_batch.npz`` and name it in the error.
 
     The file holds ``images`` uint8 [B, 3, H, W] RGB as the network got them, ``targets`` [N, 6] (image, class, relative
-    cxcywh) and ``paths``. The batch is made again from its epoch and step, so that no batch has to be held until its
-    loss was looked at. With several processes each names its own file.
+    cxcywh) and ``paths``. The batch is made again from its epoch and step; so no batch is kept in memory until its
+    loss has been checked. With several processes each writes a file of its own.
     """
     try:
         yield

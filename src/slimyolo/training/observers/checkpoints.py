@@ -1,4 +1,4 @@
-"""Handing the start and each epoch to whoever writes the checkpoints."""
+"""The observer that has checkpoints written: at the start of a run and after each epoch."""
 
 from __future__ import annotations
 

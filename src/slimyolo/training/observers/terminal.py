@@ -1,4 +1,4 @@
-"""The run as a person sees it: a live line for the epoch, a lasting line for each epoch that is done."""
+"""The terminal: a live line for the running epoch and a lasting line for each finished one."""
 
 from __future__ import annotations
 

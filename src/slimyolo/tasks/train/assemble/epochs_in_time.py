@@ -1,4 +1,4 @@
-"""``--time``: how many epochs fit into a budget, found out by trying a few batches."""
+"""``--time``: how many epochs fit into a budget of seconds. A few batches are tried to measure it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MARGIN = 0.95
 
 
 def epochs_that_fit(seconds: float, epoch_seconds: float, most: int) -> int:
-    """Epochs of `epoch_seconds` in nineteen twentieths of the budget, at least 1 and at most `most`."""
+    """How many epochs of `epoch_seconds` fit into 95 % of the budget of `seconds`: at least 1 and at most `most`."""
     return max(1, min(most, int(_MARGIN * seconds / max(epoch_seconds, 1e-9))))
 
 

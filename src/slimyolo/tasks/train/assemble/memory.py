@@ -27,10 +27,11 @@ _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cannot
 
 
 def measured_batch_size(model: Detector, imgsz: int, images: int, device: torch.device, precision: Precision) -> int:
-    """The images per step that `device` has memory for, at most the `images` there are; says why.
+    """The images per step for which `device` has memory, at most the `images` there are. Logs the reason.
 
-    On a GPU two sizes are tried on a copy of the model and the peak memory is drawn on as a line. On a processor the
-    bytes that one image leaves for the backward pass are counted, twice for the gradients.
+    On a GPU two batch sizes are tried on a copy of the model; the peak memory is taken to grow linearly with the size. On a
+    processor the bytes that the forward pass of one image keeps for the backward pass are counted, and doubled for the
+    gradients.
     """
     free = free_memory_bytes(device)
     if device.type == "cuda":
