@@ -311,7 +311,11 @@ def test_an_activation_that_the_file_names_is_read(tmp_path: Path) -> None:
         ({"kind": "models.experimental.Ensemble"}, "not a detector"),
         (
             {"kind": "ultralytics.nn.tasks.DetectionModel", "extra": {"version": "8.0.20"}},
-            r"ultralytics package 8\.0\.20 .*YOLOv8 or later.*Supported are detection checkpoints of YOLOv5",
+            r"ultralytics package 8\.0\.20 .*DetectionModel\) in a form that is not known here.*Supported are detection checkp",
+        ),
+        (
+            {"kind": "ultralytics.nn.tasks.OBBModel", "extra": {"version": "8.2.63"}},
+            r"8\.2\.63 .*OBBModel\), a model for oriented boxes \(obb\).*slimyolo\.pruning\.prune_module",
         ),
         ({"change": replaced_activation}, r"activation ReLU at model\.0\.act, expected SiLU, as its `yaml` says"),
         ({"change": dilated}, r"dilation \(2, 2\) at model\.1\.conv, expected \(1, 1\)"),

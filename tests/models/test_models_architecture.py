@@ -196,7 +196,7 @@ def test_rows_that_do_not_fit_one_another_fail_on_building(written: str, broken:
 
 
 def test_missing_files_and_names(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"Cannot read the architecture yolov5z: .*yolov5n, .*Did you mean 'yolov5"):
+    with pytest.raises(ModelError, match=r"Cannot read the architecture yolov5z: .*yolov5n … .*Did you mean 'yolov5"):
         read_architecture("yolov5z")
     with pytest.raises(ModelError, match="Cannot read the architecture"):
         read_architecture(tmp_path)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from slimyolo.families import architecture_names, read_architecture
+from slimyolo.families import FAMILIES, read_architecture
 from slimyolo.families.yolov5.shortcuts import reference_excluded_batchnorms
 from slimyolo.models import Architecture, Detector, batchnorm_names, build_detector
 
@@ -77,7 +77,7 @@ def test_strides_anchors_and_layers(name: str) -> None:
         assert sum(item.numel() for item in layer.parameters()) == expected["np"]
 
 
-@pytest.mark.parametrize("name", architecture_names())
+@pytest.mark.parametrize("name", FAMILIES["yolov5"].architectures)
 def test_yaml_files_of_the_repository_are_the_built_in_families(name: str) -> None:
     folder = REPOSITORY / "models" / ("hub" if name.endswith("6") else ".")
     assert read_architecture(folder / f"{name}.yaml") == read_architecture(name)

@@ -19,9 +19,10 @@ from slimyolo.storage import read_foreign_pickle
 
 __all__ = ["load_checkpoint", "read_tensors"]
 
-_SUPPORTED = "Supported are checkpoints of slimyolo and of YOLOv5 v6.x and v7.0."
+_SUPPORTED = "Supported are checkpoints of slimyolo, of YOLOv5 v6.x and v7.0, and of the ultralytics package."
 _SUPPORTED_MODELS = (
-    "Supported are detection checkpoints of YOLOv5 v6.x and v7.0 (yolov5n.pt to yolov5x6.pt, and trained ones)"
+    "Supported are detection checkpoints of YOLOv5 v6.x and v7.0 (yolov5n.pt to yolov5x6.pt, and trained ones) and of the "
+    "ultralytics package (YOLOv8 and later)"
 )
 
 _MOST_ANCHORS = 10_000  # numbers
@@ -81,10 +82,23 @@ def _other_model(source: str, tree: Any) -> str:
         return f"{source} holds a {name[:100]}, not a detector. {_SUPPORTED_MODELS}."
     version = tree.get("version") if isinstance(tree, dict) else None
     release = f" {version}" if isinstance(version, str) and len(version) < 40 else ""
-    return (
-        f"{source} is a checkpoint of the ultralytics package{release} ({name}): YOLOv8 or later, whose heads are "
-        f"others. {_SUPPORTED_MODELS}; start from one of those."
-    )
+    about = f"{source} is a checkpoint of the ultralytics package{release} ({name[:100]})"
+    task = _OTHER_TASKS.get(name.rpartition(".")[2])
+    if task is not None:
+        return (
+            f"{about}, a model for {task}; slimyolo trains and measures detectors of upright boxes. Any network can be pruned "
+            "in Python, without training here: load it with that package and give its module to slimyolo.pruning.prune_module. "
+            "Or start from the detector of the same size, such as yolov8n.pt."
+        )
+    return f"{about} in a form that is not known here. {_SUPPORTED_MODELS}; start from one of those."
+
+
+_OTHER_TASKS: Mapping[str, str] = {
+    "OBBModel": "oriented boxes (obb)",
+    "SegmentationModel": "instance masks (segment)",
+    "PoseModel": "keypoints (pose)",
+    "ClassificationModel": "classes of whole pictures (classify)",
+}
 
 
 def _read_own(source: str, tree: Mapping[str, Any], families: Families) -> Checkpoint:

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from slimyolo.errors import CheckpointError, shown_value
 from slimyolo.storage import ForeignObject
 
-__all__ = ["check_layers", "class_names", "float_tensors", "is_model_object", "model_objects", "plain_claims"]
+__all__ = [
+    "check_layers",
+    "class_names",
+    "float_tensors",
+    "foreign_modules",
+    "is_model_object",
+    "model_objects",
+    "plain_claims",
+]
 
 _METADATA = ("epoch", "best_fitness", "updates", "wandb_id", "date", "version", "git", "opt", "train_args")
 _MOST_METADATA_TEXT = 1_000_000  # characters; shared texts could be repeated without end
@@ -49,7 +57,7 @@ def float_tensors(source: str, model: ForeignObject, file_size: int) -> dict[str
     """The state_dict of a pickled model, as own float32 copies."""
     tensors: dict[str, Tensor] = {}
     elements = 0
-    for path, module in _modules(model):
+    for path, module in foreign_modules(model):
         state = module.state
         hidden = state.get("_non_persistent_buffers_set")
         hidden = hidden if isinstance(hidden, (set, frozenset)) else set()
@@ -68,7 +76,7 @@ def float_tensors(source: str, model: ForeignObject, file_size: int) -> dict[str
 def check_layers(source: str, model: ForeignObject, ours: nn.Module, supported: str) -> None:
     """Refuse a model whose layers compute something else than ours with the same tensors."""
     mine = dict(ours.named_modules())
-    for path, theirs in _modules(model):
+    for path, theirs in foreign_modules(model):
         kind = theirs.class_name.rpartition(".")[2]
         own = mine.get(path)
         if theirs.class_name.startswith("torch.nn.modules.activation."):
@@ -101,14 +109,14 @@ def _is(got: Any, expected: Any) -> bool:
     return isinstance(got, (int, float, str)) and got == expected
 
 
-def _modules(module: ForeignObject, path: str = "") -> Iterator[tuple[str, ForeignObject]]:
+def foreign_modules(module: ForeignObject, path: str = "") -> Iterator[tuple[str, ForeignObject]]:
     """A pickled module and all below it, with their paths. The tree has no cycles (`read_foreign_pickle` checked)."""
     if not isinstance(module.state, dict):
         return
     yield path, module
     for name, child in _entries(module.state, "_modules"):
         if isinstance(child, ForeignObject):
-            yield from _modules(child, f"{path}.{name}" if path else name)
+            yield from foreign_modules(child, f"{path}.{name}" if path else name)
 
 
 def _entries(state: Mapping[str, Any], group: str) -> list[tuple[str, Any]]:

@@ -13,7 +13,14 @@ from types import MappingProxyType
 from torch import Tensor
 
 from slimyolo.checkpoints import Checkpoint, CheckpointSummary, loading, summary
+from slimyolo.families.yolo11 import YOLO11
+from slimyolo.families.yolo12 import YOLO12
+from slimyolo.families.yolo26 import YOLO26
 from slimyolo.families.yolov5 import YOLOV5
+from slimyolo.families.yolov5u import YOLOV5U
+from slimyolo.families.yolov8 import YOLOV8
+from slimyolo.families.yolov9 import YOLOV9
+from slimyolo.families.yolov10 import YOLOV10
 from slimyolo.models import Architecture, Family, reading
 
 __all__ = [
@@ -26,7 +33,12 @@ __all__ = [
     "summarise_checkpoint",
 ]
 
-FAMILIES: Mapping[str, Family] = MappingProxyType({family.name: family for family in (YOLOV5,)})
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        family.name: family
+        for family in (YOLOV5, YOLO26, YOLOV10, YOLO12, YOLOV9, YOLO11, YOLOV5U, YOLOV8)  # YOLOv8 takes what is left
+    }
+)
 """Families by name, in the order in which they are asked whether a YAML or a foreign file is theirs."""
 
 

@@ -55,7 +55,7 @@ def read_architecture(source: str | Path, families: Families) -> Architecture:
         hint = nearest_name_hint(path.stem, names)
         raise ModelError(
             f"Cannot read the architecture {source}: {error.strerror}. Give a YAML file or a built-in name "
-            f"({', '.join(names)}).{hint}"
+            f"({_shown_names(families)}).{hint}"
         ) from error
     except UnicodeDecodeError as error:
         raise ModelError(f"{path} is not text; an architecture is a YAML file.") from error
@@ -93,6 +93,12 @@ def parse_architecture(
         raise ModelError(f"In {shown}: {error}") from error
     check_layers(architecture, shown)
     return architecture
+
+
+def _shown_names(families: Families) -> str:
+    """The first and the last built-in name of each family: "yolov5n … yolov5x6, yolov8n … yolov8x-p6"."""
+    ends = [[*family.architectures][:: max(len(family.architectures) - 1, 1)] for family in families.values()]
+    return ", ".join(" … ".join(names) for names in ends if names)
 
 
 def _built_in(name: str, family: Family, families: Families) -> Architecture:

@@ -232,5 +232,5 @@ def _about(file: Path, error: CheckpointError) -> CheckpointError:
     )
     return UnsafeCheckpointError(
         f"{file} asks to execute {error} while it is read. Nothing of it was run. slimyolo reads tensors, plain data "
-        f"and the model classes of YOLOv5 v6.x and v7.0. {hint}"
+        f"and the model classes of YOLOv5 v6.x and v7.0 and of the ultralytics package. {hint}"
     )

@@ -20,8 +20,8 @@ from slimyolo.storage.inert_pickle import BYTES_PER_STEP, AllowedCall, Attribute
 
 __all__ = ["ALLOWED_NAMES", "FOREIGN_PREFIXES", "Storage", "StorageType", "ViewBudget"]
 
-# Classes under these become `ForeignObject` records: the model classes of YOLOv5 v6.x and v7.0 and their layers, and
-# those of later Ultralytics packages, so that such a file can be recognised and answered.
+# Classes under these become `ForeignObject` records: the model classes of YOLOv5 v6.x and v7.0 and of the
+# ultralytics package, with their layers.
 FOREIGN_PREFIXES = ("models.", "utils.", "ultralytics.", "torch.nn.modules.")
 
 _MAX_DIMENSIONS = 16

@@ -10,13 +10,27 @@ Sources: multi-head attention, Vaswani et al. 2017; partial self-attention, Wang
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from slimyolo.families.yolov8.blocks import C2f, divided
-from slimyolo.models.layers import C3, Bottleneck, Conv
+from slimyolo.families.yolov8.blocks import ANCHOR_FREE_BLOCKS, EXPANSION, GROUPS, C2f, divided
+from slimyolo.models import C3, OUTPUTS, Argument, Bottleneck, Built, Conv, Incoming, ModuleRule, staged
 
-__all__ = ["C2PSA", "C3k", "C3k2", "PSABlock", "PositionAttention", "attend", "attention_heads", "feed_forward"]
+__all__ = [
+    "C2PSA",
+    "LARGE_SCALES",
+    "YOLO11_BLOCKS",
+    "C3k",
+    "C3k2",
+    "PSABlock",
+    "PositionAttention",
+    "attend",
+    "attention_heads",
+    "feed_forward",
+]
 
 _CHANNELS_A_HEAD = 64
 
@@ -135,3 +149,30 @@ class C2PSA(nn.Module):
         kept, passed = divided(self.cv1(features), self.m)
         result: Tensor = self.cv2(torch.cat((kept, self.m(passed)), 1))
         return result
+
+
+LARGE_SCALES = "mlx"
+"""Letters of the sizes whose `C3k2` always have `C3k` inside, whatever their rows say."""
+
+
+def _c3k2(incoming: Incoming, values: Mapping[str, Any]) -> Built:
+    large = incoming.scale != "" and incoming.scale in LARGE_SCALES
+    return staged(C3k2)(incoming, {**values, "c3k": values["c3k"] or large})
+
+
+YOLO11_BLOCKS: Mapping[str, ModuleRule] = {
+    **ANCHOR_FREE_BLOCKS,
+    "C3k2": ModuleRule(
+        (
+            OUTPUTS,
+            Argument("c3k", "flag", False),
+            EXPANSION,
+            Argument("attention", "flag", False),
+            GROUPS,
+            Argument("shortcut", "flag", True),
+        ),
+        _c3k2,
+    ),
+    "C2PSA": ModuleRule((OUTPUTS, EXPANSION), staged(C2PSA)),
+}
+"""The modules that the rows of YOLO11 and YOLO26 may name."""

@@ -7,14 +7,17 @@ Source: Tian, Ye, Doermann 2025 (YOLOv12), in the dialect of the ultralytics pac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from slimyolo.families.yolo11.blocks import C3k, attend, feed_forward
-from slimyolo.models import FollowsWidths
-from slimyolo.models.layers import Conv
+from slimyolo.families.yolo11.blocks import YOLO11_BLOCKS, C3k, attend, feed_forward
+from slimyolo.families.yolov8.blocks import EXPANSION, GROUPS
+from slimyolo.models import OUTPUTS, Argument, Built, Conv, FollowsWidths, Incoming, Kind, ModuleRule, staged
 
-__all__ = ["A2C2f", "AreaAttention", "AreaBlock"]
+__all__ = ["YOLO12_BLOCKS", "A2C2f", "AreaAttention", "AreaBlock"]
 
 CHANNELS_A_HEAD = 32
 _START_OF_GAMMA = 0.01
@@ -131,3 +134,36 @@ class A2C2f(nn.Module, FollowsWidths):
             maps.append(inner(maps[-1]))
         result: Tensor = self.cv2(torch.cat(maps, 1))
         return result if self.gamma is None else features + self.gamma.view(1, -1, 1, 1) * result
+
+
+_RESIDUAL_SCALES, _RESIDUAL_RATIO = "lx", 1.2
+
+
+def _a2c2f(incoming: Incoming, values: Mapping[str, Any]) -> Built:
+    """The sizes l and x have the residual form, with a narrower feed-forward pair."""
+    if incoming.scale != "" and incoming.scale in _RESIDUAL_SCALES:
+        values = {**values, "residual": True, "ratio": _RESIDUAL_RATIO}
+    return staged(A2C2f)(incoming, values)
+
+
+_AREAS = Kind(
+    lambda value: type(value) is int and (value == -1 or 1 <= value <= 1024), "a whole number from 1, or -1 for none"
+)
+
+YOLO12_BLOCKS: Mapping[str, ModuleRule] = {
+    **YOLO11_BLOCKS,
+    "A2C2f": ModuleRule(
+        (
+            OUTPUTS,
+            Argument("attention", "flag", True),
+            Argument("areas", _AREAS, 1),
+            Argument("residual", "flag", False),
+            Argument("ratio", "share", 2.0),
+            EXPANSION,
+            GROUPS,
+            Argument("shortcut", "flag", True),
+        ),
+        _a2c2f,
+    ),
+}
+"""The modules that the rows of YOLO12 may name."""

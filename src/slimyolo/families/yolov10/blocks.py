@@ -6,15 +6,17 @@ state_dict. Source: Wang et al. 2024 (YOLOv10: real-time end-to-end object detec
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-from slimyolo.families.yolo11.blocks import PositionAttention, attention_heads, feed_forward
-from slimyolo.families.yolov8.blocks import C2f, divided
+from slimyolo.families.yolo11.blocks import YOLO11_BLOCKS, PositionAttention, attention_heads, feed_forward
+from slimyolo.families.yolov8.blocks import EXPANSION, GROUPS, SHORTCUT, C2f, divided
+from slimyolo.models import OUTPUTS, Argument, Conv, ModuleRule, chained, staged
 from slimyolo.models.fusing import merge_kernels_
-from slimyolo.models.layers import Conv
 
-__all__ = ["CIB", "PSA", "C2fCIB", "LargeKernel", "SCDown"]
+__all__ = ["CIB", "PSA", "YOLOV10_BLOCKS", "C2fCIB", "LargeKernel", "SCDown"]
 
 
 class SCDown(nn.Module):
@@ -113,3 +115,14 @@ class PSA(nn.Module):
         passed = passed + self.ffn(passed)
         result: Tensor = self.cv2(torch.cat((kept, passed), 1))
         return result
+
+
+YOLOV10_BLOCKS: Mapping[str, ModuleRule] = {
+    **YOLO11_BLOCKS,
+    "C2fCIB": ModuleRule(
+        (OUTPUTS, SHORTCUT, Argument("large_kernel", "flag", False), GROUPS, EXPANSION), staged(C2fCIB)
+    ),
+    "PSA": ModuleRule((OUTPUTS, EXPANSION), chained(PSA)),
+    "SCDown": ModuleRule((OUTPUTS, Argument("kernel", "odd", 3), Argument("stride", "count", 2)), chained(SCDown)),
+}
+"""The modules that the rows of YOLOv10 may name."""

@@ -9,14 +9,15 @@ Attribute names (`cv1`, `cv2`, `m` …) are those of the published weights, beca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from slimyolo.models.layers import Bottleneck, Conv
+from slimyolo.models import BLOCKS, OUTPUTS, SPPF, Argument, Bottleneck, Built, Conv, Incoming, Kind, ModuleRule, staged
 
-__all__ = ["C2", "C2f", "divided", "inputs_of"]
+__all__ = ["ANCHOR_FREE_BLOCKS", "C2", "EXPANSION", "GROUPS", "SHORTCUT", "C2f", "divided", "inputs_of"]
 
 
 def inputs_of(module: nn.Module) -> int:
@@ -100,3 +101,34 @@ class C2(nn.Module):
         passed, kept = torch.split(joined, [width, joined.shape[1] - width], 1)
         result: Tensor = self.cv2(torch.cat((self.m(passed), kept), 1))
         return result
+
+
+def _sppf(incoming: Incoming, values: Mapping[str, Any]) -> Built:
+    """The first convolution has an activation in rows of two arguments, and none where the number of pools is given."""
+    pools, outputs = values["pools"], values["outputs"]
+    module = SPPF(
+        incoming.channels[0], outputs, values["kernel"], pools or 3, values["shortcut"], activation=pools is None
+    )
+    return Built(module, outputs, incoming.strides[0])
+
+
+def _identity(incoming: Incoming, values: Mapping[str, Any]) -> Built:
+    return Built(nn.Identity(), incoming.channels[0], incoming.strides[0])
+
+
+_POOLS = Kind(lambda value: value is None or (type(value) is int and 1 <= value <= 16), "a whole number from 1 to 16")
+SHORTCUT, GROUPS = Argument("shortcut", "flag", False), Argument("groups", "count", 1)
+EXPANSION = Argument("expansion", "share", 0.5)
+
+ANCHOR_FREE_BLOCKS: Mapping[str, ModuleRule] = {
+    **BLOCKS,
+    "C2f": ModuleRule((OUTPUTS, SHORTCUT, GROUPS, EXPANSION), staged(C2f)),
+    "C2": ModuleRule((OUTPUTS, Argument("shortcut", "flag", True), GROUPS, EXPANSION), staged(C2)),
+    "SPPF": ModuleRule(
+        (OUTPUTS, Argument("kernel", "odd", 5), Argument("pools", _POOLS, None), Argument("shortcut", "flag", False)),
+        _sppf,
+    ),
+    "nn.Identity": ModuleRule((), _identity),
+    "Silence": ModuleRule((), _identity),  # the name of an identity in the first files of YOLOv9
+}
+"""The modules that the rows of every anchor-free family may name."""

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError
 from slimyolo.geometry import RowLayout
-from slimyolo.models import TwoBranches
-from slimyolo.models.layers import Conv
+from slimyolo.models import Architecture, Conv, Detector, Incoming, LayerWidth, TwoBranches, Widths
 
-__all__ = ["Detect", "RawHeads", "TwoBranches"]
+__all__ = ["Detect", "RawHeads", "TwoBranches", "head_of", "make_head", "widths_for_classes"]
 
 _SIDES = 4
 _BOX_BIAS = 2.0
@@ -95,6 +96,12 @@ class Detect(nn.Module):
                 _last(box).fill_(_BOX_BIAS)
                 _last(cls).fill_(math.log(_OBJECTS_AN_IMAGE / self.nc / (_IMAGE_SIDE / stride) ** 2))
 
+    def keep_answering_branch_(self) -> None:
+        """Drop the one-to-many branch of two, which is for training: the head then gives and decodes one list."""
+        if self.one2one_cv2 is not None and self.one2one_cv3 is not None:
+            self.cv2, self.cv3 = self.one2one_cv2, self.one2one_cv3
+            self.one2one_cv2 = self.one2one_cv3 = None
+
     def forward(self, features: Sequence[Tensor]) -> RawHeads:
         """Level features [B, cᵢ, ny, nx] → raw outputs per level (`RawHeads`).
 
@@ -157,3 +164,38 @@ def _last(stack: nn.Module) -> Tensor:
     if not isinstance(layer, nn.Conv2d) or layer.bias is None:
         raise TypeError("the last layer of a stack of the head is a convolution with bias")
     return layer.bias
+
+
+_DEPTHWISE_BY = frozenset({"C3k2", "A2C2f", "C2fCIB"})
+"""An architecture with one of these modules has a depthwise class stack."""
+
+
+def make_head(
+    architecture: Architecture, incoming: Incoming, *, reg_max: int = 16, two_branches: bool = False
+) -> Detect:
+    """The head of `architecture` for the levels that come in; the class stack is depthwise where the rows ask for it."""
+    return Detect(
+        architecture.nc,
+        incoming.channels,
+        [int(stride) for stride in incoming.strides],
+        reg_max=reg_max,
+        depthwise=two_branches or any(row.module in _DEPTHWISE_BY for row in architecture.layers),
+        two_branches=two_branches,
+    )
+
+
+def head_of(detector: Detector) -> Detect:
+    """The head of a detector of an anchor-free family."""
+    head = detector.model[-1]
+    assert isinstance(head, Detect)  # made by `make_head`
+    return head
+
+
+def widths_for_classes(widths: Widths, architecture: Architecture, nc: int) -> dict[str, LayerWidth]:
+    """The widths of a pruned detector of `architecture`, whose last class layers give `nc` logits instead."""
+    place = len(architecture.layers) - 1
+    last = re.compile(rf"model\.{place}\.(one2one_)?cv3\.\d+\.2")
+    return {
+        name: replace(width, outputs=nc) if last.fullmatch(name) is not None else width
+        for name, width in widths.items()
+    }

@@ -7,19 +7,22 @@ Source: Wang, Yeh, Liao 2024 (YOLOv9: learning what you want to learn using prog
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
 
-from slimyolo.families.yolov8.blocks import divided, inputs_of
+from slimyolo.errors import ModelError
+from slimyolo.families.yolov8.blocks import ANCHOR_FREE_BLOCKS, divided, inputs_of
+from slimyolo.models import C3, OUTPUTS, Argument, Built, Conv, Incoming, ModuleRule, chained
 from slimyolo.models.fusing import merge_kernels_
-from slimyolo.models.layers import C3, Conv
 
 __all__ = [
     "ELAN1",
     "SPPELAN",
+    "YOLOV9_BLOCKS",
     "AConv",
     "ADown",
     "CBFuse",
@@ -195,3 +198,39 @@ class CBFuse(nn.Module):
         for maps, piece in zip(features, self.pieces, strict=False):
             total = total + interpolate(maps[piece], size=last.shape[2:], mode="nearest")
         return total
+
+
+def _cb_linear(incoming: Incoming, values: Mapping[str, Any]) -> Built:
+    widths: tuple[int, ...] = values["widths"]
+    return Built(CBLinear(incoming.channels[0], widths), sum(widths), incoming.strides[0], widths)
+
+
+def _cb_fuse(incoming: Incoming, values: Mapping[str, Any]) -> Built:
+    pieces: tuple[int, ...] = values["pieces"]
+    given, last = incoming.pieces[:-1], incoming.channels[-1]
+    if len(pieces) != len(given) or incoming.pieces[-1]:
+        raise ModelError(
+            f"CBFuse takes a piece of each source but the last, which is one map; got {len(pieces)} pieces and "
+            f"{len(given)} sources before the last"
+        )
+    for piece, widths in zip(pieces, given, strict=True):
+        if piece >= len(widths) or widths[piece] != last:
+            raise ModelError(
+                f"CBFuse adds pieces to a map of {last} channels, but piece {piece} is one of {list(widths)}"
+            )
+    return Built(CBFuse(pieces), last, incoming.strides[-1])
+
+
+_MIDDLE, _INNER = Argument("middle", "channels"), Argument("inner", "channels")
+
+YOLOV9_BLOCKS: Mapping[str, ModuleRule] = {
+    **ANCHOR_FREE_BLOCKS,
+    "RepNCSPELAN4": ModuleRule((OUTPUTS, _MIDDLE, _INNER, Argument("repeats", "count", 1)), chained(RepNCSPELAN4)),
+    "ELAN1": ModuleRule((OUTPUTS, _MIDDLE, _INNER), chained(ELAN1)),
+    "AConv": ModuleRule((OUTPUTS,), chained(AConv, reduction=2)),
+    "ADown": ModuleRule((OUTPUTS,), chained(ADown, reduction=2)),
+    "SPPELAN": ModuleRule((OUTPUTS, Argument("hidden", "channels"), Argument("kernel", "odd", 5)), chained(SPPELAN)),
+    "CBLinear": ModuleRule((Argument("widths", "channel list"),), _cb_linear),
+    "CBFuse": ModuleRule((Argument("pieces", "index list"),), _cb_fuse, many=True),
+}
+"""The modules that the rows of YOLOv9 may name."""

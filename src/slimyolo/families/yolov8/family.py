@@ -1,0 +1,93 @@
+"""What the anchor-free families share, as one function: each family hands in what is its own and gets its `Family`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from slimyolo.families.yolov8.distillation import make_response
+from slimyolo.families.yolov8.flat import FlatDetector
+from slimyolo.families.yolov8.foreign import read_anchor_free, written_of
+from slimyolo.families.yolov8.head import make_head, widths_for_classes
+from slimyolo.families.yolov8.loss import make_loss
+from slimyolo.geometry import RowLayout
+from slimyolo.models import Argument, BuiltIn, Detector, Family, ModuleRule, TrainingRecipe, Written
+
+__all__ = ["anchor_free", "scaled"]
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+_PLAIN_RECIPE = TrainingRecipe()
+
+
+def scaled(stem: str, letters: str, files: Mapping[str, str]) -> dict[str, BuiltIn]:
+    """Built-in architectures: a name for each letter and ending; `files` maps an ending ("", "-p2" …) to its YAML."""
+    return {
+        f"{stem}{letter}{ending}": BuiltIn(file=file, scale=letter)
+        for ending, file in files.items()
+        for letter in letters
+    }
+
+
+def anchor_free(
+    *,
+    name: str,
+    title: str,
+    architectures: Mapping[str, BuiltIn],
+    blocks: Mapping[str, ModuleRule],
+    recognises: Callable[[Written], bool],
+    head_name: str = "Detect",
+    reg_max: int = 16,
+    two_branches: bool = False,
+    yaml_keys: Mapping[str, Any] = _EMPTY,
+    reference_excluded: Callable[[nn.Module], tuple[str, ...]] | None = None,
+    recipe: TrainingRecipe = _PLAIN_RECIPE,
+) -> Family:
+    """The family `name`, whose folder is ``slimyolo.families.<name>``.
+
+    `reg_max` and `two_branches` are those of its head. The one-to-one branch of two answers, without suppression. The
+    other arguments are fields of `Family`.
+    """
+
+    def recognises_file(tree: Any) -> bool:
+        written = written_of(tree)
+        return written is not None and recognises(written)
+
+    def read_file(source: str, tree: Any, file_size: int) -> Any:
+        return read_anchor_free(source, tree, file_size, family)
+
+    family = Family(
+        name=name,
+        title=title,
+        package=f"slimyolo.families.{name}",
+        architectures=architectures,
+        blocks=blocks,
+        head_name=head_name,
+        head_arguments=(Argument("nc", "classes"),),
+        make_head=partial(make_head, reg_max=reg_max, two_branches=two_branches),
+        rows=_rows,
+        suppression="none" if two_branches else "nms",
+        recognises=recognises,
+        yaml_keys=yaml_keys,
+        make_loss=make_loss,
+        make_response=make_response,
+        widths_for_classes=widths_for_classes,
+        recognises_file=recognises_file,
+        read_file=read_file,
+        flat=_flat,
+        reference_excluded=reference_excluded,
+        recipe=replace(recipe, loss_items=("box", "cls", "dfl" if reg_max > 1 else "l1")),
+    )
+    return family
+
+
+def _rows(nc: int) -> RowLayout:
+    return RowLayout(nc=nc, objectness=False)
+
+
+def _flat(detector: Detector, batch: int, size: tuple[int, int], half: bool) -> nn.Module:
+    return FlatDetector(detector, batch, size, half=half)
