@@ -1,4 +1,4 @@
-"""Parameters and MACs of a module, with a list of what could not be counted; and how long runs take, on what machine."""
+"""Parameters and MACs of a module, with a list of what could not be counted; and the time of runs, with the machine."""
 
 from __future__ import annotations
 

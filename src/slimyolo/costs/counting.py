@@ -56,11 +56,11 @@ def model_cost(
     channels: int = 3,
     forward: Callable[..., Any] | None = None,
 ) -> ModelCost:
-    """Count `module` in eval mode, with the operators that really run.
+    """Count `module` in eval mode, from the operators that really run.
 
     `input_size`: side of a square image, (height, width), or example input(s); batch 1 unless an example says otherwise
     (then `macs` is for the whole batch). `forward`: what to run instead of `module(*inputs)`, such as `detector.heads`.
-    The module runs on shapes alone (meta device), and with values only if it refuses that; it is left as it was. Raises
+    The module runs on shapes alone (meta device), and with values only if that fails. It is not changed. Raises
     `ModelError` when it cannot run on that input.
     """
     inputs, shown = _inputs(module, input_size, channels)

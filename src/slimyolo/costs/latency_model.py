@@ -1,11 +1,11 @@
-"""How long would a network of other widths take? A model fitted to a few whole networks that were timed.
+"""How long a network of other widths takes: a model that is fitted to a few networks that were timed.
 
-The time of a network, as a share of the dense one's, is a sum of what its convolutions do, each kind of work with a
-coefficient that is not negative: multiply-accumulates (apart for 1 × 1 and larger kernels, and for maps of three sizes),
-values written and read, weights fetched, and values in tensors whose channels do not fill the processor's vectors. Widths
-count as they are and rounded up to 8 and to 16: which of them the runtime pays for, the fit says.
+The time of a network, as a share of the dense one's, is a sum over kinds of work, each with a coefficient that is not
+negative: multiply-accumulates (separately for 1 × 1 and larger kernels, and for maps of three sizes), values written and read,
+weights fetched, and values in tensors whose channels do not fill the processor's vectors. Widths count as they are, and
+rounded up to 8 and to 16; the fit finds which of them the runtime pays for.
 
-Whole networks, because a runtime fuses, reorders and schedules across layers: the times of single layers do not add up.
+Whole networks are timed, because a runtime fuses, reorders and schedules across layers: times of single layers do not add up.
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ class ConvolutionShape:
 
 @dataclass(frozen=True)
 class LatencyModel:
-    """Share of the dense network's time = `coefficients` · work. `error` is the mean relative error of predictions for
-    samples left out of the fit, `worst` the largest."""
+    """The share of the dense network's time is `coefficients` · work (`work_of`).
+
+    `error` is the mean relative error of predictions for samples that were left out of the fit, `worst` the largest one.
+    """
 
     coefficients: tuple[float, ...]
     error: float
@@ -58,7 +60,7 @@ class LatencyModel:
 
 
 def work_of(network: Sequence[ConvolutionShape]) -> FLOAT:
-    """The work of a network in each of its kinds, the last of which is 1: what does not depend on widths."""
+    """The work of a network in each kind. The last is 1, for the time that does not depend on widths."""
     sums: dict[tuple[str, int], float] = dict.fromkeys(_KINDS, 0.0)
     largest = max(one.positions for one in network)
     for one in network:
@@ -81,7 +83,7 @@ def work_of(network: Sequence[ConvolutionShape]) -> FLOAT:
 def fit_latency(networks: Sequence[Sequence[ConvolutionShape]], shares: Sequence[float]) -> LatencyModel:
     """Fit to timed `networks` and their times as `shares` of the dense network's time.
 
-    Non-negative least squares of relative errors; every fifth sample in turn is left out to learn the error.
+    Non-negative least squares of relative errors. Every fifth sample in turn is left out to estimate the error.
     Raises `ConfigError` for fewer than ten samples.
     """
     if len(networks) != len(shares) or len(networks) < 10:
@@ -102,7 +104,7 @@ def fit_latency(networks: Sequence[Sequence[ConvolutionShape]], shares: Sequence
 def _nonnegative_fit(rows: FLOAT) -> FLOAT:
     """x ≥ 0 with the least squares of rows · x − 1, by cyclic coordinate descent (Franc, Hlaváč and Navara 2005)."""
     gram, target = rows.T @ rows, rows.sum(axis=0)
-    gram = gram + 1e-6 * np.trace(gram) / len(gram) * np.eye(len(gram))  # like columns share, instead of fighting
+    gram = gram + 1e-6 * np.trace(gram) / len(gram) * np.eye(len(gram))  # similar columns share a coefficient
     x = np.zeros(len(gram))
     gradient = -target
     for _ in range(SWEEPS):

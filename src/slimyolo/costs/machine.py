@@ -1,4 +1,4 @@
-"""On what was it timed, and was anything else running? A time without these is no measurement."""
+"""The machine on which something was timed, and signs of other load. A time without these is no measurement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which operators multiply and add, and how often: two tables over the real ATen operators, never a guess.
+"""Which operators multiply and add, and how often: two tables over the real ATen operators, without guesses.
 
 A multiply–accumulate (MAC) is one multiplication and one addition. Convolutions, linear layers, matrix products and
 attention are counted; biases, norms, activations, pooling and resizing cost 0 by convention, that of the

@@ -1,4 +1,4 @@
-"""How long does it take? Several candidates are run in turn, so that a busy moment of the machine hits all of them."""
+"""How long calls take. Several candidates are run in turn, so that a busy moment of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from slimyolo.errors import ConfigError
 
 __all__ = ["Timing", "summarise", "time_interleaved"]
 
-BURST = 3  # timed runs in a row, after one that is not timed: as in a server that runs one model, caches are warm
+BURST = 3  # timed runs in a row, after one untimed run: caches are warm, as in a server with one model
 LOW = 0.1
 
 
@@ -18,8 +18,8 @@ LOW = 0.1
 class Timing:
     """Milliseconds of one call over `runs` timed calls.
 
-    `low_ms` is the 10th percentile, the time on a machine that others leave alone; `p95_ms` the 95th. On a quiet
-    machine all three are close.
+    `low_ms` is the 10th percentile, which is the time without other load; `p95_ms` is the 95th. On a quiet machine all
+    three are close.
     """
 
     median_ms: float
@@ -50,8 +50,8 @@ def time_interleaved(
 ) -> tuple[Timing, ...]:
     """Time every candidate at least `runs` times, in turn (A A A, B B B, A A A …), after `warmup` untimed calls each.
 
-    Turns are `BURST` timed calls after one untimed call. `clock` gives seconds. The order of the candidates is reversed
-    in every other round, so that none always runs after the same neighbour.
+    A turn is one untimed call and `BURST` timed ones. `clock` gives seconds. The order of the candidates is reversed in every
+    other round, so that none always runs after the same one.
     """
     if runs < 1 or warmup < 0:
         raise ConfigError(f"Expected runs of 1 or more and warmup of 0 or more, got {runs} and {warmup}.")

@@ -1,4 +1,4 @@
-"""Which γ shrink together, and one flat view of all of them."""
+"""Which γ shrink together, and one flat vector of all of them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["ScaleGroup", "ScaleTable"]
 
 @dataclass(frozen=True)
 class ScaleGroup:
-    """Channels that live and die together in all `members`.
+    """Channels that stay or go together in all `members`.
 
     A member is (γ parameter name, β parameter name, index [width] int64): channel c of the group owns γ[index[c]]. A
-    free-standing layer is a group of one member; a residual chain has one member for each layer that adds to it.
-    `weight` [width] is what a channel counts for in the share; None counts its batch-normalisation channels, that is
-    its members. Give MACs or parameters for a share of those.
+    layer that is coupled with no other is a group of one member; a residual chain has one member for each layer that adds to
+    it. `weight` [width] is how much each channel counts in the share. None counts its batch-normalisation channels, which
+    is the number of members. For a share of MACs or parameters, give those.
     """
 
     name: str
@@ -76,7 +76,7 @@ class ScaleTable:
         self.group_names = tuple(group.name for group in groups)
 
     def follow_(self) -> bool:
-        """Move the maps to where the model's γ now lie; whether they had moved."""
+        """Move the maps to the device of the model's γ; True when that had changed."""
         device = self.scales[0].device
         if self.entries.device == device:
             return False

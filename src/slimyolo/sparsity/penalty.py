@@ -61,8 +61,9 @@ def cubic_ramp(done: float) -> float:
 def ramp_shrinkage(previous: float, now: float, deadlines: Tensor) -> Tensor:
     """Factors that take every channel in even steps to exactly 0 at its deadline, for the step `previous` → `now`.
 
-    Without a gradient a channel falls in a straight line: each step takes (now − previous) / (deadline − previous) of
-    what is left, a group soft-threshold proportional to the distance left over the time left. Past deadlines give 0.
+    Without a gradient a channel falls in a straight line: each step takes away (now − previous) / (deadline − previous) of
+    what is left. That is a group soft-threshold in proportion to the distance left over the time left. Deadlines that have
+    passed give 0.
     """
     left = (deadlines - now).clamp_min(0)
     span = left + (now - previous)
@@ -72,9 +73,10 @@ def ramp_shrinkage(previous: float, now: float, deadlines: Tensor) -> Tensor:
 def cost_rates(costs: Tensor, power: float = 1.0) -> Tensor:
     """What multiplies the rate of each channel [c]: (cost / mean cost) to the `power`, divided by the mean of that.
 
-    `costs` [c], such as the MACs that removing the channel saves: an expensive channel then has to earn more to stay.
-    The mean is 1, so that a rate means the same with and without costs. MorphNet weighs L1 on γ by the same costs, but
-    makes them anew as channels die; here they are those of the dense network. Zero costs everywhere give rates of 1.
+    `costs` [c] are, for instance, the MACs that removing the channel saves: an expensive channel must then be worth more to
+    stay. The mean is 1, so that a rate has the same meaning with and without costs. MorphNet weighs L1 on γ by the same
+    costs, but computes them again as channels go; here they are those of the dense network. If all costs are zero, all
+    rates are 1.
     """
     total = costs.double()
     mean = total.mean()

@@ -25,15 +25,15 @@ class RunProgress(Protocol):
 
     @property
     def done(self) -> float:
-        """Share (0–1] of the run's batches worked through, the present one included."""
+        """Share (0–1] of the run's batches that are done, the present one included."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparsityStatus:
     """What the terminal, results.csv and TensorBoard show. Channels are batch-normalisation channels (γ values).
 
-    `share` is what the method counts (weighted channels at exactly zero over all prunable ones), `target_share` what it
-    was asked for (None where a method has no target). `magnitudes` are all prunable |γ| [channels] on the CPU.
+    `share` is the weight of the channels at exactly zero over that of all prunable ones, `target_share` the share that is
+    wanted (None where a method has no target). `magnitudes` are all prunable |γ| [channels] on the CPU.
     """
 
     method: str
@@ -64,7 +64,7 @@ class Sparsity(Protocol):
 
     @property
     def settled(self) -> bool:
-        """Whether a checkpoint of now counts as this method's result (a best epoch is looked for only then)."""
+        """Whether a checkpoint of this moment counts as a result. Only such epochs can be the best one."""
 
     def add_gradient(self, progress: RunProgress) -> None:
         """Add to the true gradients: called after unscaling and clipping, once for each optimizer step."""
@@ -73,13 +73,13 @@ class Sparsity(Protocol):
         """Change the weights themselves: called once after each optimizer step."""
 
     def status(self) -> SparsityStatus:
-        """How far the shrinkage has come."""
+        """How far the channels have shrunk."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data and tensors from which `load_state_dict` goes on exactly."""
+        """Plain data and tensors from which `load_state_dict` continues exactly."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from the result of `state_dict`."""
 
 
 class NoSparsity:

@@ -22,9 +22,9 @@ class SoftThreshold:
     Without `learning_rate` every step takes `rate` from the root mean square of each channel. With it (a function of
     progress, such as ``lambda p: schedule(p).learning_rates[2]``) a step takes `rate` · learning rate, which is
     proximal gradient descent on the loss plus `rate` · Σ‖γ‖ (Parikh & Boyd 2014, §4.2), and shrinks less and less as
-    the learning rate falls. Either way the loss scale, the batch size, clipping and momentum do not enter. A channel
-    may come back when the task's gradient is stronger than the rate. Where a γ is at zero in the model, it is set to
-    zero in `ema` (the averaged copy, same parameter names), which never gets there by itself. There is no floor.
+    the learning rate falls. In both cases the loss scale, the batch size, clipping and momentum have no influence. A channel
+    may come back when the gradient of the task is stronger than the rate. Where a γ is at zero in the model, it is set to
+    zero in `ema` (the averaged copy, with the same parameter names), which never reaches zero by itself. There is no floor.
     """
 
     settled = True

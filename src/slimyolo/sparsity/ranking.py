@@ -1,4 +1,4 @@
-"""Which channels go next: those worth least, as many as the wanted share and the floors allow."""
+"""Which channels go next: those of least worth, as many as the wanted share and the floors allow."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class ChannelCost(Protocol):
 
 
 class ChannelCount:
-    """The plainest cost: every channel counts its weight ([c]), whatever else is gone."""
+    """The simplest cost: every channel counts its weight ([c]), no matter which others are gone."""
 
     def __init__(self, weights: Tensor) -> None:
         self._weights = (weights.double() / weights.double().sum()).cpu()
 
     def gone(self, channels: Tensor) -> float:
-        """Their weight over all weights."""
+        """The weight of these channels over that of all."""
         return float(self._weights[channels].sum())
 
 
 class Queue:
     """The order in which channels go. `groups` [c] int64 0…g−1; `least` [g] int64: how many of each group stay.
 
-    With `unit` above 1 a group loses channels in blocks, so that what it needs afterwards is a multiple of `unit`: the
-    channels that stay, and one slot for the constant that the others emit. A block is worth the mean of its channels.
+    With `unit` above 1 a group loses channels in blocks. The channels that stay, and one slot for the constant that the
+    others emit, then are a multiple of `unit`. The worth of a block is the mean of that of its channels.
     """
 
     def __init__(self, groups: Tensor, least: Tensor, cost: ChannelCost, *, unit: int = 1) -> None:
@@ -44,7 +44,7 @@ class Queue:
         self._blocks = torch.cat([_blocks(int(s), int(n), unit) for s, n in zip(sizes, least, strict=True)])
 
     def most(self) -> float:
-        """The share that can go when each group loses its first channels."""
+        """The largest share that can go: all channels that the floors allow."""
         return self.cost.gone(self._blocks_by(torch.zeros(self._groups.numel())) >= 0)
 
     def next(self, keys: Tensor, fading: Tensor, wanted: float) -> Tensor:
@@ -88,7 +88,7 @@ class Queue:
 
 
 def _blocks(size: int, least: int, unit: int) -> Tensor:
-    """[size] int64: the block of the channel that goes first, second, …; −1 where at least `least` would no longer stay."""
+    """[size] int64: the block of the channel that goes first, second, …; −1 where fewer than `least` would stay."""
     if unit == 1:
         ends = list(range(1, size - least + 1))
     else:  # one channel less than m · unit stays, and a slot

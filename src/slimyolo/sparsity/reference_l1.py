@@ -20,8 +20,8 @@ class ReferenceL1:
     """γ.grad += sr · (1 − 0.9·epoch/epochs) · sign γ and β.grad += 10 · sr · sign β before every optimizer step.
 
     `gammas` and `betas` are parameter names. As in the reference, momentum and learning rate act on the penalty as on
-    any gradient, and the loss it stands beside is multiplied by the batch size, so the same `sr` weighs less at a
-    larger batch. It gives no exact zeros; parameters without a gradient (frozen ones) are left alone.
+    any gradient. The loss is multiplied by the batch size there, so the same `sr` weighs less at a larger batch. It gives no
+    exact zeros. Parameters without a gradient (frozen ones) are not changed.
     """
 
     settled = True

@@ -1,4 +1,4 @@
-"""Regularisers on coupled channels: one object, and the pure function that says how channels shrink."""
+"""Regularisers on coupled channels: one object, and pure functions that say how channels shrink."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Shrink = Callable[[Tensor, float], Tensor]
 
 
 class ChannelRegulariser:
-    """After every optimizer step, multiplies the γ of each coupled channel by what `shrink` gives for its magnitude.
+    """After every optimizer step, multiplies the γ of each coupled channel by the factor that `shrink` gives.
 
     The step is `rate` · `learning_rate(progress)`, so this is proximal (projected) gradient descent on the loss plus
     rate · penalty, and shrinks less as the learning rate falls. Magnitudes are root mean squares over the members of a
-    channel. Acting after the step, it does not depend on the loss scale, on accumulation or on clipping. Channels at zero
-    are set to zero in `ema` too, which never gets there by itself. There is no floor, and no share is promised.
+    channel. It acts after the step, so it does not depend on the loss scale, accumulation or clipping. Channels at zero are
+    set to zero in `ema`, too, which never reaches zero by itself. There is no floor, and no share is promised.
     """
 
     settled = True
@@ -97,7 +97,7 @@ def cost_weighted_lasso(costs: Tensor, power: float = 1.0) -> Shrink:
 
 
 def polarisation(t: float = 1.0, ceiling: float = 1.0) -> Shrink:
-    """t · ‖m‖₁ − ‖m − mean‖₁: the weak are pushed to zero, the strong are left alone or pushed up to the ceiling."""
+    """t · ‖m‖₁ − ‖m − mean‖₁: weak channels are pushed to zero; strong ones stay, or are pushed up to the ceiling."""
 
     def shrink(magnitudes: Tensor, step: float) -> Tensor:
         return polarisation_factors(magnitudes, step, t, ceiling)

@@ -1,4 +1,4 @@
-"""Sparsity asked for as a result: a share of the channels (or of a cost) at exactly zero by a given moment, then held."""
+"""Sparsity by its result: a share of the channels, or of a cost, is at exactly zero at a given moment and stays there."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _NUMBERS = ("seen", "previous", "reached")
 
 
 class ShareDriven:
-    """Fade channels out until `share` of them is at exactly zero by `reach` of the run; then hold these zeros.
+    """Fade channels out until `share` of them is at exactly zero at `reach` of the run; then hold these zeros.
 
-    Channels are ranked by what losing them would do to the loss. Scaling γ of channel c by 1 + t in all members of its
-    group changes the loss by t · Σ γ ∂L/∂γ to first order; the running mean of the square of that sum is what the channel
-    is worth (`ranking` "taylor": Molchanov et al. 2019, arXiv:1906.10771, eq. 8 at a batch-norm gate; we sum over coupled
-    members before squaring). "gamma" takes the mean square of γ over the members, as network slimming does; tried on real
-    photographs it is far worse. What a channel saves does not change its place: dividing by it was worse too.
+    Channels are ranked by how much losing them would change the loss. Scaling γ of channel c by 1 + t in all members of its
+    group changes the loss by t · Σ γ ∂L/∂γ to first order; the running mean of the square of that sum is the worth of the
+    channel (`ranking` "taylor": Molchanov et al. 2019, arXiv:1906.10771, eq. 8 at a batch-norm gate; we sum over coupled
+    members before squaring). "gamma" takes the mean square of γ over the members, as network slimming does; on real photographs
+    it was far worse. How much a channel saves does not change its rank: dividing by that was worse, too.
 
     Until `start` of the run the effects are only observed. Then the share that has begun to fade follows Zhu & Gupta's
-    cubic ramp: many cheap channels early, the dearest last. Each falls in even steps to zero within `fade` of the run, so
-    that few fade at a time and the network can move their work elsewhere; the others go on being ranked. A channel at zero
-    is held: γ is put back to 0 after every step, whatever momentum or weight decay did, and in `ema` (the averaged copy,
-    same parameter names), which never gets there by itself. What stays is not shrunk, and β is not penalised: what a
-    channel at zero still emits is a constant that pruning keeps.
+    cubic ramp: many channels of little worth early, those of most worth last. Each falls to zero in even steps within `fade`
+    of the run. So only few channels fade at a time, and the network can move their work to others, which are still ranked. A
+    channel at zero is held: γ is set to 0 again after every step, since momentum and weight decay may move it. It is also
+    set to 0 in `ema` (the averaged copy, with the same parameter names), which never reaches zero by itself. Channels that
+    stay are not shrunk. β is not penalised: a channel at zero still emits a constant, which pruning keeps.
 
-    With `round_to` channels of a group go in blocks (`Queue`), so that a cut to multiples of it finds whole ones at zero.
+    With `round_to`, channels of a group go in blocks (`Queue`), so that a cut to multiples of it finds whole blocks at zero.
 
-    `cost` says how much of the whole is gone without some channels; None counts batch-normalisation
-    channels (a coupled channel once for each γ it owns), or the weights given in the groups. The share is reached whatever
-    the task says; the channel that crosses it is included. Raises `ConfigError` for a share that the floors do not
+    `cost` says which share of the whole is gone without some channels. None counts batch-normalisation channels (a coupled
+    channel once for each γ that it owns), or the weights given in the groups. The share is always reached, whatever the
+    loss does, and the channel that crosses it is included. Raises `ConfigError` for a share that the floors do not
     allow, or a ramp that is no ramp.
     """
 
@@ -70,7 +70,7 @@ class ShareDriven:
         self._queue = Queue(table.groups, table.least, self._cost, unit=round_to)
         self._check_floors(floor, round_to)
         self._effect = torch.zeros_like(table.weights)  # running mean of the squared change of the loss
-        self._deadline = torch.full_like(table.weights, torch.inf)  # when it has to be at zero; inf: it stays
+        self._deadline = torch.full_like(table.weights, torch.inf)  # when it must be at zero; infinite: it stays
         self._held = torch.zeros(table.count, dtype=torch.bool, device=table.entries.device)
         self._seen = 0
         self._previous = 0.0
@@ -83,7 +83,7 @@ class ShareDriven:
         return self._reached
 
     def add_gradient(self, progress: RunProgress) -> None:
-        """Adds nothing (the step is proximal): looks at what each channel does to the loss."""
+        """Adds nothing, since the step is proximal. Measures how much each channel changes the loss."""
         self._follow_()
         if self._reached or self._ranking != "taylor":
             return
@@ -95,13 +95,13 @@ class ShareDriven:
             )
         products = (self._table.read() * torch.cat([slope.reshape(-1) for slope in slopes])).double()
         if not bool(products.isfinite().all()):
-            return  # a step that the loss scaler is about to skip
+            return  # the loss scaler is going to skip this step
         change = torch.zeros_like(self._effect).index_add_(0, self._table.channels, products[self._table.entries])
         self._seen += 1
         self._effect += (change.square() - self._effect) / min(self._seen, _MEMORY)
 
     def after_step(self, progress: RunProgress) -> None:
-        """Let those fade whose turn it is, shrink what fades, put back to zero what is held."""
+        """Choose the channels that begin to fade, shrink those that fade, and set those that are held to zero."""
         self._follow_()
         if not self._reached and progress.done > self._start:
             self._choose_(progress.done)
@@ -110,7 +110,7 @@ class ShareDriven:
         self._hold_()
 
     def status(self) -> SparsityStatus:
-        """How much is at zero and held, and |γ| of all prunable channels."""
+        """The share that is held at zero, and |γ| of all prunable channels."""
         self._follow_()
         values = self._table.read()[self._table.entries].abs().cpu()
         zeros = int((values == 0).sum())
@@ -133,7 +133,7 @@ class ShareDriven:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict`. Raises `TrainingError` when it belongs to other groups or another share."""
+        """Continue from `state_dict`. Raises `TrainingError` when it belongs to other groups or another share."""
         same_groups = list(state.get("groups", ())) == list(self._table.group_names)
         if not same_groups or tuple(state["held"].shape) != tuple(self._held.shape) or state["share"] != self._share:
             raise TrainingError(

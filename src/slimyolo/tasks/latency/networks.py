@@ -28,10 +28,10 @@ TIMED = ("onnxruntime", "openvino", "ncnn", "torch")
 
 
 class Networks:
-    """Makes networks like `detector` with other widths for `runtime`; a temporary folder until `close`.
+    """Makes networks like `detector` with other widths for `runtime`, in a temporary folder that `close` removes.
 
-    For ONNX Runtime and OpenVINO the detector is exported once, and its weights are exchanged; for ncnn every network is
-    exported; for torch it is built. Raises `ConfigError` for an unknown runtime, `ExportError` for a missing package.
+    For ONNX Runtime and OpenVINO the detector is exported once, and its weights are exchanged. For ncnn every network is
+    exported, for torch it is built. Raises `ConfigError` for an unknown runtime, `ExportError` for a missing package.
     """
 
     def __init__(self, detector: Detector, runtime: str, size: tuple[int, int], threads: int) -> None:
@@ -50,7 +50,7 @@ class Networks:
         self._folder.cleanup()
 
     def versions(self) -> Mapping[str, str]:
-        """Of what computes."""
+        """Name and version of the package that runs the networks."""
         if self._runtime == "torch":
             return {"torch": str(torch.__version__)}
         from importlib.metadata import version

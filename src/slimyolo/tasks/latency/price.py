@@ -1,4 +1,4 @@
-"""What a cut would take on a runtime of this machine: timed networks, a model fitted to them, and its cache."""
+"""How long a cut network would take on a runtime of this machine: timed networks, a fitted model, and its cache."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ LEAST = 0.1
 
 @dataclass(frozen=True)
 class MeasuredShare:
-    """A network timed in turn with the dense one. `share` is of the low (10th percentile) times: other programs' doing
-    is least in them."""
+    """A network that was timed in turn with the dense one.
+
+    `share` is its time over that of the dense network. It uses the 10th percentile, which other load disturbs least.
+    """
 
     share: float
     timing: Timing
@@ -56,11 +58,11 @@ class MeasuredShare:
 
 
 class LatencyPrice:
-    """Milliseconds of a plan for `detector` on `runtime`, batch 1: a call times nothing, it asks a fitted model.
+    """Milliseconds of a plan for `detector` on `runtime`, batch 1. A call times nothing; it asks a fitted model.
 
-    The first call times networks of random widths and fits (seconds to a minute; kept in `cache_folder` for this
-    processor, runtime, image size and network), and times the dense network anew each session. `measure`
-    times the network of a plan itself.
+    The first call times networks of random widths and fits the model to them, which takes seconds to a minute. The model is
+    kept in `cache_folder` for this processor, runtime, image size and network. The dense network is timed once by every
+    `LatencyPrice`. `measure` times the network of a plan itself.
     """
 
     def __init__(
@@ -79,7 +81,7 @@ class LatencyPrice:
         self._dense_shapes = _dense_shapes(detector)
         self._facts = _convolution_facts(detector, size)
         self._networks = Networks(detector, runtime, size, threads)
-        # one thread's processor time is its wall-clock time without what other programs take
+        # with one thread, processor time is wall-clock time without that of other programs
         self._clock = time.process_time if threads == 1 else time.perf_counter
         self._model: LatencyModel | None = None
         self._dense_ms: float | None = None
@@ -91,7 +93,7 @@ class LatencyPrice:
         self._networks.close()
 
     def __call__(self, plan: PrunePlan) -> float:
-        """Milliseconds, as a median of this machine left alone."""
+        """Predicted milliseconds: the median on this machine without other load."""
         model = self._fitted(plan.groups)
         return self.dense_ms * model.share(self._network(shapes_after(self._dense_shapes, plan.groups)))
 
@@ -166,7 +168,7 @@ class LatencyPrice:
         model = fit_latency(networks, [1.0, *shares])
         try:
             write_text(path, json.dumps({"about": self._about(), "model": asdict(model)}, indent=1))
-        except StorageError as error:  # a read-only home costs a minute the next time, nothing else
+        except StorageError as error:  # with a read-only home the model is fitted again the next time
             log.warning("the latency model could not be kept: %s", error)
         return model
 
@@ -215,8 +217,11 @@ def _shapes_without(dense: Shapes, groups: Sequence[GroupPlan], gone: Sequence[i
 def _random_shapes(
     dense: Shapes, groups: Sequence[GroupPlan], generator: np.random.Generator
 ) -> dict[str, tuple[int, ...]]:
-    """A network of random widths: thin or thick as a whole, thinner at its beginning or its end, its layers around that,
-    some of them in multiples of 8 or 16."""
+    """Weight shapes of a network of random widths.
+
+    A usual share of channels is drawn for the whole network, and how it changes with depth; each layer varies around that.
+    The widths of some networks are multiples of 8 or 16.
+    """
     usual, slope = generator.uniform(0.25, 1.0), generator.normal(0, 0.8)
     unit = int(generator.choice((1, 1, 8, 8, 16)))
     gone = []

@@ -1,4 +1,4 @@
-"""``--latency``: cut, time what came out, correct the prediction, cut again, until the time is the one asked for."""
+"""``--latency``: cut, time the network, correct the prediction and cut again, until the time is the wanted one."""
 
 from __future__ import annotations
 
@@ -42,8 +42,9 @@ def cut_to_latency(
 ) -> tuple[PruneResult[Detector], LatencyOutcome]:
     """The cut that takes `budget_ms`, as timed, with the rounding of widths that keeps most MACs in that time.
 
-    Which of `roundings` suits the runtime is predicted. Then the network is timed, the prediction is multiplied by what it
-    was wrong, and the network is cut again, a few times. Raises `ConfigError` when the network takes no longer as it is.
+    Which of `roundings` suits the runtime is predicted. Then the network is timed, and the prediction is multiplied by
+    measured over predicted time; with that, the network is cut again, a few times.
+    Raises `ConfigError` when the uncut network takes no longer.
     """
     dense = price.dense_ms
     if dense <= budget_ms:

@@ -40,13 +40,13 @@ Per = Literal["channels", "macs", "params", "ms"]
 
 WHAT = "What to cut"
 HOW = "How to cut"
-CHECK = "Recalibration and validation (with --data)"
+CHECK = "Repair and validation (with --data)"
 OUTPUT = "Output"
 ON_DATA = ("taylor", "fisher")
 
 
 class PruneConfig(Config):
-    """Settings of ``slimyolo prune``: what to cut as one budget (`budget_of`), how, and what to measure it on."""
+    """Settings of ``slimyolo prune``: what to cut, as one budget (`budget_of`), how, and on which data to measure it."""
 
     command: ClassVar[str] = "prune"
 
@@ -87,15 +87,15 @@ class PruneConfig(Config):
         None, "largest error of a group cut alone that --caps allows", group=HOW, ge=0, shown_default="0.2", rare=True
     )
     keep: tuple[str, ...] = option(
-        (), "layers that stay whole, by pattern (model.9.* …)", group=HOW, metavar="PATTERN …", rare=True
+        (), "layers to keep whole, by pattern (model.9.* …)", group=HOW, metavar="PATTERN …", rare=True
     )
-    round_to: int = option(1, "keep multiples of this many channels", group=HOW, names=("--round",), ge=1)
-    constants: Constants = option("carrier", "where removed channels' constants go", group=HOW, rare=True)
+    round_to: int = option(1, "make kept widths multiples of this number", group=HOW, names=("--round",), ge=1)
+    constants: Constants = option("carrier", "where the constants of removed channels go", group=HOW, rare=True)
     cfg: OptionalText = option(
         None, "model YAML that the checkpoint must match; a check only", group=HOW, metavar="YAML", rare=True
     )
 
-    data: OptionalPath = option(None, "dataset YAML: metrics before and after", group=CHECK, metavar="YAML")
+    data: OptionalPath = option(None, "dataset YAML: adds metrics before and after", group=CHECK, metavar="YAML")
     samples: int = option(128, "training images to measure scores and constants on", group=CHECK, ge=1, rare=True)
     reconstruct: bool = option(False, "fit every layer to its outputs before the cut", group=CHECK)
     recalibrate: bool = option(False, "new BatchNorm statistics from training images", group=CHECK, rare=True)
@@ -113,7 +113,7 @@ class PruneConfig(Config):
 
     json_file: OptionalPath = json_option(OUTPUT, rare=True)
     file_name: str = option(
-        "pruned.pt", "the pruned checkpoint in the run folder", group=OUTPUT, metavar="NAME", rare=True
+        "pruned.pt", "name of the pruned checkpoint in the run folder", group=OUTPUT, metavar="NAME", rare=True
     )
     masked_file_name: OptionalText = option(
         None, "write the uncut, masked model to this file too", group=OUTPUT, metavar="NAME", rare=True
@@ -130,7 +130,7 @@ class PruneConfig(Config):
 
     @property
     def floors_by_pattern(self) -> dict[str, float]:
-        """Pattern → share that stays."""
+        """Pattern → share that must stay."""
         return pattern_shares(self.floor_of)
 
     @property
@@ -160,7 +160,7 @@ class PruneConfig(Config):
         return self
 
     def _refuse_with_plan(self) -> None:
-        """A plan says what goes; everything else that would say so contradicts it."""
+        """A plan decides what is cut, so every other option that would decide it contradicts the plan."""
         deciding = (
             *("percent", "params", "macs", "latency", "max_drop", "policy", "importance", "per", "floor", "floor_of"),
             *("cap", "caps", "keep", "round_to", "constants"),

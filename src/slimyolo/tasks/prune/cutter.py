@@ -1,4 +1,4 @@
-"""Cutting one detector to one budget after another, with what is measured on data measured once."""
+"""Cutting one detector to several budgets; scores and images are read once for all of them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def rules_of(config: PruneConfig) -> CutRules:
 
 
 def target_of(unit: BudgetUnit, amount: float) -> Target:
-    """The target of a budget as the command line gives it: channels to remove, parameters, MACs or milliseconds to keep."""
+    """The target of a budget in the units of the command line: channels to remove; parameters, MACs or milliseconds to keep."""
     if unit == "latency":
         return LatencyBudget(amount)
     if isinstance(amount, int):
@@ -120,7 +120,7 @@ def target_of(unit: BudgetUnit, amount: float) -> Target:
 
 
 class Cutter:
-    """Cuts one detector to one target after another; what is measured on data is measured once."""
+    """Cuts one detector to several targets. Training images are read once, and scores on them are measured once."""
 
     def __init__(
         self, config: PruneConfig, detector: Detector, data: tuple[DatasetSpec, SplitData] | None, price: Price | None
@@ -153,7 +153,7 @@ class Cutter:
         return images if len(images) > 1 else None
 
     def reach(self, price: LatencyPrice) -> tuple[PruneResult[Detector], LatencyOutcome]:
-        """The cut that takes ``--latency``, as timed; without ``--round-to`` in widths that the runtime likes."""
+        """The cut that takes ``--latency``, as timed. Without ``--round-to``, the rounding of widths is chosen as well."""
         unit, amount = self._config.budget
         budget = amount * price.dense_ms if unit == "latency-share" else amount
         roundings = ROUNDINGS if self._config.round_to == 1 else (self._config.round_to,)
@@ -166,9 +166,9 @@ class Cutter:
         return self._before
 
     def search(self, max_drop: float) -> tuple[PruneResult[Detector], tuple[Attempt, ...]]:
-        """The smallest cut within `max_drop` mAP50-95, repaired where that measures better.
+        """The smallest cut that loses at most `max_drop` of mAP50-95.
 
-        Repaired as asked for, else by renewed BatchNorm statistics.
+        A cut that loses more is repaired, as the options say or else by new BatchNorm statistics; the better one counts.
         """
         dense, data = self.before(), self._data
         assert dense is not None  # PruneConfig refuses --max-drop without --data

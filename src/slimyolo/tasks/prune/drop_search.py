@@ -1,4 +1,4 @@
-"""``--max-drop``: the smallest network that still measures close enough to the one it was cut from, by bisection."""
+"""``--max-drop``: the smallest cut network whose mAP is close enough to that of the uncut one, by bisection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS = 7  # halvings of what is left to decide: 1/128 of the MACs
 
 @dataclass(frozen=True)
 class Attempt:
-    """One cut that was tried: MACs it was asked to keep and kept (shares), and what it measured."""
+    """One cut that was tried: the share of MACs that it was asked to keep, the share that it kept, and its mAP50-95."""
 
     asked: float
     kept: float
@@ -45,11 +45,11 @@ def search_smallest(
 ) -> Found[R]:
     """Bisect the share of MACs to keep for the smallest `cut(share)` whose `measure` is at least `least`.
 
-    `kept(result)` is the share it really keeps: where floors hold more than was asked, smaller shares are not tried.
-    Measured accuracy is not quite monotone, so the result is the best cut that was tried, not a proof that no smaller one
-    exists. Raises `PruningError` when nothing tried fits.
+    `kept(result)` is the share that it really keeps. Where floors keep more than was asked, smaller shares are not tried.
+    Measured accuracy does not fall evenly, so the result is the smallest cut that was tried and fits; a smaller one may
+    exist. Raises `PruningError` when nothing tried fits.
     """
-    low, high = 0.0, 1.0  # high fits: the network as it is
+    low, high = 0.0, 1.0  # `high` always fits; at first it is the uncut network
     attempts: list[Attempt] = []
     best: R | None = None
     for _ in range(steps):

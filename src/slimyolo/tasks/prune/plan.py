@@ -1,4 +1,4 @@
-"""``slimyolo plan show`` and ``slimyolo plan diff``: prune plans for people, or as JSON."""
+"""``slimyolo plan show`` and ``slimyolo plan diff``: prune plans as text, or as JSON."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def diff(config: PlanDiffConfig) -> tuple[str, bool]:
 
 
 def _summary(plan: PrunePlan) -> dict[str, Any]:
-    """What the table shows, as data: without the index maps that only a replay needs."""
+    """The content of the table as data, without the index maps that only a replay needs."""
     groups = [
         {
             "name": group.name,

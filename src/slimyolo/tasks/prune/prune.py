@@ -1,4 +1,4 @@
-"""``slimyolo prune``: cut channels out, prove that nothing but them is missing, measure, save."""
+"""``slimyolo prune``: cut channels out, prove that the cut equals the masked network, measure and save it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["prune"]
 
 log = logging.getLogger("slimyolo")
 
-EXACT = 1e-3  # relative, of raw logits in float32; beyond it the cut would not be the cut that was planned
+EXACT = 1e-3  # relative, of raw logits in float32; a larger difference is not rounding
 
 
 def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
@@ -72,7 +72,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
 
 @dataclass(frozen=True)
 class _Cut:
-    """The cut, and how its budget was searched for where it had to be."""
+    """The cut, and what was tried on the way to it where a budget has to be searched for."""
 
     result: PruneResult[Detector]
     tried: tuple[Attempt, ...] = ()
@@ -146,7 +146,7 @@ def _made_cut(
 
 
 def _say_and_check(result: PruneResult[Detector]) -> None:
-    """Log the plan; raise `PruningError` for a cut that is not the cut that was planned."""
+    """Log the plan. Raise `PruningError` when the cut network differs from the plan by more than rounding."""
     report = result.report
     log.info("%s", result.plan.table())
     for note in report.notes:
@@ -197,7 +197,7 @@ def _repairs_(
         ("recalibrate", config.recalibrate),
     )
     steps = tuple(step for step, asked in wanted if asked)
-    if not steps or data is None or config.max_drop is not None:  # the search has repaired what it tried
+    if not steps or data is None or config.max_drop is not None:  # the search has repaired its cuts already
         return ()
     return repair_(
         result.model,
@@ -218,7 +218,7 @@ def _about(
     after: DetectionMetrics | None,
 ) -> dict[str, Any]:
     about = {**run_provenance(config), "source": dict(checkpoint.provenance)}
-    about["source"].pop("source", None)  # one generation is kept, not the whole family tree
+    about["source"].pop("source", None)  # only the direct source is kept, not its own sources
     if data is not None:
         about["data"] = data_provenance(data[0], {"val": data[1]})
     if after is not None:

@@ -1,4 +1,4 @@
-"""Repair of a cut detector from training images without their labels, and what each step of it gained."""
+"""Repair of a cut detector from training images without labels, and what each step of it improved."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def repair_(
     how: Measuring,
     measure: Callable[[Detector], DetectionMetrics | None] = lambda detector: None,
 ) -> tuple[RepairRecord, ...]:
-    """Repair `cut` step by step; `data` is the dataset and its validation split.
+    """Repair `cut` step by step. `data` is the dataset and its validation split.
 
-    "reconstruct" fits every layer to what it gave in `dense`, "recalibrate" renews the BatchNorm statistics; both from the
-    first `images` training images, of the size and in the batches that `how` says. After each step the outputs are compared
+    "reconstruct" fits every layer to its outputs in `dense`; "recalibrate" measures the BatchNorm statistics again. Both use
+    the first `images` training images, of the size and in the batches that `how` says. After each step the outputs are compared
     with those of `dense` on validation images, and `measure` is asked for the metrics (None: not measured).
     """
     train = read_split(data[0], "train")

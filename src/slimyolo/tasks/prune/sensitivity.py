@@ -1,4 +1,4 @@
-"""``slimyolo sensitivity``: what the detector loses when one group of channels alone is cut."""
+"""``slimyolo sensitivity``: what the detector loses when only one group of channels is cut."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ RECALIBRATION_IMAGES = 64
 
 @dataclass(frozen=True, kw_only=True)
 class SensitivityRecord:
-    """The measurement; `metric` "error" (relative error of the raw outputs) or "map" (drop of mAP50-95 from `baseline`).
+    """The measurement. `metric`: "error" (relative error of the raw outputs) or "map" (drop of mAP50-95 from `baseline`).
 
-    `images`: measured on. `seconds`: of all parts of a resumed run together. `complete`: no group is missing.
+    `images` is how many it was measured on, `seconds` the time of all parts of a resumed run together. `complete` means that
+    no group is missing.
     """
 
     weights: str
@@ -74,8 +75,8 @@ class SensitivityRecord:
 def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     """Cut each group alone to each of ``config.kept``; write ``sensitivity.json``, ``.md`` and ``.png``.
 
-    The cuts are made by masking, which equals cutting. The record is written after every group; with ``resume`` the run
-    goes on after the last. Labels are read for ``metric map`` only.
+    Channels are masked, which gives the same outputs as cutting. The record is written after every group; with ``resume``
+    the run continues after the last one. Labels are read for ``metric map`` only.
     """
     detector = load_weights(config.weights).detector()
     dataset = read_dataset_yaml(config.data)
@@ -116,14 +117,14 @@ def read_sensitivity(path: Path) -> tuple[GroupSensitivity, ...]:
 
 
 def sensitivity_caps(config: PruneConfig) -> dict[str, float]:
-    """Layer → share that may go, as ``--caps`` and ``--max-error`` say; nothing without ``--caps``."""
+    """Layer → share that may go, as ``--caps`` and ``--max-error`` say; empty without ``--caps``."""
     if config.caps is None:
         return {}
     return caps_from_sensitivity(read_sensitivity(config.caps), 0.2 if config.max_error is None else config.max_error)
 
 
 def sensitivity_table(record: SensitivityRecord) -> str:
-    """One row per group, one column per share of channels that stayed, as a GitHub table; most sensitive groups first."""
+    """A GitHub table: a row for each group, the most sensitive first, and a column for each share of kept channels."""
     shares = sorted({round(p.kept / g.width, 1) for g in record.groups for p in g.points}, reverse=True)
     head = ["group", "channels", *(f"{share:.0%}" for share in shares)]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
@@ -152,7 +153,7 @@ class _Meter:
             self._reference = OutputReference(dense, self._plain(split, config.images), forward=Detector.heads)
 
     def error(self, masked: Detector) -> float:
-        """Relative error of the outputs, or how much mAP50-95 is lost."""
+        """The relative error of the outputs, or the loss of mAP50-95."""
         if self._config.recalibrate:
             recalibrate_batchnorm_(masked, self._plain(read_split(self._dataset, "train"), RECALIBRATION_IMAGES))
         if self._config.metric == "map":
@@ -232,7 +233,7 @@ def _line(group: GroupSensitivity) -> str:
 
 
 def _folder(config: SensitivityConfig) -> tuple[Path, tuple[GroupSensitivity, ...], float]:
-    """The run folder, the groups that were measured in it before, and the seconds that took."""
+    """The run folder, the groups that were measured in it before, and the seconds that they took."""
     if not config.resume:
         return create_run_folder(config.project, config.name, config.exist_ok), (), 0.0
     folder = latest_run_folder(config.project, config.name)

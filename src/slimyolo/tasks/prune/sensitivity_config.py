@@ -32,7 +32,7 @@ def _shares(value: object) -> object:
 
 
 class SensitivityConfig(Config):
-    """Settings of ``slimyolo sensitivity``: each group of channels alone is cut to `kept` of its width."""
+    """Settings of ``slimyolo sensitivity``: each group of channels is cut alone, to each share of `kept`."""
 
     command: ClassVar[str] = "sensitivity"
 
@@ -44,15 +44,13 @@ class SensitivityConfig(Config):
     kept: Annotated[tuple[float, ...], BeforeValidator(_shares)] = option(
         (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), "shares of the channels that stay", group=WHAT, rare=True
     )
-    layers: tuple[str, ...] = option(
-        (), "only groups with a layer of this pattern (model.9.* …)", group=WHAT, rare=True
-    )
-    images: int = option(32, "validation images to measure on (--metric map: all when 0)", group=WHAT, ge=0)
+    layers: tuple[str, ...] = option((), "only groups with a layer that matches (model.9.* …)", group=WHAT, rare=True)
+    images: int = option(32, "validation images to measure on (--metric map: 0 means all)", group=WHAT, ge=0)
 
     importance: Literal["gamma", "gamma_max", "l1", "l2", "random"] = option(
         "gamma", "how channels are scored; the lowest go first", group=HOW
     )
-    recalibrate: bool = option(False, "new BatchNorm statistics after each cut", group=HOW)
+    recalibrate: bool = option(False, "measure BatchNorm statistics again after each cut", group=HOW)
     imgsz: SquareSize = image_size_option(320, "image size", HOW)
     batch_size: BatchSize = option(16, "images per step", group=HOW, ge=1)
     device: Device = device_option(HOW)
