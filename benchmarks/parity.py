@@ -45,9 +45,11 @@ def comparisons(folder: Path, only: str = "") -> Iterator[Comparison]:
         except Exception as error:  # the other fixtures are still worth comparing
             where = traceback.extract_tb(error.__traceback__)[-1]
             yield Comparison(
-                f"{name}/runs", float("inf"), 0.0,
+                f"{name}/runs",
+                float("inf"),
+                0.0,
                 f"{type(error).__name__}: {str(error)[:200]} ({Path(where.filename).name}:{where.lineno})",
-            )  # fmt: skip
+            )
 
 
 def _found(folder: Path) -> Iterator[tuple[str, Callable[[], Iterator[Comparison]]]]:

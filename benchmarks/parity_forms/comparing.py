@@ -17,8 +17,16 @@ from slimyolo.families import read_architecture
 from slimyolo.models import Detector, build_detector
 
 __all__ = [
-    "Comparison", "arrays_of", "built", "compared", "filled_", "fixture_image", "image_as_told", "same", "split_branches",
-]  # fmt: skip
+    "Comparison",
+    "arrays_of",
+    "built",
+    "compared",
+    "filled_",
+    "fixture_image",
+    "image_as_told",
+    "same",
+    "split_branches",
+]
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,15 @@ def compare_suppression(numbers: Mapping[str, Any], arrays: Arrays) -> Iterator[
     for name, about in numbers["cases"].items():
         rows = torch.from_numpy(arrays[f"{name.split('/')[0]}/pred"]).transpose(1, 2)
         found = nms(
-            rows, about["conf_thres"], about["iou_thres"], layout=_layout(rows), multi_label=about["multi_label"],
-            agnostic=about["agnostic"], max_det=about["max_det"], classes=about.get("classes"),
-        )  # fmt: skip
+            rows,
+            about["conf_thres"],
+            about["iou_thres"],
+            layout=_layout(rows),
+            multi_label=about["multi_label"],
+            agnostic=about["agnostic"],
+            max_det=about["max_det"],
+            classes=about.get("classes"),
+        )
         for image, ours in enumerate(found):
             yield compared(f"d13/{name}/{image}", ours, arrays[f"{name}/{image}"], 0.0, relative=False)
     for name in arrays:
