@@ -23,7 +23,7 @@ _CONFIDENCES = np.linspace(0, 1, 1000)
 _F1_SMOOTHING = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClassMetrics:
     """One class: `images` that show it, `labels` in them, and shares 0–1: NaN without labels, as they are unknown."""
 
@@ -36,7 +36,7 @@ class ClassMetrics:
     map50_95: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MetricCurves:
     """Curves at IoU 0.5 of the C classes that have labels; K = 1000.
 
@@ -53,7 +53,7 @@ class MetricCurves:
     precision_by_recall: FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DetectionMetrics:
     """What a detector reaches on a dataset; all shares 0–1, means over the classes that have labels.
 
@@ -94,7 +94,7 @@ def fitness(metrics: DetectionMetrics, weights: tuple[float, float] | None = Non
     return of_map50 * metrics.map50 + of_map50_95 * metrics.map50_95
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _ImageOutcome:
     """What is kept of one image."""
 
@@ -141,7 +141,16 @@ class MetricsAccumulator:
             boxes, scores, classes = boxes[chosen], scores[chosen], classes[chosen]
         correct = match_detections(boxes, classes, true, rule=self.rule)
         confused = confused_pairs(boxes, scores, classes, true, background=len(self.names))
-        self._outcomes.append(_ImageOutcome(image, correct, scores, classes, labels, confused))
+        self._outcomes.append(
+            _ImageOutcome(
+                key=image,
+                correct=correct,
+                scores=scores,
+                classes=classes,
+                labels=labels,
+                confused=confused,
+            )
+        )
 
     def merge(self, *others: MetricsAccumulator) -> MetricsAccumulator:
         """All images of this and of `others`, as a new accumulator; the first of images that have the same `image`
@@ -199,7 +208,15 @@ class MetricsAccumulator:
         }
         unknown = (np.nan,) * 4
         per_class = tuple(
-            ClassMetrics(name, int(images[number]), int(labels[number]), *(float(v) for v in rows.get(number, unknown)))
+            ClassMetrics(
+                name=name,
+                images=int(images[number]),
+                labels=int(labels[number]),
+                precision=float(rows.get(number, unknown)[0]),
+                recall=float(rows.get(number, unknown)[1]),
+                map50=float(rows.get(number, unknown)[2]),
+                map50_95=float(rows.get(number, unknown)[3]),
+            )
             for number, name in enumerate(self.names)
         )
         precision, recall, map50, map50_95 = np.mean(list(rows.values()), 0) if rows else np.zeros(4)

@@ -52,6 +52,8 @@ def nms(
     (`count_nonfinite_rows` counts them). Half-precision input is computed in float32. Raises `ModelError` for a wrong
     shape, `ConfigError` for a setting out of range.
 
+    It takes nine arguments because each is one setting of the reference's function; code passes `suppression.Thresholds`.
+
     YOLOv5 v6.2 without its time limit. As there, boxes of different classes are kept apart by a shift of 7680 px per
     class, in float32: it rounds their coordinates (2⁻¹⁰ px for two classes, 2⁻⁴ px for 80), which decides about one box
     in 300 at a low `conf`, and these are compared with YOLOv5's. It takes boxes to be smaller than 7680 px.

@@ -130,6 +130,17 @@ class EvaluationSettings:
     single_class: bool = False
     rule: RuleName = "yolov5"
 
+    @property
+    def thresholds(self) -> Thresholds:
+        """The part that says which detections count."""
+        return Thresholds(
+            conf=self.conf,
+            iou=self.iou,
+            max_det=self.max_det,
+            multi_label=True,
+            agnostic=self.single_class,
+        )
+
 
 DEFAULT_SETTINGS = EvaluationSettings()
 
@@ -171,14 +182,7 @@ def evaluate_detector(
     place = _device(detector, device)
     model = prepared(detector, precision, place) if isinstance(detector, nn.Module) else detector
     accumulator = MetricsAccumulator([SINGLE_CLASS_NAME] if single_class else detector.names, rule=settings.rule)
-    thresholds = Thresholds(
-        conf=settings.conf,
-        iou=settings.iou,
-        max_det=settings.max_det,
-        multi_label=True,
-        agnostic=single_class,
-    )
-    suppress = partial(find_detections, detector, thresholds=thresholds)
+    suppress = partial(find_detections, detector, thresholds=settings.thresholds)
     tally = _Tally(model, precision, place, accumulator, suppress, loss, single_class)
     with evaluation_mode(model) if isinstance(model, nn.Module) else contextlib.nullcontext(), torch.no_grad():
         for number, batch in enumerate(batches):

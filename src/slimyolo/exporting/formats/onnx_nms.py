@@ -34,24 +34,7 @@ def append_nms_(model: Any, nms: Suppression, layout: RowLayout) -> None:
         node.output[:] = ["decoded" if name == output.name else name for name in node.output]
         node.input[:] = ["decoded" if name == output.name else name for name in node.input]
 
-    constants = {
-        "zero": np.array(0, np.float32),
-        "half": np.array(0.5, np.float32),
-        "shift": np.array(CLASS_SHIFT, np.float32),
-        "conf": np.array([nms.conf], np.float32),
-        "iou": np.array([nms.iou], np.float32),
-        "most": np.array([nms.max_det], np.int64),
-        "one": np.array([1], np.int64),
-        "last": np.array([2], np.int64),
-        "padding": np.array([0, 0, 0, 0, nms.max_det, 0], np.int64),
-        "start_0": np.array([0], np.int64),
-        "start_2": np.array([2], np.int64),
-        "start_4": np.array([4], np.int64),
-        "start_5": np.array([5], np.int64),
-        "first_class": np.array([layout.first_class], np.int64),
-        "end": np.array([2**31 - 1], np.int64),
-        "six": np.array([1, 1, 6], np.int64),
-    }
+    constants = _constants(nms, layout)
 
     def add(kind: str, inputs: str, outputs: str, **attributes: Any) -> None:
         named = [f"nms_{name}" if name in constants else name for name in inputs.split()]
@@ -94,6 +77,28 @@ def append_nms_(model: Any, nms: Suppression, layout: RowLayout) -> None:
     add("Greater", "nms/top zero", "nms/is_detection")
     add("Where", "nms/is_detection nms/ranked zero", output.name)
     _shape_output_(output, nms.max_det)
+
+
+def _constants(nms: Suppression, layout: RowLayout) -> dict[str, np.ndarray[Any, Any]]:
+    """Name → value of what the operators read besides the rows."""
+    return {
+        "zero": np.array(0, np.float32),
+        "half": np.array(0.5, np.float32),
+        "shift": np.array(CLASS_SHIFT, np.float32),
+        "conf": np.array([nms.conf], np.float32),
+        "iou": np.array([nms.iou], np.float32),
+        "most": np.array([nms.max_det], np.int64),
+        "one": np.array([1], np.int64),
+        "last": np.array([2], np.int64),
+        "padding": np.array([0, 0, 0, 0, nms.max_det, 0], np.int64),
+        "start_0": np.array([0], np.int64),
+        "start_2": np.array([2], np.int64),
+        "start_4": np.array([4], np.int64),
+        "start_5": np.array([5], np.int64),
+        "first_class": np.array([layout.first_class], np.int64),
+        "end": np.array([2**31 - 1], np.int64),
+        "six": np.array([1, 1, 6], np.int64),
+    }
 
 
 def _shape_output_(output: Any, max_det: int) -> None:

@@ -55,7 +55,7 @@ class Quantisation:
     tolerance: float = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QuantisedFile:
     """An INT8 file. `left_in_float` are the module paths of convolutions that compute in floats."""
 
