@@ -126,7 +126,7 @@ def _listen(config: ServeConfig) -> socket.socket:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         connection.bind((config.host, config.port))
-        connection.listen()  # from now on: whoever opens the address as soon as it is printed waits, and is answered
+        connection.listen()  # from now on a browser that opens the printed address at once waits and is answered
     except OSError as error:
         connection.close()
         raise ConfigError(

@@ -173,7 +173,7 @@ class CompressConfig(Config):
         )
 
     def finetune_config(self, folder: Path, weights: Path, base: Path) -> FinetuneConfig:
-        """Fine-tuning of `weights`, writing to ``folder/finetuned``; `base` is the teacher when there shall be one.
+        """Fine-tuning of `weights`, writing to ``folder/finetuned``; `base` is the teacher with ``--distill``.
 
         Without ``--hyp`` two numbers differ from ``slimyolo finetune``. The learning rate falls to a hundredth, not to a
         tenth: in a short run the average of the weights smooths little, so the end of the schedule has to. And biases warm

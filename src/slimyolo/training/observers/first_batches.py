@@ -1,4 +1,4 @@
-"""Handing the first batches of a run to whoever draws them."""
+"""The observer that has the first batches of a run drawn."""
 
 from __future__ import annotations
 
