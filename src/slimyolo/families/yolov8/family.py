@@ -15,13 +15,13 @@ from slimyolo.families.yolov8.flat import FlatDetector
 from slimyolo.families.yolov8.foreign import read_anchor_free, written_of
 from slimyolo.families.yolov8.head import make_head, widths_for_classes
 from slimyolo.families.yolov8.loss import make_loss
+from slimyolo.families.yolov8.recipe import RECIPE
 from slimyolo.geometry import RowLayout
 from slimyolo.models import Argument, BuiltIn, Detector, Family, ModuleRule, TrainingRecipe, Written
 
 __all__ = ["anchor_free", "scaled"]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-_PLAIN_RECIPE = TrainingRecipe()
 
 
 def scaled(stem: str, letters: str, files: Mapping[str, str]) -> dict[str, BuiltIn]:
@@ -45,7 +45,7 @@ def anchor_free(
     two_branches: bool = False,
     yaml_keys: Mapping[str, Any] = _EMPTY,
     reference_excluded: Callable[[nn.Module], tuple[str, ...]] | None = None,
-    recipe: TrainingRecipe = _PLAIN_RECIPE,
+    recipe: TrainingRecipe = RECIPE,
 ) -> Family:
     """The family `name`, whose folder is ``slimyolo.families.<name>``.
 
