@@ -130,7 +130,7 @@ def test_features_of_the_one_to_one_branch_are_detached() -> None:
     head = Detect(3, (16, 16), (8, 16), reg_max=1, two_branches=True)
     features = [torch.rand(1, 16, 4, 4, requires_grad=True), torch.rand(1, 16, 2, 2, requires_grad=True)]
     raw = head(features)
-    sum(level.sum() for level in raw.one2one).backward()  # type: ignore[union-attr]
+    sum(level.sum() for level in raw.one2one).backward()
     assert all(level.grad is None for level in features)
     sum(level.sum() for level in head(features).one2many).backward()
     assert all(level.grad is not None for level in features)

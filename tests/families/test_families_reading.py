@@ -66,7 +66,7 @@ def test_large_sizes_have_other_blocks() -> None:
     kinds = {}
     for letter in "nsmlx":
         detector = build_detector(replace(read_architecture(f"yolo12{letter}"), width_multiple=0.25), seed=0)
-        kinds[letter] = (type(detector.model[2].m[0]).__name__, "model.6.gamma" in detector.state_dict())  # type: ignore[index, union-attr]
+        kinds[letter] = (type(detector.model[2].m[0]).__name__, "model.6.gamma" in detector.state_dict())  # type: ignore[index]
     small, medium, large = ("Bottleneck", False), ("C3k", False), ("C3k", True)
     assert kinds == {"n": small, "s": small, "m": medium, "l": large, "x": large}
 
