@@ -71,6 +71,7 @@ def anchor_free(
         make_head=partial(make_head, reg_max=reg_max, two_branches=two_branches),
         rows=_rows,
         suppression="none" if two_branches else "nms",
+        exported="detections" if two_branches else "columns",
         recognises=recognises,
         yaml_keys=yaml_keys,
         make_loss=make_loss,

@@ -18,7 +18,7 @@ __all__ = ["FlatDetector"]
 
 
 class FlatDetector(nn.Module):
-    """`detector` (fused, eval mode) for images [batch, 3, *size], giving the same rows [batch, rows, 4 + nc].
+    """`detector` (fused, eval mode) for images [batch, 3, *size], giving the same rows as columns [batch, 4 + nc, rows].
 
     With a, b the distances to the left and top, and to the right and bottom, in cells: centre = (cell + (b − a) / 2) ·
     stride, sides = (a + b) · stride; as `Detect.decode`, with constants [1, 1 or 2, rows]. With `half` its layers are
@@ -51,7 +51,7 @@ class FlatDetector(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """[batch, 3, H, W] float32 RGB 0–1 → decoded rows [batch, rows, 4 + nc] float32."""
+        """[batch, 3, H, W] float32 RGB 0–1 → decoded rows as columns [batch, 4 + nc, rows] float32."""
         features = self.detector.features(images.half() if self.half_layers else images)
         channels = 4 * self.reg_max + self.nc
         levels = [
@@ -65,4 +65,4 @@ class FlatDetector(nn.Module):
             boxes = (shares * self.bins).sum(2)
         before, after = boxes[:, :2], boxes[:, 2:]
         centres = (self.cells + (after - before) * 0.5) * self.strides
-        return torch.cat((centres, (before + after) * self.strides, classes.sigmoid()), 1).transpose(1, 2)
+        return torch.cat((centres, (before + after) * self.strides, classes.sigmoid()), 1)
