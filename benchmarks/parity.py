@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from parity_forms.checkpoints import compare_checkpoints
 from parity_forms.comparing import Comparison
-from parity_forms.detections import compare_suppression
+from parity_forms.detections import compare_metrics, compare_suppression
 from parity_forms.loss import compare_loss
 from parity_forms.networks import compare_architectures, compare_heads
 
@@ -58,6 +58,13 @@ def _found(folder: Path) -> Iterator[tuple[str, Callable[[], Iterator[Comparison
     for form, compare in FORMS.items():
         for path in sorted(folder.rglob(f"{form}_*.json")):
             yield form, lambda path=path, compare=compare: _with_arrays(path, compare)  # type: ignore[misc]
+    for path in sorted(folder.rglob("d14_*.json")):
+        yield (
+            "d14",
+            lambda path=path: _with_arrays(  # type: ignore[misc]
+                path, lambda numbers, arrays: compare_metrics(path.parent, numbers, arrays)
+            ),
+        )
     for path in sorted(folder.rglob("expected.json")):
         yield (
             path.parent.name,

@@ -94,15 +94,16 @@ def evaluate(
     split: str = "val",
     batch_size: int = 32,
     conf: float = 0.001,
-    iou: float = 0.6,
+    iou: float | None = None,
     max_det: int = 300,
     workers: int = 0,
-    rule: RuleName = "yolov5",
+    rule: RuleName | None = None,
 ) -> DetectionMetrics:
     """Precision, recall, mAP50 and mAP50-95, overall and per class, on one split of a dataset (``.map50`` and so on).
 
     Exported files as in `predict`; one of a single size gets square images. The ten arguments are the options of
-    ``slimyolo val`` that matter from Python. `rule` says how mAP is computed: ``yolov5``, ``coco`` or ``ultralytics``.
+    ``slimyolo val`` that matter from Python. `rule` says how mAP is computed: ``yolov5``, ``coco`` or ``ultralytics``. None
+    leaves it, as `iou`, to the detector's family.
     Raises `DataError` when the data are missing, `ModelError` when the classes of detector and dataset do not fit.
 
     It takes ten arguments so that each has the name and the default of its option of ``slimyolo val``.

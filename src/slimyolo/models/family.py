@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
@@ -182,8 +182,8 @@ class TrainingRecipe:
     | `loading` | fields of `data.LoadingRecipe`, how pictures are loaded |
     | `decay_of_short_runs` | weight decay counts no more accumulated batches than the run has |
     | `strict_patience` | an epoch that only equals the best one does not count as progress |
-    | `fitness` | weights of mAP50 and mAP50-95 in the number by which the best epoch is chosen |
-    | `iou` | overlap above which NMS drops the weaker box in validation |
+    | `rule` | name in `detections.RULES`: how mAP is computed, and by what the best epoch is chosen |
+    | `iou` | overlap above which NMS drops the weaker box when mAP is measured |
     | `loss_items` | names of the loss's items, in the order of the columns of ``results.csv`` |
     | `faster` | modules of a detector that MuSGD trains at three times the learning rate |
     """
@@ -196,7 +196,7 @@ class TrainingRecipe:
     loading: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     decay_of_short_runs: bool = False
     strict_patience: bool = False
-    fitness: tuple[float, float] = (0.1, 0.9)
+    rule: Literal["yolov5", "coco", "ultralytics"] = "yolov5"
     iou: float = 0.6
     loss_items: tuple[str, ...] = ("box", "obj", "cls")
     faster: Callable[[Detector], Sequence[nn.Module]] = _no_modules

@@ -27,7 +27,7 @@ LATER = dataclasses.replace(
         loading={"rounding": "up"},
         decay_of_short_runs=True,
         strict_patience=True,
-        fitness=(0.0, 1.0),
+        rule="ultralytics",
     ),
 )
 

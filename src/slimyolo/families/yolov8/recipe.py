@@ -32,7 +32,7 @@ RECIPE = TrainingRecipe(
     },
     decay_of_short_runs=True,
     strict_patience=True,
-    fitness=(0.0, 1.0),
+    rule="ultralytics",
     iou=0.7,
     faster=class_branches,
 )

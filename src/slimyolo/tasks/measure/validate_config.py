@@ -43,10 +43,21 @@ class ValConfig(Config):
     single_cls: bool = option(False, "treat all classes as one", group=MODEL, rare=True)
 
     conf: float = option(0.001, "confidence threshold", group=DETECTION, names=("--conf-thres",), ge=0, le=1)
-    iou: float = option(0.6, "overlap threshold of NMS", group=DETECTION, names=("--iou-thres",), ge=0, le=1)
+    iou: float | None = option(
+        None,
+        "overlap threshold of NMS",
+        group=DETECTION,
+        names=("--iou-thres",),
+        ge=0,
+        le=1,
+        shown_default="the family's",
+    )
     max_det: int = option(300, "detections per image", group=DETECTION, ge=1, rare=True)
-    rule: Literal["yolov5", "coco", "ultralytics"] = option(
-        "yolov5", "how mAP is computed: as YOLOv5 6.2, pycocotools or ultralytics 8.4.190 does", group=DETECTION
+    rule: Literal["yolov5", "coco", "ultralytics"] | None = option(
+        None,
+        "how mAP is computed: as YOLOv5 6.2, pycocotools or ultralytics 8.4.190 does",
+        group=DETECTION,
+        shown_default="the family's",
     )
 
     batch_size: BatchSize = option(32, "images per step", group=DEVICE, ge=1)

@@ -105,7 +105,16 @@ class PruneConfig(Config):
     imgsz: SquareSize = image_size_option(320, "image size, for costs and validation", CHECK)
     batch_size: BatchSize = option(32, "images per validation step", group=CHECK, ge=1, rare=True)
     conf: float = option(0.001, "confidence threshold", group=CHECK, names=("--conf-thres",), ge=0, le=1, rare=True)
-    iou: float = option(0.6, "overlap threshold of NMS", group=CHECK, names=("--iou-thres",), ge=0, le=1, rare=True)
+    iou: float | None = option(
+        None,
+        "overlap threshold of NMS",
+        group=CHECK,
+        names=("--iou-thres",),
+        ge=0,
+        le=1,
+        rare=True,
+        shown_default="the family's",
+    )
     max_det: int = option(300, "detections per image", group=CHECK, ge=1, rare=True)
     device: Device = device_option(CHECK, rare=True)
     half: bool = option(False, "validate in half precision (GPU)", group=CHECK, rare=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from torch import nn
 
 from slimyolo.data import Batch, EvalBatches
+from slimyolo.detections import fitness
 from slimyolo.evaluation import EvaluationResult
 from slimyolo.models import Detector, DetectorLoss
 from slimyolo.tasks.common.distributed import share_of_batch
@@ -37,7 +38,7 @@ def measured(
 
 def validation_of(parts: TrainingParts, batches: EvalBatches, classes: ClassAccuracy) -> Validate:
     """The validation that `fit` calls: fitness and the columns of ``results.csv``. Notes the accuracy in `classes`."""
-    loss, recipe = loss_of(parts), parts.recipe
+    loss = loss_of(parts)
 
     def validate(module: nn.Module, epoch: int) -> tuple[float, Mapping[str, float]]:
         assert isinstance(module, Detector)  # fit hands back what it was given
@@ -51,7 +52,7 @@ def validation_of(parts: TrainingParts, batches: EvalBatches, classes: ClassAccu
             "metrics/mAP_0.5:0.95": metrics.map50_95,
         }
         columns |= {f"val/{name}_loss": value for name, value in (result.loss or {}).items()}
-        return parts.team.told((recipe.fitness(metrics), columns))
+        return parts.team.told((fitness(metrics), columns))
 
     return validate
 
@@ -65,6 +66,4 @@ def _how(parts: TrainingParts) -> Measuring:
         single_class=config.single_cls,
         workers=min(config.workers, 1),
         cache=config.cache,
-        iou=parts.model.family.recipe.iou,
-        loading=parts.recipe.loading(),
-    )
+    ).for_model(parts.model)

@@ -10,7 +10,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from slimyolo.data import Augmentation, LoadingRecipe
-from slimyolo.detections import DetectionMetrics, fitness
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, Family
 from slimyolo.tasks.train.config import TrainConfig
@@ -78,10 +77,6 @@ class RunRecipe:
     def loading(self) -> LoadingRecipe:
         """How pictures are loaded, for training and validation."""
         return LoadingRecipe(**self.family.recipe.loading)
-
-    def fitness(self, metrics: DetectionMetrics) -> float:
-        """The number that the best epoch is chosen by."""
-        return fitness(metrics, self.family.recipe.fitness)
 
 
 def hyperparameters_of(config: TrainConfig, family: Family) -> HyperParameters:
