@@ -110,6 +110,14 @@ def test_links_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_the_files_that_maps_name_exist() -> None:
+    for page in ("CONTRIBUTING.md", "docs/extending.md"):
+        named = re.findall(r"`((?:src|tests|docs|models)/[\w./]+)`", (REPOSITORY / page).read_text(encoding="utf-8"))
+        assert len(named) > 10, page
+        for path in named:
+            assert "NAME" in path or (REPOSITORY / path).exists(), f"{page}: {path}"
+
+
 def test_every_how_to_is_in_the_index_and_both_readmes_name_each_other() -> None:
     index = (REPOSITORY / "docs" / "README.md").read_text()
     for page in (REPOSITORY / "docs").glob("*.md"):

@@ -12,8 +12,8 @@ from slimyolo.families import parse_architecture
 from slimyolo.models import Detector, build_detector
 from slimyolo.pruning import ChannelShare, LatencyBudget, Price, PrunePlan, PruneResult, prune_module
 from slimyolo.tasks.latency import price as latency
+from slimyolo.tasks.latency.budget import cut_to_latency
 from slimyolo.tasks.latency.price import LatencyPrice, shapes_after
-from slimyolo.tasks.latency.search import cut_to_latency
 
 SMALL = (
     "{nc: 2, depth_multiple: 1.0, width_multiple: 1.0, anchors: [[8, 8, 12, 20], [16, 16, 30, 24]], "

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from slimyolo.errors import PruningError
-from slimyolo.pruning.analysis.constants import WEAKEST_CARRIER, Constants
-from slimyolo.pruning.graph.channel_graph import ChannelGraph, Consumer, Emitter, Group, shapes_of
+from slimyolo.pruning.analysis.constants import Constants
+from slimyolo.pruning.graph.channel_graph import ChannelGraph, Emitter, shapes_of
+from slimyolo.pruning.plan.carriers import place_of, with_carrier
 from slimyolo.pruning.plan.costs import CostTable, CutCost
 from slimyolo.pruning.plan.plan import ConsumerPlan, Emission, GroupPlan, MemberPlan, PrunePlan, SizeChange
 from slimyolo.pruning.targets import Target
@@ -41,7 +42,7 @@ def make_plan(
     channels = 0
     for group in graph.groups:
         out = removed.get(group.id, torch.zeros(0, dtype=torch.int64))
-        out, carrier = _with_carrier(graph, constants, group, out)
+        out, carrier = with_carrier(graph, constants, group, out)
         units = group.units[out]
         gone[units] = True
         if carrier is not None:
@@ -95,39 +96,6 @@ def _saving(table: CostTable, group: int, count: int) -> CutCost:
     """What taking `count` channels out of this group alone saves."""
     params, macs = table.saving({}, group, count)
     return CutCost(params, round(macs))
-
-
-def _with_carrier(graph: ChannelGraph, constants: Constants, group: Group, out: Tensor) -> tuple[Tensor, int | None]:
-    """(the channels that are removed, the one of them that stays as a carrier for constants that need one)."""
-    needing = out[constants.needs_carrier[group.units[out]]]
-    if not needing.numel():
-        return out, None
-    if out.numel() < 2:
-        return out[:0], None  # replacing a single channel by its carrier saves nothing
-    units = group.units[needing]
-    fits = (c for c in needing.tolist() if _carries(graph, constants, group, int(group.units[c]), units))
-    carrier = next(fits, None)
-    if carrier is None:  # there is no channel that reaches all places
-        return out[~constants.needs_carrier[group.units[out]]], None
-    return out, carrier
-
-
-def _carries(graph: ChannelGraph, constants: Constants, group: Group, unit: int, needing: Tensor) -> bool:
-    """True when channel `unit` arrives at every place to which constants of the channels `needing` must be carried."""
-    read = {member.tensor for member in group.members}
-    for consumer in graph.consumers:
-        if consumer.weight not in read:
-            continue
-        arrival = constants.arrivals[consumer.node]
-        wanted = torch.isin(consumer.units, needing) & (torch.nan_to_num(arrival.values) != 0)
-        if consumer.flat:
-            wanted &= arrival.patterns != 0
-        each = consumer.units.numel() // consumer.groups
-        places = torch.nonzero(wanted).reshape(-1)
-        for pattern, part in set(zip(arrival.patterns[places].tolist(), (places // each).tolist(), strict=True)):
-            if _place_of(consumer, constants, unit, pattern, part) is None:
-                return False
-    return True
 
 
 def _emissions(graph: ChannelGraph, values: Mapping[str, Tensor], wanted: Tensor) -> tuple[Emission, ...]:
@@ -191,7 +159,7 @@ def _consumers(
                 continue
             key = (unit, pattern, channel // (consumer.units.numel() // consumer.groups))
             if key not in places:
-                found = _place_of(consumer, constants, *key)
+                found = place_of(consumer, constants, *key)
                 if found is None:
                     raise PruningError(f"No carrier for {consumer.weight}; please report this with the model's code.")
                 places[key] = found
@@ -214,19 +182,6 @@ def _made_biases(graph: ChannelGraph, consumers: tuple[ConsumerPlan, ...], cut: 
     makers = {emitter.weight: emitter.units for emitter in graph.emitters if emitter.kind == "linear"}
     made = {c.weight for c in consumers if c.folded and c.bias is None and c.running_mean is None}
     return sum(int((~cut[makers[weight]]).sum()) for weight in made)
-
-
-def _place_of(consumer: Consumer, constants: Constants, unit: int, pattern: int, part: int) -> tuple[int, float] | None:
-    """Input channel and value of carrier `unit` where a constant of this pattern arrives in convolution group `part`."""
-    carriers = constants.carrier_arrivals[consumer.node]
-    places = torch.nonzero(consumer.units == unit).reshape(-1)
-    each = consumer.units.numel() // consumer.groups
-    fits = (carriers.patterns[places] == pattern) & (places // each == part)
-    fits &= carriers.values[places].abs() >= WEAKEST_CARRIER  # false for the unknown
-    if not bool(fits.any()):
-        return None
-    place = int(places[fits][0])
-    return place, float(carriers.values[place])
 
 
 def _sizes(graph: ChannelGraph, cut: Tensor) -> tuple[SizeChange, ...]:

@@ -20,6 +20,7 @@ from slimyolo.pruning.scores.importance import importance_name
 from slimyolo.pruning.selection.floors import Room, kept_groups
 from slimyolo.pruning.selection.savings import saving_per
 from slimyolo.pruning.selection.steps import Step, step_sequence
+from slimyolo.pruning.selection.threshold import global_threshold
 from slimyolo.pruning.targets import (
     ChannelShare,
     LatencyBudget,
@@ -259,10 +260,9 @@ class _Selection:
 
     def by_threshold(self, share: float) -> dict[int, Tensor]:
         """The reference's rule: every channel below the value at index int(N · share) of the sorted pool is removed."""
-        pool = torch.cat([self.scores[g.id].repeat(_weight(g)) for g in self.groups] or [torch.zeros(0)])
-        if not pool.numel():
+        threshold = global_threshold([self.scores[g.id].repeat(_weight(g)) for g in self.groups], share)
+        if threshold is None:
             return {}
-        threshold = float(torch.sort(pool).values[min(int(pool.numel() * share), pool.numel() - 1)])
         if threshold == 0.0:
             self.notes.append(
                 "The reference rule keeps every channel whose score equals the threshold, and that is 0 here: nothing is "

@@ -40,7 +40,7 @@ from slimyolo.tasks.common.budgets import BudgetUnit
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.records import LatencyOutcome
-from slimyolo.tasks.latency.search import ROUNDINGS, cut_to_latency
+from slimyolo.tasks.latency.budget import ROUNDINGS, cut_to_latency
 from slimyolo.tasks.prune.config import ON_DATA, PruneConfig
 from slimyolo.tasks.prune.drop_search import Attempt, search_smallest
 from slimyolo.tasks.prune.sensitivity import sensitivity_caps
