@@ -49,7 +49,7 @@ def test_floor_rounds_up_and_leaves_at_least_one(width: int, floor: float, stay:
         ([ScaleGroup("g", (member(7, [0]),))], r"no parameter '7.weight'"),
         ([ScaleGroup("g", (member(0, [0, 3]),))], r"from 0 to 3, but the parameter has 3"),
         ([ScaleGroup("g", (member(0, [0, -1]),))], r"from -1 to 0"),
-        ([ScaleGroup("g", (member(0, [0, 1]), member(1, [0])))], "equally wide"),
+        ([ScaleGroup("g", (member(0, [0, 1]), member(1, [0])))], "must have the same width"),
         ([ScaleGroup("g", (member(0, [0]),)), ScaleGroup("h", (member(1, [1]), member(0, [0])))], "two scale groups"),
         ([ScaleGroup("g", (member(0, [0, 1]),), torch.tensor([1.0]))], "its weights are 1 numbers"),
         ([ScaleGroup("g", (member(0, [0]),), torch.tensor([-1.0]))], "none negative"),

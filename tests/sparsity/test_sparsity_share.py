@@ -266,7 +266,7 @@ def test_a_foreign_state_is_refused() -> None:
     [
         ({"share": 1.0}, "share of channels"),
         ({"share": -0.1}, "share of channels"),
-        ({"share": 0.95}, r"at most 0.900 can go"),
+        ({"share": 0.95}, r"at most 0.900 can be removed"),
         ({"share": 0.6, "floor": 0.5}, r"floor of 0.5 in every layer at most 0.500"),
         ({"share": 0.4, "reach": 0.0}, r"ramp goes from 0\.05 to 0"),
         ({"share": 0.4, "start": 0.5}, r"ramp goes from 0\.5 to 0\.5"),
@@ -295,5 +295,7 @@ def test_blocks_leave_multiples_with_a_slot_for_the_constant(seed: int) -> None:
 
 def test_multiples_may_leave_too_little_to_go() -> None:
     model = norms(32, 8)
-    with pytest.raises(ConfigError, match=r"floor of 0.1 in every layer and multiples of 16 at most 0.425 can go"):
+    with pytest.raises(
+        ConfigError, match=r"floor of 0.1 in every layer and multiples of 16 at most 0.425 can be removed"
+    ):
         ShareDriven(model, layer_groups(model), 0.6, round_to=16)

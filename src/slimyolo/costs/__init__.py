@@ -1,4 +1,4 @@
-"""Parameters and MACs of a module, with a list of what could not be counted; and the time of runs, with the machine."""
+"""Counts the parameters and MACs of a module and lists what could not be counted; times runs and describes the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parameters and multiply–accumulates of any module at a stated input, and what could not be counted."""
+"""Counts the parameters and multiply-accumulates of any module for a given input, and lists what could not be counted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["LayerCost", "ModelCost", "model_cost"]
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Cost of what one module does itself (not its children): `name` is "" for the root."""
+    """Cost of what one module does itself, without its children. `name` is "" for the root."""
 
     name: str
     kind: str
@@ -58,10 +58,10 @@ def model_cost(
 ) -> ModelCost:
     """Count `module` in eval mode, from the operators that really run.
 
-    `input_size`: side of a square image, (height, width), or example input(s); batch 1 unless an example says otherwise
-    (then `macs` is for the whole batch). `forward`: what to run instead of `module(*inputs)`, such as `detector.heads`.
-    The module runs on shapes alone (meta device), and with values only if that fails. It is not changed. Raises
-    `ModelError` when it cannot run on that input.
+    `input_size` is the side of a square image, (height, width), or one or more example inputs. The batch is 1 unless an
+    example has another (then `macs` is for the whole batch). `forward` runs instead of `module(*inputs)`; an example is
+    `detector.heads`. The module runs on shapes alone (meta device), and with values only if that fails. It is not changed.
+    Raises `ModelError` when it cannot run on that input.
     """
     inputs, shown = _inputs(module, input_size, channels)
     try:
@@ -141,7 +141,7 @@ def _count_on_values(module: nn.Module, inputs: tuple[Tensor, ...], forward: Cal
 
 
 class _Caller(nn.Module):
-    """Gives `functional_call` one module to call, whatever is to be run of it."""
+    """Gives `functional_call` one module to call, whichever function is to be run."""
 
     def __init__(self, module: nn.Module, forward: Callable[..., Any] | None) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class _Caller(nn.Module):
 
 @contextmanager
 def _prepared(module: nn.Module) -> Iterator[_Counter]:
-    """Counts what runs inside, with `module` in eval mode; all is undone afterwards."""
+    """Counts what runs inside the block, with `module` in eval mode; its modes and hooks are restored afterwards."""
     modes = [(part, part.training) for part in module.modules()]
     with running_modules(module) as running, operators_shown(), torch.no_grad():
         counter = _Counter(running)

@@ -1,11 +1,12 @@
-"""How long a network of other widths takes: a model that is fitted to a few networks that were timed.
+"""Predicts how long a network with other widths takes, by a model that is fitted to a few timed networks.
 
 The time of a network, as a share of the dense one's, is a sum over kinds of work, each with a coefficient that is not
 negative: multiply-accumulates (separately for 1 × 1 and larger kernels, and for maps of three sizes), values written and read,
-weights fetched, and values in tensors whose channels do not fill the processor's vectors. Widths count as they are, and
-rounded up to 8 and to 16; the fit finds which of them the runtime pays for.
+weights fetched, and values in tensors whose channels do not fill the processor's vectors. Widths count three times: as they
+are, rounded up to a multiple of 8, and rounded up to a multiple of 16. The fit finds which of these explains the time.
 
-Whole networks are timed, because a runtime fuses, reorders and schedules across layers: times of single layers do not add up.
+Whole networks are timed, because a runtime fuses, reorders and schedules operations across layers, so the times of single
+layers do not add up.
 """
 
 from __future__ import annotations
@@ -26,14 +27,17 @@ PLACES = (
     "large",
     "middle",
     "small",
-)  # maps of a quarter, a sixteenth … of the largest: strides 2 and 4, 8, 16 and more
+)  # maps by their positions, relative to the largest map: 1 or 1/4 (strides 2 and 4), 1/16 (stride 8), fewer (16 and more)
 SWEEPS = 3000
 FLOAT = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ConvolutionShape:
-    """One convolution: its weight is [outputs, inputs / groups, height, width]; `positions` are those of its output."""
+    """One convolution, with a weight of [outputs, inputs / groups, height, width].
+
+    `kernel` is height · width of the weight; `positions` is height · width of the output.
+    """
 
     outputs: int
     inputs: int
@@ -44,7 +48,7 @@ class ConvolutionShape:
 
 @dataclass(frozen=True)
 class LatencyModel:
-    """The share of the dense network's time is `coefficients` · work (`work_of`).
+    """The predicted share of the dense network's time is `coefficients` · work (`work_of`).
 
     `error` is the mean relative error of predictions for samples that were left out of the fit, `worst` the largest one.
     """
@@ -55,12 +59,12 @@ class LatencyModel:
     samples: int
 
     def share(self, network: Sequence[ConvolutionShape]) -> float:
-        """Predicted time over that of the dense network."""
+        """Predicted time divided by the time of the dense network."""
         return float(np.dot(work_of(network), self.coefficients))
 
 
 def work_of(network: Sequence[ConvolutionShape]) -> FLOAT:
-    """The work of a network in each kind. The last is 1, for the time that does not depend on widths."""
+    """The amount of each kind of work in a network. The last is 1, for the time that does not depend on widths."""
     sums: dict[tuple[str, int], float] = dict.fromkeys(_KINDS, 0.0)
     largest = max(one.positions for one in network)
     for one in network:

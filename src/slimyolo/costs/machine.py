@@ -1,4 +1,4 @@
-"""The machine on which something was timed, and signs of other load. A time without these is no measurement."""
+"""Describes the machine on which something was timed, and signs of other load. A time without these means little."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Machine", "busy_warnings", "describe_machine", "processor_flags", "p
 
 CPU_INFO = Path("/proc/cpuinfo")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-LOAD_ALLOWED = 0.3  # of a processor
+LOAD_ALLOWED = 0.3  # of one core
 SPREAD_ALLOWED = 1.6
 INSTRUCTIONS = (
     "avx2",
@@ -34,9 +34,9 @@ INSTRUCTIONS = (
 class Machine:
     """The machine, read before anything was timed.
 
-    `processor` is its name, `cores` counts logical ones, `instructions` are the instruction sets that matter here,
-    `governor` is that of the frequency (None: not readable), `load` the load average of the last minute (None: the system
-    has none), `omp_wait_policy` the environment variable of this name (None: not set).
+    `processor` is the name of the processor, `cores` the number of logical cores, `instructions` the instruction sets that
+    matter here, `governor` the frequency governor (None: not readable), `load` the load average of the last minute (None:
+    the system has none), `omp_wait_policy` the environment variable of this name (None: not set).
     """
 
     processor: str
@@ -82,7 +82,7 @@ def processor_flags(cpu_info: Path = CPU_INFO) -> frozenset[str]:
 
 
 def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...]) -> tuple[str, ...]:
-    """What makes the timings doubtful, in sentences for the user; empty when nothing was seen."""
+    """Reasons to doubt the timings, as sentences for the user; empty when there is none."""
     found = []
     if machine.load is not None and machine.load > LOAD_ALLOWED:
         found.append(
@@ -98,10 +98,12 @@ def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...]) -
             "Trust the 10th percentile (low) more than the median."
         )
     if machine.governor not in (None, "performance"):
-        found.append(f"The frequency governor is {machine.governor!r}: the processor changes its speed while measured.")
+        found.append(
+            f"The frequency governor is {machine.governor!r}: the processor changes its speed during the measurement."
+        )
     if threads > 1 and (machine.omp_wait_policy or "").strip().upper() == "PASSIVE":
         found.append(
-            "OMP_WAIT_POLICY is PASSIVE: threads sleep between two layers, and ncnn and PyTorch take twice their time. "
+            "OMP_WAIT_POLICY is PASSIVE: threads sleep between two layers, and ncnn and PyTorch take twice as long. "
             "Measure without it: unset OMP_WAIT_POLICY."
         )
     return tuple(found)

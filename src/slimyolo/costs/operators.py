@@ -1,8 +1,8 @@
-"""Which operators multiply and add, and how often: two tables over the real ATen operators, without guesses.
+"""How many multiply-accumulates a call of each ATen operator costs: two tables, without guesses.
 
-A multiply–accumulate (MAC) is one multiplication and one addition. Convolutions, linear layers, matrix products and
-attention are counted; biases, norms, activations, pooling and resizing cost 0 by convention, that of the
-"GFLOPs = 2 × MACs" figures of detector tables. An operator in neither table is reported as uncounted.
+A multiply-accumulate (MAC) is one multiplication and one addition. Convolutions, linear layers, matrix products and
+attention are counted. Biases, norms, activations, pooling and resizing cost 0, as in the "GFLOPs = 2 × MACs" figures of
+detector tables. An operator in neither table is reported as uncounted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _convolution(args: Sequence[Any], result: Any) -> int:
 
 
 def _product(left: int, right: int) -> Callable[[Sequence[Any], Any], int]:
-    """[..., n, k] × [..., k, m]: n·k·m for each of the batch, with the factors at argument `left` and `right`."""
+    """[..., n, k] × [..., k, m] costs n·k·m for each item of the batch; `left` and `right` are the factors' positions."""
 
     def count(args: Sequence[Any], result: Any) -> int:
         first, second = args[left], args[right]
@@ -43,7 +43,7 @@ def _linear(args: Sequence[Any], result: Any) -> int:
 
 
 def _attention(args: Sequence[Any], result: Any) -> int:
-    """Query · keyᵀ and weights · value, all [..., length, channels]."""
+    """Two products: query · keyᵀ and weights · value; query, key and value are [..., length, channels]."""
     query, key, value = args[0], args[1], args[2]
     rows = query.numel() // query.shape[-1]
     return int(rows * key.shape[-2] * (query.shape[-1] + value.shape[-1]))
@@ -83,7 +83,7 @@ native_channel_shuffle roll flip repeat repeat_interleave unfold im2col col2im m
 view_as_real view_as_complex slice_scatter select_scatter copy_ squeeze_ unsqueeze_ resolve_conj resolve_neg
 set_data
 """
-# Tensors made from nothing, and questions about tensors
+# Operators that make new tensors or only ask about tensors
 _MADE_AND_ASKED = """
 empty empty_like empty_strided new_empty new_empty_strided new_zeros new_ones new_full zeros zeros_like ones
 ones_like full full_like arange linspace eye scalar_tensor rand rand_like randn randn_like bernoulli fill zero
@@ -119,4 +119,4 @@ upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa _upsample_bicubi
 FREE = frozenset(
     " ".join((_LAYOUT, _MADE_AND_ASKED, _ELEMENTWISE, _NORMS_AND_REDUCTIONS, _POOLING_AND_RESIZING)).split()
 )
-"""Operators that cost 0 MACs; their in-place forms (with a trailing _) too."""
+"""Operators that cost 0 MACs. Their in-place forms (with a trailing _) cost 0, too."""

@@ -1,4 +1,4 @@
-"""How long calls take. Several candidates are run in turn, so that a busy moment of the machine affects all of them."""
+"""Measures how long calls take. Candidates run in turn, so that a busy moment of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LOW = 0.1
 class Timing:
     """Milliseconds of one call over `runs` timed calls.
 
-    `low_ms` is the 10th percentile, which is the time without other load; `p95_ms` is the 95th. On a quiet machine all
-    three are close.
+    `low_ms` is the 10th percentile, which other load disturbs least; `p95_ms` is the 95th. On a quiet machine all three
+    are close.
     """
 
     median_ms: float
@@ -29,7 +29,7 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """`p95_ms` over `low_ms`: near 1 on a quiet machine."""
+        """`p95_ms` divided by `low_ms`: near 1 on a quiet machine."""
         return self.p95_ms / self.low_ms if self.low_ms > 0 else float("inf")
 
 

@@ -1,4 +1,4 @@
-"""Which γ shrink together, and one flat vector of all of them."""
+"""Says which γ shrink together, and holds all of them as one flat vector."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ __all__ = ["ScaleGroup", "ScaleTable"]
 
 @dataclass(frozen=True)
 class ScaleGroup:
-    """Channels that stay or go together in all `members`.
+    """Channels that are kept or removed together in all `members`.
 
     A member is (γ parameter name, β parameter name, index [width] int64): channel c of the group owns γ[index[c]]. A
     layer that is coupled with no other is a group of one member; a residual chain has one member for each layer that adds to
-    it. `weight` [width] is how much each channel counts in the share. None counts its batch-normalisation channels, which
-    is the number of members. For a share of MACs or parameters, give those.
+    it. `weight` [width] is how much each channel counts in the share. With None, each channel counts as many times as it has
+    batch-normalisation channels, which is the number of members. For a share of MACs or parameters, give the MACs or
+    parameters of each channel.
     """
 
     name: str
@@ -76,7 +77,7 @@ class ScaleTable:
         self.group_names = tuple(group.name for group in groups)
 
     def follow_(self) -> bool:
-        """Move the maps to the device of the model's γ; True when that had changed."""
+        """Move the maps to the device of the model's γ; True when that device had changed."""
         device = self.scales[0].device
         if self.entries.device == device:
             return False
@@ -166,7 +167,7 @@ def _check_member(group: ScaleGroup, gamma: str, index: Tensor, size: int) -> No
     if index.numel() != group.width:
         raise ModelError(
             f"Scale group {group.name!r}: {gamma!r} has an index of {index.numel()} channels, "
-            f"its first member one of {group.width}. Members must be equally wide."
+            f"but its first member has {group.width}. All members must have the same width."
         )
     if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < size):
         raise ModelError(

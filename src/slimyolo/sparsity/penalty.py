@@ -1,9 +1,9 @@
-"""The arithmetic of sparsity: gradients, proximal steps and ramps as pure functions.
+"""The formulas of sparsity: gradients, proximal steps and ramps as pure functions.
 
 Sources: network slimming, Liu et al. 2017 (arXiv:1708.06519, eq. 1) for the L1 penalty on the scales of batch
 normalisation; Parikh & Boyd 2014, *Proximal Algorithms*, §6.5.2 and §6.5.4 for the (group) soft threshold; Zhu & Gupta
 2017 (arXiv:1710.01878, eq. 1) for the cubic ramp; Gordon et al. 2018, MorphNet (arXiv:1711.06798, eq. 6), for penalties in
-proportion to cost; Zhuang et al. 2020 (NeurIPS 2020, eq. 3) for polarisation. How we differ is said in each docstring.
+proportion to cost; Zhuang et al. 2020 (NeurIPS 2020, eq. 3) for polarisation. Each docstring says how we differ.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def l1_gradient(scales: Tensor, rate: float) -> Tensor:
 
 
 def reference_gamma_rate(sr: float, epoch: int, epochs: int) -> float:
-    """The reference project's L1 rate on γ in `epoch` (from 0): `sr`, falling in a line to a tenth over the run."""
+    """The reference project's L1 rate on γ in `epoch` (from 0): `sr`, which falls linearly towards a tenth over the run."""
     return sr * (1 - 0.9 * epoch / epochs)
 
 
@@ -41,7 +41,7 @@ def reference_beta_rate(sr: float) -> float:
 
 
 def soft_threshold(values: Tensor, threshold: float | Tensor) -> Tensor:
-    """sign(v) · max(|v| − threshold, 0), any shape: the proximal step of `threshold` · ‖v‖₁; exact zeros."""
+    """sign(v) · max(|v| − threshold, 0), any shape: the proximal step of `threshold` · ‖v‖₁. It gives exact zeros."""
     return torch.sign(values) * (values.abs() - threshold).clamp_min(0)
 
 
@@ -54,7 +54,7 @@ def group_shrinkage(magnitudes: Tensor, threshold: float | Tensor) -> Tensor:
 
 
 def cubic_ramp(done: float) -> float:
-    """1 − (1 − t)³ for t = `done` clamped to 0–1: Zhu & Gupta 2017, eq. 1, from nothing to everything."""
+    """1 − (1 − t)³ for t = `done` clamped to 0–1: the ramp from 0 to 1 of Zhu & Gupta 2017, eq. 1."""
     return 1.0 - (1.0 - min(max(done, 0.0), 1.0)) ** 3
 
 
@@ -71,12 +71,12 @@ def ramp_shrinkage(previous: float, now: float, deadlines: Tensor) -> Tensor:
 
 
 def cost_rates(costs: Tensor, power: float = 1.0) -> Tensor:
-    """What multiplies the rate of each channel [c]: (cost / mean cost) to the `power`, divided by the mean of that.
+    """The factor on the rate of each channel [c]: (cost / mean cost) to the `power`, divided by the mean of this number.
 
     `costs` [c] are, for instance, the MACs that removing the channel saves: an expensive channel must then be worth more to
-    stay. The mean is 1, so that a rate has the same meaning with and without costs. MorphNet weighs L1 on γ by the same
-    costs, but computes them again as channels go; here they are those of the dense network. If all costs are zero, all
-    rates are 1.
+    stay. The mean factor is 1, so that a rate has the same meaning with and without costs. MorphNet weighs L1 on γ by the
+    same costs, but computes them again as channels are removed; here they are those of the dense network. If all costs are
+    zero, all factors are 1.
     """
     total = costs.double()
     mean = total.mean()
@@ -87,20 +87,21 @@ def cost_rates(costs: Tensor, power: float = 1.0) -> Tensor:
 
 
 def polarisation_gradient(magnitudes: Tensor, t: float = 1.0) -> Tensor:
-    """The gradient [c] of t · ‖m‖₁ − ‖m − mean(m)‖₁ by the magnitudes m [c] ≥ 0.
+    """The gradient [c] of t · ‖m‖₁ − ‖m − mean(m)‖₁ with respect to the magnitudes m [c] ≥ 0.
 
-    t − sign(mᵢ − m̄) + mean_j sign(m_j − m̄): below the mean a channel is pushed down, above it up as long as t < 1 (for
-    t = 1 and as many above as below it is left alone). The last term, the mean's own gradient, keeps Σ of the second norm's
-    part at 0; the paper's γ are single scales, here a magnitude is the root mean square of a coupled channel's.
+    It is t − sign(mᵢ − m̄) + mean_j sign(m_j − m̄). A channel below the mean is pushed down. A channel above the mean is
+    pushed up if t < 1; it is left alone for t = 1 and as many channels above the mean as below. The last term is the gradient
+    of the mean itself; it makes the gradient of the second norm sum to 0. In the paper a magnitude is a single γ; here it is
+    the root mean square of the γ of a coupled channel.
     """
     side = torch.sign(magnitudes - magnitudes.mean())
     return t - side + side.mean()
 
 
 def polarisation_factors(magnitudes: Tensor, step: float, t: float = 1.0, ceiling: float = 1.0) -> Tensor:
-    """Factors [c] of one projected step against `polarisation_gradient`: m ← m − step · gradient, in 0 … ceiling.
+    """Factors [c] of one projected step against `polarisation_gradient`: m ← m − step · gradient, kept in 0 … ceiling.
 
-    A magnitude that is above the `ceiling` (the paper's a) already may fall but not rise. 0 stays 0.
+    A magnitude that is already above the `ceiling` (a in the paper) may fall but not rise. 0 stays 0.
     """
     moved = (magnitudes - step * polarisation_gradient(magnitudes, t)).clamp_min(0)
     moved = torch.minimum(moved, magnitudes.clamp_min(ceiling))

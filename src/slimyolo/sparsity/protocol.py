@@ -1,4 +1,4 @@
-"""What the training loop asks of a sparsity method, and the method that does nothing."""
+"""What the training loop needs from a sparsity method, and the method that does nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["NoSparsity", "RunProgress", "Sparsity", "SparsityStatus"]
 
 
 class RunProgress(Protocol):
-    """Where the run stands: as much of it as a sparsity method needs."""
+    """How far the run has come, as far as a sparsity method needs to know."""
 
     @property
     def epoch(self) -> int:
@@ -32,8 +32,8 @@ class RunProgress(Protocol):
 class SparsityStatus:
     """What the terminal, results.csv and TensorBoard show. Channels are batch-normalisation channels (γ values).
 
-    `share` is the weight of the channels at exactly zero over that of all prunable ones, `target_share` the share that is
-    wanted (None where a method has no target). `magnitudes` are all prunable |γ| [channels] on the CPU.
+    `share` is the weight of the channels at exactly zero, divided by the weight of all prunable channels. `target_share` is
+    the wanted share (None where a method has no target). `magnitudes` are all prunable |γ| [channels] on the CPU.
     """
 
     method: str
@@ -60,17 +60,17 @@ class SparsityStatus:
 
 
 class Sparsity(Protocol):
-    """A sparsity method as the loop calls it."""
+    """A sparsity method, with the methods that the training loop calls."""
 
     @property
     def settled(self) -> bool:
-        """Whether a checkpoint of this moment counts as a result. Only such epochs can be the best one."""
+        """Whether a checkpoint of this moment counts as a result. Only an epoch that does can be the best one."""
 
     def add_gradient(self, progress: RunProgress) -> None:
-        """Add to the true gradients: called after unscaling and clipping, once for each optimizer step."""
+        """Add to the gradients. It is called once before each optimizer step, after unscaling and clipping."""
 
     def after_step(self, progress: RunProgress) -> None:
-        """Change the weights themselves: called once after each optimizer step."""
+        """Change the weights themselves. It is called once after each optimizer step."""
 
     def status(self) -> SparsityStatus:
         """How far the channels have shrunk."""
@@ -83,23 +83,23 @@ class Sparsity(Protocol):
 
 
 class NoSparsity:
-    """Ordinary training."""
+    """The sparsity method of ordinary training, which does nothing."""
 
     settled = True
 
     def add_gradient(self, progress: RunProgress) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def after_step(self, progress: RunProgress) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def status(self) -> SparsityStatus:
-        """No channels."""
+        """A status without channels."""
         return SparsityStatus(method="none")
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty."""
+        """An empty dictionary."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Does nothing."""

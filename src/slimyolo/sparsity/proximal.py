@@ -1,4 +1,4 @@
-"""A fixed rate of proximal shrinkage."""
+"""Sparsity by proximal shrinkage at a fixed rate."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = ["SoftThreshold"]
 class SoftThreshold:
     """Group soft-threshold on γ after every optimizer step.
 
-    Without `learning_rate` every step takes `rate` from the root mean square of each channel. With it (a function of
-    progress, such as ``lambda p: schedule(p).learning_rates[2]``) a step takes `rate` · learning rate, which is
-    proximal gradient descent on the loss plus `rate` · Σ‖γ‖ (Parikh & Boyd 2014, §4.2), and shrinks less and less as
-    the learning rate falls. In both cases the loss scale, the batch size, clipping and momentum have no influence. A channel
-    may come back when the gradient of the task is stronger than the rate. Where a γ is at zero in the model, it is set to
-    zero in `ema` (the averaged copy, with the same parameter names), which never reaches zero by itself. There is no floor.
+    Without `learning_rate` every step subtracts `rate` from the root mean square of each channel. With it (a function of
+    progress, such as ``lambda p: schedule(p).learning_rates[2]``) a step subtracts `rate` · learning rate. This is proximal
+    gradient descent on the loss plus `rate` · Σ‖γ‖ (Parikh & Boyd 2014, §4.2), and it shrinks less and less as the learning
+    rate falls. In both cases the loss scale, the batch size, clipping and momentum have no influence. A channel may come back
+    when the gradient of the task is stronger than the rate. A γ that is zero in the model is set to zero in `ema`, too (the
+    averaged copy, with the same parameter names), which never reaches zero by itself. There is no floor.
     """
 
     settled = True
@@ -46,7 +46,7 @@ class SoftThreshold:
         self._learning_rate = learning_rate
 
     def add_gradient(self, progress: RunProgress) -> None:
-        """Nothing: the step is proximal."""
+        """Does nothing: the step is proximal."""
 
     def after_step(self, progress: RunProgress) -> None:
         """Shrink every channel once."""
@@ -58,7 +58,7 @@ class SoftThreshold:
             self._ema.write_(self._ema.read() * self._table.entry_mask(factors == 0))
 
     def status(self) -> SparsityStatus:
-        """Share of weighted channels at zero now."""
+        """The share of channels, by weight, that are at zero now."""
         flat = self._table.read()
         gone = self._table.magnitudes(flat) == 0
         weights = self._table.weights
@@ -74,8 +74,8 @@ class SoftThreshold:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty: each step depends on the weights alone."""
+        """An empty dictionary: each step depends on the weights alone."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Does nothing."""

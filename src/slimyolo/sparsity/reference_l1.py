@@ -20,8 +20,8 @@ class ReferenceL1:
     """γ.grad += sr · (1 − 0.9·epoch/epochs) · sign γ and β.grad += 10 · sr · sign β before every optimizer step.
 
     `gammas` and `betas` are parameter names. As in the reference, momentum and learning rate act on the penalty as on
-    any gradient. The loss is multiplied by the batch size there, so the same `sr` weighs less at a larger batch. It gives no
-    exact zeros. Parameters without a gradient (frozen ones) are not changed.
+    any gradient. The reference multiplies the loss by the batch size, so the same `sr` weighs less with a larger batch. This
+    method gives no exact zeros. Parameters without a gradient (frozen ones) are not changed.
     """
 
     settled = True
@@ -39,7 +39,7 @@ class ReferenceL1:
         self._epochs = epochs
 
     def add_gradient(self, progress: RunProgress) -> None:
-        """Add both penalties' subgradients."""
+        """Add the subgradients of both penalties."""
         gamma_rate = reference_gamma_rate(self._sr, progress.epoch, self._epochs or progress.epochs)
         for parameters, rate in ((self._gammas, gamma_rate), (self._betas, reference_beta_rate(self._sr))):
             for parameter in parameters:
@@ -47,10 +47,10 @@ class ReferenceL1:
                     parameter.grad.add_(l1_gradient(parameter.detach(), rate))
 
     def after_step(self, progress: RunProgress) -> None:
-        """Nothing: the penalty is a gradient."""
+        """Does nothing: the penalty is a gradient."""
 
     def status(self) -> SparsityStatus:
-        """Exact zeros are rare here; the magnitudes show how far the penalty has come."""
+        """The magnitudes of γ, which show how far the penalty has come. Exact zeros are rare with this method."""
         values = torch.cat([gamma.detach().abs().reshape(-1) for gamma in self._gammas]).float().cpu()
         zeros = int((values == 0).sum())
         return SparsityStatus(
@@ -63,8 +63,8 @@ class ReferenceL1:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty: the rate follows from the epoch."""
+        """An empty dictionary: the rate follows from the epoch."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Does nothing."""

@@ -1,4 +1,4 @@
-"""Regularisers on coupled channels: one object, and pure functions that say how channels shrink."""
+"""Regularisers on coupled channels: one class, and pure functions that say how channels shrink."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from slimyolo.sparsity.protocol import RunProgress, SparsityStatus
 __all__ = ["ChannelRegulariser", "cost_weighted_lasso", "group_lasso", "polarisation"]
 
 Shrink = Callable[[Tensor, float], Tensor]
-"""(magnitudes [c], step) → factors [c]."""
+"""A function (magnitudes [c], step) → factors [c]."""
 
 
 class ChannelRegulariser:
-    """After every optimizer step, multiplies the γ of each coupled channel by the factor that `shrink` gives.
+    """Multiplies the γ of each coupled channel by the factor that `shrink` returns, after every optimizer step.
 
     The step is `rate` · `learning_rate(progress)`, so this is proximal (projected) gradient descent on the loss plus
     rate · penalty, and shrinks less as the learning rate falls. Magnitudes are root mean squares over the members of a
@@ -48,10 +48,10 @@ class ChannelRegulariser:
         self._ema = ScaleTable(ema, groups) if ema is not None else None
 
     def add_gradient(self, progress: RunProgress) -> None:
-        """Nothing: the step is proximal."""
+        """Does nothing: the step is proximal."""
 
     def after_step(self, progress: RunProgress) -> None:
-        """One step of the penalty."""
+        """Take one step of the penalty."""
         flat = self._table.read()
         factors = self._shrink(self._table.magnitudes(flat), self._rate * self._learning_rate(progress))
         self._table.write_(self._table.scaled(flat, factors))
@@ -59,7 +59,7 @@ class ChannelRegulariser:
             self._ema.write_(self._ema.read() * self._table.entry_mask(factors == 0))
 
     def status(self) -> SparsityStatus:
-        """Share of the weighted channels at zero now."""
+        """The share of channels, by weight, that are at zero now."""
         flat, weights = self._table.read(), self._table.weights
         gone = self._table.magnitudes(flat) == 0
         values = flat[self._table.entries].abs().cpu()
@@ -74,20 +74,20 @@ class ChannelRegulariser:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty: each step depends on the weights alone."""
+        """An empty dictionary: each step depends on the weights alone."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
 def group_lasso() -> Shrink:
-    """Σ √members · ‖γ of the channel‖₂ (Yuan & Lin 2006): all members of a channel reach zero together."""
+    """The penalty Σ √members · ‖γ of the channel‖₂ (Yuan & Lin 2006): all members of a channel reach zero together."""
     return group_shrinkage
 
 
 def cost_weighted_lasso(costs: Tensor, power: float = 1.0) -> Shrink:
-    """The same with the rate of each channel in proportion to its cost [c], such as the MACs that its removal saves."""
+    """Group lasso with the rate of each channel in proportion to its cost [c], such as the MACs that its removal saves."""
     rates = cost_rates(costs, power)
 
     def shrink(magnitudes: Tensor, step: float) -> Tensor:
@@ -97,7 +97,7 @@ def cost_weighted_lasso(costs: Tensor, power: float = 1.0) -> Shrink:
 
 
 def polarisation(t: float = 1.0, ceiling: float = 1.0) -> Shrink:
-    """t · ‖m‖₁ − ‖m − mean‖₁: weak channels are pushed to zero; strong ones stay, or are pushed up to the ceiling."""
+    """The penalty t · ‖m‖₁ − ‖m − mean‖₁: it pushes weak channels to zero; strong ones stay, or rise up to the ceiling."""
 
     def shrink(magnitudes: Tensor, step: float) -> Tensor:
         return polarisation_factors(magnitudes, step, t, ceiling)

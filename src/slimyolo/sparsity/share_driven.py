@@ -1,4 +1,4 @@
-"""Sparsity by its result: a share of the channels, or of a cost, is at exactly zero at a given moment and stays there."""
+"""Sparsity with a given result: a share of the channels, or of a cost, is exactly zero at a given time and stays so."""
 
 from __future__ import annotations
 
@@ -28,21 +28,23 @@ class ShareDriven:
     group changes the loss by t · Σ γ ∂L/∂γ to first order; the running mean of the square of that sum is the worth of the
     channel (`ranking` "taylor": Molchanov et al. 2019, arXiv:1906.10771, eq. 8 at a batch-norm gate; we sum over coupled
     members before squaring). "gamma" takes the mean square of γ over the members, as network slimming does; on real photographs
-    it was far worse. How much a channel saves does not change its rank: dividing by that was worse, too.
+    it was far worse. The cost that a channel saves does not change its rank: dividing by this cost was worse, too.
 
-    Until `start` of the run the effects are only observed. Then the share that has begun to fade follows Zhu & Gupta's
-    cubic ramp: many channels of little worth early, those of most worth last. Each falls to zero in even steps within `fade`
-    of the run. So only few channels fade at a time, and the network can move their work to others, which are still ranked. A
-    channel at zero is held: γ is set to 0 again after every step, since momentum and weight decay may move it. It is also
-    set to 0 in `ema` (the averaged copy, with the same parameter names), which never reaches zero by itself. Channels that
-    stay are not shrunk. β is not penalised: a channel at zero still emits a constant, which pruning keeps.
+    `start`, `reach` and `fade` are shares of the run. Until `start` the effects are only observed. Then the share of channels
+    that have begun to fade follows Zhu & Gupta's cubic ramp: many channels of little worth begin early, those of most worth
+    last. Each channel falls to zero in even steps within `fade`. So only few channels fade at a time, and the network can move
+    their work to others, which are still ranked. A channel at zero is held: γ is set to 0 again after every step, since
+    momentum and weight decay may move it. It is also set to 0 in `ema` (the averaged copy, with the same parameter names),
+    which never reaches zero by itself. Channels that stay are not shrunk. β is not penalised: a channel at zero still emits a
+    constant, which pruning keeps.
 
-    With `round_to`, channels of a group go in blocks (`Queue`), so that a cut to multiples of it finds whole blocks at zero.
+    With `round_to`, the channels of a group fade in blocks (`Queue`), so that a cut to multiples of `round_to` finds whole
+    blocks at zero.
 
-    `cost` says which share of the whole is gone without some channels. None counts batch-normalisation channels (a coupled
+    `cost` says which share of the whole is saved without some channels. None counts batch-normalisation channels (a coupled
     channel once for each γ that it owns), or the weights given in the groups. The share is always reached, whatever the
-    loss does, and the channel that crosses it is included. Raises `ConfigError` for a share that the floors do not
-    allow, or a ramp that is no ramp.
+    loss does, and the channel that reaches it is included. Raises `ConfigError` for a share that the floors do not
+    allow, and for a ramp that does not end after it begins.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class ShareDriven:
         self._queue = Queue(table.groups, table.least, self._cost, unit=round_to)
         self._check_floors(floor, round_to)
         self._effect = torch.zeros_like(table.weights)  # running mean of the squared change of the loss
-        self._deadline = torch.full_like(table.weights, torch.inf)  # when it must be at zero; infinite: it stays
+        self._deadline = torch.full_like(
+            table.weights, torch.inf
+        )  # share of the run by which it is zero; infinite: it stays
         self._held = torch.zeros(table.count, dtype=torch.bool, device=table.entries.device)
         self._seen = 0
         self._previous = 0.0
@@ -83,7 +87,7 @@ class ShareDriven:
         return self._reached
 
     def add_gradient(self, progress: RunProgress) -> None:
-        """Adds nothing, since the step is proximal. Measures how much each channel changes the loss."""
+        """Measure how much each channel changes the loss. No gradient is added, since the step is proximal."""
         self._follow_()
         if self._reached or self._ranking != "taylor":
             return
@@ -91,11 +95,11 @@ class ShareDriven:
         if len(slopes) < len(self._table.scales):
             raise TrainingError(
                 f"{len(self._table.scales) - len(slopes)} of {len(self._table.scales)} BatchNorm scales have no gradient, so "
-                f"nothing is known of what their channels do. Leave --freeze out of sparse training, or use --ranking gamma."
+                f"the effect of their channels on the loss is unknown. Leave out --freeze, or use --ranking gamma."
             )
         products = (self._table.read() * torch.cat([slope.reshape(-1) for slope in slopes])).double()
         if not bool(products.isfinite().all()):
-            return  # the loss scaler is going to skip this step
+            return  # the loss scaler will skip this step
         change = torch.zeros_like(self._effect).index_add_(0, self._table.channels, products[self._table.entries])
         self._seen += 1
         self._effect += (change.square() - self._effect) / min(self._seen, _MEMORY)
@@ -124,7 +128,7 @@ class ShareDriven:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the next step depends on."""
+        """Everything that the next step depends on."""
         return {
             "groups": list(self._table.group_names),
             "share": self._share,
@@ -200,22 +204,26 @@ class ShareDriven:
         if self._share > most + 1e-9:
             rounding = f" and multiples of {round_to}" if round_to > 1 else ""
             raise ConfigError(
-                f"A share of {self._share:g} of what is prunable was asked for, but with a floor of {floor:g} in "
-                f"every layer{rounding} at most {most:.3f} can go. Ask for less, or lower the floor."
+                f"A share of {self._share:g} of what can be pruned was asked for, but with a floor of {floor:g} in "
+                f"every layer{rounding} at most {most:.3f} can be removed. Ask for a smaller share, or lower the floor."
             )
 
 
 def _check_settings(share: float, start: float, reach: float, fade: float, floor: float, ranking: str) -> None:
     if not 0 <= share < 1:
-        raise ConfigError(f"The share of channels to bring to zero is {share}; it must lie in 0 to 1, such as 0.4.")
+        raise ConfigError(
+            f"The share of channels to bring to zero is {share}; it must be at least 0 and below 1, such as 0.4."
+        )
     if not 0 <= start < reach <= 1:
         raise ConfigError(
-            f"The sparsity ramp goes from {start:g} to {reach:g} of the run; it must begin at 0 or later, end after it "
-            f"begins and not after 1. The default is 0.05 to 0.5."
+            f"The sparsity ramp goes from {start:g} to {reach:g} of the run. It must begin at 0 or later, end after "
+            f"its beginning, and end at 1 or earlier. The default is 0.05 to 0.5."
         )
     if not 0 < fade <= 1:
         raise ConfigError(f"A channel fades within {fade:g} of the run; it must be above 0 and at most 1, such as 0.1.")
     if not 0 <= floor < 1:
-        raise ConfigError(f"The floor is {floor}; it is the share of each layer that stays, 0 to 1, such as 0.1.")
+        raise ConfigError(
+            f"The floor is {floor}; it is the share of each layer that stays, at least 0 and below 1, such as 0.1."
+        )
     if ranking not in ("taylor", "gamma"):
         raise ConfigError(f"Unknown ranking {ranking!r}; expected 'taylor' or 'gamma'.")

@@ -51,9 +51,9 @@ class ConvolutionCall:
     stride: tuple[int, ...]
 
     def flat(self, weight_shape: Sequence[int]) -> bool:
-        """True when an input with the same value at every position gives such an output: there is no border.
+        """True when an input that has one value at all positions gives an output that has one value at all positions.
 
-        Of the transposed convolutions, only those with a kernel of one element and stride 1 do so.
+        This holds without padding. A transposed convolution must also have a kernel of one element and stride 1.
         """
         single = all(n == 1 for n in weight_shape[2:])
         padding = "valid" if self.padding == "same" and single else self.padding
@@ -94,7 +94,7 @@ def channel_axis(weight: Node, rank: int) -> int:
 
 
 def normal_axis(axis: int, rank: int) -> int:
-    """`axis` counted from the front."""
+    """`axis` as a number from 0, where a negative `axis` counts from the last one."""
     return axis + rank if axis < 0 else axis
 
 
@@ -106,12 +106,12 @@ def changed_in_place(node: Node) -> Node | None:
 
 
 def only_reader(node: Node) -> Node | None:
-    """The operation that alone reads the result of `node`; None when it is none or several."""
+    """The only operation that reads the result of `node`; None when no operation or more than one reads it."""
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def running_mean_behind(node: Node, tensors: Mapping[str, str]) -> str | None:
-    """Name of the running mean of the batch norm that alone reads `node`; None when something else reads it.
+    """Name of the running mean of the batch norm that is the only reader of `node`; None in every other case.
 
     `tensors` maps placeholder names to tensor names of the module, as in `TracedProgram`.
     """
@@ -123,16 +123,17 @@ def running_mean_behind(node: Node, tensors: Mapping[str, str]) -> str | None:
 
 
 def shape_of(node: Node) -> tuple[int, ...] | None:
-    """Shape of the tensor that a traced operation gives; None when it gives something else."""
+    """Shape of the tensor that a traced operation returns; None when it returns something else."""
     return shape_of_value(node.meta.get("val"))
 
 
 def real_shape(node: Node) -> tuple[int, ...]:
-    """Shape of the tensor that a traced operation gives; raises `PruningError` when it gives something else."""
+    """Shape of the tensor that a traced operation returns; raises `PruningError` when it returns something else."""
     shape = shape_of(node)
     if shape is None:
         raise PruningError(
-            f"{operation_name(node.target)} gives no tensor here. Pass on_unknown='keep' to keep the channels that it touches."
+            f"{operation_name(node.target)} does not return a tensor here, but a tensor was expected. "
+            f"Pass on_unknown='keep' to keep the channels that it touches."
         )
     return shape
 
@@ -143,7 +144,7 @@ def shape_of_value(value: Any) -> tuple[int, ...] | None:
 
 
 def reduced_axes(node: Node, rank: int) -> tuple[set[int], bool]:
-    """The axes that a reduction adds up or averages over, and whether they stay with size 1."""
+    """The axes that a reduction adds up or averages over, and whether the result keeps them with size 1."""
     name = operation_name(node.target)
     position = 2 if name in {"aten.linalg_vector_norm", "aten.norm"} else 1
     axes: Any = argument(node, position, "dim")
@@ -157,7 +158,7 @@ def reduced_axes(node: Node, rank: int) -> tuple[set[int], bool]:
 
 
 def product_macs(node: Node) -> float:
-    """Multiply-accumulates of a product, for the whole batch; 0 for any other operation. Convolutions are products, too."""
+    """Multiply-accumulates of a product or convolution, for the whole batch; 0 for any other operation."""
     name = operation_name(node.target).removeprefix("aten.")
     shapes = [shape_of(item) for item in node.all_input_nodes]
     known = [shape for shape in shapes if shape is not None]

@@ -1,4 +1,4 @@
-"""From a module to a flat list of operations: by recording one run, or by `torch.export` where a recording fails."""
+"""Turns a module into a flat list of operations: it records one run, or asks `torch.export` where recording fails."""
 
 from __future__ import annotations
 
@@ -64,12 +64,15 @@ def capture_program(module: nn.Module, example_inputs: Any, forward: Forward | N
         return record_program(module, example_inputs, forward)
     except PruningError:
         raise
-    except Exception:  # it needs values, or does not run at all: torch.export finds out which, and says why
+    except Exception:  # the module needs values, or does not run at all: torch.export finds out which and says why
         return export_program(module, example_inputs, forward)
 
 
 def record_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
-    """By `record`, which is fast but needs a module that runs on shapes alone. Raises what the run raises."""
+    """The operations of one run, written down by `record`: fast, but the module must run on shapes alone.
+
+    Raises whatever the run raises.
+    """
     inputs, run = calling(example_inputs, forward)
     with evaluating(module):
         recording = record(_Call(module, run).eval(), inputs)
@@ -77,7 +80,7 @@ def record_program(module: nn.Module, example_inputs: Any, forward: Forward | No
 
 
 def export_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
-    """By `torch.export`. Raises `PruningError` with its reason when it cannot capture the module."""
+    """The operations of one run, found by `torch.export`. Raises `PruningError` when it cannot capture the module."""
     inputs, run = calling(example_inputs, forward)
     with evaluating(module), torch.no_grad():
         try:
@@ -116,7 +119,7 @@ def _program(
 
 
 def module_of(node: Node) -> tuple[str, str]:
-    """Path and type name of the module in whose forward an operation stands (`("", …)` is the root)."""
+    """Path and type name of the module whose forward calls an operation (`("", …)` is the root)."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path, kind = stack[-1] if stack else ("", "?")
     name = kind if isinstance(kind, str) else kind.__name__

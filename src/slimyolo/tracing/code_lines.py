@@ -1,4 +1,4 @@
-"""Which line of a model's own code is running. Between it and an operation lie frames of torch and of this room."""
+"""Finds the line of a model's own code that is running, past the stack frames of torch and of this package."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _OURS = os.path.dirname(__file__) + os.sep
 
 
 def running_line(owner: nn.Module | None) -> Line | None:
-    """The innermost running line that is neither torch's nor this room's; None when it is not in a method of `owner`.
+    """The innermost running line outside torch and this package; None when it is not in a method of `owner`.
 
-    It is None for torch's own layers, for instance: the line that calls such a layer is in a module around it.
+    It is None for torch's own layers, for instance: the line that calls such a layer is in the module around it.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith((_TORCH, _OURS)):

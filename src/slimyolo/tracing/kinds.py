@@ -1,4 +1,4 @@
-"""Of which kind an operation is: one table, without guesses. The kind decides which rules apply (`pruning.operations`).
+"""The kind of each operation, from one table, without guesses. The kind decides which rules apply (`pruning.operations`).
 
 An operation is named by its operator without overload and without the trailing underscore of in-place variants
 (`aten.silu_.default` → `aten.silu`). An operation that is not in the table raises `UnknownOperationError`. Users add a row
@@ -32,8 +32,8 @@ class Kind(Enum):
     INSTANCE_NORM = "instance_norm"
     MAX_POOL = "max_pool"  # a constant channel stays constant
     MEAN_POOL = "mean_pool"  # linear, the same weights for every channel
-    UNPOOL = "unpool"  # puts values to the places that indices of the same channel name
-    SAMPLE = "sample"  # reads places that other data name, the same for every channel
+    UNPOOL = "unpool"  # puts values at the positions that indices of the same channel give
+    SAMPLE = "sample"  # reads at positions that another tensor gives, the same for every channel
     RESIZE = "resize"
     PAD = "pad"
     REDUCE = "reduce"
@@ -131,11 +131,11 @@ def kind_of(target: Callable[..., Any] | str) -> Kind | None:
 
 
 def register_operation(name: str, like: str) -> None:
-    """Teach the engine an operation.
+    """Tell the engine how an operation treats channels.
 
-    `name` is what the error printed (`"aten.foo"` or `"mylib.foo"`); `like` a value of `Kind`, for instance
-    `"unary"`, `"elementwise"`, `"identity"`, `"no_channels"` or `"freeze"`. The last is always safe: it keeps all channels
-    that enter the operation.
+    `name` is the name that the error printed (`"aten.foo"` or `"mylib.foo"`). `like` is a value of `Kind`, for instance
+    `"unary"`, `"elementwise"`, `"identity"`, `"no_channels"` or `"freeze"`. `"freeze"` is always safe: it keeps all
+    channels that enter the operation.
     Raises `ConfigError` for an unknown kind.
     """
     kinds = {kind.value: kind for kind in Kind}

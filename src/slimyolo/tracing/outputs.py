@@ -14,7 +14,7 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None), type)
 
 
 def output_tensors(outputs: Any) -> list[Tensor]:
-    """All tensors in `outputs`, in a stable order. Of other objects, the attributes are searched."""
+    """All tensors in `outputs`, in a stable order. In objects of other types, the attributes are searched."""
     found: list[Tensor] = []
     _collect(outputs, found, set())
     return found

@@ -1,4 +1,4 @@
-"""One run of a module written down, operation by operation, on shapes alone.
+"""Writes down one run of a module, operation by operation, on shapes alone.
 
 In inference mode torch hands every operator to a dispatch mode before it is decomposed. The list is therefore the one that
 `torch.export` makes (conv2d, batch_norm, linear, chunk …), in a tenth of the time and without importing torch's compiler.
@@ -34,7 +34,11 @@ class NotRecordable(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """The operations in order; placeholder names → tensor names of the module, and → tensors that it holds elsewhere."""
+    """The operations in order.
+
+    `tensors` maps placeholder names to tensor names of the module, `constants` placeholder names to tensors that the module
+    holds outside its parameters and buffers.
+    """
 
     nodes: tuple[Node, ...]
     tensors: Mapping[str, str]
@@ -43,9 +47,9 @@ class Recording:
 
 
 def record(call: nn.Module, inputs: Sequence[Any]) -> Recording:
-    """Record `call(*inputs)` in the mode (eval) that it is in. Names are those of `call`'s parameters and buffers.
+    """Record `call(*inputs)`; `call` is in eval mode. Names are those of `call`'s parameters and buffers.
 
-    The module is left as it was, with the attributes that its forward may set. Raises whatever the run raises, or
+    The module is left as it was: attributes that its forward sets are undone. Raises whatever the run raises, or
     `NotRecordable`.
     """
     recorder = _Recorder()
@@ -60,7 +64,7 @@ def record(call: nn.Module, inputs: Sequence[Any]) -> Recording:
 
 
 class _Recorder:
-    """Makes a node of each operator call. Tensors are recognised by identity, so all are kept alive during the run."""
+    """Makes a node from each operator call. Tensors are recognised by identity, so all are kept alive during the run."""
 
     def __init__(self) -> None:
         self.running: list[tuple[str, nn.Module]] = []
@@ -73,14 +77,14 @@ class _Recorder:
         self._constants: dict[str, Tensor] = {}
 
     def state(self, name: str, tensor: Tensor) -> Tensor:
-        """Stand-in of a parameter or buffer."""
+        """The tensor without values that replaces a parameter or buffer."""
         shape = shape_only(tensor)
         self._tensors[self._place("state", shape).name] = name
         self._held[id(tensor)] = shape
         return shape
 
     def input(self, tensor: Tensor) -> Tensor:
-        """Stand-in of an input tensor."""
+        """The tensor without values that replaces an input tensor."""
         shape = shape_only(tensor)
         self._place("input", shape)
         return shape
@@ -94,7 +98,7 @@ class _Recorder:
         return Recording(tuple(self._graph.nodes), self._tensors, self._constants, found)
 
     def called(self, func: Any, args: Sequence[Any], given: Mapping[str, Any]) -> Any:
-        """Write down the call of an operator; its result on shapes."""
+        """Write down the call of an operator, and return its result as shapes without values."""
         node = self._graph.call_function(
             func, tree_map_only(Tensor, self._node, tuple(args)), tree_map_only(Tensor, self._node, dict(given))
         )
@@ -111,7 +115,7 @@ class _Recorder:
         return result
 
     def _changed(self, tensor: Tensor, node: Node) -> None:
-        """Later readers see the changed tensor, also through equal views of it. Views of a part of it become out of date."""
+        """Make later readers see the changed tensor, also through equal views of it. Views of a part become out of date."""
         storage = _storage(tensor)
         for other in self._alive:
             if _storage(other) == storage and id(other) in self._nodes:
@@ -139,7 +143,7 @@ class _Recorder:
                     self._know(item, part)
 
     def _node(self, tensor: Tensor) -> Node:
-        tensor = self._held.get(id(tensor), tensor)  # a parameter that is also kept in a list, say
+        tensor = self._held.get(id(tensor), tensor)  # for a parameter that is also kept in a list
         known = self._nodes.get(id(tensor))
         if id(tensor) in self._outdated:
             raise NotRecordable("a tensor of which a part was changed in place")
@@ -152,7 +156,7 @@ class _Recorder:
 
 
 def _runs_with_fewer_channels(node: Node) -> bool:
-    """Whether an operation is kept although nobody reads its result, because it also runs in the cut model."""
+    """Whether an operation is kept even if nothing reads its result, because it also runs in the cut model."""
     return node.op != "call_function" or kind_of(node.target) not in (None, Kind.FREEZE, Kind.NO_CHANNELS, Kind.SOFTMAX)
 
 

@@ -1,4 +1,4 @@
-"""How a module is run: on which inputs, by which function, in which mode."""
+"""Decides how a module is run: on which inputs, by which function and in which mode."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from slimyolo.errors import PruningError
 __all__ = ["Forward", "TracedByMethod", "as_inputs", "calling", "evaluating", "forward_of"]
 
 Forward = Callable[..., Any]
-"""Called with a module and its inputs, in the place of the module itself."""
+"""A function that is called with a module and its inputs, instead of calling the module itself."""
 
 
 @runtime_checkable
 class TracedByMethod(Protocol):
-    """A module that says how it is to be traced and compared: by this method instead of `forward`.
+    """A module with a method that is used instead of `forward` when the module is traced and compared.
 
     A detector, for instance, decodes and reorders its outputs in `forward`. Its raw outputs, one tensor for each level, are
     what a cut must not change.
@@ -70,7 +70,7 @@ def calling(example_inputs: Any, forward: Forward | None) -> tuple[tuple[Any, ..
 
 @contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Eval mode inside, each submodule's own mode afterwards."""
+    """Sets eval mode inside the `with` block, and each submodule's own mode again afterwards."""
     modes = [(part, part.training) for module in modules for part in module.modules()]
     for module in modules:
         module.eval()

@@ -1,7 +1,7 @@
-"""What an operator makes of shapes, without values.
+"""Computes the shape of an operator's result from the shapes of its operands, without values.
 
-torch has such a rule for every operator. For some of the commonest it is written in Python and imports torch's compiler on
-first use, which takes seconds. These operators have a rule of their own here; for all others torch's rule is used.
+torch has such a rule for every operator. For some common operators that rule is written in Python and imports torch's
+compiler on first use, which takes seconds. These operators have a rule of their own here; for all others torch's rule is used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def run_on_shapes(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
     try:
         return function(*args, **kwargs)
     except (NotImplementedError, RuntimeError) as error:
-        own = function.namespace not in {"aten", "prims"}  # of a user's own, torch says so with another error
+        own = function.namespace not in {"aten", "prims"}  # for a user's own operator torch raises another error
         if _needs_values(function) or not (own or isinstance(error, NotImplementedError)):
             raise
     return _run_on_zeros(function, args, kwargs)
@@ -52,14 +52,14 @@ def _run_on_zeros(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
 
 
 def _batch_norm(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """In eval mode, with statistics and scales that fit: the result is like the input."""
+    """In eval mode, with statistics and scales that fit: the result has the shape and layout of the input."""
     images, training = args[0], args[5]
     fits = images.ndim >= 2 and all(given is None or given.shape == images.shape[1:2] for given in args[1:5])
     return shape_only(images) if fits and not training and _ordinary(images) else None
 
 
 def _conv2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Images [B, in, H, W] and a kernel that fits, both in C order; the padding is given as numbers."""
+    """For images [B, in, H, W] and a kernel that fits, both in C order; the padding is given as numbers."""
     images, weight, bias, stride, padding, dilation, groups = [*args, *_CONV2D_DEFAULTS[len(args) :]]
     fits = images.ndim == weight.ndim == 4 and images.shape[1] == weight.shape[1] * groups
     fits = fits and weight.shape[0] % groups == 0 and (bias is None or bias.shape == weight.shape[:1])
@@ -70,7 +70,7 @@ def _conv2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
 
 
 def _max_pool2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Images [B, channels, H, W] in C order; sizes are rounded down, and the padding is at most half a window."""
+    """For images [B, channels, H, W] in C order; sizes are rounded down, and the padding is at most half a window."""
     images, kernel, stride, padding, dilation, ceiling = [*args, *_MAX_POOL2D_DEFAULTS[len(args) :]]
     fits = images.ndim == 4 and _ordinary(images) and images.is_contiguous() and not ceiling
     fits = fits and all(2 * p <= k for p, k in zip(_pair(padding), _pair(kernel), strict=True))
@@ -92,7 +92,7 @@ def _windowed(
 
 
 def _nearest2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Images [B, channels, H, W] in C order, resized to given sides or by factors."""
+    """For images [B, channels, H, W] in C order, resized to given sides or by factors."""
     images, size, factors = args
     if images.ndim != 4 or not _ordinary(images) or not images.is_contiguous() or (size is None) == (factors is None):
         return None
@@ -109,7 +109,7 @@ def _unary(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
 
 
 def _arithmetic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Two tensors of one shape, layout and floating type, or a tensor and a number: the result is like the first."""
+    """For two tensors of one shape, layout and floating type, or a tensor and a number: the result is like the first."""
     first, second = args[0], args[1]
     if isinstance(second, Tensor):
         same = _layout(second) == _layout(first)
@@ -119,7 +119,7 @@ def _arithmetic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None
 
 
 def _cat(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Tensors in C order that differ in size along one axis only: the sizes along it are added."""
+    """For tensors in C order that differ in size along one axis only: the sizes along it are added."""
     parts, axis = args[0], int(args[1]) if len(args) > 1 else 0
     first = parts[0]
     others = {(*part.shape[:axis], *part.shape[axis:][1:], part.ndim, part.dtype) for part in parts}
@@ -131,7 +131,7 @@ def _cat(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
 
 
 def _contiguous(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """A copy in C order. A tensor that is in C order already is left to torch, which returns it itself."""
+    """A copy in C order. A tensor that already is in C order is left to torch, which returns the same tensor."""
     copied = len(args) == 1 and not kwargs and args[0].is_meta and not args[0].is_contiguous()
     return _empty(args[0].shape, args[0].dtype) if copied else None
 
@@ -145,7 +145,7 @@ def _layout(tensor: Tensor) -> tuple[Any, ...]:
 
 
 def _ordinary(tensor: Tensor) -> bool:
-    """A floating meta tensor without gaps, in C order or channels last."""
+    """True for a floating-point meta tensor without gaps, in C order or channels last."""
     dense = tensor.is_contiguous() or (tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
     return tensor.is_meta and tensor.is_floating_point() and dense
 

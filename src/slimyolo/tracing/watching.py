@@ -14,7 +14,7 @@ __all__ = ["OperatorWatcher", "operators_shown", "running_modules"]
 
 
 class OperatorWatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is entered, calls `called(operator, args, kwargs)` in the place of every operator; it gives the result."""
+    """Inside its `with` block, `called(operator, args, kwargs)` runs instead of every operator and returns the result."""
 
     def __init__(self, called: Callable[[Any, Sequence[Any], Mapping[str, Any]], Any]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -33,7 +33,7 @@ class OperatorWatcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def operators_shown() -> Iterator[None]:
-    """Transformer layers run operator by operator, not as one fused operation that hides them."""
+    """Inside the block, transformer layers run operator by operator, not as one fused operation that hides them."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
