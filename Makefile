@@ -1,4 +1,4 @@
-# `make test` and `make demo` are the whole set-up: they make the virtual environment, install, and run.
+# `make test` and `make demo` need no set-up: each makes the virtual environment, installs slimyolo, and runs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# PASSIVE: waiting threads that spin take the processor from those that work, when tests share two cores
+# PASSIVE: threads that wait must not keep a core busy, because the tests share two cores
 test: check
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -q -n $(WORKERS) -m 'not slow'
 

@@ -1,4 +1,4 @@
-"""The reference project's detect.py, served by slimyolo: detect in images and videos. Options: --help."""
+"""Detect objects: takes the options of the reference project's detect.py and runs `slimyolo predict`. See --help."""
 
 try:
     from slimyolo.cli.reference import run_script

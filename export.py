@@ -1,4 +1,4 @@
-"""The reference project's export.py, served by slimyolo: write a checkpoint in another format. Options: --help."""
+"""Export a checkpoint: takes the options of the reference project's export.py and runs `slimyolo export`. See --help."""
 
 try:
     from slimyolo.cli.reference import run_script

@@ -1,4 +1,4 @@
-"""The reference project's train.py, served by slimyolo: train a detector. Options: --help."""
+"""Train a detector: takes the options of the reference project's train.py and runs `slimyolo train`. See --help."""
 
 try:
     from slimyolo.cli.reference import run_script

@@ -1,4 +1,4 @@
-"""The reference project's val.py, served by slimyolo: measure a checkpoint. Options: --help."""
+"""Measure a checkpoint: takes the options of the reference project's val.py and runs `slimyolo val`. See --help."""
 
 try:
     from slimyolo.cli.reference import run_script

@@ -1,4 +1,4 @@
-"""The reference project's prune_tools/finetune.py, served by slimyolo: train a pruned detector on. Options: --help."""
+"""Fine-tune: takes the options of the reference project's finetune.py and runs `slimyolo finetune`. See --help."""
 
 try:
     from slimyolo.cli.reference import run_script

@@ -1,4 +1,4 @@
-"""The reference project's prune_tools/prune.py, served by slimyolo: cut channels out. Options: --help."""
+"""Prune a checkpoint: takes the options of the reference project's prune.py and runs `slimyolo prune`. See --help."""
 
 try:
     from slimyolo.cli.reference import run_script

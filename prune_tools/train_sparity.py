@@ -1,4 +1,4 @@
-"""The reference project's prune_tools/train_sparity.py, served by slimyolo: sparse training. Options: --help."""
+"""Train sparsely: takes the options of the reference's train_sparity.py and runs `slimyolo sparsify`. See --help."""
 
 try:
     from slimyolo.cli.reference import run_script

@@ -28,7 +28,7 @@ def test_the_newest_run_is_taken_and_said(tmp_path: Path, monkeypatch: pytest.Mo
     script = SCRIPTS["prune_tools/prune.py"]
     settings, notes = translate(script, ["--weights", "runs/train/exp4/weights/best.pt", "--percent", "0.4"])
     assert settings.weights == Path("runs/train/exp2/weights/best.pt")  # type: ignore[attr-defined]
-    assert notes[0].startswith("--weights runs/train/exp4/weights/best.pt does not exist; taking runs/train/exp2/")
+    assert notes[0].startswith("--weights runs/train/exp4/weights/best.pt does not exist; using runs/train/exp2/")
 
 
 def test_a_file_that_exists_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
-"""The command table: settings, the task that runs, one line of explanation, examples. Nothing is decided here.
+"""The table of commands. A row holds the settings, the task that runs, one line of explanation, and examples.
 
-A task is named by its module and function and imported when it runs, so that ``slimyolo --help`` answers at once.
+A task is given as the names of its module and function. It is imported when it runs, so that ``slimyolo --help`` answers
+at once.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ log = logging.getLogger("slimyolo")
 
 
 def _done(config: Config, result: object) -> int:
-    """The exit status of a task that tells its result itself."""
+    """The exit status of a task that prints its result itself."""
     return 0
 
 
@@ -57,22 +58,22 @@ def _show_description(config: InspectConfig, text: str) -> int:
 
 
 def _prediction_status(config: PredictConfig, record: Any) -> int:
-    """130 after Ctrl-C, 1 where no picture could be read."""
+    """130 after Ctrl-C; 1 when no picture could be read; otherwise 0."""
     if record.interrupted:
         return 130
     return 1 if record.images == 0 else 0
 
 
 def _dataset_status(config: DataCheckConfig, report: Any) -> int:
-    """1 for a dataset that cannot be trained on, and with ``--strict`` for one with any defect."""
+    """1 when the dataset cannot be used for training, or, with ``--strict``, when it has any defect; otherwise 0."""
     return 1 if not report.usable or (config.strict and not report.clean) else 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One command. `task` is (module, function): the function takes the settings.
+    """One command. `task` is (module, function); the function takes the settings.
 
-    `ending` takes the settings and the task's result and gives the exit status.
+    `ending` takes the settings and the task's result, and returns the exit status.
     """
 
     settings: type[Config]
@@ -114,7 +115,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         settings=PruneConfig,
         task=("slimyolo.tasks.prune.prune", "prune"),
-        summary="cut channels out, keeping what they contributed",
+        summary="remove channels, and keep what they contributed",
         examples=(
             f"slimyolo prune --weights {_BEST} --percent 0.4 {_DATA}",
             f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run",
@@ -127,7 +128,7 @@ COMMANDS: tuple[Command, ...] = (
         settings=PlanShowConfig,
         task=("slimyolo.tasks.prune.plan", "show"),
         ending=_print_text,
-        summary="show a prune plan: per group what stays and what it saves",
+        summary="show a prune plan: what each group keeps and saves",
         examples=("slimyolo plan show runs/prune/exp/plan.json",),
     ),
     Command(
@@ -140,13 +141,13 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         settings=SensitivityConfig,
         task=("slimyolo.tasks.prune.sensitivity", "sensitivity"),
-        summary="how much each group of channels matters, cut alone",
+        summary="measure how much each group of channels matters",
         examples=(f"slimyolo sensitivity --weights {_BEST} {_DATA}",),
     ),
     Command(
         settings=FinetuneConfig,
         task=("slimyolo.tasks.train.finetune", "finetune"),
-        summary="train a pruned detector on",
+        summary="train a pruned detector again, to regain accuracy",
         examples=(
             f"slimyolo finetune {_DATA} --weights runs/prune/exp/pruned.pt --epochs 50",
             f"slimyolo finetune {_DATA} --weights runs/prune/exp/pruned.pt --teacher {_BEST} --noautoanchor",
@@ -165,7 +166,7 @@ COMMANDS: tuple[Command, ...] = (
         settings=PredictConfig,
         task=("slimyolo.tasks.predict.predict", "predict"),
         ending=_prediction_status,
-        summary="detect in images, folders and videos; draw and save",
+        summary="detect objects in images and videos; draw and save them",
         examples=(
             f"slimyolo predict --weights {_BEST} --source photo.jpg",
             f"slimyolo predict --weights {_BEST} --source 'album/*.jpg' --save-txt --save-crop --conf 0.4",
@@ -175,7 +176,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         settings=CompressConfig,
         task=("slimyolo.tasks.chain.compress", "compress"),
-        summary="the whole chain: train, sparsify, prune, fine-tune, table",
+        summary="run the whole chain: train, sparsify, prune, fine-tune",
         examples=(
             f"slimyolo compress {_DATA} --weights yolov5n.pt --cfg models/yolov5n_mask.yaml --percent 0.4",
             "slimyolo compress recipe.yaml --resume",
@@ -184,7 +185,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         settings=IterateConfig,
         task=("slimyolo.tasks.chain.iterate", "iterate"),
-        summary="prune in rounds with training between",
+        summary="prune in several rounds, and train after each round",
         examples=(
             f"slimyolo iterate --weights {_BEST} {_DATA} --macs 0.5 --rounds 3 --round-epochs 5 --epochs 30",
             f"slimyolo iterate --weights {_BEST} {_DATA} --macs 0.5 --rounds 3 --resume",
@@ -202,7 +203,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         settings=BenchConfig,
         task=("slimyolo.tasks.measure.bench", "bench"),
-        summary="time models on runtimes, side by side",
+        summary="time models on runtimes, and compare them",
         examples=(
             f"slimyolo bench --weights {_BEST} runs/prune/exp/pruned.pt --runtime onnxruntime,openvino --threads 2",
             f"slimyolo bench --weights {_BEST} --precision fp32,int8 {_DATA}",
@@ -212,13 +213,13 @@ COMMANDS: tuple[Command, ...] = (
         settings=InspectConfig,
         task=("slimyolo.tasks.inspect", "inspect"),
         ending=_show_description,
-        summary="show what a checkpoint is",
+        summary="show what a checkpoint contains",
         examples=("slimyolo inspect runs/prune/exp/pruned.pt",),
     ),
     Command(
         settings=ReportConfig,
         task=("slimyolo.tasks.report", "report"),
-        summary="one HTML page about finished runs: tables, plots, pictures",
+        summary="write an HTML page about finished runs",
         examples=(
             "slimyolo report runs/compress/exp --open",
             "slimyolo report runs/compress/exp runs/compress/exp2 --output compared.html",
@@ -228,25 +229,25 @@ COMMANDS: tuple[Command, ...] = (
         settings=DataCheckConfig,
         task=("slimyolo.tasks.dataset", "check"),
         ending=_dataset_status,
-        summary="tell what is in a dataset and what is wrong with it",
+        summary="show what is in a dataset, and what is wrong with it",
         examples=("slimyolo data check data/mask.yaml",),
     ),
     Command(
         settings=DataSynthConfig,
         task=("slimyolo.tasks.dataset", "synth"),
-        summary="render a face / face_mask dataset to try things with",
+        summary="render an example dataset of the classes face, face_mask",
         examples=("slimyolo data synth datasets/synthetic --train 400 --val 100",),
     ),
     Command(
         settings=ServeConfig,
         task=("slimyolo.tasks.serve", "serve"),
-        summary="try checkpoints side by side on a local page",
+        summary="compare checkpoints side by side on a local web page",
         examples=(f"slimyolo serve --weights {_BEST} runs/prune/exp/pruned.pt    # then open http://127.0.0.1:8000",),
     ),
     Command(
         settings=CompletionConfig,
         task=("slimyolo.cli.completion", "print_script"),
-        summary="let the shell complete commands and options",
+        summary="print a script that completes commands in your shell",
         examples=(
             "slimyolo completion bash > ~/.local/share/bash-completion/completions/slimyolo",
             'slimyolo completion zsh > "${fpath[1]}/_slimyolo"',

@@ -1,6 +1,6 @@
 """``slimyolo completion SHELL``: a script with which bash, zsh or fish complete commands, options and values.
 
-The script is made from the same tables as the help screens. It holds all names itself, so pressing Tab starts no Python.
+The script is made from the same tables as the help screens. It contains all names, so pressing Tab does not start Python.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ EVERYWHERE = ("--help", "--help-all", "--quiet")
 
 
 def print_script(config: CompletionConfig) -> None:
-    """The task of ``slimyolo completion``: the script on standard output."""
+    """The task of ``slimyolo completion``: print the script on standard output."""
     print(completion_script(config.shell), end="")
 
 
@@ -38,18 +38,18 @@ def _names(command: Command) -> list[str]:
 
 
 def _places(command: Command) -> tuple[str, ...]:
-    """The words that may stand without an option before them, where they are few: ``completion bash``."""
+    """The values that may stand without an option's name, where there is a list of them: ``completion bash``."""
     return next((option.choices for option in _options(command) if option.spec.positional), ())
 
 
 def _summaries() -> dict[str, str]:
-    """First word → what it is for; of a family (``data check``, ``data synth``) the second words."""
+    """First word of a command → its summary. For commands of two words (``data check``) the second words are listed."""
     own = {command.name: command.summary for command in COMMANDS}
     return {first: own.get(first, ", ".join(seconds)) for first, seconds in _first_words().items()}
 
 
 def _kind(option: CommandOption) -> str:
-    """What follows an option: ``none``, ``folder``, ``file``, ``choice`` or ``word`` (something that cannot be guessed)."""
+    """What follows an option: ``none``, ``folder``, ``file``, ``choice`` or ``word`` (a value that cannot be completed)."""
     if option.spec.arity == "flag":
         return "none"
     if option.choices:
@@ -60,7 +60,7 @@ def _kind(option: CommandOption) -> str:
 
 
 def _first_words() -> dict[str, tuple[str, ...]]:
-    """Each first word → the second words that may follow it (none for commands of one word)."""
+    """First word of a command → the second words that may follow it (none for commands of one word)."""
     words: dict[str, list[str]] = {}
     for command in COMMANDS:
         first, *rest = command.name.split()
@@ -69,7 +69,7 @@ def _first_words() -> dict[str, tuple[str, ...]]:
 
 
 def _bash_branches() -> str:
-    """The bash cases: per command its options, and what follows those that take a value."""
+    """The bash cases: for each command its options, and what follows each option that takes a value."""
     lines = []
     for command in COMMANDS:
         values = []
@@ -95,7 +95,7 @@ def _bash() -> str:
     seconds = "\n".join(
         f"    {first}) seconds={shlex.quote(' '.join(rest))} ;;" for first, rest in _first_words().items() if rest
     )
-    return f"""# bash completion of slimyolo. Once:
+    return f"""# bash completion of slimyolo. Install it once:
 #   slimyolo completion bash > ~/.local/share/bash-completion/completions/slimyolo
 # or in ~/.bashrc:  eval "$(slimyolo completion bash)"
 _slimyolo() {{
@@ -153,7 +153,7 @@ def _zsh() -> str:
     seconds = "\n".join(f"    {first}) seconds=({' '.join(rest)}) ;;" for first, rest in _first_words().items() if rest)
     body = "\n".join(branches)
     return f"""#compdef slimyolo
-# zsh completion of slimyolo. Once:  slimyolo completion zsh > "${{fpath[1]}}/_slimyolo"
+# zsh completion of slimyolo. Install it once:  slimyolo completion zsh > "${{fpath[1]}}/_slimyolo"
 _slimyolo() {{
   local -a firsts seconds
   firsts=({firsts})
@@ -183,8 +183,8 @@ if [ "$funcstack[1]" = _slimyolo ]; then _slimyolo "$@"; else compdef _slimyolo 
 
 
 _GENERAL: Mapping[str, str] = {
-    "--help": "the options used often",
-    "--help-all": "all options",
+    "--help": "show the common options",
+    "--help-all": "show all options",
     "--quiet": "print warnings and errors only",
 }
 
@@ -201,9 +201,10 @@ def _zsh_spec(option: CommandOption) -> str:
 
 def _fish() -> str:
     lines = [
-        "# fish completion of slimyolo. Once:  slimyolo completion fish > ~/.config/fish/completions/slimyolo.fish",
+        "# fish completion of slimyolo. Install it once:",
+        "#   slimyolo completion fish > ~/.config/fish/completions/slimyolo.fish",
         "complete -c slimyolo -e",
-        "complete -c slimyolo -n __fish_use_subcommand -l version -d 'the version'",
+        "complete -c slimyolo -n __fish_use_subcommand -l version -d 'print the version'",
     ]
     summaries = {command.name: command.summary for command in COMMANDS}
     for first, seconds in _first_words().items():

@@ -14,4 +14,6 @@ class CompletionConfig(Config):
 
     command: ClassVar[str] = "completion"
 
-    shell: Literal["bash", "zsh", "fish"] = option(help="bash, zsh or fish", group="Options", positional=True)
+    shell: Literal["bash", "zsh", "fish"] = option(
+        help="the shell to make the script for", group="Options", positional=True
+    )

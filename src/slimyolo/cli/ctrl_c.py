@@ -1,4 +1,4 @@
-"""Ctrl-C on the command line: noted in one place, so that no library can hide it."""
+"""Records Ctrl-C on the command line, so that no library can hide it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["noting_ctrl_c"]
 
 @contextmanager
 def noting_ctrl_c() -> Iterator[list[int]]:
-    """Notes each Ctrl-C in the list it yields, and raises `KeyboardInterrupt` as usual.
+    """Record each Ctrl-C in the list that this context yields, and raise `KeyboardInterrupt` as usual.
 
-    The exception alone is not enough: a library that is being imported, or C code that calls back, may turn it into
-    another one. What the tasks keep after Ctrl-C is theirs: a training goes on after its last whole epoch with
-    ``--resume``, `predict` writes what it found until then.
+    The exception alone is not enough: a library that is being imported, or C code that calls Python, may turn it into
+    another exception. Each task decides what it keeps after Ctrl-C: ``--resume`` continues a training after its last whole
+    epoch; `predict` writes what it has found so far.
     """
     interrupted: list[int] = []
     usual = signal.getsignal(signal.SIGINT)

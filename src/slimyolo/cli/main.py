@@ -35,8 +35,8 @@ def main() -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """End the process with `status`, as `sys.exit` does, but without unloading torch, which takes half a second."""
-    wait_for_threads: Callable[[], None] = vars(threading)["_shutdown"]  # what the interpreter itself does first
+    """End the process with `status`, as `sys.exit` does. It does not unload torch, which would take half a second."""
+    wait_for_threads: Callable[[], None] = vars(threading)["_shutdown"]  # the interpreter's own first step at its end
     wait_for_threads()
     atexit._run_exitfuncs()
     sys.stdout.flush()
@@ -45,7 +45,7 @@ def leave(status: int) -> NoReturn:
 
 
 def run_safely(action: Callable[[], int]) -> int:
-    """The exit status of `action`; a `SlimyoloError` is printed on stderr (status 2), Ctrl-C gives 130."""
+    """Run `action` and return its exit status. A `SlimyoloError` is printed on stderr (status 2); Ctrl-C gives 130."""
     speak()
     with noting_ctrl_c() as interrupted:
         try:
@@ -63,7 +63,7 @@ def _ending(error: BaseException, interrupted: bool) -> int:
     if isinstance(error, SlimyoloError):
         print(f"slimyolo: {error}", file=sys.stderr)
         return FAILED
-    if isinstance(error, BrokenPipeError):  # the reader (head, less) has gone; nothing is wrong
+    if isinstance(error, BrokenPipeError):  # the program that read our output (head, less) has ended: no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if isinstance(error, OSError) and error.errno is not None:  # a name too long, no permission, no space, …
@@ -96,9 +96,9 @@ def run_command_line(tokens: Sequence[str]) -> int:
 
 
 def make_settings(kind: type[Config], given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Config:
-    """The settings of one run from what was `given`; `defaults` are a reference script's own.
+    """Make the settings of one run from the `given` values. `defaults` are those of a reference script.
 
-    With ``resume`` the settings are those the run was started with.
+    With ``resume`` the settings are those with which the run was started.
     """
     values = given_values(kind, given)
     where = values.get("resume")

@@ -1,4 +1,4 @@
-"""The options of a command, read from its configuration: one description gives option, recipe key and help line."""
+"""The options of a command, read from its configuration. One description makes the option, recipe key and help line."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from slimyolo.tasks.common.config import Config, OptionFacts, option_facts, opti
 __all__ = ["CONFIG_FILE", "CommandOption", "command_options", "given_values", "read_config_file"]
 
 CONFIG_FILE = "config file"
-SMALL_COMMAND = 8  # with fewer options a file of them helps nobody
+SMALL_COMMAND = 8  # a command with fewer options has no --config: a file for so few options helps nobody
 METAVARS: Mapping[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandOption:
-    """One option as parsed (`spec`) and as shown: group, value word, help, default; `rare` ones by ``--help-all`` only."""
+    """One option: how it is parsed (`spec`) and how help shows it.
+
+    `value_word` stands for the value on the help screen. Only ``--help-all`` shows `rare` options.
+    """
 
     spec: OptionSpec
     group: str
@@ -38,7 +41,7 @@ class CommandOption:
 
 
 def command_options(kind: type[Config]) -> tuple[CommandOption, ...]:
-    """The options of the command with settings `kind`, in the order of its fields; last ``--config``, or RECIPE."""
+    """The options of the command with settings `kind`, in the order of its fields. ``--config`` or RECIPE comes last."""
     options = [_from_field(name, field, kind.command) for name, field in kind.model_fields.items()]
     if len(options) < SMALL_COMMAND:
         return tuple(options)
@@ -48,14 +51,17 @@ def command_options(kind: type[Config]) -> tuple[CommandOption, ...]:
         spec=OptionSpec(CONFIG_FILE, ("--config",), positional=recipe),
         group="Output" if "Output" in groups else groups[-1],
         value_word="RECIPE" if recipe else "YAML",
-        help="YAML file with these options as keys; the command line wins",
+        help="YAML file whose keys are these options; the command line overrides it",
         rare=not recipe and any(option.rare for option in options),
     )
     return (*options, config_file)
 
 
 def given_values(kind: type[Config], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What was `given` on the command line, as the fields of `kind` take it: a lone word without the list around it."""
+    """The values `given` on the command line, as the fields of `kind` take them.
+
+    A list that holds one word becomes that word where the field says so (`OptionFacts.lone_word`).
+    """
     values = dict(given)
     for name, field in kind.model_fields.items():
         value = values.get(name)
@@ -66,7 +72,7 @@ def given_values(kind: type[Config], given: Mapping[str, Any]) -> dict[str, Any]
 
 def read_config_file(path: str, kind: type[Config]) -> dict[str, Any]:
     """The values in a recipe: a YAML mapping with the option names, in ``snake_case`` or ``kebab-case``, as keys."""
-    from slimyolo.storage import read_yaml  # not at the top: it brings torch along, and `--help` must answer at once
+    from slimyolo.storage import read_yaml  # not at the top: it imports torch, and `--help` must answer at once
 
     try:
         plain = read_yaml(Path(path))
@@ -108,7 +114,7 @@ def _from_field(name: str, field: FieldInfo, command: str) -> CommandOption:
 
 
 def _value_word(facts: OptionFacts, types: Sequence[Any], choices: Sequence[str]) -> str:
-    """The word that stands for the value: the one the field names, else its choices, else that of its type."""
+    """The word that stands for the value: the word that the field names, else its choices, else the word of its type."""
     if facts.metavar is not None:
         return facts.metavar
     if choices and facts.bare is None:

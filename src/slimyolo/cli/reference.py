@@ -1,7 +1,7 @@
-"""The reference project's command lines, served by slimyolo's commands.
+"""The command lines of the reference project's scripts, run by the commands of slimyolo.
 
-``run_script("train.py")`` reads `sys.argv` as the reference's script would: same names, defaults and abbreviations. The
-table of each script says what every option becomes; none is silently ignored.
+``run_script("train.py")`` reads `sys.argv` as the reference's script does: with the same names, defaults and
+abbreviations. The table of each script says what happens to every option. No option is silently ignored.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["run_script", "script_screen", "translate"]
 
 
 def run_script(path: str) -> None:
-    """Serve reference script `path` (a key of `SCRIPTS`) with the words of `sys.argv`, and exit with its status."""
+    """Run reference script `path` (a key of `SCRIPTS`) with the words of `sys.argv`, and exit with its status."""
     leave(run_safely(lambda: _run(SCRIPTS[path], sys.argv[1:])))
 
 
 def translate(script: ReferenceScript, tokens: Sequence[str]) -> tuple[Config, tuple[str, ...]]:
-    """The settings that `tokens` mean, and notes on options that are true in any case.
+    """The settings that `tokens` mean, and notes on the given options that change nothing.
 
-    Raises `ConfigError` on unknown options, and on those that slimyolo refuses.
+    Raises `ConfigError` for unknown options, and for options that slimyolo refuses.
     """
     specs = [OptionSpec(option.names[0], option.names, option.arity, option.bare) for option in script.options]
     try:
@@ -63,10 +63,10 @@ def translate(script: ReferenceScript, tokens: Sequence[str]) -> tuple[Config, t
 
 
 def script_screen(script: ReferenceScript) -> str:
-    """The screen of ``python SCRIPT --help``: what works, what is refused, what is always so."""
-    lines = [f"python {script.path}: as the reference's; the same as `slimyolo {script.settings.command}`", ""]
+    """The screen of ``python SCRIPT --help``: options that work, that change nothing, and that are refused."""
+    lines = [f"python {script.path}: takes the reference's options and runs `slimyolo {script.settings.command}`", ""]
     words = {option.spec.key: option.help for option in command_options(script.settings)}
-    rows = {"works": "Options", "harmless": "Accepted, and true in any case", "refused": "Refused"}
+    rows = {"works": "Options", "harmless": "Accepted, but without effect", "refused": "Refused"}
     for kind, title in rows.items():
         chosen = [option for option in script.options if option.fate.kind == kind]
         if not chosen:
@@ -93,24 +93,26 @@ def _run(script: ReferenceScript, tokens: Sequence[str]) -> int:
 def _checked(option: ReferenceOption, value: Any) -> Any:
     if option.single and isinstance(value, list):
         if len(value) > 1:
-            raise ConfigError(f"{option.names[0]}: got {len(value)} files; models are not combined. Give one.")
+            raise ConfigError(f"{option.names[0]}: got {len(value)} files, expected one: models are not combined.")
         return value[0]
     return value
 
 
 def _of_newest_run(weights: str, notes: list[str]) -> str:
-    """`weights`, or the same file of the newest run where that run number does not exist here."""
+    """`weights`, or, when that run number does not exist here, the same file of the newest run."""
     if not weights or Path(weights).exists():
         return weights
     newest = same_file_of_newest_run(Path(weights))
     if newest is None:
         return weights
-    notes.append(f"--weights {weights} does not exist; taking {newest.as_posix()}, the newest run that has one.")
+    notes.append(
+        f"--weights {weights} does not exist; using {newest.as_posix()}, from the newest run that has this file."
+    )
     return newest.as_posix()
 
 
 def _default(option: ReferenceOption) -> Any:
-    """The reference's default, or None where the option stays unset: flags, and default files that are not there."""
+    """The reference's default. None for options that stay unset: flags, and default files that do not exist."""
     if not option.default_applies or option.default is False or option.default == ():
         return None
     if option.names[0] in OPTIONAL_FILES and not Path(option.default).exists():
@@ -125,7 +127,7 @@ def _is_default(option: ReferenceOption, value: Any) -> bool:
 
 
 def _native_hint(script: ReferenceScript, tokens: Sequence[str]) -> str:
-    """Where an option is to be had that the reference's script does not know."""
+    """A hint for an option that the reference's script does not know but the slimyolo command does."""
     command: Mapping[str, str] = {
         name: script.settings.command for option in command_options(script.settings) for name in option.spec.names
     }

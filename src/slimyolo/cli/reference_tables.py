@@ -1,8 +1,9 @@
-"""The reference project's options, script by script: what each one becomes here.
+"""The options of the reference project, script by script, and what each one does here.
 
-Every option is one row: its names, how many values follow, the reference's default, and its fate. ``to("field")``
-works; ``refused("…")`` stops with what to use instead; ``harmless("…")`` is true here in any case, and says so when
-given. The defaults are the reference's; a default model or hyper-parameter file that does not exist is left out.
+Every option is one row: its names, how many values follow, the reference's default, and its fate. ``to("field")``: the
+option sets that field. ``refused("…")``: the option stops the command, and the message says what to use instead.
+``harmless("…")``: slimyolo always does what the option asks for, and says so when it is given. The defaults are the
+reference's; a default model or hyper-parameter file that does not exist is not used.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ OPTIONAL_FILES = ("--cfg", "--hyp")
 
 @dataclass(frozen=True)
 class Fate:
-    """What an option becomes: settings field `text` (works), or a reason `text` (refused, harmless)."""
+    """What an option does. `text` is the settings field (works) or the reason (refused, harmless)."""
 
     kind: Literal["works", "refused", "harmless"]
     text: str
@@ -36,8 +37,8 @@ class Fate:
 class ReferenceOption:
     """One option of a reference script.
 
-    `bare` is its value when given without one; `single` forbids several values; with `default_applies` False the
-    option is not set unless given, because the checkpoint (or the exporter) knows better than the reference's default.
+    `bare` is its value when it is given without one; `single` forbids several values. With `default_applies` False the
+    reference's default is not used, because the checkpoint (or the exporter) knows a better value.
     """
 
     names: tuple[str, ...]
@@ -51,7 +52,7 @@ class ReferenceOption:
 
 @dataclass(frozen=True)
 class ReferenceScript:
-    """One script of the reference: our command's settings, what is fixed besides its options, and the options."""
+    """One script of the reference: the settings of our command, its options, and settings that are always `fixed`."""
 
     path: str
     settings: type[Config]
@@ -66,12 +67,12 @@ def to(field: str) -> Fate:
 
 
 def refused(instead: str) -> Fate:
-    """The option is refused when given with another value than the default; `instead` says what to do."""
+    """The option is refused when its value is not the default; `instead` says what to do."""
     return Fate("refused", instead)
 
 
 def harmless(reason: str) -> Fate:
-    """The option asks for what holds anyway."""
+    """The option asks for what slimyolo always does; `reason` says what that is."""
     return Fate("harmless", reason)
 
 
@@ -94,13 +95,13 @@ def many(names: tuple[str, ...], default: Any, fate: Fate, single: bool = False)
 CFG = "models/yolov5n_mask.yaml"
 IMGSZ = ("--imgsz", "--img", "--img-size")
 BOARD = refused("slimyolo sends nothing to Weights & Biases. Use TensorBoard: tensorboard --logdir runs/train")
-DNN = refused("OpenCV's network runtime is not used. Leave --dnn out; exported files are run by their own runtime.")
+DNN = refused("slimyolo does not run networks with OpenCV. Leave --dnn out; an exported file has its own runtime.")
 AUGMENT = refused("there is no test-time augmentation. Leave it out; a larger --imgsz is the usual replacement.")
 OUTPUT_ROWS = (one("--name", "exp", to("name")), flag("--exist-ok"))
 
 
 def training_rows(weights: str, hyp: str, epochs: int, *, default_cfg: bool) -> tuple[ReferenceOption, ...]:
-    """The 38 options that train.py, train_sparity.py and finetune.py share; they differ in three defaults."""
+    """The 38 options that train.py, train_sparity.py and finetune.py share. The scripts differ in three defaults."""
     return (
         one("--weights", weights, to("weights")),
         ReferenceOption(names=("--cfg",), default=CFG, fate=to("cfg"), default_applies=default_cfg),
@@ -266,8 +267,8 @@ SCRIPTS: Mapping[str, ReferenceScript] = {
                 *training_rows("weights/yolov5n_face.pt", LOW, 100, default_cfg=False),
             ),
             {"method": "reference", "policy": "skip-shortcuts"},
-            "how far a rate --sr gets depends on the number of steps; `slimyolo sparsify --percent 0.4` is asked for "
-            "the result instead",
+            "how many channels a rate --sr brings to zero depends on the number of steps; with `slimyolo sparsify "
+            "--percent 0.4` you ask for the share of channels itself",
         ),
         ReferenceScript(
             "prune_tools/prune.py",

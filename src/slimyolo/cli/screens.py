@@ -1,4 +1,4 @@
-"""Help screens: what a person types first. Plain text, bold headings on a terminal only."""
+"""The help screens: plain text, with bold headings on a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slimyolo.cli.options import CommandOption, command_options
 __all__ = ["command_screen", "heading", "overview_screen", "two_columns"]
 
 WIDTH = min(max(shutil.get_terminal_size((110, 24)).columns, 80), 110)
-NAME_WIDTH = 33  # the longest beside which an explanation has room at 80 columns
+NAME_WIDTH = 33  # beside a longer name, an explanation would not have enough room in 80 columns
 SHORT_NAME_WIDTH = 26
 FIRST_GROUPS = ("What to train", "Sparsity")
 
@@ -26,14 +26,14 @@ def overview_screen(version: str) -> str:
     lines += [
         "",
         heading("Examples"),
-        *_example("slimyolo data synth datasets/synthetic    # something to try things with"),
+        *_example("slimyolo data synth datasets/synthetic    # an example dataset to start with"),
         *_example("slimyolo compress --data data/mask.yaml --weights yolov5n.pt --percent 0.4"),
         *_example("slimyolo predict --weights runs/compress/exp/finetuned/weights/best.pt --source photo.jpg"),
         "",
         *textwrap.wrap(
-            "`slimyolo COMMAND --help` shows a command's options and examples, --help-all the rare options too; --quiet leaves "
-            "only warnings. The reference project's scripts (train.py, prune_tools/*.py, val.py, detect.py, export.py) run from "
-            "the repository root as they are.",
+            "`slimyolo COMMAND --help` shows the common options of a command and examples; --help-all shows all options. "
+            "With --quiet a command prints only warnings and errors. The scripts of the reference project (train.py, "
+            "prune_tools/*.py, val.py, detect.py, export.py) are in the repository root and take their own options.",
             WIDTH,
             break_long_words=False,
             break_on_hyphens=False,
@@ -43,9 +43,9 @@ def overview_screen(version: str) -> str:
 
 
 def command_screen(command: Command, *, everything: bool = False) -> str:
-    """The screen of ``slimyolo COMMAND --help``: usage, the options used often by group, examples.
+    """The screen of ``slimyolo COMMAND --help``: usage, the common options by group, and examples.
 
-    With `everything` (``--help-all``) the rare options too.
+    With `everything` (``--help-all``) it shows the rare options too.
     """
     options = command_options(command.settings)
     required = " ".join(_usage(option) for option in options if option.required)
@@ -71,7 +71,7 @@ def command_screen(command: Command, *, everything: bool = False) -> str:
 
 
 def _example(text: str) -> list[str]:
-    """An example, on several lines with backslashes where it is too long for the screen."""
+    """An example. One that is too long for the screen is split into several lines with backslashes."""
     if len(text) + 2 <= WIDTH:
         return [f"  {text}"]
     command, _, comment = text.partition(" # ")
@@ -95,7 +95,7 @@ def heading(text: str) -> str:
 
 
 def two_columns(rows: Sequence[tuple[str, str]], name_width: int) -> list[str]:
-    """Rows of name and explanation, the explanation wrapped beside the name; a long name gets a line of its own."""
+    """Rows of name and explanation. The explanation is wrapped beside the name; a long name has a line of its own."""
     lines = []
     for name, explanation in rows:
         first, *rest = textwrap.wrap(explanation, WIDTH - name_width - 3, break_long_words=False) or [""]

@@ -1,4 +1,4 @@
-"""Where the log of the tasks goes: facts to standard output, warnings to standard error."""
+"""Where log lines of the tasks are printed: information on standard output, warnings on standard error."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class _Facts(logging.Filter):
 
 
 def speak(*, quiet: bool = False, output_is_json: bool = False) -> None:
-    """Print what slimyolo logs. Called by the command line alone: a program that uses the API decides for itself.
+    """Print the log lines of slimyolo. Only the command line calls this; a program that uses the API configures its own log.
 
-    With `quiet` only warnings are printed; with `output_is_json` facts go to standard error, so that standard output
-    holds nothing but the JSON. Of processes that torchrun started together only the first one speaks; the others print
-    their errors.
+    With `quiet`, only warnings are printed. With `output_is_json`, information goes to standard error, so that standard
+    output holds only the JSON. When torchrun started several processes, only the first one prints everything; the others
+    print only errors.
     """
     log = logging.getLogger("slimyolo")
     log.handlers.clear()

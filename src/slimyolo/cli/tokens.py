@@ -1,7 +1,8 @@
-"""Command-line words → the values that were given, by a table of options. Both faces, ours and the reference's, use it.
+"""Turns the words of a command line into values, by a table of options.
 
-The standard library's parser does the reading; messages and help screens are ours. Values stay text: the configurations
-turn them into numbers and paths, so that an option, a recipe key and a Python argument fail with the same words.
+The ``slimyolo`` command and the reference's scripts both use it. The parser is that of the standard library; the messages
+and help screens are ours. Values stay text: the configurations turn them into numbers and paths, so that an option, a
+recipe key and a Python argument fail with the same message.
 """
 
 from __future__ import annotations
@@ -22,10 +23,16 @@ Arity = Literal["flag", "one", "maybe", "many", "each"]
 class OptionSpec:
     """How one option is written: its names, and how many values follow.
 
-    `arity`: ``flag`` none, ``one``, ``maybe`` one or none (then the value is `bare`), ``many`` at least one, ``each`` at
-    least one, and given again it adds to the first.
-    A `positional` is given by place as well as by its first name; one of arity ``each`` takes all words left
-    over.
+    | `arity` | values |
+    |---|---|
+    | ``flag`` | none |
+    | ``one`` | one |
+    | ``maybe`` | one or none; without one the value is `bare` |
+    | ``many`` | one or more |
+    | ``each`` | one or more; an option that is given again adds to its values |
+
+    The value of a `positional` option may also stand without the option's name. If its arity is ``each``, it takes all
+    words that belong to no other option.
     """
 
     key: str
@@ -43,10 +50,10 @@ class _Parser(argparse.ArgumentParser):
 def parse_tokens(
     specs: Sequence[OptionSpec], tokens: Sequence[str], *, program: str, abbreviations: bool = False
 ) -> dict[str, Any]:
-    """The options given in `tokens`, key → text, list of texts, or True for a flag; what was not given is absent.
+    """The options given in `tokens`, as key → text, list of texts, or True for a flag. Options not given are absent.
 
-    With `abbreviations` a unique beginning of a name is enough, as with the reference's scripts. Raises `ConfigError`
-    on unknown options (naming the nearest), missing values and leftover words.
+    With `abbreviations` the first letters of a name are enough when they are unique, as in the reference's scripts. Raises
+    `ConfigError` for an unknown option (naming the nearest one), a missing value, or a word that belongs to no option.
     """
     parser = _Parser(prog=program, add_help=False, allow_abbrev=abbreviations, argument_default=argparse.SUPPRESS)
     for spec in specs:
