@@ -33,7 +33,7 @@ def test_the_search_stops_where_floors_hold() -> None:
 
 
 def test_when_nothing_fits_it_says_what_was_tried() -> None:
-    with pytest.raises(PruningError, match=r"Tried 50\.0% of the MACs.*Allow a larger --max-drop"):
+    with pytest.raises(PruningError, match=r"or more: 50\.0% of the MACs.*Allow a larger --max-drop"):
         search_smallest(lambda share: share, lambda share: share, lambda share: 0.0, least=0.3)
 
 

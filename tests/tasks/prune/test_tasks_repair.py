@@ -121,7 +121,7 @@ def test_sensitivity_resumes_and_caps_a_cut(
     with pytest.raises(ConfigError, match=r"there is no run 'other' with a sensitivity.json"):
         sensitivity(SensitivityConfig(**{**settings, "name": "other"}, resume=True))
     (tmp_path / "wrong.json").write_text("[]")
-    with pytest.raises(ConfigError, match=r"is no record of `slimyolo sensitivity`"):
+    with pytest.raises(ConfigError, match=r"is not a record of `slimyolo sensitivity`"):
         read_sensitivity(tmp_path / "wrong.json")
 
 
@@ -188,7 +188,7 @@ def test_the_budget_is_spread_evenly() -> None:
         ({"reconstruct": True}, r"--reconstruct needs training images: add --data"),
         ({"plan": "p.json", "macs": 0.5}, r"--plan decides the whole cut: leave --macs out"),
         ({"plan": "p.json", "floor": 0.2, "round_to": 8}, r"leave --floor, --round-to out"),
-        ({"max_error": 0.1}, r"--max-error says how far --caps goes"),
+        ({"max_error": 0.1}, r"--max-error limits the errors that --caps allows"),
     ],
 )
 def test_contradictions_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -1,1 +1,1 @@
-"""A latency as the budget of a cut."""
+"""Cutting a network until it takes a given time on a runtime (``--latency``)."""

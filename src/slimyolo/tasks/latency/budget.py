@@ -1,4 +1,4 @@
-"""``--latency``: cut, time the network, correct the prediction and cut again, until the time is the wanted one."""
+"""``--latency``: cuts, times the network, corrects the prediction and cuts again, until the network takes the wanted time."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NEAR = 0.03  # of the budget
 ATTEMPTS = 5
 ROUNDINGS = (1, 8, 16)
 Cut = Callable[[LatencyBudget, int, Price], PruneResult[Detector]]
-"""(budget, kept widths are multiples of this, price of a plan) → the cut."""
+"""A function (budget, number that divides the kept widths, price of a plan) → the cut."""
 
 
 class RuntimePrice(Protocol):
-    """What is asked of a runtime; `tasks.latency.price.LatencyPrice` is one."""
+    """What the search needs to know of a runtime; `tasks.latency.price.LatencyPrice` is an example."""
 
     @property
     def dense_ms(self) -> float:
@@ -34,22 +34,23 @@ class RuntimePrice(Protocol):
         """Predicted milliseconds of a planned network."""
 
     def measured_share(self, plan: PrunePlan) -> float:
-        """The time of a planned network, timed now, over that of the dense one."""
+        """Time a planned network now; returns its time divided by the time of the dense network."""
 
 
 def cut_to_latency(
     cut: Cut, price: RuntimePrice, budget_ms: float, roundings: Sequence[int] = ROUNDINGS
 ) -> tuple[PruneResult[Detector], LatencyOutcome]:
-    """The cut that takes `budget_ms`, as timed, with the rounding of widths that keeps most MACs in that time.
+    """The cut whose measured time is `budget_ms`, with the rounding of widths that keeps most MACs in that time.
 
-    Which of `roundings` suits the runtime is predicted. Then the network is timed, and the prediction is multiplied by
-    measured over predicted time; with that, the network is cut again, a few times.
-    Raises `ConfigError` when the uncut network takes no longer.
+    The rounding is chosen from `roundings` by predicted times. Then the cut network is timed, the prediction is multiplied by
+    measured time / predicted time, and the dense network is cut again with the corrected prediction; this is repeated a few
+    times. Raises `ConfigError` when the dense network takes no longer than `budget_ms`.
     """
     dense = price.dense_ms
     if dense <= budget_ms:
         raise ConfigError(
-            f"--latency {budget_ms:.2f}ms: the network takes {dense:.2f} ms as it is. Give less, or leave it uncut."
+            f"--latency {budget_ms:.2f}ms: the network takes only {dense:.2f} ms without a cut. Give a shorter time, or do not "
+            f"prune it."
         )
     unit, result = _best_rounding(cut, price, budget_ms, roundings)
     said, correction = price(result.plan), 1.0
@@ -72,13 +73,13 @@ def cut_to_latency(
     if not reached:
         log.warning(
             "--latency %.2fms is not reached: the smallest network that was tried takes %.2f ms (%.0f %% of the dense one's "
-            "%.2f). What is left stands at its floor: lower --floor, give a smaller --imgsz, or a larger budget.",
+            "%.2f). Its layers are at their floors: lower --floor, or give a smaller --imgsz or a longer --latency.",
             budget_ms,
             measured,
             100 * measured / dense,
             dense,
         )
-    log.info("%.2f ms, as timed beside the dense network's %.2f ms", measured, dense)
+    log.info("the cut network takes %.2f ms, the dense network %.2f ms (both timed)", measured, dense)
     outcome = LatencyOutcome(
         asked_ms=budget_ms,
         dense_ms=dense,
@@ -93,7 +94,7 @@ def cut_to_latency(
 
 @dataclass(frozen=True, eq=False)
 class _Attempt:
-    """A network that was timed."""
+    """A cut that was tried: its predicted and its measured time."""
 
     measured_ms: float
     predicted_ms: float
@@ -107,7 +108,7 @@ class _Attempt:
 def _best_rounding(
     cut: Cut, price: RuntimePrice, budget_ms: float, roundings: Sequence[int]
 ) -> tuple[int, PruneResult[Detector]]:
-    """The rounding that keeps most MACs within the budget, as predicted; without one that fits, the fastest."""
+    """The rounding that keeps most MACs within the budget, by predicted times; the fastest one when none fits."""
     tried = {unit: cut(LatencyBudget(budget_ms), unit, price) for unit in roundings}
     predicted = {unit: price(result.plan) for unit, result in tried.items()}
     for unit, result in tried.items():
@@ -124,5 +125,5 @@ def _best_rounding(
 
 
 def _scaled(price: Price, factor: float) -> Price:
-    """`price` times `factor`."""
+    """A price that is `factor` times `price`."""
     return lambda plan: factor * price(plan)

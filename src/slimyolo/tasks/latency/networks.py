@@ -1,4 +1,4 @@
-"""Networks of other widths, ready to be timed on a runtime."""
+"""Makes networks with other widths, ready to be timed on a runtime."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ TIMED = ("onnxruntime", "openvino", "ncnn", "torch")
 class Networks:
     """Makes networks like `detector` with other widths for `runtime`, in a temporary folder that `close` removes.
 
-    For ONNX Runtime and OpenVINO the detector is exported once, and its weights are exchanged. For ncnn every network is
-    exported, for torch it is built. Raises `ConfigError` for an unknown runtime, `ExportError` for a missing package.
+    For ONNX Runtime and OpenVINO the detector is exported once, and the weights in the file are replaced for each network. For
+    ncnn each network is exported; for torch each network is built. Raises `ConfigError` for an unknown runtime and
+    `ExportError` for a missing package.
     """
 
     def __init__(self, detector: Detector, runtime: str, size: tuple[int, int], threads: int) -> None:
         if runtime not in TIMED:
-            raise ConfigError(f"--runtime {runtime}: expected one of {', '.join(TIMED)}.")
+            raise ConfigError(f"--runtime {runtime} cannot be timed: expected one of {', '.join(TIMED)}.")
         self._fused = detector.fused().requires_grad_(False)
         self._runtime, self._threads = runtime, threads
         self._settings = ExportSettings(size=size, metadata=detector_metadata(detector, size, __version__))
@@ -46,7 +47,7 @@ class Networks:
         self._count = 0
 
     def close(self) -> None:
-        """Remove the files."""
+        """Remove the temporary files."""
         self._folder.cleanup()
 
     def versions(self) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""How long a cut network would take on a runtime of this machine: timed networks, a fitted model, and its cache."""
+"""Predicts how long a cut network takes on a runtime of this machine, by a model that is fitted once and kept in a cache."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["LatencyPrice", "MeasuredShare", "cache_folder", "shapes_after"]
 log = logging.getLogger("slimyolo")
 
 Shapes = Mapping[str, tuple[int, ...]]
-"""Module path of each convolution → shape of its weight."""
+"""Maps the module path of each convolution to the shape of its weight."""
 CHUNK = 6  # networks timed in turn with the dense one
 RUNS, WARMUP = 12, 3
 FINAL_RUNS = 45
@@ -49,7 +49,7 @@ LEAST = 0.1
 class MeasuredShare:
     """A network that was timed in turn with the dense one.
 
-    `share` is its time over that of the dense network. It uses the 10th percentile, which other load disturbs least.
+    `share` is its time divided by the time of the dense network. Both are 10th percentiles, which other load disturbs least.
     """
 
     share: float
@@ -58,11 +58,11 @@ class MeasuredShare:
 
 
 class LatencyPrice:
-    """Milliseconds of a plan for `detector` on `runtime`, batch 1. A call times nothing; it asks a fitted model.
+    """Predicts the milliseconds of a plan for `detector` on `runtime` with batch 1, by a fitted model.
 
     The first call times networks of random widths and fits the model to them, which takes seconds to a minute. The model is
-    kept in `cache_folder` for this processor, runtime, image size and network. The dense network is timed once by every
-    `LatencyPrice`. `measure` times the network of a plan itself.
+    kept in `cache_folder` for this processor, runtime, image size and network. Every `LatencyPrice` times the dense network
+    once. `measure` times the network of a plan instead of predicting its time.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class LatencyPrice:
         self._dense_shapes = _dense_shapes(detector)
         self._facts = _convolution_facts(detector, size)
         self._networks = Networks(detector, runtime, size, threads)
-        # with one thread, processor time is wall-clock time without that of other programs
+        # with one thread, processor time is the wall-clock time without the time of other programs
         self._clock = time.process_time if threads == 1 else time.perf_counter
         self._model: LatencyModel | None = None
         self._dense_ms: float | None = None
@@ -93,7 +93,7 @@ class LatencyPrice:
         self._networks.close()
 
     def __call__(self, plan: PrunePlan) -> float:
-        """Predicted milliseconds: the median on this machine without other load."""
+        """Predicted milliseconds of the network of `plan`: the median on this machine without other load."""
         model = self._fitted(plan.groups)
         return self.dense_ms * model.share(self._network(shapes_after(self._dense_shapes, plan.groups)))
 
@@ -104,12 +104,12 @@ class LatencyPrice:
             with ExitStack() as opened:
                 (timing,) = self._timed([opened.enter_context(self._networks.opened(self._dense_shapes))], FINAL_RUNS)
             self._dense_ms = timing.median_ms
-            log.info("%s takes %.2f ms dense (%d threads)", self.runtime, timing.median_ms, self.threads)
+            log.info("%s: the dense network takes %.2f ms (%d threads)", self.runtime, timing.median_ms, self.threads)
         return self._dense_ms
 
     @property
     def fit(self) -> LatencyModel | None:
-        """The fitted model, None before the first call."""
+        """The fitted model; None before the first call."""
         return self._model
 
     def measure(self, plan: PrunePlan) -> MeasuredShare:
@@ -121,7 +121,7 @@ class LatencyPrice:
         return MeasuredShare(cut.low_ms / dense.low_ms, cut, dense)
 
     def measured_share(self, plan: PrunePlan) -> float:
-        """The time of the network of `plan`, timed now, over that of the dense one."""
+        """Time the network of `plan` now; returns its time divided by the time of the dense network."""
         return self.measure(plan).share
 
     def _network(self, shapes: Shapes) -> list[ConvolutionShape]:
@@ -168,8 +168,8 @@ class LatencyPrice:
         model = fit_latency(networks, [1.0, *shares])
         try:
             write_text(path, json.dumps({"about": self._about(), "model": asdict(model)}, indent=1))
-        except StorageError as error:  # with a read-only home the model is fitted again the next time
-            log.warning("the latency model could not be kept: %s", error)
+        except StorageError as error:  # in a read-only home folder: the model is fitted again the next time
+            log.warning("the latency model could not be saved and will be fitted again the next time: %s", error)
         return model
 
     def _about(self) -> dict[str, object]:
@@ -193,7 +193,7 @@ class LatencyPrice:
 
 
 def cache_folder() -> Path:
-    """``$SLIMYOLO_CACHE``, else ``slimyolo`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
+    """The folder ``$SLIMYOLO_CACHE`` if set, else ``slimyolo`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     if given := os.environ.get("SLIMYOLO_CACHE"):
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "slimyolo"
@@ -219,8 +219,8 @@ def _random_shapes(
 ) -> dict[str, tuple[int, ...]]:
     """Weight shapes of a network of random widths.
 
-    A usual share of channels is drawn for the whole network, and how it changes with depth; each layer varies around that.
-    The widths of some networks are multiples of 8 or 16.
+    A share of channels to keep is drawn for the whole network, and a slope that changes it with depth; each layer varies
+    around the result. The widths of some networks are multiples of 8 or 16.
     """
     usual, slope = generator.uniform(0.25, 1.0), generator.normal(0, 0.8)
     unit = int(generator.choice((1, 1, 8, 8, 16)))
@@ -242,7 +242,7 @@ def _dense_shapes(detector: Detector) -> dict[str, tuple[int, ...]]:
 
 
 def _convolution_facts(detector: Detector, size: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    """Per convolution: its groups, and the positions of its output at `size`."""
+    """For each convolution: its number of groups, and the number of positions of its output at `size`."""
     macs = {layer.name: layer.macs for layer in model_cost(detector, size, forward=detector.heads).layers}
     return {
         name: (module.groups, macs[name] // module.weight.numel())

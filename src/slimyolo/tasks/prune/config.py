@@ -46,7 +46,7 @@ ON_DATA = ("taylor", "fisher")
 
 
 class PruneConfig(Config):
-    """Settings of ``slimyolo prune``: what to cut, as one budget (`budget_of`), how, and on which data to measure it."""
+    """Settings of ``slimyolo prune``: how much to cut (one budget, `budget_of`), how to cut, and the data to measure on."""
 
     command: ClassVar[str] = "prune"
 
@@ -55,36 +55,34 @@ class PruneConfig(Config):
         None, "share of BatchNorm channels to remove", group=WHAT, shown_default="0.4", metavar="SHARE"
     )
     params: Amount | None = option(
-        None, "parameters to keep at most, as a share or a number (0.9M)", group=WHAT, metavar="SHARE", rare=True
+        None, "keep at most this many parameters (0.9M), or this share", group=WHAT, metavar="SHARE", rare=True
     )
-    macs: Amount | None = option(
-        None, "MACs to keep at most, as a share or a number (250M)", group=WHAT, metavar="SHARE"
-    )
+    macs: Amount | None = option(None, "keep at most this many MACs (250M), or this share", group=WHAT, metavar="SHARE")
     latency: Latency | None = option(
-        None, "longest time of one image, 8ms or 50% of the time now", group=WHAT, metavar="MS|SHARE"
+        None, "longest time for one image: 8ms, or 50% of the time now", group=WHAT, metavar="MS|SHARE"
     )
     runtime: RuntimeName | None = option(
-        None, "the runtime in which --latency is timed", group=WHAT, shown_default="PyTorch, roughly"
+        None, "runtime on which --latency is timed", group=WHAT, shown_default="PyTorch, roughly"
     )
-    threads: int = option(2, "threads of that runtime", group=WHAT, ge=1, rare=True)
-    max_drop: float | None = option(None, "largest loss of mAP50-95 that the cut may cost", group=WHAT, gt=0, lt=1)
+    threads: int = option(2, "number of threads of --runtime", group=WHAT, ge=1, rare=True)
+    max_drop: float | None = option(None, "largest drop of mAP50-95 that is allowed", group=WHAT, gt=0, lt=1)
     plan: OptionalPath = option(None, "make the cut of this plan.json again", group=WHAT, rare=True)
     dry_run: bool = option(False, "print the plan and write nothing except --plan-out", group=WHAT, rare=True)
     plan_out: OptionalPath = option(None, "write the plan to this file as well", group=WHAT, rare=True)
 
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=HOW, rare=True)
-    importance: Importance = option("gamma", "how channels are scored; taylor, fisher: on --data", group=HOW)
+    importance: Importance = option("gamma", "how channels are scored; taylor and fisher need --data", group=HOW)
     per: Per = option("channels", "divide each score by the cost it saves, in this unit", group=HOW, rare=True)
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=HOW, metavar="SHARE", rare=True)
     floor_of: PatternShares = option(
-        (), "the same for layers by pattern, 'model.9.*=0.5' …", group=HOW, metavar="PATTERN=SHARE …", rare=True
+        (), "--floor for matching layers, 'model.9.*=0.5' …", group=HOW, metavar="PATTERN=SHARE …", rare=True
     )
     cap: PatternShares = option(
-        (), "largest share to remove, for layers by pattern", group=HOW, metavar="PATTERN=SHARE …", rare=True
+        (), "largest share to remove from matching layers", group=HOW, metavar="PATTERN=SHARE …", rare=True
     )
     caps: OptionalPath = option(None, "sensitivity.json, which limits what each layer loses", group=HOW, rare=True)
     max_error: float | None = option(
-        None, "largest error of a group cut alone that --caps allows", group=HOW, ge=0, shown_default="0.2", rare=True
+        None, "largest error that --caps allows one group to cause", group=HOW, ge=0, shown_default="0.2", rare=True
     )
     keep: tuple[str, ...] = option(
         (), "layers to keep whole, by pattern (model.9.* …)", group=HOW, metavar="PATTERN …", rare=True
@@ -92,7 +90,7 @@ class PruneConfig(Config):
     round_to: int = option(1, "make kept widths multiples of this number", group=HOW, names=("--round",), ge=1)
     constants: Constants = option("carrier", "where the constants of removed channels go", group=HOW, rare=True)
     cfg: OptionalText = option(
-        None, "model YAML that the checkpoint must match; a check only", group=HOW, metavar="YAML", rare=True
+        None, "model YAML that the checkpoint must match (only a check)", group=HOW, metavar="YAML", rare=True
     )
 
     data: OptionalPath = option(None, "dataset YAML: adds metrics before and after", group=CHECK, metavar="YAML")
@@ -125,16 +123,16 @@ class PruneConfig(Config):
         "pruned.pt", "name of the pruned checkpoint in the run folder", group=OUTPUT, metavar="NAME", rare=True
     )
     masked_file_name: OptionalText = option(
-        None, "write the uncut, masked model to this file too", group=OUTPUT, metavar="NAME", rare=True
+        None, "write the masked model (not cut) to this file as well", group=OUTPUT, metavar="NAME", rare=True
     )
     project: Path = project_option("runs/prune", OUTPUT)
     name: str = name_option(OUTPUT)
     exist_ok: bool = exist_ok_option(OUTPUT)
-    noplots: bool = option(False, "keep no validation pictures for the report", group=OUTPUT, rare=True)
+    noplots: bool = option(False, "write no validation pictures for the report", group=OUTPUT, rare=True)
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
-        """(unit, amount): the budget that was given, else 0.4 of the channels."""
+        """(unit, amount) of the budget that was given, or 0.4 of the channels when none was given."""
         return budget_of(self.percent, self.params, self.macs, self.latency, self.max_drop)
 
     @property
@@ -144,7 +142,7 @@ class PruneConfig(Config):
 
     @property
     def caps_by_pattern(self) -> dict[str, float]:
-        """Pattern → share that may go at most."""
+        """Pattern → largest share that may be removed."""
         return pattern_shares(self.cap)
 
     @model_validator(mode="after")
@@ -153,7 +151,9 @@ class PruneConfig(Config):
         if unit == "latency-share" and self.runtime is None:
             raise ConfigError(f"--latency {self.latency} is a share of a time on a runtime: add --runtime onnxruntime.")
         if self.runtime is not None and self.latency is None and self.per != "ms":
-            raise ConfigError("--runtime says where --latency (or --per ms) is timed: add --latency, or leave it out.")
+            raise ConfigError(
+                "--runtime says where --latency (or --per ms) is timed: add --latency, or leave --runtime out."
+            )
         if self.recalibrate and self.data is None:
             raise ConfigError("--recalibrate needs training images: add --data YAML.")
         if self.importance in ON_DATA and self.data is None:
@@ -165,7 +165,9 @@ class PruneConfig(Config):
         if self.plan is not None:
             self._refuse_with_plan()
         if self.caps is None and self.max_error is not None:
-            raise ConfigError("--max-error says how far --caps goes: add --caps sensitivity.json, or leave it out.")
+            raise ConfigError(
+                "--max-error limits the errors that --caps allows: add --caps sensitivity.json, or leave --max-error out."
+            )
         return self
 
     def _refuse_with_plan(self) -> None:

@@ -1,4 +1,4 @@
-"""Cutting one detector to several budgets; scores and images are read once for all of them."""
+"""Cuts one detector to several budgets. Images are read once and scores are measured once for all of them."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def cut_detector(
     calibration: Calibration | None = None,
     **fields: Unpack[RuleFields],
 ) -> PruneResult[Detector]:
-    """`prune_module` with what only a detector knows: its raw heads are the outputs, and the reference leaves layers whole.
+    """`prune_module` for a detector: its raw heads are the outputs, and policy "reference" keeps the layers around shortcuts.
 
-    The policy "reference" ("skip-shortcuts") is the reference's rule for a plain share of channels. For other targets it is
+    For a plain share of channels, the policy "reference" ("skip-shortcuts") is the reference's rule. For other targets it is
     the ordinary selection without the layers around shortcuts. The floor is 0.1 for every policy unless given.
-    `detector` is not touched.
+    `detector` is not changed.
     """
     rules = rules_with(rules, fields)
     if rules.policy == "reference":
@@ -104,7 +104,7 @@ def rules_of(config: PruneConfig) -> CutRules:
 
 
 def target_of(unit: BudgetUnit, amount: float) -> Target:
-    """The target of a budget in the units of the command line: channels to remove; parameters, MACs or milliseconds to keep."""
+    """The target of a budget of the command line: channels to remove, or parameters, MACs or milliseconds to keep."""
     if unit == "latency":
         return LatencyBudget(amount)
     if isinstance(amount, int):
@@ -115,7 +115,7 @@ def target_of(unit: BudgetUnit, amount: float) -> Target:
         "macs": MacsShare,
     }
     if unit not in kinds:
-        raise ConfigError(f"A cut to {unit} {amount:g} is found by a search, not by one target.")
+        raise ConfigError(f"A cut to {unit} {amount:g} is found by a search; it has no single target.")
     return kinds[unit](amount)
 
 
@@ -133,7 +133,7 @@ class Cutter:
     def cut(self, target: Target, round_to: int | None = None, price: Price | None = None) -> PruneResult[Detector]:
         """The cut to `target`. With data, the constants of channels that are not at zero are their means on images.
 
-        `round_to` and `price` take the place of the configured ones.
+        `round_to` and `price` replace the configured ones.
         """
         rules = replace(rules_of(self._config), importance=self._importance())
         return cut_detector(
@@ -153,14 +153,14 @@ class Cutter:
         return images if len(images) > 1 else None
 
     def reach(self, price: LatencyPrice) -> tuple[PruneResult[Detector], LatencyOutcome]:
-        """The cut that takes ``--latency``, as timed. Without ``--round-to``, the rounding of widths is chosen as well."""
+        """The cut whose measured time is ``--latency``. Without ``--round-to``, the rounding of widths is chosen as well."""
         unit, amount = self._config.budget
         budget = amount * price.dense_ms if unit == "latency-share" else amount
         roundings = ROUNDINGS if self._config.round_to == 1 else (self._config.round_to,)
         return cut_to_latency(self.cut, price, budget, roundings)
 
     def before(self) -> DetectionMetrics | None:
-        """Metrics of the detector as it came."""
+        """Metrics of the detector before the cut; None without data."""
         if self._before is None:
             self._before = metrics_of(self._config, self._detector, self._data)
         return self._before
@@ -168,7 +168,8 @@ class Cutter:
     def search(self, max_drop: float) -> tuple[PruneResult[Detector], tuple[Attempt, ...]]:
         """The smallest cut that loses at most `max_drop` of mAP50-95.
 
-        A cut that loses more is repaired, as the options say or else by new BatchNorm statistics; the better one counts.
+        A cut that loses more is repaired, as the options say or else by new BatchNorm statistics. Of the two mAPs, before and
+        after the repair, the better one counts.
         """
         dense, data = self.before(), self._data
         assert dense is not None  # PruneConfig refuses --max-drop without --data
@@ -228,7 +229,7 @@ class Cutter:
 
 
 def repair_batches(config: PruneConfig) -> Measuring:
-    """Training images as repairs take them: in batches of 16 at most."""
+    """How repairs read training images: in batches of at most 16."""
     return Measuring(imgsz=config.imgsz, batch_size=min(config.batch_size, 16), workers=config.workers)
 
 
@@ -238,7 +239,7 @@ def metrics_of(
     data: tuple[DatasetSpec, SplitData] | None,
     pictures: ValidationPictures | None = None,
 ) -> DetectionMetrics | None:
-    """Metrics of `detector` on the validation split of `data`, None without data; `pictures` looks on."""
+    """Metrics of `detector` on the validation split of `data`; None without data. `pictures` collects pictures meanwhile."""
     if data is None:
         return None
     how = Measuring(

@@ -1,4 +1,4 @@
-"""``--max-drop``: the smallest cut network whose mAP is close enough to that of the uncut one, by bisection."""
+"""``--max-drop``: finds the smallest cut network whose mAP is close enough to the dense network's, by bisection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slimyolo.errors import PruningError
 __all__ = ["Attempt", "Found", "search_smallest"]
 
 R = TypeVar("R")
-STEPS = 7  # halvings of what is left to decide: 1/128 of the MACs
+STEPS = 7  # halvings: the share of MACs is found to 1/128
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ def search_smallest(
     least: float,
     steps: int = STEPS,
 ) -> Found[R]:
-    """Bisect the share of MACs to keep for the smallest `cut(share)` whose `measure` is at least `least`.
+    """Bisect the share of MACs to keep, to find the smallest `cut(share)` whose `measure` is at least `least`.
 
-    `kept(result)` is the share that it really keeps. Where floors keep more than was asked, smaller shares are not tried.
+    `kept(result)` is the share that a cut really keeps. Where floors keep more than was asked, smaller shares are not tried.
     Measured accuracy does not fall evenly, so the result is the smallest cut that was tried and fits; a smaller one may
-    exist. Raises `PruningError` when nothing tried fits.
+    exist. Raises `PruningError` when no cut that was tried fits.
     """
-    low, high = 0.0, 1.0  # `high` always fits; at first it is the uncut network
+    low, high = 0.0, 1.0  # `high` always fits; at first it is the dense network
     attempts: list[Attempt] = []
     best: R | None = None
     for _ in range(steps):
@@ -66,7 +66,7 @@ def search_smallest(
     if best is None:
         tried = "; ".join(str(attempt) for attempt in attempts)
         raise PruningError(
-            f"No cut stays at mAP50-95 {least:.4f} or above. Tried {tried}. Allow a larger --max-drop, use --importance fisher, "
-            f"or train the network sparse first (slimyolo sparsify)."
+            f"No cut that was tried has mAP50-95 {least:.4f} or more: {tried}. Allow a larger --max-drop, use "
+            f"--importance fisher, or train the network sparse first (slimyolo sparsify)."
         )
     return Found(best, tuple(attempts))

@@ -21,8 +21,8 @@ def read_plan(path: Path) -> PrunePlan:
         return PrunePlan.from_json(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise PruningError(
-            f"Cannot read the plan {file}: {error}. `slimyolo prune` writes one as plan.json into its run folder, and "
-            f"where --plan-out says."
+            f"Cannot read the plan {file}: {error}. `slimyolo prune` writes a plan to plan.json in its run folder, and "
+            f"to the file that --plan-out names."
         ) from None
     except PruningError as error:
         raise PruningError(f"{file}: {error}") from None
@@ -51,7 +51,7 @@ def diff(config: PlanDiffConfig) -> tuple[str, bool]:
 
 
 def _summary(plan: PrunePlan) -> dict[str, Any]:
-    """The content of the table as data, without the index maps that only a replay needs."""
+    """The content of the table as data, without the index maps, which only a replay needs."""
     groups = [
         {
             "name": group.name,

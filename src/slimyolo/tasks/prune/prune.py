@@ -1,4 +1,4 @@
-"""``slimyolo prune``: cut channels out, prove that the cut equals the masked network, measure and save it."""
+"""``slimyolo prune``: cuts channels out, checks that the cut network equals the masked one, measures and saves it."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ __all__ = ["prune"]
 
 log = logging.getLogger("slimyolo")
 
-EXACT = 1e-3  # relative, of raw logits in float32; a larger difference is not rounding
+EXACT = 1e-3  # relative difference of raw logits in float32; a larger one is more than rounding
 
 
 def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
-    """Cut the checkpoint as `config` says; returns the record, also ``record.json`` beside the pruned checkpoint.
+    """Cut the checkpoint as `config` says. Returns the record, which is also written to ``record.json`` in the run folder.
 
-    The pruned checkpoint keeps names, strides and anchors. With data it is measured before and after. Nothing is written
-    when the cut network disagrees with the masked one, or with ``dry_run``. `price` gives the milliseconds of a plan, for
-    ``latency`` and ``per ms``; without it plans are timed here, in eager mode.
+    The pruned checkpoint keeps names, strides and anchors. With data, the detector is measured before and after the cut.
+    Nothing is written when the cut network differs from the masked one; with ``dry_run``, only the file of ``plan_out``.
+    `price` gives the milliseconds of a plan, for ``latency`` and ``per ms``; without it, plans are timed in eager mode.
     """
     refuse_several_processes("prune")
     started = time.perf_counter()
@@ -72,7 +72,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
 
 @dataclass(frozen=True)
 class _Cut:
-    """The cut, and what was tried on the way to it where a budget has to be searched for."""
+    """The cut, and the cuts that were tried before it when a budget was searched for."""
 
     result: PruneResult[Detector]
     tried: tuple[Attempt, ...] = ()
@@ -87,7 +87,7 @@ def _written(
     data: tuple[DatasetSpec, SplitData] | None,
     before: DetectionMetrics | None,
 ) -> tuple[Path, CutRecord]:
-    """Measure the cut detector and fill the run folder; (folder, record), where the record is not written yet."""
+    """Measure the cut detector and fill the run folder. Returns (folder, record); the record is not written yet."""
     pictures = None
     if data is not None and not config.noplots:
         from slimyolo.tasks.common.report_files import ValidationPictures
@@ -124,7 +124,7 @@ def _written(
 def _made_cut(
     config: PruneConfig, detector: Detector, data: tuple[DatasetSpec, SplitData] | None, price: Price | None
 ) -> tuple[Cutter, _Cut]:
-    """The cut that the configuration asks for, with the cutter that made it."""
+    """(cutter, cut): the cut that the configuration asks for, and the cutter that made it."""
     with ExitStack() as opened:
         timed = None
         if config.runtime is not None and price is None:
@@ -154,8 +154,8 @@ def _say_and_check(result: PruneResult[Detector]) -> None:
     log.info("cut against masked, on random images: relative difference %.1e", report.max_relative_difference)
     if report.exact and not report.max_relative_difference <= EXACT:
         raise PruningError(
-            f"The cut network differs from the masked one by {report.max_relative_difference:.1e} (relative; up to "
-            f"{EXACT:.0e} is rounding). Nothing was written. This is a defect of slimyolo: please report the model."
+            f"The cut network differs from the masked one by {report.max_relative_difference:.1e} (relative difference; up to "
+            f"{EXACT:.0e} is rounding). Nothing was written. This is a defect of slimyolo: please report it with the model."
         )
 
 
@@ -165,8 +165,8 @@ def _check_cfg(config: PruneConfig, checkpoint: Checkpoint) -> None:
     asked, own = read_architecture(config.cfg), checkpoint.architecture
     if [row.module for row in asked.layers] != [row.module for row in own.layers]:
         raise ConfigError(
-            f"--cfg {config.cfg} has {len(asked.layers)} layers, the checkpoint is a {own.name} of {len(own.layers)} other "
-            f"ones. The checkpoint knows its own architecture: leave --cfg out."
+            f"--cfg {config.cfg} has {len(asked.layers)} layers; they are not the {len(own.layers)} layers of the checkpoint "
+            f"({own.name}). The checkpoint holds its own architecture: leave --cfg out."
         )
 
 
@@ -176,8 +176,8 @@ def _data_of(config: PruneConfig, detector: Detector) -> tuple[DatasetSpec, Spli
     dataset = read_dataset_yaml(config.data)
     if dataset.nc != detector.nc:
         raise ConfigError(
-            f"{config.weights} detects {detector.nc} classes, {config.data} has {dataset.nc}. Give the dataset that it was "
-            f"trained for, or leave --data out to prune without measuring."
+            f"{config.weights} detects {detector.nc} classes, but {config.data} has {dataset.nc}. Give the dataset for which "
+            f"it was trained, or leave --data out to prune without measuring."
         )
     return dataset, read_split(dataset, "val")
 
@@ -197,7 +197,7 @@ def _repairs_(
         ("recalibrate", config.recalibrate),
     )
     steps = tuple(step for step, asked in wanted if asked)
-    if not steps or data is None or config.max_drop is not None:  # the search has repaired its cuts already
+    if not steps or data is None or config.max_drop is not None:  # the search for --max-drop has repaired its cuts
         return ()
     return repair_(
         result.model,
@@ -227,7 +227,7 @@ def _about(
 
 
 def _record(config: PruneConfig, made: _Cut) -> CutRecord:
-    """What the cut itself says, without files and metrics."""
+    """The record of the cut alone, without files and metrics."""
     report, plan = made.result.report, made.result.plan
     before, after = (SizeRecord(cost.params, cost.macs, config.imgsz) for cost in (report.before, report.after))
     log.info(

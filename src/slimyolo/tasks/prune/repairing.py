@@ -1,4 +1,4 @@
-"""Repair of a cut detector from training images without labels, and what each step of it improved."""
+"""Repairs a cut detector with training images, without labels, and records what each step improved."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["RepairStep", "repair_"]
 log = logging.getLogger("slimyolo")
 
 RepairStep = Literal["reconstruct", "recalibrate"]
-JUDGES = 64  # validation images (without labels) on which outputs are compared
+JUDGES = 64  # validation images on which outputs are compared; labels are not used
 
 
 def repair_(
@@ -39,8 +39,8 @@ def repair_(
     """Repair `cut` step by step. `data` is the dataset and its validation split.
 
     "reconstruct" fits every layer to its outputs in `dense`; "recalibrate" measures the BatchNorm statistics again. Both use
-    the first `images` training images, of the size and in the batches that `how` says. After each step the outputs are compared
-    with those of `dense` on validation images, and `measure` is asked for the metrics (None: not measured).
+    the first `images` training images; `how` gives the image size and the batch size. After each step the outputs are
+    compared with those of `dense` on validation images, and `measure` returns the metrics (None: not measured).
     """
     train = read_split(data[0], "train")
     stride = int(dense.stride.max())
@@ -79,7 +79,7 @@ def _reconstruct_(cut: Detector, dense: Detector, plan: PrunePlan, images: Itera
     report = reconstruct_(cut, dense, plan, images, forward=Detector.heads)
     better = [layer for layer in report.layers if layer.ridge is not None]
     log.info(
-        "reconstruction: %d of %d layers fitted from %d images (%d more judged); error of the outputs on these %.3f → %.3f",
+        "reconstruction: %d of %d layers fitted to %d images; error of the outputs on %d other images %.3f → %.3f",
         len(better),
         len(report.layers),
         report.images - report.held_out,

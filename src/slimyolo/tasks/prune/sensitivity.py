@@ -1,4 +1,4 @@
-"""``slimyolo sensitivity``: what the detector loses when only one group of channels is cut."""
+"""``slimyolo sensitivity``: measures how much worse the detector is when only one group of channels is cut."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ RECALIBRATION_IMAGES = 64
 class SensitivityRecord:
     """The measurement. `metric`: "error" (relative error of the raw outputs) or "map" (drop of mAP50-95 from `baseline`).
 
-    `images` is how many it was measured on, `seconds` the time of all parts of a resumed run together. `complete` means that
+    `images` is the number of images used, `seconds` the time of all parts of a resumed run together. `complete` means that
     no group is missing.
     """
 
@@ -81,7 +81,10 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     detector = load_weights(config.weights).detector()
     dataset = read_dataset_yaml(config.data)
     if dataset.nc != detector.nc:
-        raise ConfigError(f"{config.weights} detects {detector.nc} classes, {config.data} has {dataset.nc}.")
+        raise ConfigError(
+            f"{config.weights} detects {detector.nc} classes, but {config.data} has {dataset.nc}. Give the dataset for which "
+            f"it was trained."
+        )
     folder, done, before = _folder(config)
     log.info("run folder: %s", folder)
     started = time.perf_counter()
@@ -117,7 +120,7 @@ def read_sensitivity(path: Path) -> tuple[GroupSensitivity, ...]:
 
 
 def sensitivity_caps(config: PruneConfig) -> dict[str, float]:
-    """Layer → share that may go, as ``--caps`` and ``--max-error`` say; empty without ``--caps``."""
+    """Layer → largest share that may be removed, from ``--caps`` and ``--max-error``; empty without ``--caps``."""
     if config.caps is None:
         return {}
     return caps_from_sensitivity(read_sensitivity(config.caps), 0.2 if config.max_error is None else config.max_error)
@@ -136,7 +139,7 @@ def sensitivity_table(record: SensitivityRecord) -> str:
 
 
 class _Meter:
-    """How much worse a detector is than the dense one."""
+    """Measures how much worse a masked detector is than the dense one."""
 
     def __init__(self, config: SensitivityConfig, dense: Detector, dataset: DatasetSpec, split: SplitData) -> None:
         self._config, self._split, self._dataset = config, split, dataset
@@ -148,12 +151,12 @@ class _Meter:
             self.baseline = self._map(dense)
         else:
             if not config.images:
-                raise ConfigError("--images 0 (all of them) is for --metric map; give a number, such as 32.")
+                raise ConfigError("--images 0 (all images) needs --metric map; give a number, such as --images 32.")
             dense = dense.to(self._device)
             self._reference = OutputReference(dense, self._plain(split, config.images), forward=Detector.heads)
 
     def error(self, masked: Detector) -> float:
-        """The relative error of the outputs, or the loss of mAP50-95."""
+        """The relative error of the outputs, or the drop of mAP50-95."""
         if self._config.recalibrate:
             recalibrate_batchnorm_(masked, self._plain(read_split(self._dataset, "train"), RECALIBRATION_IMAGES))
         if self._config.metric == "map":
@@ -233,14 +236,14 @@ def _line(group: GroupSensitivity) -> str:
 
 
 def _folder(config: SensitivityConfig) -> tuple[Path, tuple[GroupSensitivity, ...], float]:
-    """The run folder, the groups that were measured in it before, and the seconds that they took."""
+    """(run folder, groups that an earlier part of the run has measured, seconds that they took)."""
     if not config.resume:
         return create_run_folder(config.project, config.name, config.exist_ok), (), 0.0
     folder = latest_run_folder(config.project, config.name)
     if folder is None or not (folder / RECORD_FILE).is_file():
         raise ConfigError(
             f"--resume: there is no run {config.name!r} with a {RECORD_FILE} in {config.project}. Leave --resume out to "
-            f"start one."
+            f"start a new run."
         )
     plain = read_json(folder / RECORD_FILE)
     refuse_other_settings(folder, plain["settings"], settings_that_stay(config, "batch_size"))
@@ -260,5 +263,5 @@ def _groups(plain: Any, file: Path) -> tuple[GroupSensitivity, ...]:
         )
     except (KeyError, TypeError, ValueError):
         raise ConfigError(
-            f"{file} is no record of `slimyolo sensitivity`; make one with `slimyolo sensitivity --weights FILE --data YAML`."
+            f"{file} is not a record of `slimyolo sensitivity`; make one with `slimyolo sensitivity --weights FILE --data YAML`."
         ) from None

@@ -48,7 +48,7 @@ class SensitivityConfig(Config):
     images: int = option(32, "validation images to measure on (--metric map: 0 means all)", group=WHAT, ge=0)
 
     importance: Literal["gamma", "gamma_max", "l1", "l2", "random"] = option(
-        "gamma", "how channels are scored; the lowest go first", group=HOW
+        "gamma", "how channels are scored; the lowest are removed first", group=HOW
     )
     recalibrate: bool = option(False, "measure BatchNorm statistics again after each cut", group=HOW)
     imgsz: SquareSize = image_size_option(320, "image size", HOW)

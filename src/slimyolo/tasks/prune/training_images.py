@@ -1,4 +1,4 @@
-"""Images of a dataset as scores, constants and repairs need them, and the loss on them."""
+"""Reads images of a dataset for scores, constants and repairs, and makes the loss for scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["detection_loss", "plain_images", "spread_batches"]
 def plain_images(split: SplitData, count: int, how: Measuring, stride: int) -> Iterator[Tensor]:
     """The first `count` images of a split (whole batches), letterboxed to squares, float in 0–1: [B, 3, imgsz, imgsz].
 
-    Of `how`, the image size, the batch size and the number of loader processes count.
+    `how` gives the image size, the batch size and the number of loader processes; its other fields are not used.
     """
     with closing(evaluation_batches(split, replace(how, rect=False), stride)) as batches:
         for batch in islice(batches, -(-count // how.batch_size)):
@@ -28,7 +28,7 @@ def plain_images(split: SplitData, count: int, how: Measuring, stride: int) -> I
 
 
 def spread_batches(split: SplitData, images: int, *, imgsz: int, batch_size: int, stride: int) -> list[Batch]:
-    """About `images` images, spread evenly over `split`, without augmentation, square, in batches."""
+    """Batches of about `images` square images, spread evenly over `split`, without augmentation."""
     batches = -(-len(split) // batch_size)
     wanted = max(1, min(batches, -(-images // batch_size)))
     settings = LoaderSettings(imgsz=imgsz, batch_size=batch_size, stride=stride)
@@ -44,7 +44,7 @@ def detection_loss(detector: Detector, imgsz: int) -> Callable[[nn.Module, Batch
     loss = detector.family.make_loss(detector, LossSettings(hyp=hyp, imgsz=imgsz))
 
     def of_batch(model: nn.Module, batch: Batch) -> Tensor:
-        assert isinstance(model, Detector)  # it was made for one
+        assert isinstance(model, Detector)  # the loss was made for a detector
         device = next(model.parameters()).device
         return loss(model.heads(batch.images.to(device).float() / 255), batch.targets.to(device)).total
 
