@@ -29,7 +29,7 @@ def test_everything_but_the_head_and_the_anchors_crosses_class_counts(tmp_path: 
     assert torch.equal(target.anchors, anchors)
     text = report.summary()
     assert "342 of 349 tensors taken" in text
-    assert "6 another shape, kept as started: model.24.m.0.weight 255×64×1×1 → 21×64×1×1" in text
+    assert "6 of another shape, initial value kept: model.24.m.0.weight 255×64×1×1 → 21×64×1×1" in text
     assert "1 left out on purpose: model.24.anchors" in text
 
 
@@ -50,7 +50,7 @@ def test_missing_and_unexpected_are_told_apart_and_dtypes_converted() -> None:
     assert torch.equal(target.weight, torch.ones(3, 2))
     assert target.weight.dtype == torch.float32
     assert torch.equal(target.bias, bias)
-    assert "1 not in the checkpoint, kept as started: bias" in report.summary()
+    assert "1 not in the checkpoint, initial value kept: bias" in report.summary()
     assert "1 only in the checkpoint, not used: other" in report.summary()
 
 

@@ -311,7 +311,7 @@ def test_an_activation_that_the_file_names_is_read(tmp_path: Path) -> None:
         ({"kind": "models.experimental.Ensemble"}, "not a detector"),
         (
             {"kind": "ultralytics.nn.tasks.DetectionModel", "extra": {"version": "8.0.20"}},
-            r"ultralytics package 8\.0\.20 .*DetectionModel\) in a form that is not known here.*Supported are detection checkp",
+            r"ultralytics package 8\.0\.20 .*DetectionModel\) in a form that slimyolo does not know.*Supported are detection checkp",
         ),
         (
             {"kind": "ultralytics.nn.tasks.OBBModel", "extra": {"version": "8.2.63"}},
@@ -324,10 +324,10 @@ def test_an_activation_that_the_file_names_is_read(tmp_path: Path) -> None:
         ({"change": yaml_activation}, r"activation SiLU at model\.0\.act, expected ReLU, as its `yaml` says"),
         (
             {"change": yaml_unknown_activation},
-            r"no detector that is known here: .*should be one of SiLU, .*got 'nn\.Mosh",
+            r"a detector that slimyolo does not know: .*should be one of SiLU, .*got 'nn\.Mosh",
         ),
         ({"change": other_slope}, r"activation LeakyReLU at model\.1\.act, expected LeakyReLU, .*, with slope 0\.1"),
-        ({"change": yaml_evaluated}, "describes no detector that is known here: .*depth_multiple"),
+        ({"change": yaml_evaluated}, "describes a detector that slimyolo does not know: .*depth_multiple"),
         ({"change": yaml_unknown_module}, "does not describe a detector: .*unknown module 'os.system'"),
         ({"change": no_anchors}, "has no anchors"),
         ({"change": other_widths}, r"model\.0\.conv\.weight is \[9, 3, 6, 6\], expected \[8, 3, 6, 6\]"),

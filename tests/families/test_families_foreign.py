@@ -212,7 +212,7 @@ def without_yaml(model: nn.Module) -> None:
         ("yolov8n", {"task": "ultralytics.nn.tasks.SegmentationModel"}, r"instance masks \(segment\)"),
         ("yolov8n", {"task": "ultralytics.nn.tasks.PoseModel"}, r"keypoints \(pose\)"),
         ("yolov8n", {"task": "ultralytics.nn.tasks.ClassificationModel"}, r"whole pictures \(classify\)"),
-        ("yolov8n", {"change": without_yaml}, r"in a form that is not known here"),
+        ("yolov8n", {"change": without_yaml}, r"in a form that slimyolo does not know"),
         ("yolov8n", {"change": fused}, r"no batch norms: .*\(it was fused\)\. Give the checkpoint from before that"),
         ("yolo12n", {"change": authors_dialect}, r"YOLOv12 in the dialect of its authors' own program"),
         (
@@ -243,7 +243,7 @@ def without_yaml(model: nn.Module) -> None:
         ),
         ("yolov8n", {"change": at("4.cv1.bn", eps=1e-5)}, r"eps 1e-05 at model\.4\.cv1\.bn, expected 0\.001"),
         ("yolov8n", {"yaml": {"nc": 0}}, r"its `yaml` has 0 classes"),
-        ("yolov8n", {"yaml": {"head": []}}, r"in a form that is not known here"),
+        ("yolov8n", {"yaml": {"head": []}}, r"in a form that slimyolo does not know"),
         (
             "yolov8n",
             {"change": lambda model: setattr(model, "stride", torch.ones(3))},

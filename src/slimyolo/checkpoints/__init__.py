@@ -1,4 +1,4 @@
-"""Checkpoints: our format, safe reading of other programs' files, transfer between detectors."""
+"""Checkpoints: our own format, safe reading of files of other programs, and transfer of tensors between detectors."""
 
 from slimyolo.checkpoints.checkpoint import Checkpoint, Origin
 from slimyolo.checkpoints.saving import save_checkpoint

@@ -1,4 +1,4 @@
-"""The contents of a checkpoint, independent of the kind of file that they were read from."""
+"""The content of a checkpoint, whatever kind of file it was read from."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ __all__ = ["Checkpoint", "Origin", "dense_widths"]
 Origin = Literal["slimyolo", "ultralytics"]
 
 _MOST_ROWS = 1_000
-_MOST_ELEMENTS = 500_000_000  # of a model while it is built; yolov5x6, the largest known, has 141 million
+_MOST_ELEMENTS = 500_000_000  # allocated while a model is built; yolov5x6, the largest known model, has 141 million
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A detector as data: what is needed to build it, its tensors, and what is known about it.
 
-    `tensors` and `ema` (the averaged copy, or None) map state_dict names to CPU tensors, floats in float32. `widths` is
-    None for a detector that was never pruned.
-    `training` is the state to resume from, or None. `origin` says whose file it was, `source` which.
+    `tensors` and `ema` (the EMA weights, or None) map state_dict names to CPU tensors; floating-point values are float32.
+    `widths` is None for a detector that was never pruned. `training` is the state to resume from, or None. `origin` names
+    the program that wrote the file, and `source` is the file.
     """
 
     architecture: Architecture
@@ -51,7 +51,7 @@ class Checkpoint:
         return torch.tensor(self.architecture.anchors, dtype=torch.float32)
 
     def best_tensors(self, prefer_ema: bool = True) -> dict[str, Tensor]:
-        """The averaged tensors when there are any and they are preferred, else those of the trained model."""
+        """The EMA weights when the file has them and `prefer_ema` is true, else the tensors of the trained model."""
         return self.ema if prefer_ema and self.ema is not None else self.tensors
 
     def detector(self, prefer_ema: bool = True) -> Detector:
@@ -68,11 +68,13 @@ class Checkpoint:
         blocks = sum(max(1, round(row.repeats * self.architecture.depth_multiple)) for row in rows)
         if len(rows) > _MOST_ROWS or blocks > len(tensors) + len(rows):
             raise CheckpointError(
-                f"{source} claims an architecture of {blocks:,} blocks but holds {len(tensors):,} tensors: damaged."
+                f"{source} claims an architecture of {blocks:,} blocks but holds only {len(tensors):,} tensors: it is damaged. "
+                "Copy or download it again."
             )
-        # Without widths the built model has the file's tensors and no others, so the file itself is the limit.
+        # Without widths the built model has exactly the tensors of the file, so the size of the file is the limit.
         stored = sum(tensor.numel() for tensor in tensors.values())
-        # A pruned one is built dense first; floors of 10 % a layer leave about 1 % of it, here .1 % is still accepted.
+        # A pruned model is built with all its channels first. Keeping 10 % of each layer leaves about 1 % of the
+        # parameters; this limit still accepts 0.1 %.
         limit = 2 * stored + 1_000_000 if self.widths is None else min(_MOST_ELEMENTS, 1000 * stored + 10_000_000)
         try:
             with _allocating_at_most(limit, source):
@@ -99,22 +101,22 @@ def _check_tensors(source: str, expected: Mapping[str, Tensor], got: Mapping[str
         shown = "; ".join(problems[:4]) + (f"; and {len(problems) - 4} more" if len(problems) > 4 else "")
         fused = any(name.endswith(".conv.bias") for name in got) and not any(".bn." in name for name in got)
         hint = (
-            "Its batch norms are folded into its convolutions (it was fused): give the checkpoint from before that."
+            "Its batch norms are folded into its convolutions (it was fused): give the checkpoint from before fusing."
             if fused
-            else "The file's architecture and its tensors disagree: it was altered, or written by another program."
+            else "The architecture and the tensors in the file disagree: it was altered, or written by another program."
         )
         raise CheckpointError(f"{source} does not fit its own architecture: {shown}. {hint}")
 
 
 @contextmanager
 def _allocating_at_most(elements: int, source: str) -> Iterator[None]:
-    """Refuse to build a model of more than `elements`: a file's claim must not ask for all the memory there is."""
+    """Refuse to build a model of more than `elements`, so that a damaged file cannot request all the memory."""
     with _AllocationLimit(elements, source):
         yield
 
 
 class _AllocationLimit(TorchFunctionMode):
-    # A function mode and not a dispatch mode: the latter imports torch's compiler, which takes two seconds.
+    # This is a function mode, because a dispatch mode imports torch's compiler, which takes two seconds.
     def __init__(self, elements: int, source: str) -> None:
         super().__init__()
         self._left = elements
@@ -127,5 +129,7 @@ class _AllocationLimit(TorchFunctionMode):
             sizes = args[0] if args and isinstance(args[0], (tuple, list)) else args
             self._left -= math.prod(int(length) for length in sizes)
             if self._left < 0:
-                raise CheckpointError(f"{self._source} describes a model far larger than it can be; it is not built.")
+                raise CheckpointError(
+                    f"{self._source} describes a model far larger than it can be, so it is not built. Copy or download it again."
+                )
         return func(*args, **(kwargs or {}))

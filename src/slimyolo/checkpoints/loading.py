@@ -1,4 +1,4 @@
-"""Reads a file as a `Checkpoint`, or says clearly what the file is instead."""
+"""Reads a file as a `Checkpoint`, or raises an error that says what the file is."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _MOST_ANCHORS = 10_000  # numbers
 
 
 def load_checkpoint(path: str | os.PathLike[str], families: Families) -> Checkpoint:
-    """The checkpoint in a file of slimyolo, or in a published or trained file that one of `families` reads.
+    """The checkpoint in a file of slimyolo, or in a published or trained file that one of `families` can read.
 
-    All are read by `storage.read_foreign_pickle`, which runs nothing that the file names. Raises
-    `UnsafeCheckpointError` when reading would need that, `CheckpointError` when the file is missing, damaged, newer
-    than this slimyolo, or something else (a state_dict alone, another tool's model): the message says what it is.
+    `storage.read_foreign_pickle` reads all files, and runs nothing that a file names. Raises `UnsafeCheckpointError` when
+    a file cannot be read without running something. Raises `CheckpointError` when the file is missing, damaged, newer than
+    this slimyolo, or something else (only a state_dict, a model of another program); the message says what it is.
     """
     file = Path(path)
     tree = read_foreign_pickle(file)
@@ -48,18 +48,19 @@ def load_checkpoint(path: str | os.PathLike[str], families: Families) -> Checkpo
     if tensors:
         example = next(iter(tensors))
         raise CheckpointError(
-            f"{file} holds tensors alone ({len(tensors)}, the first is {example[:80]!r}), not the architecture they "
-            f"belong to. {_SUPPORTED} In Python: "
+            f"{file} holds tensors alone ({len(tensors)}, the first is {example[:80]!r}), without the architecture that "
+            f"they belong to. {_SUPPORTED} In Python you can load them into an architecture that you know: "
             "transfer_(build_detector(read_architecture('yolov5n')), read_tensors(path))."
         )
-    raise CheckpointError(f"{file} is no checkpoint of a detector: it holds {_described(tree)}. {_SUPPORTED}")
+    raise CheckpointError(f"{file} is not a checkpoint of a detector: it holds {_described(tree)}. {_SUPPORTED}")
 
 
 def read_tensors(path: str | os.PathLike[str], families: Families) -> dict[str, Tensor]:
-    """The tensors of a file by name, float32, on the CPU, whatever the file knows of its architecture.
+    """The tensors of a file by name, float32, on the CPU. The file need not say anything about its architecture.
 
-    Reads what `load_checkpoint` reads (the averaged tensors when there are any), a state_dict alone, a dict with one
-    under ``state_dict`` or ``model``, and safetensors. For `transfer_`. Raises as `load_checkpoint`.
+    The result is meant for `transfer_`. The file may be one that `load_checkpoint` reads (then these are the EMA weights
+    when it has them), a state_dict alone, a dict that holds one under ``state_dict`` or ``model``, or a safetensors file.
+    Raises as `load_checkpoint` does.
     """
     file = Path(path)
     if file.suffix == ".safetensors":
@@ -70,12 +71,14 @@ def read_tensors(path: str | os.PathLike[str], families: Families) -> dict[str, 
         return load_checkpoint(file, families).best_tensors()
     size = file.stat().st_size
     if sum(tensor.numel() for tensor in tensors.values()) > size:
-        raise CheckpointError(f"{file} holds more elements than bytes; it is not a real checkpoint.")
+        raise CheckpointError(
+            f"{file} claims more elements than bytes, so it is not a real checkpoint. Fetch it again."
+        )
     return {name: _as_float32(tensor) for name, tensor in tensors.items()}
 
 
 def _other_model(source: str, tree: Any) -> str:
-    """What to say of a file that holds a model which no family reads."""
+    """The error message for a file that holds a model which no family can read."""
     models = model_objects(tree)
     name = models.get("model", models.get("ema", tree)).class_name
     if not name.startswith("ultralytics."):
@@ -86,11 +89,11 @@ def _other_model(source: str, tree: Any) -> str:
     task = _OTHER_TASKS.get(name.rpartition(".")[2])
     if task is not None:
         return (
-            f"{about}, a model for {task}; slimyolo trains and measures detectors of upright boxes. Any network can be pruned "
-            "in Python, without training here: load it with that package and give its module to slimyolo.pruning.prune_module. "
+            f"{about}, a model for {task}; slimyolo trains and measures detectors of upright boxes. You can prune any network "
+            "in Python, without training it here: load it with that package and call slimyolo.pruning.prune_module on it. "
             "Or start from the detector of the same size, such as yolov8n.pt."
         )
-    return f"{about} in a form that is not known here. {_SUPPORTED_MODELS}; start from one of those."
+    return f"{about} in a form that slimyolo does not know. {_SUPPORTED_MODELS}; start from one of those."
 
 
 _OTHER_TASKS: Mapping[str, str] = {
@@ -111,7 +114,7 @@ def _read_own(source: str, tree: Mapping[str, Any], families: Families) -> Check
         )
     names = _entry(source, tree, "names", list)
     if not all(isinstance(name, str) for name in names):
-        raise CheckpointError(f"{source} is damaged: its class names are not texts.")
+        raise CheckpointError(f"{source} is damaged: its class names are not text.")
     widths, ema, training = tree.get("widths"), tree.get("ema"), tree.get("training")
     try:
         architecture = Architecture.from_plain(_entry(source, tree, "architecture", dict), families)
@@ -131,7 +134,7 @@ def _read_own(source: str, tree: Mapping[str, Any], families: Families) -> Check
     except ModelError as error:
         raise CheckpointError(f"{source} does not describe a detector: {error}") from error
     if len(names) != architecture.nc:
-        raise CheckpointError(f"{source} is damaged: {architecture.nc} classes but {len(names)} names.")
+        raise CheckpointError(f"{source} is damaged: it has {architecture.nc} classes but {len(names)} names.")
     return checkpoint
 
 
@@ -158,7 +161,7 @@ def _named_tensors(source: str, key: str, tensors: Any) -> dict[str, Tensor]:
 
 
 def _tensor_mapping(tree: Any) -> dict[str, Tensor]:
-    """A state_dict at the top, or under ``state_dict`` or ``model``; empty when there is none."""
+    """The state_dict that is `tree` itself, or that `tree` holds under ``state_dict`` or ``model``; empty without one."""
     if not isinstance(tree, dict) or "format" in tree:
         return {}
     for candidate in (tree, tree.get("state_dict"), tree.get("model")):

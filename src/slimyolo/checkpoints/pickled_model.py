@@ -1,8 +1,8 @@
-"""Model objects in pickled files of other programs, read as inert trees: tensors, names, claims, layers.
+"""Model objects in pickled files of other programs: their tensors, class names, metadata and layers, read without running them.
 
-`storage.read_foreign_pickle` never imports the classes that such a file names; what it returns for an object is its state:
-plain attributes, ``_parameters``, ``_buffers`` and ``_modules``. The readers of the families (`Family.read_file`) find the
-architecture in it; what they share is here.
+`storage.read_foreign_pickle` never imports the classes that such a file names. For an object it returns the state: plain
+attributes, ``_parameters``, ``_buffers`` and ``_modules``. The readers of the families (`Family.read_file`) find the
+architecture there. This module holds what these readers share.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _METADATA = ("epoch", "best_fitness", "updates", "wandb_id", "date", "version", "git", "opt", "train_args")
-_MOST_METADATA_TEXT = 1_000_000  # characters; shared texts could be repeated without end
+_MOST_METADATA_TEXT = 1_000_000  # characters in all, because a file could repeat a shared text without end
 
 
 def is_model_object(tree: Any) -> bool:
@@ -37,13 +37,13 @@ def is_model_object(tree: Any) -> bool:
 
 
 def model_objects(tree: Any) -> dict[str, ForeignObject]:
-    """The pickled models in a tree by their key, "model" and "ema"; a model that was pickled alone counts as "model"."""
+    """The pickled models in a tree by their keys "model" and "ema". A model that was pickled alone is called "model"."""
     content = tree if isinstance(tree, dict) else {"model": tree}
     return {key: content[key] for key in ("model", "ema") if isinstance(content.get(key), ForeignObject)}
 
 
 def class_names(source: str, names: Any, nc: int) -> tuple[str, ...]:
-    """Class names, written as a list (v6) or as a mapping from class number (v7)."""
+    """Class names that a file holds as a list (v6), or as a mapping from class numbers to names (v7)."""
     if names is None:
         return tuple(f"class{index}" for index in range(nc))
     if isinstance(names, dict) and sorted(names, key=str) == sorted(range(nc), key=str):
@@ -54,7 +54,7 @@ def class_names(source: str, names: Any, nc: int) -> tuple[str, ...]:
 
 
 def float_tensors(source: str, model: ForeignObject, file_size: int) -> dict[str, Tensor]:
-    """The state_dict of a pickled model, as own float32 copies."""
+    """The state_dict of a pickled model, as float32 copies that share no memory with the file's storages."""
     tensors: dict[str, Tensor] = {}
     elements = 0
     for path, module in foreign_modules(model):
@@ -67,14 +67,16 @@ def float_tensors(source: str, model: ForeignObject, file_size: int) -> dict[str
                     continue
                 elements += tensor.numel()
                 if elements > file_size:
-                    raise CheckpointError(f"{source} holds more elements than bytes; it is not a real checkpoint.")
+                    raise CheckpointError(
+                        f"{source} claims more elements than bytes, so it is not a real checkpoint. Fetch it again."
+                    )
                 dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
                 tensors[f"{path}.{name}" if path else name] = tensor.to(dtype, copy=True).contiguous()
     return tensors
 
 
 def check_layers(source: str, model: ForeignObject, ours: nn.Module, supported: str) -> None:
-    """Refuse a model whose layers compute something else than ours with the same tensors."""
+    """Raise `CheckpointError` for a model whose layers compute something else than ours from the same tensors."""
     mine = dict(ours.named_modules())
     for path, theirs in foreign_modules(model):
         kind = theirs.class_name.rpartition(".")[2]
@@ -103,14 +105,14 @@ def check_layers(source: str, model: ForeignObject, ours: nn.Module, supported: 
 
 
 def _is(got: Any, expected: Any) -> bool:
-    """Whether a claim of the file equals a number, text or tuple of ours; comparing tensors would give a tensor."""
+    """Whether a value in the file equals our number, text or tuple. A tensor never does: comparing it would give a tensor."""
     if isinstance(expected, tuple):
         return isinstance(got, tuple) and len(got) == len(expected) and all(map(_is, got, expected))
     return isinstance(got, (int, float, str)) and got == expected
 
 
 def foreign_modules(module: ForeignObject, path: str = "") -> Iterator[tuple[str, ForeignObject]]:
-    """A pickled module and all below it, with their paths. The tree has no cycles (`read_foreign_pickle` checked)."""
+    """A pickled module and all modules inside it, with their paths. `read_foreign_pickle` checked that there is no cycle."""
     if not isinstance(module.state, dict):
         return
     yield path, module
@@ -125,7 +127,7 @@ def _entries(state: Mapping[str, Any], group: str) -> list[tuple[str, Any]]:
 
 
 def plain_claims(program: str, model: ForeignObject, tree: Any) -> dict[str, Any]:
-    """What the file says about its own making: claims, kept as plain data. `program` wrote it."""
+    """What the file says about its own origin, as plain data that nobody verified. `program` wrote the file."""
     content = tree if isinstance(tree, dict) else {}
     claims = {key: content[key] for key in _METADATA if content.get(key) is not None}
     hyp = model.state.get("hyp")
@@ -138,7 +140,7 @@ def plain_claims(program: str, model: ForeignObject, tree: Any) -> dict[str, Any
 
 
 def _plain(value: Any, budget: list[int]) -> Any:
-    """`value` as numbers, text, lists and dicts; what is neither, or too long in sum, is left out in words."""
+    """`value` as numbers, text, lists and dicts. A short text replaces any other value, and values beyond the `budget`."""
     budget[0] -= len(value) if isinstance(value, (str, bytes)) else 8
     if budget[0] < 0:
         return "(left out: too long)"

@@ -1,17 +1,17 @@
-"""Our own format: plain data and tensors, nothing that runs.
+"""Our own format: plain data and tensors, without any code.
 
-A dict written by `torch.save` (readable with ``torch.load(path, weights_only=True)``), version 1 or 2::
+It is a dict written by `torch.save` (readable with ``torch.load(path, weights_only=True)``), of version 1 or 2::
 
     format        "slimyolo.checkpoint"
-    version       1 for YOLOv5, which slimyolo 0.1 reads, too; 2 for other families. A reader refuses newer ones
+    version       1 for YOLOv5, which slimyolo 0.1 can read too; 2 for other families. A reader refuses newer versions
     architecture  Architecture.to_plain()
-    widths        widths_to_plain(), or None when never pruned
+    widths        widths_to_plain(), or None for a detector that was never pruned
     names         list of class names
     anchors       float32 [nl, na, 2], (width, height) in network pixels; only in families with anchors
-    tensors       state_dict of the detector, floats in float32
-    ema           the same of the averaged copy, or None
+    tensors       state_dict of the detector, with floating-point values in float32
+    ema           the EMA weights in the same form, or None
     training      state to resume from (optimizer, epoch, random generators …), or None
-    provenance    where it comes from (data, command, metrics, versions)
+    provenance    where the detector comes from (data, command, metrics, versions)
 """
 
 from __future__ import annotations
@@ -46,23 +46,23 @@ def save_checkpoint(
     training: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write `detector`, and what is given with it, to `path`, whole or not at all.
+    """Write `detector` and the other arguments to `path` atomically.
 
-    `ema`: the averaged copy, with the same tensors. `training` and `provenance`: plain data (numbers, text, lists,
-    dicts) and tensors; paths become text and numpy numbers become Python's, anything else raises `CheckpointError`
-    naming its place. Tensors of `training` keep dtype and strides, so that resuming is exact. Raises `StorageError`
-    when `path` cannot be written.
+    `ema` is the copy with the EMA weights; it has the same tensors. `training` and `provenance` hold plain data (numbers,
+    text, lists, dicts) and tensors. Paths become text, and numpy numbers become Python numbers; any other value raises
+    `CheckpointError` that names its place. Tensors of `training` keep their dtype and strides, so that resuming is exact.
+    Raises `StorageError` when `path` cannot be written.
     """
     widths, dense = widths_of(detector), dense_widths(detector.architecture)
     if widths.keys() != dense.keys():
         raise CheckpointError(
-            "This detector has other layers than its architecture (was it fused?). Save the one from before `fused()`."
+            "The layers of this detector differ from its architecture (was it fused?). Save the detector from before `fused()`."
         )
     tensors = _model_tensors(detector)
     averaged = None if ema is None else _model_tensors(ema)
     if averaged is not None and {k: v.shape for k, v in averaged.items()} != {k: v.shape for k, v in tensors.items()}:
         raise CheckpointError(
-            "The averaged copy (ema) has other tensors than the detector. Average a copy of the same."
+            "The tensors of `ema` differ from those of the detector. Give an EMA that was made from this detector."
         )
     about = {"slimyolo": _installed_version(), "torch": str(torch.__version__), "saved": _now(), **(provenance or {})}
     content = {
@@ -88,7 +88,7 @@ def _anchors(detector: Detector) -> dict[str, Tensor]:
 
 
 def _write(content: Mapping[str, Any], file: IO[bytes]) -> None:
-    """`torch.save`, but a full disk raises the error of the system; torch's own message would be "unexpected pos"."""
+    """As `torch.save`, but a full disk raises the system's error; torch's own message would be "unexpected pos"."""
     watched = _WatchedFile(file)
     try:
         torch.save(content, cast(IO[bytes], watched))
@@ -123,17 +123,17 @@ def _model_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _compact(tensor: Tensor) -> Tensor:
-    """A copy of a tensor that is a view of a larger storage: torch would write the whole storage."""
+    """`tensor`, copied when it is a view of a larger storage, because torch would write the whole storage."""
     return tensor.clone() if tensor.untyped_storage().nbytes() > tensor.numel() * tensor.element_size() else tensor
 
 
 def _plain(place: str, value: Any) -> Any:
-    if isinstance(value, np.generic):  # before float: numpy's float64 is one
+    if isinstance(value, np.generic):  # tested before float, because numpy's float64 is a float
         return _plain(place, value.item())
     if value is None or isinstance(value, bool):
         return value
     kinds: tuple[type[Any], ...] = (str, int, float, bytes)
-    for kind in kinds:  # of a subclass (torch's version text, an enum) only the plain value is kept
+    for kind in kinds:  # only the plain value of a subclass is kept (torch's version text, an enum)
         if isinstance(value, kind):
             return kind(value)
     if isinstance(value, Tensor):
@@ -148,7 +148,7 @@ def _plain(place: str, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return _plain(place, torch.from_numpy(value.copy()))
     raise CheckpointError(
-        f"{place} is a {type(value).__name__}; a checkpoint holds plain data and tensors only. "
+        f"{place} is a {type(value).__name__}, but a checkpoint holds only plain data and tensors. "
         "Give its state as numbers, text, lists, dicts or tensors."
     )
 

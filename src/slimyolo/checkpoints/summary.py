@@ -1,4 +1,4 @@
-"""What a checkpoint is, as a record: for `slimyolo inspect`."""
+"""The facts about a checkpoint as a record, for `slimyolo inspect`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ __all__ = ["CheckpointSummary", "summarise_checkpoint"]
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSummary:
-    """Plain facts about a checkpoint file, for people and as JSON.
+    """Facts about a checkpoint file, to be printed or written as JSON.
 
-    Counts are of parameters, without batch-norm statistics and anchors. `anchors_px` is empty in families without anchors.
+    The counts are numbers of parameters, without batch-norm statistics and anchors. `anchors_px` is empty in families
+    without anchors.
     """
 
     path: str
@@ -49,9 +50,9 @@ class CheckpointSummary:
 
 
 def summarise_checkpoint(path: str | os.PathLike[str], families: Families) -> CheckpointSummary:
-    """Read a checkpoint, build its detector and describe it. Building finds files that could not be used.
+    """Read a checkpoint, build its detector and describe it. Building the detector reveals files that cannot be used.
 
-    Raises as `load_checkpoint`.
+    Raises as `load_checkpoint` does.
     """
     checkpoint = load_checkpoint(path, families)
     detector = checkpoint.detector()
@@ -87,7 +88,7 @@ def summarise_checkpoint(path: str | os.PathLike[str], families: Families) -> Ch
 
 
 def _epoch(checkpoint: Checkpoint) -> int | None:
-    """The last finished epoch (from 0), when the file says it. YOLOv5 writes −1 into a finished, stripped file."""
+    """The last finished epoch, counted from 0, or None. YOLOv5 writes −1 into the final file of a finished run."""
     for record in (checkpoint.training or {}, checkpoint.provenance):
         epoch = record.get("epoch")
         if type(epoch) is int and epoch >= 0:

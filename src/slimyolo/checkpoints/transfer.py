@@ -1,4 +1,4 @@
-"""Copies tensors from a checkpoint into another detector, and lists which of them fitted."""
+"""Copies tensors from a checkpoint into another detector, and reports which of them fitted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Mismatch", "TransferReport", "transfer_"]
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A tensor of the same name but another shape; the detector's own value stayed."""
+    """A tensor of the same name but another shape. The detector kept its own value."""
 
     name: str
     got: tuple[int, ...]
@@ -25,10 +25,10 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class TransferReport:
-    """Names of tensors by what became of them.
+    """What happened to each tensor, as lists of names.
 
-    `matched` were copied; `missing` are the detector's and not in the checkpoint; `mismatched` differ in shape;
-    `unexpected` are only in the checkpoint; `excluded` were left out on purpose.
+    `matched` were copied; `missing` are only in the detector; `unexpected` are only in the checkpoint; `mismatched` are in
+    both with different shapes; `excluded` were left out on purpose.
     """
 
     matched: tuple[str, ...]
@@ -39,17 +39,17 @@ class TransferReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every tensor of the detector that was not excluded was given a value."""
+        """Whether every tensor of the detector, except the excluded ones, got a value from the checkpoint."""
         return not self.missing and not self.mismatched
 
     def summary(self, most: int = 8) -> str:
-        """A few lines for people; at most `most` names of each kind."""
+        """A few lines to print, with at most `most` names of each kind."""
         total = len(self.matched) + len(self.missing) + len(self.mismatched) + len(self.excluded)
         lines = [f"{len(self.matched)} of {total} tensors taken from the checkpoint"]
         shapes = [f"{item.name} {_shape(item.got)} → {_shape(item.expected)}" for item in self.mismatched]
         for title, names in (
-            ("another shape, kept as started", shapes),
-            ("not in the checkpoint, kept as started", list(self.missing)),
+            ("of another shape, initial value kept", shapes),
+            ("not in the checkpoint, initial value kept", list(self.missing)),
             ("only in the checkpoint, not used", list(self.unexpected)),
             ("left out on purpose", list(self.excluded)),
         ):
@@ -67,10 +67,10 @@ def transfer_(
 ) -> TransferReport:
     """Copy every tensor of the same name and shape into `detector`, and report all others.
 
-    From a `Checkpoint` the averaged tensors are taken when there are any. `exclude`: names, or whole dotted parts at
-    the start or end of names, to leave alone; None means those that belong to a dataset (`Family.dataset_tensors`, YOLOv5's
-    anchors). Values are converted to the detector's dtype and device. Nothing is broadcast or cut: a head for other
-    classes stays as started.
+    The EMA weights of a `Checkpoint` are used when it has them. `exclude` lists tensors that stay untouched: whole names, or
+    whole dotted parts at the start or end of names. None means the tensors that belong to a dataset
+    (`Family.dataset_tensors`, in YOLOv5 the anchors). Values are converted to the detector's dtype and device. Nothing is
+    broadcast or truncated: a head for other classes keeps its initial values.
     """
     given = checkpoint_or_tensors
     if exclude is None:

@@ -1,4 +1,4 @@
-"""Boxes, decoded rows, placements and detections: plain values without a model."""
+"""Boxes, decoded rows, placements and detections: plain values that need no model."""
 
 from slimyolo.geometry.boxes import (
     OverlapKind,

@@ -1,7 +1,7 @@
 """Box formats and overlaps.
 
-Formats: ``xyxy`` = left, top, right, bottom; ``cxcywh`` = centre and size. Both in pixels or both relative to an image
-(0–1). All functions take arrays or tensors of shape ``[..., 4]`` and return the kind that they were given.
+``xyxy`` is left, top, right, bottom; ``cxcywh`` is centre and size. Values are pixels, or relative to the image size (0–1).
+All functions take arrays or tensors of shape ``[..., 4]`` and return the kind that they were given.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def xyxy_to_cxcywh(boxes: ArrayOrTensor) -> ArrayOrTensor:
 
 
 def clip_boxes(boxes: ArrayOrTensor, size: tuple[int, int]) -> ArrayOrTensor:
-    """Corners ``[..., 4]`` in pixels, limited to an image of `size` = (height, width)."""
+    """Corners ``[..., 4]`` in pixels, clipped to an image of `size` = (height, width)."""
     height, width = size
     x, y = boxes[..., 0::2].clip(0, width), boxes[..., 1::2].clip(0, height)
     result: ArrayOrTensor = _stack(x[..., 0], y[..., 0], x[..., 1], y[..., 1])
@@ -57,10 +57,10 @@ def iou_matrix(first: Tensor, second: Tensor, eps: float = 1e-7) -> Tensor:
 
 
 def paired_iou(first: Tensor, second: Tensor, kind: OverlapKind = "iou", eps: float = 1e-7) -> Tensor:
-    """Overlap ``[...]`` of box pairs, both ``[..., 4]`` in ``cxcywh`` of one unit; differentiable.
+    """Overlap ``[...]`` of pairs of boxes, both ``[..., 4]`` in ``cxcywh`` and in the same unit; differentiable.
 
-    ``giou``: Rezatofighi et al., CVPR 2019. ``diou`` and ``ciou``: Zheng et al., AAAI 2020 (eq. 6 and 10); the trade-off
-    weight α is a constant for the gradient, as in the paper.
+    ``giou``: Rezatofighi et al., CVPR 2019. ``diou`` and ``ciou``: Zheng et al., AAAI 2020 (eq. 6 and 10). The gradient
+    treats the trade-off weight α as a constant, as in the paper.
     """
     (x1, y1, w1, h1), (x2, y2, w2, h2) = first.unbind(-1), second.unbind(-1)
     left1, right1, top1, bottom1 = x1 - w1 / 2, x1 + w1 / 2, y1 - h1 / 2, y1 + h1 / 2

@@ -1,4 +1,4 @@
-"""What the detector said about one image."""
+"""The detections of one image."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ Frame = Literal["source", "network"]
 
 @dataclass(frozen=True)
 class Detections:
-    """Boxes of one image, best score first.
+    """The detected boxes of one image, best score first.
 
-    `boxes` float32 ``[n, 4]`` xyxy in pixels of `frame`; `scores` float32 ``[n]`` in 0–1; `classes` int64 ``[n]``.
-    `frame` says whose pixels: ``source`` (the image as the user gave it) or ``network`` (the letterboxed input).
+    `boxes` are float32 ``[n, 4]`` xyxy in pixels of `frame`, `scores` float32 ``[n]`` in 0–1, `classes` int64 ``[n]``.
+    `frame` says to which image the pixels belong: ``source`` (the image that the user gave) or ``network`` (the letterboxed
+    input).
     """
 
     boxes: npt.NDArray[np.float32]
@@ -46,17 +47,20 @@ class Detections:
 
     @classmethod
     def empty(cls, frame: Frame = "source") -> Detections:
-        """No detection at all."""
+        """The value for an image without detections."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), frame)
 
     @classmethod
     def from_rows(cls, rows: npt.ArrayLike, frame: Frame) -> Detections:
-        """From rows ``[n, 6]`` of x1, y1, x2, y2, score, class, as NMS returns them."""
+        """Detections from rows ``[n, 6]`` = x1, y1, x2, y2, score, class, as NMS returns them."""
         table = np.asarray(rows, np.float32).reshape(-1, 6)
         return cls(table[:, :4], table[:, 4], table[:, 5].astype(np.int64), frame)
 
     def to_source(self, placement: Placement) -> Detections:
-        """The same detections in pixels of the source image, clipped to it. Refuses detections already in source pixels."""
+        """The same detections in pixels of the source image, clipped to it.
+
+        Raises `ValueError` when they already are in source pixels.
+        """
         if self.frame != "network":
             raise ValueError("Detections are already in source pixels; to_source() takes network pixels")
         boxes = clip_boxes(placement.undo(self.boxes), placement.source_size)

@@ -15,8 +15,8 @@ __all__ = ["Placement"]
 class Placement:
     """A source image, scaled and padded into a network input.
 
-    `scale` = network pixels per source pixel (x, y); `pad` = (left, top) border in network pixels; both sizes are
-    (height, width). ``undo(do(boxes)) == boxes`` to half a pixel.
+    `scale` is network pixels per source pixel (x, y). `pad` is the (left, top) border in network pixels. Both sizes are
+    (height, width). ``undo(do(boxes))`` differs from ``boxes`` by less than half a pixel.
     """
 
     scale: tuple[float, float]

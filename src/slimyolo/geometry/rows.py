@@ -1,7 +1,7 @@
 """What the columns of a decoded row mean.
 
 A decoded row is one candidate box: its centre and size in network pixels, then (in families that have one) the
-objectness, then one probability for each class. Every room asks the layout; no other module counts columns.
+objectness, then one probability for each class. All code asks the layout for columns; no other module counts them.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["BOX_COLUMNS", "OutputLayout", "RowLayout", "SuppressionKind"]
 ArrayOrTensor = TypeVar("ArrayOrTensor", "np.ndarray[Any, Any]", Tensor)
 
 SuppressionKind = Literal["nms", "none"]
-"""What has to follow the decoded rows of a family: ``nms``, because several rows stand for one object, or ``none``, because a
+"""How the decoded rows of a family become detections: ``nms`` when several rows stand for one object, and ``none`` when a
 one-to-one head gives one row for each object."""
 
 OutputLayout = Literal["rows", "columns", "detections"]
-"""The shape of what an exported file gives.
+"""The shape of the output of an exported file.
 
-``rows``: decoded rows [B, rows, columns], one candidate box after the other. ``columns``: the same, transposed to
-[B, columns, rows]. ``detections``: [B, max_det, 6] = x1, y1, x2, y2, score, class, best first, filled up with zeros.
+``rows``: decoded rows [B, rows, columns]. ``columns``: the same, transposed to [B, columns, rows]. ``detections``:
+[B, max_det, 6] = x1, y1, x2, y2, score, class, best score first, and zeros after the last detection.
 """
 
 BOX_COLUMNS = 4
@@ -36,10 +36,10 @@ BOX_COLUMNS = 4
 
 @dataclass(frozen=True)
 class RowLayout:
-    """Columns of decoded rows ``[..., columns]``: cx, cy, w, h (network pixels), objectness or none, `nc` classes (0–1).
+    """The columns of decoded rows ``[..., columns]``: cx, cy, w, h (network pixels), perhaps objectness, `nc` classes (0–1).
 
-    `nc` is the number of classes, at least 1. `objectness` says whether a column between box and classes gives the
-    probability that there is any object. All methods take arrays or tensors and return the kind that they were given.
+    `nc` is the number of classes, at least 1. `objectness` says whether there is a column between box and classes with the
+    probability that the box holds any object. All methods take arrays or tensors and return the kind that they were given.
     """
 
     nc: int
@@ -61,11 +61,11 @@ class RowLayout:
 
     @property
     def description(self) -> str:
-        """The shape in words for messages, for example ``[B, rows, 4 + objectness + 80 classes]``."""
+        """The shape as text for messages, for example ``[B, rows, 4 + objectness + 80 classes]``."""
         return f"[B, rows, {BOX_COLUMNS}{' + objectness' if self.objectness else ''} + {self.nc} classes]"
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether `shape` is that of decoded rows of a batch: ``[B, rows, columns]``."""
+        """Whether `shape` is the shape of a batch of decoded rows: ``[B, rows, columns]``."""
         return len(shape) == 3 and shape[2] == self.columns
 
     def check(self, rows: Tensor) -> None:
@@ -81,18 +81,18 @@ class RowLayout:
         return rows[..., :BOX_COLUMNS]
 
     def factors(self, rows: ArrayOrTensor) -> ArrayOrTensor:
-        """``[..., columns − 4]``: the probabilities as the network gives them, objectness first where there is one."""
+        """``[..., columns − 4]``: the probabilities as the network gives them, with the objectness first if there is one."""
         return rows[..., BOX_COLUMNS:]
 
     def scores(self, rows: ArrayOrTensor) -> ArrayOrTensor:
-        """``[..., nc]``: the score of each class, its probability times the objectness where there is one."""
+        """``[..., nc]``: the score of each class, which is its probability, times the objectness if there is one."""
         classes = rows[..., self.first_class :]
         return classes * rows[..., BOX_COLUMNS : self.first_class] if self.objectness else classes
 
     def upper_bound(self, rows: ArrayOrTensor) -> ArrayOrTensor:
-        """``[...]``: no class of the row scores higher than this: the objectness, or the score of the best class.
+        """``[...]``: an upper bound on the scores of a row: the objectness, or without one the score of the best class.
 
-        NMS drops rows by it before it looks at the classes. NaN where the value itself is NaN.
+        NMS drops rows by this bound before it looks at the classes. The bound is NaN where the value itself is NaN.
         """
         if self.objectness:
             return rows[..., BOX_COLUMNS]

@@ -1,4 +1,4 @@
-"""What training minimises: terms of a loss, objectives, distillation."""
+"""What training minimises: the terms of a loss, the objectives, and distillation."""
 
 from slimyolo.losses.distillation import channel_wise_divergence
 from slimyolo.losses.distilled import DISTILLATION_TERMS, Distilled, Projectors, check_teacher, neck_widths

@@ -1,7 +1,7 @@
-"""The feature term of distillation, as a pure function: what goes into a student's head against what goes into a teacher's.
+"""The feature term of distillation, a pure function: compares the inputs of a student's head with those of a teacher's head.
 
 Source: Shu et al., "Channel-wise knowledge distillation for dense prediction", ICCV 2021 (arXiv:2011.13256), eq. 4. The
-response term compares what the heads answer and belongs to each family (`Family.make_response`).
+response term compares the outputs of the heads, so each family has its own (`Family.make_response`).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ __all__ = ["channel_wise_divergence"]
 
 
 def channel_wise_divergence(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """T² / C · Σ_c KL(φ(t_c) ‖ φ(s_c)), mean over images: eq. 4 with φ the softmax over the H · W places of a channel.
+    """T² / C · Σ_c KL(φ(t_c) ‖ φ(s_c)), mean over images: eq. 4, where φ is the softmax over the H · W places of a channel.
 
-    Both ``[B, C, H, W]``; gradients to the student. Every channel becomes a distribution over places, so its scale does
-    not matter, only the places where it is large.
+    Both inputs are ``[B, C, H, W]``; gradients flow to the student. Every channel becomes a distribution over places, so
+    only the places where it is large matter, not its scale.
     """
     batch, channels = student.shape[:2]
     places = student.flatten(2).float() / temperature, teacher.detach().flatten(2).float() / temperature

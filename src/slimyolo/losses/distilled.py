@@ -1,4 +1,4 @@
-"""The objective of distillation: ordinary supervision, and a teacher beside it."""
+"""The objective of distillation: the ordinary loss against the labels, plus terms that compare with a teacher."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TEMPERATURE = 4.0  # of the feature term: Shu et al., §4.2
 
 
 class Projectors(nn.ModuleList):
-    """A 1 × 1 convolution for each level, from the student's neck width to the teacher's; an identity where these are equal."""
+    """For each level, a 1 × 1 convolution from the student's neck width to the teacher's, or an identity when these are equal."""
 
     def __init__(self, student: Sequence[int], teacher: Sequence[int], seed: int = 0) -> None:
         with torch.random.fork_rng(devices=()):
@@ -33,15 +33,16 @@ class Projectors(nn.ModuleList):
 
 
 class Distilled:
-    """``supervised(...)`` + B · (response weight · response + feature weight · feature), of one forward pass.
+    """``supervised(...)`` + B · (response weight · response + feature weight · feature), from one forward pass.
 
-    `student` is the model being trained (the loop may call a wrapper of it), `teacher` a fixed detector of the same family,
-    classes and strides. `response` and `feature` weigh the terms; 0 leaves one out. The response term is that of the
-    family (`Family.make_response`). Feature: the mean over levels of `channel_wise_divergence` of what goes into the head,
-    the student's through `projectors` (see `Projectors`; they are trained beside the model).
+    `student` is the model being trained (the loop may call a wrapper of it); `teacher` is a fixed detector of the same
+    family, classes and strides. `response` and `feature` are the weights of the two terms; a term with weight 0 is not
+    computed. The response term comes from the family (`Family.make_response`). The feature term is the mean over levels of
+    `channel_wise_divergence` between the inputs of the two heads; those of the student pass through `projectors` first (see
+    `Projectors`), which are trained together with the model.
 
-    The terms are means over the images of this process. Processes have equal shares of the images, so the mean of their
-    terms is the mean over all images.
+    The terms are means over the images of this process. All processes have equally many images, so the mean of their terms
+    is the mean over all images.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Distilled:
     ) -> None:
         if response < 0 or feature < 0 or response + feature == 0:
             raise ConfigError(
-                f"Weights of distillation must be 0 or more, and one of them above 0; got {response} and {feature}."
+                f"The weights of distillation must be 0 or more, and at least one above 0; got {response} and {feature}."
             )
         check_teacher(student, teacher)
         self._response_term = student.family.make_response(student, teacher, loss) if response > 0 else None
@@ -72,7 +73,7 @@ class Distilled:
             heads = model(images)
         if isinstance(heads, Tensor):
             raise TrainingError(
-                "The model returned decoded boxes instead of heads: call model.train() before training."
+                "The model returned decoded rows instead of its raw output: call model.train() before training."
             )
         with torch.no_grad(), _Tap(self._teacher) as wanted:
             answers = self._teacher.heads(images)
@@ -98,28 +99,28 @@ def check_teacher(student: Detector, teacher: Detector) -> None:
     """Raise `ConfigError` unless `teacher` can teach `student`: the same family, classes and strides."""
     if teacher.family != student.family:
         raise ConfigError(
-            f"--teacher is a {teacher.family.title} detector, the model to train is {student.family.title}: their answers "
-            f"cannot be compared. Give a teacher of the same family, such as the model before the cut."
+            f"--teacher is a {teacher.family.title} detector, but the model to train is {student.family.title}: their "
+            "outputs cannot be compared. Give a teacher of the same family, such as the model before pruning."
         )
     if teacher.nc != student.nc:
         raise ConfigError(
-            f"--teacher detects {teacher.nc} classes ({_shown(teacher.names)}), the model to train {student.nc} "
+            f"--teacher detects {teacher.nc} classes ({_shown(teacher.names)}), but the model to train has {student.nc} "
             f"({_shown(student.names)}). Give a teacher that was trained on the same data."
         )
     if tuple(teacher.names) != tuple(student.names):
         raise ConfigError(
-            f"--teacher has the classes {_shown(teacher.names)}, the model to train {_shown(student.names)}: their order or "
-            f"names differ. Give a teacher that was trained on the same data."
+            f"--teacher has the classes {_shown(teacher.names)}, but the model to train has {_shown(student.names)}: their "
+            "order or names differ. Give a teacher that was trained on the same data."
         )
     if teacher.stride.tolist() != student.stride.tolist():
         raise ConfigError(
-            f"--teacher has heads at strides {teacher.stride.tolist()}, the model to train at {student.stride.tolist()}: "
-            f"they cannot be compared. Give a teacher of the same family, such as the model before the cut."
+            f"--teacher has the strides {teacher.stride.tolist()}, but the model to train has {student.stride.tolist()}: "
+            "their outputs cannot be compared. Give a teacher of the same family, such as the model before pruning."
         )
 
 
 def neck_widths(detector: Detector) -> tuple[int, ...]:
-    """Channels that go into the head, level by level; found by one small image."""
+    """The number of channels that go into the head at each level, found by running one small image."""
     probe = copy.deepcopy(detector).eval()
     like, side = next(probe.parameters()), probe.head.largest_stride
     with torch.no_grad():
@@ -128,7 +129,7 @@ def neck_widths(detector: Detector) -> tuple[int, ...]:
 
 
 class _Tap:
-    """A context in which the inputs of a detector's head are kept as `features`."""
+    """A context that keeps the inputs of a detector's head as `features`."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector

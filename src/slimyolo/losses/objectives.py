@@ -1,4 +1,4 @@
-"""Objectives: what the training loop minimises, given a model and a batch."""
+"""Objectives: what the training loop minimises for a model and a batch."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ __all__ = ["EpochOfRun", "LossParts", "Supervised"]
 
 @dataclass(frozen=True)
 class LossParts:
-    """A loss with its parts: `total`, a scalar with graph, times the batch size; `items`, detached, gained, per
-    image."""
+    """A loss and its items.
+
+    `total` is a scalar with gradients: the sum of the items times the batch size. `items` are detached values per image,
+    already multiplied by their gains.
+    """
 
     total: Tensor
     items: Mapping[str, Tensor] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class EpochOfRun(Protocol):
-    """Where the run stands: as much of it as a loss may depend on."""
+    """The progress of a run, as far as a loss may depend on it."""
 
     @property
     def epoch(self) -> int:
-        """The epoch, from 0."""
+        """The number of the current epoch, counted from 0."""
 
     @property
     def epochs(self) -> int:
@@ -37,10 +40,10 @@ class EpochOfRun(Protocol):
 
 
 class Supervised:
-    """The loss of a model's heads against the labels.
+    """The loss of a model's raw output against the labels.
 
-    `loss` takes (heads, targets, progress) and returns `LossParts`. The model must be in training mode, where it returns its
-    heads; it is called as a module, so wrappers for distributed training see the call.
+    `loss` takes (raw output, targets, progress) and returns `LossParts`. The model must be in train mode, in which it
+    returns its raw output. It is called as a module, so that wrappers for distributed training see the call.
     """
 
     def __init__(self, loss: Callable[[Raw, Tensor, EpochOfRun | None], LossParts]) -> None:
@@ -53,6 +56,6 @@ class Supervised:
         heads = model(images)
         if isinstance(heads, Tensor):
             raise TrainingError(
-                "The model returned decoded boxes instead of heads: call model.train() before training."
+                "The model returned decoded rows instead of its raw output: call model.train() before training."
             )
         return self.loss(heads, targets, progress)

@@ -8,11 +8,11 @@ from torch.nn import functional
 
 __all__ = ["binary_cross_entropy", "focal_weight", "smoothed_targets"]
 
-FOCAL_BALANCE = 0.25  # α of Lin et al., the value of their table 1b
+FOCAL_BALANCE = 0.25  # α of Lin et al., from their table 1b
 
 
 def smoothed_targets(eps: float) -> tuple[float, float]:
-    """(positive, negative) class targets for label smoothing `eps`: 1 - eps/2 and eps/2 (Szegedy et al. 2016)."""
+    """The class targets (positive, negative) for label smoothing `eps`: 1 - eps/2 and eps/2 (Szegedy et al. 2016)."""
     return 1.0 - 0.5 * eps, 0.5 * eps
 
 
@@ -21,7 +21,8 @@ def binary_cross_entropy(
 ) -> Tensor:
     """Element-wise binary cross entropy ``[...]`` of `logits` ``[...]`` against soft `targets` ``[...]`` in 0–1.
 
-    `positive_weight` multiplies the positive half; `focal` is the γ of `focal_weight`, 0 for none. Not reduced.
+    `positive_weight` multiplies the term of the positive class. `focal` is the γ of `focal_weight`; 0 means no such
+    weight. The result is neither summed nor averaged.
     """
     weight = None if positive_weight == 1.0 else logits.new_full((), positive_weight)
     loss = functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weight, reduction="none")
@@ -37,5 +38,5 @@ def focal_weight(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
     probability = torch.sigmoid(logits)
     p_t = targets * probability + (1 - targets) * (1 - probability)
     balance = targets * FOCAL_BALANCE + (1 - targets) * (1 - FOCAL_BALANCE)
-    # soft targets leave 1 - p_t > 0; with hard ones it may be exactly 0, where a γ < 1 would have an infinite gradient
+    # With soft targets 1 - p_t > 0. With hard targets it may be exactly 0, where γ < 1 would give an infinite gradient.
     return balance * (1 - p_t).clamp(min=1e-7) ** gamma

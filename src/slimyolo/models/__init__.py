@@ -1,4 +1,4 @@
-"""Architectures, layers, families as values, the detector and its widths."""
+"""Architectures, their layers, the `Family` value, the `Detector`, and the widths of pruned layers."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ _FORM = re.compile(
 def read_activation(text: object) -> str:
     """The short name of an activation written as ``nn.ReLU()``, ``ReLU``, ``relu`` or ``torch.nn.LeakyReLU(0.1)``.
 
-    Known: SiLU, Hardswish, ReLU, ReLU6 and LeakyReLU with its slope (0.01 without one). Raises `ModelError`.
+    The known activations are SiLU, Hardswish, ReLU, ReLU6 and LeakyReLU; the slope of LeakyReLU is 0.01 when the text
+    gives none. Raises `ModelError` for any other text.
     """
     match = _FORM.fullmatch(text.strip()) if isinstance(text, str) and len(text) <= 100 else None
     if match is not None:
@@ -48,9 +49,9 @@ def read_activation(text: object) -> str:
 
 
 def replace_activations_(module: nn.Module, name: str) -> int:
-    """Put the activation `name` (of `read_activation`) wherever `module` has one, and return how many there are.
+    """Replace every activation in `module` by the one called `name` (see `read_activation`), and return their number.
 
-    Layers that have an `nn.Identity` in this place keep it.
+    Layers that have an `nn.Identity` in the place of the activation keep it.
     """
     kinds = (*_PLAIN.values(), nn.LeakyReLU)
     places = [part for part in module.modules() if isinstance(getattr(part, "act", None), kinds)]
@@ -65,7 +66,7 @@ def _made(name: str) -> nn.Module:
 
 
 def _slope(text: str | None) -> float | None:
-    """The slope written as `text`, 0.01 for none; None when it is no number from 0 to 1."""
+    """The slope written as `text`: 0.01 when there is no text, and None when the text is not a number from 0 to 1."""
     try:
         slope = 0.01 if text is None else float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""An architecture as plain data: what its YAML says, with checked values. No layer has been built."""
+"""An architecture as plain data: the content of its YAML file, with checked values. No layer is built here."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 __all__ = ["FIRST_FAMILY", "Anchors", "Architecture", "LayerSpec", "read_anchors", "read_row", "spread_anchors"]
 
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
-"""Per level, per anchor: (width, height) in network pixels."""
+"""For each level and each anchor: (width, height) in network pixels."""
 
 _PLAIN_KEYS = ("name", "nc", "depth_multiple", "width_multiple", "anchors", "layers")
 _OPTIONAL_KEYS = ("activation", "family", "scale", "max_channels")
 FIRST_FAMILY = "yolov5"
-"""The family of plain data that names none: all files of slimyolo 0.1."""
+"""The family of plain data that name no family, as the files of slimyolo 0.1 do."""
 _MOST_CLASSES = 100_000
 _MOST_REPEATS = 1_000
 
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One row `[from, number, module, args]`. `where` is for error messages only ("line 17") and never compared."""
+    """One row `[from, number, module, args]`. `where` ("line 17") serves error messages only and is never compared."""
 
     sources: tuple[int, ...]
     repeats: int
@@ -41,14 +41,14 @@ class LayerSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """What a detector is made from, before multiples are applied. `build_detector` makes the module.
+    """What a detector is made from, before the depth and width multiples are applied. `build_detector` makes the module.
 
-    `family` says what the rows mean. `anchors` are in pixels, ``()`` in families without anchors. `activation` is that of
-    the convolutions (`read_activation`). `max_channels` limits the channels of a row before the width multiple. `scale`
-    is the letter of the size, where the family's blocks depend on it ("n" to "x"), else "".
+    `family` says what the rows mean. `anchors` are in pixels, and ``()`` in families without anchors. `activation` is the
+    activation of the convolutions (see `read_activation`). `max_channels` limits the channels of a row before the width
+    multiple. `scale` is the scale letter ("n" to "x") in families whose blocks depend on it, else "".
 
-    Made by `read_architecture` or `from_plain`. Raises `ModelError` for values that no detector can have. The rows are
-    compared with the blocks of the family later: by `read_architecture` and by `build_detector`.
+    `read_architecture` and `from_plain` make architectures. Raises `ModelError` for values that no detector can have.
+    The rows are compared with the blocks of the family later, by `read_architecture` and by `build_detector`.
     """
 
     name: str
@@ -97,11 +97,11 @@ class Architecture:
         return replace(self, nc=nc)
 
     def with_activation(self, name: str) -> Architecture:
-        """The same architecture with another activation behind its convolutions: ``relu``, ``nn.Hardswish()`` …"""
+        """The same architecture with another activation after its convolutions: ``relu``, ``nn.Hardswish()`` …"""
         return replace(self, activation=name)
 
     def with_anchors(self, pixels: Tensor | Sequence[Sequence[Sequence[float]]]) -> Architecture:
-        """The same architecture with anchors [nl, na, 2] (width, height; pixels). The number of levels must stay."""
+        """The same architecture with other anchors [nl, na, 2] (width, height; pixels) for the same number of levels."""
         values = pixels.tolist() if isinstance(pixels, Tensor) else pixels
         try:
             anchors = tuple(tuple((float(w), float(h)) for w, h in level) for level in values)
@@ -135,9 +135,9 @@ class Architecture:
 
     @classmethod
     def from_plain(cls, plain: Any, families: Families) -> Architecture:
-        """An architecture from `to_plain` data of one of `families`; data that name no family are YOLOv5's.
+        """The architecture in `to_plain` data of one of `families`; data that name no family belong to YOLOv5.
 
-        Raises `ModelError` naming the key or row that is wrong.
+        Raises `ModelError` that names the wrong key or row.
         """
         if not isinstance(plain, Mapping):
             raise ModelError(f"An architecture should be a mapping, got {type(plain).__name__}.")
@@ -173,7 +173,7 @@ class Architecture:
 
 
 def spread_anchors(levels: int, per_level: int) -> Anchors:
-    """Square anchors from 10 to 400 px in equal ratios: a start for autoanchor where only their number is given."""
+    """Square anchors from 10 to 400 px in equal ratios: where autoanchor starts when only their number is given."""
     count = levels * per_level
     if count == 1:
         sizes = [63.0]
@@ -185,7 +185,7 @@ def spread_anchors(levels: int, per_level: int) -> Anchors:
 
 
 def read_row(name: str, where: str, row: Any) -> LayerSpec:
-    """One `[from, number, module, args]` row of the architecture `name` as a `LayerSpec`; errors say `where`."""
+    """One `[from, number, module, args]` row of the architecture `name` as a `LayerSpec`; errors name the place `where`."""
     if not isinstance(row, (list, tuple)) or len(row) != 4:
         raise ModelError(f"{name}, {where}: a layer is [from, number, module, args], got {shown_value(row)}.")
     sources, repeats, module, args = row
@@ -204,10 +204,10 @@ def read_row(name: str, where: str, row: Any) -> LayerSpec:
 
 
 def read_anchors(name: str, value: Any, levels: int | None = None) -> Anchors:
-    """Anchors in any of their written forms: flat rows `[w, h, w, h …]`, rows of pairs, or a number per level."""
+    """Anchors in any form that a YAML may use: flat rows `[w, h, w, h …]`, rows of pairs, or a number for each level."""
     if type(value) is int and levels is not None:
         if not 1 <= value <= 100:
-            raise ModelError(f"{name}: the number of anchors a level should be from 1 to 100, got {value}.")
+            raise ModelError(f"{name}: the number of anchors for each level should be from 1 to 100, got {value}.")
         return spread_anchors(levels, value)
     if not isinstance(value, (list, tuple)) or not all(isinstance(level, (list, tuple)) for level in value):
         raise ModelError(f"{name}: anchors should be one list [w, h, w, h …] per level, got {shown_value(value)}.")

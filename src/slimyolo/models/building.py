@@ -1,4 +1,4 @@
-"""Architecture (and widths) → `Detector`."""
+"""Makes a `Detector` from an architecture and, when it was pruned, its widths."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def build_detector(
     widths: Widths | None = None,
     seed: int | None = None,
 ) -> Detector:
-    """A detector of this architecture with fresh random values, in train mode, on the CPU.
+    """A detector of this architecture with random initial values, in train mode, on the CPU.
 
-    `names`: one per class ("class0", "class1" … without). `widths`: sizes of a pruned detector, see `narrow_`. `seed`
-    makes the values reproducible and leaves torch's global generator alone; without it they come from that generator.
-    Raises `ModelError` with the row that does not fit.
+    `names` gives one name for each class; None means "class0", "class1" … `widths` are the sizes of a pruned detector, see
+    `narrow_`. With a `seed` the values are reproducible and torch's global generator is not used; without it they come
+    from that generator. Raises `ModelError` that names the row that does not fit.
     """
     if seed is not None:
         with torch.random.fork_rng(devices=[]):
@@ -92,9 +92,9 @@ def _layers(architecture: Architecture) -> list[nn.Module]:
 
 
 def _refuse_huge(rule: ModuleRule, incoming: Incoming, values: Mapping[str, Any], before: int) -> None:
-    """Raise `ModelError` for a network of gigabytes, whose other layers have `before` parameters.
+    """Raise `ModelError` when this layer and the `before` parameters of earlier layers exceed `MOST_PARAMETERS`.
 
-    A layer that may be large is made without memory first.
+    A layer that may be large is first made on the meta device, which takes no memory.
     """
     kernel, outputs = values.get("kernel", 1), values.get("outputs", 1)
     about = max(sum(incoming.channels), outputs) * outputs * incoming.repeats * kernel * kernel
@@ -111,5 +111,7 @@ def _size(module: nn.Module) -> int:
 
 def _head(architecture: Architecture, incoming: Incoming) -> nn.Module:
     if any(stride.denominator != 1 for stride in incoming.strides):
-        raise ModelError(f"{architecture.name}: the levels should have whole strides, got {incoming.strides}.")
+        raise ModelError(
+            f"{architecture.name}: the strides of the levels should be whole numbers, got {incoming.strides}."
+        )
     return architecture.family.make_head(architecture, incoming)

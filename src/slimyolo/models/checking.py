@@ -1,4 +1,4 @@
-"""What must hold between the rows of an architecture before anything is built."""
+"""Checks that the rows of an architecture fit together, before any layer is built."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["absolute_sources", "check_layers", "rule_of"]
 
 
 def absolute_sources(sources: tuple[int, ...], index: int) -> tuple[int, ...]:
-    """Sources of layer `index` as absolute layer numbers; −1 is the image where `index` is 0."""
+    """The sources of layer `index` as absolute layer numbers. For layer 0, source −1 is the image."""
     return tuple(index + source if source < 0 else source for source in sources)
 
 
 def rule_of(architecture: Architecture, row: LayerSpec, shown: str) -> ModuleRule:
-    """The rule of the block that `row` names; of the head, a rule whose layer is made by `Family.make_head`.
+    """The rule of the block that `row` names. A row of the head gets a rule too, but `Family.make_head` makes its layer.
 
-    Raises `ModelError` with the nearest name when the family has no such module; `shown` names the file.
+    Raises `ModelError` with the nearest known name when the family has no such module; `shown` names the file.
     """
     family = architecture.family
     if row.module == family.head_name:
@@ -36,7 +36,7 @@ def rule_of(architecture: Architecture, row: LayerSpec, shown: str) -> ModuleRul
 
 
 def check_layers(architecture: Architecture, shown: str | None = None) -> None:
-    """Raise `ModelError` with the row's line when modules, arguments or sources cannot work; `shown` names the file."""
+    """Raise `ModelError` with the row's line when modules, arguments or sources are wrong; `shown` names the file."""
     shown = shown or architecture.name
     last = len(architecture.layers) - 1
     head = architecture.family.head_name
@@ -45,7 +45,7 @@ def check_layers(architecture: Architecture, shown: str | None = None) -> None:
         values = bind_arguments(shown, row, rule)
         if len(row.sources) > 1 and not rule.many:
             raise ModelError(
-                f"{shown}, {row.where}: {row.module} takes one 'from', got {list(row.sources)}. Concat joins several."
+                f"{shown}, {row.where}: {row.module} takes one 'from', got {list(row.sources)}. Concat joins several layers."
             )
         for source, absolute in zip(row.sources, absolute_sources(row.sources, index), strict=True):
             if not (0 <= absolute < index) and not (index == 0 and source == -1):

@@ -1,4 +1,4 @@
-"""The detector: layers by number, routed as the architecture says, with decoding in eval mode."""
+"""The detector: numbered layers, connected as the architecture says. In eval mode it decodes its output."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["Detector", "batchnorm_names"]
 class Detector(nn.Module):
     """A detector of any family, made by `build_detector`.
 
-    Input of all calls: [B, 3, H, W] float RGB in 0–1; H and W multiples of the largest stride. The layers are in
-    `model`, so that state_dict keys equal those of published weights ("model.0.conv.weight", "model.24.anchors").
+    Every call takes images [B, 3, H, W], float RGB in 0–1, where H and W are multiples of the largest stride. The layers
+    are in `model`, so that state_dict keys equal those of published weights ("model.0.conv.weight", "model.24.anchors").
     """
 
     def __init__(self, architecture: Architecture, layers: Sequence[nn.Module], names: Sequence[str]) -> None:
@@ -44,7 +44,7 @@ class Detector(nn.Module):
 
     @property
     def family(self) -> Family:
-        """What the detector does in its own way: loss, decoding, files, export."""
+        """The family of the detector, which holds its loss, decoding, file reader and export."""
         return self.architecture.family
 
     @property
@@ -64,7 +64,7 @@ class Detector(nn.Module):
 
     @property
     def suppression(self) -> SuppressionKind:
-        """Whether NMS has to follow the decoded rows."""
+        """Whether the decoded rows need NMS."""
         return self.family.suppression
 
     @property
@@ -77,17 +77,21 @@ class Detector(nn.Module):
         """Anchors in network pixels (width, height), [nl, na, 2]. Raises `ModelError` in families without anchors."""
         anchors_of = self.family.anchors_of
         if anchors_of is None:
-            raise ModelError(f"{self.architecture.name} has no anchors: {self.family.title} detectors do without.")
+            raise ModelError(
+                f"{self.architecture.name} has no anchors: {self.family.title} detectors do not use anchors."
+            )
         return anchors_of(self.head)
 
     @property
     def rows_per_cell(self) -> int:
-        """Decoded rows of one cell: the anchors of a level, 1 in families without anchors."""
+        """The number of decoded rows of one cell: the number of anchors of a level, or 1 in families without anchors."""
         return 1 if self.family.anchors_of is None else int(self.anchors.shape[1])
 
     def reference_excluded(self) -> tuple[str, ...]:
-        """Module paths of the batch norms that the reference project never prunes. Raises `ModelError` in families for
-        which it has no such rule."""
+        """Module paths of the batch norms that the reference project never prunes.
+
+        Raises `ModelError` in families for which that project has no such rule.
+        """
         excluded = self.family.reference_excluded
         if excluded is None:
             raise ModelError(
@@ -97,15 +101,17 @@ class Detector(nn.Module):
         return excluded(self)
 
     def set_activation_(self, name: str) -> int:
-        """Replace the activation behind every convolution that has one, and return their number; `name` as in
-        `Architecture.with_activation`. Raises `ModelError`."""
+        """Replace the activation after every convolution that has one, and return the number of replaced activations.
+
+        `name` is written as in `Architecture.with_activation`. Raises `ModelError` for an unknown name.
+        """
         self.architecture = self.architecture.with_activation(name)
         return replace_activations_(self, self.architecture.activation)
 
     def heads(self, images: Tensor) -> Raw:
         """[B, 3, H, W] → the head's raw output: one tensor of logits for each level, in the family's layout.
 
-        Raises `ModelError` when the images do not have 3 channels, or sides that are multiples of the largest stride.
+        Raises `ModelError` unless the images have 3 channels, and sides that are multiples of the largest stride.
         """
         return self.head(self.features(images))
 
@@ -114,9 +120,12 @@ class Detector(nn.Module):
         return self.heads(images)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """[B, 3, H, W] → what the head gets, [B, channels, H / stride, W / stride] per level. Raises as `heads`."""
+        """[B, 3, H, W] → the input of the head, [B, channels, H / stride, W / stride] for each level.
+
+        Raises `ModelError` as `heads` does.
+        """
         self._check_input(images)
-        kept: dict[int, Any] = {-1: images}  # a tensor, or several of a layer that returns pieces
+        kept: dict[int, Any] = {-1: images}  # one tensor, or a tuple from a layer that returns pieces
         for index in range(len(self.model) - 1):
             layer = self.model[index]
             sources = [kept[source] for source in self._routes[index]]
@@ -150,7 +159,7 @@ class Detector(nn.Module):
 
 
 def _finished(routes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
-    """For each layer, the outputs that no later layer needs. They are freed early, because maps of the backbone are large."""
+    """For each layer, the outputs that no later layer needs. They are freed early, because feature maps are large."""
     last_use = {index: index for index in range(len(routes))}
     last_use.update({source: index for index, route in enumerate(routes) for source in route})
     return tuple(tuple(source for source, last in last_use.items() if last == index) for index in range(len(routes)))

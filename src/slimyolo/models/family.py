@@ -1,7 +1,7 @@
-"""A detector family as one value: all that one family does in another way than the others.
+"""A detector family as one value: everything in which one family differs from the others.
 
-Rooms below `slimyolo.families` never import a family; they are handed one, or find it in `Detector.family`. To add a
-family: write its folder in `slimyolo/families`, make one `Family`, and add it to `FAMILIES` there.
+Packages below `slimyolo.families` never import a family. They receive one as an argument, or use `Detector.family`. To add
+a family, write its folder in `slimyolo/families`, make one `Family`, and add it to `FAMILIES` there.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ distillation of the same family look inside."""
 
 
 class TwoBranches(NamedTuple):
-    """The raw output of a head with two branches, each one tensor for each level.
+    """The raw output of a head with two branches. Each branch gives one tensor for each level.
 
-    `one2many` has several positives for each object, `one2one` a single one. The one-to-one branch sees detached
-    features, so that it sends no gradients into the neck.
+    In training, `one2many` has several positives for each object and `one2one` has a single one. The one-to-one branch
+    gets detached features, so that no gradients flow from it into the neck.
     """
 
     one2many: list[Tensor]
@@ -83,7 +83,7 @@ class Head(Protocol):
 
 
 class DetectorLoss(Protocol):
-    """The loss of raw outputs against labels; made by `Family.make_loss`."""
+    """The loss of a raw output against the labels; `Family.make_loss` makes it."""
 
     def __call__(self, raw: Raw, targets: Tensor, progress: EpochOfRun | None = None, /) -> LossParts:
         """`targets` ``[N, 6]`` = image index, class, relative cx, cy, w, h.
@@ -94,7 +94,7 @@ class DetectorLoss(Protocol):
 
 
 ResponseTerm: TypeAlias = Callable[[Raw, Raw], Tensor]
-"""(raw output of the student, raw output of the teacher) → how far they are apart, a scalar with graph."""
+"""(raw output of the student, raw output of the teacher) → the distance between them, a scalar with gradients."""
 
 
 def _this_process(values: Tensor) -> Tensor:
@@ -103,10 +103,10 @@ def _this_process(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class LossSettings:
-    """What a loss is made from, beside the detector.
+    """What a loss is made from, in addition to the detector.
 
     `hyp` holds the hyper-parameters by their YAML names, before any scaling; each family reads those that it knows.
-    `imgsz` is the side of training images in pixels. `label_smoothing` lies in 0–1. `total` adds a tensor up over the
+    `imgsz` is the side of training images in pixels. `label_smoothing` lies in 0–1. `total` sums a tensor over the
     processes that train together.
     """
 
@@ -118,7 +118,7 @@ class LossSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltIn:
-    """A built-in architecture: the YAML in the family's folder, and its size.
+    """A built-in architecture: its YAML file in the family's folder, and its size.
 
     `scale` is a letter of the YAML's ``scales:`` table. A YAML without that table takes `depth_multiple` and
     `width_multiple` from here.
@@ -132,10 +132,10 @@ class BuiltIn:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What an architecture YAML says, before it is known which family it belongs to.
+    """The content of an architecture YAML, before it is known to which family it belongs.
 
-    `name` is the file's name without its ending. `keys` holds the top-level entries except backbone and head; `modules`
-    the module name of every row; `head_args` the arguments of the last row.
+    `name` is the file's name without its suffix. `keys` holds the top-level entries except backbone and head, `modules`
+    holds the module name of every row, and `head_args` holds the arguments of the last row.
     """
 
     name: str
@@ -148,8 +148,9 @@ class Written:
 class TrainingBoxes:
     """The labelled boxes that a detector will be trained on, for `Family.prepare_`.
 
-    For each image: `sizes`, its (height, width) in pixels, and `boxes` ``[n, 5]``, class and relative cx, cy, w, h.
-    `imgsz` is the side of training images in pixels, `seed` that of the run, `hyp` as in `LossSettings`.
+    `sizes` and `boxes` have one entry for each image: its (height, width) in pixels, and ``[n, 5]``: class and relative
+    cx, cy, w, h. `imgsz` is the side of training images in pixels, `seed` is the seed of the run, `hyp` is as in
+    `LossSettings`.
     """
 
     sizes: Sequence[tuple[int, int]]
@@ -160,7 +161,7 @@ class TrainingBoxes:
 
 
 def no_preparation(detector: Detector, boxes: TrainingBoxes) -> str:
-    """`Family.prepare_` of families that have nothing to fit to a dataset before training."""
+    """The `Family.prepare_` of families whose detectors need no preparation for a dataset."""
     return ""
 
 
@@ -170,22 +171,22 @@ def _no_modules(detector: Detector) -> tuple[nn.Module, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecipe:
-    """How a family is trained. The defaults are the habits of YOLOv5 6.2.
+    """How a family is trained. The defaults are those of YOLOv5 6.2.
 
     | field | what it holds |
     |---|---|
-    | `hyp` | hyper-parameters whose defaults are not those of ``hyp.scratch-low`` |
-    | `unused` | hyper-parameters that the family's loss and head have no use for |
-    | `optimizer` | name of the optimizer; "auto" picks it, and its learning rate, by the length of the run |
-    | `close_mosaic` | so many last epochs go without mosaic |
-    | `schedule` | fields of `training.Recipe`, the learning rate over time |
-    | `loading` | fields of `data.LoadingRecipe`, how pictures are loaded |
-    | `decay_of_short_runs` | weight decay counts no more accumulated batches than the run has |
+    | `hyp` | hyper-parameters whose defaults differ from those of ``hyp.scratch-low`` |
+    | `unused` | hyper-parameters that the family's loss and head do not use |
+    | `optimizer` | name of the optimizer; "auto" chooses it, and its learning rate, from the length of the run |
+    | `close_mosaic` | the number of epochs without mosaic at the end of the run |
+    | `schedule` | fields of `training.Recipe`: the learning rate over time |
+    | `loading` | fields of `data.LoadingRecipe`: how images are loaded |
+    | `decay_of_short_runs` | weight decay is scaled for no more accumulated batches than the run has |
     | `strict_patience` | an epoch that only equals the best one does not count as progress |
-    | `rule` | name in `detections.RULES`: how mAP is computed, and by what the best epoch is chosen |
-    | `iou` | overlap above which NMS drops the weaker box when mAP is measured |
+    | `rule` | name in `detections.RULES`: how mAP is computed, and how the best epoch is chosen |
+    | `iou` | IoU above which NMS drops the box with the lower score when mAP is measured |
     | `loss_items` | names of the loss's items, in the order of the columns of ``results.csv`` |
-    | `faster` | modules of a detector that MuSGD trains at three times the learning rate |
+    | `faster` | the modules of a detector that MuSGD trains with three times the learning rate |
     """
 
     hyp: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -204,31 +205,31 @@ class TrainingRecipe:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Family:
-    """All that belongs to one family of detectors. Two families are equal when their names are.
+    """Everything that belongs to one family of detectors. Two families are equal when their names are equal.
 
     | field | what it holds |
     |---|---|
-    | `name`, `title` | the name in files ("yolov5"), and the name for people ("YOLOv5 6.x and 7.0") |
+    | `name`, `title` | the name in files ("yolov5"), and the name in messages ("YOLOv5 6.x and 7.0") |
     | `package` | the folder with the YAML templates, as a dotted name |
     | `architectures` | built-in architecture name ("yolov5n") → `BuiltIn` |
-    | `blocks` | module name in YAML rows → `ModuleRule`; without the head |
-    | `head_name`, `head_arguments` | how YAML rows name the head, and what they give it |
-    | `make_head` | makes the `Head` for an architecture and what comes into it |
-    | `rows` | class count → what a decoded row holds |
+    | `blocks` | module name in YAML rows → `ModuleRule`, for all modules except the head |
+    | `head_name`, `head_arguments` | the name of the head in YAML rows, and its arguments there |
+    | `make_head` | makes the `Head` of an architecture from the layers that feed it (`Incoming`) |
+    | `rows` | number of classes → what a decoded row holds |
     | `suppression` | "nms", or "none" where the head gives each object one row |
     | `recognises` | whether an architecture YAML belongs to this family |
-    | `yaml_keys` | further top-level keys that its YAMLs may have, and their only value (``end2end: true``) |
+    | `yaml_keys` | more top-level keys that its YAMLs may have, each with its only allowed value (``end2end: true``) |
     | `make_loss` | the training loss of a detector |
     | `make_response` | the response term of distillation; raises `ConfigError` for a teacher that cannot teach |
     | `anchors_of` | head → anchors in network pixels, float ``[levels, anchors, 2]``; None for families without anchors |
-    | `dataset_tensors` | last parts of names in the state_dict that belong to a dataset and are not transferred ("anchors") |
-    | `prepare_` | fits the detector to the boxes of a dataset before training, returns one line for people |
-    | `widths_for_classes` | widths of a pruned detector, with the head that another number of classes needs |
-    | `recognises_file`, `read_file` | whether the tree of a foreign file holds such a model, and its `Checkpoint` |
-    | `exported` | the shape of what exported files give: as the published exports of the family have it |
-    | `flat` | (detector, batch, (height, width), half) → images to decoded [batch, columns, rows], for export: fixed sizes |
-    | `reference_excluded` | module paths of the batch norms that the reference project never prunes; None: no such rule |
-    | `recipe` | how it is trained, where that differs from YOLOv5 |
+    | `dataset_tensors` | tensors that belong to a dataset and are not transferred: last parts of their names ("anchors") |
+    | `prepare_` | fits the detector to the boxes of a dataset before training, and returns one line for the log |
+    | `widths_for_classes` | the widths of a pruned detector, with a head for another number of classes |
+    | `recognises_file`, `read_file` | whether a foreign file holds a model of this family, and the `Checkpoint` in it |
+    | `exported` | the shape of the output of exported files: that of the published exports of the family |
+    | `flat` | (detector, batch, (height, width), half) → a module of fixed sizes for export: images → [batch, columns, rows] |
+    | `reference_excluded` | module paths of the batch norms that the reference project never prunes; None: it has no such rule |
+    | `recipe` | how the family is trained, where that differs from YOLOv5 |
     """
 
     name: str
@@ -269,7 +270,7 @@ class Family:
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Family:
-        return self  # copies of a detector share the family: it has no state
+        return self  # copies of a detector share the family, because it has no state
 
     def __reduce__(self) -> tuple[Callable[[str, str], Family], tuple[str, str]]:
         return _family_in, (self.package, self.name)  # a pickled detector names its family
@@ -281,4 +282,4 @@ def _family_in(package: str, name: str) -> Family:
 
 
 Families: TypeAlias = Mapping[str, Family]
-"""Families by name, in the order in which they are asked whether a YAML or a file is theirs."""
+"""Families by name. A YAML or a file belongs to the first family in this order that recognises it."""

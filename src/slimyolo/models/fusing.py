@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them, for evaluation and export."""
+"""Folds batch norms into the convolutions before them, for evaluation and export."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ __all__ = ["Merging", "fuse_", "merge_kernels_"]
 
 @runtime_checkable
 class Merging(Protocol):
-    """A block of parallel convolutions that become one once their batch norms are folded (re-parameterisation)."""
+    """A block of parallel convolutions that become one convolution after their batch norms are folded.
+
+    The literature calls this re-parameterisation.
+    """
 
     def merge_(self) -> None:
-        """Make one convolution of the parallel ones, in place."""
+        """Merge the parallel convolutions into one, in place."""
 
 
 def fuse_(module: nn.Module) -> None:
-    """Fold the batch norm of every `Conv` inside `module`, in place, and make one of parallel convolutions (`Merging`).
+    """Fold the batch norm of every `Conv` inside `module`, and merge parallel convolutions (`Merging`), in place.
 
     Outputs in eval mode stay the same.
     """
@@ -30,26 +33,27 @@ def fuse_(module: nn.Module) -> None:
             _fold_(part.conv, part.bn)
             part.bn = nn.Identity()
             if isinstance(part.act, nn.SiLU | nn.Hardswish | nn.ReLU | nn.Hardtanh | nn.LeakyReLU):
-                part.act.inplace = True  # on the convolution's own output: one map less to write, 5 to 10 % of the time
+                part.act.inplace = True  # reuses the convolution's output, which saves 5 to 10 % of the time
     for part in list(module.modules()):
         if isinstance(part, Merging):
             part.merge_()
 
 
 def merge_kernels_(wide: nn.Conv2d, narrow: nn.Conv2d) -> None:
-    """Make `wide` compute the sum of both: odd square kernels at stride 1 with half the kernel as padding, with biases."""
+    """Make `wide` compute the sum of both. Both have odd square kernels, stride 1, padding of half the kernel, and biases."""
     border = (wide.kernel_size[0] - narrow.kernel_size[0]) // 2
     if wide.bias is None or narrow.bias is None or border < 0:
-        raise ValueError("expected a wide and a narrow convolution with biases; fold the batch norms first")
+        raise ValueError("expected a wide and a narrow convolution, both with biases; fold their batch norms first")
     with torch.no_grad():
         wide.weight.add_(nn.functional.pad(narrow.weight, (border,) * 4))
         wide.bias.add_(narrow.bias)
 
 
 def _fold_(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> None:
-    """Make `conv` compute `bn(conv(x))` of eval mode.
+    """Make `conv` compute what `bn(conv(x))` computes in eval mode.
 
-    With γ, β, mean μ and variance σ²: weight · γ / √(σ² + ε), bias (b − μ) · γ / √(σ² + ε) + β, worked out in float64.
+    With γ, β, mean μ and variance σ², the new weight is weight · γ / √(σ² + ε) and the new bias is
+    (b − μ) · γ / √(σ² + ε) + β. Both are computed in float64.
     """
     with torch.no_grad():
         one = torch.ones(conv.out_channels, dtype=torch.float64, device=conv.weight.device)

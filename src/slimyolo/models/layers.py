@@ -1,12 +1,12 @@
-"""The blocks of YOLOv5-style architectures. Every block is given its sizes; none is computed from an architecture here.
+"""The blocks of YOLOv5-style architectures. Every block gets its sizes as arguments and knows no architecture.
 
-Channels of all convolutions may be changed later by `slimyolo.models.narrow_`: no forward method refers to a channel
-count, so a pruned detector is made of these same classes. Attribute names (`conv`, `bn`, `cv1`, `m` …) are those of the
-published YOLOv5 weights, because they are the keys of the state_dict.
+`slimyolo.models.narrow_` may change the channels of all convolutions later. So no forward method refers to a number of
+channels, and a pruned detector consists of these same classes. Attribute names (`conv`, `bn`, `cv1`, `m` …) are those of
+the published YOLOv5 weights, because they are the keys of the state_dict.
 
 Sources: residual bottlenecks, He et al. 2016; cross-stage partial blocks (`C3`, `BottleneckCSP`), Wang et al. 2020
 (CSPNet); spatial pyramid pooling (`SPP`, `SPPF`), He et al. 2015; `GhostConv`, Han et al. 2020 (GhostNet); SiLU,
-Elfwing et al. 2018. `SPPF` computes what `SPP` with kernels 5, 9, 13 computes, by chaining one 5 × 5 pool.
+Elfwing et al. 2018. `SPPF` computes the same as `SPP` with kernels 5, 9, 13, by three 5 × 5 pools in a row.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def _batchnorm(channels: int) -> nn.BatchNorm2d:
 class Conv(nn.Module):
     """Convolution, batch norm, SiLU: [B, inputs, H, W] → [B, outputs, H/stride, W/stride].
 
-    `padding` None keeps the size at stride 1 (kernel // 2). `activation` False leaves the SiLU out. An architecture with
-    another activation puts it in the SiLU's place (`replace_activations_`).
+    `padding` None means kernel // 2, which keeps the size at stride 1. Without `activation` there is no SiLU. An
+    architecture with another activation replaces the SiLU by it (`replace_activations_`).
     """
 
     def __init__(
@@ -74,14 +74,14 @@ class Conv(nn.Module):
 
 
 class DWConv(Conv):
-    """A `Conv` with as many groups as inputs and outputs allow (depthwise when they are equal)."""
+    """A `Conv` whose number of groups is the greatest common divisor of inputs and outputs: depthwise when these are equal."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, activation: bool = True) -> None:
         super().__init__(inputs, outputs, kernel, stride, groups=math.gcd(inputs, outputs), activation=activation)
 
 
 class Bottleneck(nn.Module):
-    """Two `Conv` (1 × 1 then 3 × 3, or as `kernels` says), with an identity shortcut when asked for and inputs == outputs."""
+    """Two `Conv` with these `kernels`, and an identity shortcut when `shortcut` is true and inputs == outputs."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Bottleneck(nn.Module):
 
 
 class C3(nn.Module):
-    """Cross-stage partial block of three convolutions: half of the width goes through `repeats` bottlenecks."""
+    """Cross-stage partial block of three convolutions: half of the channels pass through `repeats` bottlenecks."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class BottleneckCSP(nn.Module):
 
 
 class SPP(nn.Module):
-    """Spatial pyramid pooling: the features beside max pools of each kernel in `kernels` (odd), at stride 1."""
+    """Spatial pyramid pooling: joins the features with their max pools of each (odd) kernel in `kernels`, at stride 1."""
 
     def __init__(self, inputs: int, outputs: int, kernels: Sequence[int] = (5, 9, 13)) -> None:
         super().__init__()
@@ -179,9 +179,9 @@ class SPP(nn.Module):
 
 
 class SPPF(nn.Module):
-    """`SPP` by `pools` chained pools of one kernel (three): the same values in less time.
+    """`SPP` computed by `pools` pools of one kernel in a row: the same values in less time.
 
-    `activation` False leaves the activation of `cv1` out. `shortcut` adds the input where inputs == outputs (YOLO26).
+    Without `activation`, `cv1` has none. `shortcut` adds the input to the output when inputs == outputs (YOLO26).
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class SPPF(nn.Module):
 
 
 class Focus(nn.Module):
-    """The four pixels of each 2 × 2 square side by side as channels, then a `Conv`: [B, c, H, W] → [B, o, H/2, W/2]."""
+    """Stacks the four pixels of each 2 × 2 square as channels, then a `Conv`: [B, c, H, W] → [B, o, H/2, W/2]."""
 
     def __init__(
         self,
@@ -227,7 +227,7 @@ class Focus(nn.Module):
         self.conv = Conv(4 * inputs, outputs, kernel, stride, padding, groups, activation)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[B, inputs, H, W] → [B, outputs, H / 2 / stride, W / 2 / stride]; H and W even."""
+        """[B, inputs, H, W] → [B, outputs, H / 2 / stride, W / 2 / stride]; H and W must be even."""
         squares = (
             images[..., ::2, ::2],
             images[..., 1::2, ::2],
@@ -239,7 +239,7 @@ class Focus(nn.Module):
 
 
 class GhostConv(nn.Module):
-    """Half of the outputs by a `Conv`, the other half from them by a cheap depthwise 5 × 5 `Conv`."""
+    """A `Conv` computes half of the outputs; a cheap depthwise 5 × 5 `Conv` computes the other half from these."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, activation: bool = True
@@ -258,7 +258,7 @@ class GhostConv(nn.Module):
 
 
 class GhostBottleneck(nn.Module):
-    """Two `GhostConv` around an optional depthwise stride, beside a shortcut."""
+    """Two `GhostConv`, with a depthwise convolution between them at stride 2, and a shortcut around all."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
         super().__init__()
@@ -284,14 +284,14 @@ class GhostBottleneck(nn.Module):
 
 
 class C3Ghost(C3):
-    """A `C3` whose bottlenecks are `GhostBottleneck`s (these always have their shortcut, and no groups)."""
+    """A `C3` whose bottlenecks are `GhostBottleneck`s, which always have a shortcut and never have groups."""
 
     def _inner(self, hidden: int, shortcut: bool, groups: int) -> nn.Module:
         return GhostBottleneck(hidden, hidden)
 
 
 class Concat(nn.Module):
-    """Feature maps of equal height and width beside one another along the channels."""
+    """Joins feature maps of equal height and width along the channels."""
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """List of [B, cᵢ, H, W] → [B, Σ cᵢ, H, W]."""

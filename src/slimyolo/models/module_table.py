@@ -1,6 +1,6 @@
-"""The modules an architecture may name: their arguments, and how each is made from channel counts. A table.
+"""The table of the modules that an architecture may name: their arguments, and how each is made from numbers of channels.
 
-To add a module that several families share: write its class in `layers.py`, and a row in `BLOCKS`. A family adds its own
+To add a module that several families share, write its class in `layers.py` and a row in `BLOCKS`. A family adds its own
 modules in its folder: ``blocks={**BLOCKS, "C2f": ModuleRule(...)}``.
 """
 
@@ -38,7 +38,7 @@ _MOST_CHANNELS = 65_536
 
 
 class Kind(NamedTuple):
-    """A kind of argument: `accepts` says whether a value is one, `expectation` completes "should be …"."""
+    """A kind of argument: `accepts` tells whether a value is of this kind, `expectation` completes "should be …"."""
 
     accepts: Callable[[Any], bool]
     expectation: str
@@ -48,7 +48,7 @@ class Kind(NamedTuple):
 class Argument:
     """One argument of a row: its name, the kind of value it takes (a key of `_KINDS`, or a `Kind`), and its default.
 
-    The argument called "outputs" is multiplied by the architecture's width multiple, all others stay as written.
+    The argument called "outputs" is multiplied by the architecture's width multiple; all others stay as written.
     """
 
     name: str
@@ -58,11 +58,11 @@ class Argument:
 
 @dataclass(frozen=True, kw_only=True)
 class Incoming:
-    """What comes into a layer, for each of its sources: channels, stride (input pixels per cell) and pieces.
+    """The inputs of a layer. `channels`, `strides` (input pixels per cell) and `pieces` have one entry for each source.
 
-    `pieces` of a source that returns several maps (`Built.pieces`) are their channels; of all others, ``()``. `repeats`
-    is the row's number after the depth multiple. `scale` is the architecture's scale letter, "" without one: in some
-    families the large scales have other blocks.
+    An entry of `pieces` holds the channels of each map of a source that returns several maps (`Built.pieces`), and is
+    ``()`` for any other source. `repeats` is the row's number after the depth multiple. `scale` is the architecture's
+    scale letter or "": in some families the large scales have other blocks.
     """
 
     channels: tuple[int, ...]
@@ -74,9 +74,9 @@ class Incoming:
 
 @dataclass(frozen=True)
 class Built:
-    """A made layer, its output channels and its output stride (input pixels per cell).
+    """A layer that has been made, its output channels and its output stride (input pixels per cell).
 
-    A layer that returns several maps as a tuple gives the channels of each in `pieces`.
+    For a layer that returns a tuple of maps, `pieces` holds the channels of each map.
     """
 
     module: nn.Module
@@ -87,9 +87,9 @@ class Built:
 
 @dataclass(frozen=True)
 class ModuleRule:
-    """Arguments of a module and the function that makes it from what comes in and the arguments by name.
+    """The arguments of a module, and the function that makes the module from its inputs and these arguments by name.
 
-    Where `many` is true a row may name several sources, and the module is called with the list of their outputs.
+    When `many` is true, a row may name several sources, and the module is called with the list of their outputs.
     """
 
     arguments: tuple[Argument, ...]
@@ -105,7 +105,7 @@ class ModuleRule:
 
 
 def bind_arguments(name: str, row: LayerSpec, rule: ModuleRule) -> dict[str, Any]:
-    """The arguments of `row` by name, checked for number and kind, defaults filled in. Raises `ModelError`."""
+    """The arguments of `row` by name, with defaults filled in. Raises `ModelError` for a wrong number or kind."""
     needed = sum(item.default is _REQUIRED for item in rule.arguments)
     if not needed <= len(row.args) <= len(rule.arguments):
         most = len(rule.arguments)
@@ -126,7 +126,7 @@ def bind_arguments(name: str, row: LayerSpec, rule: ModuleRule) -> dict[str, Any
 
 
 def _word(value: Any) -> Any:
-    """YAML keeps `None`, `True` and `False` in quotes as text; they are meant as Python's words."""
+    """`value`, but the texts "None", "True" and "False", which YAML does not convert, become Python's values."""
     return {"None": None, "True": True, "False": False}.get(value, value) if isinstance(value, str) else value
 
 
@@ -163,9 +163,9 @@ _KINDS: Mapping[str, Kind] = {
 
 
 def chained(cls: type[nn.Module], reduction: int = 1) -> Callable[[Incoming, Mapping[str, Any]], Built]:
-    """The `make` of modules whose repeats stand one after another; each but the first keeps the channels.
+    """The `make` of modules that are repeated in a row; only the first one changes the number of channels.
 
-    `reduction` divides both sides of the map beside the argument `stride`.
+    `reduction` divides both sides of the feature map, in addition to the argument `stride`.
     """
 
     def make(incoming: Incoming, values: Mapping[str, Any]) -> Built:
@@ -183,7 +183,7 @@ def chained(cls: type[nn.Module], reduction: int = 1) -> Callable[[Incoming, Map
 
 
 def staged(cls: type[nn.Module]) -> Callable[[Incoming, Mapping[str, Any]], Built]:
-    """The `make` of modules that take their repeats as the keyword `repeats`."""
+    """The `make` of modules that take the number of repeats as the keyword `repeats`."""
 
     def make(incoming: Incoming, values: Mapping[str, Any]) -> Built:
         rest = {key: value for key, value in values.items() if key != "outputs"}
@@ -196,7 +196,7 @@ def staged(cls: type[nn.Module]) -> Callable[[Incoming, Mapping[str, Any]], Buil
 def _concat(incoming: Incoming, values: Mapping[str, Any]) -> Built:
     if len(set(incoming.strides)) != 1:
         raise ModelError(
-            f"Concat joins maps of one size, but its sources have {', '.join(map(str, incoming.strides))} "
+            f"Concat joins feature maps of one size, but its sources have {', '.join(map(str, incoming.strides))} "
             "input pixels per cell"
         )
     return Built(layers.Concat(), sum(incoming.channels), incoming.strides[0])
@@ -252,11 +252,11 @@ BLOCKS: Mapping[str, ModuleRule] = {
 
 
 def scaled_channels(channels: int, width_multiple: float, max_channels: int | None = None) -> int:
-    """`channels`, at most `max_channels`, × `width_multiple`, rounded up to a multiple of 8."""
+    """min(`channels`, `max_channels`) · `width_multiple`, rounded up to a multiple of 8."""
     limited = channels if max_channels is None else min(channels, max_channels)
     return math.ceil(limited * width_multiple / 8) * 8
 
 
 def scaled_repeats(repeats: int, depth_multiple: float) -> int:
-    """`repeats` × `depth_multiple`, rounded half to even, at least 1; a single one stays single."""
+    """`repeats` · `depth_multiple`, rounded half to even and at least 1. A row without repetition (1) stays so."""
     return max(round(repeats * depth_multiple), 1) if repeats > 1 else repeats

@@ -1,7 +1,7 @@
-"""Architecture YAML → `Architecture`: parsed as data, with the line of every row.
+"""Reads an architecture YAML as data, and makes an `Architecture` that knows the line of every row.
 
-Two forms are read. YOLOv5's has `depth_multiple` and `width_multiple`; the ultralytics form has a table `scales`, letter
-→ [depth, width, most channels], and takes the letter from the file's name ("yolov8n.yaml", "yolo11s-mine.yaml").
+There are two forms. The YOLOv5 form has `depth_multiple` and `width_multiple`. The ultralytics form has a table `scales`,
+letter → [depth, width, maximum channels], and takes the letter from the file's name ("yolov8n.yaml", "yolo11s-mine.yaml").
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ def architecture_names(families: Families) -> tuple[str, ...]:
 def read_architecture(source: str | Path, families: Families) -> Architecture:
     """The architecture in a YAML file, or the built-in one of that name ("yolov5n", "yolov5s6" …; 80 classes).
 
-    Keys: nc, backbone and head (rows `[from, number, module, args]`); depth_multiple and width_multiple, or scales (letter →
-    [depth, width, most channels]); anchors (pixels per level, or a number of anchors per level) in families that have
-    them; optional: activation (``nn.ReLU()``). Raises `ModelError` with the file and line of what is wrong.
+    The keys are nc, backbone and head (rows `[from, number, module, args]`); depth_multiple and width_multiple, or scales
+    (letter → [depth, width, maximum channels]); in families with anchors, anchors (pixels for each level, or a number of
+    anchors for each level); and optionally activation (``nn.ReLU()``). Raises `ModelError` with the file and the line of
+    the mistake.
     """
     for family in families.values():
         if str(source) in family.architectures:
@@ -65,9 +66,9 @@ def read_architecture(source: str | Path, families: Families) -> Architecture:
 def parse_architecture(
     text: str, families: Families, *, name: str, shown: str | None = None, built_in: BuiltIn | None = None
 ) -> Architecture:
-    """The architecture written in YAML `text`; `shown` is what error messages call the file.
+    """The architecture written in YAML `text`; error messages call the file `shown`.
 
-    `built_in` gives the size of a built-in architecture; without it the text and `name` do.
+    The size comes from `built_in` for a built-in architecture, else from the text and `name`.
     """
     shown = shown or name
     entries = _top_level(text, shown)
@@ -108,7 +109,7 @@ def _built_in(name: str, family: Family, families: Families) -> Architecture:
 
 
 def _size(keys: Mapping[str, Any], name: str, shown: str, built_in: BuiltIn | None) -> dict[str, Any]:
-    """The multiples, limit of channels and letter, as arguments of `Architecture`."""
+    """The multiples, the maximum of channels and the scale letter, as arguments of `Architecture`."""
     if "scales" not in keys:
         depth, width = keys.get("depth_multiple", 1.0), keys.get("width_multiple", 1.0)
         if built_in is not None:
@@ -118,7 +119,7 @@ def _size(keys: Mapping[str, Any], name: str, shown: str, built_in: BuiltIn | No
     if not isinstance(scales, dict) or not scales or not all(map(_is_scale, scales.items())):
         raise ModelError(
             f"{shown}: scales should be a table of letters such as `n: [0.33, 0.25, 1024]` (depth multiple, width "
-            f"multiple, most channels), got {shown_value(scales)}."
+            f"multiple, maximum channels), got {shown_value(scales)}."
         )
     written = _SCALED_NAME.search(name)
     letter = built_in.scale if built_in is not None else str(keys.get("scale") or (written.group(1) if written else ""))
@@ -137,7 +138,7 @@ def _is_scale(entry: tuple[Any, Any]) -> bool:
 def _family_of(
     entries: Mapping[str, yaml.Node], keys: Mapping[str, Any], name: str, shown: str, families: Families
 ) -> Family:
-    """The first family that recognises the file; where none does, the first of all, whose checks say what is missing."""
+    """The first family that recognises the file. If none does, the first of all; its checks then name what is missing."""
     rows = [row for key in _ROWS if isinstance(entries.get(key), yaml.SequenceNode) for row in entries[key].value]
     plain = [_plain(shown, row) for row in rows]
     sound = [row for row in plain if isinstance(row, list) and len(row) == 4 and isinstance(row[2], str)]
@@ -148,7 +149,7 @@ def _family_of(
 
 
 def _check_keys(entries: Mapping[str, yaml.Node], keys: Mapping[str, Any], family: Family, shown: str) -> None:
-    """Raise `ModelError` for a key that the family does not have, and for one that is missing."""
+    """Raise `ModelError` for a key that the family does not know, and for a missing key."""
     with_anchors = family.anchors_of is not None
     known = [key for key in (*_KEYS, *_OPTIONAL_KEYS, *family.yaml_keys) if with_anchors or key != "anchors"]
     for key, node in entries.items():
@@ -172,7 +173,7 @@ def _check_keys(entries: Mapping[str, yaml.Node], keys: Mapping[str, Any], famil
 
 
 def _top_level(text: str, shown: str) -> dict[str, yaml.Node]:
-    """Key → YAML node of the file's mapping, none twice."""
+    """The file's mapping as key → YAML node. Raises `ModelError` when a key is given twice."""
     try:
         root = compose_yaml(text)
     except yaml.MarkedYAMLError as error:
@@ -200,7 +201,7 @@ def _where(node: yaml.Node) -> str:
 
 
 def _plain(shown: str, node: yaml.Node, depth: int = 0) -> Any:
-    """A YAML node as numbers, text, booleans, None, lists and tables of them; anything else is an error with its line."""
+    """A YAML node as numbers, text, booleans, None, lists and tables of these. Raises `ModelError` for anything else."""
     if isinstance(node, yaml.SequenceNode) and depth < 3:
         return [_plain(shown, item, depth + 1) for item in node.value]
     if isinstance(node, yaml.MappingNode) and depth == 0:

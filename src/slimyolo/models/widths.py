@@ -1,10 +1,10 @@
-"""Widths as data: the sizes of every sized layer of a module, and giving the layers other sizes.
+"""Widths as data: reads the sizes of every sized layer of a module, and gives the layers other sizes.
 
-A pruned detector is its architecture plus this table. How the layers are connected is written in
-the architecture, not in the table. The code that makes a table (pruning) must keep its sizes consistent.
+A pruned detector is its architecture plus this table. The architecture, not the table, says how the layers are connected.
+The code that makes a table (pruning) must keep its sizes consistent.
 
-The table holds convolutions, batch norms and linear layers, and nothing else: a block must not keep a channel count in an
-attribute, but read it from its layers. A block with a parameter of its own for each channel is a `FollowsWidths`.
+The table holds convolutions, batch norms and linear layers, and nothing else. A block must not keep a number of channels in
+an attribute; it reads it from its layers. A block with a parameter of its own for each channel is a `FollowsWidths`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["FollowsWidths", "LayerWidth", "Widths", "narrow_", "widths_from_plai
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _BATCHNORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_LARGEST = 1 << 20  # channels; a damaged table must not ask for all the memory there is
+_LARGEST = 1 << 20  # channels; so a damaged table cannot request all the memory
 
 
 @dataclass(frozen=True)
 class LayerWidth:
-    """Sizes of one layer in channels. Batch norm: inputs == outputs; `bias` says whether it has γ and β."""
+    """The sizes of one layer in channels. For a batch norm inputs == outputs, and `bias` says whether it has γ and β."""
 
     inputs: int
     outputs: int
@@ -41,11 +41,11 @@ Widths = Mapping[str, LayerWidth]
 
 
 class FollowsWidths(ABC):
-    """A block with parameters of its own, whose sizes follow from those of the layers inside it."""
+    """A block with parameters of its own, whose sizes follow from the sizes of the layers inside it."""
 
     @abstractmethod
     def follow_widths_(self) -> None:
-        """Give the block's own parameters the sizes that its layers now ask for; fresh values where a size changes."""
+        """Fit the block's own parameters to the sizes of its layers. A parameter whose size changes gets initial values."""
 
 
 def widths_of(module: nn.Module) -> dict[str, LayerWidth]:
@@ -56,9 +56,9 @@ def widths_of(module: nn.Module) -> dict[str, LayerWidth]:
 def narrow_(module: nn.Module, widths: Widths) -> None:
     """Resize, in place, every layer of `module` whose sizes differ from `widths`; the others stay untouched.
 
-    Resized layers have fresh values (dtype, device, kernel, stride, padding, eps stay): load their tensors afterwards.
-    The table must name exactly the sized layers of `module`. Raises `ModelError` naming the module path; nothing is
-    changed then.
+    Resized layers get initial values, so load their tensors afterwards; dtype, device, kernel, stride, padding and eps stay.
+    The table must name exactly the sized layers of `module`. Raises `ModelError` that names the module path, before
+    anything is changed.
     """
     layers = {name: layer for name, layer in module.named_modules() if _is_sized(layer)}
     for name in widths:
@@ -85,7 +85,7 @@ def widths_to_plain(widths: Widths) -> dict[str, dict[str, Any]]:
 
 
 def widths_from_plain(plain: Any) -> dict[str, LayerWidth]:
-    """A widths table from plain data. Raises `ModelError` naming the entry that is not one."""
+    """A widths table from plain data. Raises `ModelError` that names the wrong entry."""
     if not isinstance(plain, Mapping):
         raise ModelError(f"A widths table should be a mapping of layer names to sizes, got {type(plain).__name__}.")
     table = {}
@@ -133,7 +133,7 @@ def _check(name: str, layer: nn.Module, width: LayerWidth) -> None:
 
 
 def _resize_(layer: nn.Module, width: LayerWidth) -> None:
-    """Give `layer` fresh parameters (and statistics) of these sizes; dtype, device and gradient flags stay."""
+    """Give `layer` new parameters (and statistics) of these sizes with initial values; dtype, device and gradient flags stay."""
     target: Any = layer
     like: Tensor = target.weight if target.weight is not None else target.running_mean
 

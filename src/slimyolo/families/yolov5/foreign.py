@@ -99,7 +99,7 @@ def _description(
             {FIRST_FAMILY: family},
         )
     except ModelError as error:
-        raise CheckpointError(f"{source} describes no detector that is known here: {error}") from error
+        raise CheckpointError(f"{source} describes a detector that slimyolo does not know: {error}") from error
     return architecture, class_names(source, state.get("names"), architecture.nc)
 
 

@@ -99,7 +99,7 @@ def read_anchor_free(source: str, tree: Any, file_size: int, family: Family) -> 
     try:
         dense = dense_widths(architecture)
     except ModelError as error:
-        raise CheckpointError(f"{source} describes no detector that is known here: {error}") from error
+        raise CheckpointError(f"{source} describes a detector that slimyolo does not know: {error}") from error
     checkpoint = Checkpoint(
         architecture=architecture,
         widths=None if widths == dense else widths,
@@ -198,7 +198,7 @@ def _architecture(
             {family.name: family},
         )
     except ModelError as error:
-        raise CheckpointError(f"{source} describes no detector that is known here: {error}") from error
+        raise CheckpointError(f"{source} describes a detector that slimyolo does not know: {error}") from error
 
 
 def _size(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
