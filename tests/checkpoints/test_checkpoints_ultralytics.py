@@ -311,7 +311,7 @@ def test_an_activation_that_the_file_names_is_read(tmp_path: Path) -> None:
         ({"kind": "models.experimental.Ensemble"}, "not a detector"),
         (
             {"kind": "ultralytics.nn.tasks.DetectionModel", "extra": {"version": "8.0.20"}},
-            r"ultralytics package 8\.0\.20 .*DetectionModel\) in a form that slimyolo does not know.*Supported are detection checkp",
+            r"ultralytics package 8\.0\.20 .*DetectionModel\) in a form that slimyolo does not know.*Supported are detection",
         ),
         (
             {"kind": "ultralytics.nn.tasks.OBBModel", "extra": {"version": "8.2.63"}},
