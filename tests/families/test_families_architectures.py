@@ -14,7 +14,6 @@ from torch import nn
 
 from slimyolo.costs import model_cost
 from slimyolo.families import FAMILIES, read_architecture
-from slimyolo.families.yolov8.head import head_of
 from slimyolo.models import Detector, batchnorm_names, build_detector
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -82,7 +81,6 @@ def test_parameters_once_fused(case: str) -> None:
     """The fixture counts one branch of two, and one convolution of parallel ones."""
     facts, fused = FACTS[case], on_shapes(case).fused()
     assert not batchnorm_names(fused)
-    head_of(fused).keep_answering_branch_()
     assert size(fused) == facts["params_fused_default_head"]
     assert size(on_shapes(case)) == facts["params"]  # untouched
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from rule_filled import fill_by_rule_, image_by_rule, values_by_rule
-from torch import Tensor
+from torch import Tensor, nn
 
 from slimyolo.detections import one_to_one
 from slimyolo.errors import ModelError
@@ -117,6 +117,20 @@ def test_fused_copies_answer_alike(name: str, data_folder: Path) -> None:
         before, after = detector(image), detector.fused()(image)
     assert (before[..., 4:] - after[..., 4:]).abs().max() < 1e-4
     assert (before[..., :4] - after[..., :4]).abs().max() < 0.02
+
+
+def test_a_fused_copy_has_the_answering_branch_alone_under_its_own_names(data_folder: Path) -> None:
+    detector = filled("yolo26n", data_folder, "d11_heads_small")
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    fused, whole = detector.fused(), detector.fused(whole=True)
+    paths = {name for name, part in fused.named_modules() if isinstance(part, nn.Conv2d)}
+    assert any("one2one_cv2" in path for path in paths)
+    assert not any(path.startswith(("model.23.cv2", "model.23.cv3")) for path in paths)
+    with torch.no_grad():
+        one, both = fused.heads(image), whole.heads(image)
+        assert torch.equal(fused(image), whole(image))
+    assert isinstance(both, TwoBranches)
+    assert all(torch.equal(first, second) for first, second in zip(one, both.one2one, strict=True))
 
 
 def test_the_rule_gives_the_values_of_its_examples(data_folder: Path) -> None:

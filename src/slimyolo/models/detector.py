@@ -14,7 +14,7 @@ from slimyolo.models.activations import replace_activations_
 from slimyolo.models.architecture import Architecture
 from slimyolo.models.checking import absolute_sources, rule_of
 from slimyolo.models.family import Family, Head, Raw
-from slimyolo.models.fusing import fuse_
+from slimyolo.models.fusing import TrainingBranch, fuse_
 
 __all__ = ["Detector", "batchnorm_names"]
 
@@ -151,10 +151,15 @@ class Detector(nn.Module):
         heads = self.heads(images)
         return heads if self.training else self.decode(heads)
 
-    def fused(self) -> Detector:
-        """A copy in eval mode whose batch norms are folded into the convolutions before them."""
+    def fused(self, *, whole: bool = False) -> Detector:
+        """A copy in eval mode whose batch norms are folded into the convolutions before them.
+
+        A branch of the head that only training reads is dropped, unless `whole`: `heads` then still gives both.
+        """
         copied = copy.deepcopy(self).eval()
         fuse_(copied)
+        if not whole and isinstance(copied.head, TrainingBranch):
+            copied.head.keep_answering_branch_()
         return copied
 
 

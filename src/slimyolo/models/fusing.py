@@ -9,7 +9,7 @@ from torch import nn
 
 from slimyolo.models.layers import Conv
 
-__all__ = ["Merging", "fuse_", "merge_kernels_"]
+__all__ = ["Merging", "TrainingBranch", "fuse_", "merge_kernels_"]
 
 
 @runtime_checkable
@@ -21,6 +21,14 @@ class Merging(Protocol):
 
     def merge_(self) -> None:
         """Merge the parallel convolutions into one, in place."""
+
+
+@runtime_checkable
+class TrainingBranch(Protocol):
+    """A head with a branch that only training reads."""
+
+    def keep_answering_branch_(self) -> None:
+        """Drop that branch, in place; nothing happens where there is none. The layers that stay keep their names."""
 
 
 def fuse_(module: nn.Module) -> None:

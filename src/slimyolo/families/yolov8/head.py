@@ -97,21 +97,22 @@ class Detect(nn.Module):
                 _last(cls).fill_(math.log(_OBJECTS_AN_IMAGE / self.nc / (_IMAGE_SIDE / stride) ** 2))
 
     def keep_answering_branch_(self) -> None:
-        """Drop the one-to-many branch of two, which is for training: the head then gives and decodes one list."""
-        if self.one2one_cv2 is not None and self.one2one_cv3 is not None:
-            self.cv2, self.cv3 = self.one2one_cv2, self.one2one_cv3
-            self.one2one_cv2 = self.one2one_cv3 = None
+        """Drop the one-to-many branch of two, which is for training: the head then gives and decodes one list.
+
+        The layers that stay keep their names.
+        """
+        if self.one2one_cv2 is not None:
+            self.cv2, self.cv3 = nn.ModuleList(), nn.ModuleList()
 
     def forward(self, features: Sequence[Tensor]) -> RawHeads:
         """Level features [B, cᵢ, ny, nx] → raw outputs per level (`RawHeads`).
 
         The one-to-one branch gets detached features: it trains no layer before the head.
         """
-        one2many = _outputs(self.cv2, self.cv3, features)
         if self.one2one_cv2 is None or self.one2one_cv3 is None:
-            return one2many
-        detached = [level.detach() for level in features]
-        return TwoBranches(one2many, _outputs(self.one2one_cv2, self.one2one_cv3, detached))
+            return _outputs(self.cv2, self.cv3, features)
+        one2one = _outputs(self.one2one_cv2, self.one2one_cv3, [level.detach() for level in features])
+        return one2one if len(self.cv2) == 0 else TwoBranches(_outputs(self.cv2, self.cv3, features), one2one)
 
     def decode(self, heads: RawHeads) -> Tensor:
         """Raw outputs → [B, rows, 4 + nc]: cx, cy, w, h (network pixels) and class scores (0–1).
@@ -120,8 +121,8 @@ class Detect(nn.Module):
         level y, then x. Raises `ModelError` for outputs of other shapes.
         """
         levels = heads.one2one if isinstance(heads, TwoBranches) else heads
-        if len(levels) != len(self.cv2):
-            raise ModelError(f"The head has {len(self.cv2)} levels, got {len(levels)} outputs to decode.")
+        if len(levels) != len(self.stride):
+            raise ModelError(f"The head has {len(self.stride)} levels, got {len(levels)} outputs to decode.")
         return torch.cat([self._decode_level(index, level) for index, level in enumerate(levels)], 1)
 
     def _decode_level(self, level: int, output: Tensor) -> Tensor:

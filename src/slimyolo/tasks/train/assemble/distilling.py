@@ -33,7 +33,7 @@ def objective_of(
     objective = Distilled(
         loss,
         student,
-        _placed(teacher.fused(), device),
+        _placed(teacher.fused(whole=True), device),
         projectors,
         response=config.distill_response * response,
         feature=config.distill_feature * feature,
