@@ -10,6 +10,7 @@ from torch import Tensor
 
 from slimyolo.errors import ExportError
 from slimyolo.exporting.settings import ExportSettings, Runner
+from slimyolo.geometry import RowLayout, cxcywh_to_xyxy
 from slimyolo.models import Detector
 
 __all__ = ["Agreement", "Tolerance", "agreement", "detections_agreement", "random_images"]
@@ -86,26 +87,58 @@ def agreement(detector: Detector, runner: Runner, batches: Sequence[Tensor], fro
 
 
 def detections_agreement(
-    suppress: Callable[[Tensor], Sequence[Tensor]], rows: Runner, found: Runner, batches: Sequence[Tensor]
+    suppress: Callable[[Tensor], Sequence[Tensor]],
+    rows: Runner,
+    found: Runner,
+    batches: Sequence[Tensor],
+    *,
+    layout: RowLayout,
+    tolerance: Tolerance,
+    conf: float = 0.0,
 ) -> Agreement:
     """Compare detections [B, max_det, 6] of `found` with those that `suppress` makes of the decoded rows of `rows`.
 
-    `suppress`: decoded rows → per image [n, 6], best first. The rest of an image's `max_det` rows should be 0. Each
-    detection is compared with the nearest of its class on the other side, whatever their order: scores that are equal but
-    for rounding may change places. Detections too many count as boxes that differ by all they are.
+    `suppress`: decoded rows, as `layout` says → per image [n, 6], best first, no score below `conf`. The rest of an
+    image's `max_det` rows should be 0. Each detection is compared with the nearest of its class on the other side,
+    whatever their order: scores that are equal but for rounding may change places. Detections too many count as boxes that
+    differ by all they are.
+
+    Rounding also decides which of several nearly equal detections are the last ones that are kept. A detection may be
+    missing on the other side when its score exceeds the last score there (or `conf`, where not all places are taken) by
+    less than the tolerance. One of `found` is then compared with the decoded rows instead: it must be one of them.
     """
     boxes, scores = torch.zeros(()), torch.zeros(())
     for images in batches:
         with torch.inference_mode():
-            got = found(images).cpu()
-            for detections, expected in zip(got, suppress(rows(images).cpu()), strict=True):
-                count = min(len(expected), len(detections))
-                pair = expected[:count], detections[:count]
-                boxes = _larger(boxes, detections[count:])
-                for one, other in (pair, pair[::-1]):
-                    apart, score = _nearest(one, other)
-                    boxes, scores = _larger(boxes, apart), _larger(scores, score)
+            got, decoded = found(images).cpu(), rows(images).cpu()
+        for detections, expected, candidates in zip(got, suppress(decoded), decoded, strict=True):
+            count = min(len(expected), len(detections))
+            full = len(expected) >= min(len(detections), len(candidates))
+            sides = expected[:count], detections[:count]
+            lasts = [float(side[:, 4].min()) if full and count else conf for side in sides]
+            firm = expected[:count, 4] >= lasts[1] + tolerance.scores
+            loose = detections[:, 4] < lasts[0] + tolerance.scores
+            boxes = _larger(boxes, detections[count:][~loose[count:]])
+            boxes = _larger(boxes, _apart_from_rows(detections[loose], candidates, layout, tolerance.scores))
+            for one, other, compared in ((*sides, firm), (*sides[::-1], ~loose[:count])):
+                apart, score = _nearest(one, other)
+                boxes, scores = _larger(boxes, apart[compared]), _larger(scores, score[compared])
     return Agreement(float(boxes), float(scores), sum(len(images) for images in batches))
+
+
+def _apart_from_rows(detections: Tensor, candidates: Tensor, layout: RowLayout, tolerance: float) -> Tensor:
+    """Per detection [n, 6]: how far its box is from the nearest of the decoded rows `candidates` [rows, columns] that gives
+    its class the same score within `tolerance`, in pixels. A row of no score is filling, and should be 0 throughout."""
+    filling = detections[:, 4] <= 0
+    found = detections[~filling]
+    if not len(found):
+        return detections[filling].abs().flatten()
+    of_class = layout.scores(candidates)[:, found[:, 5].long().clamp(0, layout.nc - 1)].T
+    same = (of_class - found[:, 4:5]).abs() <= tolerance
+    same &= (found[:, 5:6] >= 0) & (found[:, 5:6] < layout.nc)
+    apart = (cxcywh_to_xyxy(layout.boxes(candidates)) - found[:, None, :4]).abs().amax(-1)
+    nearest = torch.where(same, apart, torch.inf).amin(1)
+    return torch.cat((nearest, detections[filling].abs().flatten()))
 
 
 def _nearest(detections: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:

@@ -165,7 +165,15 @@ def _compared(
         if settings.nms is None:
             suppress = partial(_top_of_each, layout=draft.model.rows, max_det=settings.max_det)
         if rows is not None and detections is not None and suppress is not None:
-            found["suppressed"] = detections_agreement(suppress, rows, detections.output, [*noise, *real_images])
+            found["suppressed"] = detections_agreement(
+                suppress,
+                rows,
+                detections.output,
+                [*noise, *real_images],
+                layout=draft.model.rows,
+                tolerance=tolerance,
+                conf=0.0 if settings.nms is None else settings.nms.conf,
+            )
     return written, found
 
 

@@ -74,13 +74,12 @@ class Detector(nn.Module):
 
     @property
     def anchors(self) -> Tensor:
-        """Anchors in network pixels (width, height), [nl, na, 2]. Raises `ModelError` in families without anchors."""
+        """Anchors in network pixels (width, height), [nl, na, 2]; empty ([0]) in families without anchors.
+
+        No error there: `torch.jit.trace` reads every property of a module.
+        """
         anchors_of = self.family.anchors_of
-        if anchors_of is None:
-            raise ModelError(
-                f"{self.architecture.name} has no anchors: {self.family.title} detectors do not use anchors."
-            )
-        return anchors_of(self.head)
+        return self.stride.new_zeros(0) if anchors_of is None else anchors_of(self.head)
 
     @property
     def rows_per_cell(self) -> int:
