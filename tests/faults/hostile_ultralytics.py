@@ -392,6 +392,8 @@ _BROKEN: dict[str, Change] = {
     "a norm whose epsilon is not a number": _set("0.bn", eps=float("nan")),
     "a norm whose epsilon is negative": _set("0.bn", eps=-1.0),
     "a norm whose epsilon is a text": _set("0.bn", eps="small"),
+    "a join over the rows of pixels": lambda tree: _spoil_concat(tree, d=2),
+    "a join over a text": lambda tree: _spoil_concat(tree, d="channels"),
     "a pool of kernel 0": _set("9.m", kernel_size=0),
     "a pool of kernel 10^9": _set("9.m", kernel_size=10**9, padding=5 * 10**8),
     "a pool that is read a billion times": _set("9", n=10**9),
@@ -473,8 +475,6 @@ _ODD: dict[str, Change] = {
     "an enlargement that is not a number": lambda tree: _spoil_upsample(tree, scale_factor=float("nan")),
     "an enlargement of a million": lambda tree: _spoil_upsample(tree, scale_factor=1e6),
     "an enlargement of another kind": lambda tree: _spoil_upsample(tree, mode="bicubic"),
-    "a join over the rows of pixels": lambda tree: _spoil_concat(tree, d=2),
-    "a join over a text": lambda tree: _spoil_concat(tree, d="channels"),
 }
 
 

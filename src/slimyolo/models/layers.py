@@ -293,6 +293,8 @@ class C3Ghost(C3):
 class Concat(nn.Module):
     """Joins feature maps of equal height and width along the channels."""
 
+    axis = 1
+
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """List of [B, cᵢ, H, W] → [B, Σ cᵢ, H, W]."""
-        return torch.cat(list(features), 1)
+        return torch.cat(list(features), self.axis)

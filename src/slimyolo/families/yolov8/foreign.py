@@ -61,6 +61,7 @@ _ATTRIBUTES: Mapping[str, tuple[tuple[str, str, Any], ...]] = {
     "AreaAttention": (("heads", "num_heads", None), ("areas", "area", None)),
     "Upsample": (("scale_factor", "scale_factor", None), ("mode", "mode", None)),
     "MaxPool2d": (("kernel_size", "kernel_size", None), ("stride", "stride", None), ("padding", "padding", None)),
+    "Concat": (("axis", "d", 1),),
     "Conv2d": (("transposed", "transposed", False), ("padding_mode", "padding_mode", "zeros")),
 }
 
