@@ -12,7 +12,7 @@ __all__ = ["FileKind", "describe_file"]
 
 Container = Literal["zip", "pickle", "safetensors", "other"]
 
-_GIVE_A_CHECKPOINT = "Give a .pt checkpoint of slimyolo, or of YOLOv5 v6.x or v7.0."
+_GIVE_A_CHECKPOINT = "Give a .pt checkpoint of slimyolo, of YOLOv5 (v6.x, v7.0) or of the ultralytics package."
 _GIVE_THE_SOURCE = "Exports can be run, not trained or pruned. Give the .pt that it was made from."
 
 
@@ -58,7 +58,7 @@ def describe_file(path: Path) -> FileKind:
         return FileKind(
             "safetensors",
             "a safetensors file: tensors without an architecture",
-            "Give a .pt checkpoint of slimyolo, or of YOLOv5 v6.x or v7.0, which says what the model is.",
+            f"{_GIVE_A_CHECKPOINT} Such a file says what the model is.",
         )
     text = head.lstrip()[:16].lower()
     if text.startswith((b"<!doctype", b"<html")):
