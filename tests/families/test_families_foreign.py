@@ -213,8 +213,8 @@ def without_yaml(model: nn.Module) -> None:
         ("yolov8n", {"task": "ultralytics.nn.tasks.PoseModel"}, r"keypoints \(pose\)"),
         ("yolov8n", {"task": "ultralytics.nn.tasks.ClassificationModel"}, r"whole pictures \(classify\)"),
         ("yolov8n", {"change": without_yaml}, r"in a form that slimyolo does not know"),
-        ("yolov8n", {"change": fused}, r"no batch norms: .*\(it was fused\)\. Give the checkpoint from before that"),
-        ("yolo12n", {"change": authors_dialect}, r"YOLOv12 in the dialect of its authors' own program"),
+        ("yolov8n", {"change": fused}, r"no batch norms: .*\(it was fused\)\. Give the checkpoint from before fusing"),
+        ("yolo12n", {"change": authors_dialect}, r"YOLOv12 of its authors' own program"),
         (
             "yolov8n",
             {"change": at("2.m.0", add=False)},

@@ -266,12 +266,12 @@ def test_ciou_of_corners_equals_that_of_centres() -> None:
         (
             lambda: AnchorFreeLoss(3, 4, STRIDES, GAINS)(raw_maps(), some_targets()),
             ModelError,
-            r"for 3 maps \[B, 19, ny, nx\], got \[\(2, 18, 8, 8\)",
+            r"raw output of 3 levels \[B, 19, ny, nx\], got \[\(2, 18, 8, 8\)",
         ),
         (
             lambda: AnchorFreeLoss(2, 4, STRIDES, GAINS)(torch.zeros(1, 2, 3), some_targets()),
             ModelError,
-            r"got Tensor. Call the detector in training mode",
+            r"got Tensor. Call the detector in train mode",
         ),
         (lambda: AnchorFreeLoss(2, 4, STRIDES, GAINS)(raw_maps(), torch.zeros(1, 5)), DataError, r"must be \[N, 6\]"),
         (
@@ -282,7 +282,7 @@ def test_ciou_of_corners_equals_that_of_centres() -> None:
         (
             lambda: TwoBranchLoss(*[AnchorFreeLoss(2, 4, STRIDES, GAINS)] * 2)(raw_maps(), some_targets()),  # type: ignore[arg-type]
             ModelError,
-            r"for a head of two branches, got list",
+            r"needs raw output of two branches, got list",
         ),
     ],
 )

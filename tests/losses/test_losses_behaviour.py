@@ -300,8 +300,8 @@ def test_levels_of_a_p6_model() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
-        (lambda: make_loss()(make_heads(nc=2), torch.zeros(0, 6)), ModelError, "training mode"),
-        (lambda: make_loss()(make_heads()[:2], torch.zeros(0, 6)), ModelError, "3 heads"),
+        (lambda: make_loss()(make_heads(nc=2), torch.zeros(0, 6)), ModelError, "train mode"),
+        (lambda: make_loss()(make_heads()[:2], torch.zeros(0, 6)), ModelError, "3 levels"),
         (lambda: make_loss()(make_heads(), torch.zeros(0, 5)), DataError, r"\[N, 6\]"),
         (lambda: make_loss()(make_heads(), targets_of((0, 3, 0.5, 0.5, 0.1, 0.1))), DataError, "data check"),
         (lambda: make_loss()(make_heads(), targets_of((2, 0, 0.5, 0.5, 0.1, 0.1))), DataError, "2 images"),

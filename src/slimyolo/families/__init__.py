@@ -1,4 +1,4 @@
-"""The families of detectors. Rooms below are handed a family and never import this one."""
+"""The families of detectors. Lower packages get a family as an argument and never import this package."""
 
 from slimyolo.families.table import (
     FAMILIES,

@@ -1,6 +1,6 @@
-"""The table of families, and the readers that need to know all of them.
+"""The table of families, and the readers that need to know all families.
 
-To add a family: write a folder beside this file with one `Family`, and name it in `FAMILIES`.
+To add a family, write a folder beside this file with one `Family`, and list it in `FAMILIES`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,19 @@ __all__ = [
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         family.name: family
-        for family in (YOLOV5, YOLO26, YOLOV10, YOLO12, YOLOV9, YOLO11, YOLOV5U, YOLOV8)  # YOLOv8 takes what is left
+        for family in (
+            YOLOV5,
+            YOLO26,
+            YOLOV10,
+            YOLO12,
+            YOLOV9,
+            YOLO11,
+            YOLOV5U,
+            YOLOV8,
+        )  # YOLOv8 is last: it accepts the rest
     }
 )
-"""Families by name, in the order in which they are asked whether a YAML or a foreign file is theirs."""
+"""Families by name. A YAML or a foreign file belongs to the first family in this order that recognises it."""
 
 
 def architecture_names() -> tuple[str, ...]:
@@ -48,25 +57,31 @@ def architecture_names() -> tuple[str, ...]:
 
 
 def read_architecture(source: str | Path) -> Architecture:
-    """The architecture in a YAML file, or the built-in one of that name. Raises `ModelError` with file and line."""
+    """The architecture in a YAML file, or the built-in one of that name. Raises `ModelError` that names file and line."""
     return reading.read_architecture(source, FAMILIES)
 
 
 def parse_architecture(text: str, name: str, shown: str | None = None) -> Architecture:
-    """The architecture written in YAML `text`; `shown` is what error messages call the file. Raises `ModelError`."""
+    """The architecture written in YAML `text`; error messages call the file `shown`. Raises `ModelError`."""
     return reading.parse_architecture(text, FAMILIES, name=name, shown=shown)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """The checkpoint in a file of slimyolo or in one that a family reads; nothing in it is run. Raises `CheckpointError`."""
+    """The checkpoint in a file of slimyolo, or in a file that a family reads, without running anything in the file.
+
+    Raises `CheckpointError`.
+    """
     return loading.load_checkpoint(path, FAMILIES)
 
 
 def read_tensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """The tensors of a file by name, float32, whatever the file knows of its architecture. Raises `CheckpointError`."""
+    """The tensors of a file by name, float32, even when the file does not describe its architecture.
+
+    Raises `CheckpointError`.
+    """
     return loading.read_tensors(path, FAMILIES)
 
 
 def summarise_checkpoint(path: str | os.PathLike[str]) -> CheckpointSummary:
-    """What a checkpoint is, for people. Raises `CheckpointError`."""
+    """The facts about a checkpoint, to be printed. Raises `CheckpointError`."""
     return summary.summarise_checkpoint(path, FAMILIES)

@@ -19,8 +19,8 @@ __all__ = ["EpochOfRun", "LossParts", "Supervised"]
 class LossParts:
     """A loss and its items.
 
-    `total` is a scalar with gradients: the sum of the items times the batch size. `items` are detached values per image,
-    already multiplied by their gains.
+    `total` is a scalar with gradients, multiplied by the batch size. `items` are detached values per image, already
+    multiplied by their gains.
     """
 
     total: Tensor

@@ -1,4 +1,4 @@
-"""YOLO11: inner blocks of its own, attention over positions, and a depthwise class stack in the head."""
+"""YOLO11: its own inner blocks (`C3k2`), attention over positions, and depthwise layers for the classes in the head."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The blocks that YOLO11 adds: `C3k2` with its inner blocks, and attention over positions (`C2PSA`).
 
-Attention works on the cells of the coarsest map only. Its number of heads is fixed; the widths of a head are read from
-the layers, so that a pruned network (fewer channels in each head) is made of these same classes. The scale of the
-products is that of the network as it was trained, and therefore a number that is kept.
+Attention works only on the cells of the coarsest feature map. Its number of heads is fixed. The widths of a head are read
+from the layers, so a pruned network (with fewer channels in each head) consists of these same classes. The scale of the
+products must be the scale with which the network was trained, so it is stored as a number.
 
 Attribute names (`qkv`, `pe`, `ffn` …) are those of the published weights, because they are the keys of the state_dict.
 Sources: multi-head attention, Vaswani et al. 2017; partial self-attention, Wang et al. 2024 (YOLOv10); YOLO11.
@@ -43,9 +43,9 @@ class C3k(C3):
 
 
 class C3k2(C2f):
-    """A `C2f` with other inner blocks: bottlenecks, `C3k` where `c3k` says so, or a bottleneck and attention (`attention`).
+    """A `C2f` with other inner blocks.
 
-    `attention` wins over `c3k`.
+    They are a bottleneck and attention when `attention` is true, else `C3k` when `c3k` is true, else bottlenecks.
     """
 
     def __init__(
@@ -69,14 +69,15 @@ class C3k2(C2f):
 
 
 def attention_heads(channels: int) -> int:
-    """How many heads the attention of YOLO11 and YOLOv10 has for so many channels."""
+    """The number of heads that the attention of YOLO11 and YOLOv10 has for this number of channels."""
     return max(channels // _CHANNELS_A_HEAD, 1)
 
 
 def attend(joined: Tensor, heads: int, value_width: int, scale: float) -> tuple[Tensor, Tensor]:
-    """Attention of every position over all: [B, heads · (2k + v), N] → result and values, both [B, heads · v, N].
+    """Attention of every position over all positions: [B, heads · (2k + v), N] → (result, values), both [B, heads · v, N].
 
-    The channels are laid out head by head: k of the query, k of the key, then v = `value_width` of the value.
+    The channels are in the order of the heads. Each head has k channels of the query, k of the key, and v = `value_width`
+    of the value.
     """
     batch, channels, positions = joined.shape
     key_width = (channels // heads - value_width) // 2
@@ -89,7 +90,7 @@ def attend(joined: Tensor, heads: int, value_width: int, scale: float) -> tuple[
 
 
 class PositionAttention(nn.Module):
-    """Multi-head attention over the positions of a map, plus a depthwise 3 × 3 of the values; `proj` mixes the heads."""
+    """Multi-head attention over the positions of a map, plus a depthwise 3 × 3 `Conv` of the values; `proj` mixes the heads."""
 
     pruning_sizes = "weights"
 
@@ -113,12 +114,12 @@ class PositionAttention(nn.Module):
 
 
 def feed_forward(channels: int, hidden: int) -> nn.Sequential:
-    """Two 1 × 1 `Conv`, the second without activation."""
+    """Two 1 × 1 `Conv`; the second has no activation."""
     return nn.Sequential(Conv(channels, hidden, 1), Conv(hidden, channels, 1, activation=False))
 
 
 class PSABlock(nn.Module):
-    """Attention and a feed-forward pair, each added to its input."""
+    """Attention, then two feed-forward layers. The result of each is added to its input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -133,7 +134,7 @@ class PSABlock(nn.Module):
 
 
 class C2PSA(nn.Module):
-    """Two parts of one 1 × 1 `Conv`; the second goes through `repeats` `PSABlock`s and is joined with the first."""
+    """Splits the output of a 1 × 1 `Conv` in two: the second part passes `repeats` `PSABlock`s and is joined with the first."""
 
     pruning_sizes = "weights"
 
@@ -152,7 +153,7 @@ class C2PSA(nn.Module):
 
 
 LARGE_SCALES = "mlx"
-"""Letters of the sizes whose `C3k2` always have `C3k` inside, whatever their rows say."""
+"""The scale letters whose `C3k2` always contain `C3k`, whatever their rows say."""
 
 
 def _c3k2(incoming: Incoming, values: Mapping[str, Any]) -> Built:

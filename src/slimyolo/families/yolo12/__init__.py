@@ -1,4 +1,4 @@
-"""YOLO12: attention inside areas of the map in place of most convolutions."""
+"""YOLO12: attention inside areas of the feature map replaces most convolutions."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The blocks that YOLO12 adds: attention inside consecutive runs of positions ("area attention"), and `A2C2f`.
+"""The blocks that YOLO12 adds: attention inside areas of the feature map ("area attention"), and `A2C2f`.
 
-A map of H × W cells, read row by row, is cut into `areas` equal runs; every cell looks at the cells of its own run.
-H · W must be divisible by `areas`. Widths are read from the layers as in `yolo11.blocks`.
-Source: Tian, Ye, Doermann 2025 (YOLOv12), in the dialect of the ultralytics package.
+The H · W cells of a map, read row by row, are divided into `areas` equal runs; every cell attends to the cells of its own
+run. H · W must be divisible by `areas`. Widths are read from the layers as in `yolo11.blocks`.
+Source: Tian, Ye, Doermann 2025 (YOLOv12), in the variant of the ultralytics package.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _START_STD = 0.02
 
 
 class AreaAttention(nn.Module):
-    """Multi-head attention inside each of `areas` runs of positions, plus a depthwise 7 × 7 of the values."""
+    """Multi-head attention inside each of `areas` runs of positions, plus a depthwise 7 × 7 `Conv` of the values."""
 
     pruning_sizes = "weights"
 
@@ -68,7 +68,7 @@ class AreaAttention(nn.Module):
 
 
 class AreaBlock(nn.Module):
-    """Area attention and a feed-forward pair (`mlp`, hidden width channels · `ratio`), each added to its input."""
+    """Area attention, then two feed-forward layers (`mlp`, hidden width channels · `ratio`), each added to its input."""
 
     def __init__(self, channels: int, ratio: float = 2.0, areas: int = 1) -> None:
         super().__init__()
@@ -86,9 +86,10 @@ class AreaBlock(nn.Module):
 
 
 class A2C2f(nn.Module, FollowsWidths):
-    """A chain from one 1 × 1 `Conv` whose every output is joined: pairs of `AreaBlock` (`attention`), or `C3k`.
+    """A 1 × 1 `Conv` and a chain of inner blocks after it; the outputs of all are joined.
 
-    `residual` adds the input to γ times the result, with one learned γ a channel; inputs == outputs then.
+    The inner blocks are pairs of `AreaBlock` when `attention` is true, else `C3k`. With `residual` the result is multiplied
+    by γ, one learned value for each channel, and added to the input; then inputs must equal outputs.
     """
 
     gamma: nn.Parameter | None
@@ -140,7 +141,7 @@ _RESIDUAL_SCALES, _RESIDUAL_RATIO = "lx", 1.2
 
 
 def _a2c2f(incoming: Incoming, values: Mapping[str, Any]) -> Built:
-    """The sizes l and x have the residual form, with a narrower feed-forward pair."""
+    """In the scales l and x the block is residual, and its feed-forward layers are narrower."""
     if incoming.scale != "" and incoming.scale in _RESIDUAL_SCALES:
         values = {**values, "residual": True, "ratio": _RESIDUAL_RATIO}
     return staged(A2C2f)(incoming, values)

@@ -1,4 +1,4 @@
-"""YOLO26: the blocks of YOLO11, distances without bins, and a one-to-one branch that needs no suppression."""
+"""YOLO26: the blocks of YOLO11, distances without bins, and a one-to-one branch that needs no NMS."""
 
 from __future__ import annotations
 

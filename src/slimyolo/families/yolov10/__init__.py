@@ -1,4 +1,4 @@
-"""YOLOv10: compact inverted blocks, cheap down-sampling, and a one-to-one branch that needs no suppression."""
+"""YOLOv10: compact inverted blocks, cheap down-sampling, and a one-to-one branch that needs no NMS."""
 
 from __future__ import annotations
 

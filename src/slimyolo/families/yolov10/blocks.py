@@ -20,7 +20,7 @@ __all__ = ["CIB", "PSA", "YOLOV10_BLOCKS", "C2fCIB", "LargeKernel", "SCDown"]
 
 
 class SCDown(nn.Module):
-    """A 1 × 1 `Conv`, then a depthwise `Conv` with the stride and without activation."""
+    """A 1 × 1 `Conv`, then a depthwise `Conv` that has the stride and no activation."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 2) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class SCDown(nn.Module):
 
 
 class LargeKernel(nn.Module):
-    """Depthwise 7 × 7 plus depthwise 3 × 3, then SiLU. Once fused, one 7 × 7."""
+    """The sum of a depthwise 7 × 7 and a depthwise 3 × 3 `Conv`, then SiLU. After fusing it is one 7 × 7 convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -49,14 +49,14 @@ class LargeKernel(nn.Module):
         return result
 
     def merge_(self) -> None:
-        """Put the 3 × 3 into the middle of the 7 × 7, after both batch norms were folded."""
+        """Add the 3 × 3 kernel to the middle of the 7 × 7 kernel. Both batch norms must be folded before."""
         if isinstance(self.conv1, Conv):
             merge_kernels_(self.conv.conv, self.conv1.conv)
             self.conv1 = None
 
 
 class CIB(nn.Module):
-    """Depthwise 3 × 3, 1 × 1 to twice the width, depthwise 3 × 3 (or `LargeKernel`), 1 × 1 back, depthwise 3 × 3."""
+    """Depthwise 3 × 3, 1 × 1 to twice the channels, depthwise 3 × 3 (or `LargeKernel`), 1 × 1 back, depthwise 3 × 3."""
 
     def __init__(self, channels: int, shortcut: bool = True, large_kernel: bool = False) -> None:
         super().__init__()
@@ -96,7 +96,8 @@ class C2fCIB(C2f):
 
 
 class PSA(nn.Module):
-    """Two parts of one 1 × 1 `Conv`; attention and a feed-forward pair on the second, joined with the first."""
+    """Splits the output of a 1 × 1 `Conv` in two: the second part passes attention and two feed-forward layers, then both
+    are joined."""
 
     pruning_sizes = "weights"
 

@@ -1,4 +1,4 @@
-"""YOLOv5 6.x and 7.0: head with anchors, loss, checkpoints and architectures."""
+"""YOLOv5 6.x and 7.0: the head with anchors, the loss, the checkpoint reader and the architectures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anchors that fit a dataset: how well given ones do, and new ones when they do badly."""
+"""Anchors that fit a dataset: measures how well given anchors fit, and computes new ones when they fit badly."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ __all__ = [
     "set_anchors_",
 ]
 
-GOOD_ENOUGH = 0.98  # best possible recall above which anchors are kept
-_SMALLEST_SIDE = 2.0  # px; boxes with both sides below it are not fitted
+GOOD_ENOUGH = 0.98  # anchors with a best possible recall above this are kept
+_SMALLEST_SIDE = 2.0  # px; boxes with both sides below this are ignored
 _LLOYD_ROUNDS = 30
 _GENERATIONS = 1000
 _MUTATION_CHANCE = 0.9
@@ -35,9 +35,10 @@ _MUTATION_SPREAD = 0.1
 
 @dataclass(frozen=True)
 class AnchorChoice:
-    """What was decided about the anchors.
+    """The anchors that were chosen, and why.
 
-    `anchors` ``[nl, na, 2]`` in pixels; best possible recall, 0–1, of the given ones and of these; `boxes` counted.
+    `anchors` are ``[nl, na, 2]`` in pixels. `recall_before` and `recall_after` are the best possible recall (0–1) of the
+    given anchors and of the chosen ones. `boxes` is the number of boxes.
     """
 
     anchors: Tensor
@@ -48,7 +49,7 @@ class AnchorChoice:
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """One line for the log."""
         if self.changed:
             recalls = f"{self.recall_before:.3f} -> {self.recall_after:.3f}"
             return f"anchors fitted to {self.boxes} boxes: best possible recall {recalls}"
@@ -73,7 +74,7 @@ def set_anchors_(detector: Detector, pixels: Tensor) -> None:
 
 
 def prepare_(detector: Detector, boxes: TrainingBoxes) -> str:
-    """Keep the detector's anchors where they fit the boxes, else fit new ones; returns what was decided, for people."""
+    """Keep the detector's anchors when they fit the boxes, else fit new ones. Returns the decision as a line for the log."""
     generator = torch.Generator().manual_seed(boxes.seed)
     wh = boxes_at_size(boxes.sizes, boxes.boxes, boxes.imgsz, generator)
     choice = choose_anchors(wh, detector.anchors.cpu(), boxes.imgsz, generator, boxes.hyp["anchor_t"])
@@ -87,8 +88,8 @@ def boxes_at_size(
 ) -> Tensor:
     """Widths and heights ``[N, 2]`` in pixels of all boxes when each image's long side is `imgsz`.
 
-    `sizes` ``[images, 2]`` = (height, width) of the sources; `boxes`, per image ``[n, 5]`` = class and relative cxcywh.
-    With a `generator` every image is scaled by a random 0.9–1.1, as training will do.
+    `sizes` is ``[images, 2]`` = (height, width) of the source images. `boxes` has ``[n, 5]`` = class and relative cxcywh for
+    each image. With a `generator` every image is scaled by a random factor from 0.9 to 1.1, as training does.
     """
     shapes = np.asarray(sizes, np.float64).reshape(-1, 2)
     if len(shapes) != len(boxes):
@@ -102,10 +103,10 @@ def boxes_at_size(
 
 
 def best_possible_recall(wh_px: Tensor, anchors: Tensor, thr: float) -> float:
-    """Share 0–1 of the boxes ``[N, 2]`` that at least one of `anchors` ``[..., 2]`` matches: no side differs by `thr`
-    times.
+    """The share (0–1) of the boxes ``[N, 2]`` that match at least one of `anchors` ``[..., 2]``; both in pixels.
 
-    1 for no boxes. Same unit for both, pixels.
+    A box matches an anchor when neither its width nor its height differs from it by a factor of `thr` or more. Without
+    boxes the share is 1.
     """
     if not len(wh_px):
         return 1.0
@@ -115,15 +116,15 @@ def best_possible_recall(wh_px: Tensor, anchors: Tensor, thr: float) -> float:
 def fit_anchors(wh_px: Tensor, n: int, imgsz: int, thr: float, generator: torch.Generator) -> Tensor:
     """`n` anchors ``[n, 2]`` in pixels, smallest area first, that fit the boxes ``[N, 2]``.
 
-    k-means on whitened sizes (k-means++ start, 30 rounds), then 1000 generations of random change, each kept when the
-    mean best fit of the matched boxes grows. Differs from YOLOv5 in the random streams only. Raises `DataError` when
-    there are fewer different boxes of at least 2 px than anchors.
+    It runs k-means on whitened sizes (k-means++ start, 30 rounds), then 1000 generations of random changes. A change is kept
+    when it raises the mean best fit of the matched boxes. Only the random numbers differ from YOLOv5. Raises `DataError`
+    when there are fewer different boxes of at least 2 px than anchors.
     """
     large = wh_px[(wh_px >= _SMALLEST_SIDE).any(1)].double().cpu()
     if len(torch.unique(large, dim=0)) < n:
         raise DataError(
             f"{n} anchors cannot be fitted to {len(torch.unique(large, dim=0))} different boxes of at least "
-            f"{_SMALLEST_SIDE:g} px at {imgsz} px. Keep the anchors of the model: --noautoanchor."
+            f"{_SMALLEST_SIDE:g} px at {imgsz} px. Keep the anchors of the model with --noautoanchor."
         )
     spread = large.std(0).clamp(min=1e-3)
     anchors = _k_means(large / spread, n, generator) * spread
@@ -134,11 +135,10 @@ def fit_anchors(wh_px: Tensor, n: int, imgsz: int, thr: float, generator: torch.
 def choose_anchors(
     wh_px: Tensor, anchors: Tensor, imgsz: int, generator: torch.Generator, thr: float = 4.0
 ) -> AnchorChoice:
-    """Keep `anchors` ``[nl, na, 2]`` (px) when they reach 98 % of the boxes ``[N, 2]``, else fit new ones if these do
-    better.
+    """Keep `anchors` ``[nl, na, 2]`` (px) when they match 98 % of the boxes ``[N, 2]``, else use new ones that match more.
 
-    New anchors are laid over the levels by area, smallest to the finest level. A dataset with too few boxes to fit
-    keeps what it has.
+    New anchors are given to the levels by area, the smallest to the finest level. The given anchors are also kept when
+    there are too few boxes to fit new ones, or when the new ones do not match more boxes.
     """
     before = best_possible_recall(wh_px, anchors, thr)
     kept = AnchorChoice(anchors, changed=False, recall_before=before, recall_after=before, boxes=len(wh_px))
@@ -156,7 +156,7 @@ def choose_anchors(
 
 
 def _fit(wh: Tensor, anchors: Tensor) -> Tensor:
-    """``[N, anchors]``: the worse of the two side ratios, each as a number up to 1."""
+    """``[N, anchors]``: the smaller of the two side ratios, where each ratio is smaller side / larger side, at most 1."""
     ratio = wh[:, None] / anchors.reshape(1, -1, 2).to(wh)
     return torch.min(ratio, 1 / ratio).amin(2)
 

@@ -1,4 +1,4 @@
-"""Which positions of the head are trained to predict which box."""
+"""Decides which positions of the head are trained to predict which box."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from torch import Tensor
 
 __all__ = ["Matches", "assign_targets"]
 
-# (x, y) shifts of the cells tried for each match: the cell of the centre, then left, up, right and down of it
+# (x, y) shifts of the cells tried for each match: the cell of the centre, then its left, upper, right and lower neighbour
 _NEIGHBOURS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Matches:
-    """Candidate pairs of (head position, box) at one level, n = 5 · anchors · targets of them, or fewer after
-    `compact`.
+    """Candidate pairs of (head position, box) at one level: n = 5 · anchors · targets, or fewer after `compact`.
 
-    `image`, `anchor`, `row`, `column`: int64 ``[n]``, the position; `cell`: int64 ``[n]``, the same as an index into
-    the flattened ``[B, na, ny, nx]`` plane. `classes`: int64 ``[n]``. `boxes`: ``[n, 4]``, centre relative to the
-    cell's corner and size, in grid units. `anchor_sizes`: ``[n, 2]`` in grid units. `valid`: bool ``[n]``. In
-    candidates that are not valid the other fields have no meaning, but their indices lie inside the head.
+    `image`, `anchor`, `row` and `column`, int64 ``[n]``, give the position; `cell`, int64 ``[n]``, is the same position as
+    an index into the flattened ``[B, na, ny, nx]`` plane. `classes` is int64 ``[n]``. `boxes`, ``[n, 4]`` in grid units, is
+    the centre relative to the cell's corner, and the size. `anchor_sizes` is ``[n, 2]`` in grid units, `valid` is bool
+    ``[n]``. The other fields of a candidate that is not valid have no meaning, but its indices lie inside the head.
 
-    The order is: shift (centre, left, up, right, down), then anchor, then target. Where several matches share a
-    position, the last one decides its target.
+    Candidates are ordered by shift (centre, left, up, right, down), then by anchor, then by target. When several matches
+    share a position, the last one decides its target.
     """
 
     image: Tensor
@@ -39,7 +38,7 @@ class Matches:
     valid: Tensor
 
     def compact(self) -> Matches:
-        """Only the valid ones, in the same order. On a GPU this waits for the device, which the padded form avoids."""
+        """Only the valid candidates, in the same order. On a GPU this waits for the device; the full table does not."""
         chosen = self.valid.nonzero().flatten()
         return Matches(**{field.name: getattr(self, field.name)[chosen] for field in fields(self)})
 
@@ -47,16 +46,15 @@ class Matches:
 def assign_targets(
     targets: Tensor, anchors: Tensor, grids: Sequence[tuple[int, int]], anchor_threshold: float = 4.0
 ) -> list[Matches]:
-    """The candidate matches of every level, by YOLOv5's rule, without a loop over boxes and without device
-    synchronisation.
+    """The candidate matches of every level by YOLOv5's rule, without a loop over boxes and without waiting for the device.
 
-    `targets` float ``[N, 6]`` = image index, class, cx, cy, w, h relative to the network image; `anchors` ``[nl, na,
-    2]`` in grid units; `grids` = (ny, nx) per level.
+    `targets` is float ``[N, 6]`` = image index, class, and cx, cy, w, h relative to the network image. `anchors` is
+    ``[nl, na, 2]`` in grid units. `grids` is (ny, nx) for each level.
 
     A box matches an anchor when neither its width nor its height differs from it by a factor of `anchor_threshold` or
-    more; every matching anchor is positive. A match holds in the cell of the box's centre and in up to two neighbours:
+    more; every matching anchor is positive. A match is valid in the cell of the box's centre and in up to two neighbours:
     the left (upper) one when the centre lies in the left (upper) half of its cell, else the right (lower) one, unless
-    that is outside the grid. A centre exactly on the right or lower border belongs to the last cell.
+    that is outside the grid. A centre exactly on the right or lower border of the image belongs to the last cell.
     """
     return [_assign_level(targets, anchors[level], grid, anchor_threshold) for level, grid in enumerate(grids)]
 
@@ -69,7 +67,7 @@ def _assign_level(targets: Tensor, anchors: Tensor, grid: tuple[int, int], thres
     ratio = size[None] / anchors[:, None]  # [na, N, 2]
     fits = (
         torch.max(ratio, 1 / ratio).amax(2) < threshold
-    )  # a box without width or height has ratio inf: it fits nothing
+    )  # a box without width or height has the ratio inf, so it matches no anchor
     shifts = torch.tensor(_NEIGHBOURS, dtype=targets.dtype).to(targets.device, non_blocking=True)
     reaches = _reaching(centre, extent)  # [5, N]
     valid = (reaches[:, None] & fits[None]).flatten()
@@ -96,7 +94,7 @@ def _assign_level(targets: Tensor, anchors: Tensor, grid: tuple[int, int], thres
 
 
 def _reaching(centre: Tensor, extent: Tensor) -> Tensor:
-    """bool ``[5, N]``: the cell of the centre always, a neighbour when the centre lies in its half and it exists."""
+    """bool ``[5, N]``: always true for the cell of the centre; for a neighbour, whether it exists and is the nearer one."""
     from_end = extent - centre
     left, up = ((centre % 1 < 0.5) & (centre > 1)).unbind(1)
     right, down = ((from_end % 1 < 0.5) & (from_end > 1)).unbind(1)

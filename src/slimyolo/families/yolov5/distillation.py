@@ -1,7 +1,7 @@
-"""The response term of distillation for YOLOv5's head: a student's raw output against that of a teacher.
+"""The response term of distillation for YOLOv5's head: compares the raw outputs of student and teacher.
 
 Source: Mehta & Ozturk, "Object detection at 200 frames per second", 2018 (arXiv:1805.06361), §3.3, "objectness scaled
-distillation": the teacher's box and classes at a position count as much as the teacher believes in an object there.
+distillation": the teacher's box and classes at a position are weighted by the teacher's objectness there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["ResponseTerms", "make_response", "response_terms"]
 
 @dataclass(frozen=True)
 class ResponseTerms:
-    """Scalars with graph, 0 where student and teacher agree: box, objectness and class distance of one level."""
+    """The distances in box, objectness and class at one level: scalars with gradients, 0 when student and teacher agree."""
 
     box: Tensor
     obj: Tensor
@@ -30,17 +30,17 @@ class ResponseTerms:
 
 
 def response_terms(student: Tensor, teacher: Tensor) -> ResponseTerms:
-    """How far the raw head of a student is from a teacher's; both ``[B, na, ny, nx, 5+nc]``, gradients to the student.
+    """The distance between the raw outputs of student and teacher, both ``[B, na, ny, nx, 5+nc]``.
 
-    With σ the sigmoid, t the teacher, s the student, o objectness, w = σ(o_t) and sums over all positions:
+    Here σ is the sigmoid, t the teacher, s the student, o the objectness, w = σ(o_t), and sums go over all positions:
 
     - obj = mean of KL(σ(o_t) ‖ σ(o_s));
-    - box = Σ w · Σ_xywh (2σ(t) − 2σ(s))² / Σ w: offsets in cells, sides as roots of shares of the anchor;
+    - box = Σ w · Σ_xywh (2σ(t) − 2σ(s))² / Σ w, where offsets are in cells, and a side is √(side / anchor side);
     - cls = Σ w · mean_classes KL(σ(c_t) ‖ σ(c_s)) / Σ w.
 
-    The paper takes squared differences of all three and keeps the teacher's boxes only after suppression; here every
-    position counts with its weight, and probabilities are compared by their divergence, whose gradient σ(s) − σ(t) does
-    not vanish where the student is surely wrong. The class term is 0 for one class, as in the loss.
+    The paper takes squared differences of all three, and only the teacher's boxes that NMS keeps. Here every position counts
+    with its weight, and probabilities are compared by their divergence: its gradient σ(s) − σ(t) does not vanish where the
+    student is confident and wrong. The class term is 0 for one class, as in the loss. Gradients flow to the student.
     """
     student, teacher = student.float(), teacher.detach().float()
     weight = teacher[..., 4].sigmoid()
@@ -54,10 +54,10 @@ def response_terms(student: Tensor, teacher: Tensor) -> ResponseTerms:
 
 
 def make_response(student: Detector, teacher: Detector, loss: DetectorLoss) -> ResponseTerm:
-    """The sum of `response_terms` over the levels, with the gains and the weights of levels of `loss`.
+    """The sum of `response_terms` over the levels, with the gains and the level weights of `loss`.
 
-    A weight of 1 then makes the teacher's answers count about as much as the labels. Raises `ConfigError` when the two
-    detectors have other anchors.
+    So with a weight of 1 the teacher's outputs count about as much as the labels. Raises `ConfigError` when the anchors of
+    the two detectors differ.
     """
     assert isinstance(loss, DetectionLoss)  # the loss of this family
     if teacher.anchors.shape != student.anchors.shape or not _close(teacher.anchors, student.anchors):
@@ -77,7 +77,7 @@ def make_response(student: Detector, teacher: Detector, loss: DetectorLoss) -> R
 
 
 def _bernoulli_divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(σ(teacher) ‖ σ(student)) element by element, of logits."""
+    """KL(σ(teacher) ‖ σ(student)) for each element; both arguments are logits."""
     wanted = teacher.sigmoid()
     both = [
         functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none") for logits in (student, teacher)

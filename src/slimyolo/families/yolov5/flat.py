@@ -1,9 +1,9 @@
-"""A detector of a fixed input size with few axes and few operations: what runtimes are given.
+"""A detector of a fixed input size with few axes and few operations, for export to runtimes.
 
-`Detector` computes its grids from the size of its input, and decodes tensors of five axes, one level after another. Runtimes
-have difficulties with this: ncnn has three axes only, CoreML's converter fails on computed sizes, and each of about forty small
+`Detector` computes its grids from the size of its input, and decodes tensors of five axes, one level after another. This is
+difficult for runtimes: ncnn has only three axes, CoreML's converter fails on computed sizes, and each of about forty small
 operations takes time to start. Here cells, strides and anchors are constants. The head's channels are ordered by value, then
-anchor. All levels are decoded together with rows as the last axis, so that only the last operation has strided memory access.
+by anchor. All levels are decoded together with rows as the last axis, so only the last operation has strided memory access.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["FlatDetector"]
 
 
 class FlatDetector(nn.Module):
-    """`detector` (fused, eval mode) for images [batch, 3, *size], giving the same rows as columns [batch, 5 + nc, rows].
+    """`detector` (fused, eval mode) for images [batch, 3, *size]; it gives the same rows, transposed: [batch, 5 + nc, rows].
 
-    With p the sigmoid of a row: centre = p · 2 · stride + (cell − ½) · stride, sides = p · p · 4 · anchor; as
-    `Detect.decode`, with constants [1, 1 or 2, rows]. With `half` its layers are float16; images, decoding and rows
+    With p the sigmoid of a row, centre = p · 2 · stride + (cell − ½) · stride and sides = p · p · 4 · anchor, as in
+    `Detect.decode`, but with constants [1, 1 or 2, rows]. With `half` the layers are float16; images, decoding and rows
     stay float32.
     """
 
@@ -68,7 +68,7 @@ class FlatDetector(nn.Module):
 
 
 def _order_by_value_(convolution: nn.Module, anchors: int) -> None:
-    """Reorder a head's output channels, [anchor, value] → [value, anchor]: its rows then need no transposition."""
+    """Reorder a head's output channels from [anchor, value] to [value, anchor], so that its rows need no transposition."""
     assert isinstance(convolution, nn.Conv2d)
     for parameter in (convolution.weight, convolution.bias):
         assert parameter is not None

@@ -1,8 +1,8 @@
-"""Published YOLOv5 checkpoints (v6.x and v7.0): from the inert tree of the file to a `Checkpoint`.
+"""Makes a `Checkpoint` from the tree of a published YOLOv5 file (v6.x and v7.0), as `read_foreign_pickle` reads it.
 
 Such a file is a pickled dict whose ``model`` (and, unless stripped, ``ema``) is the model object itself. Its classes
-are never imported: the object's state says the architecture (``yaml``), the names, the strides, and, under
-``_modules``, every layer with its tensors. The layers are rebuilt from our own architecture and checked against theirs.
+are never imported: the object's state holds the architecture (``yaml``), the names, the strides, and, under
+``_modules``, every layer with its tensors. The layers are rebuilt from our own architecture and compared with theirs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def read_yolov5(source: str, tree: Any, file_size: int, family: Family) -> Check
     """The checkpoint in the tree that `read_foreign_pickle` made of a YOLOv5 file of `file_size` bytes.
 
     Tensors are copied to float32 (published files hold float16). Raises `CheckpointError` for models whose layers differ
-    from what their architecture means here.
+    from those that slimyolo builds from the same architecture.
     """
     models = model_objects(tree)
     main = models.get("model", models.get("ema"))
@@ -68,7 +68,7 @@ def read_yolov5(source: str, tree: Any, file_size: int, family: Family) -> Check
 def _description(
     source: str, model: ForeignObject, tensors: Mapping[str, Tensor], family: Family
 ) -> tuple[Architecture, tuple[str, ...]]:
-    """Architecture, with the anchors in use, and class names."""
+    """The architecture, with the anchors that the head holds, and the class names."""
     state = model.state
     plan = state.get("yaml")
     if not isinstance(plan, dict):
@@ -78,7 +78,7 @@ def _description(
     stride = state.get("stride")
     if last not in tensors or not isinstance(stride, Tensor) or stride.dim() != 1:
         raise CheckpointError(
-            f"{source} has no anchors or no strides; only anchor-based detectors are read. {_SUPPORTED}."
+            f"{source} has no anchors or no strides, but this reader needs an anchor-based detector. {_SUPPORTED}."
         )
     grid = tensors[last]
     if grid.dim() != 3 or grid.shape[0] != stride.numel() or grid.shape[2] != 2 or grid.numel() > _MOST_ANCHORS:

@@ -1,8 +1,7 @@
 """The anchor-based detection head and its decoding.
 
-Decoding (recipe of YOLOv5 v6): centre = (2σ(t) − 0.5 + cell) · stride, size = (2σ(t))² · anchor, and σ for objectness
-and classes. The grid of cells is made anew at each call from the sizes, dtype and device of the head output: nothing is
-cached, so nothing can be stale.
+Decoding (as in YOLOv5 v6): centre = (2σ(t) − 0.5 + cell) · stride, size = (2σ(t))² · anchor, and σ for objectness and
+classes. Each call makes the grid of cells from the shape, dtype and device of the raw output; nothing is cached.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ __all__ = ["Detect", "head_of", "make_head", "widths_for_classes"]
 
 
 class Detect(nn.Module):
-    """One 1 × 1 convolution per level, giving `na · (5 + nc)` values per cell.
+    """One 1 × 1 convolution for each level, which gives `na · (5 + nc)` values for each cell.
 
-    `anchors` (buffer, [nl, na, 2], width and height) is in grid units, pixels / stride, as in published state_dicts;
-    `stride` (buffer outside the state_dict, [nl]) in network pixels per cell.
+    `anchors` (a buffer, [nl, na, 2], width and height) is in grid units, that is pixels / stride, as in published
+    state_dicts. `stride` (a buffer that is not in the state_dict, [nl]) is in network pixels per cell.
     """
 
     anchors: Tensor
@@ -51,7 +50,7 @@ class Detect(nn.Module):
         return [module for module in self.m if isinstance(module, nn.Conv2d)]
 
     def _start_biases(self, strides: Sequence[int]) -> None:
-        """Set biases for rare objects: first predictions of 8 objects in an image of 640 px, each class about 0.6 / nc likely."""
+        """Set biases so that an untrained head predicts 8 objects in an image of 640 px, and about 0.6 / nc for each class."""
         with torch.no_grad():
             for convolution, stride in zip(self._convolutions(), strides, strict=True):
                 if convolution.bias is None:  # always present; narrows the type
@@ -72,7 +71,7 @@ class Detect(nn.Module):
     def decode(self, heads: Sequence[Tensor]) -> Tensor:
         """Raw logits per level → [B, rows, 5 + nc]: cx, cy, w, h (network pixels), objectness and classes (0–1).
 
-        Rows: level after level, and in a level anchor, then y, then x. Raises `ModelError` for heads of other shapes.
+        Rows are ordered by level, then anchor, then y, then x. Raises `ModelError` for raw logits of other shapes.
         """
         if len(heads) != len(self.m):
             raise ModelError(f"The head has {len(self.m)} levels, got {len(heads)} outputs to decode.")
@@ -96,7 +95,7 @@ class Detect(nn.Module):
 
 
 def make_head(architecture: Architecture, incoming: Incoming) -> Detect:
-    """The head of `architecture` for the levels that come in."""
+    """The head of `architecture`, for these incoming levels."""
     anchors = torch.tensor(architecture.anchors, dtype=torch.float32)
     return Detect(architecture.nc, anchors, incoming.channels, [int(stride) for stride in incoming.strides])
 

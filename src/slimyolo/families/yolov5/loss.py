@@ -1,4 +1,4 @@
-"""The loss of an anchor-based YOLO head."""
+"""The loss of YOLOv5's anchor-based head."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _LEVEL_WEIGHTS = (4.0, 1.0, 0.25, 0.06, 0.02)
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """The numbers of the loss.
+    """The settings of the loss.
 
-    `box`, `obj`, `cls`: final weights of the three terms (`scaled_gains`). `cls_pw`, `obj_pw`: weights of positives.
-    `anchor_t`: largest ratio of sides for a match. `fl_gamma`: γ of the focal loss, 0 for none. `label_smoothing` in 0–1.
-    Raises `ConfigError` for values out of range.
+    `box`, `obj` and `cls` are the final weights of the three terms (`scaled_gains`). `cls_pw` and `obj_pw` are the weights
+    of positive targets. A match needs a ratio of sides below `anchor_t`. `fl_gamma` is the γ of the focal loss; 0 means no
+    focal loss. `label_smoothing` is in 0–1. Raises `ConfigError` for values out of range.
     """
 
     box: float
@@ -51,7 +51,7 @@ class LossWeights:
 
 
 class Gains(TypedDict):
-    """Weights of the three terms, scaled to a model and an image size."""
+    """The weights of the three terms, scaled for a model and an image size."""
 
     box: float
     obj: float
@@ -61,7 +61,8 @@ class Gains(TypedDict):
 def scaled_gains(hyp: Mapping[str, float], nl: int, nc: int, imgsz: int) -> Gains:
     """The hyper-parameters `box`, `obj` and `cls` scaled to `nl` levels, `nc` classes and images of `imgsz` pixels.
 
-    box · 3/nl; obj · (imgsz/640)² · 3/nl; cls · nc/80 · 3/nl: written for three levels, 640 pixels and 80 classes.
+    They are box · 3/nl, obj · (imgsz/640)² · 3/nl and cls · nc/80 · 3/nl, because the hyper-parameters are given for three
+    levels, 640 pixels and 80 classes.
     Raises `ConfigError` when one of the three is missing.
     """
     missing = [name for name in ("box", "obj", "cls") if name not in hyp]
@@ -93,17 +94,18 @@ def _of_this_process(values: Tensor) -> Tensor:
 
 
 class DetectionLoss:
-    """YOLOv5's loss: 1 - CIoU of matched boxes, BCE of objectness everywhere, BCE of the classes of matched boxes.
+    """YOLOv5's loss: 1 - CIoU of matched boxes, BCE of the objectness of all positions, BCE of the classes of matched boxes.
 
     `anchors_px` ``[nl, na, 2]`` in pixels of the network image and `strides` ``[nl]``, finest level first; `nc`
     classes.
 
-    Boxes: xy = 2σ - 0.5 cells, wh = (2σ)² · anchor. CIoU: Zheng et al., AAAI 2020. The objectness target is the CIoU of
-    the matched box, not below 0 and without gradient; the last match of a position wins. Class loss is
-    0 for one class. Arithmetic is float32 at least, whatever the precision of the heads. No operation waits for a GPU.
+    Boxes are xy = 2σ - 0.5 cells, wh = (2σ)² · anchor. CIoU: Zheng et al., AAAI 2020. The objectness target is the CIoU of
+    the matched box, at least 0 and without gradient; when a position has several matches, the last one counts. The class
+    loss is 0 for one class. Arithmetic is at least float32, whatever the precision of the raw output. No operation waits
+    for a GPU.
 
-    `total` adds numbers up over the processes that train together. Means over matched boxes are then means over the
-    matches of all of them, so that the losses of the processes add up to the loss of the global batch.
+    `total` sums a tensor over the processes that train together. Means over matched boxes are then means over the matches
+    of all processes, so that the losses of the processes add up to the loss of the global batch.
     """
 
     def __init__(
@@ -122,7 +124,7 @@ class DetectionLoss:
                 f"got anchors {tuple(anchors_px.shape)} and strides {tuple(stride.shape)}."
             )
         if len(stride) > len(_LEVEL_WEIGHTS):
-            raise ModelError(f"DetectionLoss knows up to {len(_LEVEL_WEIGHTS)} levels, got {len(stride)}.")
+            raise ModelError(f"DetectionLoss takes up to {len(_LEVEL_WEIGHTS)} levels, got {len(stride)}.")
         if nc < 1:
             raise ModelError(f"DetectionLoss needs at least one class, got nc={nc}.")
         self.nc = nc
@@ -135,15 +137,15 @@ class DetectionLoss:
 
     @property
     def level_weights(self) -> tuple[float, ...]:
-        """What each level's objectness weighs, finest level first."""
+        """The weight of the objectness term of each level, finest level first."""
         return tuple(self._level_weights)
 
     def __call__(self, heads: Sequence[Tensor], targets: Tensor, progress: EpochOfRun | None = None) -> LossParts:
-        """The loss of raw `heads` ``[B, na, ny, nx, 5+nc]`` per level against `targets` ``[N, 6]`` (relative cxcywh).
+        """The loss of the raw output `heads`, ``[B, na, ny, nx, 5+nc]`` for each level, against `targets` ``[N, 6]``.
 
-        Without targets only objectness is left. The same in every epoch: `progress` is not looked at.
-        Raises `ModelError` or `DataError` when shapes or indices do not fit (indices are looked at on the CPU only, since
-        on a GPU the look would wait for the device).
+        `targets` is image index, class, relative cxcywh. Without targets only the objectness term remains. `progress` is
+        not used, because this loss is the same in every epoch. Raises `ModelError` or `DataError` when shapes or indices do
+        not fit. Indices are checked only on the CPU, because on a GPU the check would wait for the device.
         """
         self._check(heads, targets)
         zero = _wide(heads[0]).new_zeros(())
@@ -161,7 +163,7 @@ class DetectionLoss:
         return LossParts((box + obj + cls) * heads[0].shape[0], MappingProxyType(items))
 
     def assign(self, heads: Sequence[Tensor], targets: Tensor) -> list[Matches]:
-        """The valid matches of every level, for inspection. Same arguments as the call."""
+        """The valid matches of every level, for inspection. The arguments are those of the call."""
         self._check(heads, targets)
         return [matches.compact() for matches in self._assign(heads, targets)]
 
@@ -172,20 +174,21 @@ class DetectionLoss:
         targets = _wide(targets).to(device, non_blocking=True)
         grids = [(head.shape[2], head.shape[3]) for head in heads]
         levels = assign_targets(targets, self._grid_anchors_on[device].to(targets.dtype), grids, self.gains.anchor_t)
-        # on a CPU dropping the invalid candidates costs less than carrying them; on a GPU it would wait for the device
+        # On a CPU it is faster to drop invalid candidates than to compute with them. On a GPU dropping waits for the device.
         return [matches.compact() for matches in levels] if device.type == "cpu" else levels
 
     def _counts(self, levels: Sequence[Matches], images: int) -> Sequence[Tensor]:
-        """Per level what the sums over its matches are divided by: the matches, at least 1.
+        """For each level, the number by which the sums over its matches are divided: the number of matches, at least 1.
 
-        Of several processes: all matches, times this process's share of the images, with which its loss is weighted.
+        With several processes it is the number of matches of all processes, times this process's share of the images, by
+        which its loss is weighted.
         """
         here = torch.stack([matches.valid.sum() for matches in levels]).float()
         everywhere = self._total(torch.cat((here, here.new_full((1,), images))))
         return list((everywhere[:-1].clamp(min=1) * (images / everywhere[-1])).unbind())
 
     def _matched_terms(self, head: Tensor, matches: Matches, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Box loss and class loss over `count`, and the CIoU ``[n]``, of the matches of one level; zeros without."""
+        """(box loss, class loss, CIoU ``[n]``) of the matches of one level, the losses divided by `count`; 0 without matches."""
         rows = _wide(_rows_at(head, matches.cell))
         valid = matches.valid
         boxes = matches.boxes.to(rows.dtype)
@@ -211,11 +214,11 @@ class DetectionLoss:
             h.ndim != 5 or h.shape[1] != anchors or h.shape[4] != 5 + self.nc for h in heads
         ):
             raise ModelError(
-                f"This loss is for {levels} heads [B, {anchors}, ny, nx, {5 + self.nc}], "
-                f"got {[tuple(head.shape) for head in heads]}. Call the detector in training mode, or its heads()."
+                f"This loss needs raw output of {levels} levels [B, {anchors}, ny, nx, {5 + self.nc}], "
+                f"got {[tuple(head.shape) for head in heads]}. Call the detector in train mode, or call its heads()."
             )
         if targets.ndim != 2 or targets.shape[1] != 6:
-            raise DataError(f"Targets must be [N, 6] = image, class, cx, cy, w, h; got {tuple(targets.shape)}.")
+            raise DataError(f"Targets must be [N, 6] = image index, class, cx, cy, w, h; got {tuple(targets.shape)}.")
         if targets.device.type == "cpu" and len(targets):
             low, high = targets[:, :2].amin(0).tolist(), targets[:, :2].amax(0).tolist()
             if min(low) < 0 or high[0] >= heads[0].shape[0] or high[1] >= self.nc:
@@ -226,24 +229,24 @@ class DetectionLoss:
 
 
 def _objectness_targets(quality: Tensor, matches: Matches, logits: Tensor) -> Tensor:
-    """``[B, na, ny, nx]``: at each position the `quality` of its last match, 0 elsewhere; equal on every device."""
+    """``[B, na, ny, nx]``: the `quality` of the last match at each position, 0 without a match; the same on every device."""
     if not len(quality):
         return torch.zeros_like(logits)
     order = torch.arange(len(quality), device=quality.device)
     owner = order.new_full((logits.numel(),), -1)
-    # a plain indexed write leaves the winner of a shared position to chance on a GPU; the largest order does not
+    # On a GPU, a plain indexed write picks a random one of several matches at a position; the largest order is always the same.
     owner.scatter_reduce_(0, matches.cell, torch.where(matches.valid, order, -1), "amax")
     wanted = torch.where(owner >= 0, quality[owner.clamp(min=0)], 0)
     return wanted.view(logits.shape)
 
 
 def _rows_at(head: Tensor, cell: Tensor) -> Tensor:
-    """Rows ``[n, 5+nc]`` of a head by `Matches.cell`; where rows repeat, their gradients add up in a fixed order."""
+    """The rows ``[n, 5+nc]`` of the raw output at `Matches.cell`. Gradients of repeated rows add up in a fixed order."""
     flat = head.reshape(-1, head.shape[-1])
-    # indexing adds gradients atomically on a CPU with several threads, index_select does so on a GPU: neither here
+    # Indexing adds gradients in a random order on a CPU with several threads, and index_select does so on a GPU.
     return flat.index_select(0, cell) if head.device.type == "cpu" else flat[cell]
 
 
 def _wide(values: Tensor) -> Tensor:
-    """`values` in float32 at least: half precision rounds small losses to 0, and CIoU squares its terms."""
+    """`values` in at least float32, because half precision rounds small losses to 0, and CIoU squares its terms."""
     return values if values.dtype == torch.float64 else values.float()

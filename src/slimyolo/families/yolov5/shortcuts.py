@@ -1,4 +1,4 @@
-"""The layers that the reference project does not prune: those whose outputs a shortcut adds together."""
+"""The layers that the reference project does not prune, because a shortcut adds their outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ __all__ = ["reference_excluded_batchnorms"]
 def reference_excluded_batchnorms(detector: nn.Module) -> tuple[str, ...]:
     """Module paths of the batch norms that the reference project never prunes, in the order of the layers.
 
-    For each bottleneck with a shortcut: those of the enclosing C3's `cv1`, and of both convolutions of the bottleneck.
+    For each bottleneck with a shortcut, these are the batch norms of `cv1` of the enclosing C3 and of both convolutions of
+    the bottleneck.
     """
     excluded: set[str] = set()
     for name, module in detector.named_modules():

@@ -1,4 +1,4 @@
-"""YOLOv8, and what the anchor-free families share: head, assignment, loss, checkpoints, export."""
+"""YOLOv8, and what all anchor-free families share: head, assignment, loss, checkpoint reader and export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["YOLOV8"]
 
 
 def _recognises(written: Written) -> bool:
-    """Every file with a head without anchors; the families with blocks of their own are asked before."""
+    """True for every file with an anchor-free head. Families with blocks of their own come before this one in the table."""
     return written.modules[-1:] == ("Detect",) and "anchors" not in (*written.keys, *written.head_args)
 
 

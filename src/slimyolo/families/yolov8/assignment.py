@@ -1,8 +1,8 @@
-"""Which positions of an anchor-free head answer for which box: task-aligned assignment.
+"""Task-aligned assignment: decides which positions of an anchor-free head are trained to predict which box.
 
-Feng et al., "TOOD: Task-aligned One-stage Object Detection", ICCV 2021, §3.2. Ours differs in what the paper leaves
-open: boxes with a short side are enlarged before their candidates are looked for, and a one-to-one head keeps one position
-of the seven best per box.
+Source: Feng et al., "TOOD: Task-aligned One-stage Object Detection", ICCV 2021, §3.2. We add two steps about which the paper
+says nothing: boxes with a short side are enlarged before their candidates are searched, and a one-to-one head keeps one of
+the seven best positions of each box.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from torch import Tensor
 
 __all__ = ["Assignment", "AssignmentRule", "assign_positions", "corner_ciou", "may_wait"]
 
-_INSIDE = 1e-9  # pixels by which a position must lie inside a box
+_INSIDE = 1e-9  # pixels; a position must lie inside a box by more than this
 _EPS = 1e-9
 _NONE = torch.iinfo(torch.int64).max
 
 
 @dataclass(frozen=True)
 class AssignmentRule:
-    """`topk` positions for each box, of which `kept` stay; t = score^`score_power` · overlap^`overlap_power`.
+    """Each box takes `topk` positions and keeps `kept` of them, by t = score^`score_power` · overlap^`overlap_power`.
 
-    `smallest_side`: a shorter side of a box becomes so long, in network pixels, when candidates are looked for.
+    When candidates are searched, a side of a box that is shorter than `smallest_side` (network pixels) is enlarged to it.
     """
 
     topk: int = 10
@@ -36,11 +36,11 @@ class AssignmentRule:
 
 @dataclass(frozen=True)
 class Assignment:
-    """For each of the A positions of each image: whether it is positive, for which target, and the wanted score.
+    """For each of the A positions of each image: whether it is positive, for which target, and its target score.
 
-    `positive` bool ``[B, A]``; `target` int64 ``[B, A]``, the row of the targets, 0 where not positive; `quality` float
-    ``[B, A]``, the wanted score (0–1) for the target's class, 0 where not positive; `boxes` float ``[N, 4]``, the
-    targets' corners in network pixels.
+    `positive` is bool ``[B, A]``. `target`, int64 ``[B, A]``, is the row of `targets`, and 0 at other positions. `quality`,
+    float ``[B, A]``, is the target score (0–1) for the target's class, and 0 at other positions. `boxes`, float ``[N, 4]``,
+    are the targets' corners in network pixels.
     """
 
     positive: Tensor
@@ -57,17 +57,20 @@ def assign_positions(
     size: tuple[int, int],
     rule: AssignmentRule,
 ) -> Assignment:
-    """Assign the positions of a head to the targets of their images. Without gradient; waits for no device but a CPU.
+    """Assign the positions of a head to the targets of their images, without gradients and without waiting for a GPU.
 
-    `scores` ``[B, A, nc]`` in 0–1 and `boxes` ``[B, A, 4]`` (corners in network pixels) are what the head says at the
-    `points` ``[A, 2]`` (network pixels). `targets` ``[N, 6]`` = image, class, relative cx, cy, w, h; `size` = (height,
-    width) of the network image.
+    `scores` ``[B, A, nc]`` in 0–1 and `boxes` ``[B, A, 4]`` (corners in network pixels) are the predictions of the head at
+    the `points` ``[A, 2]`` (network pixels). `targets` is ``[N, 6]`` = image index, class, relative cx, cy, w, h. `size` is
+    the (height, width) of the network image.
 
-    Steps: (1) a position inside a box is its candidate; (2) u = CIoU, not below 0, and t = score^½ · u⁶, both 0
-    elsewhere; (3) each box takes the `topk` positions of the largest t, of which its candidates count; (4) a position that
-    several boxes took goes to the one with the largest u in the image, the first of equals; (5) each box keeps the `kept`
-    largest t of what is left to it; (6) the wanted score is t · (largest u / largest t of the box's positives). Ties are
-    left to `torch.topk` over whole rows of A. A box whose corners do not add up to more than 0 is no target.
+    1. The candidates of a box are the positions inside it.
+    2. At the candidates u = CIoU, at least 0, and t = score^½ · u⁶; elsewhere both are 0.
+    3. Each box takes the `topk` positions with the largest t; only candidates among them count.
+    4. A position that several boxes took goes to the box with the largest u there, to the first of equal ones.
+    5. Each box keeps the `kept` positions with the largest t that are still its own.
+    6. The target score is t · (largest u / largest t of the box's positive positions).
+
+    `torch.topk` over whole rows of A decides ties. A box whose corners add up to 0 or less is not a target.
     """
     batch, places = scores.shape[:2]
     image, category = targets[:, 0].long(), targets[:, 1].long()
@@ -87,15 +90,17 @@ def assign_positions(
 
 
 def may_wait(device: torch.device) -> bool:
-    """Whether to look which entries of a table count and go on with these alone. On a GPU the look waits for the device,
-    which costs more than working on the whole table; the numbers are the same."""
+    """Whether to select the entries of a table that count, and compute only with these; the results are the same.
+
+    On a GPU the selection waits for the device, which takes longer than computing with the whole table.
+    """
     return device.type == "cpu"
 
 
 def corner_ciou(first: Tensor, second: Tensor, eps: float = 1e-7) -> Tensor:
-    """CIoU ``[...]`` of pairs of corners ``[..., 4]`` of one unit; differentiable, the weight α without gradient.
+    """CIoU ``[...]`` of pairs of boxes given as corners ``[..., 4]`` in the same unit; differentiable except for the weight α.
 
-    Zheng et al., AAAI 2020, eq. 10. `eps` is added to both heights, the union and the squared diagonal.
+    Source: Zheng et al., AAAI 2020, eq. 10. `eps` is added to both heights, the union and the squared diagonal.
     """
     left1, top1, right1, bottom1 = first.unbind(-1)
     left2, top2, right2, bottom2 = second.unbind(-1)
@@ -122,13 +127,13 @@ def _pixel_corners(targets: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _inside(points: Tensor, corners: Tensor, smallest_side: float) -> Tensor:
-    """bool ``[N, A]``: whether a point lies inside a box, whose short sides are enlarged about its centre."""
+    """bool ``[N, A]``: whether a point lies inside a box after its short sides are enlarged around its centre."""
     low, high = corners[:, :2], corners[:, 2:]
     centre, short = (low + high) / 2, (high - low) < smallest_side
     low = torch.where(short, centre - smallest_side / 2, low)
     high = torch.where(short, centre + smallest_side / 2, high)
     is_target = corners.sum(1, keepdim=True) > 0
-    # one axis after the other: a table [N, A, 4] would be four times as much to write
+    # one axis after the other, because a table [N, A, 4] would need four times the memory
     margins = [
         torch.min(points[:, axis] - low[:, axis, None], high[:, axis, None] - points[:, axis]) for axis in (0, 1)
     ]
@@ -139,8 +144,8 @@ def _aligned(
     inside: Tensor, scores: Tensor, boxes: Tensor, image: Tensor, category: Tensor, corners: Tensor,
     rule: AssignmentRule,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """(u, t), both ``[N, A]``, 0 where not `inside`."""
-    if may_wait(inside.device):  # only the candidates: a few per cent of the table
+    """(u, t), both ``[N, A]``, and 0 where `inside` is false."""
+    if may_wait(inside.device):  # computes only the candidates, a few per cent of the table
         row, place = inside.nonzero(as_tuple=True)
         overlap = corner_ciou(corners[row], boxes[image[row], place]).clamp(min=0)
         score = scores[image[row], place, category[row]]
@@ -153,13 +158,13 @@ def _aligned(
 
 
 def _largest(metric: Tensor, count: int) -> Tensor:
-    """bool ``[N, A]``: the `count` largest of each row."""
+    """bool ``[N, A]``: whether an entry is among the `count` largest of its row."""
     chosen = metric.topk(min(count, metric.shape[1]), dim=1).indices
     return torch.zeros_like(metric, dtype=torch.bool).scatter_(1, chosen, True)
 
 
 def _settled(taken: Tensor, overlap: Tensor, image: Tensor, batch: int) -> Tensor:
-    """`taken` where at most one box of an image has a position: the one with the largest u, the first of equals."""
+    """`taken`, but each position of an image belongs to one box: the one with the largest u, the first of equal ones."""
     count, places = taken.shape
     spread = image[:, None].expand(-1, places)
     takers = torch.zeros(batch, places, dtype=torch.int64, device=taken.device).scatter_add_(0, spread, taken.long())
@@ -171,7 +176,7 @@ def _settled(taken: Tensor, overlap: Tensor, image: Tensor, batch: int) -> Tenso
 
 
 def _by_position(taken: Tensor, wanted: Tensor, image: Tensor, batch: int, corners: Tensor) -> Assignment:
-    """The table of boxes and positions ``[N, A]`` as an answer per position: no position belongs to two boxes."""
+    """The `Assignment` of a table of boxes and positions ``[N, A]`` in which each position belongs to at most one box."""
     count, places = taken.shape
     spread = image[:, None].expand(-1, places)
     rows = torch.arange(count, device=taken.device)[:, None].expand(-1, places)

@@ -1,8 +1,8 @@
-"""The blocks that YOLOv8 adds: `C2f` and `C2`, and how their first convolution is divided.
+"""The blocks that YOLOv8 adds: `C2f` and `C2`, and how the output of their first convolution is divided.
 
-`C2f` gives its first convolution's output in two parts, `kept` and `passed`: the first goes straight to the last
-convolution, the second through a chain of inner blocks. A pruned network may have two parts of different widths. So
-nothing here keeps a width: the sizes are read from the convolution that takes the second part (`divided`).
+`C2f` divides the output of its first convolution into two parts, `kept` and `passed`. The first goes directly to the last
+convolution, the second passes through a chain of inner blocks. In a pruned network the parts may have different widths. So
+no width is stored here: the sizes are read from the convolution that takes the second part (`divided`).
 
 Attribute names (`cv1`, `cv2`, `m` …) are those of the published weights, because they are the keys of the state_dict.
 """
@@ -21,27 +21,27 @@ __all__ = ["ANCHOR_FREE_BLOCKS", "C2", "EXPANSION", "GROUPS", "SHORTCUT", "C2f",
 
 
 def inputs_of(module: nn.Module) -> int:
-    """The number of channels that the first convolution of `module` reads, as its tensors say now."""
+    """The number of channels that the first convolution of `module` currently reads, taken from its tensors."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             return part.in_channels
-    raise ValueError(f"{type(module).__name__} has no convolution, so its inputs are not known")
+    raise ValueError(f"{type(module).__name__} has no convolution, so the number of its input channels is not known")
 
 
 def divided(features: Tensor, reader: nn.Module) -> tuple[Tensor, Tensor]:
-    """[B, a + b, H, W] → [B, a, H, W] and [B, b, H, W], where b is what `reader` takes."""
+    """[B, a + b, H, W] → [B, a, H, W] and [B, b, H, W], where b is the number of channels that `reader` takes."""
     width = inputs_of(reader)
     first, second = torch.split(features, [features.shape[1] - width, width], 1)
     return first, second
 
 
 class C2f(nn.Module):
-    """Two parts of one 1 × 1 `Conv`; the second goes through a chain whose every output is joined (source: YOLOv8).
+    """Divides the output of a 1 × 1 `Conv` in two; the second part passes a chain of blocks, and all outputs are joined.
 
-    `inner` makes a block of the chain from its width; without it, bottlenecks of two 3 × 3 `Conv` are made.
+    `inner` makes a block of the chain from its width; None means bottlenecks of two 3 × 3 `Conv`. Source: YOLOv8.
     """
 
-    pruning_sizes = "weights"  # no size in this code is a number: see `SaysSizes` in the pruning room
+    pruning_sizes = "weights"  # no size in this code is a fixed number; see `SaysSizes` in `slimyolo.pruning`
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class C2f(nn.Module):
 
 
 class C2(nn.Module):
-    """Two parts of one 1 × 1 `Conv`; the first goes through a chain of bottlenecks and is joined with the second."""
+    """Divides the output of a 1 × 1 `Conv` in two; the first part passes a chain of bottlenecks and is joined with the second."""
 
     pruning_sizes = "weights"
 
@@ -104,7 +104,7 @@ class C2(nn.Module):
 
 
 def _sppf(incoming: Incoming, values: Mapping[str, Any]) -> Built:
-    """The first convolution has an activation in rows of two arguments, and none where the number of pools is given."""
+    """In rows of two arguments the first convolution has an activation; in rows with a number of pools it has none."""
     pools, outputs = values["pools"], values["outputs"]
     module = SPPF(
         incoming.channels[0], outputs, values["kernel"], pools or 3, values["shortcut"], activation=pools is None

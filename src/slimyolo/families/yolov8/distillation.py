@@ -1,8 +1,8 @@
-"""The response term of distillation for anchor-free heads: a student's raw maps against those of a teacher.
+"""The response term of distillation for anchor-free heads: compares the raw outputs of student and teacher.
 
-Sources. What the teacher says of a box counts as much as it believes in an object there: Mehta & Ozturk, "Object
-detection at 200 frames per second", 2018 (arXiv:1805.06361), §3.3. Distributions of the sides are compared bin by bin:
-Zheng et al., "Localization Distillation for Dense Object Detection", CVPR 2022, eq. 2. How we differ is said below.
+Sources: Mehta & Ozturk, "Object detection at 200 frames per second", 2018 (arXiv:1805.06361), §3.3, weight each position by
+the teacher's confidence that there is an object. Zheng et al., "Localization Distillation for Dense Object Detection", CVPR
+2022, eq. 2, compare the distributions of the sides bin by bin. `response_terms` says how we differ.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["ResponseTerms", "make_response", "response_terms"]
 
 @dataclass(frozen=True)
 class ResponseTerms:
-    """Scalars with graph, 0 where student and teacher agree: distance of boxes, classes and sides."""
+    """The distances in boxes, classes and sides: scalars with gradients, 0 when student and teacher agree."""
 
     box: Tensor
     cls: Tensor
@@ -36,18 +36,18 @@ class ResponseTerms:
 def response_terms(
     student: Sequence[Tensor], teacher: Sequence[Tensor], strides: Sequence[float], reg_max: int
 ) -> ResponseTerms:
-    """How far the raw maps ``[B, 4 · reg_max + nc, ny, nx]`` per level of a student are from a teacher's.
+    """The distance between the raw outputs of student and teacher, both ``[B, 4 · reg_max + nc, ny, nx]`` for each level.
 
-    With w = the largest class score that the teacher gives a position, and S = Σ w over all positions, at least 1:
+    Here w is the largest class score that the teacher gives at a position, and S = Σ w over all positions, at least 1:
 
     - cls = Σ over positions and classes of KL(σ(c_t) ‖ σ(c_s)) / S;
     - box = Σ w · (1 − CIoU of both boxes) / S;
-    - sides = Σ w · mean over sides of KL(softmax of the teacher's bins ‖ the student's) / S; without bins, of the
-      difference of the distances in shares of the picture's width or height.
+    - sides = Σ w · mean over sides of KL(softmax of the teacher's bins ‖ that of the student's bins) / S. Without bins, the
+      KL is replaced by the difference of the distances relative to the image's width or height.
 
-    These are the terms of the loss, with the teacher's answer in the place of the label: the gains of the loss fit both.
-    The papers choose positions by labels and soften the bins by a temperature; here every position counts with its
-    weight, at temperature 1. Gradients go to the student alone.
+    These are the terms of the loss with the teacher's output in the place of the label, so the gains of the loss fit both.
+    The papers choose positions by labels and soften the bins by a temperature. Here every position counts with its weight,
+    and the temperature is 1. Gradients flow only to the student.
     """
     ours, theirs = (flat_levels(raw).float() for raw in (student, [level.detach() for level in teacher]))
     bins = 4 * reg_max
@@ -69,10 +69,10 @@ def response_terms(
 
 
 def make_response(student: Detector, teacher: Detector, loss: DetectorLoss) -> ResponseTerm:
-    """The sum of `response_terms` with the gains of `loss`; of two branches, the mean of both.
+    """The sum of `response_terms` with the gains of `loss`; for a head with two branches, the mean of both branches.
 
-    A weight of 1 then makes the teacher's answers count about as much as the labels. Raises `ConfigError` when the heads
-    are of different kinds.
+    So with a weight of 1 the teacher's outputs count about as much as the labels. Raises `ConfigError` when the heads are
+    of different kinds.
     """
     assert isinstance(loss, (AnchorFreeLoss, TwoBranchLoss))  # the losses of these families
     own, other = student.head, teacher.head
@@ -84,8 +84,8 @@ def make_response(student: Detector, teacher: Detector, loss: DetectorLoss) -> R
     ):
         if ours != theirs:
             raise ConfigError(
-                f"--teacher has a head of {theirs} {what}, the model to train one of {ours}: their answers cannot be "
-                f"compared. Give a teacher with the same head, or use --distill feature."
+                f"--teacher has a head of {theirs} {what}, but the model to train has one of {ours}: their outputs cannot be "
+                "compared. Give a teacher with the same head, or use --distill feature."
             )
     strides, reg_max, gains = tuple(own.stride.tolist()), own.reg_max, loss.gains
 
@@ -106,7 +106,7 @@ def _branches(head: Detect) -> int:
 
 
 def _bernoulli_divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL(σ(teacher) ‖ σ(student)) element by element, of logits."""
+    """KL(σ(teacher) ‖ σ(student)) for each element; both arguments are logits."""
     wanted = teacher.sigmoid()
     both = [
         functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none") for logits in (student, teacher)

@@ -1,4 +1,4 @@
-"""What the anchor-free families share, as one function: each family hands in what is its own and gets its `Family`."""
+"""One function that makes the `Family` of each anchor-free family from the parts in which they differ."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 def scaled(stem: str, letters: str, files: Mapping[str, str]) -> dict[str, BuiltIn]:
-    """Built-in architectures: a name for each letter and ending; `files` maps an ending ("", "-p2" …) to its YAML."""
+    """The built-in architectures: one name for each scale letter and ending; `files` maps an ending ("", "-p2") to its YAML."""
     return {
         f"{stem}{letter}{ending}": BuiltIn(file=file, scale=letter)
         for ending, file in files.items()
@@ -49,8 +49,8 @@ def anchor_free(
 ) -> Family:
     """The family `name`, whose folder is ``slimyolo.families.<name>``.
 
-    `reg_max` and `two_branches` are those of its head. The one-to-one branch of two answers, without suppression. The
-    other arguments are fields of `Family`.
+    `reg_max` and `two_branches` describe its head. With two branches, detections come from the one-to-one branch, without
+    NMS. The other arguments are fields of `Family`.
     """
 
     def recognises_file(tree: Any) -> bool:

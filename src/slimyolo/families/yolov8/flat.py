@@ -1,7 +1,8 @@
-"""An anchor-free detector of a fixed input size with few axes and few operations: what runtimes are given.
+"""An anchor-free detector of a fixed input size with few axes and few operations, for export to runtimes.
 
-`Detect.decode` makes its grids from the sizes it sees, level by level. Here cells and strides are constants and all levels
-are decoded at once, with rows as the last axis. Of two branches only the one-to-one is left: the other is for training.
+`Detect.decode` makes its grids from the size of its input, level by level. Here cells and strides are constants, and all
+levels are decoded at once with rows as the last axis. A head with two branches keeps only the one-to-one branch, because
+the other serves training.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ __all__ = ["FlatDetector"]
 
 
 class FlatDetector(nn.Module):
-    """`detector` (fused, eval mode) for images [batch, 3, *size], giving the same rows as columns [batch, 4 + nc, rows].
+    """`detector` (fused, eval mode) for images [batch, 3, *size]; it gives the same rows, transposed: [batch, 4 + nc, rows].
 
-    With a, b the distances to the left and top, and to the right and bottom, in cells: centre = (cell + (b − a) / 2) ·
-    stride, sides = (a + b) · stride; as `Detect.decode`, with constants [1, 1 or 2, rows]. With `half` its layers are
-    float16; images, decoding and rows stay float32.
+    With a the distances to the left and top, and b those to the right and bottom, in cells, centre = (cell + (b − a) / 2) ·
+    stride and sides = (a + b) · stride, as in `Detect.decode`, but with constants [1, 1 or 2, rows]. With `half` the layers
+    are float16; images, decoding and rows stay float32.
     """
 
     cells: Tensor
@@ -51,7 +52,7 @@ class FlatDetector(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """[batch, 3, H, W] float32 RGB 0–1 → decoded rows as columns [batch, 4 + nc, rows] float32."""
+        """[batch, 3, H, W] float32 RGB 0–1 → decoded rows, transposed: [batch, 4 + nc, rows] float32."""
         features = self.detector.features(images.half() if self.half_layers else images)
         channels = 4 * self.reg_max + self.nc
         levels = [

@@ -1,10 +1,10 @@
-"""Detectors of the ultralytics package (8.0 and later): from the inert tree of a ``.pt`` file to a `Checkpoint`.
+"""Makes a `Checkpoint` from the tree of a ``.pt`` file of the ultralytics package (8.0 and later).
 
 Such a file is a pickled dict whose ``ema`` or ``model`` is the model object itself. Its classes are never imported. The rows
-of the architecture are in the object's ``yaml``; what a row does not say (the activation in a pooling block, which inner
-blocks a large size has) is read from the layers, and so are all widths: a file that another program pruned is read, too,
-as long as its layers are those that its rows name. The layers are rebuilt from our own architecture and compared one by
-one, with the numbers that decide what they compute.
+of the architecture are in the object's ``yaml``. What a row does not say (the activation in a pooling block, the inner
+blocks of a large scale) is read from the layers. All widths are read from the layers too, so a file that another program
+pruned can be read if its layers are those that its rows name. The layers are rebuilt from our own architecture and compared
+one by one, together with the numbers that decide what they compute.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _THEIR_NAMES: Mapping[str, tuple[str, ...]] = {
     "Identity": ("Identity", "Silence"),
     "_Bins": ("DFL",),
 }
-# Our class → (our attribute, theirs, what its absence in an old file means). None: it must be there.
+# Our class → (our attribute, their attribute, the value that a file without it means; None: the file must have it).
 _ATTRIBUTES: Mapping[str, tuple[tuple[str, str, Any], ...]] = {
     "Bottleneck": (("add", "add", None),),
     "RepBottleneck": (("add", "add", None),),
@@ -67,7 +67,7 @@ _ATTRIBUTES: Mapping[str, tuple[tuple[str, str, Any], ...]] = {
 
 
 def written_of(tree: Any) -> Written | None:
-    """What the ``yaml`` of a pickled detector says, for `Family.recognises`; None for any other tree."""
+    """The content of the ``yaml`` of a pickled detector, for `Family.recognises`; None for any other tree."""
     model = _main(tree)
     if model is None or not isinstance(model.state, dict):
         return None
@@ -75,7 +75,7 @@ def written_of(tree: Any) -> Written | None:
     if model.class_name not in _MODEL_CLASSES or not isinstance(plan, dict):
         return None
     rows = [row for row in _rows(plan) if isinstance(row, (list, tuple)) and len(row) == 4 and isinstance(row[2], str)]
-    usual = {"end2end": False, "reg_max": 16}  # what a file may say of a head that has one branch, and bins
+    usual = {"end2end": False, "reg_max": 16}  # what a file may say about a head with one branch and bins
     keys = {str(key): value for key, value in plan.items() if not _is(value, usual.get(str(key)))}
     head_args = tuple(rows[-1][3]) if rows and isinstance(rows[-1][3], (list, tuple)) else ()
     return Written(name="", keys=keys, modules=tuple(row[2] for row in rows), head_args=head_args)
@@ -85,7 +85,7 @@ def read_anchor_free(source: str, tree: Any, file_size: int, family: Family) -> 
     """The checkpoint of `family` in the tree that `read_foreign_pickle` made of a file of `file_size` bytes.
 
     Tensors are copied to float32 (these files hold float16). Raises `CheckpointError` for models whose layers differ from
-    what their rows mean here.
+    those that slimyolo builds from the same rows.
     """
     models = model_objects(tree)
     main = _main(tree)
@@ -133,7 +133,7 @@ def _rows(plan: Mapping[str, Any]) -> list[Any]:
 def _numbered_layers(
     source: str, model: ForeignObject, modules: Mapping[str, ForeignObject]
 ) -> list[dict[str, ForeignObject]]:
-    """For each row, its module under "" and those below it under their paths."""
+    """For each row, its modules by path; the module of the row itself is under ""."""
     count = len(_rows(model.state["yaml"]))
     layers = [
         {path.removeprefix(f"model.{index}").removeprefix("."): module for path, module in below}
@@ -165,14 +165,14 @@ def _refuse_other_dialects(source: str, modules: Mapping[str, ForeignObject]) ->
         parts = module.state.get("_modules") if isinstance(module.state, dict) else None
         if _kind(module) == "AAttn" and isinstance(parts, dict) and "qk" in parts:
             raise CheckpointError(
-                f"{source} is a YOLOv12 in the dialect of its authors' own program (separate queries and values at {path}), "
-                f"which is not read. {_SUPPORTED}: train with YOLO12 of that package, or start from yolo12n.pt."
+                f"{source} is a YOLOv12 of its authors' own program (separate queries and values at {path}), which slimyolo "
+                f"cannot read. {_SUPPORTED}. Train YOLO12 with that package, or start from yolo12n.pt."
             )
     norms = any(_kind(module) == "BatchNorm2d" for module in modules.values())
     if not norms:
         raise CheckpointError(
             f"{source} has no batch norms: they are folded into its convolutions (it was fused). Give the checkpoint from "
-            "before that."
+            "before fusing."
         )
 
 
@@ -180,7 +180,7 @@ def _architecture(
     source: str, model: ForeignObject, tree: Any, layers: Sequence[Mapping[str, ForeignObject]], family: Family
 ) -> Architecture:
     plan = model.state["yaml"]
-    nc = layers[-1][""].state.get("nc")  # that of the dataset; the `yaml` may still have the one that its file says
+    nc = layers[-1][""].state.get("nc")  # of the dataset; the `yaml` may still hold the number of its own file
     if type(plan.get("nc", 1)) is not int or plan.get("nc", 1) < 1:
         raise CheckpointError(f"{source} is damaged: its `yaml` has {shown_value(plan['nc'])} classes.")
     name = _name(model, tree, family)
@@ -203,7 +203,7 @@ def _architecture(
 
 
 def _size(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Multiples, limit of channels and letter of a ``yaml``, as keys of plain data."""
+    """The multiples, the maximum of channels and the scale letter of a ``yaml``, as keys of plain data."""
     scales = plan.get("scales")
     if isinstance(scales, dict) and scales:
         found = _LETTER.search(name)
@@ -218,7 +218,7 @@ def _size(plan: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _name(model: ForeignObject, tree: Any, family: Family) -> str:
-    """The name of the YAML, else of the weights that training started from, else that of the family."""
+    """The name of the YAML, else the name of the weights that training started from, else the name of the family."""
     arguments = tree.get("train_args") if isinstance(tree, dict) else None
     said = (model.state["yaml"].get("yaml_file"), arguments.get("model") if isinstance(arguments, dict) else None)
     for text in said:
@@ -230,9 +230,9 @@ def _name(model: ForeignObject, tree: Any, family: Family) -> str:
 
 
 def _as_built(row: Any, layer: Mapping[str, ForeignObject]) -> Any:
-    """`row` with the arguments that its layer says: rules of other releases made other layers of the same row."""
+    """`row` with the arguments that its layer has, because other releases made other layers from the same row."""
     if not isinstance(row, (list, tuple)) or len(row) != 4 or not isinstance(row[3], (list, tuple)):
-        return row  # refused when it is read
+        return row  # `from_plain` will refuse it
     args = list(row[3])
     module, state = row[2], layer[""].state
     first = layer.get("m.0")
@@ -272,7 +272,7 @@ def _widths(source: str, modules: Mapping[str, ForeignObject]) -> dict[str, Laye
 
 
 def _check_widths_fit(source: str, detector: Detector) -> None:
-    """Refuse widths that do not fit one another: they came from the file, not from its rows."""
+    """Raise `CheckpointError` when the widths, which come from the layers in the file, do not fit one another."""
     side = 2 * detector.head.largest_stride
     try:
         with torch.no_grad():
@@ -294,7 +294,7 @@ def _check_strides(source: str, model: ForeignObject, detector: Detector) -> Non
 
 
 def _check_structure(source: str, modules: Mapping[str, ForeignObject], ours: nn.Module) -> None:
-    """Refuse a model that has other blocks than ours at some path, or other numbers in them."""
+    """Raise `CheckpointError` for a model that has other blocks than ours at some path, or other numbers in them."""
     mine = dict(ours.named_modules(remove_duplicate=False))
     for path, theirs in modules.items():
         if path not in mine and _kind(theirs) != "Identity":  # an identity computes nothing
@@ -318,7 +318,7 @@ def _check_structure(source: str, modules: Mapping[str, ForeignObject], ours: nn
 
 
 def _is(said: Any, value: Any) -> bool:
-    """Whether a claim of the file is this number, text or flag."""
+    """Whether a value in the file equals this number, text or flag."""
     if isinstance(value, float) and isinstance(said, (int, float)):
         return math.isclose(said, value, rel_tol=1e-6)
     return isinstance(said, (bool, int, float, str)) and said == value

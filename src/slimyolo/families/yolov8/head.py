@@ -1,12 +1,11 @@
 """The anchor-free detection head of YOLOv8 and the families after it, and its decoding.
 
-A level gives, for each cell, four distances (left, top, right, bottom; in cells) and one logit a class. A distance is
-either one number (`reg_max` 1) or the expectation over `reg_max` bins (distribution focal loss, Li et al. 2020). A head
-with `two_branches` has each of its branches twice: one for training with many positives an object, one (`one2one`) with
-a single one, whose best rows need no suppression (Wang et al. 2024, YOLOv10).
+A level gives, for each cell, four distances (left, top, right, bottom; in cells) and one logit for each class. A distance is
+either one number (`reg_max` 1) or the expectation over `reg_max` bins (distribution focal loss, Li et al. 2020). A head with
+`two_branches` has all its layers twice. The one-to-many branch serves training, with many positives for each object. The
+one-to-one branch (`one2one`) has one positive for each object, so its best rows need no NMS (Wang et al. 2024, YOLOv10).
 
-The grid of cells is made anew at each call from the sizes, dtype and device of the head output: nothing is cached, so
-nothing can be stale.
+Each call makes the grid of cells from the shape, dtype and device of the raw output; nothing is cached.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ _LEAST_BOX_WIDTH, _MOST_CLASSES_OF_WIDTH = 16, 100
 
 
 RawHeads = list[Tensor] | TwoBranches
-"""Per level [B, 4 · reg_max + nc, ny, nx]: boxes (side-major: left, top, right, bottom; then bins), then class logits."""
+"""For each level [B, 4 · reg_max + nc, ny, nx]: the bins of left, top, right and bottom in turn, then the class logits."""
 
 
 class _Bins(nn.Module):
-    """The numbers 0 … reg_max − 1, as the fixed weight of a convolution: `dfl.conv.weight` in published state_dicts."""
+    """The numbers 0 … reg_max − 1 as the fixed weight of a convolution; `dfl.conv.weight` in published state_dicts."""
 
     def __init__(self, reg_max: int) -> None:
         super().__init__()
@@ -51,10 +50,10 @@ class _Bins(nn.Module):
 
 
 class Detect(nn.Module):
-    """Two small stacks of convolutions a level: `cv2` gives the boxes, `cv3` the classes.
+    """Two small stacks of convolutions for each level: `cv2` gives the boxes, `cv3` gives the classes.
 
-    `inputs` are the channels of the levels, `strides` their network pixels per cell. `depthwise` makes the class stack
-    of depthwise and 1 × 1 convolutions (YOLO11 and later) instead of two full 3 × 3 (YOLOv8).
+    `inputs` are the channels of the levels, `strides` their network pixels per cell. With `depthwise` the class stack
+    consists of depthwise and 1 × 1 convolutions (YOLO11 and later), else of two full 3 × 3 convolutions (YOLOv8).
     """
 
     stride: Tensor
@@ -86,18 +85,18 @@ class Detect(nn.Module):
 
     @property
     def rows(self) -> RowLayout:
-        """What a decoded row holds: a box and class scores, no objectness."""
+        """The columns of a decoded row: a box and class scores, no objectness."""
         return RowLayout(self.nc, objectness=False)
 
     def _start_biases(self, strides: Sequence[int]) -> None:
-        """Boxes start a few cells wide; classes as if an image of 640 px had 5 objects."""
+        """Set biases so that an untrained head predicts boxes of a few cells, and 5 objects in an image of 640 px."""
         with torch.no_grad():
             for box, cls, stride in zip(self.cv2, self.cv3, strides, strict=True):
                 _last(box).fill_(_BOX_BIAS)
                 _last(cls).fill_(math.log(_OBJECTS_AN_IMAGE / self.nc / (_IMAGE_SIDE / stride) ** 2))
 
     def keep_answering_branch_(self) -> None:
-        """Drop the one-to-many branch of two, which is for training: the head then gives and decodes one list.
+        """Drop the one-to-many branch, which serves training only. The head then returns and decodes one list.
 
         The layers that stay keep their names.
         """
@@ -105,9 +104,9 @@ class Detect(nn.Module):
             self.cv2, self.cv3 = nn.ModuleList(), nn.ModuleList()
 
     def forward(self, features: Sequence[Tensor]) -> RawHeads:
-        """Level features [B, cᵢ, ny, nx] → raw outputs per level (`RawHeads`).
+        """Level features [B, cᵢ, ny, nx] → raw output (`RawHeads`).
 
-        The one-to-one branch gets detached features: it trains no layer before the head.
+        The one-to-one branch gets detached features, so it trains no layer before the head.
         """
         if self.one2one_cv2 is None or self.one2one_cv3 is None:
             return _outputs(self.cv2, self.cv3, features)
@@ -115,10 +114,10 @@ class Detect(nn.Module):
         return one2one if len(self.cv2) == 0 else TwoBranches(_outputs(self.cv2, self.cv3, features), one2one)
 
     def decode(self, heads: RawHeads) -> Tensor:
-        """Raw outputs → [B, rows, 4 + nc]: cx, cy, w, h (network pixels) and class scores (0–1).
+        """Raw output → [B, rows, 4 + nc]: cx, cy, w, h (network pixels) and class scores (0–1).
 
-        Of two branches the one-to-one is decoded; hand in `heads.one2many` for the other. Rows: level after level, and in a
-        level y, then x. Raises `ModelError` for outputs of other shapes.
+        Given two branches, it decodes the one-to-one branch; pass `heads.one2many` to decode the other. Rows are ordered by
+        level, then y, then x. Raises `ModelError` for raw output of other shapes.
         """
         levels = heads.one2one if isinstance(heads, TwoBranches) else heads
         if len(levels) != len(self.stride):
@@ -163,7 +162,7 @@ def _last(stack: nn.Module) -> Tensor:
     """The bias of the last layer of a stack."""
     layer = list(stack.children())[-1]
     if not isinstance(layer, nn.Conv2d) or layer.bias is None:
-        raise TypeError("the last layer of a stack of the head is a convolution with bias")
+        raise TypeError("the last layer of a stack of the head should be a convolution with bias")
     return layer.bias
 
 
@@ -174,7 +173,7 @@ _DEPTHWISE_BY = frozenset({"C3k2", "A2C2f", "C2fCIB"})
 def make_head(
     architecture: Architecture, incoming: Incoming, *, reg_max: int = 16, two_branches: bool = False
 ) -> Detect:
-    """The head of `architecture` for the levels that come in; the class stack is depthwise where the rows ask for it."""
+    """The head of `architecture` for these incoming levels. Its class stack is depthwise in families that have it so."""
     return Detect(
         architecture.nc,
         incoming.channels,
@@ -193,7 +192,7 @@ def head_of(detector: Detector) -> Detect:
 
 
 def widths_for_classes(widths: Widths, architecture: Architecture, nc: int) -> dict[str, LayerWidth]:
-    """The widths of a pruned detector of `architecture`, whose last class layers give `nc` logits instead."""
+    """The widths of a pruned detector of `architecture`, changed so that its last class layers give `nc` logits."""
     place = len(architecture.layers) - 1
     last = re.compile(rf"model\.{place}\.(one2one_)?cv3\.\d+\.2")
     return {

@@ -1,7 +1,8 @@
-"""The loss of an anchor-free head, of one branch or two.
+"""The loss of an anchor-free head with one branch or two.
 
-Box: 1 − CIoU (Zheng et al., AAAI 2020). Sides: the distribution focal loss of Li et al., "Generalized Focal Loss", NeurIPS
-2020, eq. 6, or plain L1 for a head without bins. Classes: binary cross-entropy against the wanted scores of the assignment.
+The box term is 1 − CIoU (Zheng et al., AAAI 2020). The term of the sides is the distribution focal loss of Li et al.,
+"Generalized Focal Loss", NeurIPS 2020, eq. 6, or L1 for a head without bins. The class term is the binary cross-entropy
+against the target scores of the assignment.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from slimyolo.models import Detector, LossSettings, TwoBranches
 __all__ = ["AnchorFreeLoss", "Gains", "TwoBranchLoss", "gains_of", "make_loss", "one_to_many_share", "smallest_side"]
 
 _FIRST_SHARE, _LAST_SHARE = 0.8, 0.1
-_BELOW_LAST_BIN = 0.01  # a target distance stays so far below the last bin, so that it always lies between two bins
+_BELOW_LAST_BIN = 0.01  # a target distance is limited to this much below the last bin, so that it lies between two bins
 
 
 @dataclass(frozen=True)
 class Gains:
-    """Weights of the three terms. `dfl` is that of the sides: of L1 too, where there are no bins."""
+    """The weights of the three terms. `dfl` is the weight of the sides, also when that term is L1."""
 
     box: float
     cls: float
@@ -47,9 +48,9 @@ def gains_of(hyp: Mapping[str, float]) -> Gains:
 
 
 def one_to_many_share(epoch: int, epochs: int) -> float:
-    """λ, what the one-to-many branch weighs in `epoch` (from 0) of `epochs`: from 0.8 in equal steps to 0.1 in the last.
+    """λ, the weight of the one-to-many branch: it falls from 0.8 in the first epoch to 0.1 in the last, in equal steps.
 
-    λ(n) = max(1 − n / max(E − 1, 1), 0) · 0.7 + 0.1.
+    λ(n) = max(1 − n / max(E − 1, 1), 0) · 0.7 + 0.1 for epoch n (from 0) of E `epochs`.
     """
     left = max(1 - epoch / max(epochs - 1, 1), 0)
     return left * (_FIRST_SHARE - _LAST_SHARE) + _LAST_SHARE
@@ -62,16 +63,19 @@ def _of_this_process(values: Tensor) -> Tensor:
 class AnchorFreeLoss:
     """The loss of one branch: (box + cls + sides) · batch size.
 
-    `nc` classes, `reg_max` bins a side (1: none), `strides` per level in network pixels, finest first; `gains` are final.
-    With S = the sum of all wanted scores of the batch, at least 1, and q the wanted score of a positive position:
+    `nc` is the number of classes, `reg_max` the number of bins for each side (1: no bins), `strides` the network pixels per
+    cell of each level, finest first. `gains` are not scaled any more. S is the sum of all target scores of the batch, at
+    least 1, and q is the target score of a positive position:
 
-    - box = Σ q · (1 − CIoU) / S, boxes in grid units;
-    - cls = Σ BCE(logit, wanted score) over all positions and classes / S;
-    - dfl = Σ q · mean over sides of the cross-entropy between the two bins around the wanted distance / S. Without bins
-      (item `l1`): of |said − wanted distance| in shares of the picture's width (left, right) or height (top, bottom).
+    - box = Σ q · (1 − CIoU) / S, with boxes in grid units;
+    - cls = Σ BCE(logit, target score) over all positions and classes / S;
+    - dfl = Σ q · mean over sides of the cross-entropy with the two bins around the target distance / S. Without bins (item
+      `l1`) it is the mean of |predicted − target distance| relative to the image's width (left, right) or height (top,
+      bottom).
 
-    `class_weights` ``[nc]`` multiplies the class term. Arithmetic is float32 at least. `total` adds numbers up over the
-    processes that train together: S is then that of all of them, so that the losses add up to that of the global batch.
+    `class_weights` ``[nc]`` multiply the class term. Arithmetic is at least float32. `total` sums a tensor over the
+    processes that train together. S is then the sum over all processes, so that their losses add up to the loss of the
+    global batch.
     """
 
     def __init__(
@@ -99,10 +103,11 @@ class AnchorFreeLoss:
         self._class_weights, self._total = class_weights, total
 
     def __call__(self, raw: Sequence[Tensor], targets: Tensor, progress: EpochOfRun | None = None) -> LossParts:
-        """The loss of raw maps ``[B, 4 · reg_max + nc, ny, nx]`` against `targets` ``[N, 6]`` (relative cxcywh).
+        """The loss of raw output, ``[B, 4 · reg_max + nc, ny, nx]`` for each level, against `targets` ``[N, 6]``.
 
-        The same in every epoch: `progress` is not looked at. Raises `ModelError` or `DataError` when shapes or indices do
-        not fit (indices are looked at on the CPU only, since on a GPU the look would wait for the device).
+        `targets` is image index, class, relative cxcywh. `progress` is not used, because this loss is the same in every
+        epoch. Raises `ModelError` or `DataError` when shapes or indices do not fit. Indices are checked only on the CPU,
+        because on a GPU the check would wait for the device.
         """
         self._check(raw, targets)
         distances, logits, points, strides, targets = self._flat(raw, targets)
@@ -120,13 +125,13 @@ class AnchorFreeLoss:
         return LossParts(total, MappingProxyType({name: value.detach() for name, value in parts.items()}))
 
     def assign(self, raw: Sequence[Tensor], targets: Tensor) -> Assignment:
-        """Which positions answer for which target, for inspection. Same arguments as the call."""
+        """Which positions are assigned to which target, for inspection. The arguments are those of the call."""
         self._check(raw, targets)
         distances, logits, points, strides, targets = self._flat(raw, targets)
         return self._assigned(distances, logits, points, strides, targets, _size(raw, self.strides))
 
     def _flat(self, raw: Sequence[Tensor], targets: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """(box channels ``[B, A, 4 · reg_max]``, logits ``[B, A, nc]``, points, strides, targets), of one precision."""
+        """(box channels ``[B, A, 4 · reg_max]``, logits ``[B, A, nc]``, points, strides, targets), all of one precision."""
         flat = _wide(flat_levels(raw))
         distances, logits = flat[..., : 4 * self.reg_max], flat[..., 4 * self.reg_max :]
         points, strides = grid_points(raw, self.strides)
@@ -141,7 +146,7 @@ class AnchorFreeLoss:
             return assign_positions(logits.sigmoid(), boxes, points * strides, targets, size, self._rule)
 
     def _whole(self, wanted: Tensor, images: int) -> Tensor:
-        """S: the wanted scores of all processes, times this one's share of the images, with which its loss is weighted."""
+        """S: the sum of the target scores of all processes, times this process's share of the images, which weights its loss."""
         everywhere = self._total(torch.stack((wanted, wanted.new_full((), images))))
         return everywhere[0].clamp(min=1) * (images / everywhere[1])
 
@@ -160,7 +165,9 @@ class AnchorFreeLoss:
     ) -> tuple[Tensor, Tensor]:
         """(Σ q · (1 − CIoU), Σ q · term of the sides), not yet divided by S."""
         if not len(assignment.boxes):
-            return distances.sum() * 0, distances.new_zeros(())  # a graph even so: processes wait for each gradient
+            return distances.sum() * 0, distances.new_zeros(
+                ()
+            )  # it needs gradients, because processes wait for each one
         places = len(points)
         distances, quality = distances.flatten(0, 1), assignment.quality.flatten()
         target, positive = assignment.target.flatten(), assignment.positive.flatten()
@@ -175,7 +182,7 @@ class AnchorFreeLoss:
         goal = assignment.boxes[target] / strides
         said = expected_distances(distances, self.reg_max)
         boxes = corners_at(points, said)
-        boxes = torch.where(positive[:, None], boxes, goal)  # no gradient from what answers for nothing, however odd
+        boxes = torch.where(positive[:, None], boxes, goal)  # positions without a target give no gradient, not even NaN
         box = (quality * (1 - corner_ciou(boxes, goal))).sum()
         wanted = torch.cat((points - goal[:, :2], goal[:, 2:] - points), -1)
         if self.reg_max == 1:
@@ -192,11 +199,11 @@ class AnchorFreeLoss:
         if len(levels) != len(self.strides) or any(one.ndim != 4 or one.shape[1] != channels for one in levels):
             got = [tuple(one.shape) for one in levels] or type(raw).__name__
             raise ModelError(
-                f"This loss is for {len(self.strides)} maps [B, {channels}, ny, nx], got {got}. "
-                f"Call the detector in training mode, or its heads()."
+                f"This loss needs raw output of {len(self.strides)} levels [B, {channels}, ny, nx], got {got}. "
+                f"Call the detector in train mode, or call its heads()."
             )
         if targets.ndim != 2 or targets.shape[1] != 6:
-            raise DataError(f"Targets must be [N, 6] = image, class, cx, cy, w, h; got {tuple(targets.shape)}.")
+            raise DataError(f"Targets must be [N, 6] = image index, class, cx, cy, w, h; got {tuple(targets.shape)}.")
         if targets.device.type == "cpu" and len(targets):
             low, high = targets[:, :2].amin(0).tolist(), targets[:, :2].amax(0).tolist()
             if min(low) < 0 or high[0] >= len(levels[0]) or high[1] >= self.nc:
@@ -207,10 +214,10 @@ class AnchorFreeLoss:
 
 
 class TwoBranchLoss:
-    """λ · loss(one-to-many) + (1 − λ) · loss(one-to-one), λ by `one_to_many_share` of the epoch.
+    """λ · loss(one-to-many) + (1 − λ) · loss(one-to-one), where λ is `one_to_many_share` of the epoch.
 
-    λ depends on the epoch's number alone, so a resumed run goes on with the right one. The items are those of the
-    one-to-one branch, which is the one that answers.
+    λ depends only on the epoch's number, so a resumed run continues with the right value. The items are those of the
+    one-to-one branch, from which detections come.
     """
 
     def __init__(self, one2many: AnchorFreeLoss, one2one: AnchorFreeLoss) -> None:
@@ -218,9 +225,9 @@ class TwoBranchLoss:
         self.gains = one2one.gains
 
     def __call__(self, raw: TwoBranches, targets: Tensor, progress: EpochOfRun | None = None) -> LossParts:
-        """The loss of both branches' raw maps; see `AnchorFreeLoss`. Without `progress`, λ is that of the first epoch."""
+        """The loss of the raw output of both branches, see `AnchorFreeLoss`. Without `progress`, λ is that of the first epoch."""
         if not isinstance(raw, TwoBranches):
-            raise ModelError(f"This loss is for a head of two branches, got {type(raw).__name__}.")
+            raise ModelError(f"This loss needs raw output of two branches, got {type(raw).__name__}.")
         share = one_to_many_share(progress.epoch, progress.epochs) if progress is not None else _FIRST_SHARE
         many, one = self.one2many(raw.one2many, targets), self.one2one(raw.one2one, targets)
         return LossParts(share * many.total + (1 - share) * one.total, one.items)
@@ -232,8 +239,8 @@ def make_loss(detector: Detector, settings: LossSettings) -> AnchorFreeLoss | Tw
     assert isinstance(head, Detect)  # the head of these families
     if settings.label_smoothing:
         raise ConfigError(
-            f"--label-smoothing {settings.label_smoothing:g} is not for {detector.family.title}: the wanted scores of its "
-            f"loss are soft already. Leave it out."
+            f"--label-smoothing {settings.label_smoothing:g} cannot be used with {detector.family.title}: the target scores "
+            "of its loss are soft already. Leave this option out."
         )
     gains = gains_of(settings.hyp)
 
@@ -247,12 +254,12 @@ def make_loss(detector: Detector, settings: LossSettings) -> AnchorFreeLoss | Tw
 
 
 def smallest_side(strides: Sequence[float]) -> float:
-    """The second stride: shorter sides of boxes become so long when candidates are looked for."""
+    """The second stride. Shorter sides of boxes are enlarged to it when candidates are searched."""
     return float(strides[min(1, len(strides) - 1)])
 
 
 def _between_bins(logits: Tensor, wanted: Tensor) -> Tensor:
-    """DFL ``[..., 4]`` of `logits` ``[..., 4, bins]`` against `wanted` distances ``[..., 4]`` in bins."""
+    """DFL ``[..., 4]`` of `logits` ``[..., 4, bins]`` against the target distances `wanted` ``[..., 4]``, in bins."""
     last = logits.shape[-1] - 1
     wanted = wanted.clamp(0, last - _BELOW_LAST_BIN)
     low = wanted.floor()
@@ -269,5 +276,5 @@ def _size(raw: Sequence[Tensor], strides: Sequence[float]) -> tuple[int, int]:
 
 
 def _wide(values: Tensor) -> Tensor:
-    """In float32 at least: half-precision heads lose small losses, and CIoU squares its terms."""
+    """`values` in at least float32, because half precision rounds small losses to 0, and CIoU squares its terms."""
     return values if values.dtype == torch.float64 else values.float()

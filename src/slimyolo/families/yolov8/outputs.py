@@ -1,7 +1,7 @@
-"""Reading what an anchor-free head answers: raw maps per level.
+"""Reads the raw output of an anchor-free head: one map for each level.
 
-A raw map is ``[B, 4 · reg_max + nc, ny, nx]``: the box channels by side (left, top, right, bottom) and in a side by bin,
-then one logit per class.
+A raw map is ``[B, 4 · reg_max + nc, ny, nx]``: the box channels, ordered by side (left, top, right, bottom) and then by bin,
+and after them one logit for each class.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ __all__ = ["corners_at", "expected_distances", "flat_levels", "grid_points"]
 
 
 def flat_levels(raw: Sequence[Tensor]) -> Tensor:
-    """Raw maps ``[B, C, ny, nx]`` per level → ``[B, A, C]``: level after level, positions row by row."""
+    """Raw maps ``[B, C, ny, nx]`` of all levels → ``[B, A, C]``, ordered by level, then y, then x."""
     return torch.cat([level.permute(0, 2, 3, 1).flatten(1, 2) for level in raw], 1)
 
 
 def grid_points(raw: Sequence[Tensor], strides: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """(points ``[A, 2]``, the x and y of cell centres in grid units; stride ``[A, 1]`` in network pixels), float32."""
+    """(points ``[A, 2]``: x and y of the cell centres in grid units; strides ``[A, 1]`` in network pixels), both float32."""
     points, sizes = [], []
     for level, stride in zip(raw, strides, strict=True):
         ny, nx = level.shape[-2:]
@@ -34,8 +34,8 @@ def grid_points(raw: Sequence[Tensor], strides: Sequence[float]) -> tuple[Tensor
 def expected_distances(boxes: Tensor, reg_max: int) -> Tensor:
     """Box channels ``[..., 4 · reg_max]`` → distances to left, top, right, bottom ``[..., 4]`` in grid units.
 
-    The expectation of the softmax over the bins 0 … reg_max − 1 (Li et al., "Generalized Focal Loss", NeurIPS 2020,
-    eq. 4); with reg_max 1 the channels are the distances themselves, which may be negative.
+    A distance is the expectation of the softmax over the bins 0 … reg_max − 1 (Li et al., "Generalized Focal Loss", NeurIPS
+    2020, eq. 4). With reg_max 1 the channels are the distances themselves, which may be negative.
     """
     if reg_max == 1:
         return boxes
@@ -45,5 +45,5 @@ def expected_distances(boxes: Tensor, reg_max: int) -> Tensor:
 
 
 def corners_at(points: Tensor, distances: Tensor) -> Tensor:
-    """Corners ``[..., 4]`` of boxes whose sides lie at `distances` (left, top, right, bottom) from `points` ``[..., 2]``."""
+    """Corners ``[..., 4]`` of boxes whose sides have these `distances` (left, top, right, bottom) from `points` ``[..., 2]``."""
     return torch.cat((points - distances[..., :2], points + distances[..., 2:]), -1)

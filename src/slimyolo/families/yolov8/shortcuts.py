@@ -1,4 +1,4 @@
-"""The layers that the reference project's pruning would leave alone in a YOLOv8: those that a shortcut adds to one another."""
+"""The layers of a YOLOv8 that the reference project's rule would not prune, because a shortcut adds their outputs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ __all__ = ["reference_excluded_batchnorms"]
 
 
 def reference_excluded_batchnorms(detector: nn.Module) -> tuple[str, ...]:
-    """Module paths of the batch norms that the rule for YOLOv5 excludes, said of `C3` and of its successor `C2f`.
+    """Module paths of the batch norms that the rule for YOLOv5 excludes, applied to `C3` and to its successor `C2f`.
 
-    For each bottleneck with a shortcut: those of the enclosing block's `cv1`, and of both convolutions of the bottleneck.
+    For each bottleneck with a shortcut, these are the batch norms of `cv1` of the enclosing block and of both convolutions
+    of the bottleneck.
     """
     excluded: set[str] = set()
     for name, module in detector.named_modules():

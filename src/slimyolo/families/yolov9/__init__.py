@@ -1,4 +1,4 @@
-"""YOLOv9: aggregation with re-parameterised bottlenecks; every size has a layer table of its own."""
+"""YOLOv9: aggregation blocks with re-parameterised bottlenecks. Every scale has a YAML of its own."""
 
 from __future__ import annotations
 

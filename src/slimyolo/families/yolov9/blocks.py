@@ -1,5 +1,5 @@
-"""The blocks that YOLOv9 adds: aggregation with re-parameterised bottlenecks, average-pooled down-sampling, and the
-second branch of the largest size (`CBLinear`, `CBFuse`).
+"""The blocks that YOLOv9 adds: aggregation with re-parameterised bottlenecks, down-sampling by average pools, and the blocks
+of the second branch of the largest scale (`CBLinear`, `CBFuse`).
 
 Attribute names (`cv1`, `conv2` …) are those of the published weights, because they are the keys of the state_dict.
 Source: Wang, Yeh, Liao 2024 (YOLOv9: learning what you want to learn using programmable gradient information).
@@ -35,7 +35,7 @@ __all__ = [
 
 
 class RepConv(nn.Module):
-    """3 × 3 plus 1 × 1 `Conv`, both without activation, then SiLU. Once fused, one 3 × 3."""
+    """The sum of a 3 × 3 and a 1 × 1 `Conv` without activation, then SiLU. After fusing it is one 3 × 3 convolution."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -50,14 +50,14 @@ class RepConv(nn.Module):
         return result
 
     def merge_(self) -> None:
-        """Put the 1 × 1 into the middle of the 3 × 3, after both batch norms were folded."""
+        """Add the 1 × 1 kernel to the middle of the 3 × 3 kernel. Both batch norms must be folded before."""
         if isinstance(self.conv2, Conv):
             merge_kernels_(self.conv1.conv, self.conv2.conv)
             self.conv2 = None
 
 
 class RepBottleneck(nn.Module):
-    """`RepConv`, then a 3 × 3 `Conv`, with an identity shortcut when asked for."""
+    """`RepConv`, then a 3 × 3 `Conv`, and an identity shortcut when `shortcut` is true."""
 
     def __init__(self, channels: int, shortcut: bool = True) -> None:
         super().__init__()
@@ -79,7 +79,8 @@ class RepCSP(C3):
 
 
 class RepNCSPELAN4(nn.Module):
-    """Two parts of one 1 × 1 `Conv` (width `middle`); the second through two `RepCSP` of width `inner`; all joined."""
+    """Divides the output of a 1 × 1 `Conv` (width `middle`) in two; the second part passes two branches of width `inner`, one
+    after the other (each a `RepCSP` and a 3 × 3 `Conv`), and all outputs are joined."""
 
     pruning_sizes = "weights"
 
@@ -102,7 +103,7 @@ class RepNCSPELAN4(nn.Module):
 
 
 class ELAN1(RepNCSPELAN4):
-    """`RepNCSPELAN4` with plain 3 × 3 `Conv` as branches."""
+    """`RepNCSPELAN4` whose branches are plain 3 × 3 `Conv`."""
 
     def __init__(self, inputs: int, outputs: int, middle: int, inner: int) -> None:
         super().__init__(inputs, outputs, middle, inner)
@@ -130,7 +131,8 @@ class AConv(nn.Module):
 
 
 class ADown(nn.Module):
-    """The mean of 2 × 2 windows in two parts: a 3 × 3 `Conv` with stride 2, and a 3 × 3 maximum before a 1 × 1 `Conv`."""
+    """Divides the mean of 2 × 2 windows in two: one part passes a 3 × 3 `Conv` with stride 2, the other a 3 × 3 max pool with
+    stride 2 and a 1 × 1 `Conv`."""
 
     pruning_sizes = "weights"
 
@@ -146,7 +148,7 @@ class ADown(nn.Module):
 
 
 class SPPELAN(nn.Module):
-    """A 1 × 1 `Conv` beside three chained maxima of its output, joined by a 1 × 1 `Conv`."""
+    """Joins the output of a 1 × 1 `Conv` with three max pools of it, one after the other; a 1 × 1 `Conv` mixes them."""
 
     def __init__(self, inputs: int, outputs: int, hidden: int, kernel: int = 5) -> None:
         super().__init__()
@@ -166,8 +168,10 @@ class SPPELAN(nn.Module):
 
 
 class CBLinear(nn.Module):
-    """A 1 × 1 convolution with bias whose output is given in pieces of these `widths`. They stay whole in a pruned network:
-    what they are added to lies elsewhere, so no layer here says their sizes."""
+    """A 1 × 1 convolution with bias, whose output is divided into pieces of these `widths`.
+
+    The pieces are never pruned: other blocks add them to their own maps, so no layer here knows the sizes of the pieces.
+    """
 
     pruning_sizes = "whole"
 
@@ -183,17 +187,17 @@ class CBLinear(nn.Module):
 
 
 class CBFuse(nn.Module):
-    """The sum of one piece of each `CBLinear`, enlarged to the size of the last input, and that last input."""
+    """The sum of the last input and of one piece of each `CBLinear`, resized to the size of the last input."""
 
     def __init__(self, pieces: Sequence[int]) -> None:
         super().__init__()
         self.pieces = tuple(pieces)
 
     def forward(self, features: Sequence[Sequence[Tensor] | Tensor]) -> Tensor:
-        """Tuples of maps, and one map [B, C, H, W] at the end → [B, C, H, W]."""
+        """Tuples of maps, then one map [B, C, H, W] → [B, C, H, W]."""
         last = features[-1]
         if not isinstance(last, Tensor):
-            raise TypeError("the last input of a CBFuse is one map")
+            raise TypeError("the last input of a CBFuse should be one map, got several")
         total = last
         for maps, piece in zip(features, self.pieces, strict=False):
             total = total + interpolate(maps[piece], size=last.shape[2:], mode="nearest")
@@ -210,7 +214,7 @@ def _cb_fuse(incoming: Incoming, values: Mapping[str, Any]) -> Built:
     given, last = incoming.pieces[:-1], incoming.channels[-1]
     if len(pieces) != len(given) or incoming.pieces[-1]:
         raise ModelError(
-            f"CBFuse takes a piece of each source but the last, which is one map; got {len(pieces)} pieces and "
+            f"CBFuse takes one piece of each source except the last, which is one map; got {len(pieces)} pieces and "
             f"{len(given)} sources before the last"
         )
     for piece, widths in zip(pieces, given, strict=True):
