@@ -143,7 +143,7 @@ WRONG = [
     (["inspect", "a.pt", "b.pt"], "Unexpected word 'b.pt'"),
     (["inspect", "a.pt", "--file", "b.pt"], "given twice"),
     (["compress", "none.yaml"], "Cannot read the recipe none.yaml"),
-    (["train", "--resume", "--data", "d.yaml"], "no run to go on with in runs/train"),
+    (["train", "--resume", "--data", "d.yaml"], "no run to resume in runs/train"),
 ]
 
 

@@ -122,7 +122,7 @@ def test_fine_tuning_with_another_activation(
     cut = prune(PruneConfig(weights=base_run.best, percent=0.3, project=tmp_path, imgsz=64))
     given: dict[str, Any] = dict(data=tiny_data, epochs=1, project=tmp_path / "ft", **QUICK)
     tuned = finetune(FinetuneConfig(weights=cut.weights, activation="hardswish", **given))
-    assert "activation: SiLU becomes Hardswish in 57 layers" in caplog.text
+    assert "activation: SiLU is replaced by Hardswish in 57 layers" in caplog.text
     assert tuned.size == cut.after
     architecture = load_checkpoint(tuned.best).architecture
     assert architecture.activation == "Hardswish"

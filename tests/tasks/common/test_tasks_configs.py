@@ -95,7 +95,7 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (TrainConfig, {**TRAIN, "hyp_set": ("mosaic=2",)}, "Hyper-parameters: mosaic: got '2', expected 1.0 or less."),
     (SparsifyConfig, {**SPARSE, "sr": 0.1}, "--sr is the rate of `--method reference`"),
     (SparsifyConfig, {**SPARSE, "method": "reference", "reach": 0.2}, "--reach belongs to `--method share`"),
-    (SparsifyConfig, {**SPARSE, "method": "polarise", "round_to": 8}, "give it to the cut, slimyolo prune --round-to 8"),
+    (SparsifyConfig, {**SPARSE, "method": "polarise", "round_to": 8}, "give it to the cut: slimyolo prune --round-to 8"),
     (SparsifyConfig, {**SPARSE, "method": "l1"}, "expected one of share, reference, soft-threshold"),
     (FinetuneConfig, {"data": "d.yaml"}, "--weights is required"),
     (PruneConfig, {**PRUNE, "percent": 0}, "--percent: got 0, expected a share above 0 and below 1"),

@@ -59,8 +59,8 @@ def test_a_cut_detector_learns_from_its_base_and_resumes_exactly(
     [
         ({"distill": "respons", "teacher": "t.pt"}, r"--distill: got 'respons', expected response or feature, or both"),
         ({"distill": ""}, r"--distill: got ''"),
-        ({"distill": "feature"}, r"--distill says what to learn from a teacher: add --teacher FILE"),
-        ({"distill_response": 2}, r"--distill-response says what to learn from a teacher"),
+        ({"distill": "feature"}, r"--distill needs a teacher: add --teacher FILE"),
+        ({"distill_response": 2}, r"--distill-response needs a teacher"),
         ({"teacher": "t.pt", "distill_feature": 0}, r"--distill-feature: got 0, expected more than 0"),
     ],
 )

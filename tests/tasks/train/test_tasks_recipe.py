@@ -90,8 +90,11 @@ def test_the_rest_of_the_recipe_arrives() -> None:
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"hyp_set": ("obj=0.5",)}, "hyper-parameter obj is 0.5, but Later has no use for it"),
-        ({"hyp_set": ("lr0=0.02",)}, "lr0 is 0.02, but --optimizer auto, the default of Later, picks its own"),
+        ({"hyp_set": ("obj=0.5",)}, "hyper-parameter obj is 0.5, but Later does not use it"),
+        (
+            {"hyp_set": ("lr0=0.02",)},
+            "lr0 is 0.02, but --optimizer auto, the default of Later, picks this number itself",
+        ),
         ({"hyp_set": ("momentum=0.8",)}, "momentum is 0.8, but --optimizer auto"),
     ],
 )

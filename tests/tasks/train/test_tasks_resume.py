@@ -38,7 +38,7 @@ def test_a_run_does_not_go_on_differently(run: Path) -> None:
 
 
 def test_what_cannot_be_resumed(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no run to go on with"):
+    with pytest.raises(ConfigError, match="no run to resume"):
         find_resumable("newest", tmp_path)
     with pytest.raises(ConfigError, match="no checkpoint"):
         find_resumable(tmp_path / "none.pt", tmp_path)

@@ -1,4 +1,4 @@
-"""``bad_batch.npz``: the images and targets of a batch whose loss became NaN."""
+"""Writes ``bad_batch.npz``: the images and targets of a batch whose loss was not finite."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["keeping_bad_batch"]
 
 @contextmanager
 def keeping_bad_batch(batches: TrainBatches, folder: Path, rank: int) -> Iterator[None]:
-    """When the loss becomes NaN, write the batch to ``folder/bad_batch.npz`` and name it in the error.
+    """When the loss is not finite, write the batch to ``folder/bad_batch.npz`` and name the file in the error.
 
     The file holds ``images`` uint8 [B, 3, H, W] RGB as the network got them, ``targets`` [N, 6] (image, class, relative
-    cxcywh) and ``paths``. The batch is made again from its epoch and step; so no batch is kept in memory until its
-    loss has been checked. With several processes each writes a file of its own.
+    cxcywh) and ``paths``. The batch is made again from its epoch and step, so that no batch has to be kept in memory until
+    its loss has been checked. With several processes, each writes a file of its own.
     """
     try:
         yield

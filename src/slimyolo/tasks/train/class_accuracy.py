@@ -1,4 +1,4 @@
-"""How good each class was at the last validation, and the image weights that follow from it (``--image-weights``)."""
+"""The accuracy of each class at the last validation, and the image weights that follow from it (``--image-weights``)."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class ClassAccuracy:
 
     @classmethod
     def of_state(cls, training: Mapping[str, Any] | None) -> ClassAccuracy:
-        """What a run that was stopped had last measured: `training` is the state in its ``last.pt``, None of a new run."""
+        """The accuracy that a stopped run measured last. `training` is the state in its ``last.pt``; None for a new run."""
         kept = None if training is None else training.get("class_map")  # runs of slimyolo 0.1 did not keep it
         return cls(None if kept is None else np.asarray(kept, np.float64))
 
     def note_(self, metrics: DetectionMetrics) -> None:
-        """Remember the classes of a validation; one without labels counts as 0."""
+        """Remember the accuracies of a validation. A class without labels counts as 0."""
         self.map50_95 = np.nan_to_num(np.asarray([one.map50_95 for one in metrics.per_class]))
 
     def image_weights(self, split: SplitData) -> npt.ArrayLike:
-        """How often to show each image of `split`: more often those with rare and badly found classes."""
+        """How often to show each image of `split`: images with rare classes and badly detected classes more often."""
         known = self.map50_95 if self.map50_95 is not None else np.zeros(split.nc)
         return image_weights_of_classes(split, class_balance_weights(split) * (1 - known) ** 2)

@@ -1,4 +1,4 @@
-"""Configurations of the three training commands; they differ in defaults and in the sparsity that is asked for."""
+"""Configurations of the three training commands, which differ in their defaults and in the options for sparsity."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ OUTPUT = "Output"
 
 
 def _check_duration(value: Any) -> Any:
-    """``2h``, ``90m``, ``1h30m``, ``45s``: kept as it was typed."""
+    """A duration such as ``2h``, ``90m``, ``1h30m`` or ``45s``, returned as it was typed."""
     if value is None or duration_seconds(str(value)) is not None:
         return None if value is None else str(value).strip()
     raise ValueError(f"got {value!r}, expected a duration such as 2h, 90m or 1h30m.")
 
 
 def duration_seconds(text: str) -> float | None:
-    """Seconds of ``1h30m``, or None when `text` is no duration above 0."""
+    """The seconds of a duration such as ``1h30m``; None when `text` is not a duration above 0."""
     match = re.fullmatch(r"(?:([\d.]+)h)?(?:([\d.]+)m)?(?:([\d.]+)s)?", text.strip())
     try:
         parts = [float(part) if part else 0.0 for part in match.groups()] if match is not None else [0.0]
@@ -80,10 +80,10 @@ class TrainConfig(Config):
 
     data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
     weights: OptionalPath = option(
-        None, "checkpoint to start from; '' or none: from scratch", group=WHAT, metavar="FILE"
+        None, "checkpoint to start from; without one: from scratch", group=WHAT, metavar="FILE"
     )
     cfg: OptionalText = option(
-        None, "model YAML or family name (yolov5n); none: the checkpoint's", group=WHAT, metavar="YAML"
+        None, "model YAML or name (yolov5n); without one: the checkpoint's", group=WHAT, metavar="YAML"
     )
     hyp: OptionalPath = option(
         None, "hyper-parameter YAML, or scratch-low, scratch", group=WHAT, metavar="YAML", rare=("sparsify", "finetune")
@@ -91,29 +91,31 @@ class TrainConfig(Config):
     hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=WHAT, metavar="K=V …")
     activation: OptionalActivation = option(
         None,
-        "activation to train with; all but silu are faster on processors",
+        "activation to train with; all except silu are fast on CPUs",
         group=WHAT,
         rare=("train", "sparsify"),
     )
     single_cls: bool = option(False, "treat all classes as one", group=WHAT, rare=True)
 
     epochs: int = option(200, "passes over the training images", group=HOW, ge=1)
-    batch_size: BatchSize = option(64, "images per step, all processes together; -1: what memory allows", group=HOW)
+    batch_size: BatchSize = option(64, "images per step in all processes; -1: as many as fit into memory", group=HOW)
     nominal_batch: int = option(
         64, "images per optimizer step: batches are accumulated to it", group=HOW, ge=1, rare=True
     )
     imgsz: SquareSize = image_size_option(320, "image size", HOW)
     time: Duration = option(
-        None, "longest time of the run (2h, 90m); --epochs becomes what fits", group=HOW, metavar="2h", rare=True
+        None, "longest time of the run (2h, 90m); lowers --epochs to fit", group=HOW, metavar="2h", rare=True
     )
-    patience: int = option(100, "stop after N epochs without gain; 0: never", group=HOW, ge=0, rare=("sparsify",))
+    patience: int = option(
+        100, "stop after N epochs without improvement; 0: never", group=HOW, ge=0, rare=("sparsify",)
+    )
     resume: OptionalPath = option(
         None, "continue the newest run, or the run of this last.pt", bare="newest", group=HOW, metavar="[FILE]"
     )
 
     optimizer: OptionalOptimizer = option(
         None,
-        "SGD, Adam, AdamW, MuSGD; auto: by the length of the run",
+        "SGD, Adam, AdamW, MuSGD; auto: chosen by the length of the run",
         group=RECIPE,
         rare=True,
         shown_default="the family's",
@@ -124,7 +126,7 @@ class TrainConfig(Config):
         (), "first N layers (10), or layer numbers (0 1 2)", group=RECIPE, metavar="N …", lone_word=True, rare=True
     )
     rect: bool = option(False, "rectangular batches, no mosaic", group=RECIPE, rare=True)
-    multi_scale: bool = option(False, "vary the image size by half", group=RECIPE, rare=True)
+    multi_scale: bool = option(False, "vary the image size by factors of 0.5 to 1.5", group=RECIPE, rare=True)
     image_weights: bool = option(False, "show images of weak classes more often", group=RECIPE, rare=True)
     close_mosaic: int | None = option(
         None, "train the last N epochs without mosaic", group=RECIPE, ge=0, rare=True, shown_default="the family's"
@@ -156,7 +158,7 @@ class TrainConfig(Config):
     workers: int = workers_option(DEVICE)
     cache: ImageCache = cache_option(DEVICE)
     compile: bool = option(False, "compile the network where that makes it faster", group=DEVICE, rare=True)
-    deterministic: bool = option(False, "the same result each time on a GPU too; slower", group=DEVICE, rare=True)
+    deterministic: bool = option(False, "same result in every run on a GPU, too; slower", group=DEVICE, rare=True)
     sync_bn: bool = option(False, "synchronise BatchNorm over processes (torchrun)", group=DEVICE, rare=True)
 
     project: Path = project_option("runs/train", OUTPUT, rare=("sparsify",))
@@ -176,16 +178,16 @@ class TrainConfig(Config):
 
     @property
     def hyperparameters(self) -> HyperParameters:
-        """The numbers of `hyp`, with those of `hyp_set` on top. Raises `ConfigError`."""
+        """The numbers of `hyp`, replaced by those of `hyp_set` where both have one. Raises `ConfigError`."""
         return self.hyperparameters_for({})
 
     def hyperparameters_for(self, family: Mapping[str, Any]) -> HyperParameters:
-        """The same where `family` holds defaults that differ from YOLOv5's. Raises `ConfigError`."""
+        """The same, with the defaults in `family`, which differ from YOLOv5's. Raises `ConfigError`."""
         return read_hyperparameters(self.hyp, self.hyp_set, preset=self._preset(), family=family)
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> TrainConfig:
-        _ = self.hyperparameters  # a wrong file is said now, not after the dataset was read
+        _ = self.hyperparameters  # a wrong file is reported now, not after the dataset was read
         if self.weights is None and self.cfg is None and self.resume is None:
             raise ConfigError(
                 "There is nothing to train: give --weights FILE to start from a checkpoint, or --cfg yolov5n (or a "
@@ -195,14 +197,20 @@ class TrainConfig(Config):
             for name in ("distill", "distill_response", "distill_feature"):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ConfigError(
-                        f"{option_name(name)} says what to learn from a teacher: add --teacher FILE, or leave it out."
+                        f"{option_name(name)} needs a teacher: add --teacher FILE, or leave {option_name(name)} out."
                     )
         if self.compile and (self.multi_scale or self.rect):
-            raise ConfigError("--compile needs batches of one size: leave out --multi-scale and --rect, or --compile.")
+            raise ConfigError(
+                "--compile needs batches of one size: leave out --multi-scale and --rect, or leave out --compile."
+            )
         if self.rect and self.image_weights:
-            raise ConfigError("--rect and --image-weights exclude each other: rectangular batches need a fixed order.")
+            raise ConfigError(
+                "--rect and --image-weights exclude each other, because rectangular batches need a fixed order: leave one out."
+            )
         if self.close_mosaic is not None and self.close_mosaic > self.epochs:
-            raise ConfigError(f"--close-mosaic {self.close_mosaic} is more than --epochs {self.epochs}.")
+            raise ConfigError(
+                f"--close-mosaic {self.close_mosaic} is more than --epochs {self.epochs}: give at most {self.epochs}."
+            )
         if self.nosave and self.save_period > 0:
             raise ConfigError("--nosave and --save-period exclude each other: leave one out.")
         return self
@@ -218,17 +226,15 @@ class SparsifyConfig(TrainConfig):
     command: ClassVar[str] = "sparsify"
 
     epochs: int = option(100, "passes over the training images", group=HOW, ge=1)
-    method: SparsityMethod = option(
-        "share", "share: reaches --percent; the others: follow the rate --sr", group="Sparsity"
-    )
+    method: SparsityMethod = option("share", "share reaches --percent; the others use the rate --sr", group="Sparsity")
     percent: Share | None = option(
         None, "share of channels to bring to zero", group="Sparsity", shown_default="0.4", metavar="SHARE"
     )
     params: Share | None = option(
-        None, "share of the parameters to leave, in place of --percent", group="Sparsity", metavar="SHARE", rare=True
+        None, "share of the parameters to keep, instead of --percent", group="Sparsity", metavar="SHARE", rare=True
     )
     macs: Share | None = option(
-        None, "share of the MACs to leave, in place of --percent", group="Sparsity", metavar="SHARE"
+        None, "share of the MACs to keep, instead of --percent", group="Sparsity", metavar="SHARE"
     )
     reach: Share | None = option(
         None,
@@ -238,7 +244,7 @@ class SparsifyConfig(TrainConfig):
         metavar="SHARE",
     )
     ranking: SparsityRanking = option(
-        "taylor", "which channels go first: by effect on the loss, or by γ", group="Sparsity", rare=True
+        "taylor", "which channels fade first: by effect on the loss, or by γ", group="Sparsity", rare=True
     )
     sr: float | None = option(
         None, "rate of the other methods", group="Sparsity", gt=0, shown_default="0.0005; 0.1 for the last three"
@@ -246,7 +252,7 @@ class SparsifyConfig(TrainConfig):
     floor: Share = option(
         0.1, "share of each layer that stays (at least 1)", group="Sparsity", metavar="SHARE", rare=True
     )
-    round_to: int = option(1, "widths that stay are multiples of this", group="Sparsity", ge=1, rare=True)
+    round_to: int = option(1, "make kept widths multiples of this number", group="Sparsity", ge=1, rare=True)
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group="Sparsity", rare=True)
 
     @property
@@ -261,7 +267,7 @@ class SparsifyConfig(TrainConfig):
 
     @property
     def rate(self) -> float:
-        """The penalty rate of every method but ``share``."""
+        """The penalty rate of every method except ``share``."""
         return RATES[self.method] if self.sr is None else self.sr
 
     @model_validator(mode="after")
@@ -274,13 +280,13 @@ class SparsifyConfig(TrainConfig):
                 )
         if self.method != "share" and self.round_to != 1:
             raise ConfigError(
-                f"--round-to belongs to `--method share`, but --method is {self.method}: give it to the cut, "
-                f"slimyolo prune --round-to {self.round_to}."
+                f"--round-to belongs to `--method share`, but --method is {self.method}: leave it out here, and give it to "
+                f"the cut: slimyolo prune --round-to {self.round_to}."
             )
         if self.method == "share" and self.sr is not None:
             raise ConfigError(
-                "--sr is the rate of `--method reference` or `--method soft-threshold` (and the others); the default method "
-                "share finds its own rate from --percent. Leave --sr out, or name one of these methods."
+                "--sr is the rate of `--method reference`, `--method soft-threshold` and the other methods except share; share, "
+                "the default, has no rate and reaches --percent. Leave --sr out, or name one of the other methods."
             )
         return self
 

@@ -10,5 +10,5 @@ __all__ = ["finetune"]
 
 
 def finetune(config: FinetuneConfig) -> TrainRecord:
-    """Train a (pruned) detector on, with the widths it has; see `run_training`."""
+    """Continue to train a (pruned) detector with the widths that it has; see `run_training`."""
     return run_training(config)

@@ -1,4 +1,4 @@
-"""The end of a training run: ``best.pt`` measured, the record written, ``last.pt`` stripped."""
+"""The end of a training run: measures ``best.pt``, writes the record, removes the training state from ``last.pt``."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ def finish(
     observers: RunObservers,
     started: float,
 ) -> TrainRecord:
-    """Measure ``best.pt`` on the validation `batches`, write the record, strip ``last.pt``: in this order, so that a kill
-    leaves what to resume.
+    """Measure ``best.pt`` on the validation `batches`, write the record, then remove the training state from ``last.pt``.
 
-    All processes measure; the first one writes and tells the others its record. `started`: `time.perf_counter` at the
-    beginning of the run.
+    ``last.pt`` comes last, so that a run that is killed before can be resumed. All processes measure; the first one writes
+    the record and sends it to the others. `started` is `time.perf_counter` at the beginning of the run.
     """
     config, team = parts.config, parts.team
     first = team.rank == 0
@@ -73,5 +72,5 @@ def finish(
         strip_last(folder)
         log.info("%s", result_line(record))
     told = team.told(record)
-    assert told is not None  # the first process has made one
+    assert told is not None  # the first process has made a record
     return told

@@ -1,6 +1,6 @@
 """Training hyper-parameters: the reference's YAML keys, typed and checked.
 
-The numbers are those of YOLOv5 6.2: ``scratch-low`` is the default of training, ``scratch`` (lrf 0.1) that of
+The numbers are those of YOLOv5 6.2: ``scratch-low`` is the default for training, ``scratch`` (lrf 0.1) the default for
 fine-tuning.
 """
 
@@ -20,24 +20,24 @@ __all__ = ["PRESETS", "HyperParameters", "read_hyperparameters"]
 
 
 class HyperParameters(Config):
-    """One training's numbers. Learning rates are per optimizer step at nominal batch 64; gains are before scaling."""
+    """The numbers of one training. Learning rates hold for optimizer steps at nominal batch 64; gains are before scaling."""
 
     lr0: float = option(0.01, gt=0, help="first learning rate")
     lrf: float = option(0.01, gt=0, le=1, help="last learning rate as a share of lr0")
     momentum: float = option(0.937, ge=0, lt=1, help="SGD momentum, Adam's beta1")
-    weight_decay: float = option(0.0005, ge=0, help="of convolution weights, at nominal batch 64")
+    weight_decay: float = option(0.0005, ge=0, help="weight decay of convolution weights, at nominal batch 64")
     warmup_epochs: float = option(3.0, ge=0, help="epochs of warm-up (at least 100 steps)")
     warmup_momentum: float = option(0.8, ge=0, lt=1, help="momentum at the first step")
     warmup_bias_lr: float = option(0.1, ge=0, help="learning rate of biases at the first step")
     box: float = option(0.05, ge=0, help="gain of the box loss")
     cls: float = option(0.5, ge=0, help="gain of the class loss")
-    dfl: float = option(1.5, ge=0, help="gain of the loss of box sides; for heads without anchors")
+    dfl: float = option(1.5, ge=0, help="gain of the distribution loss of box sides, in heads without anchors")
     cls_pw: float = option(1.0, gt=0, help="weight of positives in the class loss")
     obj: float = option(1.0, ge=0, help="gain of the objectness loss")
     obj_pw: float = option(1.0, gt=0, help="weight of positives in the objectness loss")
     iou_t: float = option(0.2, ge=0, le=1, help="kept for old files; YOLOv5 6.2 does not use it either")
     anchor_t: float = option(4.0, gt=1, help="largest ratio of a box side to an anchor side for a match")
-    anchors: int | None = option(None, ge=1, help="anchors per level to fit anew; empty: those of the model")
+    anchors: int | None = option(None, ge=1, help="number of anchors per level to fit; empty: keep the model's anchors")
     fl_gamma: float = option(0.0, ge=0, help="focal loss gamma; 0: ordinary cross-entropy")
     hsv_h: float = option(0.015, ge=0, le=1, help="hue variation")
     hsv_s: float = option(0.7, ge=0, le=1, help="saturation variation")
@@ -55,7 +55,7 @@ class HyperParameters(Config):
 
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {"scratch-low": {}, "scratch": {"lrf": 0.1}}
-"""What each preset changes of the defaults."""
+"""The defaults that each preset changes."""
 
 
 def read_hyperparameters(
@@ -65,11 +65,11 @@ def read_hyperparameters(
     preset: str = "scratch-low",
     family: Mapping[str, Any] = MappingProxyType({}),
 ) -> HyperParameters:
-    """Hyper-parameters from a YAML file or a preset's name, with ``key=value`` assignments on top.
+    """Hyper-parameters from a YAML file or the name of a preset, then changed by ``key=value`` assignments.
 
-    `family` holds the defaults of a family that differ from YOLOv5's. `source` None means these, or else `preset`. A file,
-    and a preset that is named, need every key only in so far as it differs from the defaults. Raises `ConfigError` on a
-    missing file, an unknown key (naming the nearest), or a value out of range.
+    `family` holds the defaults of a family that differ from YOLOv5's. With `source` None, the values are those of `preset`,
+    then of `family`. A file or a named preset needs only the keys that differ from the defaults. Raises `ConfigError` for a
+    missing file, an unknown key (the message names the nearest one), or a value out of range.
     """
     if source is None:
         values = {**PRESETS[preset], **family}
@@ -91,7 +91,7 @@ def read_hyperparameters(
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    from slimyolo.storage import read_yaml  # not at the top: it brings torch along, and `--help` must answer at once
+    from slimyolo.storage import read_yaml  # not at the top: it imports torch, and `--help` must answer at once
 
     try:
         plain = read_yaml(path)

@@ -1,4 +1,4 @@
-"""Who looks on while a detector is trained: the files, the terminal and TensorBoard."""
+"""The observers of a training run: they write files and show progress in the terminal and in TensorBoard."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ log = logging.getLogger("slimyolo")
 
 
 class RunObservers:
-    """The observers of one run, for `fit`; none in a process that is not the first of its team.
+    """The observers of one run, for `fit`. Only the first process of a team has any.
 
-    Made when the run begins: ``labels.json`` is written then.
+    ``labels.json`` is written when this object is made, at the beginning of the run.
     """
 
     def __init__(self, parts: TrainingParts, folder: Path, writer: CheckpointWriter) -> None:
@@ -62,11 +62,11 @@ class RunObservers:
 
     @property
     def images_per_second(self) -> float:
-        """The mean over all training epochs so far, loader included, validation not."""
+        """The mean over all training epochs so far. The time of loading is included, the time of validation is not."""
         return self._speed.images / max(self._speed.seconds, 1e-9)
 
     def show(self, pictures: Mapping[str, npt.NDArray[np.uint8]], epoch: int) -> None:
-        """Pictures (RGB uint8) for TensorBoard, where there is one."""
+        """Show pictures (RGB uint8) in TensorBoard, if it is installed."""
         if self._tensorboard is not None:
             self._tensorboard.add_pictures(pictures, epoch)
 
@@ -83,18 +83,18 @@ class _SpeedObserver:
     seconds = 0.0
 
     def started(self, report: RunReport) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def batch_done(self, report: BatchReport) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def epoch_done(self, report: EpochReport) -> None:
-        """Add the epoch."""
+        """Add the images and seconds of the epoch."""
         self.images += report.images
         self.seconds += report.train_seconds
 
     def ended(self) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
 def _tensorboard(parts: TrainingParts, folder: Path) -> TensorBoardObserver | None:
@@ -104,5 +104,7 @@ def _tensorboard(parts: TrainingParts, folder: Path) -> TensorBoardObserver | No
     try:
         return TensorBoardObserver(folder, chosen)
     except TrainingError:
-        log.info("TensorBoard events are not written (pip install 'slimyolo[tensorboard]'); results.csv is")
+        log.info(
+            "results.csv is written, but no TensorBoard events: install them with pip install 'slimyolo[tensorboard]'"
+        )
         return None

@@ -1,7 +1,7 @@
-"""``--resume`` of a training: the options that it was started with are kept in its folder and read back.
+"""``--resume`` of a training: the options with which it was started are kept in its folder and read back.
 
-``opt.yaml`` in a run folder holds the command and its whole configuration. A resumed run uses exactly these. Other options
-on the command line must have the same values, except those that cannot change the result.
+``opt.yaml`` in a run folder holds the command and its whole configuration. A resumed run uses exactly these. Options that are
+given on the command line must have the same values, except those that cannot change the result.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
 
 def write_options(folder: Path, config: TrainConfig) -> None:
     """Write `config` to ``opt.yaml`` in a run folder, so that the run can be resumed."""
-    from slimyolo.storage import write_text  # not at the top: it brings torch along, and `--help` must answer at once
+    from slimyolo.storage import write_text  # not at the top: it imports torch, and `--help` must answer at once
 
     plain = {"command": config.command, **config.to_plain()}
     write_text(folder / OPTIONS_FILE, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def find_resumable(where: str | Path, project: Path) -> Path:
-    """The checkpoint to go on from: file `where`, the ``last.pt`` of run folder `where`, or the newest in `project`.
+    """The checkpoint to resume: file `where`, the ``last.pt`` of run folder `where`, or the newest one in `project`.
 
     Raises `ConfigError` when there is none.
     """
@@ -41,8 +41,8 @@ def find_resumable(where: str | Path, project: Path) -> Path:
         found = sorted(project.glob("*/weights/last.pt"), key=lambda path: path.stat().st_mtime)
         if not found:
             raise ConfigError(
-                f"--resume: there is no run to go on with in {project} (looked for */weights/last.pt). Give the "
-                "checkpoint: --resume runs/train/exp3/weights/last.pt."
+                f"--resume: there is no run to resume in {project} (looked for */weights/last.pt). Give the checkpoint, "
+                "such as --resume runs/train/exp3/weights/last.pt."
             )
         return found[-1]
     path = Path(where)
@@ -56,8 +56,8 @@ def find_resumable(where: str | Path, project: Path) -> Path:
 def resumed_config(kind: type[AnyTrainConfig], checkpoint: Path, given: Mapping[str, Any]) -> AnyTrainConfig:
     """The configuration with which `checkpoint`'s run was started, with `resume` set to it.
 
-    `given` are the options on the command line. Raises `ConfigError` when the run was another command's, or when an
-    option that decides the result differs from the run's.
+    `given` holds the options of the command line. Raises `ConfigError` when the run belongs to another command, or when an
+    option that decides the result differs from that of the run.
     """
     stored = _read_options(checkpoint)
     command = stored.pop("command", kind.command)
@@ -87,5 +87,7 @@ def _read_options(checkpoint: Path) -> dict[str, Any]:
             f"checkpoint instead: --weights {checkpoint}."
         ) from None
     if not isinstance(plain, dict):
-        raise ConfigError(f"--resume: {path} holds no options.")
+        raise ConfigError(
+            f"--resume: {path} holds no options. Start a new run from the checkpoint: --weights {checkpoint}."
+        )
     return plain

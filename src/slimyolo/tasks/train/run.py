@@ -1,4 +1,4 @@
-"""One training run, whatever it is for: assemble its parts, fit, finish."""
+"""Runs one training of any command: assembles its parts, fits the model, finishes."""
 
 from __future__ import annotations
 
@@ -54,21 +54,27 @@ __all__ = ["SparsityMaker", "run_training"]
 log = logging.getLogger("slimyolo")
 
 SparsityMaker = Callable[[Detector, nn.Module, Schedule], Sparsity]
-"""(model, averaged copy, schedule) → the sparsity object of the run."""
+"""A function (model, averaged copy, schedule) → the sparsity object of the run."""
 
 
 def run_training(
     config: TrainConfig, make_sparsity: SparsityMaker | None = None, *, step_every_batch: bool = False
 ) -> TrainRecord:
-    """Train as `config` says and return the record, which is also ``record.json`` in the run folder.
+    """Train as `config` says and return the record, which is also written to ``record.json`` in the run folder.
 
-    Everything that can be refused is refused before the run folder is made. The folder then holds ``opt.yaml``,
-    ``hyp.yaml``, ``results.csv``, ``weights/last.pt`` (with the state to resume from, until the run has ended) and
-    ``weights/best.pt`` (the averaged weights of the best epoch), what its report is made from (``labels.json``,
-    ``gammas.json`` of a sparse run, ``curves.json``), and TensorBoard events where tensorboard is installed. Without
-    ``noplots`` also pictures: a sample of the validation images, and the plots that the reference writes.
+    Mistakes are found before the run folder is made, where that is possible. These files are written there:
 
-    `step_every_batch`: no accumulation and no clipping, as the reference's sparse training.
+    | file | content |
+    |---|---|
+    | ``opt.yaml``, ``hyp.yaml`` | the options and the hyper-parameters |
+    | ``results.csv`` | losses, metrics and learning rates of each epoch |
+    | ``weights/last.pt`` | the last epoch, with the state to resume from until the run has ended |
+    | ``weights/best.pt`` | the averaged weights of the best epoch |
+    | ``labels.json``, ``curves.json``, ``gammas.json`` (sparse runs) | the data of the report |
+    | TensorBoard events | if tensorboard is installed |
+    | pictures | without ``noplots``: a sample of the validation images, and the plots that the reference writes |
+
+    `step_every_batch` means an optimizer step after every batch and no clipping, as in the reference's sparse training.
     """
     with joined_team(config.device) as (team, device):
         started = time.perf_counter()
@@ -127,7 +133,7 @@ def _fit_and_finish(parts: TrainingParts, make_sparsity: SparsityMaker | None, s
 
 
 def _epochs_in(seconds: float, parts: TrainingParts) -> int:
-    """The epochs that fit into `seconds`, at most those of the configuration; tried out on a copy of the model."""
+    """The number of epochs that fit into `seconds`, at most ``--epochs``; it is measured on a copy of the model."""
     config, team = parts.config, parts.team
     with closing(train_batches(parts, ClassAccuracy())) as batches, closing(validation_batches(parts)) as evaluation:
         epoch_seconds = rehearsed_epoch_seconds(

@@ -1,4 +1,4 @@
-"""The folder of a training run, and what a run that was stopped has left in it."""
+"""The folder of a training run, and the checkpoint of a stopped run in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["resumable", "run_folder"]
 
 
 def resumable(config: TrainConfig) -> Checkpoint | None:
-    """The checkpoint to go on from; None for a new run. Raises `TrainingError` when it holds no state."""
+    """The checkpoint to resume; None for a new run. Raises `TrainingError` when it holds no state."""
     if config.resume is None:
         return None
     checkpoint = load_checkpoint(config.resume)
@@ -29,7 +29,7 @@ def resumable(config: TrainConfig) -> Checkpoint | None:
 
 
 def run_folder(config: TrainConfig, hyp: HyperParameters) -> Path:
-    """A new folder with ``opt.yaml`` and ``hyp.yaml``; or that of the run to go on with, without what a kill left behind."""
+    """A new folder with ``opt.yaml`` and ``hyp.yaml``, or the folder of the run to resume, cleaned of unfinished files."""
     if config.resume is not None:
         weights = Path(config.resume).resolve().parent
         remove_leftovers(weights)

@@ -1,6 +1,6 @@
 """The checkpoints of a training run: ``best.pt``, ``last.pt`` and, with ``--save-period``, one every few epochs.
 
-Which epoch is the best one is decided in `training.best_epoch`; here its weights are written.
+`training.best_epoch` decides which epoch is the best one; this module writes its weights.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["CheckpointWriter", "best_or_last", "strip_last"]
 
 @dataclass(frozen=True)
 class CheckpointWriter:
-    """Writes into ``folder/weights``. `provenance` is asked for each checkpoint."""
+    """Writes checkpoints into ``folder/weights``. `provenance` is called for each checkpoint."""
 
     config: TrainConfig
     folder: Path
@@ -30,12 +30,12 @@ class CheckpointWriter:
     classes: ClassAccuracy
 
     def begin(self, snapshot: Snapshot) -> None:
-        """``last.pt`` before the first batch, so that a run that is stopped in its first epoch can be gone on with."""
+        """Write ``last.pt`` before the first batch, so that a run that is stopped in its first epoch can be resumed."""
         if not self.config.nosave:
             self._save_state(snapshot, {**self.provenance(), "epoch": -1})
 
     def save(self, report: EpochReport) -> None:
-        """After an epoch. With ``--nosave`` only after the last one."""
+        """Write the checkpoints of an epoch; with ``--nosave``, only those of the last epoch."""
         is_end = report.epoch + 1 == report.progress.epochs
         if self.config.nosave and not is_end:
             return
@@ -50,7 +50,7 @@ class CheckpointWriter:
             save_checkpoint(weights / f"epoch{report.epoch}.pt", averaged, provenance=about)
 
     def _save_state(self, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
-        """``last.pt``, from which the run goes on: the loop's state, and the class mAP that --image-weights follows."""
+        """Write ``last.pt``, from which the run is resumed: the loop's state, and the class mAP for ``--image-weights``."""
         assert isinstance(snapshot.model, Detector)  # fit hands back what it was given
         state = {**snapshot.training_state(), "class_map": self.classes.map50_95}
         path = self.folder / "weights" / "last.pt"
@@ -58,9 +58,9 @@ class CheckpointWriter:
 
 
 def best_or_last(folder: Path) -> Path:
-    """``best.pt`` of a run that has ended; made from ``last.pt`` where no epoch counted as the best.
+    """``best.pt`` of a run that has ended; it is made from ``last.pt`` when no epoch counted as the best.
 
-    None counts when nothing was validated, or when a sparse run ended before its share was reached.
+    No epoch counts when nothing was validated, or when a sparse run ended before it reached its share.
     """
     best = folder / "weights" / "best.pt"
     if not best.exists():
@@ -70,7 +70,7 @@ def best_or_last(folder: Path) -> Path:
 
 
 def strip_last(folder: Path) -> Path:
-    """Write ``last.pt`` again without the state to resume from: its averaged weights alone. Returns its path."""
+    """Write ``last.pt`` again with its averaged weights alone, without the state to resume from. Returns its path."""
     last = folder / "weights" / "last.pt"
     checkpoint = load_checkpoint(last)
     save_checkpoint(last, checkpoint.detector(), provenance=checkpoint.provenance)

@@ -1,4 +1,4 @@
-"""``slimyolo sparsify``: training during which BatchNorm scales go to zero."""
+"""``slimyolo sparsify``: training that brings BatchNorm scales to zero."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REGULARISERS: Mapping[str, Callable[[Tensor], Callable[[Tensor, float], Tensor]]
     "cost-weighted": cost_weighted_lasso,
     "polarise": lambda macs: polarisation(),
 }
-"""From the MACs that each channel saves [c] to how channels shrink."""
+"""Method → function from the MACs that removing each channel saves [c] to the rule by which channels shrink."""
 
 
 def sparsify(config: SparsifyConfig) -> TrainRecord:
@@ -51,10 +51,10 @@ def sparsify(config: SparsifyConfig) -> TrainRecord:
 def prunable_groups(
     model: Detector, policy: str, imgsz: int = 64
 ) -> tuple[list[ScaleGroup], ChannelGraph, list[ScaleRef]]:
-    """The channels that a cut may remove, as γ entries that go together; the graph, and what it says of each group.
+    """(groups of γ that a cut may remove together, the traced graph, the groups as the graph describes them).
 
-    Policy ``coupled``: every channel, shortcut-coupled ones as one. ``skip-shortcuts``: as the reference, without the
-    batch norms around shortcuts. Costs of the graph are for one image of `imgsz` × `imgsz`.
+    Policy ``coupled`` takes every channel; channels that a shortcut couples count as one. ``skip-shortcuts`` leaves out the
+    batch norms around shortcuts, as the reference does. Costs of the graph are for one image of `imgsz` × `imgsz`.
     """
     was_training = model.training
     images = torch.zeros(1, 3, imgsz, imgsz, device=next(model.parameters()).device)
@@ -70,10 +70,10 @@ def prunable_groups(
 
 
 class CostShare:
-    """Share of the parameters or MACs (`unit`) that goes with some channels: a `ChannelCost` read off a traced graph.
+    """The share of the parameters or MACs (`unit`) that removing channels saves: a `ChannelCost` of a traced graph.
 
-    `groups` [c] is the position of each channel's group in `ids`, its id in the graph. One channel of every group that
-    loses any is not counted as gone: a constant carrier may have to stay in its place.
+    `ids` holds the id of each group in the graph; `groups` [c] is the position of each channel's group in `ids`. In every
+    group that loses channels, one of them is not counted as removed: a constant carrier may have to take its place.
     """
 
     def __init__(self, graph: ChannelGraph, unit: str, ids: Sequence[int], groups: Tensor) -> None:
@@ -99,12 +99,17 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedu
         layers = [name for name in batchnorm_names(model) if name not in skipped]
         gammas = [f"{name}.weight" for name in layers]
         log.info(
-            "sparsity: L1 on γ (and ten times on β) of %d layers, rate %g falling to a tenth", len(layers), config.rate
+            "sparsity: L1 on γ of %d layers with rate %g, which falls to a tenth; ten times this rate on β",
+            len(layers),
+            config.rate,
         )
         return ReferenceL1(model, gammas, [f"{name}.bias" for name in layers], config.rate)
     groups, graph, refs = prunable_groups(model, config.policy, config.imgsz)
     if not groups:
-        raise ConfigError("There is no channel to shrink: the model has no BatchNorm, or the policy skips all of it.")
+        raise ConfigError(
+            "There is no channel to shrink: the model has no BatchNorm layers, or the policy skips all of them. Train it "
+            "without sparsity (slimyolo train), or use --policy coupled."
+        )
     channels = sum(index.numel() for group in groups for _, _, index in group.members)
     if config.method == "soft-threshold":
         log.info("sparsity: soft-threshold on %d γ in %d groups, rate %g", channels, len(groups), config.rate)
@@ -134,7 +139,7 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedu
     if unit != "channels":
         cost = CostShare(graph, unit, [ref.group for ref in refs], positions)
     log.info(
-        "sparsity: channels worth %.0f%% of the %s to exactly zero by %.0f%% of the run, then held (%d channels in all)",
+        "sparsity: channels with %.0f%% of the %s become exactly zero by %.0f%% of the run and stay zero (%d channels in all)",
         100 * gone,
         unit,
         100 * config.reach_fraction,

@@ -1,4 +1,4 @@
-"""Validation after each epoch of a training."""
+"""Validates the detector after each epoch of a training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["measured", "validation_batches", "validation_of"]
 
 
 def validation_batches(parts: TrainingParts) -> EvalBatches:
-    """The validation images in batches, this process's share of them. The caller closes them."""
+    """This process's share of the validation images, in batches. The caller closes them."""
     return evaluation_batches(parts.val_split, _how(parts), parts.stride, parts.team)
 
 
@@ -32,12 +32,12 @@ def measured(
     loss: DetectorLoss | None = None,
     look: Look | None = None,
 ) -> EvaluationResult:
-    """`detector` on the validation images; every process calls this with its `batches` and gets the result of all."""
+    """Measure `detector` on the validation images. Every process calls this with its `batches` and gets the total result."""
     return measure_batches(detector, batches, _how(parts), device=parts.device, loss=loss, look=look, team=parts.team)
 
 
 def validation_of(parts: TrainingParts, batches: EvalBatches, classes: ClassAccuracy) -> Validate:
-    """The validation that `fit` calls: fitness and the columns of ``results.csv``. Notes the accuracy in `classes`."""
+    """The validation that `fit` calls: (fitness, columns of ``results.csv``). Also stores the accuracy in `classes`."""
     loss = loss_of(parts)
 
     def validate(module: nn.Module, epoch: int) -> tuple[float, Mapping[str, float]]:
@@ -58,7 +58,7 @@ def validation_of(parts: TrainingParts, batches: EvalBatches, classes: ClassAccu
 
 
 def _how(parts: TrainingParts) -> Measuring:
-    """With the thresholds of the reference, in batches twice as large as those of training: no gradients are kept."""
+    """The thresholds of the family, and batches twice as large as those of training, because no gradients are kept."""
     config = parts.config
     return Measuring(
         imgsz=config.imgsz,

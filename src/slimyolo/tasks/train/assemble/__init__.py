@@ -1,1 +1,1 @@
-"""What a training run is put together from, before its first batch."""
+"""Makes the parts of a training run before its first batch."""

@@ -1,4 +1,4 @@
-"""From the settings of a training to its parts: data, detector, precision, loss, schedule. Writes nothing."""
+"""Makes the parts of a training run from its settings: data, detector, precision, loss, schedule. Writes no file."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _ALONE = Alone()
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParts:
-    """What a run is made of before its first batch. `model` is the one that will be trained.
+    """The parts of a run before its first batch. `model` is the model that will be trained.
 
-    `config` has the batch size that memory decided where ``--batch-size -1`` asked for it. `resumed` is the checkpoint to
-    go on from, None for a new run. `step_every_batch`: no accumulation and no clipping.
+    With ``--batch-size -1``, `config` holds the batch size that fits into memory. `resumed` is the checkpoint from which the
+    run continues; None for a new run. `step_every_batch` means an optimizer step after every batch, and no clipping.
     """
 
     config: TrainConfig
@@ -59,7 +59,7 @@ class TrainingParts:
 
     @property
     def recipe(self) -> RunRecipe:
-        """How the model is trained; it follows from the configuration and the model's family."""
+        """How the model is trained: decided by the configuration and the model's family."""
         return run_recipe(self.config, self.model.family, images=len(self.train_split), nc=self.model.nc)
 
     @property
@@ -74,10 +74,10 @@ class TrainingParts:
 
 
 def assemble(config: TrainConfig, team: Team, device: torch.device, *, step_every_batch: bool) -> TrainingParts:
-    """The parts of the run that `config` asks for. Raises `SlimyoloError` for everything that can be refused now."""
+    """The parts of the run that `config` asks for. Raises `SlimyoloError` for every mistake that can be found so early."""
     if config.sync_bn and team.world == 1:
         raise ConfigError(
-            "--sync-bn synchronises several processes, but this is one. Leave it out, or start several: "
+            "--sync-bn synchronises several processes, but there is only one. Leave --sync-bn out, or start several: "
             "torchrun --nproc_per_node 2 -m slimyolo train …"
         )
     precision = pick_precision(config.precision, device)
@@ -114,7 +114,7 @@ def assemble(config: TrainConfig, team: Team, device: torch.device, *, step_ever
 
 
 def loss_of(parts: TrainingParts, total: Callable[[Tensor], Tensor] = _ALONE.sum) -> DetectorLoss:
-    """The loss of the model's family. `total` adds up over the processes where all of them call the loss: in training."""
+    """The loss of the model's family. `total` adds numbers up over the processes, if all of them call the loss (training)."""
     settings = LossSettings(
         hyp=parts.hyp.to_plain(),
         imgsz=parts.config.imgsz,
@@ -130,9 +130,9 @@ def schedule_of(parts: TrainingParts) -> Recipe:
 
 
 def train_batches(parts: TrainingParts, classes: ClassAccuracy) -> TrainBatches:
-    """The training images in batches, this process's share of them. The caller closes them.
+    """This process's share of the training images, in batches. The caller closes them.
 
-    With ``--image-weights`` images of the classes in which `classes` is low are shown more often.
+    With ``--image-weights``, images of the classes whose accuracy in `classes` is low are shown more often.
     """
     config, recipe = parts.config, parts.recipe
     settings = LoaderSettings(
@@ -156,6 +156,6 @@ def train_batches(parts: TrainingParts, classes: ClassAccuracy) -> TrainBatches:
 
 
 def provenance_of(parts: TrainingParts) -> dict[str, Any]:
-    """Where the run's checkpoints and its record come from."""
+    """The provenance that is written into the checkpoints and the record of the run."""
     splits = {"train": parts.train_split, "val": parts.val_split}
     return {**run_provenance(parts.config), "data": data_provenance(parts.dataset, splits)}

@@ -1,4 +1,4 @@
-"""The objective of a training run: the labels only, or also the answers of a teacher."""
+"""Makes the objective of a training run: from the labels only, or also from the outputs of a teacher."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ log = logging.getLogger("slimyolo")
 def objective_of(
     config: TrainConfig, student: Detector, loss: DetectorLoss, device: torch.device
 ) -> tuple[Objective, nn.ModuleList]:
-    """(the objective of `config`, the modules that it trains beside the student). Raises `ConfigError` for a teacher that
-    cannot teach this student."""
+    """(the objective of `config`, the modules that are trained together with the student).
+
+    Raises `ConfigError` for a teacher that cannot teach this student.
+    """
     if config.teacher is None:
         return Supervised(loss), nn.ModuleList()
     teacher = load_weights(config.teacher).detector()

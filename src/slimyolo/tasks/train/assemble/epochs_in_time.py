@@ -1,4 +1,4 @@
-"""``--time``: how many epochs fit into a budget of seconds. A few batches are tried to measure it."""
+"""``--time``: finds how many epochs fit into a number of seconds, by timing a few batches."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def rehearsed_epoch_seconds(
     device: torch.device,
     precision: Precision,
 ) -> float:
-    """Seconds that an epoch with its validation will take: the median of a few steps, and one batch of validation.
+    """Seconds that an epoch with its validation will take, from the median of a few steps and one batch of validation.
 
-    Everything is tried on a copy of the model, with batches of the first epoch; batches follow from their numbers, so
-    the run is the same as without a rehearsal. `objective` makes the objective for the copy.
+    Everything is tried on a copy of the model, with batches of the first epoch. The content of a batch depends only on its
+    number, so the run is the same as without a rehearsal. `objective` makes the objective for the copy.
     """
     copied = copy.deepcopy(model).to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     learning, seconds = objective(copied), []

@@ -1,4 +1,4 @@
-"""Memory: how many images a step can take, and what to lower when there was too little."""
+"""Finds how many images fit into memory for one step, and says what to lower when memory ran out."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["answering_out_of_memory", "free_memory_bytes", "images_that_fit", "m
 
 log = logging.getLogger("slimyolo")
 
-_SHARE = 0.8  # of the free memory: loaders, the averaged copy and validation need theirs
-_MOST_ON_CPU, _MOST_ON_GPU = 16, 256  # more is no faster on a processor, and asks for another schedule anywhere
+_SHARE = 0.8  # of the free memory; the rest is for loaders, the averaged copy and validation
+_MOST_ON_CPU, _MOST_ON_GPU = 16, 256  # more is not faster on a processor, and needs another schedule on any device
 _TRIED = (2, 6)
 _SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory", "bad_alloc")
 
 
 def measured_batch_size(model: Detector, imgsz: int, images: int, device: torch.device, precision: Precision) -> int:
-    """The images per step for which `device` has memory, at most the `images` there are. Logs the reason.
+    """The number of images per step for which `device` has memory, at most `images`. Logs the reason.
 
-    On a GPU two batch sizes are tried on a copy of the model; the peak memory is taken to grow linearly with the size. On a
-    processor the bytes that the forward pass of one image keeps for the backward pass are counted, and doubled for the
-    gradients.
+    On a GPU, two batch sizes are tried on a copy of the model, and the peak memory is assumed to grow linearly with the
+    batch size. On a processor, the bytes that the forward pass of one image keeps for the backward pass are counted, and
+    doubled for the gradients.
     """
     free = free_memory_bytes(device)
     if device.type == "cuda":
@@ -53,16 +53,16 @@ def measured_batch_size(model: Detector, imgsz: int, images: int, device: torch.
 
 
 def images_that_fit(each: float, base: float, budget: float, most: int) -> int:
-    """The largest number of images, 1 to `most`, for which base + images · each stays in the `budget` (bytes).
+    """The largest number of images, 1 to `most`, for which base + images · each is within the `budget` (bytes).
 
-    From 8 on a multiple of 8: such sizes are fast, and the same on machines that differ little.
+    From 8 on it is a multiple of 8: such sizes are fast, and machines that differ only a little get the same number.
     """
     size = max(1, min(most, int((budget - base) // each)))
     return size if size < 8 else size // 8 * 8
 
 
 def free_memory_bytes(device: torch.device) -> int:
-    """Free memory of a GPU, or of the machine: what the system would give back included."""
+    """Free memory of a GPU, or of the machine, in bytes. Memory that the system can free when asked is included."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:
@@ -74,7 +74,7 @@ def free_memory_bytes(device: torch.device) -> int:
 
 @contextmanager
 def answering_out_of_memory(config: TrainConfig, device: torch.device) -> Iterator[None]:
-    """Turn what torch and Python say when memory runs out into a `TrainingError` that says what to lower."""
+    """Turn the errors of torch and Python for missing memory into a `TrainingError` that says what to lower."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
@@ -85,23 +85,22 @@ def answering_out_of_memory(config: TrainConfig, device: torch.device) -> Iterat
 
 def _what_to_lower(config: TrainConfig, device: torch.device, said: str) -> str:
     half = max(1, config.batch_size // 2)
-    ways = (
-        []
-        if config.batch_size == 1
-        else [
-            f"--batch-size {half} needs about half (an optimizer step stays {config.nominal_batch} images), -1 finds the largest"
-        ]
-    )
-    ways.append(f"--imgsz {max(32, config.imgsz * 3 // 4 // 32 * 32)} about half")
+    ways = []
+    if config.batch_size != 1:
+        ways.append(
+            f"--batch-size {half} needs about half (an optimizer step still takes {config.nominal_batch} images)"
+        )
+        ways.append("--batch-size -1 finds the largest that fits")
+    ways.append(f"--imgsz {max(32, config.imgsz * 3 // 4 // 32 * 32)} needs about half")
     if device.type == "cuda" and config.precision == "fp32":
-        ways.append("--precision auto about half")
+        ways.append("--precision auto needs about half")
     if device.type == "cpu":
-        ways += [f"--workers {config.workers // 2} less"] * (config.workers > 0)
-        ways += ["no --cache less"] * (config.cache is not None)
+        ways += [f"--workers {config.workers // 2} needs less"] * (config.workers > 0)
+        ways += ["training without --cache needs less"] * (config.cache is not None)
     first = said.strip().splitlines()[0][:160] if said.strip() else "MemoryError"
     return (
         f"Out of memory on {device} with --batch-size {config.batch_size} at --imgsz {config.imgsz} ({first}). "
-        f"Lower one of: {'; '.join(ways)}."
+        f"Try one of these: {'; '.join(ways)}."
     )
 
 
@@ -112,7 +111,7 @@ def _saved_bytes(model: nn.Module, imgsz: int) -> int:
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         seen[storage.data_ptr()] = storage.nbytes()
-        kept.append(tensor)  # freed memory would be handed out again at the same address
+        kept.append(tensor)  # keeps it alive: a freed tensor's address would be used again and counted once only
         return tensor
 
     kept: list[Tensor] = []

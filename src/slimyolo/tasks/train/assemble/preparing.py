@@ -1,4 +1,4 @@
-"""Steps before the first batch of a training run: reading data, what the family fits to them, frozen layers, seeds."""
+"""Steps before the first batch of a training run: reading data, fitting the model to them, freezing layers, seeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger("slimyolo")
 
 
 def read_splits(dataset: DatasetSpec, config: TrainConfig) -> tuple[SplitData, SplitData]:
-    """(training, validation) images and labels; says how many, and what is wrong with them."""
+    """(training, validation) images and labels. Logs how many there are, and what is wrong with them."""
     splits = []
     for name in ("train", "val"):
         split = read_split(dataset, name, single_class=config.single_cls)
@@ -37,12 +37,12 @@ def read_splits(dataset: DatasetSpec, config: TrainConfig) -> tuple[SplitData, S
             )
         splits.append(split)
     if not splits[0].boxes:
-        log.warning("train: no image has a box; the detector can only learn to find nothing")
+        log.warning("train: no image has a box, so the detector can only learn to detect nothing")
     return splits[0], splits[1]
 
 
 def prepare_(model: Detector, split: SplitData, config: TrainConfig, hyp: HyperParameters) -> None:
-    """Fit the model to the boxes of the training images, where its family has something to fit (YOLOv5: anchors)."""
+    """Fit the model to the boxes of the training images, if its family fits something (YOLOv5 fits anchors)."""
     boxes = TrainingBoxes(
         sizes=[sample.size for sample in split.samples],
         boxes=[sample.boxes for sample in split.samples],
@@ -56,7 +56,7 @@ def prepare_(model: Detector, split: SplitData, config: TrainConfig, hyp: HyperP
 
 
 def freeze_(model: Detector, layers: tuple[int, ...]) -> None:
-    """No gradients for these layers. Raises `ConfigError` for one that there is not."""
+    """Switch off the gradients of these layers. Raises `ConfigError` for a layer that does not exist."""
     if not layers:
         return
     if max(layers) >= len(model.model):
@@ -68,16 +68,17 @@ def freeze_(model: Detector, layers: tuple[int, ...]) -> None:
 
 
 def seed_everything(seed: int) -> None:
-    """The global generators, the same in every process."""
+    """Seed the global random generators, equally in every process."""
     torch.manual_seed(seed + 1)
     np.random.seed(seed + 1)
 
 
 @contextmanager
 def reproducible(wanted: bool, one_size: bool) -> Iterator[None]:
-    """Inside: deterministic kernels only (``--deterministic``), or the fastest ones for batches of `one_size`.
+    """Inside the block, torch uses deterministic kernels only (`wanted`), or the fastest ones if all batches have `one_size`.
 
-    A processor gives the same result either way. On a GPU an operation without a deterministic kernel warns by name.
+    A processor gives the same result in both cases. On a GPU, an operation without a deterministic kernel causes a warning
+    that names it.
     """
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark_before = torch.backends.cudnn.benchmark

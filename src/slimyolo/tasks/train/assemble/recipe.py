@@ -1,4 +1,7 @@
-"""The numbers of one run: what the family's recipe says, changed by the hyper-parameter file, changed by the options."""
+"""The numbers of one run: those of the family's recipe, then of the hyper-parameter file, then of the options.
+
+Each replaces those before it.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,11 @@ __all__ = ["RunRecipe", "hyperparameters_of", "run_recipe"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecipe:
-    """How one run trains. `hyp` are its final numbers; `optimizer` is a name in `training.OPTIMIZERS`; `momentum` is that
-    of the optimizer, which a warm-up of SGD's momentum replaces."""
+    """How one run trains.
+
+    `hyp` holds the final hyper-parameters. `optimizer` is a name in `training.OPTIMIZERS`. `momentum` is the momentum of the
+    optimizer; the warm-up replaces it for SGD.
+    """
 
     family: Family
     hyp: HyperParameters
@@ -50,7 +56,7 @@ class RunRecipe:
         )
 
     def schedule(self, config: TrainConfig, *, step_every_batch: bool = False) -> Recipe:
-        """The learning rate over time; `step_every_batch`: batches are not accumulated."""
+        """The learning rate over time. `step_every_batch` means that batches are not accumulated."""
         hyp = self.hyp
         return Recipe(
             batch_size=config.batch_size,
@@ -66,39 +72,39 @@ class RunRecipe:
         )
 
     def stopper(self, patience: int) -> EarlyStopping:
-        """When the run ends before its last epoch."""
+        """The rule that ends the run before its last epoch."""
         return EarlyStopping(patience, strictly=self.family.recipe.strict_patience)
 
     def augmentation(self) -> Augmentation:
-        """What is done to training pictures."""
+        """The augmentation of training images."""
         fields = Augmentation.__dataclass_fields__
         return Augmentation(**{name: value for name, value in self.hyp.to_plain().items() if name in fields})
 
     def loading(self) -> LoadingRecipe:
-        """How pictures are loaded, for training and validation."""
+        """How images are loaded, for training and validation."""
         return LoadingRecipe(**self.family.recipe.loading)
 
 
 def hyperparameters_of(config: TrainConfig, family: Family) -> HyperParameters:
     """The hyper-parameters of `config` for a detector of `family`, before an optimizer is picked.
 
-    Raises `ConfigError` for a changed number that the family has no use for.
+    Raises `ConfigError` for a changed hyper-parameter that the family does not use.
     """
     hyp = config.hyperparameters_for(family.recipe.hyp)
     plain = HyperParameters()
     for name in family.recipe.unused:
         if getattr(hyp, name) != getattr(plain, name):
             raise ConfigError(
-                f"The hyper-parameter {name} is {getattr(hyp, name)}, but {family.title} has no use for it. Leave it out of "
+                f"The hyper-parameter {name} is {getattr(hyp, name)}, but {family.title} does not use it. Leave it out of "
                 f"--hyp and --hyp-set."
             )
     return hyp
 
 
 def run_recipe(config: TrainConfig, family: Family, *, images: int, nc: int) -> RunRecipe:
-    """How the run of `config` trains a detector of `family` with `nc` classes on so many `images`.
+    """How the run of `config` trains a detector of `family` with `nc` classes on `images` images.
 
-    ``--optimizer auto`` picks an optimizer, its learning rate and momentum, and starts biases without a high rate. Raises
+    ``--optimizer auto`` picks an optimizer, its learning rate and its momentum, and sets `warmup_bias_lr` to 0. Raises
     `ConfigError` when these numbers are given as well.
     """
     own = family.recipe
@@ -133,5 +139,5 @@ def _refuse_what_is_picked(family: Family, hyp: HyperParameters) -> None:
     if given:
         raise ConfigError(
             f"The hyper-parameter {given[0]} is {getattr(hyp, given[0])}, but --optimizer auto, the default of "
-            f"{family.title}, picks its own. Name the optimizer too, such as --optimizer SGD, or leave {given[0]} out."
+            f"{family.title}, picks this number itself. Name the optimizer too, such as --optimizer SGD, or leave {given[0]} out."
         )

@@ -1,4 +1,4 @@
-"""The detector that a training starts from: a new one, that of a checkpoint, or a new one with tensors of a checkpoint."""
+"""Makes the detector that a training starts from: new, from a checkpoint, or new with tensors of a checkpoint."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ log = logging.getLogger("slimyolo")
 def starting_detector(config: TrainConfig, names: tuple[str, ...]) -> Detector:
     """The detector to train for the classes `names`, on the CPU, with the activation that ``--activation`` or the YAML names.
 
-    A checkpoint without ``--cfg``, or one that was pruned, or one of the same layers as ``--cfg``, keeps its own
-    architecture, widths and **anchors**; only the head is made anew where the number of classes differs. A checkpoint
-    of other layers gives ``--cfg`` the tensors that fit, and says which. Raises `ConfigError` when nothing fits.
+    A checkpoint keeps its own architecture, widths and **anchors** if ``--cfg`` is not given, if ``--cfg`` has the same
+    layers, or if it was pruned; a new head is made if the number of classes differs. From any other checkpoint, the tensors
+    that fit are copied into a new ``--cfg`` detector, and their number is logged. Raises `ConfigError` when nothing fits.
     """
     asked = read_architecture(config.cfg).with_classes(len(names)) if config.cfg is not None else None
     detector = _chosen(config, asked, names)
@@ -32,7 +32,9 @@ def starting_detector(config: TrainConfig, names: tuple[str, ...]) -> Detector:
         wanted = asked.activation
     if wanted is not None and own.with_activation(wanted) != own:
         count = detector.set_activation_(wanted)
-        log.info("activation: %s becomes %s in %d layers", own.activation, detector.architecture.activation, count)
+        log.info(
+            "activation: %s is replaced by %s in %d layers", own.activation, detector.architecture.activation, count
+        )
     return detector
 
 
@@ -45,7 +47,7 @@ def _chosen(config: TrainConfig, asked: Architecture | None, names: tuple[str, .
         return build_detector(asked, names=names, seed=config.seed)
     if asked is None or _same_layers(asked, checkpoint.architecture) or checkpoint.widths is not None:
         if asked is not None and not _same_layers(asked, checkpoint.architecture):
-            log.warning("--cfg %s is not used: the pruned checkpoint brings its own architecture", config.cfg)
+            log.warning("--cfg %s is not used: a pruned checkpoint keeps its own architecture", config.cfg)
         return _continued(checkpoint, names, config.seed)
     detector = build_detector(asked, names=names, seed=config.seed)
     report = transfer_(detector, checkpoint)
@@ -63,7 +65,7 @@ def _continued(checkpoint: Checkpoint, names: tuple[str, ...], seed: int) -> Det
     if len(names) == architecture.nc:
         detector = checkpoint.detector().train()
         if names != checkpoint.names:
-            log.warning("class names: %s become %s", list(checkpoint.names), list(names))
+            log.warning("class names: %s are replaced by %s", list(checkpoint.names), list(names))
             detector.names = names
         log.info("model: %s as in the checkpoint, %d classes", architecture.name, len(names))
         return detector
@@ -77,7 +79,7 @@ def _continued(checkpoint: Checkpoint, names: tuple[str, ...], seed: int) -> Det
 
 
 def _same_layers(asked: Architecture, own: Architecture) -> bool:
-    """Whether both describe the same network, whatever the classes, anchors, activations and names are."""
+    """Whether both describe the same network, apart from classes, anchors, activations and names."""
     if asked.family != own.family:
         return False
     return replace(asked, name=own.name, nc=own.nc, anchors=own.anchors, activation=own.activation) == own
