@@ -381,8 +381,8 @@ def test_interruption_passes_through_after_the_observers_were_told(toy: SimpleNa
     [
         ({"length": 0}, 1, "nothing to train: 1 epochs of 0 batches"),
         ({}, 0, "nothing to train: 0 epochs"),
-        ({"gives": 4}, 1, "gave 4 batches where 5 were promised"),
-        ({"gives": 0}, 1, "gave 0 batches"),
+        ({"gives": 4}, 1, "had 4 batches, but the schedule expected 5"),
+        ({"gives": 0}, 1, "had 0 batches"),
     ],
 )
 def test_wrong_batches_are_answered(toy: SimpleNamespace, batches: dict[str, int], epochs: int, says: str) -> None:

@@ -181,7 +181,7 @@ def test_a_finished_run_has_nothing_left_to_do(toy: SimpleNamespace) -> None:
 def test_another_schedule_another_version_another_optimizer_are_refused(toy: SimpleNamespace, tmp_path: Path) -> None:
     runner = Runner(toy, "none", "SGD", False, 64)
     runner.run(epochs=1)
-    with pytest.raises(TrainingError, match=r"had epochs = 1, this one has 4.*--epochs"):
+    with pytest.raises(TrainingError, match=r"had epochs = 1, but this one has 4.*--epochs"):
         runner.run(runner.files[0])
     whole = torch.load(io.BytesIO(runner.files[0]), weights_only=True)
     model = toy.net()
@@ -197,9 +197,9 @@ def test_another_schedule_another_version_another_optimizer_are_refused(toy: Sim
             resume_state=state,
         )
 
-    with pytest.raises(TrainingError, match=r"version 9, this slimyolo reads version 1"):
+    with pytest.raises(TrainingError, match=r"version 9, but this slimyolo reads version 1"):
         resume({**whole["training"], "version": 9})
-    with pytest.raises(TrainingError, match=r"steps_per_epoch = 8, this one has 7"):
+    with pytest.raises(TrainingError, match=r"steps_per_epoch = 8, but this one has 7"):
         resume({**whole["training"], "steps_per_epoch": 8})
     broken = {**whole["training"]["optimizer"], "param_groups": whole["training"]["optimizer"]["param_groups"][:2]}
     with pytest.raises(TrainingError, match="optimizer state to resume from does not fit"):

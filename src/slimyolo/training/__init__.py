@@ -1,4 +1,4 @@
-"""Training: one loop, schedules, averaging, precision, and observers that look."""
+"""Training: one loop, with schedules, weight averaging, number formats and observers as separate objects."""
 
 from slimyolo.training.compiling import PayingCompilation, compile_if_it_pays, eager
 from slimyolo.training.contracts import BatchSource, Loss, Objective, TrainBatch, Validate

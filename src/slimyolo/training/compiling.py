@@ -1,4 +1,4 @@
-"""Which module the loop calls: the model as it is, or a compiled one where that turns out to be faster."""
+"""Chooses the module that the loop calls: the model itself, or a compiled one if that turns out to be faster."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _WARM_UP, _TIMED = 2, 6  # calls
 
 
 def eager(model: nn.Module) -> nn.Module:
-    """The model as it is."""
+    """The model itself, which is not compiled."""
     return model
 
 
 def compile_if_it_pays(model: nn.Module) -> nn.Module:
-    """A module that tries both ways and goes on with the faster one; see `PayingCompilation`."""
+    """A module that tries both ways and continues with the faster one; see `PayingCompilation`."""
     return PayingCompilation(model)
 
 
 class PayingCompilation(nn.Module):
-    """Times whole training steps, from call to call, first with `model` and then compiled; keeps what is faster.
+    """Times whole training steps, from call to call, first with `model` and then with it compiled, and keeps the faster one.
 
-    Logs how long compiling took and after how many steps that time is won back. `compile` and `clock` are torch's and the
-    system's. Each process decides for itself; both ways compute the same, but for rounding, so a resumed run, which tries
-    again, is not equal to the last bit.
+    Logs how long compiling took and after how many steps this time is saved again. `compile` and `clock` are the functions of
+    torch and of the system unless given. Each process decides for itself. Both ways compute the same, apart from rounding;
+    a resumed run tries again, so it is not equal to the last bit.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class PayingCompilation(nn.Module):
         self._decided = False
 
     def forward(self, images: torch.Tensor) -> Any:
-        """What the model answers."""
+        """The outputs of the model."""
         if not self._decided:
             self._look_at_the_clock()
         return self._called[0](images)
@@ -78,7 +78,7 @@ class PayingCompilation(nn.Module):
         cost, gain = first_steps - (1 + _WARM_UP) * compiled, plain - compiled
         if gain > 0:
             log.info(
-                "--compile: %.0f s to compile; a step takes %.3f s instead of %.3f: won back after %d steps",
+                "--compile: compiling took %.0f s; a step takes %.3f s instead of %.3f s, which saves this time after %d steps",
                 cost,
                 compiled,
                 plain,
@@ -87,7 +87,7 @@ class PayingCompilation(nn.Module):
             return
         self._called = (self.model,)
         log.info(
-            "--compile: %.0f s to compile, but a step takes %.3f s instead of %.3f: going on without",
+            "--compile: compiling took %.0f s, but a step takes %.3f s instead of %.3f s: training continues without it",
             cost,
             compiled,
             plain,

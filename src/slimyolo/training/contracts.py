@@ -1,4 +1,4 @@
-"""What `fit` expects of the batches, the objective and the validation that it is given."""
+"""What `fit` expects from its batches, its objective and its validation."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from slimyolo.training.progress import Progress
 __all__ = ["BatchSource", "Loss", "Objective", "TrainBatch", "Validate"]
 
 Validate = Callable[[nn.Module, int], tuple[float, Mapping[str, float]]]
-"""(module in eval mode, epoch) → (fitness, metrics named as the columns of results.csv)."""
+"""A function (module in eval mode, epoch) → (fitness, metrics named like the columns of results.csv)."""
 
 
 class TrainBatch(Protocol):
-    """Images uint8 [B,3,H,W] RGB; targets float32 [N,6] (image, class, cx, cy, w, h relative); their files."""
+    """A batch: images uint8 [B,3,H,W] RGB, targets float32 [N,6] (image, class, cx, cy, w, h relative), image files."""
 
     @property
     def images(self) -> Tensor:
-        """uint8 [B,3,H,W] RGB."""
+        """The images, uint8 [B,3,H,W] RGB."""
 
     @property
     def targets(self) -> Tensor:
-        """float32 [N,6]."""
+        """The targets, float32 [N,6]."""
 
     @property
     def paths(self) -> Sequence[Path]:
@@ -33,32 +33,32 @@ class TrainBatch(Protocol):
 
 
 class BatchSource(Protocol):
-    """Batches that depend on the epoch's number alone."""
+    """A source of batches, which depend on the number of the epoch alone."""
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """The number of batches in an epoch."""
 
     def epoch(self, epoch: int) -> Iterator[TrainBatch]:
         """The batches of this epoch, `len` of them."""
 
 
 class Loss(Protocol):
-    """What an objective answers."""
+    """What an objective returns."""
 
     @property
     def total(self) -> Tensor:
-        """A scalar with a graph, to go down on."""
+        """The scalar whose gradient is computed."""
 
     @property
     def items(self) -> Mapping[str, Tensor]:
-        """Detached scalars to show."""
+        """The parts of the loss by name: detached scalars, to show."""
 
 
 class Objective(Protocol):
-    """What is learnt: ordinary supervision, or a teacher beside it."""
+    """What is learnt: from labels, or from labels and a teacher."""
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, progress: Progress) -> Loss:
         """The loss of a batch; images float [B,3,H,W] in 0–1, targets as in `TrainBatch`.
 
-        What changes with the epochs is computed from `progress`, not counted: a resumed run then needs no state of it.
+        Whatever changes with the epochs is computed from `progress`, not counted, so that a resumed run needs no state of it.
         """

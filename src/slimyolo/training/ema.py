@@ -1,4 +1,4 @@
-"""The running average of a model's weights that is validated and kept."""
+"""The running average of a model's weights, which is validated and saved."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ __all__ = ["Averaging", "Ema", "NoEma", "ema_decay"]
 
 
 class Averaging(Protocol):
-    """What the loop asks of weight averaging."""
+    """What the loop needs from weight averaging."""
 
     @property
     def module(self) -> nn.Module | None:
-        """The averaged copy, or None: then the model itself is validated and kept."""
+        """The averaged copy; with None, the model itself is validated and saved."""
 
     def update(self, model: nn.Module, progress: Progress) -> None:
-        """Take in the weights after an optimizer step."""
+        """Add the weights of `model` to the average, after an optimizer step."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data from which `load_state_dict` goes on exactly; not the averaged tensors."""
+        """Plain data from which `load_state_dict` continues exactly, without the averaged tensors."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from the result of `state_dict`."""
 
 
 class NoEma:
-    """No averaging."""
+    """No averaging: the model itself is validated and saved."""
 
     module = None
 
     def update(self, model: nn.Module, progress: Progress) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty."""
+        """An empty dictionary."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
 class Ema:
     """Exponential moving average of all floating-point state: parameters and batch-normalisation statistics.
 
-    `module` is a deep copy of `model` in eval mode without gradients; integer buffers stay as they were copied. With u
-    optimizer steps taken, the decay is `ema_decay(u)`, so that the average follows closely at first. Pass `start`, an
-    averaged model of the same layers, to go on from a checkpoint's average instead of from `model`.
+    `module` is a deep copy of `model` in eval mode without gradients; its integer buffers are not updated. After u optimizer
+    steps the decay is `ema_decay(u)`, so that the average follows the model closely at first. Pass `start`, an averaged
+    model of the same layers, to continue from the average of a checkpoint instead of from `model`.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Ema:
         return self._module
 
     def update(self, model: nn.Module, progress: Progress | None = None) -> None:
-        """average ← decay · average + (1 − decay) · model."""
+        """Compute average ← decay · average + (1 − decay) · model."""
         self.updates += 1
         averaged, current = self._matched(model)
         with torch.no_grad():
@@ -84,11 +84,11 @@ class Ema:
         return {"updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on counting from there."""
+        """Continue to count from the number of updates in `state`."""
         self.updates = int(state.get("updates", 0))
 
     def _matched(self, model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-        """The tensors of both models side by side, looked up again when a model was moved to another device."""
+        """(averaged tensors, tensors of `model`) in the same order; found again when a model has moved to another device."""
         if self._pairs is not None and self._pairs[0] is model:
             averaged, current = self._pairs[1:]
             home = next(model.parameters()).device
@@ -103,5 +103,5 @@ class Ema:
 
 
 def ema_decay(updates: int, *, decay: float = 0.9999, tau: float = 2000.0) -> float:
-    """decay · (1 − exp(−updates / tau))."""
+    """The decay after a number of updates: decay · (1 − exp(−updates / tau))."""
     return decay * (1 - math.exp(-updates / tau))

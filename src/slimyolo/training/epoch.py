@@ -1,4 +1,4 @@
-"""One epoch of a run: batches, gradients, optimizer steps, validation."""
+"""Runs one epoch: batches, gradients, optimizer steps, validation."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from slimyolo.training.team import Team
 
 __all__ = ["EpochLoop"]
 
-_LOOK_EVERY = 20  # batches between looks at the loss on an accelerator, where each look waits for the device
+_LOOK_EVERY = 20  # batches between checks of the loss on an accelerator, where each check waits for the device
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochLoop:
-    """What the epochs of a run share. `called` is the module that is called in place of ``run.model``."""
+    """What the epochs of a run share. `called` is the module that is called instead of ``run.model``."""
 
     run: RunState
     batches: BatchSource
@@ -73,7 +73,7 @@ class EpochLoop:
                     )
                 )
         watch.close(run.steps_per_epoch)
-        if run.last_step < progress.iteration:  # gradients wait for a step of the next epoch: state 0 must have all
+        if run.last_step < progress.iteration:  # gradients wait for the next epoch: process 0 must save all
             self.team.even_(run.model, run.beside)
         trained = time.perf_counter()
         fitness, metrics = validate(run.averaged.eval(), run.epoch) if validate is not None else (None, {})
@@ -97,10 +97,10 @@ class EpochLoop:
         )
 
     def step(self, progress: Progress) -> None:
-        """One optimizer step with the gradients that have gathered, in this order: clip, sparsity, step, average."""
+        """Take one optimizer step with the accumulated gradients, in this order: clip, sparsity, step, average."""
         run = self.run
         self.team.even_gradients_(run.beside)
-        run.precision.unscale(run.optimizer)  # true gradients from here
+        run.precision.unscale(run.optimizer)  # from here on the gradients are not scaled
         if self.clip is not None:
             nn.utils.clip_grad_norm_(run.model.parameters(), self.clip, foreach=True)
         run.sparsity.add_gradient(progress)

@@ -1,4 +1,4 @@
-"""What observers are told of a run, and what they are. They only look: nothing they do may change the run."""
+"""Observers of a run, and the reports that they get. An observer must not change the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["BatchReport", "EpochReport", "Observer", "RunReport", "Snapshot"]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Both models and, when called, the state to go on from; as in `EpochReport`."""
+    """Both models, and a function that returns the state to resume from; as in `EpochReport`."""
 
     model: nn.Module = field(repr=False)
     averaged: nn.Module = field(repr=False)
@@ -27,7 +27,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run that begins (or goes on) with `first_epoch`; `snapshot` of before its first batch."""
+    """A run that begins (or is resumed) with `first_epoch`. `snapshot` shows it before its first batch."""
 
     epochs: int
     first_epoch: int
@@ -37,9 +37,9 @@ class RunReport:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchReport:
-    """A batch that was trained on. `losses` are detached scalars on the device: reading one waits for it.
+    """A batch that was trained on. `losses` are detached scalars on the device: reading one waits for the device.
 
-    `batch` is what the loader gave, on the CPU: its tensors may be reused once the observer returns.
+    `batch` comes from the loader and is on the CPU. Its tensors may be reused after the observer has returned.
     """
 
     progress: Progress
@@ -54,9 +54,9 @@ class BatchReport:
 class EpochReport:
     """An epoch that was trained and, perhaps, validated.
 
-    `losses` are means over the epoch; `metrics` what validation gave, named as the columns of results.csv; `fitness` is
-    None when it was not measured or does not count yet (a sparse run whose share is not reached). `averaged` is the
-    copy that was validated, or the model itself. `training_state()` is all that `fit(resume_state=...)` needs
+    `losses` are means over the epoch. `metrics` are the results of validation, named like the columns of results.csv.
+    `fitness` is None when it was not measured or does not count yet (a sparse run whose share is not reached). `averaged` is
+    the copy that was validated, or the model itself. `training_state()` returns all that `fit(resume_state=...)` needs
     apart from the tensors of both models.
     """
 
@@ -82,16 +82,16 @@ class EpochReport:
 
 
 class Observer(Protocol):
-    """Somebody who is told what happens in a run."""
+    """An object that is told what happens in a run."""
 
     def started(self, report: RunReport) -> None:
-        """Before the first batch."""
+        """Called before the first batch."""
 
     def batch_done(self, report: BatchReport) -> None:
-        """After each batch."""
+        """Called after each batch."""
 
     def epoch_done(self, report: EpochReport) -> None:
-        """After each epoch, validation included."""
+        """Called after each epoch and its validation."""
 
     def ended(self) -> None:
-        """Once, however the run ends: finished, stopped, failed or interrupted."""
+        """Called once, however the run ends: finished, stopped, failed or interrupted."""

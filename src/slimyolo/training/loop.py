@@ -1,4 +1,4 @@
-"""The training loop: training, sparse training and fine-tuning differ only in the objects handed to it."""
+"""The training loop. Training, sparse training and fine-tuning differ only in the objects that are passed to it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ALONE, _NOTHING = Alone(), nn.ModuleList()
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """How a run ended. `epochs_done` counts resumed ones too; `best_fitness` is None if none counted."""
+    """How a run ended. `epochs_done` includes epochs before a resume; `best_fitness` is None if no epoch counted."""
 
     epochs_done: int
     best_fitness: float | None
@@ -65,24 +65,26 @@ def fit(
     beside: nn.Module = _NOTHING,
     compiled: Callable[[nn.Module], nn.Module] = eager,
 ) -> FitResult:
-    """Train `model` in place for `epochs` and return how it ended. The defaults do nothing.
+    """Train `model` in place for `epochs` and return how the run ended. The defaults do nothing.
 
     Gradients of `schedule(progress).accumulate` batches are summed and clipped to the norm `clip` (None: not clipped).
-    Then the sparsity method adds its own, so that neither the loss scale, accumulation nor clipping changes what it does.
-    Accumulation goes on across epochs; what has gathered at the end of the run is used for a last step. The averaged copy
-    (or the model) is validated after each epoch. The best epoch is looked for once the sparsity method has settled.
+    Then the sparsity method adds its own, so that the loss scale, accumulation and clipping do not change its effect.
+    Accumulation continues across epochs; gradients that are left at the end of the run are used for a last step. The averaged
+    copy (or the model) is validated after each epoch. Only epochs after the sparsity method has settled can be the best one.
 
-    - What is learnt: `model`, `batches`, `objective`; `beside` holds modules that are trained along and not kept in the
-      model (their parameters are in `optimizer`).
-    - How: `optimizer`, `schedule`, `epochs`, `sparsity`, `ema`, `clip`, `resize` (another image size for each batch).
-    - Where: `device`, `precision`, `channels_last`, `compiled` (gives the module that is called instead of the model),
-      `team`: every process calls this with its part of the batches and ends with the same weights.
-    - Who looks on: `validate`, `observers`, `stopper`; `resume_state` is an exported state, after the caller has put the
-      tensors of the model and of its average back.
+    | question | arguments |
+    |---|---|
+    | what is learnt | `model`, `batches`, `objective`; `beside`: modules that are trained too, but are not part of the model |
+    | how | `optimizer` (with the parameters of `beside`), `schedule`, `epochs`, `sparsity`, `ema`, `clip`, `resize` |
+    | where | `device`, `precision`, `channels_last`, `compiled` (makes the module to call instead of the model), `team` |
+    | what is measured | `validate`, `observers`, `stopper` |
+    | from where | `resume_state`, an exported state; the caller has already restored the tensors of model and average |
 
-    These are twenty arguments because each is an object of its own with a default that does nothing: a run names only what
-    it wants. Raises `TrainingError` for a loss that is not finite and for a state that does not fit. Ctrl-C passes through
-    after the observers were told.
+    With a `team`, every process calls this with its part of the batches, and all end with the same weights.
+
+    There are twenty arguments because each is an object of its own with a default that does nothing: a run names only
+    those that it needs. Raises `TrainingError` for a loss that is not finite and for a state that does not fit. Ctrl-C is
+    raised again after `observers` were told that the run has ended.
     """
     if len(batches) == 0 or epochs < 1:
         raise TrainingError(

@@ -1,4 +1,4 @@
-"""Watching the loss: its means over an epoch, and an error that ends the run when it becomes NaN or infinite."""
+"""Watches the loss: computes its means over an epoch, and ends the run with an error when it is NaN or infinite."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["LossWatch"]
 
 
 class LossWatch:
-    """Sums the loss parts on the device and checks the totals every `every` batches, so that a GPU need not wait.
+    """Sums the loss parts on the device and checks the totals every `every` batches, so that a GPU rarely has to wait.
 
-    On a CPU checking costs nothing, so every batch is checked before its gradient is computed.
+    On a CPU a check costs nothing, so with `every` 1 each batch is checked before its gradient is computed.
     """
 
     def __init__(self, every: int) -> None:
@@ -28,7 +28,7 @@ class LossWatch:
         self._unseen: list[tuple[Tensor, Progress, Sequence[Path]]] = []
 
     def add(self, total: Tensor, items: Mapping[str, Tensor], progress: Progress, paths: Sequence[Path]) -> None:
-        """Take in a batch; raises `LossNotFiniteError` when a total looked at now is not finite."""
+        """Add a batch; raises `LossNotFiniteError` when a total that is checked now is not finite."""
         self._batches += 1
         for name, value in items.items():
             self._sums[name] = self._sums[name] + value.detach() if name in self._sums else value.detach().clone()
@@ -37,7 +37,7 @@ class LossWatch:
             self.look()
 
     def look(self) -> None:
-        """Raise `LossNotFiniteError`, naming the images, when a total since the last look is not finite."""
+        """Raise `LossNotFiniteError`, which names the images, when a total since the last check is not finite."""
         unseen, self._unseen = self._unseen, []
         if not unseen:
             return
@@ -47,16 +47,16 @@ class LossWatch:
                 raise LossNotFiniteError(_not_finite(value, progress, paths), progress.epoch, progress.step)
 
     def close(self, promised: int) -> None:
-        """A last check; raises `TrainingError` when the epoch had another number of batches than was promised."""
+        """Check a last time; raises `TrainingError` when the epoch did not have `promised` batches."""
         self.look()
         if self._batches != promised:
             raise TrainingError(
-                f"The epoch gave {self._batches} batches where {promised} were promised, which the schedule counts on. "
-                f"The dataset changed while training: go on with --resume once it is whole."
+                f"The epoch had {self._batches} batches, but the schedule expected {promised}. "
+                f"The dataset has changed during training: restore it, then continue with --resume."
             )
 
     def means(self) -> dict[str, float]:
-        """Mean of each part over the batches."""
+        """The mean of each loss part over the batches."""
         return {name: float(value) / max(self._batches, 1) for name, value in self._sums.items()}
 
 
@@ -66,6 +66,6 @@ def _not_finite(value: float, progress: Progress, paths: Sequence[Path]) -> str:
     return (
         f"The loss became {value} in epoch {progress.epoch + 1} of {progress.epochs}, batch {progress.step + 1} of "
         f"{progress.steps_per_epoch}, on: {shown}{more}. Nothing was saved after the last whole epoch. "
-        f"Lower lr0 in the hyper-parameter file, train with --precision fp32, or look at these labels with "
-        f"`slimyolo data check`; then go on with --resume."
+        f"Lower lr0 in the hyper-parameter file, train with --precision fp32, or check these labels with "
+        f"`slimyolo data check`; then continue with --resume."
     )

@@ -1,4 +1,4 @@
-"""Multi-scale training: every batch at another size."""
+"""Multi-scale training: every batch has another image size."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["MultiScale", "NoResizing", "Resizing"]
 
 
 class Resizing(Protocol):
-    """What the loop does to images [B,3,H,W] float before the objective sees them; targets are relative and stay."""
+    """How the loop resizes images [B,3,H,W] float before the objective gets them; targets are relative and do not change."""
 
     def __call__(self, images: Tensor, progress: Progress) -> Tensor:
-        """Images of this batch's size."""
+        """The images in the size for this batch."""
 
 
 class NoResizing:
-    """Images stay as they are."""
+    """Images keep their size."""
 
     def __call__(self, images: Tensor, progress: Progress) -> Tensor:
         """The same images."""
@@ -30,16 +30,16 @@ class NoResizing:
 
 
 class MultiScale:
-    """Each batch bilinearly resized to a random multiple of `stride` between `low` and `high` times its size.
+    """Resizes each batch bilinearly to a random multiple of `stride` between `low` and `high` times its size.
 
-    The size follows from (seed, batch of the run), so a resumed run draws the same ones.
+    The size follows from (seed, batch of the run), so a resumed run draws the same sizes.
     """
 
     def __init__(self, stride: int, *, low: float = 0.5, high: float = 1.5, seed: int = 0) -> None:
         self._stride, self._low, self._high, self._seed = stride, low, high, seed
 
     def __call__(self, images: Tensor, progress: Progress) -> Tensor:
-        """Images [B,3,H',W'] with both sides multiples of the stride."""
+        """The images as [B,3,H',W'], where both sides are multiples of the stride."""
         height, width = images.shape[-2:]
         longest = max(height, width)
         generator = torch.Generator().manual_seed((self._seed * 1_000_003 + progress.iteration) % 2**63)

@@ -1,4 +1,4 @@
-"""MuSGD: stochastic gradient descent with momentum and, for matrices, an orthogonalised update beside it."""
+"""MuSGD: stochastic gradient descent with momentum, and an additional orthogonalised update for matrices."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _MATRIX_DIMENSIONS = (2, 4)  # linear layers and convolutions
 
 
 class MuSGD(Optimizer):
-    """Nesterov SGD over all parameters, and Muon's update on top for those of two or four dimensions.
+    """Nesterov SGD for all parameters, plus Muon's update for parameters with two or four dimensions.
 
     With learning rate η, momentum μ, gradient g and weight decay d, in one step:
 
     - SGD: b ← μb + (g + dp), p ← p − η · `sgd_share` · (g + dp + μb);
     - Muon (Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024): m ← μm + (1 − μ)g,
       v = μm + (1 − μ)g; v, flattened to a matrix with a row for each output, is made orthogonal (`orthogonalised`);
-      p ← p − η · `muon_share` · √max(1, rows / columns) · v, with rows and columns the last two sizes of g as it is (1 for
-      square kernels).
+      p ← p − η · `muon_share` · √max(1, rows / columns) · v, where rows and columns are the last two sizes of g before it is
+      flattened (so the root is 1 for square kernels).
 
-    Both updates start from the same gradient and the same p. The weight decay is in the SGD part alone.
+    Both updates start from the same gradient and the same p. Weight decay is part of the SGD update only.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class MuSGD(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of all parameters that have a gradient."""
+        """Take one step for all parameters that have a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -102,10 +102,10 @@ class MuSGD(Optimizer):
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Matrices ``[..., rows, columns]`` with their singular values brought to about 1, in bfloat16.
+    """Matrices ``[..., rows, columns]`` with their singular values changed to about 1, in bfloat16.
 
-    Five Newton–Schulz steps X ← aX + (bA + cA²)X with A = XXᵀ, from X divided by its Frobenius norm; tall matrices are
-    worked on transposed, so that A is small. The coefficients do not converge to 1 exactly: values end in 0.7 to 1.2.
+    Five Newton–Schulz steps X ← aX + (bA + cA²)X with A = XXᵀ, starting from X divided by its Frobenius norm. Tall matrices
+    are transposed first, so that A is small. With these coefficients the singular values end between 0.7 and 1.2.
     """
     values: Tensor = matrices.bfloat16()
     values = values / (values.norm(dim=(-2, -1), keepdim=True) + _EPS)
@@ -120,7 +120,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
 
 
 def _orthogonalised_together(matrices: Sequence[Tensor]) -> list[Tensor]:
-    """Each of `matrices` orthogonalised; those of one shape in one go."""
+    """Each of `matrices`, orthogonalised; matrices with the same shape are computed together."""
     alike: dict[torch.Size, list[int]] = defaultdict(list)
     for position, matrix in enumerate(matrices):
         alike[matrix.shape].append(position)

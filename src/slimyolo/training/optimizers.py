@@ -1,4 +1,4 @@
-"""Optimizers over groups of parameters: biases, weights (which decay), scales of normalisation layers."""
+"""Makes optimizers over groups of parameters: biases, weights (with weight decay), scales of normalisation layers."""
 
 from __future__ import annotations
 
@@ -63,10 +63,11 @@ class FittingOptimizer:
 
 
 def fitting_optimizer(images: int, batch_size: int, epochs: int, nc: int, nominal_batch: int = 64) -> FittingOptimizer:
-    """What ``--optimizer auto`` stands for, by the rule of ultralytics 8.4.190.
+    """The optimizer that ``--optimizer auto`` picks, by the rule of ultralytics 8.4.190.
 
-    More than 10,000 steps, ⌈images / max(batch, 64)⌉ · epochs: MuSGD at 0.01; else AdamW at 0.002 · 5 / (4 + nc).
-    The momentum is MuSGD's before the warm-up, which ends at the hyper-parameter's, and AdamW's β₁.
+    A run has ⌈images / max(batch, 64)⌉ · epochs steps. More than 10,000 steps: MuSGD with learning rate 0.01. Otherwise:
+    AdamW with 0.002 · 5 / (4 + nc). The momentum is β₁ for AdamW; for MuSGD it is the momentum before the warm-up, which ends
+    at the momentum of the hyper-parameters.
     """
     steps = math.ceil(images / max(batch_size, nominal_batch)) * epochs
     if steps > _LONG_RUN:
@@ -85,9 +86,9 @@ def build_optimizer(
 ) -> Optimizer:
     """SGD (Nesterov), Adam, AdamW (fused kernels) or MuSGD over `parameter_groups` of `model`.
 
-    `weight_decay` is what `scaled_weight_decay` gave, and acts on the weights only; `momentum` is Adam's β₁. Parameters
-    that need no gradient are in their group too, so that a state fits whether layers are frozen or not. All parameters
-    of the modules `faster` run at three times the learning rate, in groups of their own behind the others.
+    `weight_decay` is the result of `scaled_weight_decay` and acts on the weights only. `momentum` is β₁ for Adam and AdamW.
+    Parameters without a gradient are in their group too, so that a saved state fits whether layers are frozen or not. All
+    parameters of the modules `faster` have three times the learning rate, in groups of their own after the others.
     Raises `ConfigError` for an unknown name or impossible numbers.
     """
     if name not in OPTIMIZERS:
@@ -118,7 +119,7 @@ def build_optimizer(
 def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
     """(all biases, all other weights, scales of normalisation layers), each in the order of `model.modules()`.
 
-    yolov5n: 60 biases (57 of batch normalisation, 3 of the head), 60 weights, 57 scales. A shared parameter comes once.
+    yolov5n has 60 biases (57 of batch normalisation, 3 of the head), 60 weights, 57 scales. A shared parameter is listed once.
     """
     biases: list[nn.Parameter] = []
     weights: list[nn.Parameter] = []
@@ -139,9 +140,10 @@ def parameter_groups(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Para
 
 
 def apply_settings_(optimizer: Optimizer, settings: Settings) -> None:
-    """Put learning rates and momentum into the optimizer's groups. Momentum warms up for SGD kinds only, as in the recipes.
+    """Put learning rates and momentum into the optimizer's groups. Only SGD and MuSGD warm up momentum, as in the recipes.
 
-    A group that was not made by `build_optimizer` goes by its position, behind the third as the third.
+    A group that was not made by `build_optimizer` gets the learning rate of its position; groups after the third get the
+    third.
     """
     rates = settings.learning_rates
     for position, group in enumerate(optimizer.param_groups):
@@ -152,7 +154,7 @@ def apply_settings_(optimizer: Optimizer, settings: Settings) -> None:
 
 
 def match_memory_layout_(optimizer: Optimizer) -> None:
-    """Give the optimizer's buffers the strides of their parameters: fused kernels walk both as flat memory."""
+    """Give the optimizer's buffers the strides of their parameters, because fused kernels read both as flat memory."""
     for parameter, buffers in optimizer.state.items():
         for name, value in buffers.items():
             if torch.is_tensor(value) and value.shape == parameter.shape and value.stride() != parameter.stride():

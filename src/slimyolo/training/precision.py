@@ -1,4 +1,4 @@
-"""Number formats: how a forward pass runs and how gradients come out true."""
+"""Number formats: how the forward pass runs, and how scaled gradients are scaled back."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ __all__ = ["Autocast", "Fp32", "Precision"]
 
 
 class Precision(Protocol):
-    """What the loop asks of a number format."""
+    """What the loop needs from a number format."""
 
     def forward(self) -> AbstractContextManager[Any]:
         """The context in which the objective runs."""
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of the loss, perhaps scaled."""
+        """Compute the gradients of the loss, which may be scaled."""
 
     def unscale(self, optimizer: Optimizer) -> None:
-        """From here to `step` the gradients are true."""
+        """Scale the gradients back; until `step` they are not scaled."""
 
     def step(self, optimizer: Optimizer) -> None:
-        """The optimizer step."""
+        """Take the optimizer step."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data from which `load_state_dict` goes on exactly."""
+        """Plain data from which `load_state_dict` continues exactly."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from the result of `state_dict`."""
 
 
 class Fp32:
-    """Single precision throughout."""
+    """Single precision everywhere."""
 
     def forward(self) -> AbstractContextManager[Any]:
         """No context."""
         return nullcontext()
 
     def backward(self, loss: Tensor) -> None:
-        """Plain gradients."""
+        """Compute the gradients, which are not scaled."""
         loss.backward()  # type: ignore[no-untyped-call]
 
     def unscale(self, optimizer: Optimizer) -> None:
-        """Nothing to undo."""
+        """Does nothing."""
 
     def step(self, optimizer: Optimizer) -> None:
-        """The optimizer step."""
+        """Take the optimizer step."""
         optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty."""
+        """An empty dictionary."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
 class Autocast:
@@ -72,18 +72,18 @@ class Autocast:
     def __init__(self, device: str | torch.device, dtype: torch.dtype, *, initial_scale: float = 65536.0) -> None:
         if dtype not in (torch.bfloat16, torch.float16):
             raise ConfigError(
-                f"Mixed precision in {dtype} is not known; expected bf16 or fp16 (--precision fp32|bf16|fp16)."
+                f"Mixed precision in {dtype} is not supported; expected bf16 or fp16 (--precision fp32|bf16|fp16)."
             )
         self._type = torch.device(device).type
         self._dtype = dtype
         self._scaler = torch.amp.GradScaler(self._type, init_scale=initial_scale, enabled=dtype is torch.float16)
 
     def forward(self) -> AbstractContextManager[Any]:
-        """Autocast."""
+        """The autocast context."""
         return torch.autocast(self._type, self._dtype)
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of the loss times the loss scale."""
+        """Compute the gradients of the loss times the loss scale."""
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def unscale(self, optimizer: Optimizer) -> None:
@@ -91,7 +91,7 @@ class Autocast:
         self._scaler.unscale_(optimizer)
 
     def step(self, optimizer: Optimizer) -> None:
-        """The optimizer step, left out when a gradient overflowed; then adapt the loss scale."""
+        """Take the optimizer step, unless a gradient overflowed; then adapt the loss scale."""
         self._scaler.step(optimizer)
         self._scaler.update()
 
@@ -100,6 +100,6 @@ class Autocast:
         return dict(self._scaler.state_dict())
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with this loss scale."""
+        """Continue with the loss scale in `state`."""
         if state:
             self._scaler.load_state_dict(dict(state))

@@ -1,4 +1,4 @@
-"""Where a run stands."""
+"""How far a run has come."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class Progress:
 
     @property
     def iteration(self) -> int:
-        """Batches before this one in the whole run."""
+        """The number of batches before this one in the whole run."""
         return self.epoch * self.steps_per_epoch + self.step
 
     @property
     def iterations(self) -> int:
-        """Batches of the whole run."""
+        """The number of batches of the whole run."""
         return self.epochs * self.steps_per_epoch
 
     @property
     def done(self) -> float:
-        """Share (0–1] of the run's batches worked through, this one included."""
+        """Share (0–1] of the run's batches that are done, including this one."""
         return (self.iteration + 1) / self.iterations
 
     @property

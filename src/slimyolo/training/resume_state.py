@@ -27,10 +27,10 @@ _VERSION = 1
 
 @dataclass(kw_only=True)
 class RunState:
-    """The loop's own numbers, and the objects whose state goes with them.
+    """The loop's own numbers, and the objects whose state is saved with them.
 
-    `epoch` is the next one to train; `last_step` the batch (of the run) of the latest optimizer step, −1 before any;
-    `beside` is trained along with the model and kept here, not in the model.
+    `epoch` is the next epoch to train. `last_step` is the batch (of the run) of the latest optimizer step, −1 before the first
+    one. `beside` holds modules that are trained together with the model but are not part of it.
     """
 
     model: nn.Module
@@ -49,11 +49,11 @@ class RunState:
 
     @property
     def averaged(self) -> nn.Module:
-        """The averaged copy that is validated and kept; without averaging the model itself."""
+        """The averaged copy, which is validated and saved; without averaging, the model itself."""
         return self.model if self.ema.module is None else self.ema.module
 
     def close_epoch_(self, fitness: float | None) -> tuple[float | None, bool]:
-        """Count the epoch; (its fitness if it counts yet, whether it is the best so far, equal included)."""
+        """Count the epoch. Returns (its fitness, or None if it does not count yet; whether it is the best so far or equal)."""
         counted = fitness if self.sparsity.settled else None
         is_best = self.best.take_(counted, self.epoch)
         self.stopped = self.stopper.stop(self.epoch, counted)
@@ -63,7 +63,7 @@ class RunState:
     def export(self) -> dict[str, Any]:
         """Plain data and CPU tensors (readable with ``torch.load(weights_only=True)``), without the models' tensors.
 
-        Gradients waiting for an accumulated step that spans the epochs are among them.
+        Accumulated gradients that wait for an optimizer step in the next epoch are included.
         """
         state = {
             "version": _VERSION,
@@ -83,19 +83,19 @@ class RunState:
         return {name: _on_cpu(value) for name, value in exported.items()}
 
     def restore_(self, state: Mapping[str, Any]) -> None:
-        """Go on from `export`. The caller has put the tensors of the model and of its average back before.
+        """Continue from the result of `export`. The caller has already restored the tensors of the model and its average.
 
-        Raises `TrainingError` when the state is of another version, another number of epochs or of batches an epoch.
+        Raises `TrainingError` when the state has another version, another number of epochs or of batches in an epoch.
         """
         if state.get("version") != _VERSION:
             raise TrainingError(
-                f"The training state has version {state.get('version')}, this slimyolo reads version {_VERSION}. "
-                f"Resume with the version that wrote it, or start a new run with --weights."
+                f"The training state has version {state.get('version')}, but this slimyolo reads version {_VERSION}. "
+                f"Resume with the slimyolo that wrote it, or start a new run with --weights."
             )
         for name, here in (("epochs", self.epochs), ("steps_per_epoch", self.steps_per_epoch)):
             if state[name] != here:
                 raise TrainingError(
-                    f"The run to resume had {name} = {state[name]}, this one has {here}: its schedule would differ. "
+                    f"The run to resume had {name} = {state[name]}, but this one has {here}: the schedule would differ. "
                     f"Resume with the same data, --batch-size and --epochs, or start a new run with --weights."
                 )
         try:
@@ -120,7 +120,7 @@ class RunState:
             self.beside.load_state_dict(state["tensors"])
         except RuntimeError as error:
             raise TrainingError(
-                f"What was trained beside the model (projectors of distillation) does not fit this run: {error}. "
+                f"The projectors of distillation in the training state do not fit this run: {error}. "
                 f"Resume with the same --teacher and --distill."
             ) from error
         _put_gradients_(self.beside, state["gradients"])
@@ -153,7 +153,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state_(state: Mapping[str, Any]) -> None:
-    """Set the global generators from `random_state`; CUDA ones only where there are as many devices."""
+    """Set the global generators from `random_state`; those of CUDA only if there are equally many devices."""
     random.setstate((3, tuple(state["python"]), state["python_gauss"]))
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))

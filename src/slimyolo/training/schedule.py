@@ -1,7 +1,7 @@
-"""Learning rate, momentum and accumulation as pure functions of progress: the recipes of YOLOv5 6.2 and after.
+"""Learning rate, momentum and accumulation as pure functions of progress: the recipes of YOLOv5 6.2 and later families.
 
-Facts: warm-up is counted in batches; learning rates follow epochs. The recipe's scheduler is one epoch late: after
-warm-up, epoch e runs at f(e − 1). That is reproduced (`one_epoch_late`), see docs/decisions.
+The warm-up is counted in batches; learning rates change with epochs. The scheduler of YOLOv5 6.2 is one epoch late: after the
+warm-up, epoch e runs at f(e − 1). `one_epoch_late` reproduces this (docs/decisions/schedule.md).
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for one batch: a learning rate for each group (biases, weights, scales), momentum, batches a step."""
+    """Settings of one batch.
+
+    `learning_rates` has one for each parameter group (biases, weights, scales); `accumulate` is the number of batches in an
+    optimizer step.
+    """
 
     learning_rates: tuple[float, float, float]
     momentum: float
@@ -37,34 +41,38 @@ class Settings:
 
 
 class Schedule(Protocol):
-    """Settings for every moment of a run."""
+    """Gives the settings of every batch of a run."""
 
     def __call__(self, progress: Progress) -> Settings:
-        """The settings of this batch: the same answer for the same progress."""
+        """The settings of this batch. The same progress always gives the same settings."""
 
 
 @dataclass(frozen=True)
 class ConstantSchedule:
-    """The same settings all the way."""
+    """The same settings for the whole run."""
 
     learning_rate: float
     momentum: float = 0.9
     accumulate: int = 1
 
     def __call__(self, progress: Progress) -> Settings:
-        """One learning rate for all groups."""
+        """The settings, with one learning rate for all groups."""
         return Settings((self.learning_rate,) * 3, self.momentum, self.accumulate)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """YOLOv5 6.2's schedule. Defaults are those of hyp.scratch-low.
+    """The schedule of YOLOv5 6.2. The defaults are those of hyp.scratch-low.
 
-    `warmup_epochs` 0 means no warm-up; otherwise it lasts at least `shortest_warmup` batches, however short the run is,
-    unless `warmup_at_most` caps it at that share of the run (None, the recipe, does not). `one_epoch_late` False gives
-    epoch e the rate f(e) that is written down; with `spare_last_epoch` the warm-up is over before the last epoch.
-    ultralytics 8.4.190: `shortest_warmup` 0, not `one_epoch_late`, `spare_last_epoch`. Raises `ConfigError` for numbers
-    that cannot be.
+    | field | meaning | ultralytics 8.4.190 |
+    |---|---|---|
+    | `warmup_epochs` | length of the warm-up in epochs; 0 means no warm-up | the same |
+    | `shortest_warmup` | smallest number of batches of a warm-up, even in a short run | 0 |
+    | `warmup_at_most` | largest share of the run that the warm-up takes; None (YOLOv5 6.2) sets no limit | the same |
+    | `one_epoch_late` | after the warm-up, epoch e has the rate f(e − 1) instead of f(e) | False |
+    | `spare_last_epoch` | the warm-up ends before the last epoch | True |
+
+    Raises `ConfigError` for impossible numbers.
     """
 
     batch_size: int
@@ -100,7 +108,7 @@ class Recipe:
         return Settings((rate, rate, rate), self.momentum, accumulate)
 
     def warmup_iterations(self, steps_per_epoch: int, epochs: int) -> int:
-        """The last batch of warm-up, counted from 0; −1 without warm-up."""
+        """The last batch of the warm-up, counted from 0; −1 without a warm-up."""
         if self.warmup_epochs <= 0:
             return -1
         warming = min(self.warmup_epochs, epochs - 1) if self.spare_last_epoch else self.warmup_epochs
@@ -124,7 +132,10 @@ class Recipe:
         return Settings((bias, other, other), between(self.warmup_momentum, self.momentum), accumulate)
 
     def _rate_epoch(self, progress: Progress, warmup: int) -> int:
-        """Whose f holds after warm-up: one epoch late, except that the epoch in which warm-up ended keeps its own."""
+        """The epoch whose factor f is used after the warm-up.
+
+        It is one epoch late, except in the epoch in which the warm-up ended.
+        """
         if not self.one_epoch_late:
             return progress.epoch
         if warmup >= 0 and progress.epoch == warmup // progress.steps_per_epoch:
@@ -133,7 +144,7 @@ class Recipe:
 
 
 def linear_factor(epoch: float, epochs: int, last: float) -> float:
-    """(1 − epoch/epochs) · (1 − last) + last."""
+    """A line from 1 at epoch 0 to `last` at `epochs`: (1 − epoch/epochs) · (1 − last) + last."""
     return (1 - epoch / epochs) * (1 - last) + last
 
 
@@ -143,16 +154,16 @@ def cosine_factor(epoch: float, epochs: int, last: float) -> float:
 
 
 def accumulation_after_warmup(batch_size: int, nominal_batch: int = 64) -> int:
-    """Batches in an optimizer step after warm-up: as many as make up the nominal batch, at least 1."""
+    """The number of batches in an optimizer step after the warm-up: nominal batch / batch size, rounded, at least 1."""
     return max(round(nominal_batch / batch_size), 1)
 
 
 def scaled_weight_decay(
     weight_decay: float, batch_size: int, nominal_batch: int = 64, batches: int | None = None
 ) -> float:
-    """Weight decay for the batch that an optimizer step really sees: weight_decay · batch · accumulation / nominal.
+    """Weight decay in proportion to the images of an optimizer step: weight_decay · batch · accumulation / nominal.
 
-    `batches` of the whole run, where given, are the most that can be accumulated.
+    `batches`, if given, is the number of batches of the whole run; the accumulation is at most this number.
     """
     accumulated = accumulation_after_warmup(batch_size, nominal_batch)
     if batches is not None:

@@ -1,4 +1,4 @@
-"""Ending a run before its last epoch: early stopping (``--patience``) and a limit of time (``--time``)."""
+"""Ends a run before its last epoch: early stopping (``--patience``) and a time limit (``--time``)."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ __all__ = ["EarlyStopping", "NoStopping", "Stopper", "TimeBudget"]
 
 
 class Stopper(Protocol):
-    """What the loop asks after each epoch."""
+    """Decides after each epoch whether the run ends."""
 
     def stop(self, epoch: int, fitness: float | None) -> bool:
         """Whether to stop after `epoch`; `fitness` is None when it was not measured or does not count yet."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data from which `load_state_dict` goes on exactly."""
+        """Plain data from which `load_state_dict` continues exactly."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Continue from the result of `state_dict`."""
 
 
 class NoStopping:
     """Every epoch is run."""
 
     def stop(self, epoch: int, fitness: float | None) -> bool:
-        """Never."""
+        """Always False."""
         return False
 
     def state_dict(self) -> dict[str, Any]:
-        """Empty."""
+        """An empty dictionary."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
 class EarlyStopping:
-    """Stop when the fitness has not reached its best for `patience` epochs; 0 never stops.
+    """Stop when the best fitness was not reached again for `patience` epochs; 0 never stops.
 
-    Equal counts as reached; with `strictly`, only more does, or equal while the best is still 0.
+    An equal fitness counts as reached. With `strictly`, only a higher fitness counts, or an equal one while the best is 0.
     """
 
     def __init__(self, patience: int = 100, *, strictly: bool = False) -> None:
@@ -50,7 +50,7 @@ class EarlyStopping:
         self._best_epoch = 0
 
     def stop(self, epoch: int, fitness: float | None) -> bool:
-        """Whether the best lies `patience` epochs back."""
+        """Whether the best epoch is `patience` or more epochs ago."""
         if fitness is None:
             return False
         ties = not self._strictly or self._best == 0
@@ -63,15 +63,15 @@ class EarlyStopping:
         return {"best": self._best, "best_epoch": self._best_epoch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from the values in `state`."""
         if state:
             self._best, self._best_epoch = state["best"], int(state["best_epoch"])
 
 
 class TimeBudget:
-    """Stop as `stopper` says, or before an epoch as long as the longest so far would end after `seconds` of training.
+    """Stop when `stopper` says so, or when another epoch, as long as the longest so far, would end after `seconds`.
 
-    The time of a run that was interrupted counts up to its last whole epoch. `clock` gives seconds.
+    The time of an interrupted run counts up to its last whole epoch. `clock` returns seconds.
     """
 
     def __init__(self, stopper: Stopper, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -79,7 +79,7 @@ class TimeBudget:
         self._began, self._used, self._longest = clock(), 0.0, 0.0
 
     def stop(self, epoch: int, fitness: float | None) -> bool:
-        """Whether either says so."""
+        """Whether `stopper` or the time limit ends the run."""
         now = self._clock()
         self._longest = max(self._longest, now - self._began)
         self._used, self._began = self._used + now - self._began, now
@@ -90,7 +90,7 @@ class TimeBudget:
         return {**self._stopper.state_dict(), "used_seconds": self._used, "longest_seconds": self._longest}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from the values in `state`."""
         self._stopper.load_state_dict(state)
         self._used, self._longest = state.get("used_seconds", 0.0), state.get("longest_seconds", 0.0)
         self._began = self._clock()

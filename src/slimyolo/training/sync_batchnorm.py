@@ -1,7 +1,7 @@
 """Batch normalisation over the images of all processes (``--sync-bn``).
 
-Ours and not torch's ``SyncBatchNorm``: that one needs a GPU, so it could not be tested here, and it is no
-``BatchNorm2d``, which folding, sparsity and pruning look for.
+torch's ``SyncBatchNorm`` is not used, because it needs a GPU, so it could not be tested here, and because it is not a
+``BatchNorm2d``, for which folding, sparsity and pruning look.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ __all__ = ["SharedBatchNorm2d", "share_batchnorms_"]
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
-    """As `BatchNorm2d`; in training mode mean and variance are those of the global batch ``[ΣB, C, H, W]``.
+    """Like `BatchNorm2d`, but in training mode the mean and variance are those of the global batch ``[ΣB, C, H, W]``.
 
-    One exchange of 2C + 1 numbers forward and one backward. Sums are taken in float32 around the running mean, which is
-    the same in all processes: without a shift E[x²] − E[x]² would lose digits where the mean is large.
+    The processes exchange 2C + 1 numbers once in the forward and once in the backward pass. Sums are taken in float32 after
+    the running mean, which is the same in all processes, was subtracted: without this shift E[x²] − E[x]² would lose digits
+    where the mean is large.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """[B, C, H, W] → the same shape; every process must call this together."""
+        """[B, C, H, W] → the same shape. All processes must call this at the same time."""
         if not self.training or self.running_mean is None or self.running_var is None:
             return super().forward(input)
         shift = self.running_mean.detach().clone()
@@ -41,8 +42,8 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         return result.to(input.dtype)
 
     def _follow_(self, mean: Tensor, variance: Tensor) -> None:
-        """Running statistics, with the unbiased variance as torch has it."""
-        assert self.running_mean is not None  # forward has looked
+        """Update the running statistics, with the unbiased variance as in torch."""
+        assert self.running_mean is not None  # forward has checked this
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         self.num_batches_tracked += 1
@@ -53,7 +54,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
 
 def share_batchnorms_(model: nn.Module) -> int:
-    """Replace every `BatchNorm2d` inside `model` by a `SharedBatchNorm2d` with the same parameters; how many."""
+    """Replace every `BatchNorm2d` inside `model` by a `SharedBatchNorm2d` with the same parameters; returns how many."""
     found = [
         (parent, name, child)
         for parent in model.modules()
@@ -69,7 +70,7 @@ def share_batchnorms_(model: nn.Module) -> int:
 
 
 class _SumOverProcesses(Function):
-    """Σ over processes; the gradient of a sum is the sum of what flows back to each of its readers."""
+    """The sum over processes. Its gradient is the sum of the gradients of all processes."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:

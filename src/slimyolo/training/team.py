@@ -1,8 +1,8 @@
-"""Processes that train together: what they share, when, and how one alone does without.
+"""Processes that train together: what they exchange and when. A process that trains alone exchanges nothing.
 
 Every process works on its part of each global batch. Gradients are added up over the processes before each optimizer
-step, running statistics of batch normalisation are averaged after it; so weights, sparsity and the averaged copy are the
-same everywhere, bit by bit, and only the process of rank 0 has to write.
+step, and running statistics of batch normalisation are averaged after it. So weights, sparsity and the averaged copy are
+the same everywhere, bit by bit, and only the process of rank 0 has to write files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 
 
 class Team(Protocol):
-    """What the loop asks of the processes that train together. All must call these together, in the same order."""
+    """What the loop needs from the processes that train together. All call these methods together, in the same order."""
 
     @property
     def rank(self) -> int:
@@ -29,34 +29,34 @@ class Team(Protocol):
 
     @property
     def world(self) -> int:
-        """How many processes there are."""
+        """The number of processes."""
 
     def calling(self, model: nn.Module) -> nn.Module:
-        """The module to call instead of `model`, so that gradients are shared; all processes get the weights of 0."""
+        """The module to call instead of `model`: it exchanges gradients. All processes get the weights of process 0."""
 
     def gathering(self, called: nn.Module, last: bool) -> AbstractContextManager[Any]:
-        """Around forward and backward: gradients stay local until the `last` batch of an optimizer step."""
+        """A context for forward and backward: gradients are not exchanged before the `last` batch of an optimizer step."""
 
     def whole(self, loss: Tensor) -> Tensor:
-        """The loss whose gradient, averaged over the processes, is that of the sum of their losses."""
+        """A loss whose gradient, averaged over the processes, is the gradient of the sum of all losses."""
 
     def even_gradients_(self, module: nn.Module) -> None:
-        """Average gradients that no wrapper shares: waiting ones, and those of modules beside the model."""
+        """Average gradients that `calling` does not exchange: waiting ones, and those of modules beside the model."""
 
     def even_statistics_(self, model: nn.Module) -> None:
-        """Average floating-point buffers: running statistics."""
+        """Average floating-point buffers, which are the running statistics."""
 
     def even_(self, *modules: nn.Module) -> None:
-        """Both, so that the state of one process is that of all."""
+        """Average gradients and buffers, so that all processes have the same state."""
 
     def align_(self, module: nn.Module) -> None:
-        """Take over parameters and buffers of process 0."""
+        """Copy the parameters and buffers of process 0 into `module`."""
 
     def sum(self, values: Tensor) -> Tensor:
-        """Added up over the processes; `values` stays as it was."""
+        """The sum over the processes; `values` is not changed."""
 
     def means(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Means over the processes."""
+        """The mean of each value over the processes."""
 
     def gather(self, value: Value) -> list[Value]:
         """The values of all processes, in the order of their ranks."""
@@ -66,12 +66,12 @@ class Team(Protocol):
 
 
 class Alone:
-    """One process: nothing to share."""
+    """One process, which exchanges nothing."""
 
     rank, world = 0, 1
 
     def calling(self, model: nn.Module) -> nn.Module:
-        """The model."""
+        """The model itself."""
         return model
 
     def gathering(self, called: nn.Module, last: bool) -> AbstractContextManager[Any]:
@@ -79,43 +79,43 @@ class Alone:
         return nullcontext()
 
     def whole(self, loss: Tensor) -> Tensor:
-        """The loss."""
+        """The loss itself."""
         return loss
 
     def even_gradients_(self, module: nn.Module) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def even_statistics_(self, model: nn.Module) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def even_(self, *modules: nn.Module) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def align_(self, module: nn.Module) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def sum(self, values: Tensor) -> Tensor:
-        """The values."""
+        """The values themselves."""
         return values
 
     def means(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The values."""
+        """The values themselves."""
         return dict(values)
 
     def gather(self, value: Value) -> list[Value]:
-        """This one."""
+        """A list of this one value."""
         return [value]
 
     def told(self, value: Value) -> Value:
-        """The value."""
+        """The value itself."""
         return value
 
 
 class Together:
-    """The processes of torch's default group, which must have been initialised, on `device`.
+    """The processes of torch's default group, on `device`. The group must have been initialised.
 
-    Gradients: DistributedDataParallel (Li et al. 2020, arXiv:2006.15704), without its broadcast of buffers, which would
-    give each process the statistics of process 0's images alone and leave averaged copies to drift apart.
+    Gradients are exchanged by DistributedDataParallel (Li et al. 2020, arXiv:2006.15704), without its broadcast of buffers.
+    That would give each process the statistics of process 0's images alone, and the averaged copies would become different.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -132,12 +132,12 @@ class Together:
 
         devices = [self._device] if self._device.type == "cuda" else None
         with warnings.catch_warnings():
-            # torch 2.13 renames the option; the new name is unknown to older versions
+            # torch 2.13 renames the option; older versions do not know the new name
             warnings.filterwarnings("ignore", message=".*broadcast_buffers.*", category=FutureWarning)
             return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
 
     def gathering(self, called: nn.Module, last: bool) -> AbstractContextManager[Any]:
-        """DistributedDataParallel's ``no_sync`` except for the last batch."""
+        """``no_sync`` of DistributedDataParallel, except for the last batch."""
         waits: AbstractContextManager[Any] = nullcontext() if last else called.no_sync()  # type: ignore[operator]
         return waits
 
@@ -146,7 +146,7 @@ class Together:
         return loss * self.world
 
     def even_gradients_(self, module: nn.Module) -> None:
-        """Average the gradients that there are: of the same parameters in every process."""
+        """Average the gradients that exist; they belong to the same parameters in every process."""
         self._average_([parameter.grad for parameter in module.parameters() if parameter.grad is not None])
 
     def even_statistics_(self, model: nn.Module) -> None:
@@ -168,13 +168,13 @@ class Together:
                 tensor.copy_(values)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Added up over the processes."""
+        """The sum over the processes."""
         total = values.detach().clone()
         self._distributed.all_reduce(total)
         return total
 
     def means(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Means over the processes, in float64."""
+        """The mean of each value over the processes, in float64."""
         total = self.sum(torch.tensor(list(values.values()), dtype=torch.float64, device=self._device))
         return dict(zip(values, (total / self.world).tolist(), strict=True))
 

@@ -1,4 +1,4 @@
-"""Observers: results.csv, gammas.json, the terminal, TensorBoard, pictures, checkpoints. They only look."""
+"""Observers: results.csv, gammas.json, the terminal, TensorBoard, pictures, checkpoints. They do not change a run."""
 
 from slimyolo.training.observers.checkpoints import CheckpointObserver
 from slimyolo.training.observers.csv_file import CSV_COLUMNS, CsvObserver, csv_columns

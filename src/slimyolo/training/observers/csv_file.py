@@ -1,4 +1,4 @@
-"""results.csv: one row for each epoch, columns as the reference names them."""
+"""results.csv: one row for each epoch, with the column names of the reference."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def csv_columns(losses: Sequence[str] = _YOLOV5_LOSSES) -> tuple[str, ...]:
 
 
 CSV_COLUMNS = csv_columns()
-"""The columns of YOLOv5, as the reference names them."""
+"""The columns for YOLOv5, with the names of the reference."""
 
 
 class CsvObserver:
-    """Writes `path` anew, and whole, after every epoch; what was not measured stays empty.
+    """Writes the whole of `path` again after every epoch. A value that was not measured is left empty.
 
     `losses` names the items of the loss that have columns. A resumed run keeps the rows of the epochs before it. Raises
-    `StorageError` when the file cannot be written, or is not one of ours where a run is resumed.
+    `StorageError` when the file cannot be written, or when a resumed run finds a file with other columns.
     """
 
     def __init__(self, path: str | Path, losses: Sequence[str] = _YOLOV5_LOSSES) -> None:
@@ -43,14 +43,14 @@ class CsvObserver:
         self._rows: list[dict[str, str]] = []
 
     def started(self, report: RunReport) -> None:
-        """Take over the earlier epochs of a resumed run."""
+        """Read the earlier epochs of a resumed run."""
         self._rows = _rows_before(self._path, report.first_epoch, self._columns) if report.first_epoch else []
 
     def batch_done(self, report: BatchReport) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def epoch_done(self, report: EpochReport) -> None:
-        """Add a row."""
+        """Add the row of an epoch."""
         values: dict[str, float] = {f"train/{name.removesuffix('_loss')}_loss": v for name, v in report.losses.items()}
         values |= dict(report.metrics)
         values |= dict(zip(_RATE_COLUMNS, report.settings.learning_rates, strict=True))
@@ -67,7 +67,7 @@ class CsvObserver:
         write_text(self._path, text.getvalue())
 
     def ended(self) -> None:
-        """All is written."""
+        """Does nothing: all is written."""
 
 
 def _rows_before(path: Path, epoch: int, columns: tuple[str, ...]) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The observer that has the first batches of a run drawn."""
+"""The observer that calls a function to draw the first batches of a run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class FirstBatchesObserver:
         self._draw, self._count = draw, count
 
     def started(self, report: RunReport) -> None:
-        """Nothing to draw yet."""
+        """Does nothing."""
 
     def batch_done(self, report: BatchReport) -> None:
-        """Draw, if it is one of the first."""
+        """Draw the batch if it is one of the first."""
         if report.progress.iteration < self._count and report.progress.epoch == 0:
             self._draw(report.progress.step, report.batch)
 
     def epoch_done(self, report: EpochReport) -> None:
-        """Nothing to draw any more."""
+        """Does nothing."""
 
     def ended(self) -> None:
-        """All is drawn."""
+        """Does nothing."""

@@ -1,4 +1,4 @@
-"""gammas.json: how |γ| of the prunable channels is distributed after every epoch."""
+"""gammas.json: the distribution of |γ| of the prunable channels after every epoch."""
 
 from __future__ import annotations
 
@@ -20,13 +20,21 @@ GAMMA_BINS = 50
 
 
 class GammaObserver:
-    """Writes `path` anew, and whole, after every epoch of a run that shrinks something; nothing otherwise.
+    """Writes the whole of `path` again after every epoch of a run with a sparsity method; writes nothing otherwise.
 
     The file holds ``edges`` (`GAMMA_BINS` + 1 values from 0 to a little above the largest |γ| after the first epoch) and
-    ``epochs``, a list of: ``epoch``; ``zeros``, channels at exactly zero; ``counts`` of the others between the edges;
-    ``above``, those beyond the last edge; ``median``; ``share`` that counts as zero and ``target_share``, as
-    `SparsityStatus`. A resumed run keeps the epochs before it. Raises `StorageError` when the file cannot be written
-    or, on resuming, read.
+    ``epochs``, a list with these keys:
+
+    | key | content |
+    |---|---|
+    | ``epoch`` | the epoch, from 0 |
+    | ``zeros`` | number of channels at exactly zero |
+    | ``counts``, ``above`` | numbers of the other channels between the edges, and above the last edge |
+    | ``median`` | median of all |γ| |
+    | ``share``, ``target_share`` | as in `SparsityStatus` |
+
+    A resumed run keeps the epochs before it. Raises `StorageError` when the file cannot be written, or cannot be read by a
+    resumed run.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -35,7 +43,7 @@ class GammaObserver:
         self._epochs: list[dict[str, Any]] = []
 
     def started(self, report: RunReport) -> None:
-        """Take over the earlier epochs of a resumed run."""
+        """Read the earlier epochs of a resumed run."""
         self._edges, self._epochs = [], []
         if report.first_epoch and self._path.exists():
             stored = read_json(self._path)
@@ -43,7 +51,7 @@ class GammaObserver:
             self._epochs = [row for row in stored["epochs"] if row["epoch"] < report.first_epoch]
 
     def batch_done(self, report: BatchReport) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def epoch_done(self, report: EpochReport) -> None:
         """Add an epoch."""
@@ -57,11 +65,11 @@ class GammaObserver:
         write_text(self._path, json.dumps({"edges": self._edges, "epochs": self._epochs}) + "\n")
 
     def ended(self) -> None:
-        """All is written."""
+        """Does nothing: all is written."""
 
 
 def gamma_counts(magnitudes: Tensor, edges: list[float]) -> tuple[int, list[int], int]:
-    """(exact zeros, counts of the rest between `edges`, count beyond the last edge) of |γ| ``[channels]``."""
+    """(exact zeros, counts of the rest between `edges`, count above the last edge) of |γ| ``[channels]``."""
     positive = magnitudes[magnitudes > 0].double()
     bounds = torch.tensor(edges, dtype=torch.float64)
     places = torch.bucketize(positive, bounds, right=True) - 1  # a value on an edge belongs to the bin above it

@@ -1,4 +1,4 @@
-"""TensorBoard: the scalars of results.csv, the histogram of |γ|, pictures and hyper-parameters, as the reference."""
+"""TensorBoard: scalars of results.csv, histogram of |γ|, pictures and hyper-parameters, as the reference writes them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TensorBoardObserver:
         self._hyperparameters = {name: _plain(value) for name, value in (hyperparameters or {}).items()}
 
     def started(self, report: RunReport) -> None:
-        """Open the events; a resumed run hides what an interrupted epoch had written."""
+        """Open the events file; a resumed run hides the events that an interrupted epoch wrote."""
         purge = report.first_epoch if report.first_epoch else None
         self._writer = self._make_writer(log_dir=str(self._folder), purge_step=purge)
         if self._hyperparameters:
@@ -50,10 +50,10 @@ class TensorBoardObserver:
                 self._writer.file_writer.add_summary(summary)
 
     def batch_done(self, report: BatchReport) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def epoch_done(self, report: EpochReport) -> None:
-        """Write the epoch."""
+        """Write the events of an epoch."""
         scalars = {f"train/{name.removesuffix('_loss')}_loss": value for name, value in report.losses.items()}
         scalars |= dict(report.metrics)
         scalars |= {f"x/lr{position}": rate for position, rate in enumerate(report.settings.learning_rates)}
@@ -66,7 +66,7 @@ class TensorBoardObserver:
         self._writer.flush()
 
     def add_pictures(self, pictures: Mapping[str, npt.NDArray[np.uint8]], epoch: int) -> None:
-        """Write images (RGB uint8 ``[h, w, 3]``) under their names; after the run into a further events file."""
+        """Write pictures (RGB uint8 ``[h, w, 3]``) under their names; after the run, into another events file."""
         writer = self._writer or self._make_writer(log_dir=str(self._folder))
         for name, image in pictures.items():
             writer.add_image(name, image, epoch, dataformats="HWC")
@@ -74,12 +74,12 @@ class TensorBoardObserver:
             writer.close()
 
     def ended(self) -> None:
-        """Close the events."""
+        """Close the events file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
 
 def _plain(value: Any) -> bool | int | float | str:
-    """What the HPARAMS tab takes."""
+    """A value that the HPARAMS tab can show."""
     return value if isinstance(value, (bool, int, float, str)) else str(value)

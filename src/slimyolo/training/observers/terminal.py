@@ -1,4 +1,4 @@
-"""The terminal: a live line for the running epoch and a lasting line for each finished one."""
+"""The terminal: a line that is updated during an epoch, and a line that stays for each finished epoch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from slimyolo.training.events import BatchReport, EpochReport, RunReport
 
 __all__ = ["RichProgressObserver"]
 
-_REFRESH_SECONDS = 0.5  # reading a loss waits for the device, so not at every batch
+_REFRESH_SECONDS = 0.5  # reading a loss waits for the device, so it is not read at every batch
 _PLAIN_SECONDS = 30.0
 
 
 class RichProgressObserver:
-    """Shows epoch, images/s, losses, time left and channels at zero; plain lines where the output is no terminal."""
+    """Shows epoch, images/s, losses, time left and channels at zero; as plain lines if the output is not a terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -29,7 +29,7 @@ class RichProgressObserver:
         self._images = 0
 
     def started(self, report: RunReport) -> None:
-        """Begin to show."""
+        """Show the first line."""
         self._run, self._began = report, time.perf_counter()
         self._begin_epoch()
         if self._console.is_terminal:
@@ -39,7 +39,7 @@ class RichProgressObserver:
             self._bar.start()
 
     def batch_done(self, report: BatchReport) -> None:
-        """Refresh now and then."""
+        """Refresh the line if some time has passed."""
         self._images += report.images
         now = time.perf_counter()
         pause = _REFRESH_SECONDS if self._bar is not None else _PLAIN_SECONDS
@@ -57,7 +57,7 @@ class RichProgressObserver:
             self._say(f"{label}  batch {progress.step + 1}/{progress.steps_per_epoch}  {facts}")
 
     def epoch_done(self, report: EpochReport) -> None:
-        """One lasting line."""
+        """Print the line of an epoch, which stays."""
         metrics = "  ".join(
             f"{label} {report.metrics[key]:.4f}"
             for label, key in (("mAP50", "metrics/mAP_0.5"), ("mAP50-95", "metrics/mAP_0.5:0.95"))
@@ -72,7 +72,7 @@ class RichProgressObserver:
         self._begin_epoch()
 
     def ended(self) -> None:
-        """Give the terminal back."""
+        """Stop the updated line."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
