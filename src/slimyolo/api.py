@@ -46,7 +46,7 @@ ImageOrPath = str | os.PathLike[str] | npt.NDArray[np.uint8]
 
 
 def load(path: str | os.PathLike[str]) -> Detector:
-    """A checkpoint (slimyolo's, or a published or trained ``.pt`` of a family in `slimyolo.families`) as a detector.
+    """The detector in a checkpoint of slimyolo, or in a published or trained ``.pt`` file of a family in `slimyolo.families`.
 
     The detector is in eval mode, float32, on the CPU; nothing in the file is executed. It takes images ``[B, 3, H, W]`` RGB
     in 0–1 and returns decoded rows ``[B, rows, columns]``, whose columns ``.rows`` describes; ``.heads(images)`` gives the
@@ -66,11 +66,12 @@ def predict(
     classes: Sequence[int] | None = None,
     agnostic: bool = False,
 ) -> list[Detections]:
-    """Detections of each image, boxes xyxy in pixels of the source image.
+    """The detections of each image, with boxes xyxy in pixels of the source image.
 
-    `image`: a file, folder or glob, a BGR uint8 array ``[H, W, 3]`` as OpenCV reads it, or a list of these. `conf`:
-    least score; `iou`: overlap above which the weaker box of a class goes. An exported file (its path, or opened with
-    `slimyolo.exporting.open_exported`) serves as a detector does; one of a single size decides `imgsz`.
+    `image` is a file, folder or glob pattern, a BGR uint8 array ``[H, W, 3]`` as OpenCV reads it, or a list of these. `conf`
+    is the minimum score. NMS drops the box with the lower score when two boxes of a class have an IoU above `iou`. An
+    exported file (its path, or opened with `slimyolo.exporting.open_exported`) can be used like a detector; if it has a
+    fixed size, that size replaces `imgsz`.
     """
     model = _model(detector_or_path)
     size = fixed_size(model, (imgsz, imgsz) if isinstance(imgsz, int) else imgsz)
@@ -101,21 +102,21 @@ def evaluate(
 ) -> DetectionMetrics:
     """Precision, recall, mAP50 and mAP50-95, overall and per class, on one split of a dataset (``.map50`` and so on).
 
-    Exported files as in `predict`; one of a single size gets square images. The ten arguments are the options of
-    ``slimyolo val`` that matter from Python. `rule` says how mAP is computed: ``yolov5``, ``coco`` or ``ultralytics``. None
-    leaves it, as `iou`, to the detector's family.
-    Raises `DataError` when the data are missing, `ModelError` when the classes of detector and dataset do not fit.
+    Exported files can be used as in `predict`; an exported file of a fixed size must take square images. `rule` says how mAP
+    is computed: ``yolov5``, ``coco`` or ``ultralytics``. When `rule` or `iou` is None, the detector's family decides. Raises
+    `DataError` when the data are missing, and `ModelError` when the classes of detector and dataset do not fit.
 
-    It takes ten arguments so that each has the name and the default of its option of ``slimyolo val``.
+    It takes ten arguments because each is an option of ``slimyolo val`` that matters from Python, with the same name and
+    default.
     """
     detector = _model(detector_or_path)
     size = fixed_size(detector, (imgsz, imgsz))
     if size is not None and size[0] != size[1]:
-        raise ModelError(f"{detector_or_path} takes images of {size[0]} x {size[1]}; evaluate() makes square ones.")
+        raise ModelError(f"{detector_or_path} takes images of {size[0]} x {size[1]}, but evaluate() makes square ones.")
     dataset = read_dataset_yaml(Path(data_yaml))
     if dataset.nc != detector.nc:
         raise ModelError(
-            f"The detector has {detector.nc} classes, {data_yaml} has {dataset.nc}. Evaluate it on data of its own classes."
+            f"The detector has {detector.nc} classes, but {data_yaml} has {dataset.nc}. Give a dataset with its classes."
         )
     how = Measuring(
         imgsz=size[0] if size else imgsz,
@@ -132,14 +133,14 @@ def evaluate(
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
-    """A cut detector with its plan and report."""
+    """A pruned detector with its plan and its report."""
 
     model: Detector
     plan: PrunePlan
     report: PruneReport
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the cut detector as a checkpoint; `load` and every command take it."""
+        """Write the pruned detector as a checkpoint, which `load` and every command can read."""
         save_checkpoint(path, self.model, provenance={"command": "slimyolo.prune", "plan": self.plan.summary()})
 
 
@@ -156,10 +157,10 @@ def prune(
     """Cut channels out of a detector to a `target`: a `ChannelShare`, `ParamsShare`, `ParamsBudget`, `MacsShare`, `MacsBudget`
     or `LatencyBudget` of `slimyolo.pruning`.
 
-    The detector given is not touched; ``.model`` is the cut one, trainable and saveable. `imgsz` is the side of the image at
-    which costs are counted. `rules`, and single `fields` of it such as ``round_to=8``, are those of
+    The given detector is not changed; ``.model`` is the pruned one, which can be trained and saved. `imgsz` is the side of the
+    image for which costs are counted. `rules`, and single `fields` of it such as ``round_to=8``, are those of
     `slimyolo.pruning.CutRules`; `price` and `calibration` are those of `slimyolo.pruning.prune_module`. The policy "reference"
-    (also "skip-shortcuts") leaves the layers around shortcuts whole.
+    (also "skip-shortcuts") does not prune the layers around shortcuts.
     """
     result = cut_detector(
         _detector(detector_or_path),

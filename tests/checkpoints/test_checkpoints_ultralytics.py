@@ -357,7 +357,7 @@ def test_a_model_with_a_call_hidden_in_it_is_refused(tmp_path: Path, monkeypatch
 
     monkeypatch.chdir(tmp_path)
     imitate(tmp_path / "evil.pt", change=hide)
-    with pytest.raises(UnsafeCheckpointError, match=r"`(builtins|__builtin__)\.eval`.*Nothing of it was run"):
+    with pytest.raises(UnsafeCheckpointError, match=r"`(builtins|__builtin__)\.eval`.*Nothing in it was run"):
         load_checkpoint(tmp_path / "evil.pt")
     assert [entry.name for entry in tmp_path.iterdir()] == ["evil.pt"]
 

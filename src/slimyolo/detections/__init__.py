@@ -1,4 +1,4 @@
-"""From decoded rows to detections, and from detections to metrics."""
+"""Turns decoded rows into detections, and detections into metrics."""
 
 from slimyolo.detections.average_precision import RankedClass, average_precision, ranked_class
 from slimyolo.detections.confusion import ConfusionMatrix, confused_pairs, confusion_matrix

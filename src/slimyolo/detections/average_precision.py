@@ -14,15 +14,15 @@ Curve = Literal["slope", "drop", "points"]
 FloatArray = npt.NDArray[np.float64]
 
 _RECALL_POINTS = np.linspace(0, 1, 101)
-_TINY = 1e-16  # keeps 0/0 out; far below any difference that counts
+_TINY = 1e-16  # avoids 0/0; far smaller than any difference that matters
 
 
 @dataclass(frozen=True)
 class RankedClass:
-    """One class over a dataset. T = overlap thresholds, K = confidences asked for.
+    """The results of one class over a dataset, for T IoU thresholds and K confidences.
 
-    `ap` ``[T]``; `precision`, `recall` ``[K]`` at the first threshold, by confidence; `precision_by_recall` ``[K]``:
-    the precision envelope at the first threshold, over recalls spread evenly from 0 to 1.
+    `ap` is ``[T]``. `precision` and `recall` are ``[K]``, at the first threshold, one value for each confidence.
+    `precision_by_recall` is ``[K]``: the precision envelope at the first threshold, over recalls spread evenly from 0 to 1.
     """
 
     ap: FloatArray
@@ -40,8 +40,8 @@ def ranked_class(
 ) -> RankedClass:
     """The curves of one class from its detections, best score first.
 
-    `correct` ``[n, T]`` and `scores` ``[n]``; `labels` > 0 boxes of truth; `confidences` ``[K]`` ascending. Without
-    detections everything is 0.
+    `correct` is ``[n, T]`` and `scores` ``[n]``. `labels` is the number of ground-truth boxes, at least 1. `confidences`
+    ``[K]`` must be ascending. Without detections all results are 0.
     """
     levels = correct.shape[1]
     if not len(correct):
@@ -61,11 +61,12 @@ def ranked_class(
 
 
 def average_precision(recall: npt.ArrayLike, precision: npt.ArrayLike, curve: Curve = "slope") -> float:
-    """Area 0–1 under the precision envelope, from `recall` ``[n]`` (rising) and `precision` ``[n]``; 0 for n = 0.
+    """The area (0–1) under the precision envelope of `recall` ``[n]`` (rising) and `precision` ``[n]``; 0 for n = 0.
 
     ``slope``: the envelope from (0, 1) to (1, 0), read at 101 recalls and integrated by trapezoids, as YOLOv5 does.
-    ``drop``: the same, but behind the last recall it is 0. ``points``: mean over 101 recalls of the best precision at that
-    recall or a higher one, 0 where it is not reached, as pycocotools does (Everingham et al. 2010 with 101 points).
+    ``drop``: the same, but the envelope is 0 above the last recall. ``points``: the mean over 101 recalls of the best
+    precision at that recall or a higher one, and 0 for recalls that are not reached, as pycocotools does (Everingham et al.
+    2010 with 101 points).
     """
     rising, heights = np.asarray(recall, np.float64), np.asarray(precision, np.float64)
     if not len(rising):
@@ -78,16 +79,16 @@ def average_precision(recall: npt.ArrayLike, precision: npt.ArrayLike, curve: Cu
 
 
 def smooth(values: FloatArray, fraction: float) -> FloatArray:
-    """Moving mean of `values` ``[n]`` over about `fraction` of the length, ends repeated."""
+    """The moving mean of `values` ``[n]`` over about `fraction` of their number; the end values are repeated."""
     width = round(len(values) * fraction * 2) // 2 + 1
     padded = np.pad(values, width // 2, mode="edge")
     return np.convolve(padded, np.full(width, 1 / width), mode="valid")[: len(values)]
 
 
 def _envelope(recall: FloatArray, precision: FloatArray, drops: bool = False) -> tuple[FloatArray, FloatArray]:
-    """Recalls and the best precision at that recall or a higher one, closed by (0, 1) and (1, 0).
+    """Recalls, and the best precision at each recall or a higher one, with (0, 1) at the start and (1, 0) at the end.
 
-    With `drops` there is a point (last recall, 0) before the end, so that nothing behind that recall counts.
+    With `drops` there is a point (last recall, 0) before the end, so that the area above that recall is 0.
     """
     fall = recall[-1:] if drops else recall[:0]
     heights = np.concatenate(([1.0], precision, np.zeros(len(fall)), [0.0]))

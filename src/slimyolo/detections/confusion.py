@@ -1,4 +1,4 @@
-"""Which class is taken for which."""
+"""The confusion matrix: how often each class is detected as each class."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ CONFUSION_IOU = 0.45
 
 @dataclass(frozen=True)
 class ConfusionMatrix:
-    """`counts` int64 ``[nc+1, nc+1]``: rows = class detected, columns = true class, the last of both = background.
+    """`counts` int64 ``[nc+1, nc+1]``: rows = detected class, columns = true class, last row and column = background.
 
-    The last row holds boxes that were missed, the last column detections of nothing. Detections with a score above
-    `confidence`; pairs with an IoU above `iou`, whatever their classes.
+    The last row counts ground-truth boxes that were missed; the last column counts detections where there is no object.
+    Detections count when their score is above `confidence`. A detection and a ground-truth box form a pair when their IoU is
+    above `iou`, whatever their classes.
     """
 
     names: tuple[str, ...]
@@ -42,10 +43,10 @@ def confused_pairs(
     confidence: float = CONFUSION_CONFIDENCE,
     iou: float = CONFUSION_IOU,
 ) -> npt.NDArray[np.int64]:
-    """int64 ``[k, 2]`` = class detected, true class, one row per pair, per detection of nothing and per missed box.
+    """int64 ``[k, 2]`` = detected class, true class; one row for each pair, each unpaired detection and each missed box.
 
-    `boxes` ``[n, 4]`` xyxy, `scores` and `classes` ``[n]``; `truth` ``[m, 5]`` = class, xyxy. Pairs are formed one to
-    one, highest IoU first. `background` is the number that stands for nothing.
+    `boxes` is ``[n, 4]`` xyxy, `scores` and `classes` are ``[n]``; `truth` is ``[m, 5]`` = class, xyxy. Pairs are formed one
+    to one, highest IoU first. `background` is the class number that stands for no object.
     """
     confident = scores > confidence
     found, found_classes, true_classes = boxes[confident], classes[confident], truth[:, 0].astype(np.int64)

@@ -1,4 +1,4 @@
-"""Which detections are right: matching with the truth of one image, at each overlap threshold."""
+"""Decides which detections of one image are correct, by matching them with its ground truth at each IoU threshold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slimyolo.geometry import iou_matrix
 __all__ = ["IOU_THRESHOLDS", "match_detections"]
 
 TargetOf = Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
-"""Overlaps [n, m] → the box of the truth that each detection takes [n]."""
+"""IoU [n, m] → the ground-truth box that each detection takes [n]."""
 
 IOU_THRESHOLDS: tuple[float, ...] = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
@@ -29,12 +29,12 @@ def match_detections(
     thresholds: npt.ArrayLike = IOU_THRESHOLDS,
     rule: RuleName = "yolov5",
 ) -> npt.NDArray[np.bool_]:
-    """bool ``[n, thresholds]``: is detection i right at threshold t?
+    """bool ``[n, thresholds]``: whether detection i is correct at threshold t.
 
-    `boxes` ``[n, 4]`` xyxy, best score first, with `classes` ``[n]``; `truth` ``[m, 5]`` = class, xyxy in the same
-    pixels. Only boxes of one class match; a box of the truth is given to one detection at most.
+    `boxes` is ``[n, 4]`` xyxy, best score first, with `classes` ``[n]``; `truth` is ``[m, 5]`` = class, xyxy in the same
+    pixels. Only boxes of the same class match, and each ground-truth box matches at most one detection.
 
-    How pairs are formed is the `matching` of the rule in `detections.rules`.
+    The `matching` of the rule in `detections.rules` says how pairs are formed.
     """
     found = np.asarray(boxes, np.float64).reshape(-1, 4)
     true = np.asarray(truth, np.float64).reshape(-1, 5)

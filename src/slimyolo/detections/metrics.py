@@ -25,7 +25,7 @@ _F1_SMOOTHING = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMetrics:
-    """One class: `images` that show it, `labels` in them, and shares 0–1: NaN without labels, as they are unknown."""
+    """The metrics of one class: the number of `images` that show it, of `labels`, and values in 0–1 (NaN without labels)."""
 
     name: str
     images: int
@@ -38,10 +38,10 @@ class ClassMetrics:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricCurves:
-    """Curves at IoU 0.5 of the C classes that have labels; K = 1000.
+    """The curves at IoU 0.5 of the C classes that have labels, with K = 1000 points.
 
-    `classes`: their numbers; `confidence` ``[K]`` and by it `precision`, `recall`, `f1` ``[C, K]``; `recall_axis`
-    ``[K]`` and by it `precision_by_recall` ``[C, K]``, the precision envelope.
+    `classes` are the class numbers. `precision`, `recall` and `f1` ``[C, K]`` are functions of `confidence` ``[K]``;
+    `precision_by_recall` ``[C, K]``, the precision envelope, is a function of `recall_axis` ``[K]``.
     """
 
     classes: tuple[int, ...]
@@ -55,10 +55,11 @@ class MetricCurves:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionMetrics:
-    """What a detector reaches on a dataset; all shares 0–1, means over the classes that have labels.
+    """The metrics of a detector on a dataset: values in 0–1, each a mean over the classes that have labels.
 
-    `precision` and `recall` at IoU 0.5 and at `confidence`, where the mean F1 (smoothed) is highest. `images` includes
-    those without labels. Without any label all shares are 0. `rule`: by which rule (`detections.rules`) they are computed.
+    `precision` and `recall` are taken at IoU 0.5 and at `confidence`, where the smoothed mean F1 is highest. `images` also
+    counts images without labels. Without any label all metrics are 0. `rule` names the rule of `detections.rules` by which
+    they are computed.
     """
 
     precision: float
@@ -96,7 +97,7 @@ def fitness(metrics: DetectionMetrics, weights: tuple[float, float] | None = Non
 
 @dataclass(frozen=True, kw_only=True)
 class _ImageOutcome:
-    """What is kept of one image."""
+    """The results of one image that are kept until `compute`."""
 
     key: str | int | None
     correct: npt.NDArray[np.bool_]
@@ -109,7 +110,8 @@ class _ImageOutcome:
 class MetricsAccumulator:
     """Collects images one by one and computes `DetectionMetrics` over all of them.
 
-    `names` of the classes; `rule` as in the table of `detections.rules`. Equal scores: see `detections.ties`.
+    `names` are the class names, and `rule` is a name in the table of `detections.rules`. `detections.ties` says what
+    happens to equal scores.
     """
 
     def __init__(self, names: Sequence[str], *, rule: RuleName = "yolov5") -> None:
@@ -126,8 +128,8 @@ class MetricsAccumulator:
     def update(self, detections: Detections, truth: npt.ArrayLike, *, image: str | int | None = None) -> None:
         """Add one image: its detections in source pixels and its `truth` ``[n, 5]`` = class, xyxy in source pixels.
 
-        `image` names it, so that `merge` can drop what two processes both evaluated. Raises `ValueError` for detections
-        in network pixels, `DataError` or `ModelError` for a class that has no name.
+        `image` names the image, so that `merge` can drop images that two processes both evaluated. Raises `ValueError` for
+        detections in network pixels, and `DataError` or `ModelError` for a class that has no name.
         """
         if detections.frame != "source":
             raise ValueError("Metrics are taken in source pixels: call detections.to_source(placement) first.")
@@ -153,11 +155,10 @@ class MetricsAccumulator:
         )
 
     def merge(self, *others: MetricsAccumulator) -> MetricsAccumulator:
-        """All images of this and of `others`, as a new accumulator; the first of images that have the same `image`
-        name.
+        """A new accumulator with all images of this one and of `others`.
 
-        When every image is named they are put in the order of names, so that the result does not depend on how the
-        images were divided.
+        Of several images with the same `image` name the first is kept. When every image has a name they are sorted by it,
+        so that the result does not depend on how the images were divided among processes.
         """
         for other in others:
             if (other.names, other.rule) != (self.names, self.rule):
@@ -177,7 +178,7 @@ class MetricsAccumulator:
         return merged
 
     def compute(self) -> DetectionMetrics:
-        """The metrics of all images so far. Pure: more images may follow."""
+        """The metrics of all images so far. More images may be added afterwards."""
         nc, outcomes = len(self.names), self._outcomes
         correct = np.concatenate([np.zeros((0, len(IOU_THRESHOLDS)), np.bool_), *(o.correct for o in outcomes)])
         scores = np.concatenate([np.zeros(0, np.float32), *(o.scores for o in outcomes)])
@@ -239,7 +240,7 @@ class MetricsAccumulator:
         nc = len(self.names)
         if len(labels) and (labels.min() < 0 or labels.max() >= nc):
             raise DataError(
-                f"The truth holds class {labels.min() if labels.min() < 0 else labels.max()}, but the model knows "
+                f"The labels hold class {labels.min() if labels.min() < 0 else labels.max()}, but the model knows "
                 f"{nc} ({', '.join(self.names[:8])}). Check the labels with `slimyolo data check`, or use single_class."
             )
         if len(found) and (found.min() < 0 or found.max() >= nc):
@@ -262,7 +263,7 @@ def _curves(present: tuple[int, ...], ranked: list[RankedClass]) -> MetricCurves
 
 
 def _best_of_each_class(classes: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.bool_]:
-    """bool ``[n]``: among the first `most` of its class. `classes` ``[n]``, best score first."""
+    """bool ``[n]``: whether a detection is among the first `most` of its class. `classes` is ``[n]``, best score first."""
     chosen = np.zeros(len(classes), np.bool_)
     for number in np.unique(classes):
         chosen[np.flatnonzero(classes == number)[:most]] = True

@@ -1,6 +1,7 @@
-"""Non-maximum suppression: exact greedy, without a time limit.
+"""Non-maximum suppression (NMS): the exact greedy rule, without a time limit.
 
-Same input, same output: nothing here depends on the clock, on other images of the batch or on the number of threads.
+The same input always gives the same output: nothing depends on the clock, on other images of the batch or on the number of
+threads.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ __all__ = ["count_nonfinite_rows", "greedy_suppression", "nms"]
 FloatArray = npt.NDArray[np.floating[Any]]
 IndexArray = npt.NDArray[np.int64]
 
-_TILE = 64  # boxes resolved among themselves
-_LARGEST_TABLE = 65536  # overlaps of candidates with kept boxes in one call: what stays in a core's cache
+_TILE = 64  # boxes that are compared with one another at once
+_LARGEST_TABLE = 65536  # pairs of candidates and kept boxes in one call; so many fit into a core's cache
 _CLASS_SHIFT = 7680.0  # px between the classes of one image
 
 
@@ -41,22 +42,22 @@ def nms(
 ) -> list[Tensor]:
     """Detections of every image: float32 ``[n, 6]`` = x1, y1, x2, y2, score, class, best score first, n ≤ `max_det`.
 
-    `decoded` ``[B, rows, columns]`` as `layout` says, boxes in network pixels; boxes come back in the same pixels, not
-    clipped, on the same device. Score = class probability, times the objectness where the layout has one. A row counts
-    when its objectness and its score are strictly above `conf`; with `multi_label` once for every such class, else for
-    its best class (the first of equals). The best `max_candidates` go into greedy suppression: a box falls when its IoU
-    with a better kept one of the same class (of any class if `agnostic`) is strictly above `iou`. `classes` keeps
-    these class numbers only.
+    `decoded` is ``[B, rows, columns]`` as `layout` says, with boxes in network pixels. The returned boxes are in the same
+    pixels, not clipped, and on the same device. A score is a class probability, times the objectness if the layout has one.
+    A row is a candidate when its objectness and its score are strictly above `conf`: with `multi_label` for every such
+    class, else only for its best class (the first of equal ones). The best `max_candidates` candidates are kept or dropped
+    in order of score: a box is dropped when its IoU with a kept box of the same class (of any class if `agnostic`) is
+    strictly above `iou`. `classes` limits the result to these class numbers.
 
-    Equal scores keep the order of rows, then of classes. Rows that hold a NaN or an infinity are dropped
+    Candidates of equal score keep the order of rows, then of classes. Rows that hold a NaN or an infinity are dropped
     (`count_nonfinite_rows` counts them). Half-precision input is computed in float32. Raises `ModelError` for a wrong
     shape, `ConfigError` for a setting out of range.
 
     It takes nine arguments because each is one setting of the reference's function; code passes `suppression.Thresholds`.
 
-    YOLOv5 v6.2 without its time limit. As there, boxes of different classes are kept apart by a shift of 7680 px per
-    class, in float32: it rounds their coordinates (2⁻¹⁰ px for two classes, 2⁻⁴ px for 80), which decides about one box
-    in 300 at a low `conf`, and these are compared with YOLOv5's. It takes boxes to be smaller than 7680 px.
+    This equals YOLOv5 v6.2 without its time limit. As there, boxes of different classes are separated by a shift of 7680 px
+    for each class, in float32. The shift rounds the coordinates (to 2⁻¹⁰ px for two classes, to 2⁻⁴ px for 80), which
+    changes the decision about one box in 300 at a low `conf`; so we do the same. Boxes must be smaller than 7680 px.
     """
     _check(decoded, layout, conf, iou, max_det, max_candidates)
     wanted = None if classes is None else torch.tensor(sorted(classes), device=decoded.device, dtype=torch.long)
@@ -68,8 +69,8 @@ def nms(
 
 
 def count_nonfinite_rows(decoded: Tensor) -> int:
-    """How many rows of `decoded` ``[..., rows, columns]`` hold a NaN or an infinity: a sign of a broken model."""
-    # a sum is finite when its terms are: in float64 the terms of half and single precision cannot overflow
+    """The number of rows of `decoded` ``[..., rows, columns]`` that hold a NaN or an infinity, a sign of a broken model."""
+    # A sum is finite if all its terms are, because in float64 terms of half and single precision cannot overflow.
     return int((~torch.isfinite(decoded.detach().sum(-1, dtype=torch.float64))).sum())
 
 
@@ -78,17 +79,18 @@ def greedy_suppression(
 ) -> IndexArray:
     """Positions ``[k]``, ascending, of the first `max_keep` candidates that greedy suppression keeps.
 
-    Candidate i, best first, is the box ``boxes[order[i]] + shifts[i]``; `boxes` ``[n, 4]`` xyxy, `order` and `shifts`
-    ``[m]``. Without `order` every box is a candidate; without `shifts` none is moved. Boxes without area overlap
-    nothing.
+    Candidate i (best score first) is the box ``boxes[order[i]] + shifts[i]``. `boxes` is ``[n, 4]`` xyxy; `order` and
+    `shifts` are ``[m]``. Without `order` every box is a candidate; without `shifts` no box is moved. A box without area
+    overlaps no other box.
 
-    Exactly the greedy rule, done a span at a time: a span is compared with what is kept so far, what is left of it is
-    resolved among itself, and the work ends as soon as `max_keep` are kept. The spans do not matter to the result.
+    This is exactly the greedy rule, computed for one span of candidates at a time: a span is first compared with the boxes
+    kept so far, then its remaining boxes with one another. It ends as soon as `max_keep` boxes are kept. The length of the
+    spans does not change the result.
     """
     count = len(boxes) if order is None else len(order)
     kept, winners = np.empty(0, np.int64), np.empty((5, 0), boxes.dtype)
     start, width = 0, _TILE
-    # boxes without area: 0/0 > iou is false, as it should be; absurdly large ones: inf/inf likewise
+    # For boxes without area 0/0 > iou is false, as it should be; for extremely large boxes inf/inf > iou is false too.
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         while start < count and len(kept) < max_keep:
             span = np.arange(start, min(start + width, count))
@@ -100,7 +102,7 @@ def greedy_suppression(
             chosen = _resolve(_overlapping(columns, columns, iou))
             kept = np.concatenate((kept, span[chosen]))
             winners = np.concatenate((winners, columns[:, chosen]), 1)
-            # where most boxes fall a wide span saves calls; where many stay a narrow one saves overlaps
+            # When most boxes are dropped, a wide span saves calls; when many are kept, a narrow span saves comparisons.
             widest = max(_TILE, _LARGEST_TABLE // max(len(kept), 1))
             width = min(2 * width, widest) if 2 * len(span) < _TILE else _TILE
     return kept[:max_keep]
@@ -109,7 +111,7 @@ def greedy_suppression(
 def _candidates(
     rows: Tensor, layout: RowLayout, conf: float, multi_label: bool, wanted: Tensor | None, most: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Boxes ``[n, 4]`` of one image and, best first, its best `most` candidates ``[m]``: box index, score and class."""
+    """The boxes ``[n, 4]`` of one image, and the index, score and class ``[m]`` of its `most` best candidates, best first."""
     rows = rows[layout.upper_bound(rows) > conf].float()
     finite = torch.isfinite(rows.sum(1, dtype=torch.float64))
     scores = layout.scores(rows)
@@ -129,7 +131,7 @@ def _candidates(
 def _suppress(
     boxes: Tensor, index: Tensor, scores: Tensor, labels: Tensor, iou: float, agnostic: bool, max_det: int
 ) -> Tensor:
-    # the greedy rule is sequential: it runs on the CPU, whatever the device of the model
+    # the greedy rule is sequential, so it runs on the CPU whatever the device of the model
     shifts = None if agnostic else (labels.to(boxes.dtype) * _CLASS_SHIFT).cpu().numpy()
     kept = greedy_suppression(boxes.cpu().numpy(), iou, max_det, order=index.cpu().numpy(), shifts=shifts)
     chosen = torch.from_numpy(kept).to(boxes.device)
@@ -143,14 +145,14 @@ def _columns(boxes: FloatArray) -> FloatArray:
 
 
 def _overlapping(first: FloatArray, second: FloatArray, iou: float) -> npt.NDArray[np.bool_]:
-    """bool ``[first, second]``: IoU strictly above `iou`; both as `_columns`."""
+    """bool ``[first, second]``: whether the IoU is strictly above `iou`. Both arguments are in the form of `_columns`."""
     a = first[:, :, None]
     shared = np.minimum(a[2], second[2])
     shared -= np.maximum(a[0], second[0])
     np.maximum(shared, 0, out=shared)
     height = np.minimum(a[3], second[3])
     height -= np.maximum(a[1], second[1])
-    shared *= height  # a negative height makes a negative overlap, which is not above any threshold either
+    shared *= height  # a negative height gives a negative overlap, which is below every threshold
     union = a[4] + second[4]
     union -= shared
     shared /= union
@@ -159,10 +161,9 @@ def _overlapping(first: FloatArray, second: FloatArray, iou: float) -> npt.NDArr
 
 
 def _resolve(overlap: npt.NDArray[np.bool_]) -> list[int]:
-    """Indices of the kept among boxes with this symmetric table ``[n, n]`` of overlaps, best first: the greedy rule
-    itself.
+    """The greedy rule: the indices of the boxes to keep, from the symmetric table ``[n, n]`` of overlapping boxes, best first.
 
-    Each row becomes one integer of n bits, so that striking out all neighbours of a kept box is one operation.
+    Each row becomes one integer of n bits, so that one operation drops all boxes that overlap a kept box.
     """
     lines = np.packbits(overlap, axis=1, bitorder="little")
     width = lines.shape[1]

@@ -1,4 +1,4 @@
-"""Detections of one-to-one heads (YOLO26, YOLOv10): one row stands for one object, so nothing is suppressed.
+"""Detections of one-to-one heads (YOLO26, YOLOv10): one row stands for one object, so there is no NMS.
 
 Source: Wang et al., "YOLOv10: Real-Time End-to-End Object Detection", 2024 (arXiv:2405.14458), section 3.1.
 """
@@ -28,10 +28,10 @@ def one_to_one(
 ) -> list[Tensor]:
     """Detections of every image: float32 ``[n, 6]`` = x1, y1, x2, y2, score, class, best score first, n ≤ `max_det`.
 
-    `decoded` ``[B, rows, columns]`` as `layout` says, boxes in network pixels; boxes come back in the same pixels, not
-    clipped, on the same device. Which pairs of row and class are taken: `best_pairs`. `classes` keeps these class
-    numbers only, after that choice. Rows that hold a NaN or an infinity are dropped. Half-precision input is computed in
-    float32. Raises `ModelError` for a wrong shape, `ConfigError` for a setting out of range.
+    `decoded` is ``[B, rows, columns]`` as `layout` says, with boxes in network pixels. The returned boxes are in the same
+    pixels, not clipped, and on the same device. `best_pairs` chooses the pairs of row and class; after that, `classes`
+    limits the result to these class numbers. Rows that hold a NaN or an infinity are dropped. Half-precision input is
+    computed in float32. Raises `ModelError` for a wrong shape, `ConfigError` for a setting out of range.
     """
     layout.check(decoded)
     if not 0 <= conf <= 1:
@@ -53,12 +53,16 @@ def one_to_one(
 
 
 def best_pairs(scores: Tensor, conf: float, most: int, *, agnostic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """Row, score and class ``[n]`` of the detections that `scores` float32 ``[rows, nc]`` of one image hold.
+    """Row, score and class ``[n]`` of the detections in `scores` float32 ``[rows, nc]`` of one image.
 
-    With k the smaller of `most` and the number of rows: 1. The k rows with the largest best score are chosen. 2. Of their
-    k · nc scores the k largest are detections, so one row may appear with several classes; `agnostic`: each chosen row
-    with its best class alone. 3. Those with a score strictly above `conf` stay. Equal scores keep the order of rows, then
-    of classes.
+    Let k be the smaller of `most` and the number of rows.
+
+    1. The k rows with the largest best score are chosen.
+    2. The k largest of their k · nc scores are detections, so one row may appear with several classes. With `agnostic` each
+       chosen row appears only with its best class.
+    3. Detections with a score strictly above `conf` are kept.
+
+    Equal scores keep the order of rows, then of classes.
     """
     most = min(most, len(scores))
     nc = scores.shape[1]
@@ -66,7 +70,7 @@ def best_pairs(scores: Tensor, conf: float, most: int, *, agnostic: bool = False
         nothing = torch.zeros(0, dtype=torch.long, device=scores.device)
         return nothing, scores.new_zeros(0), nothing
     best, label = scores.max(1)
-    # scores that are not above the threshold rank last in both steps: they can go first
+    # scores that are not above the threshold rank last in both steps, so they can be dropped first
     rows, row_scores = ranked(*_above(best, conf), most)
     if agnostic:
         return rows, row_scores, label[rows]
@@ -76,6 +80,6 @@ def best_pairs(scores: Tensor, conf: float, most: int, *, agnostic: bool = False
 
 
 def _above(scores: Tensor, conf: float) -> tuple[Tensor, Tensor]:
-    """Positions of the `scores` ``[n]`` strictly above `conf`, and these scores."""
+    """The positions of the `scores` ``[n]`` that are strictly above `conf`, and these scores."""
     places = (scores > conf).nonzero().flatten()
     return places, scores[places]

@@ -1,13 +1,13 @@
-"""The rules by which mAP is computed: a table. The same detections give other numbers under another rule.
+"""The table of the rules by which mAP is computed. The same detections give different numbers under different rules.
 
-| rule | as | mAP50 and mAP50-95 of one set of detections (tests/data/d4) |
+| rule | computes as | mAP50 and mAP50-95 of one set of detections (tests/data/d4) |
 |---|---|---|
 | ``yolov5`` | YOLOv5 6.2 and 7.0; ultralytics until 8.4.0 | .834 and .609 |
 | ``coco`` | pycocotools | .796 and .572 |
 | ``ultralytics`` | ultralytics 8.4.190 | .799 and .573 |
 
-Numbers of different rules cannot be compared, so every record and every table names its rule. Tables across families use
-``coco``. P, R and F1 are the same under all of them but for matching in crowds.
+Numbers of different rules cannot be compared, so every record and every table names its rule. Tables with several families
+use ``coco``. P, R and F1 are the same under all rules, except that crowded objects may be matched differently.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class MetricRule:
 
     | field | values |
     |---|---|
-    | `title` | whose numbers these are, for tables |
-    | `matching` | ``pointing``: each detection points at the box that it overlaps most, and a box takes the best-scored that |
-    | | points at it. ``score``: in order of score, each detection takes the free box that it overlaps most |
+    | `title` | the program whose numbers these are, for tables |
+    | `matching` | ``pointing``: each detection points at the box that it overlaps most, and a box takes the detection with the |
+    | | best score that points at it. ``score``: in order of score, each detection takes the free box that it overlaps most |
     | `equal_overlaps` | which of two boxes of equal overlap a detection takes: the ``first`` or the ``last`` |
-    | `curve` | precision behind the last recall reached: ``slope`` down to (1, 0), whose area counts; ``drop`` to 0 at once; |
-    | | ``points``: mean of 101 points, 0 where a recall is not reached |
-    | `most_per_class` | detections of an image and class that count, best first; None: all |
-    | `map50_share` | the share of mAP50 in the fitness that the best checkpoint is chosen by; the rest is mAP50-95 |
+    | `curve` | precision above the last recall reached: ``slope``: falls to (1, 0), and this area counts; ``drop``: is 0; |
+    | | ``points``: AP is the mean of 101 points, each 0 if its recall is not reached |
+    | `most_per_class` | maximum number of detections that count for an image and a class, best first; None: all |
+    | `map50_share` | weight of mAP50 in the fitness, by which the best checkpoint is chosen; the rest is mAP50-95 |
     """
 
     title: str
@@ -72,7 +72,7 @@ RULES: Mapping[RuleName, MetricRule] = {
 
 
 def rule_words(rules: Iterable[str]) -> str:
-    """What a table says about the `rules` of its rows: one sentence."""
+    """One sentence for a table about the `rules` of its rows."""
     names = sorted(set(rules))
     if len(names) == 1:
         return f"mAP by the rule {names[0]}: {find_rule(names[0]).title}."

@@ -1,6 +1,6 @@
-"""From decoded rows to detections: by NMS, or by the top-k of one-to-one heads, as the model says.
+"""Turns decoded rows into detections: by NMS, or by the top-k of one-to-one heads, as the model says.
 
-Validation, prediction, the export check and the local page all come through here, so a picture and a metric agree.
+Validation, prediction, the export check and the local page all use this module, so drawn boxes and metrics agree.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["SUPPRESSIONS", "GivesRows", "Thresholds", "find_detections"]
 
 
 class GivesRows(Protocol):
-    """What says how its decoded rows are read: a `Detector`, or an exported file.
+    """A `Detector` or an exported file, as far as it describes its decoded rows.
 
-    `rows` says what the columns mean, `suppression` whether NMS has to follow.
+    `rows` says what the columns mean, and `suppression` whether the rows need NMS.
     """
 
     @property
@@ -34,11 +34,12 @@ class GivesRows(Protocol):
 class Thresholds:
     """Which detections are kept.
 
-    `conf`: least score, and `iou`: overlap above which NMS drops the weaker box, both 0–1; `max_det`: most detections of
-    an image; `multi_label`: a row counts for every class above `conf`, not only for its best one; `agnostic`: boxes of
-    different classes suppress each other; `classes`: only these class numbers (None: all).
+    `conf` is the minimum score, and `iou` the IoU above which NMS drops the box with the lower score; both are in 0–1.
+    `max_det` is the maximum number of detections of an image. With `multi_label` a row counts for every class above `conf`,
+    not only for its best class. With `agnostic` boxes of different classes suppress each other. `classes` limits the result
+    to these class numbers (None: all).
 
-    A one-to-one head has no use for `iou`, and always gives a row for every class, unless `agnostic`.
+    A one-to-one head does not use `iou`, and its rows always count for every class unless `agnostic` is true.
     """
 
     conf: float
@@ -86,4 +87,4 @@ SUPPRESSIONS: Mapping[SuppressionKind, Callable[[Tensor, RowLayout, Thresholds],
     "nms": _by_nms,
     "none": _by_top_k,
 }
-"""What follows the decoded rows, by the word that a family says."""
+"""The function that turns decoded rows into detections, for each `SuppressionKind`."""

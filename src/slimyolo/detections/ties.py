@@ -1,13 +1,13 @@
-"""What happens when two detections have the same score, or two boxes the same overlap.
+"""What happens when two detections have the same score, or two boxes the same IoU with a third.
 
 | where | rule | function |
 |---|---|---|
 | NMS and the top-k of one-to-one heads | in the order of the decoded rows, then of the classes | `ranked` |
-| precision, recall and mAP of an image or a dataset | in the order given, images in their order | `best_first` |
-| a detection and two boxes of the truth, most rules | the first of equal overlaps | `first_of_equals` |
-| the same, rule ``coco`` | the last of equal overlaps, as pycocotools does | `last_of_equals` |
+| precision, recall and mAP of an image or a dataset | in the given order, images in their order | `best_first` |
+| a detection and two ground-truth boxes, most rules | the first box of equal IoU | `first_of_equals` |
+| the same, rule ``coco`` | the last box of equal IoU, as in pycocotools | `last_of_equals` |
 
-Every rule depends on the order of the input alone: not on the device, the batch size, or the number of threads.
+Every rule depends only on the order of the input, not on the device, the batch size or the number of threads.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _LOW_HALF = 0xFFFFFFFF
 def ranked(index: Tensor, scores: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """The best `most` of `index` ``[n]`` (ascending) with their positive float32 `scores` ``[n]``, best score first.
 
-    Equal scores are ordered by index. Positive floats are ordered as their bits are, so one integer made of score and
-    index ranks both, whichever sort is used.
+    Equal scores are ordered by index. Positive floats have the same order as their bit patterns read as integers, so one
+    integer made of score and index ranks by both, with any sorting algorithm.
     """
     keys = (scores.view(torch.int32).long() << 32) | (_LOW_HALF - index)
     if keys.device.type == "cpu":
@@ -45,12 +45,12 @@ def best_first(scores: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 
 def first_of_equals(table: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Per row of `table` ``[n, m]`` the column of the largest value; the first of equal ones."""
+    """For each row of `table` ``[n, m]``, the column of the largest value; the first of equal ones."""
     position: npt.NDArray[np.int64] = table.argmax(1)
     return position
 
 
 def last_of_equals(table: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Per row of `table` ``[n, m]`` the column of the largest value; the last of equal ones."""
+    """For each row of `table` ``[n, m]``, the column of the largest value; the last of equal ones."""
     position: npt.NDArray[np.int64] = table.shape[1] - 1 - table[:, ::-1].argmax(1)
     return position

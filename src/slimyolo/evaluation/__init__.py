@@ -1,4 +1,4 @@
-"""From a detector and a dataset to metrics."""
+"""Computes metrics from a detector and a dataset."""
 
 from slimyolo.evaluation.evaluate import (
     DecodingDetector,

@@ -1,4 +1,4 @@
-"""Run a detector over a dataset and measure what it finds."""
+"""Runs a detector over a dataset and computes its metrics."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ SINGLE_CLASS_NAME = "item"
 
 
 class EvaluationBatch(Protocol):
-    """What is read from a batch; `data.Batch` is one.
+    """The parts of a batch that an evaluation reads; `data.Batch` has them.
 
-    `images` uint8 ``[B, 3, H, W]`` RGB; `targets` ``[N, 6]``, for the loss; `placements`, `paths` and `truths` (``[n,
-    5]`` = class, xyxy in source pixels), one per image.
+    `images` is uint8 ``[B, 3, H, W]`` RGB, and `targets` ``[N, 6]`` is for the loss. `placements`, `paths` and `truths`
+    (``[n, 5]`` = class, xyxy in source pixels) have one entry for each image.
     """
 
     @property
@@ -68,16 +68,16 @@ class EvaluationBatch(Protocol):
 
 
 class LossValue(Protocol):
-    """What is read from a loss; `losses.LossParts` is one."""
+    """The part of a loss that an evaluation reads; `losses.LossParts` has it."""
 
     @property
     def items(self) -> Mapping[str, Tensor]: ...
 
 
 class DecodingDetector(Protocol):
-    """Images ``[B, 3, H, W]`` (0–1) in, decoded rows ``[B, rows, columns]`` out: a model or an exported file.
+    """A model or an exported file: takes images ``[B, 3, H, W]`` (0–1) and returns decoded rows ``[B, rows, columns]``.
 
-    `rows` says what the columns mean, `suppression` whether NMS has to follow.
+    `rows` says what the columns mean, and `suppression` whether the rows need NMS.
     """
 
     @property
@@ -91,10 +91,11 @@ class DecodingDetector(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
-    """What a detector reached on a dataset.
+    """The metrics of a detector on a dataset, with the settings of the evaluation.
 
-    `loss`: the gained items, mean over images of the value of their batch, or None when no loss was given.
-    `nonfinite_rows`: decoded rows that held a NaN or an infinity and were dropped. The rest: how it was evaluated.
+    `loss` holds the loss items, multiplied by their gains: the mean over all images of the value of their batch, or None
+    when no loss was given. `nonfinite_rows` counts the decoded rows that held a NaN or an infinity and were dropped. The
+    other fields say how the detector was evaluated.
     """
 
     metrics: DetectionMetrics
@@ -110,7 +111,7 @@ class EvaluationResult:
 
 @dataclass(frozen=True)
 class EvaluatedPart:
-    """What one process has measured, as far as it goes into the result: plain data on the CPU. `losses` are sums."""
+    """The part of the result that one process has measured, as plain data on the CPU. `losses` are sums over images."""
 
     accumulator: MetricsAccumulator
     losses: Mapping[str, float]
@@ -119,9 +120,12 @@ class EvaluatedPart:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How a detector is evaluated. `conf`, `iou`, `max_det`: which detections count, as `detections.Thresholds`, with
-    `multi_label`. `precision`: in which numbers it computes. `single_class`: classes are ignored, in the truth too. `rule`:
-    by which mAP is computed (`detections.rules`)."""
+    """How a detector is evaluated.
+
+    `conf`, `iou` and `max_det` say which detections count, as in `detections.Thresholds` with `multi_label`. `precision` is
+    the number format of the computation. With `single_class` the classes are ignored, also those of the labels. `rule` is
+    the rule of `detections.rules` by which mAP is computed.
+    """
 
     conf: float = 0.001
     iou: float = 0.6
@@ -132,7 +136,7 @@ class EvaluationSettings:
 
     @property
     def thresholds(self) -> Thresholds:
-        """The part that says which detections count."""
+        """The settings that say which detections count."""
         return Thresholds(
             conf=self.conf,
             iou=self.iou,
@@ -162,22 +166,25 @@ def evaluate_detector(
 ) -> EvaluationResult:
     """Metrics of `detector` over `batches`, with boxes compared in pixels of the source images.
 
-    Whether NMS follows the decoded rows is what the detector says. `device` None: where the detector is. A precision other
-    than float32 and a `device` where the detector is not use a copy: the given detector comes back as it was, its training
-    modes too. Heads are decoded in float32 always. `loss` (heads, targets) asks for a `Detector`. `on_batch` gets every
-    batch with its detections in source pixels, in order. With several processes `shard` = (rank, processes) says that
-    `batches` are every processes-th from rank on, and `gather` brings the parts of all together: the result is that of all
-    images, the same as of one process; its speed is that of this one.
+    The detector says whether its decoded rows need NMS. `device` None means the device of the detector. A precision other
+    than float32, or another `device`, uses a copy: the given detector is not changed, and its train and eval modes are
+    restored. The raw output is always decoded in float32. `loss` (raw output, targets) needs a `Detector`. `on_batch` gets
+    every batch, in order, with its detections in source pixels.
 
-    Every image is suppressed and matched by itself, so the metrics do not depend on how images are batched; the loss
-    does, being a mean over the boxes of a batch. No image, no label and no detection are defined: all shares are 0.
-    Raises `ConfigError` for settings that contradict each other, `ModelError` when classes and rows do not fit.
+    With several processes, `shard` = (rank, processes) says that `batches` are every processes-th batch from rank on, and
+    `gather` collects the parts of all processes. The result then covers all images and equals that of one process, except
+    that its speed is that of this process.
+
+    NMS and matching treat every image separately, so the metrics do not depend on how images are batched. The loss does,
+    because it is a mean over the boxes of a batch. Without images, labels or detections all metrics are 0. Raises
+    `ConfigError` for settings that contradict each other, and `ModelError` when classes and rows do not fit.
     """
     precision, single_class = settings.precision, settings.single_class
     check_number_kind(precision)
     if not isinstance(detector, Detector) and (loss is not None or precision != "float32"):
         raise ConfigError(
-            "A loss and precisions other than float32 need a slimyolo Detector, not a function or a wrapper."
+            "A loss, or a precision other than float32, needs a slimyolo Detector; got a function or a wrapper. Give the "
+            "Detector itself."
         )
     place = _device(detector, device)
     model = prepared(detector, precision, place) if isinstance(detector, nn.Module) else detector
@@ -206,13 +213,13 @@ def evaluate_detector(
 
 
 def _added_up(parts: Sequence[Mapping[str, float]], images: int) -> dict[str, float]:
-    """Means over `images` of the sums of all parts; a process without a batch has none."""
+    """The sums of all parts, divided by `images`. The part of a process without a batch is empty."""
     names = dict.fromkeys(name for part in parts for name in part)
     return {name: sum(part[name] for part in parts if name in part) / images for name in names}
 
 
 class _Tally:
-    """What is added up while batches go by."""
+    """The sums that are updated with every batch."""
 
     def __init__(
         self,
@@ -233,11 +240,11 @@ class _Tally:
         self.nonfinite_rows = 0
 
     def sums(self) -> dict[str, float]:
-        """The loss items, added up over the images."""
+        """The loss items, summed over the images."""
         return {name: float(value) for name, value in self.losses.items()}
 
     def take(self, batch: EvaluationBatch, number: int) -> list[Detections]:
-        """Run one batch, the `number`-th of all processes, and add it; its detections in source pixels."""
+        """Run one batch, the `number`-th of all processes, and add it to the sums. Returns its detections in source pixels."""
         self.clock.start()
         images = to_float(batch.images, self._kind, self._device)
         self.clock.lap("prepare")
@@ -256,12 +263,12 @@ class _Tally:
         return found
 
     def _run(self, images: Tensor) -> tuple[Tensor, Raw]:
-        """Decoded rows and, of a `Detector`, the heads."""
+        """The decoded rows and, if the model is a `Detector`, its raw output."""
         if not isinstance(self._model, Detector):
             return torch.as_tensor(self._model(images)), []
         with forward_numbers(self._kind, self._device):
             heads = self._model.heads(images)
-        # half precision holds the coordinates of a 640 px image to half a pixel only
+        # in half precision, coordinates in a 640 px image are exact only to half a pixel
         heads = map_raw(Tensor.float, heads)
         return self._model.decode(heads), heads
 
@@ -269,11 +276,11 @@ class _Tally:
 def _matched(
     rows: Sequence[Tensor], batch: EvaluationBatch, number: int, accumulator: MetricsAccumulator, single_class: bool
 ) -> list[Detections]:
-    """Take the rows of one batch into the metrics; its detections in source pixels."""
+    """Add the rows of one batch to the metrics, and return its detections in source pixels."""
     if not len(rows) == len(batch.placements) == len(batch.truths):
         raise DataError(
             f"A batch of {len(rows)} images came with {len(batch.placements)} placements and {len(batch.truths)} "
-            "truths. Evaluate on data.EvalBatches; training batches do not know their source images."
+            "truths. Evaluate on data.EvalBatches: training batches do not know their source images."
         )
     found = []
     for place, (image_rows, placement, truth) in enumerate(zip(rows, batch.placements, batch.truths, strict=True)):
@@ -282,7 +289,7 @@ def _matched(
             table, true = table.copy(), true.copy()
             table[:, 5], true[:, 0] = 0, 0
         detections = Detections.from_rows(table, "network").to_source(placement)
-        accumulator.update(detections, true, image=f"{number:09d}-{place:06d}")  # merged parts are sorted by this
+        accumulator.update(detections, true, image=f"{number:09d}-{place:06d}")  # merged parts are sorted by this name
         found.append(detections)
     return found
 
@@ -296,7 +303,7 @@ def _check_rows(decoded: Tensor, layout: RowLayout, names: Sequence[str]) -> Non
 
 
 def _device(detector: object, device: torch.device | str | None) -> torch.device:
-    """The device as tensors name it (``cuda`` → ``cuda:0``), that of the detector's parameters for None."""
+    """The device as tensors name it (``cuda`` → ``cuda:0``). None means the device of the detector's parameters."""
     if device is not None:
         return torch.empty(0, device=device).device
     first = next(detector.parameters(), None) if isinstance(detector, nn.Module) else None

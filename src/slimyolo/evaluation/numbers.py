@@ -1,4 +1,4 @@
-"""In which numbers a detector is evaluated, without touching the detector that was given."""
+"""The number formats in which a detector can be evaluated. The given detector is never changed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def image_dtype(kind: NumberKind) -> torch.dtype:
 
 
 def prepared(module: nn.Module, kind: NumberKind, device: torch.device) -> nn.Module:
-    """`module` itself when it already lies on `device` in the right numbers, else a copy that does."""
+    """`module` itself when it already is on `device` in the format of `kind`, else such a copy of it."""
     floats = [tensor for tensor in (*module.parameters(), *module.buffers()) if tensor.is_floating_point()]
     dtype = image_dtype(kind)
     if all(tensor.dtype == dtype and tensor.device == device for tensor in floats):
@@ -54,7 +54,7 @@ def prepared(module: nn.Module, kind: NumberKind, device: torch.device) -> nn.Mo
 
 @contextlib.contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Eval mode inside; afterwards every submodule has the mode that it had, frozen batch norms too."""
+    """A context in eval mode. Afterwards every submodule has its former mode again, also frozen batch norms."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -65,12 +65,12 @@ def evaluation_mode(module: nn.Module) -> Iterator[None]:
 
 
 def forward_numbers(kind: NumberKind, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """Autocast for ``autocast`` (float16 on a GPU, bfloat16 on a CPU), nothing for the others."""
+    """A context with autocast for ``autocast`` (float16 on a GPU, bfloat16 on a CPU), and an empty one for other kinds."""
     if kind != "autocast":
         return contextlib.nullcontext()
     return torch.autocast(device.type, torch.float16 if device.type == "cuda" else torch.bfloat16)
 
 
 def to_float(images: Tensor, kind: NumberKind, device: torch.device) -> Tensor:
-    """uint8 images ``[B, 3, H, W]`` → 0–1 in the numbers of `kind`, on `device`."""
+    """uint8 images ``[B, 3, H, W]`` → values in 0–1 in the format of `kind`, on `device`."""
     return images.to(device, non_blocking=True).to(image_dtype(kind)) / 255

@@ -1,4 +1,4 @@
-"""How long the stages of an evaluation take."""
+"""Measures how long the stages of an evaluation take."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["StageClock", "StageSpeed"]
 
 @dataclass(frozen=True)
 class StageSpeed:
-    """Mean milliseconds per image: to the device and to floats, model, NMS, to source pixels and to the truth."""
+    """Mean milliseconds per image of each stage: copy to the device and convert to floats, model, NMS, and matching."""
 
     prepare_ms: float
     infer_ms: float
@@ -21,12 +21,12 @@ class StageSpeed:
 
     @property
     def total_ms(self) -> float:
-        """All stages together, without reading the images."""
+        """The sum of all stages, without the time to read the images."""
         return self.prepare_ms + self.infer_ms + self.suppress_ms + self.match_ms
 
 
 class StageClock:
-    """Seconds per stage, with the device waited for at each reading."""
+    """Adds up the seconds of each stage. Each reading waits until the device has finished its work."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -34,17 +34,17 @@ class StageClock:
         self._last = 0.0
 
     def start(self) -> None:
-        """What passed since the last reading belongs to no stage."""
+        """Start a new reading; the time since the last reading belongs to no stage."""
         self._last = self._now()
 
     def lap(self, stage: str) -> None:
-        """What passed since the last reading belongs to `stage`."""
+        """Add the time since the last reading to `stage`."""
         now = self._now()
         self._seconds[stage] += now - self._last
         self._last = now
 
     def per_image(self, images: int) -> StageSpeed:
-        """The readings so far as means over `images`."""
+        """The times so far, divided by the number of `images`."""
         return StageSpeed(**{f"{stage}_ms": 1000 * seconds / images for stage, seconds in self._seconds.items()})
 
     def _now(self) -> float:

@@ -1,4 +1,4 @@
-"""Pictures to detections: sources, prediction, drawing and writing."""
+"""Detects in pictures: reads sources, predicts, draws boxes and writes results."""
 
 from slimyolo.inference.drawing import class_colour, draw_detections
 from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_picture_array

@@ -1,4 +1,4 @@
-"""Boxes and labels on a picture, readable on small and large ones alike."""
+"""Draws boxes and labels on a picture, readable on small and on large pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slimyolo.inference.pictures import ImageArray
 
 __all__ = ["class_colour", "draw_detections"]
 
-# twenty colours (BGR) that neighbours in the list do not share, none near white or black
+# twenty colours (BGR); neighbours in the list differ clearly, and none is near white or black
 PALETTE = (
     (56, 56, 255),
     (52, 147, 26),
@@ -37,7 +37,7 @@ PALETTE = (
     (151, 157, 255),
     (200, 149, 255),
 )
-SMALLEST_LETTERS, LARGEST_LETTERS = 12, 84  # px: smaller cannot be read, larger hides the picture
+SMALLEST_LETTERS, LARGEST_LETTERS = 12, 84  # px; smaller letters cannot be read, larger ones hide the picture
 
 
 def class_colour(index: int) -> tuple[int, int, int]:
@@ -56,8 +56,9 @@ def draw_detections(
 ) -> ImageArray:
     """A copy of `image` (BGR uint8 ``[h, w, 3]``) with the boxes of `detections` (source pixels) and their labels.
 
-    `line_thickness` 0 takes it from the image size. The best detections are drawn last. Labels lie over all boxes,
-    inside the picture, beside one another where there is room, in black or white, whichever the class's colour needs.
+    With `line_thickness` 0 the thickness follows from the image size. The best detections are drawn last. Labels are drawn
+    over all boxes, inside the picture, and without overlapping each other when there is room. Their text is black or white,
+    whichever is more readable on the colour of the class.
     """
     canvas = np.ascontiguousarray(image).copy()
     thickness = line_thickness or max(round(sum(canvas.shape[:2]) / 2 * 0.004), 1)
@@ -69,7 +70,7 @@ def draw_detections(
     if labels:
         size = (canvas.shape[0], canvas.shape[1])
         placed: list[_Label] = []
-        for index, box in enumerate(corners):  # the best first: it gets the best place
+        for index, box in enumerate(corners):  # the best detection comes first and gets the best place
             number = int(detections.classes[index])
             text = _label(names, number, float(detections.scores[index]) if confidences else None)
             placed.append(_place(text, box, class_colour(number), size, placed))
@@ -86,7 +87,7 @@ def _label(names: Sequence[str], number: int, score: float | None) -> str:
 
 @dataclass(frozen=True)
 class _Label:
-    """A label with its place: left, top, right, bottom in pixels; `size` of the letters and `margin` around them too."""
+    """A label and its box (left, top, right, bottom). Box, `size` of the letters and `margin` around them are in pixels."""
 
     text: str
     box: tuple[int, int, int, int]
@@ -107,7 +108,12 @@ def _place(
         ink_height, ink_width = text_ink(text, size).shape
     label_width, label_height = ink_width + 2 * margin, ink_height + margin
     left = min(max(box[0], 0), max(width - label_width, 0))
-    tops = (box[1] - label_height, box[1], box[3], box[3] - label_height)  # above, inside, below, inside at the foot
+    tops = (
+        box[1] - label_height,
+        box[1],
+        box[3],
+        box[3] - label_height,
+    )  # above, inside top, below, inside bottom
     boxes = [
         (left, top, left + label_width, top + label_height) for top in tops if 0 <= top <= max(height - label_height, 0)
     ] or [(left, 0, left + label_width, label_height)]

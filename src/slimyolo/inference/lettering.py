@@ -1,7 +1,8 @@
-"""Words as ink: any script, with the best pen at hand, and an answer when there is none.
+"""Draws text of any script as grey images ("ink"), with the best available text renderer ("pen").
 
-Three pens, tried in this order: OpenCV 5's own fonts (they hold Chinese, Japanese, Korean, Cyrillic, Greek, Arabic letters),
-Pillow with a font of the system or the one that comes with matplotlib, and OpenCV's stroke letters, which hold ASCII only.
+There are three pens, tried in this order: OpenCV 5's own fonts (they have Chinese, Japanese, Korean, Cyrillic, Greek and
+Arabic letters); Pillow with a font of the system or the one that comes with matplotlib; and OpenCV's stroke letters, which
+have only ASCII. `can_write` says whether the chosen pen has all letters of a text.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from slimyolo.inference.pictures import ImageArray
 
 __all__ = ["can_write", "text_ink"]
 
-ASCENT, DESCENT = 1.05, 0.35  # of the letter size, above and below the line that letters stand on; CJK fits
-UNASSIGNED = "\U0010fffe"  # every font draws it as what it draws for letters that it lacks
+ASCENT, DESCENT = 1.05, 0.35  # times the letter size, above and below the baseline; enough for Chinese letters
+UNASSIGNED = "\U0010fffe"  # no font has this letter, so every font draws its sign for a missing letter
 
-# the first that exists is taken; those with Chinese letters come first
+# the first file that exists is used; fonts with Chinese letters come first
 FONT_FILES = (
     "/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",
     "/usr/share/fonts/noto-cjk/NotoSansCJK-Regular.ttc",
@@ -42,20 +43,20 @@ FONT_FILES = (
 
 
 class Pen(Protocol):
-    """Draws one line of text, letters `size` px high (em), on a grey canvas that fits it; ink is 255."""
+    """Draws one line of text, with letters of `size` px (em), on a grey image that just holds it; ink is 255."""
 
     def write(self, text: str, size: int) -> ImageArray: ...
 
 
 @lru_cache(maxsize=512)
 def text_ink(text: str, size: int) -> ImageArray:
-    """One line of `text` as ink ``[h, w]`` (0 paper … 255 ink), `size` px the letters; h is the same for every text."""
+    """One line of `text` as ink ``[h, w]`` (0 paper … 255 ink), with letters of `size` px; h is the same for every text."""
     return _pen().write(text, size)
 
 
 @lru_cache(maxsize=512)
 def can_write(text: str) -> bool:
-    """Whether the pen at hand has every letter of `text`."""
+    """Whether the available pen has every letter of `text`."""
     if text.isascii():
         return text.isprintable()
     pen, size = _pen(), 24
@@ -85,7 +86,7 @@ def find_font(exists: Callable[[Path], bool] = Path.is_file) -> Path | None:
 
 
 def _canvas(width: int, size: int) -> tuple[ImageArray, int]:
-    """An empty canvas, and the height of the line that letters stand on."""
+    """An empty image for a line of text, and the y of its baseline."""
     return np.zeros((math.ceil(size * (ASCENT + DESCENT)), max(width, 1)), np.uint8), round(size * ASCENT)
 
 
@@ -121,7 +122,7 @@ class _FontFilePen:
 
 
 class _StrokePen:
-    """OpenCV's stroke letters: ASCII; anything else becomes a question mark."""
+    """OpenCV's stroke letters: only ASCII; any other letter becomes a question mark."""
 
     def write(self, text: str, size: int) -> ImageArray:
         scale, weight = size / 30, max(round(size / 13), 1)

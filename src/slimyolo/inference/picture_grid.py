@@ -1,4 +1,4 @@
-"""Many pictures with boxes as one, and JPEG bytes."""
+"""Joins many pictures with their boxes into one picture, and encodes pictures as JPEG."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LARGEST_SIDE_PX = 1920
 def picture_grid(
     images: Sequence[ImageArray], detections: Sequence[Detections], names: Sequence[str], *, confidences: bool = False
 ) -> ImageArray:
-    """The first sixteen `images` (BGR uint8 of one size) in a square, each with its `detections` (pixels of that image).
+    """The first sixteen `images` (BGR uint8, all of one size) in a square grid, each with its `detections` (in its pixels).
 
-    No side is longer than 1920 px. Raises `ValueError` without an image.
+    No side of the grid is longer than 1920 px. Raises `ValueError` when `images` is empty.
     """
     if not images:
         raise ValueError("picture_grid() needs at least one image")
@@ -45,7 +45,7 @@ def picture_grid(
 
 
 def jpeg_bytes(image: ImageArray, *, longest_side: int = 480, quality: int = 82) -> bytes:
-    """`image` (BGR uint8) as a JPEG, made smaller when its longer side exceeds `longest_side` pixels."""
+    """`image` (BGR uint8) as a JPEG, scaled down when its longer side exceeds `longest_side` pixels."""
     factor = longest_side / max(image.shape[:2])
     if factor < 1:
         size = max(round(image.shape[1] * factor), 1), max(round(image.shape[0] * factor), 1)

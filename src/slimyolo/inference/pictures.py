@@ -1,4 +1,4 @@
-"""What is detected in: a picture with its name and origin, or a broken one with the reason."""
+"""The input of a prediction: a picture with its name and origin, or a broken picture with the reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ImageArray: TypeAlias = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: BGR uint8 ``[h, w, 3]``. `video_frame` counts from 0 in a video or stream, where `fps` is known."""
+    """One picture: BGR uint8 ``[h, w, 3]``. For a frame of a video or stream, `video_frame` is its number (from 0)."""
 
     image: ImageArray
     name: str
@@ -36,17 +36,19 @@ class BrokenPicture:
 
 
 def as_picture_array(array: npt.NDArray[Any]) -> ImageArray:
-    """`array` as BGR uint8 ``[h, w, 3]``: grey ``[h, w]`` is repeated, a fourth channel dropped.
+    """`array` as BGR uint8 ``[h, w, 3]``: grey ``[h, w]`` becomes three equal channels, and a fourth channel is dropped.
 
     Raises `DataError` for other shapes, for empty arrays and for other number types.
     """
     if array.dtype != np.uint8:
         raise DataError(
-            f"A picture must be a uint8 array (0–255, BGR as OpenCV reads it), got {array.dtype}. Convert it: "
-            "(array * 255).round().astype('uint8') if its values are 0–1."
+            f"A picture must be a uint8 array (0–255, BGR as OpenCV reads it), got {array.dtype}. If its values are 0–1, "
+            "convert it: (array * 255).round().astype('uint8')."
         )
     if array.ndim == 2:
         array = array[:, :, None].repeat(3, 2)
     if array.ndim != 3 or array.shape[2] not in (3, 4) or 0 in array.shape:
-        raise DataError(f"A picture must have shape [height, width, 3], got {list(array.shape)}. Give one at a time.")
+        raise DataError(
+            f"A picture must have shape [height, width, 3], got {list(array.shape)}. Give one picture at a time."
+        )
     return array[:, :, :3]

@@ -1,4 +1,4 @@
-"""Pictures → detections in source pixels, with the same letterbox, decode and NMS as validation."""
+"""Detects in pictures, with the same letterbox, decoding and NMS as validation; boxes are in source pixels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["DetectionSettings", "PredictedPicture", "StageTimes", "predict", "pr
 
 
 class Predictor(Protocol):
-    """What is needed of a detector or an exported file: decoded rows and what they mean, class names and strides."""
+    """A detector or an exported file, as far as a prediction needs it: decoded rows, their layout, class names and strides."""
 
     @property
     def names(self) -> tuple[str, ...]: ...
@@ -45,9 +45,9 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionSettings:
-    """How detections are taken from the network. `imgsz` is (height, width); thresholds in 0–1.
+    """The settings of a prediction. `imgsz` is (height, width); thresholds are in 0–1.
 
-    `classes` None means all. With `half` the network runs in 16 bits. With `fixed` every picture is filled up to
+    `classes` None means all classes. With `half` the network runs in 16 bits. With `fixed` every picture is padded to
     `imgsz`, for exported files of one size.
     """
 
@@ -62,7 +62,7 @@ class DetectionSettings:
 
     @property
     def thresholds(self) -> Thresholds:
-        """The part that says which detections are kept."""
+        """The settings that say which detections are kept."""
         return Thresholds(
             conf=self.conf, iou=self.iou, max_det=self.max_det, agnostic=self.agnostic, classes=self.classes
         )
@@ -79,7 +79,7 @@ class StageTimes:
 
 @dataclass(frozen=True)
 class PredictedPicture:
-    """A picture, what was detected in it (source pixels), the size the network saw, and the time it took."""
+    """A picture, its detections (source pixels), the size of the network's input, and the time of each stage."""
 
     picture: Picture
     detections: Detections
@@ -101,9 +101,8 @@ def predict(
 ) -> list[Detections]:
     """Detections of every picture of `source` (see `read_pictures`), in source pixels, best score first.
 
-    The settings are those of `DetectionSettings`, spelled out because people call this function by hand; code passes the
-    value to `predict_pictures`.
-    Raises `DataError` when a picture cannot be read, `ModelError` when the detector is in training mode.
+    The arguments are the fields of `DetectionSettings`, because people call this function by hand; code passes the value to
+    `predict_pictures`. Raises `DataError` when a picture cannot be read, and `ModelError` when the detector is in train mode.
     """
     size = (imgsz, imgsz) if isinstance(imgsz, int) else imgsz
     settings = DetectionSettings(
@@ -131,15 +130,16 @@ def predict_pictures(
     vid_stride: int = 1,
     patience: Patience = DEFAULT_PATIENCE,
 ) -> Iterator[PredictedPicture | BrokenPicture]:
-    """One outcome for every picture of `source`, as it is read; broken pictures are passed on as such."""
+    """One result for every picture of `source`, as it is read. A broken picture gives a `BrokenPicture`."""
     for picture in read_pictures(source, vid_stride=vid_stride, patience=patience):
         yield picture if isinstance(picture, BrokenPicture) else predict_picture(detector, picture, settings)
 
 
 def predict_picture(detector: Predictor, picture: Picture, settings: DetectionSettings) -> PredictedPicture:
-    """Detections of one picture. The network sees the smallest rectangle of whole strides that holds it."""
+    """The detections of one picture. The network's input is the smallest rectangle that holds it and whose sides are
+    multiples of the stride."""
     if isinstance(detector, nn.Module) and detector.training:
-        raise ModelError("The detector is in training mode, where it gives no detections: call detector.eval() first.")
+        raise ModelError("The detector is in train mode, in which it gives no detections: call detector.eval() first.")
     started = time.perf_counter()
     device, dtype = _numbers(detector)
     stride = int(detector.stride.max())
@@ -160,25 +160,25 @@ def predict_picture(detector: Predictor, picture: Picture, settings: DetectionSe
 
 
 def _rgb(image: npt.NDArray[np.uint8], memory_format: torch.memory_format) -> Tensor:
-    """BGR [H, W, 3] → RGB [1, 3, H, W] uint8 in the order in memory that the network takes without a copy."""
+    """BGR [H, W, 3] → RGB [1, 3, H, W] uint8 in the memory format that the network takes without a copy."""
     if memory_format is torch.channels_last:
         return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1]))[None].permute(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))[None]
 
 
 def _memory_format(detector: object) -> torch.memory_format:
-    """The order in memory in which the network takes images without a copy."""
+    """The memory format in which the network takes images without a copy."""
     return detector.memory_format if isinstance(detector, ExportedModel) else torch.contiguous_format
 
 
 def _numbers(detector: object) -> tuple[torch.device, torch.dtype]:
-    """Where and in what a network takes its images; exported files take float32 on the processor."""
+    """The device and dtype of a network's input; exported files take float32 on the CPU."""
     first = next(detector.parameters(), None) if isinstance(detector, nn.Module) else None
     return (torch.device("cpu"), torch.float32) if first is None else (first.device, first.dtype)
 
 
 def _whole(pixels: int, stride: int) -> int:
-    """`pixels` rounded up to a multiple of `stride`, which the network needs."""
+    """`pixels` rounded up to a multiple of `stride`, as the network needs it."""
     return math.ceil(pixels / stride) * stride
 
 

@@ -1,4 +1,4 @@
-"""Where pictures come from: files, folders, globs, lists, arrays, videos, cameras. A broken one stops no other."""
+"""Reads pictures from files, folders, patterns, lists, arrays, videos and cameras. A broken picture does not stop the others."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PictureSource: TypeAlias = "OneSource | Sequence[OneSource]"
 def read_pictures(
     source: PictureSource, *, vid_stride: int = 1, patience: Patience = DEFAULT_PATIENCE
 ) -> Iterator[Picture | BrokenPicture]:
-    """Every picture of `source`, in order; one that cannot be read comes as a `BrokenPicture`.
+    """Every picture of `source`, in order; a picture that cannot be read becomes a `BrokenPicture`.
 
-    `source`: an image or video file, a folder (its images and videos, sorted, not its subfolders), a glob pattern, a
-    ``.txt`` list (one path or address a line, relative to the list or the working directory), a camera number, the address
-    of a picture, a video or a stream, a BGR array, or a sequence of these. Of videos every `vid_stride`-th frame is
-    taken; cameras and streams are waited for as `patience` says. Raises `DataError` when `source` names nothing at all.
+    `source` is an image or video file, a folder (its images and videos, sorted, without subfolders), a glob pattern, a
+    ``.txt`` list (one path or address on each line, relative to the list or the working directory), a camera number, the
+    address of a picture, a video or a stream, a BGR array, or a sequence of these. Every `vid_stride`-th frame of a video is
+    read. `patience` says how long cameras and streams are waited for. Raises `DataError` when `source` names no picture.
     """
     if isinstance(source, np.ndarray):
         yield Picture(as_picture_array(source), "image0")
@@ -102,7 +102,7 @@ def _read_list(path: Path) -> list[str]:
         raise DataError(f"Cannot read the list {path}: {error}.") from None
     entries = [line for line in lines if line and not line.startswith("#")]
     if not entries:
-        raise DataError(f"The list {path} names no image: expected one path a line.")
+        raise DataError(f"The list {path} names no image. Write one path on each line.")
     return [entry if is_stream_address(entry) else _beside(path, entry) for entry in entries]
 
 

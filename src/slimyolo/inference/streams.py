@@ -1,7 +1,7 @@
-"""Cameras and network addresses as pictures: the newest frame first, a limit on every wait, new attempts when it ends.
+"""Reads pictures from cameras and network addresses, with a time limit on every wait and new attempts after a break.
 
-A live source does not wait for the detector: a thread reads it, and frames that nobody took in time are dropped, so that
-what is shown is now and not a minute ago. Nothing is contacted but the address that the user named.
+A live source does not wait for the detector. A thread reads it and drops frames that were not taken in time, so the newest
+frame is always the one that is used. Only the address that the user named is contacted.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ log = logging.getLogger("slimyolo")
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a frame is waited for, in seconds, and how often a stream that broke off is called again.
+    """How many seconds a frame is waited for, and how often a stream that broke off is opened again.
 
-    Attempts are `pause_s`, twice that, four times that … apart; a frame that arrives makes all of them new.
+    The pause before the first attempt is `pause_s`, and each pause is twice the last one. After a frame has arrived, all
+    attempts are available again.
     """
 
     timeout_s: float = 10.0
@@ -52,14 +53,14 @@ def is_stream_address(source: str) -> bool:
 
 
 def read_camera(number: int, vid_stride: int, patience: Patience) -> Iterator[Picture | BrokenPicture]:
-    """The newest frames of camera `number`, without end; a `BrokenPicture` when it cannot be opened or breaks off."""
+    """The newest frames of camera `number`, without end. A `BrokenPicture` when it cannot be opened, or breaks off."""
     yield from _read_live(number, f"camera{number}", f"camera {number}", vid_stride, patience)
 
 
 def read_address(address: str, vid_stride: int, patience: Patience) -> Iterator[Picture | BrokenPicture]:
-    """What a network address holds: one picture, all frames of a video file, or the newest frames of a stream.
+    """The content of a network address: one picture, all frames of a video file, or the newest frames of a stream.
 
-    What cannot be read, stalls or breaks off for good comes as a `BrokenPicture` that says so.
+    An address that cannot be read, stalls or breaks off for good gives a `BrokenPicture` that says so.
     """
     shown = without_password(address)
     if urllib.parse.urlsplit(address).path.lower().endswith(IMAGE_SUFFIXES):
@@ -74,9 +75,9 @@ def read_address(address: str, vid_stride: int, patience: Patience) -> Iterator[
 
 
 def without_password(address: str) -> str:
-    """`address` as it may be printed and written: the user name and password of ``rtsp://user:secret@host`` left out.
+    """`address` without the user name and password of ``rtsp://user:secret@host``, so that it can be printed and written.
 
-    What is no network address stays as it is.
+    A text that is not a network address stays as it is.
     """
     if not is_stream_address(address):
         return address
@@ -112,22 +113,22 @@ def _decoded(content: bytes, shown: str) -> Picture | BrokenPicture:
 def _read_live(
     source: str | int, name: str, shown: str, vid_stride: int, patience: Patience
 ) -> Iterator[Picture | BrokenPicture]:
-    """Frames over all attempts; numbers go on counting where a stream is taken up again."""
+    """The frames of all attempts. After a new attempt the frame numbers continue."""
     counted, failed, finite = 0, 0, False
     while failed <= patience.attempts:
         if failed:
             pause = patience.pause_s * 2 ** (failed - 1)
-            log.warning("%s: no frame; attempt %d of %d in %g s", shown, failed, patience.attempts, pause)
+            log.warning("%s gave no frame; new attempt %d of %d in %g s", shown, failed, patience.attempts, pause)
             time.sleep(pause)
         with silent_video_library(), _Feed(source, vid_stride, patience.timeout_s, counted) as feed:
             for picture_number, image, fps in feed.frames():
                 failed, counted = 0, picture_number + 1
                 yield Picture(image, name, None, picture_number, fps / vid_stride)
             finite = feed.finite
-        if finite and counted:  # a video file, read to its end
+        if finite and counted:  # a video file that was read to its end
             return
         failed += 1
-        if isinstance(source, int) and not counted:  # a camera that is not there does not appear by waiting
+        if isinstance(source, int) and not counted:  # waiting does not help when there is no such camera
             break
     yield BrokenPicture(shown, _why_it_ended(source, shown, counted, patience))
 
@@ -140,17 +141,17 @@ def _why_it_ended(source: str | int, shown: str, frames: int, patience: Patience
         )
     if isinstance(source, int):
         return (
-            f"Cannot read {shown}: no such camera, it is in use, or you may not open it. Cameras are numbered from 0 "
+            f"Cannot read {shown}: it does not exist, is in use, or you may not open it. Cameras are numbered from 0 "
             "(/dev/video0 on Linux)."
         )
     return (
-        f"Cannot read {shown}: nothing that could be decoded came within {patience.timeout_s:g} s, in "
-        f"{1 + patience.attempts} attempts. Check the address; --stream-timeout waits longer."
+        f"Cannot read {shown}: no frame that could be decoded came within {patience.timeout_s:g} s, in "
+        f"{1 + patience.attempts} attempts. Check the address, or wait longer with --stream-timeout."
     )
 
 
 class _Feed:
-    """One connection. A thread reads it; of a live source only the newest frame is kept, of a file every one."""
+    """One connection, read by a thread. It keeps only the newest frame of a live source, but every frame of a file."""
 
     def __init__(self, source: str | int, vid_stride: int, timeout_s: float, first: int) -> None:
         self.finite = False
@@ -165,13 +166,13 @@ class _Feed:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
-        self._thread.join(timeout=1.0)  # one that hangs inside the video library ends by the library's own limits
+        self._thread.join(timeout=1.0)  # a thread that hangs inside the video library ends by the library's own limits
 
     def frames(self) -> Iterator[tuple[int, ImageArray, float]]:
-        """(number, BGR image, frames a second) until the source ends or nothing comes for the time allowed."""
+        """(number, BGR image, frames per second), until the source ends or no frame comes within the time limit."""
         while True:
             try:
-                # the thread has the same limit inside the library, and some time to say that it was reached
+                # the thread has the same limit inside the library, plus some time to report that it was reached
                 frame = self._frames.get(timeout=self._timeout_s + 1.0)
             except queue.Empty:
                 return
@@ -209,11 +210,11 @@ def _drop_oldest(frames: queue.Queue[tuple[int, ImageArray, float] | None]) -> N
     try:
         frames.get_nowait()
     except queue.Empty:
-        return  # it was taken meanwhile
+        return  # the frame was taken in the meantime
 
 
 def _open(source: str | int, timeout_s: float) -> cv2.VideoCapture:
-    """An OpenCV capture; for addresses with limits on opening and reading where the library knows them."""
+    """An OpenCV capture. Addresses get time limits on opening and reading, if the library supports them."""
     if isinstance(source, int) or not cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
         return cv2.VideoCapture(source)
     limit = max(int(timeout_s * 1000), 1)
@@ -224,7 +225,7 @@ def _open(source: str | int, timeout_s: float) -> cv2.VideoCapture:
 
 @contextmanager
 def silent_video_library() -> Iterator[None]:
-    """OpenCV and FFmpeg print nothing inside: what they would say of a broken video, slimyolo says itself."""
+    """A context in which OpenCV and FFmpeg print nothing, because slimyolo reports broken videos itself."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -1,4 +1,4 @@
-"""A window that shows pictures as they are detected in, by Python's own tkinter: the OpenCV used here opens none."""
+"""A window that shows each picture after detection. It uses Python's tkinter, because the OpenCV used here has no windows."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from slimyolo.inference.pictures import ImageArray
 
 __all__ = ["PictureWindow", "open_window"]
 
-NO_WINDOW = "Leave --show out and look at the pictures in the run folder, or use `slimyolo serve` and a browser."
+NO_WINDOW = "Leave --show out and look at the pictures in the run folder, or use `slimyolo serve` with a browser."
 
 
 def open_window(title: str) -> PictureWindow:
-    """A new window. Raises `ConfigError` where there is no display, or Python comes without tkinter."""
+    """A new window. Raises `ConfigError` when there is no display, or when Python comes without tkinter."""
     try:
         import tkinter
     except ImportError:
@@ -44,7 +44,7 @@ class PictureWindow:
         label.pack()
 
     def show(self, image: ImageArray) -> None:
-        """Show `image` (BGR) now; nothing happens when the window was closed."""
+        """Show `image` (BGR) now. Does nothing when the window is closed."""
         if self.closed:
             return
         limit = 0.9 * min(
@@ -53,12 +53,12 @@ class PictureWindow:
         if limit < 1:
             image = cv2.resize(image, None, fx=limit, fy=limit, interpolation=cv2.INTER_AREA)
         content = base64.b64encode(cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes())
-        self._shown = self._photo(data=content)  # kept: Tk forgets a picture that nobody holds
+        self._shown = self._photo(data=content)  # stored, because Tk drops a picture to which nobody holds a reference
         self._label.configure(image=self._shown)
         self._root.update()
 
     def wait(self) -> None:
-        """Until the user closes the window."""
+        """Wait until the user closes the window."""
         while not self.closed:
             self._root.update()
             self._root.after(30)

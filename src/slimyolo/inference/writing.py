@@ -1,4 +1,4 @@
-"""Detections as files: pictures, videos, YOLO labels, crops, JSON and CSV. Files appear whole or not at all."""
+"""Writes detections as files: pictures, videos, YOLO labels, crops, JSON and CSV. Files are written atomically."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def yolo_lines(detections: Detections, size: tuple[int, int], *, confidences: bool = False) -> list[str]:
-    """Lines of a YOLO label file: class, centre, width and height relative to `size` (height, width), confidence last.
+    """Lines of a YOLO label file: class, centre, width and height relative to `size` (height, width), then the confidence.
 
     `detections` are in source pixels; `size` is that of the source image.
     """
@@ -49,7 +49,7 @@ def yolo_lines(detections: Detections, size: tuple[int, int], *, confidences: bo
 
 
 def detection_rows(picture: Picture, detections: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
-    """One plain row (`CSV_COLUMNS`) for every detection; boxes in source pixels, to a hundredth."""
+    """One row (`CSV_COLUMNS`) for every detection, with boxes in source pixels, rounded to a hundredth."""
     return [
         {
             "image": str(picture.path or picture.name),
@@ -64,7 +64,7 @@ def detection_rows(picture: Picture, detections: Detections, names: Sequence[str
 
 
 def csv_text(rows: Sequence[dict[str, Any]]) -> str:
-    """`rows` as CSV with a header line, also when there are none."""
+    """`rows` as CSV with a header line, even when there are no rows."""
     file = io.StringIO()
     writer = csv.DictWriter(file, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -73,7 +73,7 @@ def csv_text(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def crop_detection(image: ImageArray, box: Sequence[float], margin: float = 0.05) -> ImageArray:
-    """The part of `image` inside `box` (xyxy, source pixels), by a share `margin` wider on each side; never empty."""
+    """The part of `image` inside `box` (xyxy, source pixels), enlarged on each side by the share `margin`; never empty."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box
     dx, dy = (x2 - x1) * margin, (y2 - y1) * margin
@@ -83,7 +83,7 @@ def crop_detection(image: ImageArray, box: Sequence[float], margin: float = 0.05
 
 
 def write_picture(path: Path, image: ImageArray) -> Path:
-    """Write `image` (BGR) to `path` and return the path, with ``.jpg`` for endings that cannot be written."""
+    """Write `image` (BGR) to `path` and return the path; a suffix that cannot be written becomes ``.jpg``."""
     if path.suffix.lower() not in PICTURE_SUFFIXES:
         path = path.with_name(path.name + ".jpg") if path.suffix else path.with_suffix(".jpg")
     encoded, content = cv2.imencode(path.suffix.lower(), image)
@@ -94,17 +94,17 @@ def write_picture(path: Path, image: ImageArray) -> Path:
 
 
 def write_labels(path: Path, lines: Sequence[str]) -> None:
-    """Write a label file of `lines`."""
+    """Write a label file with these `lines`."""
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def safe_file_name(text: str) -> str:
-    """`text` without what file systems refuse; a class name may hold anything."""
+    """`text` without letters that file systems refuse, because a class name may hold any letter."""
     return re.sub(r"[^\w.\- ]+", "_", text).strip(". ") or "unnamed"
 
 
 class FreeNames:
-    """Hands out file stems, each once: pictures of one name from different folders do not overwrite one another."""
+    """Gives each file stem only once, so that pictures of the same name from different folders do not overwrite one another."""
 
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}
@@ -120,7 +120,7 @@ class FreeNames:
 
 
 class VideoFile:
-    """An MP4 file that frames are added to; opened at the first frame. Close it, or use it in a ``with``."""
+    """An MP4 file to which frames are added. The first frame opens it. Close it, or use it in a ``with`` block."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.with_suffix(".mp4")
@@ -128,13 +128,15 @@ class VideoFile:
         self._size = (0, 0)
 
     def add(self, image: ImageArray, fps: float) -> None:
-        """Append a frame; all get the size of the first. Raises `StorageError` when the file cannot be written."""
+        """Append a frame, resized to the size of the first one. Raises `StorageError` when the file cannot be written."""
         if self._writer is None:
             self._size = (image.shape[1], image.shape[0])
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), fps, self._size)
             if not self._writer.isOpened():
-                raise StorageError(f"The video {self.path} cannot be written. Choose another --project, or --nosave.")
+                raise StorageError(
+                    f"The video {self.path} cannot be written. Choose another --project, or use --nosave."
+                )
         if (image.shape[1], image.shape[0]) != self._size:
             image = cv2.resize(image, self._size)
         self._writer.write(image)

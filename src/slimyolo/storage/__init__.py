@@ -1,4 +1,4 @@
-"""Files: atomic writes, run folders, records as JSON, YAML within bounds, safe reading of foreign checkpoints."""
+"""Files: atomic writes, run folders, records as JSON, YAML within limits, and safe reading of foreign checkpoints."""
 
 from slimyolo.storage.atomic import atomic_file, atomic_folder, remove_leftovers, write_bytes, write_text
 from slimyolo.storage.foreign_pickle import ForeignClass, ForeignObject, read_foreign_pickle

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes, so that an error message can say which file was given instead of a checkpoint."""
+"""Recognises a file by its first bytes, so that an error message can say what was given instead of a checkpoint."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def describe_file(path: Path) -> FileKind:
     if _is_text(head):
         advice = f"An architecture YAML goes to --cfg. {_GIVE_A_CHECKPOINT}"
         return FileKind("other", "a text file, not a checkpoint", advice)
-    return FileKind("other", "no checkpoint (unknown content)")
+    return FileKind("other", "not a checkpoint (unknown content)")
 
 
 def _is_text(head: bytes) -> bool:

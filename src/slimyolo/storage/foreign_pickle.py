@@ -1,4 +1,4 @@
-"""Reading a torch checkpoint of another program without running anything in it.
+"""Reads a torch checkpoint of another program without running anything in it.
 
 A ``.pt`` file is a pickle plus tensor storages. `torch.load` would import the classes that the pickle names; here every
 name becomes an inert record (`ForeignObject`) or is refused. The modules: this one reads the containers (the zip of
@@ -47,7 +47,7 @@ def read_foreign_pickle(path: str | os.PathLike[str]) -> Any:
     number, text, bytes   the same; numpy numbers → Python numbers, numeric arrays → ``numpy.ndarray``
     path                  text
     tensor, parameter     CPU tensor in the file's dtype, without gradient; a view of its storage
-    model classes         `ForeignObject` (class name, arguments, state), bare classes `ForeignClass`
+    model classes         objects: `ForeignObject` (class name, arguments, state); classes: `ForeignClass`
     ====================  ==========================================================================
 
     The tree has no cycles, at most 200 levels and at most 2,000,000 values, so simple recursion can walk it. Raises
@@ -119,7 +119,7 @@ def _member(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name:
         raise CheckpointError(f"its member {name[:80]!r} is missing")
     if info.file_size > limit:
         raise CheckpointError(f"its member {name[:80]!r} has {info.file_size:,} bytes, at most {limit:,} are expected")
-    return archive.read(info)  # checks the CRC, so altered bytes do not pass
+    return archive.read(info)  # also checks the CRC, so altered bytes are found
 
 
 class _ZipStorages:
@@ -222,7 +222,7 @@ def _interpret(stream: io.BytesIO, persistent: Callable[[Any], Any]) -> Any:
 def _about(file: Path, error: CheckpointError) -> CheckpointError:
     """The same error with a message about the file."""
     if not isinstance(error, UnsafeCheckpointError):
-        return CheckpointError(f"{file} is not read: {error}.")
+        return CheckpointError(f"{file} cannot be read: {error}.")
     hint = (
         "It looks like a model pruned with the reference project, whose classes are its own: give the checkpoint from "
         "before that prune and run `slimyolo prune` on it."
@@ -231,6 +231,6 @@ def _about(file: Path, error: CheckpointError) -> CheckpointError:
         "torch.save(model.state_dict(), 'weights.pt')."
     )
     return UnsafeCheckpointError(
-        f"{file} asks to execute {error} while it is read. Nothing of it was run. slimyolo reads tensors, plain data "
+        f"{file} asks to execute {error} while it is read. Nothing in it was run. slimyolo reads tensors, plain data "
         f"and the model classes of YOLOv5 v6.x and v7.0 and of the ultralytics package. {hint}"
     )

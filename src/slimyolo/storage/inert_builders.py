@@ -45,7 +45,7 @@ class Storage:
 
 @dataclass(eq=False)
 class ViewBudget:
-    """How many elements expanded views may have in the whole file, beyond those of their storages."""
+    """The number of elements that expanded views may have in the whole file, in addition to those of their storages."""
 
     elements: int
 

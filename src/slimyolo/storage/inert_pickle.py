@@ -45,7 +45,7 @@ class AttributeDict(dict[str, Any]):
 
 
 class _Mark:
-    """Where a list of items begins on the stack."""
+    """Marks the place on the stack where a list of items begins."""
 
 
 _MARK = _Mark()
@@ -99,7 +99,7 @@ class InertMachine:
         raise CheckpointError("its pickle ends before its last operation")
 
     def spend(self, elements: int) -> None:
-        """Count work; raises `CheckpointError` when a stream asks for more than a checkpoint can need."""
+        """Count the work. Raises `CheckpointError` when a stream asks for more than a checkpoint can need."""
         self._spent += elements
         if self._spent > MAX_OPERATIONS:
             raise CheckpointError(f"its pickle asks for more than {MAX_OPERATIONS:,} steps; no checkpoint needs them")

@@ -1,4 +1,4 @@
-"""Reading YAML files of other people: only as data, and within limits.
+"""Reads YAML files of other people: only as data, and within limits.
 
 `yaml.safe_load` runs nothing, but a few lines can still use up all memory or time: aliases that unfold a thousand times
 ("billion laughs"), a hundred thousand brackets, numbers with a million digits. Here a file has at most `LARGEST_FILE`
@@ -49,7 +49,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def compose_yaml(text: str) -> yaml.Node | None:
-    """The nodes of `text`; a node knows its line. Raises `yaml.YAMLError`."""
+    """The nodes of `text`. A node knows its line. Raises `yaml.YAMLError`."""
     loader = _BoundedLoader(text)
     try:
         node: yaml.Node | None = loader.get_single_node()
