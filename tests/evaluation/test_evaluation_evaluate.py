@@ -281,9 +281,9 @@ def test_messages(detector: Detector) -> None:
     batches, truths = pictures(), truths_of(4)
     with pytest.raises(ConfigError, match="Did you mean 'float16'"):
         evaluate_detector(detector, batches, EvaluationSettings(precision="float61"))  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="need a slimyolo Detector"):
+    with pytest.raises(ConfigError, match="needs a slimyolo Detector"):
         evaluate_detector(Oracle(truths), batches, EvaluationSettings(precision="float16"))
-    with pytest.raises(ConfigError, match="need a slimyolo Detector"):
+    with pytest.raises(ConfigError, match="needs a slimyolo Detector"):
         evaluate_detector(
             Oracle(truths),
             batches,

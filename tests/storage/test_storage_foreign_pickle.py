@@ -499,7 +499,7 @@ def test_arbitrary_pickle_bytes_are_read_or_answered(tmp_path: Path, tail: bytes
         (bytes(257) + b"ustar", "tar archive"),
         (b"\x93NUMPY\x01", "numpy array"),
         (struct.pack("<Q", 2) + b"{}", "safetensors file: tensors without an architecture"),
-        (b"\x00\x01\x02\xfa", "no checkpoint"),
+        (b"\x00\x01\x02\xfa", "not a checkpoint"),
         (pickle.dumps({"a": 1}), "plain Python pickle"),
         (pickle.dumps([1, 2], 4), "plain Python pickle"),
     ],
