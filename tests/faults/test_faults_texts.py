@@ -194,7 +194,7 @@ def test_a_plan_that_was_altered_is_answered(small_cfg: str) -> None:
     detector, example = build_detector(read_architecture(small_cfg), seed=0), torch.zeros(1, 3, 64, 64)
     text = prune_module(detector, example, ChannelShare(0.2)).plan.to_json()
     altered = PrunePlan.from_json(text.replace('"weight":"model.', '"weight":"nowhere.'))
-    with pytest.raises(PruningError, match="altered or damaged: its cut cannot be made"):
+    with pytest.raises(PruningError, match="changed or damaged: its cut cannot be made"):
         replay_plan(detector, altered, example)
 
 

@@ -1,7 +1,7 @@
 """Pruning of any `nn.Module`: a chain of pure steps, trace → score → select → plan → apply → verify.
 
 `prune_module` runs the whole chain in one call. Only functions whose name ends in `_` change the module that they are given.
-This room and `slimyolo.tracing` know nothing of detectors: they can be used for a network of your own.
+This package and `slimyolo.tracing` know nothing of detectors: they can be used for a network of your own.
 """
 
 from slimyolo.pruning.analysis.constants import Constants, analyse_constants
@@ -34,7 +34,7 @@ from slimyolo.pruning.targets import (
 from slimyolo.tracing.kinds import register_operation
 from slimyolo.tracing.running import TracedByMethod
 
-PriceTable = CostTable  # its name in version 0.1.0
+PriceTable = CostTable  # the name of `CostTable` in version 0.1.0
 
 __all__ = [
     "DATA_IMPORTANCES",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Calibration", "PruneReport", "PruneResult", "prune_module", "replay_plan"]
 
 Calibration = Iterable[Any] | Callable[[PrunePlan], Sequence[Any] | None]
-"""Batches of inputs, or a function that is asked with the plan by formula: batches, or None where nothing is to be measured."""
+"""Batches of inputs, or a function (plan with constants by formula) → batches, or None if nothing has to be measured."""
 
 M = TypeVar("M", bound=nn.Module)
 _EXACT = 1e-4
@@ -43,11 +43,11 @@ _EXACT_DOUBLE = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class PruneReport:
-    """What a cut did: costs of one image at the traced size, and how far cut and masked model differ on unseen inputs.
+    """The effect of a cut: costs of one image at the traced size, and how far cut and masked model differ on unseen inputs.
 
     `constants_from`: "formula" (E[act(γz + β)]) or "calibration" (means on data). With "calibration", `output_error` is the
-    root mean square difference of the outputs of the cut and the given model on the held-out batch, relative, and
-    `output_error_of_formula` is that of the same cut with the constants by formula.
+    relative root mean square difference between the outputs of the cut and the given model on the held-out batch, and
+    `output_error_of_formula` is the same for the cut with constants by formula.
     """
 
     before: CutCost
@@ -67,7 +67,7 @@ class PruneReport:
 
 @dataclass(frozen=True, eq=False)
 class PruneResult(Generic[M]):
-    """The cut model, the plan it was cut by, and the report."""
+    """The cut model, the plan by which it was cut, and the report."""
 
     model: M
     plan: PrunePlan
@@ -85,15 +85,16 @@ def prune_module(
     forward: Forward | None = None,
     **fields: Unpack[RuleFields],
 ) -> PruneResult[M]:
-    """Cut `model` to `target` and prove that the cut equals the masked model. The input model is not touched.
+    """Cut `model` to `target` and check that the cut equals the masked model. The input model is not changed.
 
-    `example_inputs`: a tensor, a tuple or a dictionary of named arguments that the model runs on.
-    `rules`, and single `fields` of it: which channels may go, which of them first, and what they leave behind (`CutRules`).
-    `price` gives the milliseconds of a plan; without it, plans are timed here in eager mode.
-    `calibration`: two or more batches of inputs; the last is held out to see what the others are worth. The constants that
-    removed channels leave behind are then their means on data instead of E[act(γz + β)]. Where γ = 0 both are exact.
-    `forward` runs `forward(model, *inputs)` instead of the model. Without it, a model with a method `pruning_forward` is run
-    by that (`TracedByMethod`).
+    * `example_inputs`: a tensor, a tuple or a dictionary of named arguments on which the model runs.
+    * `rules`, and single `fields` of it: which channels may be removed, which of them first, and what replaces them
+      (`CutRules`).
+    * `price`: a function that returns the milliseconds of a plan; without it, plans are timed here in eager mode.
+    * `calibration`: two or more batches of inputs; the last one is held out to measure the effect. Removed channels are then
+      replaced by their means on the other batches instead of E[act(γz + β)]. Where γ = 0 both are exact.
+    * `forward`: `forward(model, *inputs)` runs instead of the model. Without it, a model with a method `pruning_forward` is
+      run with this method (`TracedByMethod`).
 
     Raises `ConfigError` for contradicting arguments, `UnknownOperationError` for an operation without a rule (unless
     `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
@@ -137,9 +138,9 @@ def prune_module(
 def replay_plan(
     model: M, plan: PrunePlan, example_inputs: Any, *, forward: Forward | None = None, seed: int = 0
 ) -> PruneResult[M]:
-    """Make the cut of `plan` again on the model it was made for, and prove it as `prune_module` does.
+    """Make the cut of `plan` again on the model for which it was made, and check it as `prune_module` does.
 
-    Raises `PruningError`, which says what differs, on another model.
+    Raises `PruningError`, which says what differs, for another model.
     """
     start = time.perf_counter()
     given, run = calling(example_inputs, forward_of(model, forward))
@@ -148,7 +149,7 @@ def replay_plan(
         difference = _difference(masked, cut, unseen_inputs(given, seed), run, exact=plan.constants != "bias")
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise PruningError(
-            f"The plan was altered or damaged: its cut cannot be made ({type(error).__name__}: {str(error)[:200]}). Make a "
+            f"The plan was changed or damaged: its cut cannot be made ({type(error).__name__}: {str(error)[:200]}). Make a "
             "new plan with prune_module or `slimyolo prune`."
         ) from error
     if difference is None:
@@ -185,7 +186,7 @@ def _approximation_note(constants: str, difference: float) -> tuple[str, ...]:
 
 
 class _Samples:
-    """Calibration batches: constants are measured on all but the last, which is held out to see what they are worth."""
+    """Calibration batches. Constants are measured on all batches except the last one, on which their effect is measured."""
 
     def __init__(self, model: nn.Module, batches: Iterable[Any], forward: Forward) -> None:
         self._model, self._forward = model, forward
@@ -209,7 +210,7 @@ class _Samples:
             for other in (cut, mask_module(self._model, by_formula))
         )
         note = (
-            f"constants measured on {len(self._used)} batches: output error on the held-out batch {ours:.4f} (relative); with "
+            f"constants measured on {len(self._used)} batches: relative output error on the held-out batch {ours:.4f}; with "
             f"constants by formula {formula:.4f}"
         )
         return replace(
@@ -224,7 +225,7 @@ class _Samples:
 def _difference(
     masked: nn.Module, cut: nn.Module, inputs: Sequence[Any], forward: Forward, *, exact: bool
 ) -> float | None:
-    """How far the cut model is from the masked one; None when that is more than rounding."""
+    """The difference between the cut and the masked model; None when it is more than rounding."""
     try:
         difference = verify(masked, cut, inputs, forward=forward)
     except PruningError:  # other shapes
@@ -240,7 +241,7 @@ def _difference(
 
 
 def _eager_price(model: nn.Module, given: Sequence[Any], forward: Forward) -> Price:
-    """Median milliseconds of the cut model in eager mode, threads as they are, 3 warm-up and 9 timed runs."""
+    """A price: the median milliseconds of the cut model in eager mode with the current threads, 3 warm-up and 9 timed runs."""
 
     def measure(plan: PrunePlan) -> float:
         cut = apply(model, plan)

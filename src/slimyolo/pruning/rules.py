@@ -1,4 +1,4 @@
-"""`CutRules`: everything that decides which channels may go, in which order, and what takes their place."""
+"""`CutRules`: everything that decides which channels may be removed, in which order, and what replaces them."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ POLICIES = ("coupled", "reference")
 PER = ("channels", "macs", "params", "ms")
 CONSTANT_MODES = ("carrier", "bias", "none")
 
-_OTHER_SPELLINGS = {"skip-shortcuts": "reference"}  # what options call it
+_OTHER_SPELLINGS = {"skip-shortcuts": "reference"}  # the name in the options of the command line
 _FLOOR = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class CutRules:
-    """The rules of a cut, beside how much is cut (`Target`). Raises `ConfigError` for a value that makes no sense.
+    """The rules of a cut; only how much is cut is given separately (`Target`). Raises `ConfigError` for impossible values.
 
-    Which channels may go:
+    Which channels may be removed:
 
     * `keep`: patterns of module paths (`"model.0.*"`) of layers that stay whole; `frozen`: exact module paths of such layers.
-    * `floor`: the share of each layer that must stay, and at least one channel. None means 0.1, and 0 for the policy
+    * `floor`: the share of each layer that must stay; at least one channel always stays. None means 0.1, and 0 for the policy
       "reference". `floor_of` maps patterns to another share (the last pattern that matches counts), `cap_of` maps patterns to
-      the share that may go at most. Where layers are coupled, the strictest of them counts.
+      the largest share that may be removed. If layers are coupled, the strictest of them counts.
     * `round_to`: kept widths are multiples of this number, carriers included.
     * `on_unknown`: "raise" an error at an operation that has no pruning rule, or "keep" all channels that it touches.
 
-    Which of them go first:
+    Which channels are removed first:
 
-    * `importance`: a name of `IMPORTANCES`, scores by group id, or a function of model and graph that gives scores, such
+    * `importance`: a name of `IMPORTANCES`, scores by group id, or a function of model and graph that returns scores, such
       as `DataImportance`.
-    * `per`: each score is divided by what removing the channel saves in this unit: "macs", "params" or "ms". "channels"
-      divides by nothing.
+    * `per`: each score is divided by the cost that removing the channel saves, in this unit: "macs", "params" or "ms". With
+      "channels", scores are not divided.
     * `policy`: "coupled" removes the least important channels step by step. "reference" is the threshold rule of the
-      reference project: every channel goes whose |score| is below the value at index int(N · share) of the sorted pool. It
-      takes `ChannelShare` only; the layers that the project skips are to be given as `frozen`. "skip-shortcuts" is
-      another spelling of "reference".
+      reference project: it removes every channel whose |score| is below the value at index int(N · share) of the sorted
+      pool. It accepts `ChannelShare` only; pass the layers that the project skips as `frozen`. "skip-shortcuts" is another
+      name for "reference".
 
-    What takes the place of a removed channel, which was a constant: `constants` is "carrier" (exact), "bias" (approximated at
+    What replaces the constant that a removed channel leaves behind: `constants` is "carrier" (exact), "bias" (approximated at
     padded borders) or "none" (β is set to zero, as the reference project does).
 
-    `seed` draws the random inputs on which the cut model is compared with the masked one.
+    `seed` is the seed of the random inputs on which the cut model is compared with the masked one.
     """
 
     keep: Sequence[str] = ()
@@ -91,7 +91,7 @@ class CutRules:
 
     @property
     def least_share(self) -> float:
-        """The share of each layer that must stay, where no pattern says otherwise."""
+        """The share that must stay of each layer that no pattern matches."""
         if self.floor is not None:
             return self.floor
         return 0.0 if self.policy == "reference" else _FLOOR
@@ -131,7 +131,7 @@ class CutRules:
 
 
 class SelectionFields(TypedDict, total=False):
-    """The fields of `CutRules` without `constants`, as `select` also takes them one by one."""
+    """The fields of `CutRules` without `constants`, which `select` also takes one by one."""
 
     keep: Sequence[str]
     frozen: Sequence[str]
@@ -147,13 +147,13 @@ class SelectionFields(TypedDict, total=False):
 
 
 class RuleFields(SelectionFields, total=False):
-    """All fields of `CutRules`, as functions that take rules also take them one by one."""
+    """All fields of `CutRules`, for functions that also take them one by one."""
 
     constants: str
 
 
 def rules_with(rules: CutRules | None, fields: SelectionFields) -> CutRules:
-    """`rules`, or the default ones, with some fields given another value."""
+    """`rules`, or the default rules, with other values for some fields."""
     return replace(CutRules() if rules is None else rules, **fields)  # type: ignore[arg-type]  # None means no patterns
 
 

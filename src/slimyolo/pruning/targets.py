@@ -1,4 +1,4 @@
-"""How much to cut: small frozen values, validated when made."""
+"""How much to cut: small frozen values, which are validated when they are made."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class MacsBudget:
 
 @dataclass(frozen=True)
 class LatencyBudget:
-    """The cut model may take at most `milliseconds` for one run, as the price function that is passed says."""
+    """The cut model may take at most `milliseconds` for one run, as measured by the price function that is passed."""
 
     milliseconds: float
 

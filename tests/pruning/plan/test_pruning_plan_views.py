@@ -84,5 +84,5 @@ def test_plans_are_compared(model: nn.Module, plan: PrunePlan) -> None:
     assert "MACs: " in difference.text("a", "b")
     smaller = prune_module(randomise_(Network(("residual",)), 1), EXAMPLE, ChannelShare(0.4)).plan
     text = compare_plans(plan, smaller).text("a", "b")
-    assert text.startswith("The plans are of models with different tensors")
+    assert text.startswith("The plans are for models with different tensors")
     assert "–" in text

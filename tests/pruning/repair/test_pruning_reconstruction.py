@@ -99,7 +99,7 @@ def test_passes_halt_at_layers_and_end_like_ordinary_ones() -> None:
         assert all(torch.equal(one.go_to("2"), F.relu(model[0].bias).expand(5, 4)) for one in passes)
         passes[2].abandon()
         assert [one.go_on() for one in passes[:2]] == [None, None]
-        with pytest.raises(PruningError, match=r"2 was not run for every batch in the same order"):
+        with pytest.raises(PruningError, match=r"2 did not run for every batch in the same order"):
             HaltingPass(halts, lambda: model[0](batches[0])).go_to("2")
         failing = HaltingPass(halts, lambda: model(torch.zeros(1, 7)))
         failing.go_to("0")

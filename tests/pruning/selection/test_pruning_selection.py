@@ -222,12 +222,12 @@ class _ChannelAttention(nn.Module):
         (
             nn.Sequential(weight_norm(nn.Conv1d(3, 8, 3)), nn.ReLU(), nn.Conv1d(8, 2, 1)),
             (1, 3, 9),
-            "0: its weight is computed from more than one channel; what enters and leaves it is kept whole",
+            "0: its weight is computed from more than one channel; channels that enter and leave it are kept whole",
         ),
         (
             _ChannelAttention(),
             (1, 3, 9, 9),
-            "along: meets channels along another axis than its own; they are kept whole",
+            "along: reads channels along another axis than expected; they are kept whole",
         ),
     ],
 )

@@ -78,4 +78,4 @@ def test_latency_asks_the_given_price(base_run: TrainRecord, tmp_path) -> None: 
     config = PruneConfig(weights=base_run.best, latency="15ms", imgsz=64, project=tmp_path, dry_run=True)
     record = prune(config, price=price)
     assert 14 < record.after.macs / 1e6 <= 15
-    assert any("after, as the price says" in note for note in record.notes)
+    assert any("after, by the price function" in note for note in record.notes)

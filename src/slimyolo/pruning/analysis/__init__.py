@@ -1,1 +1,1 @@
-"""From a module to its channel graph: trace, coupling, constants, fallbacks."""
+"""Finds the channel graph of a module: trace, coupling, constants, fallbacks."""

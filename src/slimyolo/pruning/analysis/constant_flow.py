@@ -19,7 +19,7 @@ __all__ = ["flow_constants"]
 def flow_constants(graph: ChannelGraph, emitted: Mapping[str, Tensor]) -> dict[str, Arrival]:
     """The constants that arrive at each consumer, by the name of its node.
 
-    `emitted` maps the node of each emitter to what it gives per channel (float64 [channels], NaN for kept ones).
+    `emitted` maps the node of each emitter to the constant of each channel (float64 [channels], NaN for kept channels).
     """
     flow = ConstantFlow(graph, emitted)
     for node in graph.program.nodes:

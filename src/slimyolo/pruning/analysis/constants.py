@@ -1,8 +1,8 @@
-"""Which constant every channel would leave behind, and what can take it.
+"""Finds the constant that every channel leaves behind when it is removed, and what can take this constant.
 
 A channel is removed by giving a layer parameters that make the channel constant: γ = 0 and a chosen β for a norm, or a row of
-zeros and a bias for a convolution. All that follows is the network's own arithmetic. So the masked network (`mask_module`) is
-the same module with other numbers, and a cut that accounts for every arriving constant equals it.
+zeros and a bias for a convolution. The rest of the network computes with this constant as with any value. So the masked network
+(`mask_module`) is the same module with other numbers, and a cut that accounts for every arriving constant equals it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from slimyolo.pruning.rules import check_constants
 
 __all__ = ["WEAKEST_CARRIER", "Constants", "analyse_constants"]
 
-WEAKEST_CARRIER = 1e-3  # the weights of a carrier with a smaller value would be too large
+WEAKEST_CARRIER = 1e-3  # smallest value of a carrier: with a smaller one, the weights that read it would be too large
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -142,7 +142,7 @@ class _Analysis:
         return found
 
     def _solve(self, emitters: Sequence[Emitter], biases: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The bias whose activation is the mean output. The old one stays where it is right, or where there is none."""
+        """The biases whose activations are the mean outputs. The old bias is kept where it is right or no other fits."""
         node = None if emitters[0].activation is None else self._nodes[emitters[0].activation]
         activation = activation_of(node)
         norms = [emitter.kind == "norm" for emitter in emitters]
@@ -165,7 +165,7 @@ class _Analysis:
         return torch.split(bias, sizes)
 
     def _silent(self, emitter: Emitter) -> Tensor:
-        """The parameter value with which the emitter gives zero; NaN where it cannot."""
+        """The parameter value with which the emitter emits zero; NaN where no value does so."""
         count = emitter.units.numel()
         zeros = torch.zeros(count, dtype=torch.float64)
         if emitter.shadowed or emitter.activation is None:
@@ -174,7 +174,7 @@ class _Analysis:
         return zeros + found if emitter.bias is not None else zeros
 
     def _carrier(self, emitter: Emitter) -> Tensor:
-        """The parameter value with which the emitter gives 1, or at least a number far from zero."""
+        """The parameter value with which the emitter emits 1, or at least a number far from zero."""
         count = emitter.units.numel()
         ones = torch.ones(count, dtype=torch.float64)
         if emitter.shadowed or emitter.bias is None:
@@ -207,12 +207,12 @@ class _Analysis:
     def _flow(self, parameters: Mapping[str, Tensor]) -> dict[str, Arrival]:
         emitted = {}
         for emitter in self._graph.emitters:
-            # the emitter gives its parameter value; the activation is an operation of its own
+            # the emitter emits its parameter value; the activation is another operation, which is followed separately
             emitted[emitter.node] = torch.where(emitter.units == 0, torch.nan, parameters[emitter.node])
         return flow_constants(self._graph, emitted)
 
     def _judge(self, arrivals: Mapping[str, Arrival], carriers: Mapping[str, Arrival]) -> tuple[Tensor, Tensor]:
-        """(units that need a carrier, units whose constant nothing can take)."""
+        """(units whose constant needs a carrier, units whose constant nothing can take)."""
         needs = torch.zeros(self._units, dtype=torch.bool)
         broken = torch.zeros(self._units, dtype=torch.bool)
         for consumer in self._graph.consumers:

@@ -67,13 +67,13 @@ def _visit(coupling: Coupling, keep_unknown: bool, node: Node) -> Any:
         coupling.note(node, f"{name} is unknown")
         return coupling.freezing(node, silent=True)
     if coupling.strategy.keeps_operation(path, node.meta.get("line")) and kind is not Kind.GETITEM:
-        coupling.note(node, "does not run with fewer channels; what enters and leaves it is kept whole")
+        coupling.note(node, "does not run with fewer channels; the channels that enter and leave it are kept whole")
         return coupling.freezing(node, silent=True)
     return OPERATIONS[kind].channels(coupling, node)
 
 
 def _keep_values(coupling: Coupling, node: Node) -> None:
-    """Keep the channels of a result, or note attributes that hold its size, where the strategy says so of its readers."""
+    """Keep the channels of a result, or note attributes that hold its size, if the strategy asks for it at its readers."""
     path, _ = module_of(node)
     readers = [module_of(user)[0] for user in node.users if user.op == "call_function"]
     value = coupling.values[node]

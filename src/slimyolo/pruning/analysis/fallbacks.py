@@ -1,7 +1,8 @@
-"""What is tried when a cut model does not run, or gives other numbers: a trace does not show which sizes are code.
+"""Decides what to try next when a cut model does not run, or gives other numbers than the masked model.
 
-A module whose code contains sizes is treated in one way of `Strategy` after another. If none works, the failing line of code
-keeps all channels that it touches, and in the end whole modules keep all of theirs.
+A trace does not show which sizes are written in the code. A module whose code contains sizes is treated in one way of `Strategy`
+after another. If none works, the failing line of code keeps all channels that it touches, and in the end whole modules keep all
+their channels.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ _WAYS = ("attributes", "adapt", "inputs", "freeze")
 
 @dataclass(frozen=True)
 class Failure:
-    """Where the cut model's own code fails: module path and line of code."""
+    """The place where the code of a cut model fails: module path and line of code."""
 
     path: str
     line: Line | None
 
 
 def failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward) -> Failure | None:
-    """Where the cut model fails; None when it runs."""
+    """The place where the cut model fails; None when it runs."""
     try:
         with evaluating(cut), torch.no_grad():
             forward(cut, *inputs)
@@ -88,7 +89,7 @@ class Fallbacks:
         return [way for way in _WAYS if way not in tried and (path or way != "inputs")]
 
     def _all_frozen(self, graph: ChannelGraph) -> Strategy:
-        """Where the numbers go wrong is not known, so all modules with sizes in their code keep their channels."""
+        """Keep the channels of all modules with sizes in their code, since it is not known where the numbers go wrong."""
         paths = [path for path in graph.fragile if self._open(path)]
         if not paths:
             raise _disagreement("its outputs")
@@ -109,7 +110,7 @@ class Fallbacks:
         return replace(self._strategy, by_path=current)
 
     def _keeping_whole(self, path: str) -> Strategy:
-        """First all that the failing module's code sees is kept, then all inside it, then the same for the module around it."""
+        """Keep all channels that the failing module's code sees, then all inside it, then the same for the module around it."""
         whole = self._strategy.whole
         while path in whole and f"{path}.*" in whole:
             path = path.rpartition(".")[0]
@@ -124,8 +125,8 @@ def _lines(graph: ChannelGraph) -> set[Line | None]:
 
 def _disagreement(where: str) -> PruningError:
     return PruningError(
-        f"The cut model does not agree with the masked one (failing in {where}) and no module with sizes in its code is "
-        f"left to keep whole. Keep the layers around it with keep=(...)."
+        f"The cut model does not agree with the masked one (it fails in {where}), and there is no other module with sizes in "
+        f"its code to keep whole. Keep the layers around this place with keep=(...)."
     )
 
 

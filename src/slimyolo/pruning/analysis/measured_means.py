@@ -1,4 +1,4 @@
-"""The mean outputs of channels on data: the best constants for removed channels to leave behind."""
+"""Measures the mean outputs of channels on data, which are the best constants for removed channels to leave behind."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ def trace(
 ) -> ChannelGraph:
     """Channel graph of any module: which channels are coupled, and through which tensors.
 
-    `example_inputs` is a tensor, a tuple or a dictionary of named arguments. Batch 1 is enough; MACs are those at its size.
+    `example_inputs` is a tensor, a tuple or a dictionary of named arguments. Batch 1 is enough; MACs are counted at its size.
     `forward(module, *inputs)` is traced instead of `module(*inputs)` when it is given; without it, a module with a method
-    `pruning_forward` is traced by that (`TracedByMethod`). The channels of the outputs are kept.
+    `pruning_forward` is traced with this method (`TracedByMethod`). The channels of the outputs are kept.
     `on_unknown="keep"` keeps the channels at an operation without a rule instead of raising `UnknownOperationError`.
     """
     check_on_unknown(on_unknown)
@@ -43,7 +43,7 @@ def trace(
 
 
 def retrace(graph: ChannelGraph, strategy: Strategy, on_unknown: str) -> ChannelGraph:
-    """The same module under another strategy, without tracing again."""
+    """The channel graph of the same module with another strategy, without tracing again."""
     return _build(graph.module, graph.program, strategy, on_unknown, graph.input_shape)
 
 
@@ -78,7 +78,7 @@ def _with_units(item: Any, find: Any) -> Any:
 
 
 def _groups(coupling: Coupling, axes: dict[tuple[str, int], Tensor]) -> tuple[Group, ...]:
-    """Units that stand in the same axes of tensors, equally often, form a group."""
+    """Sort units into groups: units that stand in the same axes of tensors, equally often, form a group."""
     places: dict[int, list[tuple[int, int]]] = defaultdict(list)  # unit -> [(axis number, position)]
     keys = list(axes)
     for number, key in enumerate(keys):

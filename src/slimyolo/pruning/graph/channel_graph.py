@@ -1,4 +1,4 @@
-"""The values of the analysis: which channels must be cut together, who reads them, what they cost."""
+"""The result of the analysis: which channels must be cut together, which layers read them, what they cost."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Emitter:
     """A layer whose parameters decide which constant a removed channel emits.
 
     A norm (`kind` "norm") emits its β when γ is 0. A convolution or linear layer ("linear") emits its bias when its row is 0.
-    `units` [channels out] are the ids. `activation` names the element-wise operation that alone reads the result, if there
-    is one. A `shadowed` layer is read by a norm alone, so that its own constant never has an effect.
+    `units` [channels out] are the ids. `activation` names the element-wise operation that is the only reader of the result, if
+    there is one. A `shadowed` layer is read only by a norm, so its own constant never has an effect.
     """
 
     kind: str  # "norm" | "linear"
@@ -72,8 +72,8 @@ class Emitter:
 class Consumer:
     """A convolution or linear layer that mixes channels. `units` [channels in] are the ids in the order of its input.
 
-    `axis` is the input axis of its weight, `groups` its number of groups. `flat`: there is no padding, so a constant input
-    channel adds a constant to the output. That constant can be put into the parameter `bias` or the buffer `running_mean`.
+    `axis` is the input axis of its weight, `groups` its number of groups. `flat` means that there is no padding, so a constant
+    input channel adds a constant to the output. That constant can be put into the parameter `bias` or the buffer `running_mean`.
     """
 
     node: str
@@ -125,7 +125,7 @@ class Strategy:
 
     | way          | what is assumed, and done                                                                            |
     |--------------|------------------------------------------------------------------------------------------------------|
-    | "weights"    | the code reads sizes from its layers: parts of a split shrink each for itself (see `SaysSizes`)      |
+    | "weights"    | the code reads sizes from its layers: each part of a split shrinks separately (see `SaysSizes`)      |
     | "adapt"      | the code reads sizes from shapes: the parts of a split stay equal                                    |
     | "attributes" | the code reads integer attributes of the module: those that hold the old size shrink, too            |
     | "inputs"     | as "attributes", and the code reads sizes of what enters the module: those channels are kept as well |
@@ -135,10 +135,10 @@ class Strategy:
 
     | field     | effect                                                                                                   |
     |-----------|----------------------------------------------------------------------------------------------------------|
-    | `checked` | these modules compare sizes with integer attributes of theirs: such attributes shrink, too               |
+    | `checked` | these modules compare sizes with their integer attributes: such attributes shrink, too                   |
     | `lines`   | operations at these lines of code keep all channels that they touch                                      |
-    | `whole`   | `"a.b"`: all that the code of this module sees keeps its channels (its inputs, results, parts' results); |
-    |           | `"a.b.*"`: all inside the module does                                                                    |
+    | `whole`   | `"a.b"`: all values in the code of this module keep their channels (inputs, results, parts' results);   |
+    |           | `"a.b.*"`: all values inside the module do                                                               |
     """
 
     by_path: Mapping[str, str] = field(default_factory=dict)
@@ -214,7 +214,7 @@ def shapes_of(module: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def spec_hash(module: nn.Module) -> str:
-    """Hash of all tensor names and shapes: equal for models a plan fits, different for others."""
+    """Hash of all tensor names and shapes: equal for models that a plan fits, different for all others."""
     digest = hashlib.sha256()
     for name, shape in shapes_of(module).items():
         digest.update(f"{name}:{shape};".encode())

@@ -1,6 +1,6 @@
-"""What is known while channels are followed: the channel ids of every value, which ids belong together, what was found.
+"""The workspace in which channels are followed: the channel ids of every value, which ids belong together, what was found.
 
-The channel rules of `operations` read and extend it. `analysis.coupling` walks the operations and hands each to its rule.
+The channel rules of `operations` read and extend it. `analysis.coupling` visits the operations and calls the rule of each.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Activation:
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """A tensor made of parameters alone. `parts`: each parameter, and which of its elements stands at every position."""
+    """A tensor made of parameters alone. `parts` holds each parameter, and which of its elements stands at every position."""
 
     parts: tuple[tuple[str, Tensor | None], ...]  # None: the parameter itself
     shape: tuple[int, ...]
@@ -143,12 +143,12 @@ class Coupling:
         size = value.shape[axis]
         if varying_axes(value.ids) != [axis]:
             if self.freeze(value):
-                self.note(node, "meets channels along another axis than its own; they are kept whole")
+                self.note(node, "reads channels along another axis than expected; they are kept whole")
             return torch.zeros(size, dtype=torch.int64)
         return value.ids.reshape(-1)
 
     def bind(self, tensor: str, axis: int, ids: Tensor) -> None:
-        """Note that axis `axis` of a module tensor has these channels. Where it is used again, both uses are joined."""
+        """Note that axis `axis` of a module tensor has these channels. If it is used again, both uses are joined."""
         known = self.axes.get((tensor, axis))
         if known is None:
             self.axes[tensor, axis] = ids.clone()
@@ -216,7 +216,7 @@ class Coupling:
         self.positions[weight] = self.positions.get(weight, 0.0) + positions / self.program.batch
 
     def strategy_at(self, node: Node, numbers: Sequence[int]) -> str:
-        """How the module is treated in which the operation `node` stands; these sizes are in its code (see `Strategy`)."""
+        """How the module that calls the operation `node` is treated; `numbers` are sizes in its code (see `Strategy`)."""
         path, line = module_of(node)[0], node.meta.get("line")
         if line is not None:
             self.fragile_lines.add(line)

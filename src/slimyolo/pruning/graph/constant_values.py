@@ -1,9 +1,9 @@
-"""Constants on their way through the network: for each channel a value, and the picture that it is multiplied with.
+"""Constants on their way through the network: for each channel a value, and the picture by which it is multiplied.
 
 Values are NaN where nothing is known. Pattern 0 means that the value is the same at every position. Any other pattern number
-means "value times a fixed picture", as zero padding or counted average pooling make it from a constant. Values with the same
-pattern number share the picture, so one carrier channel can stand for all of them. Arrays have the rank of the tensor, and
-size 1 along every axis on which nothing changes.
+means "value times a fixed picture" (a map over positions), which zero padding or average pooling that counts the padding makes
+from a constant. Values with the same pattern number share the picture, so one carrier channel can replace all of them. Arrays
+have the rank of the tensor, and size 1 along every axis on which nothing changes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Constant:
 
 
 def constant(values: Tensor, patterns: Tensor | None = None) -> Constant:
-    """Both arrays brought to one shape. Values that are zero or unknown get pattern 0."""
+    """A `Constant` with both arrays expanded to one shape. Values that are zero or unknown get pattern 0."""
     if patterns is None:
         return Constant(values, torch.zeros_like(values, dtype=torch.int64))
     values, patterns = torch.broadcast_tensors(values, patterns)  # type: ignore[no-untyped-call]
@@ -48,7 +48,7 @@ def constant(values: Tensor, patterns: Tensor | None = None) -> Constant:
 
 
 def unknown(rank: int) -> Constant:
-    """Nothing is known about a tensor of this rank."""
+    """The `Constant` of a tensor of this rank about which nothing is known."""
     return constant(torch.full((1,) * rank, torch.nan, dtype=torch.float64))
 
 

@@ -1,4 +1,4 @@
-"""What is known while constants are followed. The constant rules of `operations` read and extend it."""
+"""The workspace in which constants are followed. The constant rules of `operations` read and extend it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ConstantFlow"]
 
 
 class ConstantFlow:
-    """Values of the traced operations: `Constant` for activations, tensors for what is made of parameters alone."""
+    """Values of the traced operations: `Constant` for activations, tensors for values that are made of parameters alone."""
 
     def __init__(self, graph: ChannelGraph, emitted: Mapping[str, Tensor]) -> None:
         self.arrivals: dict[str, Arrival] = {}
@@ -33,7 +33,7 @@ class ConstantFlow:
         self._patterns: dict[tuple[int, str], int] = {}
 
     def of(self, item: Any) -> Any:
-        """What is known about an argument. Of lists, what is known about each item."""
+        """What is known about an argument; for a list, what is known about each item."""
         if isinstance(item, (list, tuple)):
             return type(item)(self.of(part) for part in item)
         return self.values[item] if isinstance(item, Node) else item
@@ -47,20 +47,20 @@ class ConstantFlow:
         return tensor.cpu()  # in their own precision: operations convert what they need
 
     def nothing(self, node: Node) -> Any:
-        """The result of an operation of which nothing is known."""
+        """The result of an operation about which nothing is known."""
         value = node.meta.get("val")
         if isinstance(value, (list, tuple)):
             return tuple(unknown(part.ndim) if isinstance(part, Tensor) else None for part in value)
         return unknown(value.ndim) if isinstance(value, Tensor) else None
 
     def several(self, node: Node, result: Any) -> Any:
-        """`result` as the first of the tensors that `node` gives, when it gives several."""
+        """`result`, or a tuple with `result` first if `node` returns several tensors; the others are unknown."""
         if isinstance(node.meta.get("val"), (list, tuple)):
             return (result, *[unknown(part.ndim) for part in node.meta["val"][1:] if isinstance(part, Tensor)])
         return result
 
     def pictured(self, given: Constant, where: Tensor, name: str) -> Constant:
-        """`given` with new pictures where `where` is true: those that the operation `name` makes of the old ones."""
+        """`given` with new pictures where `where` is true: the pictures that the operation `name` makes from the old ones."""
         patterns = given.patterns.clone()
         changed = where.expand(patterns.shape) & (given.values != 0)
         for parent in torch.unique(given.patterns[changed]).tolist():
@@ -69,12 +69,12 @@ class ConstantFlow:
         return constant(given.values, patterns)
 
     def arrive(self, node: Node, given: Any, axis: int, size: int) -> None:
-        """Note what arrives along `axis` where `node` reads channels."""
+        """Note the constants that arrive along `axis`, if `node` reads channels."""
         if node.name in self._readers and isinstance(given, Constant):
             self.arrivals[node.name] = per_channel(given, axis, size)
 
     def emit(self, node: Node, axis: int) -> Constant:
-        """What a layer gives whose channels are removed."""
+        """The constants that a layer emits when its channels are removed."""
         meta = node.meta["val"]
         rank = len(meta[0].shape) if isinstance(meta, (list, tuple)) else len(real_shape(node))
         known = self.emitted.get(node.name)

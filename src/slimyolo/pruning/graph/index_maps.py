@@ -1,8 +1,8 @@
-"""Index maps that travel through layout operations.
+"""Index maps, which are followed through layout operations.
 
-For each element of an activation it is known to which channel it belongs, or which constant it holds. That is kept in an
-array of the tensor's rank, whose axes have size 1 where nothing changes along them. A layout operation is applied to such an
-array by running the operation itself, so every reshape, split and permutation that torch has is followed exactly.
+An index map is an array that says for each element of an activation to which channel it belongs, or which constant it holds.
+It has the rank of the tensor, and size 1 along axes on which nothing changes. A layout operation is applied to such an array
+by running the operation itself, so every reshape, split and permutation that torch has is followed exactly.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
-"""Sizes in the code of modules: integers kept as attributes (`self.c`, `self.width`), which must shrink with the channels,
-and what a module's class says of them itself (`pruning_sizes`)."""
+"""Sizes in the code of modules.
+
+Integers that are kept as attributes (`self.c`, `self.width`) must shrink with the channels. A class can also say itself
+where its sizes come from (`pruning_sizes`).
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ __all__ = ["SaysSizes", "attributes_holding"]
 class SaysSizes(Protocol):
     """A module whose class says where the sizes in its own code come from.
 
-    "weights": they are read from the layers at every call, so the parts of a split may shrink each for itself. "whole":
-    they are numbers, and the channels that they divide are kept.
+    "weights": they are read from the layers at every call, so each part of a split may shrink separately. "whole": they are
+    numbers in the code, and the channels that they divide are kept.
     """
 
     pruning_sizes: str
@@ -30,7 +33,7 @@ _LAYERS = (nn.modules.conv._ConvNd, nn.Linear, nn.modules.batchnorm._NormBase, n
 def attributes_holding(module: nn.Module, value: int, *, used: bool) -> list[tuple[str, int | None]]:
     """Attributes of `module` that hold the integer `value`, as (name, item of a list or None).
 
-    With `used`, only those whose name stands in the code of the module's `forward` or of a method that it calls.
+    With `used`, only attributes whose name stands in the code of the module's `forward`, or of a method that it calls.
     """
     names = _names_read(type(module), _forward_of(module), set()) if used else set()
     own = _OWN if isinstance(module, _LAYERS) else set()
@@ -46,7 +49,7 @@ def attributes_holding(module: nn.Module, value: int, *, used: bool) -> list[tup
 
 
 def _forward_of(module: nn.Module) -> str:
-    """Name of the method that runs: some modules choose one when they are made (`self.forward = self.forward_slow`)."""
+    """Name of the method that runs. Some modules choose it when they are made (`self.forward = self.forward_slow`)."""
     chosen = vars(module).get("forward")
     return chosen.__func__.__name__ if isinstance(chosen, MethodType) else "forward"
 

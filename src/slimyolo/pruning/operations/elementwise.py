@@ -1,4 +1,4 @@
-"""Operations element by element: the channels that they combine are coupled."""
+"""Element-wise operations: the channels that they combine are coupled."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _join_active(coupling: Coupling, active: Sequence[Activation], rank: int) ->
 
 
 def softmax_channels(coupling: Coupling, node: Node) -> Any:
-    """Along the axis of the channels, a softmax mixes them. Along any other axis each channel stays on its own."""
+    """A softmax along the axis of the channels mixes them. Along any other axis, each channel stays separate."""
     value = coupling.of(node.args[0])
     if not isinstance(value, Activation):
         return coupling.freezing(node)
@@ -193,7 +193,7 @@ def elementwise_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def _with_pictures(short: str, leaves: Sequence[Any], values: Tensor, rank: int) -> Constant:
-    """The result with the picture that it has; unknown where its picture is none of those of the operands."""
+    """The result with its picture; unknown where its picture is not one of the operands' pictures."""
     none = torch.zeros(values.shape, dtype=torch.int64)
     pictures = [pad_rank(i.patterns, rank).expand(values.shape) if isinstance(i, Constant) else none for i in leaves]
     stacked = torch.stack(pictures)
@@ -218,7 +218,7 @@ def _plain(item: Any) -> Any:
 
 
 def _run(node: Node, args: Any, kwargs: Any) -> Any:
-    """The result of the operation on these values; None when it does not take them, as a user's own may not."""
+    """The result of the operation on these values; None when it does not accept them (a user's own operator may not)."""
     target: Any = node.target
     fresh = tree_map(lambda item: item.clone() if isinstance(item, Tensor) else item, tuple(args))
     try:
@@ -236,9 +236,9 @@ def _prelu(given: Any, slope: Any) -> Constant:
 
 
 def softmax_constants(flow: ConstantFlow, node: Node) -> Any:
-    """Known only along an axis on which the constants differ.
+    """The softmax of constants, which is known only along an axis on which the constants differ.
 
-    Along any other axis the result depends on the size of that axis, which may change with the input.
+    Along any other axis, the result depends on the size of that axis, which may change with the input.
     """
     given, shape = flow.of(node.args[0]), real_shape(node)
     axis = normal_axis(int(argument(node, 1, "dim")), len(shape))

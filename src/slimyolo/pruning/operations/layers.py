@@ -29,7 +29,7 @@ from slimyolo.tracing.calls import (
 
 __all__ = ["convolution_channels", "convolution_constants", "linear_channels", "linear_constants"]
 
-FIRST_WHOLE_GROUPS = 8  # with this many convolution groups or more, whole groups go; with fewer, channels of each group
+FIRST_WHOLE_GROUPS = 8  # with this many convolution groups or more, whole groups are cut; else channels of each group
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ def _add_consumer(coupling: Coupling, layer: _Layer, call: ConvolutionCall, shap
 def _bind_derived(
     coupling: Coupling, node: Node, weight: Weight, bias: Weight | None, inputs: Tensor, outputs: Tensor
 ) -> None:
-    """Bind a weight that is computed element by element from parameters: they can be cut, but can take no constants."""
+    """Bind a weight that is computed element by element from parameters. These can be cut, but cannot take constants."""
     wide = (1,) * (len(weight.shape) - 2)
     coupling.fixed_macs += product_macs(node) / coupling.program.batch
     for name, elements in weight.elements():
@@ -135,18 +135,18 @@ def _bind_derived(
 
 
 def _freezing_computed(coupling: Coupling, node: Node, weight: Any) -> Any:
-    """Keep the channels of a layer whose weight the code computes: from a whole parameter (weight norm), or activations."""
+    """Keep the channels of a layer whose weight is computed from a whole parameter (weight norm) or from activations."""
     if isinstance(weight, Weight):  # then the input is not an activation
         return coupling.freezing(node)
     if not coupling.noted(node):
         coupling.note(
-            node, "its weight is computed from more than one channel; what enters and leaves it is kept whole"
+            node, "its weight is computed from more than one channel; channels that enter and leave it are kept whole"
         )
     return coupling.freezing(node, silent=True)
 
 
 def convolution_constants(flow: ConstantFlow, node: Node) -> Any:
-    """Notes which constants arrive. A blur gives them on; any other convolution emits what its removed channels leave."""
+    """Notes which constants arrive. A blur passes them on; other convolutions emit the constants of removed channels."""
     call = convolution_call(node)
     shape = call.input.meta["val"].shape
     axis = channel_axis(call.weight, len(shape))
@@ -166,7 +166,7 @@ def convolution_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def linear_channels(coupling: Coupling, node: Node) -> Any:
-    """As a convolution; the channels stand along the last axis."""
+    """Like `convolution_channels`, with the channels along the last axis."""
     value, weight, bias = (coupling.of(argument(node, i, n)) for i, n in enumerate(("input", "weight", "bias")))
     shape = shape_of(node)
     if not isinstance(value, Activation) or not isinstance(weight, Weight) or not isinstance(bias, Weight | None):
@@ -203,7 +203,7 @@ def linear_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def linear_constants(flow: ConstantFlow, node: Node) -> Any:
-    """Notes which constants arrive, and emits what its removed channels leave."""
+    """Notes which constants arrive, and emits the constants of removed channels."""
     given: Any = argument(node, 0, "input")
     flow.arrive(node, flow.of(given), -1, int(given.meta["val"].shape[-1]))
     return flow.emit(node, -1)

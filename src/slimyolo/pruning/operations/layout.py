@@ -38,7 +38,7 @@ _MAKES_PICTURES = {"flip", "roll", "repeat", "repeat_interleave", "rot90", "tile
 
 
 def cat_channels(coupling: Coupling, node: Node) -> Any:
-    """The channels one after another; along other axes than that of the concatenation they are coupled."""
+    """The channels one after another. Channels along other axes than that of the concatenation are coupled."""
     stacking = kind_of(node.target) is Kind.STACK
     values = coupling.of(argument(node, 0, "tensors"))
     shape = real_shape(node)
@@ -113,7 +113,7 @@ def reshape_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def _axis_cut(coupling: Coupling, node: Node, varying: list[int], shape: tuple[int, ...]) -> int | None:
-    """Which axis to prune after a reshape splits channels: None (the last), unless whole maps or whole heads are to go."""
+    """The axis to prune after a reshape that splits channels: None (the last) unless whole maps or heads are removed."""
     rank = len(shape)
     if rank >= 4 and varying == list(range(1, rank)):  # a vector is read as maps
         return 1
@@ -156,7 +156,7 @@ def _reorders_channels(name: str, value: Activation, args: list[Any], kwargs: di
 
 
 def _widened(coupling: Coupling, node: Node, value: Activation, ids: Tensor) -> Tensor:
-    """The ids of one value that is expanded to many channels, as in `gate.expand_as(x) * x`: those of `x`."""
+    """The ids of one value that is expanded to many channels: in `gate.expand_as(x) * x`, the ids of `x`."""
     shape = real_shape(node)
     before = (1,) * (len(shape) - len(value.shape)) + value.shape
     grown = [axis for axis, size in enumerate(shape) if size > 1 and before[axis] == 1]
@@ -245,7 +245,7 @@ def _pictures_moved(
     shape: tuple[int, ...],
     out_shape: tuple[int, ...] | None,
 ) -> Constant:
-    """The constants with the pictures that are left: a permutation keeps them, other operations make new ones or none."""
+    """The constants with their new pictures: a permutation keeps pictures, other operations make new ones or none."""
     short = operation_name(node.target).removeprefix("aten.")
     if not bool(given.pictured.any()):
         return given

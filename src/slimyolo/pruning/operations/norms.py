@@ -1,4 +1,4 @@
-"""Norms: most treat each channel on its own, with a scale and a shift; those over all channels mix them."""
+"""Norms. Most treat each channel separately, with a scale and a shift; norms over all channels mix them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NORM_ARGUMENTS = ((1, "weight"), (2, "bias"), (3, "running_mean"), (4, "running
 
 
 def norm_channels(coupling: Coupling, node: Node) -> Any:
-    """Batch and instance norm treat each channel on its own: their tensors are bound to the channels."""
+    """Batch and instance norm treat each channel separately: their tensors are bound to the channels."""
     value = coupling.of(node.args[0])
     result = _normed(coupling, node, value, [coupling.of(argument(node, i, n)) for i, n in _NORM_ARGUMENTS])
     return (result, None, None) if isinstance(node.meta.get("val"), (list, tuple)) else result
@@ -84,7 +84,7 @@ def layer_norm_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def batch_norm_constants(flow: ConstantFlow, node: Node) -> Any:
-    """What removed channels leave, or the constants that pass through a norm without parameters."""
+    """The constants of removed channels, or the constants that pass through a norm without parameters."""
     return flow.several(node, flow.emit(node, 1) if node.name in flow.emitted else _plain_batch_norm(flow, node))
 
 
@@ -104,7 +104,7 @@ def _plain_batch_norm(flow: ConstantFlow, node: Node) -> Constant:
 
 
 def instance_norm_constants(flow: ConstantFlow, node: Node) -> Any:
-    """A value that is the same at every position becomes zero; scale and shift follow."""
+    """The normalised value of a channel that is the same at every position is zero; scale and shift come after that."""
     if node.name in flow.emitted:
         return flow.emit(node, 1)
     given = flow.of(node.args[0])
@@ -115,7 +115,7 @@ def instance_norm_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def group_norm_constants(flow: ConstantFlow, node: Node) -> Any:
-    """What removed channels leave."""
+    """The constants of removed channels."""
     result = flow.emit(node, 1) if node.name in flow.emitted else unknown(_rank(node))
     return flow.several(node, result)
 

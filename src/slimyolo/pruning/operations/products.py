@@ -1,4 +1,4 @@
-"""Products of two activations: channels that are multiplied and added up are coupled; removed ones must be zero there."""
+"""Products of two activations. Channels that are multiplied and added up are coupled; removed ones must be zero there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["product_channels", "product_constants"]
 
 
 def product_channels(coupling: Coupling, node: Node) -> Any:
-    """`a @ b` and scaled dot-product attention. Where it is none of the simple cases, all channels are kept."""
+    """The channels of `a @ b` and of scaled dot-product attention. In cases that are not simple, all channels are kept."""
     values = [coupling.of(item) for item in node.args[:3]]
     fits = all(isinstance(item, Activation) and len(item.shape) >= 2 for item in values)
     if not fits or any(len(varying_axes(item.ids)) > 1 for item in values):
@@ -81,7 +81,7 @@ def _matrices(
 
 
 def _batched(coupling: Coupling, one: Tensor, two: Tensor, axis: int, shape: tuple[int, ...]) -> Activation:
-    """The channels along an axis of the batch, such as heads: those of both operands are coupled."""
+    """The channels along a batch axis, such as heads. The channels of both operands are coupled."""
     size = shape[axis]
     coupling.sets.join(one.expand(*[size if a == axis else n for a, n in enumerate(one.shape)]), two)
     return Activation(compress(coupling.sets.find(one)), shape)
@@ -92,7 +92,7 @@ def _transposed(ids: Tensor) -> Tensor:
 
 
 def product_constants(flow: ConstantFlow, node: Node) -> Any:
-    """Notes the products that are added up. A mean weighted by a softmax keeps a constant; other products keep zeros only."""
+    """Notes the products that are added up. A mean weighted by a softmax keeps a constant; other products keep only zeros."""
     operands = [flow.of(item) for item in node.args[:3]]
     if not all(isinstance(item, Constant) for item in operands):
         return flow.nothing(node)

@@ -67,7 +67,7 @@ def unpool_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def sample_channels(coupling: Coupling, node: Node) -> Any:
-    """The channels of the first operand. The second names the places, which are the same for all channels."""
+    """The channels of the first operand. The second gives the positions, which are the same for all channels."""
     value, places = coupling.of(node.args[0]), coupling.of(node.args[1])
     if not isinstance(value, Activation) or not isinstance(places, Activation):
         return coupling.freezing(node)
@@ -78,7 +78,7 @@ def sample_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def pad_channels(coupling: Coupling, node: Node) -> Any:
-    """The channels of the operand; padding along their axis adds channels that are kept."""
+    """The channels of the operand. Padding along their axis adds channels, which are kept."""
     value, shape = coupling.of(node.args[0]), shape_of(node)
     if not isinstance(value, Activation) or shape is None:
         return coupling.freezing(node)
@@ -114,13 +114,13 @@ def reduce_channels(coupling: Coupling, node: Node) -> Any:
 
 
 def max_pool_constants(flow: ConstantFlow, node: Node) -> Any:
-    """A constant stays the same: the border of a max-pool is −∞, not zero."""
+    """A constant does not change, because the border of a max-pool is −∞, not zero."""
     given = flow.of(node.args[0])
     return flow.several(node, flat_only(given.values, given)) if isinstance(given, Constant) else flow.nothing(node)
 
 
 def mean_pool_constants(flow: ConstantFlow, node: Node) -> Any:
-    """A constant stays one, unless zeros around the image are counted: they make a picture of it."""
+    """A constant stays constant, unless zeros around the image are counted, which make a picture from it."""
     given = flow.of(node.args[0])
     if not isinstance(given, Constant):
         return flow.nothing(node)
@@ -139,7 +139,7 @@ def resize_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def sampled_constants(flow: ConstantFlow, node: Node) -> Any:
-    """Places that other data name, the same for all channels, make a picture. Unpooling names them for each channel."""
+    """Sampling at positions that are the same for all channels makes a picture. Unpooling has positions for each channel."""
     given = flow.of(node.args[0])
     if not isinstance(given, Constant):
         return flow.nothing(node)
@@ -149,7 +149,7 @@ def sampled_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def pad_constants(flow: ConstantFlow, node: Node) -> Any:
-    """A constant stays the same when it equals the border; otherwise the border makes a picture of it."""
+    """A constant does not change when it equals the border; otherwise the border makes a picture from it."""
     given = flow.of(node.args[0])
     if not isinstance(given, Constant):
         return flow.nothing(node)
@@ -158,7 +158,7 @@ def pad_constants(flow: ConstantFlow, node: Node) -> Any:
     before, after = node.args[0].meta["val"].shape, node.meta["val"].shape  # type: ignore[union-attr]
     wide = [axis for axis, size in enumerate(given.values.shape) if size > 1 and before[axis] != after[axis]]
     if wide:
-        return flow.nothing(node)  # new channels: the channel rule keeps all that meets them
+        return flow.nothing(node)  # new channels: the channel rule keeps all channels that are combined with them
     if "reflection" in name or "replication" in name or mode not in (None, "constant"):
         return flow.pictured(given, given.pictured, node.name)
     fill: Any = argument(node, 3, "value") if name == "aten.pad" else argument(node, 2, "value")
@@ -170,7 +170,7 @@ def pad_constants(flow: ConstantFlow, node: Node) -> Any:
 
 
 def reduce_constants(flow: ConstantFlow, node: Node) -> Any:
-    """The mean and the extremes of a constant are that constant. A sum depends on how many elements are added."""
+    """The mean, maximum and minimum of a constant are that constant. A sum depends on the number of elements."""
     given = flow.of(node.args[0])
     if not isinstance(given, Constant):
         return flow.nothing(node)

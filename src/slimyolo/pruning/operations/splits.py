@@ -52,7 +52,7 @@ def _divided(coupling: Coupling, node: Node, short: str, ids: Tensor, sizes: Seq
     if strategy == "freeze":
         return False
     if strategy == "weights" and short != "slice":
-        return True  # the layers behind the parts say their sizes
+        return True  # the code reads the sizes from the layers that read the parts
     if short == "slice":
         return _sliced(coupling, path, strategy, ids, numbers)
     equal = len(set(sizes)) == 1

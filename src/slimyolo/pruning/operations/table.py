@@ -1,6 +1,6 @@
-"""What each kind of operation does to channels, and to the constants that removed channels leave behind: one row a kind.
+"""What each kind of operation does to channels and to the constants of removed channels: a table with one row for each kind.
 
-`slimyolo.tracing.kinds` says of which kind an operation is. A new kind is a member of `Kind`, a file (or two functions) in
+`slimyolo.tracing.kinds` says which kind an operation has. A new kind needs a member of `Kind`, a file (or two functions) in
 this folder, and a row here.
 """
 
@@ -71,14 +71,14 @@ from slimyolo.tracing.kinds import Kind
 __all__ = ["OPERATIONS", "ChannelRule", "ConstantRule", "Operation"]
 
 ChannelRule = Callable[[Coupling, Node], Any]
-"""Gives the channel ids of an operation's result, and joins, binds or freezes the ids that it meets."""
+"""A function that returns the channel ids of an operation's result, and joins, binds or freezes ids of its operands."""
 ConstantRule = Callable[[ConstantFlow, Node], Any]
-"""Gives the constants in an operation's result, and notes which constants arrive at a layer."""
+"""A function that returns the constants in an operation's result, and notes which constants arrive at a layer."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """The two rules of a kind. `ConstantFlow.nothing`: nothing is known of the constants that come out."""
+    """The two rules of a kind. `ConstantFlow.nothing` means that nothing is known about the constants of the result."""
 
     channels: ChannelRule
     constants: ConstantRule

@@ -1,8 +1,8 @@
-"""Which removed channel stays as the carrier of constants, and where the others' constants go.
+"""Chooses the removed channel that stays as the carrier of constants, and finds where it can replace the others' constants.
 
-A removed channel gave a constant. Where that constant cannot be folded exactly into a bias (before a zero-padded
-convolution), one of the removed channels stays: the carrier, which gives a constant itself. The weights that read it are
-set so that it gives the sum of all constants of its group (`docs/decisions/pruning.md`).
+A removed channel is replaced by a constant. Where that constant cannot be folded exactly into a bias (before a zero-padded
+convolution), one of the removed channels stays as the carrier, which emits a constant. The weights that read it are set so that
+it has the effect of all constants of its group (`docs/decisions/pruning.md`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["place_of", "with_carrier"]
 
 
 def with_carrier(graph: ChannelGraph, constants: Constants, group: Group, out: Tensor) -> tuple[Tensor, int | None]:
-    """The channels of `out` that are removed, and the one of them that stays as a carrier, or None where none is needed."""
+    """(channels of `out` that are removed, the one of them that stays as a carrier; None if no carrier is needed)."""
     needing = out[constants.needs_carrier[group.units[out]]]
     if not needing.numel():
         return out, None

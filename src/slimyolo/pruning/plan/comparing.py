@@ -1,4 +1,4 @@
-"""What differs between two plans: budgets, costs, and which channels of each group stay."""
+"""Compares two plans: their budgets, their costs, and the channels of each group that they keep."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["GroupDifference", "PlanDifference", "compare_plans"]
 
 @dataclass(frozen=True, kw_only=True)
 class GroupDifference:
-    """A group that the two plans cut differently. `only_first` and `only_second` are channels that one plan keeps alone.
+    """A group that the two plans cut differently. `only_first` and `only_second` are channels that only this plan keeps.
 
-    `kept_first` or `kept_second` is None where that plan does not have the group.
+    `kept_first` or `kept_second` is None if that plan does not have the group.
     """
 
     name: str
@@ -28,7 +28,11 @@ class GroupDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanDifference:
-    """`same_model`: both plans are of models with the same tensors. `settings`: (what, first, second) where they differ."""
+    """How two plans differ.
+
+    `same_model` says whether both plans are for models with the same tensors. `settings` has (name, first, second) for each
+    setting that differs.
+    """
 
     same_model: bool
     settings: tuple[tuple[str, str, str], ...]
@@ -43,9 +47,9 @@ class PlanDifference:
         return self.same_model and not self.groups
 
     def text(self, first: str, second: str) -> str:
-        """For people; `first` and `second` name the plans."""
+        """The difference as text for people; `first` and `second` are the names of the plans."""
         lines = (
-            [] if self.same_model else ["The plans are of models with different tensors; groups are compared by name."]
+            [] if self.same_model else ["The plans are for models with different tensors; groups are compared by name."]
         )
         lines += [f"{what}: {one} | {two}" for what, one, two in self.settings]
         lines.append(f"parameters: {self.first.params:,} | {self.second.params:,}")

@@ -21,7 +21,7 @@ class CutCost:
 
 
 class CostTable:
-    """Cost as a function of how many channels of each group are gone."""
+    """Cost as a function of how many channels of each group are removed."""
 
     def __init__(self, graph: ChannelGraph) -> None:
         self._graph = graph
@@ -37,12 +37,12 @@ class CostTable:
                 self._of_group[group_id].append(name)
 
     def cost(self, removed: Mapping[int, int]) -> CutCost:
-        """Cost with `removed[group id]` channels of each group gone (missing: none)."""
+        """Cost without `removed[group id]` channels of each group (0 for a group that is missing in `removed`)."""
         params, macs = self._total(self._sizes, removed)
         return CutCost(params, round(macs + self._graph.fixed_macs))
 
     def saving(self, removed: Mapping[int, int], group: int, more: int) -> tuple[int, float]:
-        """(parameters, MACs) that removing `more` channels of `group` saves when the channels `removed` are gone already.
+        """(parameters, MACs) that removing `more` channels of `group` saves after the channels `removed` are removed.
 
         The saving falls while neighbouring groups shrink, since each weight belongs to channels on both of its sides.
         """

@@ -1,4 +1,4 @@
-"""From chosen channels to a plan: carriers, folded constants and changed attributes, all as data."""
+"""Makes a plan from the chosen channels: carriers, folded constants and changed attributes, all as data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["PlanTerms", "make_plan", "with_values"]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanTerms:
-    """What a plan says about how it was made."""
+    """The part of a plan that says how it was made."""
 
     target: Target
     policy: str
@@ -93,7 +93,7 @@ def make_plan(
 
 
 def _saving(table: CostTable, group: int, count: int) -> CutCost:
-    """What taking `count` channels out of this group alone saves."""
+    """The cost that removing `count` channels from this group alone saves."""
     params, macs = table.saving({}, group, count)
     return CutCost(params, round(macs))
 
@@ -161,7 +161,9 @@ def _consumers(
             if key not in places:
                 found = place_of(consumer, constants, *key)
                 if found is None:
-                    raise PruningError(f"No carrier for {consumer.weight}; please report this with the model's code.")
+                    raise PruningError(
+                        f"No carrier was found for {consumer.weight}; please report this with the model's code."
+                    )
                 places[key] = found
             carried.append((channel, value, *places[key]))
         plans[consumer.weight] = ConsumerPlan(
@@ -178,7 +180,7 @@ def _consumers(
 
 
 def _made_biases(graph: ChannelGraph, consumers: tuple[ConsumerPlan, ...], cut: Tensor) -> int:
-    """The number of parameters in biases that folding has to make."""
+    """The number of parameters in the biases that folding has to add to layers without one."""
     makers = {emitter.weight: emitter.units for emitter in graph.emitters if emitter.kind == "linear"}
     made = {c.weight for c in consumers if c.folded and c.bias is None and c.running_mean is None}
     return sum(int((~cut[makers[weight]]).sum()) for weight in made)

@@ -32,9 +32,9 @@ class MemberPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupPlan:
-    """Which channels of a group stay. `kept` includes the `carrier`, a channel that stays as a constant.
+    """The channels of a group that stay. `kept` includes the `carrier`, a channel that stays as a constant.
 
-    `saves` is what cutting this group alone would take off the dense model (None in plans of older versions).
+    `saves` is the cost that cutting this group alone would save in the dense model (None in plans of older versions).
     """
 
     name: str
@@ -61,7 +61,7 @@ class Emission:
 
 @dataclass(frozen=True, kw_only=True)
 class ConsumerPlan:
-    """How a convolution or linear layer makes up for the constants that it no longer receives.
+    """How a convolution or linear layer is changed to replace the constants that it no longer receives.
 
     `folded`: (input channel, constant), subtracted from `running_mean` or added to `bias`, which is made when it is missing.
     `carried`: (input channel, constant, carrier channel, carrier value), added to the weights of the carrier channel.
@@ -98,7 +98,7 @@ class SizeChange:
 class PrunePlan:
     """The whole cut. Counts are in BatchNorm channels: a coupled channel counts once for each γ that it owns.
 
-    `tensors` are the name and shape of every tensor of the model that it was made for (empty in plans of older versions).
+    `tensors` holds the name and shape of every tensor of the model for which it was made (empty in plans of older versions).
     """
 
     spec: str
@@ -127,7 +127,7 @@ class PrunePlan:
         return sum(group.carrier is not None for group in self.groups)
 
     def check(self, module: nn.Module) -> None:
-        """Raise `PruningError`, which names the differences, unless `module` has the tensors that this plan was made for."""
+        """Raise `PruningError`, which names the differences, unless this plan was made for a model with the same tensors."""
         found = spec_hash(module)
         if found != self.spec:
             raise PruningError(
@@ -137,7 +137,7 @@ class PrunePlan:
             )
 
     def _differing(self, module: nn.Module) -> str:
-        """Up to five tensors that are not the plan's, in words."""
+        """A sentence that names up to five tensors that differ from the plan."""
         own = dict(self.tensors)
         if not own:
             return ""
@@ -188,7 +188,7 @@ class PrunePlan:
         )
 
     def to_json(self) -> str:
-        """Text of the plan; `from_json` gives an equal plan."""
+        """The plan as JSON text, from which `from_json` makes an equal plan."""
         plain = {**vars(self), "target": target_to_plain(self.target)}
         document = {"format": "slimyolo prune plan", "version": _VERSION, **plain}
         return json.dumps(document, default=vars, separators=(",", ":"))  # asdict would copy every index first
@@ -203,7 +203,7 @@ class PrunePlan:
             version = plain.pop("version", 0)
             if version != _VERSION:
                 raise PruningError(
-                    f"The plan has version {version}, this slimyolo reads version {_VERSION}; upgrade it."
+                    f"The plan has version {version}, but this slimyolo reads version {_VERSION}: upgrade slimyolo."
                 )
             return cls(**_from_plain(plain))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -218,7 +218,7 @@ class PrunePlan:
         os.replace(part, path)
 
     def silent(self, module: nn.Module) -> bool:
-        """True when the scales of all removed channels are 0 in `module`: the constants they leave behind are exact."""
+        """True when the scales of all removed channels are 0 in `module`; their constants are exact then."""
         scales = dict(module.named_parameters(remove_duplicate=False))
         removed = [
             scales[emission.weight].detach().index_select(emission.axis, torch.tensor(emission.channels))

@@ -1,1 +1,1 @@
-"""Restoring accuracy after a cut without training: BatchNorm statistics and least-squares fits."""
+"""Restores accuracy after a cut without training, by new BatchNorm statistics and least-squares fits."""

@@ -1,4 +1,4 @@
-"""BatchNorm statistics of a cut network, measured again on images."""
+"""Measures the BatchNorm statistics of a cut network again on images."""
 
 from __future__ import annotations
 

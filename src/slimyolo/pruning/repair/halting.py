@@ -1,9 +1,10 @@
-"""Forward passes that stop at layers, so that a layer can be changed before its waiting images go on.
+"""Forward passes that stop at layers, so that a layer can be changed before its waiting images pass through it.
 
-To repair a network layer by layer, each layer needs the output of the layers before it, which are repaired already, for all
+To repair a network layer by layer, each layer needs the outputs of the layers before it, which are already repaired, for all
 images. Running the images again for every layer would cost one pass for each layer; keeping every map would need unlimited
-memory. Here each batch has a forward pass of its own, which waits inside the layer. All layers together cost one pass, and
-only what a forward pass keeps is kept. Each pass runs in a thread, but never two at a time, so results do not depend on timing.
+memory. Here each batch has its own forward pass, which waits inside the layer. All layers together cost one pass, and only the
+tensors that a forward pass needs stay in memory. Each pass runs in a thread, but only one thread at a time, so results do not
+depend on timing.
 """
 
 from __future__ import annotations
@@ -56,12 +57,12 @@ class HaltingPass:
         return self.layer
 
     def go_to(self, layer: str) -> Tensor:
-        """Run until the pass waits at `layer`; the tensor there. Raises `PruningError` when it never comes there."""
+        """Run until the pass waits at `layer`; returns the tensor there. Raises `PruningError` when it never reaches it."""
         while self.layer != layer:
             if self.go_on() is None:
                 raise PruningError(
-                    f"{layer} was not run for every batch in the same order: a network whose layers depend on its input "
-                    f"cannot be reconstructed."
+                    f"{layer} did not run for every batch in the same order: a network in which the input decides which layers "
+                    f"run cannot be reconstructed."
                 )
         assert self.tensor is not None  # `stand` sets it together with the layer
         return self.tensor
@@ -109,7 +110,7 @@ class Halts:
 
 @contextmanager
 def halting(module: nn.Module, layers: Iterable[str], *, before: bool) -> Iterator[Halts]:
-    """Inside, passes of `module` wait at these layers: `before` they run, with their input, or after, with their output."""
+    """Inside the block, passes of `module` wait at `layers`: with `before`, at their inputs, otherwise at their outputs."""
     halts = Halts()
 
     def entering(layer: str) -> Callable[[nn.Module, tuple[object, ...]], None]:

@@ -1,4 +1,4 @@
-"""Repair of a cut network without labels: every layer is fitted to its outputs in the dense network.
+"""Repairs a cut network without labels: every layer is fitted to its outputs in the dense network.
 
 The layers are fitted one by one, in the order in which they run. Ridge regression finds the weights and the intercept of a
 convolution or linear layer from its inputs *in the cut network as repaired so far* to its outputs *in the dense network*
@@ -34,7 +34,7 @@ from slimyolo.tracing.running import Forward, evaluating, forward_of
 
 __all__ = ["LayerRepair", "ReconstructionReport", "reconstruct_"]
 
-HELD_OUT = 8  # of every eight images, one judges the repair and takes no part in it, and one chooses the ridge
+HELD_OUT = 8  # of every eight images, one only measures the result, one chooses the ridge, and six fit the layers
 ROWS_PER_WEIGHT = 16
 ROWS_AT_LEAST = 4096
 RIDGES = (1e-3, 1e-2, 1e-1)
@@ -45,8 +45,8 @@ NEGLIGIBLE = 1e-10  # squared relative error below which a layer needs no repair
 class LayerRepair:
     """Error of one layer's output against the dense one on held-out images, √(Σ(y − ŷ)² / Σ(y − ȳ)²), before and after.
 
-    For `before`, the layers in front of this one are repaired already. `ridge` is the chosen one; None means that no fit was
-    better than the layer as it was, so that it was not changed.
+    The layers before this one are already repaired when `before` is measured. `ridge` is the chosen ridge; None means that no
+    fit was better than the old weights, so that the layer was not changed.
     """
 
     layer: str
@@ -58,7 +58,7 @@ class LayerRepair:
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionReport:
-    """What `reconstruct_` did. Errors of the network's outputs are those of `output_error`, on held-out images.
+    """The result of `reconstruct_`. Errors of the network's outputs are measured by `output_error` on held-out images.
 
     `skipped`: layers that were not fitted, each with the reason.
     """
@@ -85,11 +85,11 @@ def reconstruct_(
 ) -> ReconstructionReport:
     """Fit every convolution and linear layer of `cut` to the outputs of `dense`; `plan` is the cut between the two.
 
-    `batches` are inputs of both networks, with at least 8 images in all; each is run once. Further batches join where the
-    maps are smaller, so that the tensors that wait at a layer take less than `memory_bytes`. `ridge` is that of
-    `solve_ridge`; of several, each layer takes the one that is best on images set aside for that purpose. `forward` is as
-    in `prune_module`. Where a BatchNorm follows, the intercept goes into its running mean. Channels that carry constants are
-    not changed. Recalibrate BatchNorm after this, not before.
+    `batches` are inputs of both networks, with at least 8 images in all; each batch is run once. More batches are added at
+    layers with smaller maps, so that the tensors that wait at a layer take less than `memory_bytes`. `ridge` is a parameter of
+    `solve_ridge`; if several are given, each layer takes the one that is best on images set aside for that purpose. `forward`
+    is as in `prune_module`. If a BatchNorm follows a layer without a bias, the intercept is put into its running mean. Channels
+    that carry constants are not changed. Recalibrate BatchNorm after this, not before.
 
     Raises `PruningError` for fewer than 8 images, for a plan of another model, or for renewed BatchNorm statistics.
     """
@@ -117,7 +117,7 @@ def reconstruct_(
         judges = repair.held_out
         if not judges:
             raise PruningError(
-                f"reconstruct_ got {repair.images} images: expected at least {HELD_OUT}, a few hundred are better."
+                f"reconstruct_ got {repair.images} images: expected at least {HELD_OUT}; a few hundred are better."
             )
         reference = OutputReference(dense, judges, forward=run)
         errors = [reference.error(model) for model in (before, cut)]
@@ -254,7 +254,7 @@ class _Repair:
         self._passes = []
 
     def _bring(self, layer: str) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """(input in the cut network, output in the dense one, numbers of the images) of all batches for which there is memory."""
+        """(input in the cut network, output in the dense one, numbers of the images) for each batch that fits into memory."""
         seen = []
         for place in range(len(self._passes)):
             seen.append(self._at(place, layer))
@@ -289,7 +289,7 @@ class _Repair:
     def _sums(
         self, site: _Site, layer: Layer, seen: list[tuple[Tensor, Tensor, Tensor]], generator: torch.Generator
     ) -> tuple[RowSums, RowSums, RowSums]:
-        """Sums over the images to which the layer is fitted, those that choose the ridge, and those that judge."""
+        """Sums over three sets of images: those that fit the layer, those that choose the ridge, and the held-out ones."""
         groups = 1 if isinstance(layer, nn.Linear) else layer.groups
         inputs, outputs = layer.weight[0].numel(), layer.weight.shape[0] // groups
         sums, chooser, judge = (RowSums.empty(groups, inputs, outputs, layer.weight.device) for _ in range(3))
@@ -311,7 +311,7 @@ def _call(model: nn.Module, images: Tensor, forward: Forward) -> Callable[[], ob
 
 
 def _parameters(cut: nn.Module, dense: nn.Module, layer: Layer, site: _Site) -> tuple[Tensor, Tensor]:
-    """Weight [g, o, k] and intercept [g, o] as the fit takes them: the bias, or how far folding moved the running mean."""
+    """Weight [g, o, k] and intercept [g, o] for the fit. The intercept is the bias, or how far folding moved the running mean."""
     groups = 1 if isinstance(layer, nn.Linear) else layer.groups
     weight = layer.weight.detach().double().reshape(groups, layer.weight.shape[0] // groups, -1)
     if layer.bias is not None:

@@ -26,12 +26,12 @@ def fits_regression(part: nn.Module) -> bool:
 
 
 def positions_of(layer: Layer, output: Tensor) -> int:
-    """How many rows a whole output gives: its number of elements over that of its channels."""
+    """The number of rows in a whole output: its number of elements divided by its number of channels."""
     return output.numel() // output.shape[-1 if isinstance(layer, nn.Linear) else 1]
 
 
 def layer_rows(layer: Layer, inputs: Tensor, output: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows X [groups, n, k] that `layer` multiplies its weights with at the `chosen` positions, and rows Y [n, c] of `output`.
+    """Rows X [groups, n, k] that `layer` multiplies by its weights at the `chosen` positions, and rows Y [n, c] of `output`.
 
     `chosen` int64 [n] are positions of `output` (batch and space, flattened). k is the length of a row of the weight, in its
     order. `output` comes from another layer of the same geometry, which may have another number of channels.
@@ -61,7 +61,7 @@ def layer_rows(layer: Layer, inputs: Tensor, output: Tensor, chosen: Tensor) -> 
 
 
 def _borders(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> list[int]:
-    """Zeros before and after each axis, last axis first, as `F.pad` takes them."""
+    """Numbers of zeros before and after each axis, last axis first, as `F.pad` expects them."""
     borders = []
     for axis in reversed(range(len(layer.kernel_size))):
         if layer.padding == "valid":
@@ -103,7 +103,7 @@ class RowSums:
         )
 
     def add_(self, rows: Tensor, wanted: Tensor) -> None:
-        """Take in rows X [groups, n, k] and Y [groups, n, o]."""
+        """Add rows X [groups, n, k] and Y [groups, n, o] to the sums."""
         rows, wanted = rows.double(), wanted.double()
         self.count += rows.shape[1]
         self.x += rows.sum(1)

@@ -3,7 +3,7 @@
 A removed channel is replaced by a constant. At a reader (a convolution or linear layer that reads the channel) the
 difference a − c is lost: the activation minus its mean. To first order this changes the loss of one image by
 
-    s = Σ over readers, Σ over positions, g · (a − c),    g = ∂loss/∂a as this reader alone sees it,
+    s = Σ over readers, Σ over positions, g · (a − c),    g = ∂loss/∂a through this reader alone,
 
 summed over all channels that are cut together. "taylor" is the mean of |s| over images (Molchanov et al., CVPR 2019,
 there with c = 0 and at the norm's parameters); "fisher" is half the mean of s² over images, the second-order term under
@@ -33,9 +33,9 @@ Loss = Callable[[nn.Module, Any], Tensor]
 def taylor_scores(model: nn.Module, graph: ChannelGraph, batches: Iterable[Any], loss: Loss) -> dict[int, Tensor]:
     """Group id → float64 [width]: mean over images of |first-order change of the loss|.
 
-    `loss(model, batch)` gives a scalar, the sum over the images of a batch; the model is in eval mode then. Parameters,
-    modes and gradients are as before afterwards. Raises `PruningError` when there is no batch, or a group is read by no
-    convolution or linear module.
+    `loss(model, batch)` returns a scalar, the sum over the images of a batch; it is called with the model in eval mode.
+    Parameters, modes and gradients are not changed. Raises `PruningError` when there is no batch, or when no convolution or
+    linear module reads a group.
     """
     return _Sums(model, graph, batches, loss).scores("taylor")
 
@@ -53,7 +53,7 @@ class DataImportance:
     """`kind` ("taylor" or "fisher") of `batches` under `loss`, as an `importance` of `prune_module`.
 
     `batches` must not be an iterator, because a graph with other groups needs them again. For equal groups the first scores
-    are given again, so one `DataImportance` serves one model only.
+    are returned again, so a `DataImportance` can be used for one model only.
     """
 
     kind: str
@@ -130,15 +130,15 @@ def _readers(model: nn.Module, graph: ChannelGraph) -> dict[nn.Module, list[Cons
     for group in graph.groups:
         if read.isdisjoint(group.units.tolist()):
             raise PruningError(
-                f"Group {group.name} is read by no convolution or linear module, so the effect of its channels on the loss "
-                f"cannot be measured there. Keep it with keep=({group.name!r},), or use importance='gamma'."
+                f"No convolution or linear module reads group {group.name}, so the effect of its channels on the loss cannot "
+                f"be measured. Keep it with keep=({group.name!r},), or use importance='gamma'."
             )
     return found
 
 
 @contextmanager
 def _watching(readers: Mapping[nn.Module, list[Consumer]], seen: list[tuple[Consumer, Tensor]]) -> Iterator[None]:
-    """Inside, every reader notes its input as a tensor of its own, so that its gradient is that of this reader alone."""
+    """Inside the block, every reader gets its own view of its input, so that the gradient of the view is its own part."""
     calls = dict.fromkeys(readers, 0)
 
     def note(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""What a user may give as `importance`, and the scores that it stands for."""
+"""The values that a user may give as `importance`, and the scores that they mean."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def scores_by(importance: ImportanceLike, model: nn.Module, graph: ChannelGraph)
 
 
 def importance_name(importance: ImportanceLike) -> str:
-    """What a plan calls it."""
+    """The name of an importance in a plan."""
     if isinstance(importance, str):
         return importance
     return importance.kind if isinstance(importance, DataImportance) else "given"

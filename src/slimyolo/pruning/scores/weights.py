@@ -21,10 +21,10 @@ Scores = Mapping[int, Tensor]
 
 
 def score(model: nn.Module, graph: ChannelGraph, importance: str = "gamma") -> dict[int, Tensor]:
-    """Group id → float64 [width], larger is more important.
+    """Group id → float64 [width]; a larger score is more important.
 
-    * "gamma": mean |γ| over the norm scales a channel owns (Network Slimming, Liu et al. 2017, here per coupled channel);
-      a group without norm takes "l2", whose mean per group is 1 as γ's typically is.
+    * "gamma": mean |γ| over the norm scales that a channel owns (Network Slimming, Liu et al. 2017, here for each coupled
+      channel). A group without norm uses "l2", whose mean in each group is 1, which is typical for γ, too.
     * "gamma_max": the largest |γ| instead of the mean.
     * "l1", "l2": norm of all weights that make the channel, divided by its mean over the group.
     * "random": uniform, from a fixed seed; a baseline.

@@ -1,1 +1,1 @@
-"""Which channels go: from scores, a target and rules to the channels to remove."""
+"""Chooses the channels to remove, from scores, a target and rules."""

@@ -34,7 +34,7 @@ class Room:
                 key = (member.tensor, member.axis)
                 if key in axes and member.tensor in shapes:
                     size = shapes[member.tensor][member.axis]
-                    # patterns are about a layer's outputs; of its inputs only the least share must stay
+                    # patterns are about a layer's outputs; of its inputs, only the smallest share must stay
                     share = least if key in read else rules.share_kept_of(member.tensor.rpartition(".")[0])
                     self._room[key] = size - max(1, math.ceil(share * size - 1e-9))
             self._axes[group.id] = [
@@ -44,13 +44,13 @@ class Room:
                 self._loose[group.id] = group.width - 1
 
     def most(self, group: Group) -> int:
-        """How many further channels of `group` may go."""
+        """How many more channels of `group` may be removed."""
         if group.id in self._loose:
             return self._loose[group.id]
         return max(0, min(self._room[key] // copies for key, copies in self._axes[group.id]))
 
     def take(self, group: Group, count: int) -> None:
-        """Note that `count` further channels of `group` go."""
+        """Note that `count` more channels of `group` are removed."""
         if group.id in self._loose:
             self._loose[group.id] -= count
         for key, copies in self._axes[group.id]:
@@ -60,7 +60,7 @@ class Room:
 def kept_groups(graph: ChannelGraph, keep: Sequence[str], frozen: Sequence[str]) -> set[int]:
     """Ids of groups that own a layer named by `keep` (patterns) or `frozen` (exact paths).
 
-    A pattern matches a path when it matches it whole or any leading part of it (`"model.0"` keeps `model.0.conv`).
+    A pattern matches a path when it matches the whole path or a leading part of it (`"model.0"` keeps `model.0.conv`).
     Raises `ConfigError` for a pattern that matches no module.
     """
     paths = [name for name, _ in graph.module.named_modules() if name]
@@ -68,7 +68,7 @@ def kept_groups(graph: ChannelGraph, keep: Sequence[str], frozen: Sequence[str])
         _check_pattern("keep", pattern, paths)
     for name in frozen:
         if name not in paths:
-            raise ConfigError(f"frozen={name!r} is no module of the model.{_nearest(name, paths)}")
+            raise ConfigError(f"frozen={name!r} is not a module of the model.{_nearest(name, paths)}")
     named = set(frozen)
     return {
         group.id

@@ -1,4 +1,4 @@
-"""Which channels are removed: from scores and a target to a plan."""
+"""Chooses the channels to remove, from scores and a target, and makes a plan."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ def select(
 ) -> PrunePlan:
     """Choose the channels to remove, least important first, until the target is met.
 
-    `rules`, and single `fields` of it, are those of `CutRules`. Of its `importance` only the name is used, since `scores`
-    are given. `constants` is a mode, as in `CutRules`, or what `analyse_constants` made of this graph. `price` gives the
+    `rules`, and single `fields` of it, are those of `CutRules`. Only the name of its `importance` is used, since `scores` are
+    given. `constants` is a mode, as in `CutRules`, or the result of `analyse_constants` for this graph. `price` returns the
     milliseconds of a plan; `LatencyBudget` and `per="ms"` need it.
 
-    Of a budget, the fewest steps that meet it are taken; when floors prevent that, the plan's notes name them.
+    The smallest number of steps that meets a budget is taken. When floors prevent that, the notes of the plan name them.
     Raises `ConfigError` for contradicting arguments.
     """
     rules = rules_with(rules, fields)
     if isinstance(constants, str):
         rules = replace(rules, constants=constants)
-    target_to_plain(target)  # raises for anything else than a target
+    target_to_plain(target)  # raises an error unless it is a target
     if rules.policy == "reference" and (
         not isinstance(target, ChannelShare) or rules.round_to != 1 or rules.per != "channels"
     ):
@@ -118,11 +118,11 @@ class _Selection:
         stuck = sum(int(self.constants.stuck[group.units].sum()) for group in self.groups)
         if stuck:
             self.notes.append(
-                f"{stuck} coupled channels are kept: nothing can take the constant they would leave behind"
+                f"{stuck} coupled channels are kept, because nothing can take the constant that they would leave behind"
             )
 
     def _order(self, group: Group) -> Tensor:
-        """Channels that may go, least important first."""
+        """The channels that may be removed, least important first."""
         values = self.scores.get(group.id)
         if values is None or values.shape != (group.width,) or bool(torch.isnan(values).any()):
             raise PruningError(
@@ -135,7 +135,7 @@ class _Selection:
     # -- the coupled policy ----------------------------------------------------------------------------------------
 
     def by_steps(self, target: Target, terms: PlanTerms, price: Price | None) -> dict[int, Tensor]:
-        """Removed channels per group: as many steps of the sequence as the target asks for."""
+        """The removed channels of each group: as many steps of the sequence as the target needs."""
         per = self.rules.per
         rates = self._milliseconds(price, terms) if per == "ms" and price is not None else None
         needs = {g.id: self.constants.needs_carrier[g.units[self.order[g.id]]] for g in self.groups}
@@ -165,14 +165,14 @@ class _Selection:
             slots = sum(one.width - len(one.kept) for one in plan.groups)
             saved[group.id] = (dense - price(plan)) / max(slots, 1)
         usual = sum(max(one, 0.0) for one in saved.values()) / max(len(saved), 1)
-        least = max(_LEAST_RATE * usual, 1e-12)  # where a noisy clock measures nothing, or less
+        least = max(_LEAST_RATE * usual, 1e-12)  # for groups where a noisy clock measures zero or less
         return {group: max(one, least) for group, one in saved.items()}
 
     def _plan(self, removed: Mapping[int, Tensor], terms: PlanTerms) -> PrunePlan:
         return make_plan(self.graph, self.constants, removed, self.table, terms)
 
     def _fill_share(self, sequence: Sequence[Step], share: float) -> dict[int, Tensor]:
-        """Every step that still fits into the share, in order. A group ends at its first step that does not fit."""
+        """Take every step that still fits into the share, in order. A group ends at its first step that does not fit."""
         room = share * self.prunable + 1e-9
         done: dict[int, int] = {}
         closed: set[int] = set()
@@ -200,14 +200,14 @@ class _Selection:
         terms: PlanTerms,
         price: Price | None,
     ) -> int:
-        """The fewest steps after which the budget is met. When it cannot be met: all steps, with a note."""
+        """The smallest number of steps that meets the budget. When it cannot be met: all steps, with a note."""
 
         def plan_after(count: int) -> PrunePlan:
             return self._plan(self._removed_after(sequence, count), terms)
 
         if isinstance(target, LatencyBudget):
             if price is None:
-                raise ConfigError("LatencyBudget needs price=: a function that gives the milliseconds of a plan.")
+                raise ConfigError("LatencyBudget needs price=: a function that returns the milliseconds of a plan.")
             measure: Price = price
             measured: dict[int, float] = {}
 
@@ -235,7 +235,7 @@ class _Selection:
             count = _largest(over, len(sequence)) + 1
         if isinstance(target, LatencyBudget):
             self.notes.append(
-                f"latency: {measured[0]:.2f} ms before, {measured[count]:.2f} ms after, as the price says"
+                f"latency: {measured[0]:.2f} ms before, {measured[count]:.2f} ms after, by the price function"
             )
         return count
 
@@ -245,7 +245,7 @@ class _Selection:
         self.notes.extend(self.stopped_note())
 
     def stopped_note(self) -> list[str]:
-        """A note about the layers that are at their floor."""
+        """A note that names the layers at their floor; an empty list when there is none."""
         if not self.stopped:
             return []
         names, least = [], self.rules.least_share

@@ -1,4 +1,4 @@
-"""What the network loses when only one group of channels is cut, and how far each layer may be cut for that reason."""
+"""How much worse the network is when only one group of channels is cut, and how far each layer may be cut for that reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SensitivityPoint:
 
 @dataclass(frozen=True)
 class GroupSensitivity:
-    """A group of coupled channels that was cut further and further, alone; `points` from many kept channels to few."""
+    """A group of coupled channels that was cut alone, further and further. `points` go from many kept channels to few."""
 
     name: str
     layers: tuple[str, ...]
@@ -37,9 +37,9 @@ class GroupSensitivity:
     points: tuple[SensitivityPoint, ...]
 
     def removable(self, max_error: float) -> float:
-        """Share of the channels (0–1) that may go at an error of at most `max_error`, with straight lines between points.
+        """Share (0–1) of the channels that may be removed with an error of at most `max_error`; linear between points.
 
-        Points behind the first one above `max_error` do not count, even if they are below it.
+        Points after the first one above `max_error` do not count, even if they are below it.
         """
         share, error = 0.0, 0.0
         for point in self.points:
@@ -70,10 +70,10 @@ def caps_from_sensitivity(groups: Sequence[GroupSensitivity], max_error: float) 
 def lone_cuts(
     graph: ChannelGraph, scores: Mapping[int, Tensor], constants: Constants, kept_shares: Sequence[float], group: Group
 ) -> Iterator[tuple[int, PrunePlan]]:
-    """(channels kept, plan) for each of `kept_shares` of `group`, with all other groups whole; repeated widths are left out.
+    """(channels kept, plan) for each of `kept_shares` of `group`; all other groups stay whole. Repeated widths are left out.
 
-    The least important channels go first. Channels whose constant nothing can take stay. `constants` are those of
-    `analyse_constants`.
+    The least important channels are removed first. Channels whose constant nothing can take are kept. `constants` is the
+    result of `analyse_constants`.
     """
     order = torch.argsort(scores[group.id], stable=True)
     order = order[~constants.stuck[group.units[order]]]

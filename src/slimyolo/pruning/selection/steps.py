@@ -1,4 +1,7 @@
-"""In which order channels go: every group is narrowed in steps, and the cheapest step of all groups is always next."""
+"""The order in which channels are removed: groups are narrowed in steps, and the step with the lowest key is next.
+
+The key is the score of a step, divided by its saving if there is one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ __all__ = ["Step", "step_sequence"]
 
 @dataclass(frozen=True)
 class Step:
-    """One narrowing of a group: channels removed and slots left after it, and the scores of what it removes."""
+    """One step of narrowing a group: channels removed and slots left after it, and the score of the channels it removes."""
 
     group: int
     removed: int
@@ -38,11 +41,11 @@ def step_sequence(
 ) -> tuple[list[Step], dict[int, int]]:
     """(steps in the order in which they are taken, channels left in each group that a floor stops).
 
-    `order` are the channels of a group that may go, least important first. `needs_carrier` says for each of them whether
-    its constant needs a carrier, which takes a slot. Without `saving`, steps are ordered by their mean score. With it they
-    are ordered by score over saving, where the saving is that of the network as it is at that step. (Lazy greedy: savings
-    only fall, so an old key is a lower bound, and only the front of the queue is computed again.) A step of infinite
-    score, or one that saves nothing, is never taken.
+    `order` holds the channels of each group that may be removed, least important first. `needs_carrier` says for each of them
+    whether its constant needs a carrier, which takes a slot. Without `saving`, steps are ordered by their mean score. With
+    `saving`, they are ordered by score / saving, where the saving is computed for the network at that step. (Lazy greedy:
+    savings only fall, so an old key is a lower bound, and only the front of the queue is computed again.) A step that has an
+    infinite score or saves nothing is never taken.
     """
     waiting = {g.id: _Waiting(g, _steps(g, order[g.id], scores[g.id], needs_carrier[g.id], round_to)) for g in groups}
     gone: dict[int, int] = {}

@@ -1,1 +1,1 @@
-"""Cutting a module as a plan says, and checking that the cut agrees with the masked module."""
+"""Cuts a module as a plan says, and checks that the cut module agrees with the masked one."""

@@ -1,4 +1,4 @@
-"""How far the outputs of two networks are apart: the cut and the masked one, or a repaired and the dense one."""
+"""Compares the outputs of two networks: the cut and the masked one, or a repaired and the dense one."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward |
     first, second = (_outputs(module, inputs, forward) for module in (masked, cut))
     if not first:
         raise PruningError(
-            "The model gives no tensors to compare; pass forward= with a function that returns its tensors."
+            "The model returns no tensors to compare; pass forward= with a function that returns its tensors."
         )
     shapes = [[tuple(t.shape) for t in outputs] for outputs in (first, second)]
     if shapes[0] != shapes[1]:
         raise PruningError(
-            f"The cut model gives outputs of shapes {shapes[1]}, the masked model {shapes[0]}; cut it again from the plan."
+            f"The cut model returns outputs of shapes {shapes[1]}, but the masked model {shapes[0]}; cut it again from the plan."
         )
     worst = 0.0
     for one, two in _floating_pairs(first, second):
@@ -50,19 +50,19 @@ def rms_difference(dense: nn.Module, other: nn.Module, inputs: Any, forward: For
 
 
 class OutputReference:
-    """The outputs of a dense network on some images, kept to compare others with."""
+    """The outputs of a dense network on some images, with which the outputs of other networks are compared."""
 
     def __init__(self, dense: nn.Module, batches: Iterable[Tensor], *, forward: Forward | None = None) -> None:
-        """Run `dense` on `batches`, inputs of both networks; `forward` runs `forward(module, images)` instead of it."""
+        """Run `dense` on `batches`, which are inputs of both networks, by `forward(module, images)` if it is given."""
         self._forward = forward
         self._seen = [(images, _floating(_outputs(dense, images, forward))) for images in batches]
         self._spread = [_spread([outputs[place] for _, outputs in self._seen]) for place in range(self._count())]
 
     def error(self, other: nn.Module) -> float:
-        """√(mean over outputs of Σ(d − o)² / Σ(d − d̄)²): 0 is equal, 1 is as good as a constant per channel.
+        """√(mean over outputs of Σ(d − o)² / Σ(d − d̄)²): 0 means equal, 1 means as bad as one constant for each channel.
 
-        Every floating output tensor weighs the same; d̄ is the mean of its last axis (of axis 1 where it has four: maps)
-        over everything else.
+        Every floating-point output tensor has the same weight. d̄ is the mean of each channel over all other axes; channels
+        are along axis 1 in tensors with four axes (maps), otherwise along the last axis.
         """
         wrong = [0.0] * self._count()
         for images, wanted in self._seen:
@@ -84,7 +84,7 @@ def output_error(
 
 
 def unseen_inputs(example_inputs: Any, seed: int) -> tuple[Any, ...]:
-    """Inputs like the example with other numbers: floating tensors uniform in 0–1, everything else as it is."""
+    """Inputs like the example but with other numbers: floating-point tensors uniform in 0–1; the rest is not changed."""
     generator = torch.Generator().manual_seed(seed)
 
     def fresh(item: Any) -> Any:
@@ -97,7 +97,7 @@ def unseen_inputs(example_inputs: Any, seed: int) -> tuple[Any, ...]:
 
 
 def _outputs(module: nn.Module, inputs: Any, forward: Forward | None) -> list[Tensor]:
-    """All tensors that the module gives in eval mode; a module that draws random numbers draws the same ones each time."""
+    """All tensors that the module returns in eval mode; a module that draws random numbers draws the same ones each time."""
     given, run = calling(inputs, forward)
     with evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

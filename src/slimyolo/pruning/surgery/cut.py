@@ -1,4 +1,4 @@
-"""Carrying out a plan: `apply` cuts a copy of a module; `mask_module` keeps all channels and makes the removed constant."""
+"""Carries out a plan: `apply` cuts a copy of a module; `mask_module` keeps all channels and makes removed ones constant."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def apply(module: M, plan: PrunePlan) -> M:
-    """A cut copy of `module`: smaller tensors, the same classes; it can be trained and saved.
+    """A cut copy of `module`, with smaller tensors and the same classes; it can be trained and saved.
 
     The constants of removed channels are folded as the plan says. Raises `PruningError` when the plan was made for another
-    model. The input module is not touched.
+    model. The input module is not changed.
     """
     plan.check(module)
     model = deepcopy(module)
@@ -40,9 +40,9 @@ def apply(module: M, plan: PrunePlan) -> M:
 
 
 def mask_module(model: M, plan: PrunePlan) -> M:
-    """The uncut model in which every removed channel emits its constant. The cut model must equal it.
+    """A copy of the dense model in which every removed channel emits its constant. The cut model must equal it.
 
-    Only numbers change: γ = 0 and β of norms, rows and biases of layers without a norm. The result is an ordinary module of
+    Only numbers change: γ = 0 and β of norms, rows and biases of layers without a norm. The result is an ordinary module with
     the same shapes.
     """
     plan.check(model)
