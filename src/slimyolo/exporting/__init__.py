@@ -12,7 +12,7 @@ from slimyolo.exporting.int8.quantise import Accuracy, Quantisation, QuantisedFi
 from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, NetworkCost, Suppression, detector_metadata
 from slimyolo.exporting.network import captured_network, output_layout, top_detections
 from slimyolo.exporting.quiet import quiet, without_telemetry
-from slimyolo.exporting.resizing import resized_onnx
+from slimyolo.exporting.resizing import resized_onnx, write_quick_onnx
 from slimyolo.exporting.runtimes import ExportedModel, is_exported, open_exported
 from slimyolo.exporting.settings import ExportSettings, Opened, Runner, RunOptions, RunPrecision, Written
 from slimyolo.exporting.table import (
@@ -79,4 +79,5 @@ __all__ = [
     "top_detections",
     "without_telemetry",
     "write_examples",
+    "write_quick_onnx",
 ]

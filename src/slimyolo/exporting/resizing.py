@@ -1,18 +1,30 @@
-"""An exported file at other widths, to time it: the same graph, weights of other sizes. Its outputs mean nothing.
+"""ONNX files of networks at other widths, to time them. Times depend on sizes, not on values.
 
-Exporting a network takes seconds, exchanging its weights milliseconds. Times depend on sizes, not on values.
+| function | what it does | takes |
+|---|---|---|
+| `resized_onnx` | replaces the weights in a file by some of other sizes; the outputs then mean nothing | milliseconds |
+| `write_quick_onnx` | writes a file by torch's older exporter, for networks whose graph depends on the widths | a second |
+| the format's own writer | writes the file that people get | ten seconds |
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from slimyolo.errors import ExportError
+from slimyolo.exporting.network import captured_network
+from slimyolo.exporting.quiet import quiet
+from slimyolo.exporting.settings import ExportSettings
+from slimyolo.models import Detector
 
-__all__ = ["resized_onnx"]
+__all__ = ["resized_onnx", "write_quick_onnx"]
+
+_QUICK_OPSET = 17
 
 
 def resized_onnx(content: bytes, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
@@ -51,3 +63,19 @@ def _regroup_(node: Any, shape: tuple[int, ...] | None) -> None:
     for attribute in node.attribute:
         if attribute.name == "group" and attribute.i > 1 and shape is not None and shape[1] == 1:
             attribute.i = shape[0]
+
+
+def write_quick_onnx(detector: Detector, path: Path, settings: ExportSettings) -> None:
+    """Write `detector` (fused, eval mode) to `path` as ONNX for ``settings.size``, by torch's older and faster exporter.
+
+    The network is the same as in the files of the format "onnx", operation for operation. Such a file is for timing only.
+    """
+    import onnx
+
+    network = captured_network(detector, settings, fixed=True)
+    with quiet(), torch.no_grad():
+        images = torch.zeros(settings.batch, 3, *settings.size)
+        torch.onnx.export(network, (images,), str(path), dynamo=False, opset_version=_QUICK_OPSET)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, dict(settings.metadata_text))
+    onnx.save(model, path)

@@ -7,6 +7,7 @@ This package and `slimyolo.tracing` know nothing of detectors: they can be used 
 from slimyolo.pruning.analysis.constants import Constants, analyse_constants
 from slimyolo.pruning.analysis.trace import trace
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Consumer, Emitter, Group, Member, Strategy
+from slimyolo.pruning.graph.size_attributes import SaysSizes
 from slimyolo.pruning.plan.comparing import PlanDifference, compare_plans
 from slimyolo.pruning.plan.costs import CostTable, CutCost
 from slimyolo.pruning.plan.plan import GroupPlan, PrunePlan
@@ -71,6 +72,7 @@ __all__ = [
     "PruneResult",
     "ReconstructionReport",
     "RuleFields",
+    "SaysSizes",
     "ScaleRef",
     "Scores",
     "SensitivityPoint",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from slimyolo.errors import ConfigError
-from slimyolo.families import parse_architecture
+from slimyolo.families import parse_architecture, read_architecture
 from slimyolo.models import Detector, build_detector
-from slimyolo.pruning import ChannelShare, LatencyBudget, Price, PrunePlan, PruneResult, prune_module
+from slimyolo.pruning import ChannelShare, LatencyBudget, MacsShare, Price, PrunePlan, PruneResult, prune_module
 from slimyolo.tasks.latency import price as latency
 from slimyolo.tasks.latency.budget import cut_to_latency
+from slimyolo.tasks.latency.networks import Networks
 from slimyolo.tasks.latency.price import LatencyPrice, shapes_after
 
 SMALL = (
@@ -112,3 +114,24 @@ def test_unknown_runtime(detector: Detector) -> None:
         ConfigError, match="--runtime tensorflow cannot be timed: expected one of onnxruntime, openvino, ncnn, torch"
     ):
         LatencyPrice(detector, "tensorflow", (64, 64), 1)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["yolov8n", pytest.param("yolo26n", marks=pytest.mark.slow), pytest.param("yolo12n", marks=pytest.mark.slow)],
+)
+def test_a_network_that_divides_channels_is_written_anew_for_each_timing(name: str) -> None:
+    """The shapes of a cut network, layers of the training branch among them, make a file that runs and gives its rows."""
+    pytest.importorskip("onnxruntime")
+    architecture = replace(read_architecture(name), width_multiple=0.25 if name == "yolo12n" else 0.125)
+    detector = build_detector(architecture.with_classes(2), seed=0).eval()
+    cut = prune_module(detector, torch.zeros(1, 3, 64, 64), MacsShare(0.5)).model
+    shapes = {path: tuple(part.weight.shape) for path, part in cut.named_modules() if isinstance(part, torch.nn.Conv2d)}
+    networks = Networks(detector, "onnxruntime", (64, 64), 1)
+    try:
+        with networks.opened(shapes) as run:
+            output = run()
+    finally:
+        networks.close()
+    assert isinstance(output, torch.Tensor)
+    assert output.shape[0] == 1

@@ -19,8 +19,10 @@ from slimyolo.exporting import (
     open_exported,
     require_packages,
     resized_onnx,
+    write_quick_onnx,
 )
 from slimyolo.models import Detector, LayerWidth, narrow_, widths_of
+from slimyolo.pruning import SaysSizes
 
 __all__ = ["Networks"]
 
@@ -30,15 +32,19 @@ TIMED = ("onnxruntime", "openvino", "ncnn", "torch")
 class Networks:
     """Makes networks like `detector` with other widths for `runtime`, in a temporary folder that `close` removes.
 
-    For ONNX Runtime and OpenVINO the detector is exported once, and the weights in the file are replaced for each network. For
-    ncnn each network is exported; for torch each network is built. Raises `ConfigError` for an unknown runtime and
-    `ExportError` for a missing package.
+    For ONNX Runtime and OpenVINO the detector is exported once, and the weights in the file are replaced for each network. This
+    does not work where the network divides channels (a `C2f`, attention), because the file then holds the sizes of the parts:
+    such a network is exported each time, as it is for ncnn. For torch each network is built. Raises `ConfigError` for an unknown
+    runtime and `ExportError` for a missing package.
     """
 
     def __init__(self, detector: Detector, runtime: str, size: tuple[int, int], threads: int) -> None:
         if runtime not in TIMED:
             raise ConfigError(f"--runtime {runtime} cannot be timed: expected one of {', '.join(TIMED)}.")
         self._fused = detector.fused().requires_grad_(False)
+        self._paths = widths_of(self._fused).keys()
+        divides = any(isinstance(part, SaysSizes) for part in self._fused.modules())
+        self._resizable = runtime != "ncnn" and not divides
         self._runtime, self._threads = runtime, threads
         self._settings = ExportSettings(size=size, metadata=detector_metadata(detector, size, __version__))
         self._images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
@@ -61,7 +67,11 @@ class Networks:
 
     @contextmanager
     def opened(self, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Callable[[], object]]:
-        """A function that runs the network with weights of these `shapes` (module path → shape) on one image."""
+        """A function that runs the network with weights of these `shapes` (module path → shape) on one image.
+
+        Layers that the fused network lacks (a branch for training, merged convolutions) have no time: they are left out.
+        """
+        shapes = {path: shape for path, shape in shapes.items() if path in self._paths}
         if self._runtime == "torch":
             model = self._narrowed(shapes)
 
@@ -71,7 +81,7 @@ class Networks:
 
             yield run
             return
-        file = self._exported(shapes) if self._runtime == "ncnn" else self._resized(shapes)
+        file = self._resized(shapes) if self._resizable else self._exported(shapes)
         with open_exported(file, runtime=self._runtime, threads=self._threads) as exported:
             images = self._images.contiguous(memory_format=exported.memory_format)
             yield lambda: exported.output(images)
@@ -88,10 +98,15 @@ class Networks:
         return path
 
     def _exported(self, shapes: Mapping[str, tuple[int, ...]]) -> Path:
-        row = find_format(self._runtime)
+        row = find_format("ncnn" if self._runtime == "ncnn" else "onnx")
         require_packages(row)
-        path = self._next("network")
-        row.write(self._narrowed(shapes), path, self._settings)
+        model = self._narrowed(shapes)
+        if row.name == "ncnn":
+            path = self._next("network")
+            row.write(model, path, self._settings)
+        else:
+            path = self._next("network.onnx")
+            write_quick_onnx(model, path, self._settings)
         return path
 
     def _narrowed(self, shapes: Mapping[str, tuple[int, ...]]) -> Detector:
