@@ -1,6 +1,6 @@
-"""A face / face_mask dataset that is drawn, not photographed: heads, masks, places and cameras from a seed.
+"""Renders a face / face_mask dataset: draws heads, masks, places and camera effects from a seed, without photographs.
 
-The package needs NumPy and OpenCV only, and imports nothing of slimyolo.
+The package needs only NumPy and OpenCV, and imports nothing from slimyolo.
 """
 
 from slimfaces.scene import CLASS_NAMES, RenderedScene, render_scene

@@ -1,4 +1,4 @@
-"""Tools of painting: smooth outlines, sub-pixel polygons and strokes, and colour fields enlarged over a sprite."""
+"""Painting tools: smooth outlines, sub-pixel polygons and strokes, and colour fields that are enlarged over a sprite."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def fill(picture: Picture, points: npt.ArrayLike, colour: Colour | float, *, smo
 def stroke(
     picture: Picture, points: npt.ArrayLike, colour: Colour | float, width: float, *, closed: bool = False
 ) -> None:
-    """Draw the line `points` [n, 2] of `width` pixels on `picture`, in place; a thinner line is one pixel wide."""
+    """Draw the line `points` [n, 2] of `width` pixels on `picture`, in place; every line is at least one pixel wide."""
     cv2.polylines(picture, [_fixed(points)], closed, colour, max(1, round(width)), cv2.LINE_AA, _SHIFT)
 
 
@@ -71,7 +71,7 @@ def plain(shape: tuple[int, int], colour: Colour) -> Picture:
 
 @lru_cache(maxsize=256)
 def _spline(count: int, steps: int, closed: bool) -> Array:
-    """Matrix that takes `count` knots to the points of their Catmull-Rom line."""
+    """The matrix that maps `count` knots to the points of their Catmull-Rom line."""
     t = np.arange(steps)[:, None] / steps
     basis = 0.5 * np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
     unit = np.eye(count)
@@ -106,7 +106,7 @@ def rgb(red: float, green: float, blue: float) -> Colour:
 
 
 def random_colour(generator: np.random.Generator, *, vivid: float = 0.5) -> Colour:
-    """Any colour; `vivid` (0–1) says how far it may be from grey."""
+    """A random colour; `vivid` (0–1) says how far it may be from grey."""
     tone = generator.uniform(30, 225)
     strong = rgb(*generator.uniform(10, 245, 3))
     return mixed((tone, tone, tone), strong, float(generator.uniform(0.2, 1.0) * vivid * 2 if vivid < 0.5 else vivid))
@@ -119,7 +119,7 @@ def scaled(colour: Colour, factor: float) -> Colour:
 
 
 def mixed(first: Colour, second: Colour, share: float) -> Colour:
-    """`share` of the way from the first colour to the second."""
+    """The mixture of two colours, with `share` (0–1) of the second."""
     blue, green, red = (a + (b - a) * share for a, b in zip(first, second, strict=True))
     return blue, green, red
 
@@ -138,7 +138,7 @@ def noise_tile(size: int, grain: int, kind: int = 0) -> Array:
 def enlarged(low: Picture, cell: tuple[float, float], corner: tuple[float, float], shape: tuple[int, int]) -> Picture:
     """`low` enlarged so that its cells are `cell` (x, y) pixels and its corner lies at `corner`, cut to `shape`.
 
-    Outside the field its border is repeated. The result is exact to half a pixel: it is made by a resize and a copy,
+    Outside the field its border is repeated. The result is exact to half a pixel, because it is made by a resize and a copy,
     which is much faster than a warp.
     """
     rows, columns = shape
@@ -221,13 +221,13 @@ class Easel:
         return mask
 
     def spread(self, field: Array, relief: Relief) -> Picture:
-        """A field over the head's grid (0–255, one or three channels) enlarged to the easel."""
+        """A field over the head's grid (0–255, one or three channels), enlarged to the easel."""
         step = self.unit * relief.spacing
         corner = (self.origin[0] + LEFT * self.unit - step / 2, self.origin[1] + TOP * self.unit - step / 2)
         return enlarged(np.clip(field, 0, 255).astype(np.uint8), (step, step), corner, self.shape)
 
     def lay(self, layer: Picture, mask: Picture) -> None:
-        """Lay a painted layer on the easel where `mask` is set."""
+        """Copy a painted layer onto the easel where `mask` is set."""
         cv2.copyTo(layer, mask, self.colour)
         cv2.max(self.cover, mask, self.cover)
 

@@ -1,4 +1,4 @@
-"""What light and camera do to a finished scene: uneven light, colour cast, blur, noise and JPEG artefacts."""
+"""The effects of light and camera on a finished scene: uneven light, colour cast, blur, noise and JPEG artefacts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["photographed"]
 
 
 def photographed(picture: Picture, generator: np.random.Generator) -> Picture:
-    """The scene [side, side, 3] as an average camera would record it; nothing changes its position."""
+    """The scene [side, side, 3] as an average camera would record it. No object changes its position."""
     side = picture.shape[0]
     picture = _lit(picture, generator)
     picture = _toned(picture, generator)

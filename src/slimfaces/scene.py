@@ -1,4 +1,4 @@
-"""A scene: who stands where, the surroundings, the light, and the boxes of the faces that can be seen."""
+"""Renders a scene: places the people, paints the surroundings and the light, and finds the boxes of the visible faces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slimfaces.places.things import DISTRACTORS, paint_hand, paint_held_thing
 __all__ = ["CLASS_NAMES", "RenderedScene", "render_scene"]
 
 CLASS_NAMES = ("face", "face_mask")
-LEAST_VISIBLE = 0.3  # share of a face that must be seen for a box
+LEAST_VISIBLE = 0.3  # a face gets a box when this share of it is visible
 LEAST_SIDE = 6.0  # pixels
 
 Owners: TypeAlias = npt.NDArray[np.int16]
@@ -29,10 +29,10 @@ Owners: TypeAlias = npt.NDArray[np.int16]
 
 @dataclass(frozen=True)
 class RenderedScene:
-    """A picture and its truth.
+    """A picture and its ground truth.
 
-    image: BGR uint8 [side, side, 3]; boxes: float32 [n, 5] of class, cx, cy, w, h relative to the picture; faces: int16
-    [side, side], the index of the box whose face is seen at a pixel, -1 elsewhere.
+    `image` is BGR uint8 [side, side, 3]. `boxes` is float32 [n, 5]: class, cx, cy, w, h relative to the picture. `faces` is
+    int16 [side, side]: the index of the box whose face is visible at a pixel, and -1 elsewhere.
     """
 
     image: Picture
@@ -167,7 +167,7 @@ def _stand(size: int, x: float, y: float, unit: float, *, standing: bool = False
 
 
 def _lay(picture: Picture, owners: Owners, sprite: Sprite, index: int) -> None:
-    """Lay a sprite over `picture`, and note in `owners` whose face each pixel shows. Changes both."""
+    """Draw a sprite on `picture`, and write into `owners` whose face each pixel shows. Both are changed in place."""
     rows, columns = sprite.cover.shape
     place = (slice(sprite.top, sprite.top + rows), slice(sprite.left, sprite.left + columns))
     below = cv2.multiply(picture[place], cv2.merge([255 - sprite.cover] * 3), scale=1 / 255)
@@ -180,7 +180,7 @@ def _lay(picture: Picture, owners: Owners, sprite: Sprite, index: int) -> None:
 def _hide_a_part(
     picture: Picture, owners: Owners, generator: np.random.Generator, placing: Placing, look: Look, *, hand: bool
 ) -> None:
-    """Lay a hand or a held thing over a part of a face."""
+    """Draw a hand or a held thing over a part of a face."""
     reach = 7.0 if hand else 5.0
     side = int(placing.unit * reach)
     if side < 16:
@@ -188,7 +188,7 @@ def _hide_a_part(
     seed = int(generator.integers(2**31))
     left, top = round(placing.x - side / 2), round(placing.y - side / 2)
     layers = []
-    for tone in (0, 255):  # painted on black and on white: where the two differ, the ground shows through
+    for tone in (0, 255):  # painted on black and on white: where both differ, the background is visible
         stage = Stage(np.full((side * 2, side * 2, 3), tone, np.uint8), np.random.default_rng(seed))
         at = 0.5 + np.array([stage.uniform(-0.5, 0.5), stage.uniform(0.2, 1.2)]) / reach
         if hand:
@@ -217,7 +217,7 @@ def _hide_a_part(
 
 
 def _with_boxes(image: Picture, owners: Owners, people: list[tuple[int, float]]) -> RenderedScene:
-    """The scene with the boxes of the faces of which enough is visible."""
+    """The scene with the boxes of all faces that are visible enough."""
     side = image.shape[0]
     faces: Owners = np.full_like(owners, -1)
     boxes: list[list[float]] = []

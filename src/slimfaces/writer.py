@@ -1,6 +1,6 @@
-"""Writing a rendered dataset in YOLO layout.
+"""Writes a rendered dataset in YOLO layout.
 
-The same seed gives the same files, byte for byte, and a rendering that was interrupted is continued.
+The same seed gives the same files, byte for byte. A rendering that was interrupted can be continued.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["RenderRefusedError", "RenderWriteError", "render_dataset"]
 
 MARKER = "synth.json"  # shows that a folder is a rendering
 YAML = "data.yaml"
-VERSION = 1  # to be raised when the same seed gives other pictures
+VERSION = 1  # must be raised when the same seed gives other pictures
 QUALITY = 92  # of the JPEG files
 SIZES = (32, 4096)  # smallest and largest side of a picture, in pixels
 _SPLITS = ("train", "val")
@@ -46,10 +46,10 @@ def render_dataset(
 ) -> Path:
     """Render a face / face_mask dataset into `folder` and return the path of its data YAML.
 
-    Writes images/train and images/val (JPEG, `size` × `size` pixels), labels/train and labels/val (class cx cy w h,
-    relative), `data.yaml`, and `synth.json`, which says what the folder is. A picture depends on `seed`, its split and
-    its number only. When the folder holds the same rendering, pictures that are missing are added and all others stay
-    as they are. `on_progress(done, total)` is called after each picture.
+    It writes images/train and images/val (JPEG, `size` × `size` pixels), labels/train and labels/val (class cx cy w h,
+    relative), `data.yaml`, and `synth.json`, which describes the folder. A picture depends only on `seed`, its split and
+    its number. When the folder holds the same rendering, only missing pictures are added. `on_progress(done, total)` is
+    called after each picture.
 
     Raises `RenderRefusedError` when a number is out of range or the folder holds something else, `RenderWriteError`
     when something cannot be written.
@@ -93,7 +93,7 @@ def _whole(value: int, name: str, least: int, most: int | None = None) -> int:
 
 
 def _claim(folder: Path, recipe: dict[str, int]) -> bool:
-    """Take the folder for this rendering. Returns True when the same rendering is there and finished."""
+    """Reserve the folder for this rendering. Returns True when the same rendering is there and finished."""
     if folder.exists() and not folder.is_dir():
         raise RenderRefusedError(
             f"{folder} is a file; expected a folder to render into. Choose another folder, for example {folder}_synth."
@@ -175,13 +175,13 @@ def _write_whole(path: Path, content: bytes) -> None:
             part.unlink()
         raise RenderWriteError(
             f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to and that has free space. "
-            f"The same command continues where it stopped."
+            f"If you repeat the command, it continues where it stopped."
         ) from error
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let OpenCV use one thread: for pictures of this size its threads cost more than they save."""
+    """A context in which OpenCV uses one thread, because for pictures of this size its threads cost more than they save."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:

@@ -118,7 +118,7 @@ def test_unicode_names(tmp_path: Path, name: str) -> None:
     ("content", "message"),
     [
         (b"", "empty"),
-        (b"hello", "cannot be decoded: it is damaged or no image"),
+        (b"hello", "cannot be decoded: it is damaged or not an image"),
         (b"<html><body>404", "it is a web page"),
         (b"GIF89a" + bytes(40), "GIF is not supported"),
         (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC and AVIF are not supported"),
@@ -128,7 +128,7 @@ def test_unicode_names(tmp_path: Path, name: str) -> None:
         (b"\x89PNG\r\n\x1a\n", "damaged header"),
         (encoded(".png")[:-40], "cannot be decoded"),
         (b"BM" + bytes(8), "damaged header"),
-        (png_header(0, 5), "says that it is 0 × 5"),
+        (png_header(0, 5), "claims to have 0 × 5"),
         (png_header(30000, 30000), "unpacks to 30000 × 30000"),
         (png_header(2**31 - 1, 2**31 - 1), "unpacks to"),
     ],

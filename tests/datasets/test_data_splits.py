@@ -161,7 +161,7 @@ def test_fingerprint_follows_content_not_place(make_dataset: MakeDataset) -> Non
         ("rm -r images/train", r"images/train do not exist\. .*images exists and holds: nothing"),
         ("rm images/train/*", "There is no image in"),
         ("rm -r labels", r"None of the 2 train images .*labels/train/000\.txt"),
-        ("for f in labels/train/*; do : > $f; done", "not one box"),
+        ("for f in labels/train/*; do : > $f; done", "not a single box"),
         ("for f in images/train/*; do : > $f; done", r"No image of the train split .*empty .*slimyolo data check"),
         (
             "for f in labels/train/*; do echo x > $f; done",

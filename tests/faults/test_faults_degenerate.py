@@ -69,7 +69,7 @@ def test_what_cannot_be_trained_is_refused_in_words(tmp_path: Path, small_cfg: s
     with pytest.raises(SlimyoloError, match="multiple of"):
         train(TrainConfig(data=data, cfg=small_cfg, project=tmp_path, **{**QUICK, "imgsz": 70}))
     empty = dataset(tmp_path / "empty", "")
-    with pytest.raises(SlimyoloError, match="not one box"):
+    with pytest.raises(SlimyoloError, match="not a single box"):
         train(TrainConfig(data=empty, cfg=small_cfg, project=tmp_path, **QUICK))
     assert not (tmp_path / "exp").exists()
 

@@ -19,7 +19,7 @@ EYE_X = 0.425
 
 
 def _light_on(easel: Easel, side: float) -> float:
-    """How bright a feature at `side` (-1 left … 1 right of the face) is, about 1."""
+    """The brightness (about 1) of a feature at `side` (-1 left … 1 right of the face)."""
     x, y, z = easel.light.direction
     return 0.80 + 0.25 * max(0.0, z * 0.75 + x * side * 0.55 - y * 0.2)
 
@@ -155,7 +155,7 @@ def _brow_hairs(easel: Easel, line: Array, widths: npt.NDArray[np.floating], col
 
 
 def draw_nose(easel: Easel, look: Look) -> None:
-    """Paint nostrils, wings and the shadow line of the nose; the light on the skin shows its form already."""
+    """Paint nostrils, wings and the shadow line of the nose. The light on the skin already shows its form."""
     unit = easel.unit
     wide = 0.17 + 0.07 * look.broad_nose
     dark, soft = scaled(look.skin, 0.34), scaled(look.skin, 0.68)

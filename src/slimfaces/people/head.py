@@ -20,7 +20,7 @@ _ROUND = np.radians(np.linspace(-12, 192, 17)).astype(np.float32)
 
 
 def chin_height(look: Look) -> float:
-    """How far below the eyes the chin is, in head units."""
+    """The distance from the eyes down to the chin, in head units."""
     return 1.42 + look.chin
 
 

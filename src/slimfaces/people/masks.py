@@ -45,7 +45,7 @@ class Sheet:
         return np.stack([x, above * (1 - s) + below * s], axis=-1)
 
     def lift(self, t: Array, s: Array) -> Array:
-        """Height above the face."""
+        """The height of the sheet above the face, in head units."""
         tent = (
             self.nose * np.exp(-((t / 0.27) ** 2)) * (0.7 + 1.6 * s) * np.exp(-((np.maximum(s - 0.25, 0) / 0.3) ** 2))
         )
@@ -70,7 +70,7 @@ class Sheet:
         return self.pixels(easel, t, np.full_like(t, s))
 
     def outline(self, easel: Easel) -> Array:
-        """Pixels of the outline, which bulges where the sheet stands off the face."""
+        """The pixels of the outline, which bulges where the sheet does not touch the face."""
         return np.asarray(cv2.convexHull(self.pixels(easel, *_GRID))[:, 0], np.float32)
 
 
@@ -260,7 +260,7 @@ def _draw_valve(easel: Easel, sheet: Sheet) -> None:
 
 
 def contact_shadow(easel: Easel, relief: Relief, outline: Array) -> Array:
-    """How much a mask's edge darkens the skin beside it, 0–1 over the head's grid."""
+    """The amount (0–1) by which a mask's edge darkens the skin beside it, over the head's grid."""
     screen = (outline - np.asarray(easel.origin, np.float32)) / easel.unit
     low = (screen - np.array([LEFT, TOP], np.float32)) / relief.spacing
     field = np.zeros(relief.x.shape, np.uint8)

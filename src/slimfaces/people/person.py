@@ -1,4 +1,4 @@
-"""One person as a sprite: painted large, shrunk to the picture's pixels, with the pixels of the face marked."""
+"""Paints one person as a sprite: large first, then shrunk to the picture's pixels, with the pixels of the face marked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["Placing", "Sprite", "draw_person", "face_top"]
 
 @dataclass(frozen=True)
 class Placing:
-    """Where a head stands: middle of the face (x, y) and half its width `unit`, in pixels of the picture."""
+    """The place of a head: the middle of the face (x, y) and half its width `unit`, in pixels of the picture."""
 
     x: float
     y: float
@@ -90,7 +90,7 @@ def draw_person(
 
 
 def face_top(look: Look) -> float:
-    """Height (head units) of the upper edge of the face's box: the hairline, or the edge of fringe or headwear."""
+    """The height (head units) of the upper edge of the face's box: the hairline, or the edge of the fringe or headwear."""
     fringe = -0.75 if look.hair_style == "fringe" else FOREHEAD
     return max(fringe, brow_line(look) - 0.06)
 
@@ -146,7 +146,7 @@ def _paint_head(easel: Easel, look: Look, surface: Relief, outline: Array) -> Pi
     draw_hair(easel, look, surface)
     draw_headwear(easel, look, surface)
     draw_locks(easel, look, surface)
-    cv2.min(easel.colour, cv2.merge([easel.cover] * 3), easel.colour)  # what stuck out beyond the cheek
+    cv2.min(easel.colour, cv2.merge([easel.cover] * 3), easel.colour)  # removes what was painted beyond the cheek
     return region
 
 
@@ -166,7 +166,7 @@ def _paint_back(easel: Easel, look: Look, surface: Relief, outline: Array) -> No
 
 
 def _shadows(easel: Easel, look: Look, surface: Relief, mask_edge: Array | None) -> Array:
-    """How much hair, headwear and mask darken the skin, 0–1 over the head's grid."""
+    """The amount (0–1) by which hair, headwear and mask darken the skin, over the head's grid."""
     dark = np.zeros_like(surface.x) if mask_edge is None else contact_shadow(easel, surface, mask_edge)
     edge = brow_line(look)
     if edge > -2:

@@ -1,4 +1,4 @@
-"""Where a point of a head lands on the picture, and how its surface is lit.
+"""Projects the points of a head onto the picture, and computes the light on its surface.
 
 A head is an ellipsoid in head units (half the width of the face is 1; x to the viewer's right, y down, z towards the
 viewer; eyes at y = 0, chin near y = 1.45). Features are given as points (x, y) of its front and projected without
@@ -21,14 +21,19 @@ Array: TypeAlias = npt.NDArray[np.float32]
 
 RADII = np.array([1.04, 1.62, 1.16], np.float32)
 _RZ, _IX, _IY = float(RADII[2]), float(1 / RADII[0] ** 2), float(1 / RADII[1] ** 2)
-LEFT, TOP, RIGHT, BOTTOM = -1.9, -2.3, 1.9, 2.0  # what the low-resolution fields of a head cover, in head units
+LEFT, TOP, RIGHT, BOTTOM = (
+    -1.9,
+    -2.3,
+    1.9,
+    2.0,
+)  # the area that the low-resolution fields of a head cover, in head units
 
 
 @dataclass(frozen=True)
 class Light:
-    """Light of a scene: direction towards it (screen axes, unit length), its strength 0–1 and the shadow colour.
+    """The light of a scene: the direction towards it (screen axes, unit length), its strength (0–1) and the shadow colour.
 
-    `shadow` is the factor (blue, green, red) that a surface turned away keeps.
+    `shadow` is the factor (blue, green, red) for a surface that is turned away from the light.
     """
 
     direction: tuple[float, float, float]

@@ -1,1 +1,1 @@
-"""Surroundings: the board they are painted on, indoor and outdoor places, things in them."""
+"""Surroundings: the stage on which they are painted, indoor and outdoor places, and things in them."""

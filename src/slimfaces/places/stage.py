@@ -1,4 +1,4 @@
-"""The board on which surroundings are painted. Coordinates are shares of the side; the board has twice the picture's size."""
+"""The stage on which surroundings are painted. Coordinates are shares of its side; it has twice the size of the picture."""
 
 from __future__ import annotations
 
@@ -117,6 +117,6 @@ class Stage:
 
 
 def new_stage(size: int, generator: np.random.Generator) -> Stage:
-    """An empty board for a picture of `size` pixels."""
+    """An empty stage for a picture of `size` pixels."""
     side = size * _SCALE
     return Stage(np.full((side, side, 3), 128, np.uint8), generator)

@@ -1,4 +1,4 @@
-"""Datasets: the YAML that describes one, its files, labels and pictures, and the batches made of them."""
+"""Datasets: the YAML that describes a dataset, its files, labels and images, and the batches made from them."""
 
 from slimyolo.data.batches.augmentation import Augmentation
 from slimyolo.data.batches.batch import Batch

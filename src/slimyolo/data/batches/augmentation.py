@@ -1,4 +1,4 @@
-"""Augmentation of training pictures: colour, affine map, flips, mix-up, copy-paste.
+"""Augmentation of training images: colour, affine map, flips, mix-up, copy-paste.
 
 The functions are pure: they return new values, and draw random numbers only from the generator that they are given.
 """
@@ -23,8 +23,8 @@ from slimyolo.errors import ConfigError
 __all__ = ["Augmentation", "copy_paste", "flip", "mix", "random_affine", "shift_colours"]
 
 _KEPT_SIDE_PX = 2.0
-_KEPT_AREA = 0.1  # smallest share of its area that a box must keep after the crop
-_KEPT_AREA_OUTLINE = 0.01  # the same where the new box lies tightly around an outline
+_KEPT_AREA = 0.1  # a box must keep this share of its area after the crop
+_KEPT_AREA_OUTLINE = 0.01  # the same for a new box that encloses an outline tightly
 _MAX_ASPECT = 100.0
 _PASTE_OVERLAP = 0.3
 _MIX_BETA = 32.0
@@ -34,10 +34,10 @@ _MIX_BETA = 32.0
 class Augmentation:
     """Strengths and probabilities, with the names and defaults of YOLOv5's ``hyp.scratch-low.yaml``.
 
-    Hue, saturation and value change by a factor of up to 1 ± `hsv_h`, `hsv_s`, `hsv_v`; `degrees` and `shear` are the
-    largest angles in degrees, in both directions; the centre moves by up to ± `translate` of a side; the size changes
-    by a factor of up to 1 ± `scale`; `perspective` is the largest tilt per pixel (0 to 0.001). `flipud`, `fliplr`,
-    `mosaic` and `mixup` are probabilities per picture; `copy_paste` is the share of the outlined objects to paste.
+    Hue, saturation and value change by a factor of up to 1 ± `hsv_h`, `hsv_s`, `hsv_v`. `degrees` and `shear` are the
+    largest angles in degrees, in both directions. The centre moves by up to ± `translate` of a side. The size changes by a
+    factor of up to 1 ± `scale`. `perspective` is the largest tilt per pixel (0 to 0.001). `flipud`, `fliplr`, `mosaic` and
+    `mixup` are probabilities for each image. `copy_paste` is the share of the objects with outlines to paste.
 
     Raises `ConfigError` for a value outside its range.
     """
@@ -65,7 +65,7 @@ class Augmentation:
 
     @classmethod
     def none(cls) -> Augmentation:
-        """Pictures as they are."""
+        """The values that leave images unchanged."""
         return cls(**{field.name: 0.0 for field in fields(cls)})
 
     def without_mosaic(self) -> Augmentation:
@@ -111,8 +111,8 @@ def random_affine(
 
     A box is kept when both sides have more than 2 pixels, more than 10 % of its scaled area is left, and no side is 100
     times the other. For objects with an outline 1 % is enough; `recipe.outline_rule` says which objects these are. The
-    new box of an object without outline is the upright box around its four moved corners; with an outline, it is the
-    box around the part of the outline that is left.
+    new box of an object without an outline is the upright box around its four moved corners. The new box of an object with
+    an outline is the box around the part of the outline that is left.
     """
     matrix, scale = _random_matrix(scene.size, size, augmentation, generator)
     height, width = size
@@ -159,8 +159,8 @@ def mix(first: Scene, second: Scene, generator: np.random.Generator) -> Scene:
 def copy_paste(scene: Scene, share: float, generator: np.random.Generator) -> Scene:
     """Paste mirrored copies of a `share` of the outlined objects.
 
-    A copy that would cover 30 % or more of another object is left out. Objects without an outline cannot be copied.
-    Method of Ghiasi et al. (CVPR 2021), within one picture, as YOLOv5 does it.
+    A copy that would cover 30 % or more of another object is left out. Objects without an outline cannot be copied. This is
+    the method of Ghiasi et al. (CVPR 2021) within one image, as in YOLOv5.
     """
     outlined = [number for number, outline in enumerate(scene.polygons_or_none()) if outline is not None]
     count = round(share * len(outlined))
@@ -187,7 +187,7 @@ def copy_paste(scene: Scene, share: float, generator: np.random.Generator) -> Sc
 def _random_matrix(
     source: tuple[int, int], target: tuple[int, int], augmentation: Augmentation, generator: np.random.Generator
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """The 3×3 map from source to target pixels, and its scale. It always draws eight random numbers."""
+    """The 3×3 matrix from source to target pixels, and its scale. It always draws eight random numbers."""
     draws = generator.uniform(-1, 1, 8)
     angle = math.radians(draws[2] * augmentation.degrees)
     scale = 1 + draws[3] * augmentation.scale
@@ -243,7 +243,7 @@ def _worth_keeping(before: Rows, after: Rows, area_share: npt.NDArray[np.float64
 
 
 def _mirror(scene: Scene, axis: int) -> Scene:
-    """Mirrored along `axis` 0 (x) or 1 (y)."""
+    """The scene, mirrored along `axis` 0 (x) or 1 (y)."""
     length = scene.size[1 - axis]
     rows = scene.rows.copy()
     rows[:, [1 + axis, 3 + axis]] = length - scene.rows[:, [3 + axis, 1 + axis]]
@@ -257,7 +257,7 @@ def _mirror(scene: Scene, axis: int) -> Scene:
 
 
 def _covered_share(box: npt.NDArray[np.float32], others: Rows) -> npt.NDArray[np.float32]:
-    """Share (0–1) of the area of each of `others` ``[n, 4]`` that `box` ``[4]`` covers."""
+    """The share (0–1) of the area of each box of `others` ``[n, 4]`` that `box` ``[4]`` covers."""
     low, high = np.maximum(others[:, :2], box[:2]), np.minimum(others[:, 2:], box[2:])
     area = (others[:, 2:] - others[:, :2]).prod(1)
     return (high - low).clip(0).prod(1) / (area + 1e-9)  # type: ignore[no-any-return]

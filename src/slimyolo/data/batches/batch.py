@@ -1,4 +1,4 @@
-"""`Batch`, and how scenes are put together into one."""
+"""`Batch`, and the function that makes a batch from scenes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Batch", "collate"]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images of one network size and what is in them.
+    """Images of one network size and their objects.
 
-    `images` uint8 ``[B, 3, H, W]`` RGB, contiguous; `targets` float32 ``[N, 6]``: image index in the batch, class,
-    cx, cy, w, h relative to the network image (0–1); `paths` of the images (for a mosaic, the image that it was made
-    for). Evaluation also has `placements` (source ↔ network pixels) and `truths`, per image float32 ``[n, 5]``:
-    class, x1, y1, x2, y2 in pixels of the source image. Both are empty in training, where a picture may come from
-    several images.
+    `images` is uint8 ``[B, 3, H, W]`` RGB, contiguous. `targets` is float32 ``[N, 6]``: image index in the batch, class, and
+    cx, cy, w, h relative to the network image (0–1). `paths` are the files of the images (for a mosaic, its own image).
+    Batches for evaluation also have `placements` (source ↔ network pixels) and `truths`, float32 ``[n, 5]`` for each image:
+    class, x1, y1, x2, y2 in pixels of the source image. Both are empty in training, where one image of the batch may be made
+    from several files.
     """
 
     images: Tensor
@@ -45,7 +45,7 @@ def collate(
     placements: Sequence[Placement] = (),
     truths: Sequence[npt.NDArray[np.float32]] = (),
 ) -> Batch:
-    """One batch from scenes of one size. Pixels are copied once, as bytes, from BGR ``[h, w, 3]`` to RGB ``[3, h, w]``."""
+    """Make one batch from scenes of one size. Pixels are copied once, as bytes, from BGR ``[h, w, 3]`` to RGB ``[3, h, w]``."""
     height, width = scenes[0].size
     images = torch.empty((len(scenes), 3, height, width), dtype=torch.uint8)
     planes = images.numpy()

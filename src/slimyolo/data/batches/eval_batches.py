@@ -1,4 +1,4 @@
-"""Evaluation batches: pictures without augmentation, each with its placement and its truth in source pixels."""
+"""Evaluation batches: images without augmentation, each with its placement and its ground truth in source pixels."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class _Order:
 
 
 class EvalBatches:
-    """All images of a split, once, without augmentation.
+    """All images of a split, each once, without augmentation.
 
-    Each image is resized so that its longer side is `settings.imgsz`, and gets a grey border. With `rect` a batch
-    holds images with similar proportions and is only as large as these need, plus `pad` strides (0.5, as YOLOv5's
-    validation); without it every batch is square. With several processes (`shard`) process `rank` gets every
-    `world`-th batch: each image comes exactly once, so the numbers of batches may differ by one.
+    Each image is resized so that its longer side is `settings.imgsz`, and gets a grey border. With `rect` a batch holds
+    images with similar proportions and is only as large as they need, plus `pad` strides (0.5, as in YOLOv5's validation);
+    without it every batch is square. With several processes (`shard`), process `rank` gets every `world`-th batch. Each
+    image comes exactly once, so the number of batches may differ by one between processes.
 
-    Each iteration starts from the beginning. Worker processes stay between iterations, until `close`.
+    Each iteration starts from the beginning. Worker processes stay alive between iterations, until `close`.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class EvalBatches:
 
 
 class _EvalMaker:
-    """Makes the pictures of an order. It runs in the workers."""
+    """Makes the batch of an order. It runs in the workers."""
 
     def __init__(self, split: SplitData, store: ImageStore) -> None:
         self._samples, self._store = split.samples, store

@@ -1,4 +1,4 @@
-"""Mosaic: four pictures around one point (Bochkovskiy et al., 2020, as drawn in YOLOv5)."""
+"""Mosaic: four images around one point (Bochkovskiy et al., 2020, in the form of YOLOv5)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["mosaic"]
 def mosaic(parts: Sequence[tuple[Image, Sample]], imgsz: int, generator: np.random.Generator) -> Scene:
     """Four images, each with its longer side at `imgsz`, around a random centre on a canvas of twice `imgsz`.
 
-    The first image lies top left, then top right, bottom left, bottom right. The centre is uniform in the middle half
-    of the canvas. Each image touches the centre with one corner and is cut at the edge of the canvas; the rest of the
-    canvas is grey. Boxes are in pixels of the canvas and clipped to it.
+    The images are placed top left, top right, bottom left and bottom right. The centre is drawn uniformly from the middle
+    half of the canvas. Each image touches the centre with one corner and is cropped at the edge of the canvas; the rest of
+    the canvas is grey. Boxes are in pixels of the canvas and clipped to it.
     """
     side = 2 * imgsz
     centre_y, centre_x = (int(value) for value in generator.uniform(imgsz / 2, 1.5 * imgsz, 2))

@@ -1,4 +1,4 @@
-"""A training picture before it joins a batch: its pixels, and its objects in pixels."""
+"""A training image before it joins a batch: its pixels, and its objects in pixels."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ Rows = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """`image` BGR uint8 ``[h, w, 3]``; `rows` float32 ``[n, 5]`` class, x1, y1, x2, y2; `polygons` as in `Sample`,
-    all in pixels of `image`."""
+    """An image and its objects, in pixels of `image`.
+
+    `image` is BGR uint8 ``[h, w, 3]``. `rows` is float32 ``[n, 5]``: class, x1, y1, x2, y2. `polygons` is as in `Sample`.
+    """
 
     image: Image
     rows: Rows
@@ -32,15 +34,15 @@ class Scene:
         return self.image.shape[0], self.image.shape[1]
 
     def polygons_or_none(self) -> tuple[Polygon | None, ...]:
-        """One entry per row: its outline or None. `polygons` itself is empty when no row has an outline."""
+        """The outline of each row, or None. (`polygons` itself is empty when no row has an outline.)"""
         return self.polygons or (None,) * len(self.rows)
 
 
 def sample_rows(
     sample: Sample, size: tuple[int, int], pad: tuple[float, float] = (0, 0)
 ) -> tuple[Rows, tuple[Polygon | None, ...]]:
-    """Rows ``[n, 5]`` (class, xyxy) and outlines of a sample whose image was resized to `size` (height, width) and
-    put at `pad` (left, top)."""
+    """Rows ``[n, 5]`` (class, xyxy) and outlines of a sample whose image was resized to `size` (height, width) and placed
+    at `pad` (left, top)."""
     height, width = size
     rows = np.empty((len(sample.boxes), 5), np.float32)
     centre, half = sample.boxes[:, 1:3], sample.boxes[:, 3:5] / 2
@@ -62,13 +64,13 @@ def joined_polygons(parts: Sequence[tuple[Rows, tuple[Polygon | None, ...]]]) ->
 def clip_polygon(outline: Polygon, size: tuple[int, int]) -> Polygon:
     """The part of an outline ``[k, 2]`` (x, y) inside an image of `size` (height, width); ``[0, 2]`` when all is outside.
 
-    Method of Sutherland and Hodgman (CACM 1974): the outline is cut at the four edges of the image in turn.
+    It uses the method of Sutherland and Hodgman (CACM 1974): the outline is clipped at one edge of the image after the other.
     """
     points = outline.astype(np.float64)
     for axis, bound, sign in ((0, 0.0, 1.0), (0, float(size[1]), -1.0), (1, 0.0, 1.0), (1, float(size[0]), -1.0)):
         if not len(points):
             break
-        distance = sign * (points[:, axis] - bound)  # inside is positive
+        distance = sign * (points[:, axis] - bound)  # positive inside
         if (distance >= 0).all():
             continue
         kept: list[npt.NDArray[np.float64]] = []

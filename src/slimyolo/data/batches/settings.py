@@ -1,4 +1,4 @@
-"""The values that say how pictures become batches: sizes and workers, the share of a process, a family's habits."""
+"""The settings that say how images become batches: sizes and workers, the share of a process, and a family's way of loading."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ __all__ = ["ALONE", "YOLOV5_LOADING", "LoaderSettings", "LoadingRecipe", "Shardi
 
 @dataclass(frozen=True, kw_only=True)
 class LoadingRecipe:
-    """What detector families do differently when they load pictures. The defaults are YOLOv5 v6.2's.
+    """The differences between detector families in how they load images. The defaults are those of YOLOv5 v6.2.
 
     =================  ======================================================================================
     field              meaning
     =================  ======================================================================================
-    rounding           the short side of a resized picture: its fraction is cut ("down") or made whole ("up")
-    shrinking          filter that evaluation uses to make a picture smaller: "area" or "linear"
-    mosaic_order       the four pictures of a mosaic are "shuffled", or the own picture stays top left ("own first")
-    single_pictures    a training picture without mosaic is bordered with grey first ("letterboxed"), or is only
-                       moved to the middle of the network's input by the random affine map ("centred")
-    hue                the random gain r of the hue: hue × (1 + r) ("multiplied") or hue + 180 r ("shifted")
-    outline_rule       the lower limit for the area that is left of a box (1 % instead of 10 %) holds for each object
-                       that has an outline ("object"), or for all objects of a picture that has one ("picture")
+    rounding           a fraction of a pixel in the short side of a resized image is rounded "down" or "up"
+    shrinking          the filter with which evaluation makes an image smaller: "area" or "linear"
+    mosaic_order       the four images of a mosaic are "shuffled", or its own image stays top left ("own first")
+    single_pictures    a training image without mosaic first gets a grey border ("letterboxed"), or the random affine
+                       map only moves it to the middle of the network's input ("centred")
+    hue                the random gain r changes the hue to hue × (1 + r) ("multiplied") or hue + 180 r ("shifted")
+    outline_rule       the lower limit for the area that is left of a box (1 % instead of 10 %) is used for each object
+                       with an outline ("object"), or for all objects of an image that has an outline ("picture")
     =================  ======================================================================================
 
     Training always enlarges and shrinks with the linear filter.
@@ -47,9 +47,9 @@ YOLOV5_LOADING = LoadingRecipe()
 class LoaderSettings:
     """How large batches are, and who makes them.
 
-    `imgsz` is the longer side of the pictures in pixels, a multiple of `stride`; `batch_size` the number of pictures
-    in a batch of this process; `workers` the number of loader processes (0: this process makes the batches itself);
-    `cache` "ram" keeps the resized pictures in memory. `recipe` holds the habits of the detector's family.
+    `imgsz` is the longer side of the images in pixels, a multiple of `stride`. `batch_size` is the number of images in a
+    batch of this process. `workers` is the number of loader processes (0: this process makes the batches itself). `cache`
+    "ram" keeps the resized images in memory. `recipe` says how the detector's family loads images.
 
     Raises `ConfigError` when a value is out of range.
     """

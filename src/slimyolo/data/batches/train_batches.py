@@ -27,7 +27,7 @@ _PARTNERS = 7  # three images for the mosaic, four for the second mosaic of mix-
 
 @dataclass(frozen=True, kw_only=True)
 class _Order:
-    """What one batch is made of.
+    """The description of one batch.
 
     `images[k]` is the image at position `positions[k]` of the epoch; `partners[k]` are the images for its mosaics.
     """
@@ -49,12 +49,12 @@ class TrainBatches:
     last global batch, which may be short, is divided evenly (when it has fewer images than there are processes, images
     are repeated).
 
-    Each picture has a random generator of its own, made from (`seed`, epoch, position in the epoch). So the batches
-    are the same for any number of workers, and an epoch can be started at any step.
+    Each image has a random generator of its own, made from (`seed`, epoch, position in the epoch). So the batches are the
+    same for any number of workers, and an epoch can be started at any step.
 
-    `rect`: a batch holds images with similar proportions and is only as large as these need; there is no mosaic and no
-    mix-up; the batches of an epoch come in random order. `image_weights(epoch)` gives weights ``[n images]``: each
-    epoch then draws its images with replacement, in proportion to them. From epoch `plain_from` (counted from 0) on
+    With `rect` a batch holds images with similar proportions and is only as large as they need; there is no mosaic and no
+    mix-up, and the batches of an epoch come in random order. `image_weights(epoch)` gives weights ``[n images]``; each
+    epoch then draws its images with replacement, in proportion to these weights. From epoch `plain_from` (counted from 0)
     there is no mosaic and no mix-up.
 
     Raises `ConfigError` when arguments are out of range or contradict one another.
@@ -74,7 +74,8 @@ class TrainBatches:
     ) -> None:
         if rect and image_weights is not None:
             raise ConfigError(
-                "--rect and --image-weights contradict each other: one fixes the batches, one draws them."
+                "--rect and --image-weights contradict each other: the first fixes the batches, the second draws them at "
+                "random. Leave one of them out."
             )
         if seed < 0:
             raise ConfigError(f"--seed must be 0 or more, got {seed}.")
@@ -87,7 +88,7 @@ class TrainBatches:
         self._maker = BatchMaker(make, settings.workers, settings.batch_size * 3 * imgsz * imgsz)
 
     def __len__(self) -> int:
-        """Batches per epoch, the same for every process."""
+        """The number of batches in an epoch, the same for every process."""
         return -(-len(self._split) // self._global_batch_size)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
@@ -103,7 +104,7 @@ class TrainBatches:
         return self._settings.batch_size * self._shard.world
 
     def _orders(self, epoch: int) -> list[_Order]:
-        # pictures use the seeds (seed, epoch, 1 + position), so (seed, epoch, 0) is free for the epoch as a whole
+        # images use the seeds (seed, epoch, 1 + position), so (seed, epoch, 0) is free for the epoch as a whole
         generator = np.random.default_rng((self._seed, epoch, 0))
         plain = self._plain_from is not None and epoch >= self._plain_from
         augmentation = self._augmentation.without_mosaic() if plain else self._augmentation
@@ -162,7 +163,7 @@ class TrainBatches:
 
 
 class _SceneMaker:
-    """Makes the pictures of an order. It runs in the workers."""
+    """Makes the batch of an order. It runs in the workers."""
 
     def __init__(self, split: SplitData, store: ImageStore, imgsz: int, recipe: LoadingRecipe, seed: int) -> None:
         self._samples, self._store, self._imgsz, self._recipe, self._seed = split.samples, store, imgsz, recipe, seed
@@ -210,16 +211,16 @@ class _SceneMaker:
 
 
 def class_balance_weights(split: SplitData) -> npt.NDArray[np.float64]:
-    """Weight ``[nc]`` of each class: 1 / its number of boxes, scaled to the mean 1. No boxes count as one box."""
+    """The weight ``[nc]`` of each class: 1 / its number of boxes, scaled to the mean 1. A class without boxes counts one box."""
     inverse = 1 / np.maximum(split.class_counts(), 1)
     weights: npt.NDArray[np.float64] = inverse / inverse.mean()
     return weights
 
 
 def image_weights_of_classes(split: SplitData, class_weights: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Weight ``[n images]`` of each image: the sum of the weights of its boxes' classes.
+    """The weight ``[n images]`` of each image: the sum over its boxes of the weights of their classes.
 
-    With ``class_balance_weights(split) * (1 - map_per_class) ** 2`` this is YOLOv5's ``--image-weights``.
+    With ``class_balance_weights(split) * (1 - map_per_class) ** 2`` this equals ``--image-weights`` of YOLOv5.
     """
     weights = np.asarray(class_weights, np.float64)
     return np.asarray([weights[sample.boxes[:, 0].astype(np.int64)].sum() for sample in split.samples], np.float64)

@@ -1,8 +1,8 @@
-"""Making batches in this process or in worker processes: the same batches, in the same order.
+"""Makes batches in this process or in worker processes: the same batches, in the same order.
 
-Why not torch's DataLoader: when one of its workers dies, its signal handler raises an error at any line of the main
-program, again and again; and every batch goes through ``/dev/shm``, which containers often limit to 64 MB. Here a dead
-worker is noticed at the place that waits for its batch, and pixels go through memory that is shared since the fork.
+It replaces torch's DataLoader for two reasons. When a worker of the DataLoader dies, its signal handler raises an error at any
+line of the main program, again and again. And every batch goes through ``/dev/shm``, which containers often limit to 64 MB.
+Here a dead worker is noticed where its batch is waited for, and pixels go through memory that is shared since the fork.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class BatchMaker(Generic[Order]):
     `make` must be a pure function of the order, so that the number of `workers` changes only the speed; there are never
     more workers than cores. `largest` is the size in bytes of the images of the largest batch. Workers start at the
     first use, stay for the next epochs, and end with `close`, with this object, or with the program. A `SlimyoloError`
-    in a worker is raised here unchanged; a worker that died becomes a `DataError` that names its process number.
+    in a worker is raised here unchanged. A worker that dies causes a `DataError` that names its process number.
     """
 
     def __init__(self, make: Callable[[Order], Batch], workers: int, largest: int) -> None:
@@ -86,7 +86,7 @@ class BatchMaker(Generic[Order]):
             self.close()
             raise DataError(
                 f"Loader process {dead} The usual cause is too little memory. Try again with --workers 0 or a smaller "
-                f"--batch-size, and without --cache."
+                f"--batch-size, and leave --cache out."
             ) from dead
 
 
@@ -107,9 +107,9 @@ class _Parcel:
 
 
 class _Worker:
-    """One worker process, seen from the main program.
+    """One worker process, as the main program sees it.
 
-    It answers orders in turn. Answer number k has its pixels in slot k modulo `_AHEAD`.
+    It makes the batches of its orders one after the other. The pixels of batch number k are in slot k modulo `_AHEAD`.
     """
 
     def __init__(self, make: Callable[[Any], Batch], largest: int) -> None:
@@ -156,7 +156,7 @@ class _Worker:
 
     def tell_to_end(self) -> None:
         with contextlib.suppress(OSError):
-            # closing the line is not enough: processes that were forked later hold it open too
+            # closing the line is not enough, because processes that were forked later hold it open too
             self._line.send(None)
         self._line.close()
 
@@ -190,10 +190,10 @@ def _work(
     parents_end: Connection | None,
     slots: Sequence[mmap.mmap] | None,
 ) -> None:
-    """The main function of a worker: answer orders until the line ends."""
+    """The main function of a worker: make the batches of orders until the line is closed."""
     if parents_end is not None:
         parents_end.close()  # otherwise the line would stay open after the death of the parent
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     number = 0

@@ -1,4 +1,4 @@
-"""What a dataset holds and what is wrong with it, as a record."""
+"""Checks a dataset: counts what it holds, and lists what is wrong with it, as a record."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class ClassCount:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitReport:
-    """One split in numbers.
+    """The numbers of one split.
 
     `image_long_sides_px` are the smallest, the median and the largest longer side. `box_sides_px` are the 5, 25, 50, 75
-    and 95 % quantiles of the square root of the box area, measured when the longer side of the image is the report's
-    `imgsz`; `tiny_boxes` counts boxes with a side of 2 px or less at that size. `orphan_labels` are label files without
-    an image, `shared_labels` are label files of several images. `error` says why the split cannot be used; all numbers
-    are 0 then.
+    and 95 % quantiles of the square root of the box area, when the longer side of the image is the report's `imgsz`.
+    `tiny_boxes` counts boxes with a side of 2 px or less at that size. `orphan_labels` are label files without an image,
+    `shared_labels` are label files that belong to several images. `error` says why the split cannot be used; then all
+    numbers are 0.
     """
 
     name: str
@@ -86,7 +86,7 @@ class DatasetReport:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was found that a person should look at."""
+        """Whether there is nothing in the report that a person should look at."""
         return (
             self.usable
             and not self.leaks
@@ -99,7 +99,7 @@ class DatasetReport:
         return tuple(group for group in self.duplicates if len(group.splits) > 1)
 
     def lines(self) -> tuple[str, ...]:
-        """The report for people."""
+        """The report as lines to print."""
         lines = [f"{self.source}: {len(self.names)} classes ({', '.join(self.names[:12])}), images in {self.root}"]
         for split in self.splits:
             lines += ["", *(_split_lines(split, self.imgsz) if not split.error else (f"{split.name}: {split.error}",))]
@@ -111,7 +111,9 @@ class DatasetReport:
             lines += [f"  {', '.join(str(image) for image in group.images)}" for group in self.duplicates[:10]]
         lines += [
             "",
-            "Nothing is wrong." if self.clean else "No file was changed. The outcome of each defect is shown above.",
+            "Nothing is wrong."
+            if self.clean
+            else "No file was changed. The lines above say what happens to each defect.",
         ]
         return tuple(lines)
 
@@ -173,7 +175,7 @@ def _describe(split: SplitData, imgsz: int) -> SplitReport:
 
 
 def _box_sides(sample: Sample, imgsz: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Width and height ``[n, 2]`` in pixels when the longer side of the image is `imgsz`."""
+    """The width and height ``[n, 2]`` of the boxes in pixels, when the longer side of the image is `imgsz`."""
     height, width = sample.size
     scale = np.asarray((width, height), np.float64) * imgsz / max(height, width)
     return sample.boxes[:, 3:5] * scale

@@ -1,4 +1,4 @@
-"""The dataset YAML: where the images are and what the classes are called.
+"""The dataset YAML: where the images are, and the names of the classes.
 
 The file is only data. A ``download:`` line is kept as text, for error messages; it is never executed.
 """
@@ -53,18 +53,18 @@ class DatasetSpec:
             raise DataError(f"{name!r} is not a split of a dataset; use one of {', '.join(_SPLITS)}.")
         places: tuple[Path, ...] = getattr(self, name)
         if not places:
-            raise DataError(f"{self.source} names no {name} images. Add a line '{name}: images/{name}' to it.")
+            raise DataError(f"{self.source} names no {name} images. Add a line such as '{name}: images/{name}' to it.")
         return places
 
 
 def read_dataset_yaml(path: str | Path, *, search: Sequence[str | Path] = ()) -> DatasetSpec:
     """Read a dataset YAML in YOLO layout.
 
-    Keys: ``path`` (the root folder; without it, the folder of the YAML), ``train``, ``val``, ``test`` (a path or a list
-    of paths, relative to the root), ``names`` (a list, or a mapping from class number to name), ``nc`` (optional when
-    there are names). A relative ``path`` is looked for beside the YAML, in each folder of `search`, in the working
+    The keys are ``path`` (the root folder; without it, the folder of the YAML), ``train``, ``val``, ``test`` (a path or a
+    list of paths, relative to the root), ``names`` (a list, or a mapping from class number to name) and ``nc`` (optional
+    when there are names). A relative ``path`` is searched beside the YAML, in each folder of `search`, in the working
     directory, and in each folder of ``$SLIMYOLO_DATASETS``. When it is in none of these places, or when an absolute
-    ``path`` does not exist, its last folder name is looked for in each folder of ``$SLIMYOLO_DATASETS``.
+    ``path`` does not exist, its last folder name is searched in each folder of ``$SLIMYOLO_DATASETS``.
 
     Raises `DataError` when the file does not exist or is not YAML, when a key looks misspelt, when the class names do
     not fit ``nc``, or when the root folder is in none of these places (the message lists them).
@@ -126,7 +126,7 @@ def _one_line(error: yaml.YAMLError) -> str:
 
 
 def _refuse_misspelt_keys(content: Mapping[str, Any], source: Path) -> None:
-    """Refuses an unknown key only when it resembles a key that is absent: other tools put their own keys here."""
+    """Refuse an unknown key only when it resembles a missing key, because other programs put their own keys here."""
     absent = [key for key in _KNOWN_KEYS if key not in content]
     for key in content:
         if key not in _KNOWN_KEYS and (near := get_close_matches(key.lower(), absent, n=1, cutoff=0.75)):
@@ -180,7 +180,7 @@ def _find_root(path: Any, source: Path, search: Sequence[Path], download: Any) -
         candidates = [wanted]
     else:
         candidates = [folder / wanted for folder in (beside, *search, Path.cwd(), *shelves)]
-    # the absolute path of another machine, or ../datasets/NAME, still ends with the name of the folder
+    # an absolute path of another machine, or ../datasets/NAME, still ends with the name of the folder
     candidates += [shelf / wanted.name for shelf in shelves if wanted.name not in ("", ".", "..")]
     places = list(dict.fromkeys(Path(os.path.normpath(candidate)) for candidate in candidates))
     for place in places:
@@ -192,7 +192,7 @@ def _find_root(path: Any, source: Path, search: Sequence[Path], download: Any) -
         hint += " (the 'download:' line of the file is never run; download the dataset yourself)"
     raise DataError(
         f"The dataset folder {path!r} of {source} does not exist. Looked for:\n{looked}\n{hint}; "
-        f"or render one: slimyolo data synth FOLDER."
+        f"or render a dataset: slimyolo data synth FOLDER."
     )
 
 
@@ -207,7 +207,7 @@ def _read_places(value: Any, split: str, root: Path, source: Path) -> tuple[Path
 
 def _place(root: Path, entry: str) -> Path:
     place = root / Path(entry).expanduser()
-    # the exports of a well-known service say ../train/images and mean train/images
+    # a well-known service writes ../train/images into its exports but means train/images
     if not os.path.exists(place) and entry.startswith("../") and os.path.exists(root / entry[3:]):
         place = root / entry[3:]
     return Path(os.path.normpath(place))

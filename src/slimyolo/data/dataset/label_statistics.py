@@ -1,4 +1,4 @@
-"""The labels of a split in numbers: classes, places and sizes, as counts that are small enough for a record."""
+"""Statistics of the labels of a split: classes, places and sizes, as counts that are small enough for a record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GRID = 24
 
 @dataclass(frozen=True, kw_only=True)
 class LabelStatistics:
-    """Labels of one split, counted.
+    """The counts of the labels of one split.
 
     `names` are the class names; `class_boxes` and `class_images` count, for each class, its boxes and the images that
     show it; `backgrounds` counts images without a box. `centres` ``[GRID, GRID]`` counts the centres of the boxes over

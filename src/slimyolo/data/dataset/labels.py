@@ -1,7 +1,7 @@
-"""Label files: one row per object, and what happens to wrong rows.
+"""Label files: one row for each object, and what happens to wrong rows.
 
 A row is ``class cx cy w h`` (relative to the image, 0–1) or, for an outline, ``class x1 y1 x2 y2 x3 y3 …``. Files are
-never changed. Everything that breaks the format is a `Defect` with file, line and outcome:
+never changed. Everything that breaks the format becomes a `Defect` with file, line and outcome:
 
 ======================================================  =======================================================
 what is wrong                                           outcome
@@ -12,13 +12,13 @@ a word that is not a number; NaN; infinity              row skipped
 class not whole, negative, or not below ``nc``          row skipped
 a number below -0.01 or above 1.01 (pixels?)            row skipped
 width or height 0 or less                               row skipped
-the same row once more                                  row skipped
-a box reaching over the image's edge                    clipped to the image (reported from 1e-5 of the side)
-text that is not UTF-8; no row that can be used         image skipped: nobody knows which objects it shows
+the same row again                                      row skipped
+a box that reaches over the image's edge                clipped to the image (reported from 1e-5 of the side)
+text that is not UTF-8; no row that can be used         image skipped, because its objects are unknown
 empty file, no file                                     kept as background
 ======================================================  =======================================================
 
-YOLOv5 differs: one bad row makes it skip the image, and it keeps boxes that reach over the edge.
+YOLOv5 behaves differently: it skips an image that has one wrong row, and it keeps boxes that reach over the edge.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ __all__ = ["Defect", "LabelFile", "label_path", "parse_labels"]
 
 Polygon = npt.NDArray[np.float32]
 
-_READABLE_OVERSHOOT = 0.01  # a number further outside 0 to 1 is no rounding error; it has another unit
-_SILENT_OVERSHOOT = 1e-5  # the error of a centre and a size with six decimals
+_READABLE_OVERSHOOT = 0.01  # a number further outside 0 to 1 is not a rounding error; it has another unit
+_SILENT_OVERSHOOT = 1e-5  # the rounding error of a centre and a size with six decimals
 
 SKIPPED_ROW = "row skipped"
 SKIPPED_IMAGE = "image skipped"
@@ -47,8 +47,8 @@ BACKGROUND = "kept as background"
 class Defect:
     """One thing that is wrong in a dataset.
 
-    `file` and `line` (from 1, or None) say where; `kind` is a short name, `message` a sentence for people, and
-    `outcome` says what was done about it.
+    `file` and `line` (from 1, or None) say where it is. `kind` is a short name, `message` is a sentence, and `outcome` says
+    what was done about it.
     """
 
     file: Path
@@ -64,10 +64,10 @@ class Defect:
 
 @dataclass(frozen=True, eq=False)
 class LabelFile:
-    """What a label file says.
+    """The content of a label file.
 
     `boxes` is float32 ``[n, 5]``: class, cx, cy, w, h, relative to the image and inside 0–1. `polygons` holds one
-    outline ``[k, 2]`` (x, y, relative) or None per box; it is empty when no box has an outline. `usable` is False when
+    outline ``[k, 2]`` (x, y, relative) or None for each box; it is empty when no box has an outline. `usable` is False when
     the objects of the image are unknown.
     """
 
@@ -78,9 +78,9 @@ class LabelFile:
 
 
 def label_path(image: Path) -> Path:
-    """Where the labels of an image are: the last folder named ``images`` becomes ``labels``, the suffix ``.txt``.
+    """The label file of an image: the last folder named ``images`` becomes ``labels``, and the suffix becomes ``.txt``.
 
-    When no folder has that name, the labels are beside the image.
+    When no folder has that name, the label file is beside the image.
     """
     parts = list(image.parts)
     for position in range(len(parts) - 2, -1, -1):
@@ -91,7 +91,7 @@ def label_path(image: Path) -> Path:
 
 
 def parse_labels(content: bytes, path: Path, nc: int) -> LabelFile:
-    """Read the content of a label file for `nc` classes. The table at the top of this module says the rules."""
+    """Read the content of a label file for `nc` classes. The table at the top of this module lists the rules."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -122,7 +122,7 @@ def parse_labels(content: bytes, path: Path, nc: int) -> LabelFile:
         rows.append(row)
         polygons.append(polygon)
     if lines and not rows:
-        message = f"none of its {lines} rows can be used, so nobody knows what the image shows"
+        message = f"none of its {lines} rows can be used, so the objects of the image are unknown"
         return _unusable(Defect(path, None, "no usable row", message, SKIPPED_IMAGE), defects)
     boxes = np.asarray(rows, np.float32).reshape(-1, 5)
     has_outline = any(polygon is not None for polygon in polygons)
@@ -171,7 +171,7 @@ def _first_non_number(words: list[str]) -> str:
 
 
 def _box(values: tuple[float, ...]) -> tuple[tuple[float, ...], Polygon | None, float]:
-    """The row (class, cx, cy, w, h) clipped to the image, its outline, and how far it reached over the edge."""
+    """The row (class, cx, cy, w, h), clipped to the image; its outline; and how far it reached over the edge."""
     polygon = None
     if len(values) == 5:
         category, cx, cy, width, height = values

@@ -18,7 +18,7 @@ _UNSUPPORTED = (".avif", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pfm
 
 @dataclass(frozen=True)
 class ListedImages:
-    """Image files in a stable order, each once, and the defects that were found on the way."""
+    """Image files in a stable order, each once, and the defects that were found while listing them."""
 
     images: tuple[Path, ...]
     defects: tuple[Defect, ...]
@@ -27,12 +27,12 @@ class ListedImages:
 def list_images(places: Sequence[Path], root: Path) -> ListedImages:
     """All images of `places`, in the order of the places; within a folder sorted by path.
 
-    A folder is searched with all folders below it. Names that start with a dot are left out. A ``.txt`` file lists one
-    image per line, relative to the folder of the list, to `root` or to the working directory; blank lines and lines
-    that start with ``#`` are left out. A missing file of a list, an image that is named twice, and an image format
+    A folder is searched with all its subfolders. Names that start with a dot are left out. A ``.txt`` file lists one
+    image on each line, relative to the folder of the list, to `root` or to the working directory; blank lines and lines
+    that start with ``#`` are left out. A missing file in a list, an image that is named twice, and an image format
     that is not supported are defects.
 
-    Raises `DataError` when a place does not exist, or is not a folder, a list or an image.
+    Raises `DataError` when a place does not exist, or when it is not a folder, a list or an image.
     """
     images: dict[Path, None] = {}
     defects: list[Defect] = []

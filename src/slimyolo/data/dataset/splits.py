@@ -1,4 +1,4 @@
-"""A split of a dataset, read and checked: its samples and its defects."""
+"""Reads and checks a split of a dataset: its samples and its defects."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _NO_BOXES = np.zeros((0, 5), np.float32)
 class Sample:
     """An image and its objects.
 
-    `label` is the label file, or None; `size` is (height, width) in pixels after EXIF rotation; `boxes` is float32
-    ``[n, 5]``: class, cx, cy, w, h, relative to the image (0–1); `polygons` holds one outline ``[k, 2]`` (x, y,
-    relative) or None per box, and is empty when no box has an outline.
+    `label` is the label file, or None. `size` is (height, width) in pixels after EXIF rotation. `boxes` is float32
+    ``[n, 5]``: class, cx, cy, w, h, relative to the image (0–1). `polygons` holds one outline ``[k, 2]`` (x, y,
+    relative) or None for each box, and is empty when no box has an outline.
     """
 
     image: Path
@@ -43,8 +43,8 @@ class Sample:
 class SplitData:
     """The usable images of a split, in a stable order.
 
-    `names` are the class names; `fingerprint` is a SHA-256 of the class names, the image names (relative to the root of
-    the dataset) and the labels: it is the same for the same data in any folder.
+    `names` are the class names. `fingerprint` is a SHA-256 of the class names, the image names (relative to the root of
+    the dataset) and the labels, so it is the same for the same data in any folder.
     """
 
     name: str
@@ -83,7 +83,7 @@ class SplitData:
         return np.bincount(classes, minlength=self.nc).astype(np.int64)
 
     def summary(self, limit: int = 10) -> tuple[str, ...]:
-        """Lines for people: the counts, then the defects, with at most `limit` examples of each kind."""
+        """Lines to print: the counts, then the defects, with at most `limit` examples of each kind."""
         empty = f"{self.backgrounds} images without objects ({self.unlabelled} of them without a label file)"
         lines = [f"{self.name}: {len(self)} images, {self.boxes} boxes, {empty}"]
         for kind, count in Counter(defect.kind for defect in self.defects).items():
@@ -97,9 +97,9 @@ class SplitData:
 def read_split(spec: DatasetSpec, split: str, *, single_class: bool = False) -> SplitData:
     """Read the split ``train``, ``val`` or ``test``: list its images, open each of them, read its labels.
 
-    A single file that is wrong becomes a `Defect` (see `slimyolo.data.dataset.labels`), and an image that cannot be used
-    is left out. Nothing is written into the folders of the dataset. With `single_class` all objects have one class,
-    which is called ``object``, or like the only class of the dataset.
+    A wrong file becomes a `Defect` (see `slimyolo.data.dataset.labels`), and an image that cannot be used is left out.
+    Nothing is written into the folders of the dataset. With `single_class` all objects have the same class, which is called
+    ``object``, or has the name of the only class of the dataset.
 
     Raises `DataError` when the split is not named, does not exist, has no usable image or no label file, or when the
     training split has no box.
@@ -170,7 +170,7 @@ def _refuse_unlabelled(split: str, samples: Sequence[Sample], spec: DatasetSpec)
         )
     if split == "train" and not any(len(sample.boxes) for sample in samples):
         raise DataError(
-            f"The {len(samples)} train images of {spec.source} have label files, but not one box: there is nothing "
+            f"The {len(samples)} train images of {spec.source} have label files, but not a single box, so there is nothing "
             f"to learn. See what was found with: slimyolo data check --data {spec.source}"
         )
 

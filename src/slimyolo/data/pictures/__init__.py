@@ -1,1 +1,1 @@
-"""Image files: reading, scanning, keeping and letterboxing them."""
+"""Image files: reads, checks, caches and letterboxes them."""

@@ -1,6 +1,6 @@
-"""Image files: their size, read from the header, and their pixels.
+"""Reads image files: their size from the header, and their pixels.
 
-The header is read before any pixel is decoded, so a file that would become gigabytes of pixels is refused early. Files
+The header is read before any pixel is decoded, so a file that would unpack to gigabytes of pixels is refused early. Files
 are never changed.
 """
 
@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".we
 MAX_PIXELS = 150_000_000  # 450 MB as BGR; the largest cameras have 150 megapixels
 _END_OF_IMAGE = b"\xff\xd9"
 _ROTATED = range(5, 9)  # EXIF orientations that swap height and width
-_FILLER = 128  # what libjpeg paints where data is missing
+_FILLER = 128  # the grey with which libjpeg fills missing data
 
 Image = npt.NDArray[np.uint8]
 
@@ -41,7 +41,8 @@ def read_image_bytes(path: str | Path) -> bytes:
 def image_size(content: bytes, path: str | Path = "") -> tuple[int, int] | None:
     """(height, width) of an encoded image after decoding and EXIF rotation, read from its header.
 
-    None for a format that this function does not know. `path` is for messages. Raises `DataError` for a damaged header.
+    The result is None for a format that this function does not know. `path` is for messages. Raises `DataError` for a
+    damaged header.
     """
     try:
         if content[:2] == b"\xff\xd8":
@@ -59,21 +60,21 @@ def image_size(content: bytes, path: str | Path = "") -> tuple[int, int] | None:
     except (struct.error, IndexError, ValueError) as error:
         raise DataError(f"The image {path} has a damaged header. Fetch it again, or remove it.") from error
     if min(size) < 1:
-        raise DataError(f"The image {path} says that it is {size[1]} × {size[0]} pixels. Fetch it again, or remove it.")
+        raise DataError(f"The image {path} claims to have {size[1]} × {size[0]} pixels. Fetch it again, or remove it.")
     return size
 
 
 def decode_image(path: str | Path, content: bytes | None = None) -> Image:
     """Read an image as BGR uint8 ``[h, w, 3]``, rotated as its EXIF tag says.
 
-    Grey becomes three equal channels, alpha is dropped, of 16 bits the upper 8 are kept, CMYK becomes BGR. Any file
-    name works. With `content`, the bytes of the file, the file is not read again.
+    Grey becomes three equal channels, alpha is dropped, 16-bit values keep their upper 8 bits, and CMYK becomes BGR. Any
+    file name works. If `content` holds the bytes of the file, the file is not read again.
 
     A JPEG without its end marker gets one in memory (never in the file). When only the marker is missing, the image is
     used. When image data is missing too, the decoder leaves the lower right corner grey, and the image is refused.
 
-    Raises `DataError` when the file cannot be read, is empty, damaged, truncated or no image, or when it has more than
-    `MAX_PIXELS` pixels.
+    Raises `DataError` when the file cannot be read, when it is empty, damaged, truncated or not an image, or when it has
+    more than `MAX_PIXELS` pixels.
     """
     content = read_image_bytes(path) if content is None else content
     size = image_size(content, path)
@@ -116,7 +117,7 @@ def _imdecode(content: bytes, flags: int) -> Image | None:
 def _refuse_missing_data(content: bytes, path: str | Path) -> None:
     image = _imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None or bool((image[-4:, -4:] == _FILLER).all()):
-        raise DataError(f"The image {path} is truncated: part of the picture is missing. Fetch it again, or remove it.")
+        raise DataError(f"The image {path} is truncated: part of its pixels are missing. Fetch it again, or remove it.")
 
 
 def _what_is_wrong(content: bytes) -> str:
@@ -128,7 +129,7 @@ def _what_is_wrong(content: bytes) -> str:
     }
     if content[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"):
         return "HEIC and AVIF are not supported; convert it to JPEG"
-    return kinds.get(content[:4], "it is damaged or no image (JPEG, PNG, WebP, BMP and TIFF are read)")
+    return kinds.get(content[:4], "it is damaged or not an image (JPEG, PNG, WebP, BMP and TIFF can be read)")
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""A first look at every image of a split: its size, and whether it can be decoded.
+"""Checks every image of a split once: finds its size, and whether it can be decoded.
 
-The first look decodes a JPEG at an eighth of its size, which takes a third of the time of a full decode. When the look
-takes long, its results are kept in the user's cache folder (never in the folders of the dataset). They are used again
-for files whose size and modification time have not changed.
+This check decodes a JPEG at an eighth of its size, which takes a third of the time of full decoding. When the check takes
+long, its results are stored in the user's cache folder (never in the folders of the dataset). They are used again for files
+whose size and modification time have not changed.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class ImageLook:
-    """`size` is (height, width) after decoding; it is None when there is a `problem`, in words."""
+    """The result for one image. `size` is (height, width) after decoding, or None when `problem` says what is wrong."""
 
     size: tuple[int, int] | None
     problem: str = ""
 
 
 def look_at_images(images: Sequence[Path]) -> list[ImageLook]:
-    """One `ImageLook` per image, in order. Several threads read the images; no file is changed."""
+    """One `ImageLook` for each image, in order. Several threads read the images. No file is changed."""
     started = time.monotonic()
     file = _cache_file(images)
     known = _read_cache(file)
@@ -62,14 +62,14 @@ def look_at_images(images: Sequence[Path]) -> list[ImageLook]:
 
 
 def look_at_image(image: Path) -> ImageLook:
-    """Open one image; says its size, or what is wrong with it."""
+    """Open one image, and return its size or what is wrong with it."""
     try:
         content = read_image_bytes(image)
         size = _checked_size(content, image)
     except DataError as error:
         return ImageLook(None, str(error))
     if min(size) < MIN_SIDE:
-        return ImageLook(None, f"The image is {size[1]} × {size[0]} pixels; its sides must have {MIN_SIDE} or more.")
+        return ImageLook(None, f"The image is {size[1]} × {size[0]} pixels; each side must have {MIN_SIDE} or more.")
     return ImageLook(size)
 
 
@@ -79,7 +79,7 @@ def _checked_size(content: bytes, image: Path) -> tuple[int, int]:
     is_jpeg = content[:2] == b"\xff\xd8"
     if is_jpeg and size is not None and not lacks_end_marker(content):
         small = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
-        # the size must be the one that the decoder will give; in a near square a forgotten rotation would not show
+        # The size must equal that of the decoded image. In a nearly square image a missed rotation would not be noticed.
         near_square = 0 < abs(size[0] - size[1]) < 16
         if small is not None and not near_square and _is_eighth(small.shape[:2], size):
             return size
@@ -92,7 +92,7 @@ def _is_eighth(small: Sequence[int], size: tuple[int, int]) -> bool:
 
 
 def cache_folder() -> Path:
-    """Folder for files that slimyolo can make again: ``$XDG_CACHE_HOME/slimyolo`` or ``~/.cache/slimyolo``."""
+    """The folder for files that slimyolo can make again: ``$XDG_CACHE_HOME/slimyolo`` or ``~/.cache/slimyolo``."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "slimyolo"
 
@@ -123,7 +123,7 @@ def _read_cache(file: Path | None) -> Mapping[str, Any]:
         if content["version"] == [_VERSION, cv2.__version__]:
             return dict(content["images"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass  # a cache that cannot be read is written anew
+        pass  # a cache that cannot be read is written again
     return {}
 
 
@@ -140,6 +140,6 @@ def _write_cache(
         for image, stamp, look in zip(images, stamps, looks, strict=True)
         if stamp is not None
     }
-    # the cache only saves time: a read-only home folder must not stop a training
+    # the cache only saves time, so a read-only home folder must not stop a training run
     with contextlib.suppress(StorageError):
         write_text(file, json.dumps({"version": [_VERSION, cv2.__version__], "images": entries}))

@@ -1,4 +1,4 @@
-"""Images of a split, resized, and kept in memory when the user asks for it."""
+"""Gives the images of a split, resized, and keeps them in memory when the user asks for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHARE_OF_MEMORY = 0.8
 
 
 class ImageStore:
-    """Gives image number i of a split, with its longer side at `imgsz` pixels.
+    """Gives image number i of a split, resized so that its longer side has `imgsz` pixels.
 
     `shrinking` and `rounding` say how an image is resized, see `fit_long_side`. With ``cache="ram"`` the resized
     pixels stay in one block of memory that forked worker processes share, so each image is decoded once, by the first
@@ -44,7 +44,9 @@ class ImageStore:
         if cache == "ram":
             self._sizes = [long_side_size(sample.size, imgsz, rounding=rounding) for sample in samples]
             self._ends = np.cumsum([height * width * 3 for height, width in self._sizes], dtype=np.int64)
-            total = int(self._ends[-1]) + len(samples)  # after the pixels, one byte per image: is it there?
+            total = int(self._ends[-1]) + len(
+                samples
+            )  # after the pixels, one byte for each image says whether it is there
             _refuse_too_much(total)
             self._pixels = mmap.mmap(-1, total)
 
@@ -68,7 +70,7 @@ class ImageStore:
         if image.shape[:2] != sample.size:
             raise DataError(
                 f"The image {sample.image} has changed since it was first read: it was {sample.size[1]} × "
-                f"{sample.size[0]} pixels and is {image.shape[1]} × {image.shape[0]}. Start again."
+                f"{sample.size[0]} pixels and now is {image.shape[1]} × {image.shape[0]}. Start again."
             )
         return fit_long_side(image, self._imgsz, shrinking=self._shrinking, rounding=self._rounding)
 
@@ -86,6 +88,6 @@ def _refuse_too_much(total: int) -> None:
         return  # this system does not say how much memory is free
     if total > _SHARE_OF_MEMORY * free:
         raise ConfigError(
-            f"--cache ram needs {total / 1e9:.1f} GB, but only {free / 1e9:.1f} GB of memory are free. "
+            f"--cache ram needs {total / 1e9:.1f} GB, but only {free / 1e9:.1f} GB of memory is free. "
             f"Leave --cache out, or lower --imgsz."
         )

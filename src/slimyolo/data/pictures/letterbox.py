@@ -1,4 +1,4 @@
-"""Fitting a picture into the network's input: resizing, the grey border, and the `Placement` that undoes both."""
+"""Fits an image into the network's input: resizes it, adds the grey border, and gives the `Placement` that undoes both."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def letterbox(
 ) -> tuple[Image, Placement]:
     """Fit `image` uint8 ``[h, w, 3]`` into `size` (height, width; or one number for both), keeping its proportions.
 
-    The rest becomes grey (114). Half of the border lies on each side; an odd pixel lies at the bottom or at the right.
-    With `auto` the border only fills up to the next multiple of `stride`, so the result may be smaller than `size`.
-    Without `scaleup` small images are not enlarged. Every side keeps at least one pixel. Interpolation is bilinear;
-    the geometry equals YOLOv5 6.2.
+    The rest becomes grey (114). Half of the border is on each side; an odd pixel is at the bottom or at the right.
+    With `auto` the border only reaches the next multiple of `stride`, so the result may be smaller than `size`.
+    Without `scaleup` small images are not enlarged. Every side keeps at least one pixel. Interpolation is bilinear.
+    The geometry equals that of YOLOv5 6.2.
     """
     height, width = image.shape[:2]
     wanted = (size, size) if isinstance(size, int) else size
@@ -65,7 +65,7 @@ def letterbox(
 
 
 def pad_image(image: Image, size: tuple[int, int], pad: tuple[int, int]) -> Image:
-    """Put `image` into a grey picture of `size` (height, width), with its corner at `pad` (left, top).
+    """Put `image` into a grey image of `size` (height, width), with its corner at `pad` (left, top).
 
     An image that has this size already is returned as it is.
     """
@@ -79,9 +79,9 @@ def pad_image(image: Image, size: tuple[int, int], pad: tuple[int, int]) -> Imag
 
 
 def long_side_size(size: tuple[int, int], long_side: int, *, rounding: Rounding = "down") -> tuple[int, int]:
-    """(height, width) of an image of `size` after its longer side became `long_side`.
+    """The (height, width) of an image of `size` after it is resized so that its longer side is `long_side`.
 
-    A fraction of a pixel is cut ("down", YOLOv5 6.2) or becomes a whole pixel ("up", YOLOv8); no side is below 1.
+    A fraction of a pixel is rounded "down" (YOLOv5 6.2) or "up" (YOLOv8). No side is below 1.
     """
     ratio = long_side / max(size)
     if ratio == 1:
@@ -92,7 +92,7 @@ def long_side_size(size: tuple[int, int], long_side: int, *, rounding: Rounding 
 
 
 def fit_long_side(image: Image, long_side: int, *, shrinking: Shrinking, rounding: Rounding = "down") -> Image:
-    """Resize so that the longer side is `long_side`. Enlarging is bilinear; `shrinking` is the filter for the rest."""
+    """Resize `image` so that its longer side is `long_side`. Enlarging is bilinear; `shrinking` is the filter for shrinking."""
     height, width = image.shape[:2]
     target = long_side_size((height, width), long_side, rounding=rounding)
     if target == (height, width):
@@ -107,9 +107,9 @@ def rect_batch_shapes(
 ) -> tuple[npt.NDArray[np.int64], list[tuple[int, int]]]:
     """Batches of images with similar proportions: the order of the images and the (height, width) of each batch.
 
-    Images (`sizes` as height, width) are sorted by height / width; equal ones keep their order. When all images of a
-    batch are wide, the batch is as high as its highest image needs; when all are tall, it is as wide as its widest
-    image needs. Each side becomes ``ceil(share * imgsz / stride + pad) * stride``, as in YOLOv5 6.2.
+    Images (`sizes` as height, width) are sorted by height / width; images of equal ratio keep their order. When all images of
+    a batch are wide, the batch is as high as its highest image needs. When all are tall, it is as wide as its widest image
+    needs. Each side becomes ``ceil(share * imgsz / stride + pad) * stride``, as in YOLOv5 6.2.
     """
     ratios = np.asarray([height / width for height, width in sizes], np.float64)
     order = np.argsort(ratios, kind="stable").astype(np.int64)
