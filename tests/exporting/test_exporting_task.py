@@ -100,7 +100,7 @@ def test_on_what_a_file_is_compared(checkpoint: Path, photographs: Path) -> None
     (given,) = export(base.changed(images=str(photographs.parent / "images" / "val" / "*.png"))).files
     assert given.real is not None
     assert given.real.images == 3
-    with pytest.raises(ConfigError, match=r"--data and --images both say on what to compare: leave one out"):
+    with pytest.raises(ConfigError, match=r"--data and --images both name images for the check: leave one of them out"):
         base.changed(images="x.png", data=photographs)
     (photographs.parent / "broken.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"--images: .*broken\.png"):

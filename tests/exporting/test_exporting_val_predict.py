@@ -98,16 +98,18 @@ def test_another_size_is_said(folder: Path, tmp_path: Path, caplog: pytest.LogCa
     caplog.set_level(logging.WARNING, "slimyolo")
     slimyolo.predict(folder / "two.torchscript", np.zeros((20, 30, 3), np.uint8), imgsz=320)
     assert "the file takes images of 64 x 64 pixels; --imgsz 320 320 is not used" in caplog.text
-    with pytest.raises(ConfigError, match=r"takes images of 32 x 64 pixels; val measures files of square images"):
+    with pytest.raises(
+        ConfigError, match=r"takes images of 32 x 64 pixels; val measures only files that take square images"
+    ):
         measured(folder, "flat.torchscript", tmp_path)
     with pytest.raises(ModelError, match=r"takes images of 32 x 64; evaluate\(\) makes square ones"):
         slimyolo.evaluate(folder / "flat.torchscript", folder / "data.yaml")
 
 
 def test_options_that_a_file_does_not_take(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--half: the precision of an exported file was decided by its export"):
+    with pytest.raises(ConfigError, match=r"--half: the precision of an exported file was chosen when it was exported"):
         measured(folder, "two.torchscript", tmp_path, half=True)
-    with pytest.raises(ConfigError, match=r"--names is for exported files that do not say their classes"):
+    with pytest.raises(ConfigError, match=r"--names is for exported files that do not state their classes"):
         measured(folder, "best.pt", tmp_path, class_names=NAMES)
     with pytest.raises(CheckpointError, match=r"There is no checkpoint .*absent\.onnx"):
         measured(folder, "absent.onnx", tmp_path)

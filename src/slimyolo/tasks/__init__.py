@@ -1,4 +1,4 @@
-"""One file per command: settings in, record out. Import the one you need, ``slimyolo.tasks.train.train`` for example."""
+"""The commands: each task takes settings and returns a record. Import the one you need, such as ``tasks.train.train``."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ log = logging.getLogger("slimyolo")
 
 
 def check(config: DataCheckConfig) -> DatasetReport:
-    """Say what is in the dataset of ``config.data`` and what is wrong with it; also as JSON when asked for.
+    """Log what is in the dataset of ``config.data`` and what is wrong with it. With ``--json`` write it as JSON, too.
 
-    Raises `DataError` when the YAML or the dataset's folder cannot be found.
+    Raises `DataError` when the YAML or the folder of the dataset cannot be found.
     """
     report = check_dataset(read_dataset_yaml(config.data), imgsz=config.imgsz)
     give_json(config.json_file, report)
@@ -28,7 +28,7 @@ def check(config: DataCheckConfig) -> DatasetReport:
 
 
 def describe(report: DatasetReport, limit: int) -> str:
-    """The report for people, with the first `limit` defects by file and line (0: all)."""
+    """The report as text, with the file and line of the first `limit` defects (0: all)."""
     defects = [defect for split in report.splits for defect in split.defects]
     shown = defects if limit == 0 else defects[:limit]
     lines = list(report.lines())
@@ -40,10 +40,10 @@ def describe(report: DatasetReport, limit: int) -> str:
 
 
 def synth(config: DataSynthConfig) -> Path:
-    """Render the example dataset (face / face_mask) into ``config.folder``; returns the path of its data YAML.
+    """Render the example dataset (face / face_mask) into ``config.folder``, and return the path of its dataset YAML.
 
-    Raises `DataError` when a number is out of range or the folder holds something else, `StorageError` when it cannot
-    be written.
+    Raises `DataError` when a number is out of range or the folder holds other files, `StorageError` when the folder
+    cannot be written.
     """
     from slimfaces import RenderRefusedError, RenderWriteError, render_dataset
 

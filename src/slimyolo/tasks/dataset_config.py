@@ -19,9 +19,9 @@ class DataCheckConfig(Config):
 
     data: Path = option(help="dataset YAML", group="Options", positional=True, metavar="YAML")
     json_file: OptionalPath = json_option("Options")
-    imgsz: SquareSize = image_size_option(320, "input size for which box sizes are reported", "Options")
-    strict: bool = option(False, "exit with status 1 when anything is wrong", group="Options")
-    limit: int = option(20, "defects to print; 0: all", group="Options", ge=0)
+    imgsz: SquareSize = image_size_option(320, "image size for which box sizes are reported", "Options")
+    strict: bool = option(False, "exit with status 1 when the dataset has any defect", group="Options")
+    limit: int = option(20, "number of defects to print; 0: all", group="Options", ge=0)
 
 
 class DataSynthConfig(Config):
@@ -29,8 +29,8 @@ class DataSynthConfig(Config):
 
     command: ClassVar[str] = "data synth"
 
-    folder: Path = option(help="folder to make", group="Options", positional=True, metavar="FOLDER")
-    train: int = option(400, "training images", group="Options", ge=1)
-    val: int = option(100, "validation images", group="Options", ge=1)
+    folder: Path = option(help="folder to create", group="Options", positional=True, metavar="FOLDER")
+    train: int = option(400, "number of training images", group="Options", ge=1)
+    val: int = option(100, "number of validation images", group="Options", ge=1)
     imgsz: int = image_size_option(320, "image size", "Options", names=("--size",), ge=64)
     seed: int = option(0, "seed of all randomness", group="Options", ge=0)

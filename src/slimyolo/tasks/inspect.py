@@ -1,4 +1,4 @@
-"""``slimyolo inspect``: what a checkpoint is, read without running anything in it."""
+"""``slimyolo inspect``: shows what a checkpoint contains. No code in the file is run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def inspect(config: InspectConfig) -> str:
 
 
 def describe(summary: CheckpointSummary) -> str:
-    """A summary as aligned lines."""
+    """The summary as aligned lines of text."""
     origin = "slimyolo" if summary.origin == "slimyolo" else f"{summary.family} (Ultralytics)"
     pruned = "no"
     if summary.pruned:

@@ -16,4 +16,4 @@ class InspectConfig(Config):
     command: ClassVar[str] = "inspect"
 
     file: Path = option(help="checkpoint", group="Options", positional=True, metavar="FILE")
-    json_output: bool = option(False, "print JSON", group="Options", flag="--json")
+    json_output: bool = option(False, "print the result as JSON instead", group="Options", flag="--json")

@@ -1,4 +1,4 @@
-"""``slimyolo report``: records in, one HTML file out."""
+"""``slimyolo report``: makes one HTML file from the records of runs."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class ReportRecord:
 
 
 def report(config: ReportConfig) -> ReportRecord:
-    """Write the page about ``config.runs``, and show it when asked to.
+    """Write the page about ``config.runs``. With ``config.open``, open it in the browser.
 
     Raises `ConfigError` for a folder that no command wrote, `StorageError` for a damaged record.
     """
     record = write_report(config.runs, config.page, images=config.images)
     log.info("written: %s (%.1f MB)", record.page, record.size_bytes / 1e6)
     if config.open and not webbrowser.open(Path(record.page).resolve().as_uri()):
-        log.warning("there is no browser to open here; the page is %s", record.page)
+        log.warning("no browser could be opened on this machine; the page is %s", record.page)
     return record
 
 
 def write_report(runs: Sequence[Path], page: Path, *, images: int = 6) -> ReportRecord:
-    """Write the page about `runs` to `page`, with at most `images` validation pictures of each."""
+    """Write the page about `runs` to `page`, with at most `images` validation images of each run."""
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     text = render_page([read_run(run) for run in runs], images=images, version=__version__, made=made)
     write_text(page, text)

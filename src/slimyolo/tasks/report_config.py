@@ -15,22 +15,25 @@ __all__ = ["ReportConfig"]
 
 
 class ReportConfig(Config):
-    """Settings of ``slimyolo report``: one page about finished runs, from their records alone."""
+    """Settings of ``slimyolo report``: one page about finished runs, made from their records alone."""
 
     command: ClassVar[str] = "report"
 
     runs: tuple[Path, ...] = option(
-        help="run folders: of a chain or of a single command", positional=True, metavar="RUN …"
+        help="folders that compress or a single command wrote", positional=True, metavar="RUN …"
     )
     output: OptionalPath = option(
-        None, "file of the page", names=("-o",), shown_default="report.html in the run folder; of several runs here"
+        None,
+        "file to write the page to",
+        names=("-o",),
+        shown_default="report.html in the run folder; for several runs, in the current folder",
     )
-    images: int = option(6, "validation images to show; a run keeps 8 at most", ge=0, le=100)
+    images: int = option(6, "number of validation images to show; a run keeps at most 8", ge=0, le=100)
     open: bool = option(False, "open the page in the browser")
 
     @property
     def page(self) -> Path:
-        """Where the page goes."""
+        """The file that the page is written to."""
         if self.output is not None:
             return self.output
         return self.runs[0] / "report.html" if len(self.runs) == 1 else Path("report.html")

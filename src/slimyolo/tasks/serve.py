@@ -1,4 +1,4 @@
-"""``slimyolo serve``: checkpoints side by side on a page of this machine."""
+"""``slimyolo serve``: a local web page that compares checkpoints side by side."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ WARM_UP = 3
 
 
 def serve(config: ServeConfig) -> None:
-    """Answer at ``config.host``:``config.port`` until Ctrl-C. Raises `SlimyoloError` for packages, files, a used port."""
+    """Serve the page at ``config.host``:``config.port`` until Ctrl-C.
+
+    Raises `SlimyoloError` when a package is missing, a file cannot be read, or the port is in use.
+    """
     _require_packages()
     import uvicorn
 
@@ -47,9 +50,9 @@ def serve(config: ServeConfig) -> None:
         size += "" if model.macs is None else f", {2 * model.macs / 1e9:.2f} GFLOPs"
         log.info("%s: %.2f MB%s at %d x %d", model.name, model.file_bytes / 1e6, size, model.imgsz[1], model.imgsz[0])
     if not config.loopback:
-        log.warning("--host %s: everybody who can reach this machine can use the page; it has no password", config.host)
+        log.warning("--host %s: anybody who can reach this machine can use the page; it has no password", config.host)
     shown = f"[{config.host}]" if ":" in config.host else config.host
-    log.info("open http://%s:%d in a browser; Ctrl-C ends it", shown, port)
+    log.info("open http://%s:%d in a browser; Ctrl-C stops the server", shown, port)
     settings = uvicorn.Config(
         app,
         log_config=None,
@@ -71,13 +74,13 @@ def served_models(config: ServeConfig) -> list[ServedModel]:
     models = [_served(file, name, config) for file, name in zip(paths, _names(paths), strict=True)]
     grey = np.full((*config.imgsz, 3), 114, np.uint8)
     for model in models:
-        for _ in range(WARM_UP):  # the first pictures would be timed with what only they have to do
+        for _ in range(WARM_UP):  # the first pictures take longer than the others
             model.detect(grey, config.conf)
     return models
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The file names; with the run folder where they are equal (``base/best.pt``), numbered where that is equal too."""
+    """The file names. Equal names get the run folder before them (``base/best.pt``); if still equal, a number behind."""
     plain = [path.name for path in paths]
     folders = [next((part for part in reversed(path.parts[:-1]) if part != "weights"), "") for path in paths]
     longer = [
@@ -116,7 +119,7 @@ def _served(file: Path, name: str, config: ServeConfig) -> ServedModel:
 
 
 def _bytes(path: Path) -> int:
-    """Of a file, or of all files of a folder that holds an exported model."""
+    """The size in bytes of a file, or of all files in the folder of an exported model."""
     return sum(one.stat().st_size for one in path.rglob("*") if one.is_file()) if path.is_dir() else path.stat().st_size
 
 
@@ -126,12 +129,12 @@ def _listen(config: ServeConfig) -> socket.socket:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         connection.bind((config.host, config.port))
-        connection.listen()  # from now on a browser that opens the printed address at once waits and is answered
+        connection.listen()  # a browser that opens the page while the models are loaded waits for its answer
     except OSError as error:
         connection.close()
         raise ConfigError(
-            f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. Another program may use the port: "
-            f"take another one, --port {config.port + 1 if 0 < config.port < 65535 else 8001}."
+            f"Cannot listen on {config.host}:{config.port}: {error.strerror or error}. Another program may use this port. "
+            f"Choose another one: --port {config.port + 1 if 0 < config.port < 65535 else 8001}."
         ) from None
     return connection
 

@@ -33,12 +33,12 @@ class ServeConfig(Config):
     iou: float = option(0.45, "overlap threshold of NMS", group=MODEL, names=("--iou-thres",), ge=0, le=1)
     device: Device = device_option(MODEL)
 
-    host: str = option("127.0.0.1", "address to listen on; any but 127.0.0.1 is open to the network", group=PAGE)
-    port: int = option(8000, "port; 0: any free one", group=PAGE, ge=0, le=65535)
-    allow_host: tuple[str, ...] = option((), "host names that browsers may use for this page", group=PAGE)
+    host: str = option("127.0.0.1", "address to listen on; other machines can reach any but 127.0.0.1", group=PAGE)
+    port: int = option(8000, "port; 0: any free port", group=PAGE, ge=0, le=65535)
+    allow_host: tuple[str, ...] = option((), "host names under which browsers may open this page", group=PAGE)
 
-    max_megabytes: float = option(20.0, "largest upload", group=LIMITS, gt=0, le=1000)
-    max_megapixels: float = option(40.0, "largest picture", group=LIMITS, gt=0, le=150)
+    max_megabytes: float = option(20.0, "largest upload, in megabytes", group=LIMITS, gt=0, le=1000)
+    max_megapixels: float = option(40.0, "largest picture, in megapixels", group=LIMITS, gt=0, le=150)
 
     @property
     def loopback(self) -> bool:

@@ -209,7 +209,7 @@ def test_compress_makes_a_table_and_resumes(base_run: TrainRecord, tiny_data: Pa
     resumed = compress(CompressConfig(**settings, resume=True))
     assert resumed.folder == record.folder
     assert [row.stage for row in resumed.rows] == ["base", "sparse", "pruned", "finetuned"]
-    with pytest.raises(ConfigError, match=r"goes on exactly as .* began, with --percent 0.3"):
+    with pytest.raises(ConfigError, match=r"--resume continues .*, which was started with --percent 0.3"):
         compress(CompressConfig(**{**settings, "percent": 0.5}, resume=True))
     with pytest.raises(ConfigError, match="there is no chain 'other'"):
         compress(CompressConfig(**{**settings, "name": "other"}, resume=True))

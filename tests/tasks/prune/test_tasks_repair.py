@@ -114,7 +114,7 @@ def test_sensitivity_resumes_and_caps_a_cut(
         assert (
             gone <= group.removable(limit) * group.width + 1
         )  # a carrier counts as kept, and as removed in the budget
-    with pytest.raises(ConfigError, match=r"goes on exactly as .* began, with --images 2; got 3"):
+    with pytest.raises(ConfigError, match=r"--resume continues .*, which was started with --images 2; got 3"):
         sensitivity(SensitivityConfig(**{**settings, "images": 3}, resume=True))
     with pytest.raises(ConfigError, match=r"--layers model.77.\* matches no layer"):
         sensitivity(SensitivityConfig(**{**settings, "name": "t", "layers": ("model.77.*",)}))
@@ -165,7 +165,7 @@ def test_rounds_reach_the_budget_and_resume(base_run: TrainRecord, tiny_data: Pa
     again = iterate(IterateConfig(**settings, resume=True))
     assert [row.stage for row in again.rows] == stages
     assert again.rows[-1].macs == final.macs
-    with pytest.raises(ConfigError, match=r"goes on exactly as .* began, with --rounds 2; got 3"):
+    with pytest.raises(ConfigError, match=r"--resume continues .*, which was started with --rounds 2; got 3"):
         iterate(IterateConfig(**{**settings, "rounds": 3}, resume=True))
     with pytest.raises(ConfigError, match="there is no run 'other'"):
         iterate(IterateConfig(**{**settings, "name": "other"}, resume=True))

@@ -1,1 +1,1 @@
-"""`slimyolo compress` and `iterate`: several stages in one run."""
+"""The tasks of ``slimyolo compress`` and ``slimyolo iterate``: several stages in one run."""

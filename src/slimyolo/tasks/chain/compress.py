@@ -1,4 +1,4 @@
-"""``slimyolo compress``: the whole chain, each stage resumable, ending in one table."""
+"""``slimyolo compress``: runs the whole chain and writes one table. Each stage can be resumed."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class ChainRecord:
 def compress(config: CompressConfig) -> ChainRecord:
     """Train, sparsify, prune, fine-tune; write ``table.md`` and ``table.json`` after every stage.
 
-    Each stage has a folder of its own (``base``, ``sparse``, ``pruned``, ``finetuned``) and counts as done when its row
-    is in ``table.json``. With `resume` the chain goes on after the last whole stage; a training that was interrupted
-    goes on after its last whole epoch. A failed stage leaves the earlier ones as they are.
+    Each stage has its own folder (``base``, ``sparse``, ``pruned``, ``finetuned``) and is finished when its row is in
+    ``table.json``. With ``resume`` the chain continues after the last finished stage, and an interrupted training after its
+    last whole epoch. When a stage fails, the earlier stages stay as they are.
     """
     refuse_several_processes("compress")
     stages = Stages.begun(config, CHAIN_FILE, "chain")
@@ -63,7 +63,7 @@ def _weights(row: StageRow) -> Path:
 
 
 def _base_config(config: CompressConfig, folder: Path) -> ValConfig:
-    """For the checkpoint given as --weights with --epochs 0."""
+    """The settings that measure the checkpoint given as --weights, for --epochs 0."""
     assert config.weights is not None  # CompressConfig refuses --epochs 0 without it
     return ValConfig(
         weights=config.weights,
@@ -83,6 +83,6 @@ def _write_report(folder: Path) -> None:
     try:
         page = write_report([folder], folder / REPORT_FILE).page
     except SlimyoloError as error:
-        log.warning("no report was written: %s Try again with: slimyolo report %s", error, folder)
+        log.warning("the report was not written: %s Try again with: slimyolo report %s", error, folder)
     else:
         log.info("written: %s", page)

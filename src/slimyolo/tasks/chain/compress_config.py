@@ -1,4 +1,4 @@
-"""Configuration of ``slimyolo compress``: the whole chain. A recipe YAML has the same keys."""
+"""Configuration of ``slimyolo compress``, which runs the whole chain. A recipe YAML has the same keys."""
 
 from __future__ import annotations
 
@@ -68,17 +68,17 @@ class CompressConfig(Config):
     )
     macs: Share | None = option(None, "share of the MACs to keep at most", group=CUT, metavar="SHARE")
     method: SparsityMethod = option("share", "method of sparse training", group=CUT, rare=True)
-    sr: float | None = option(None, "rate of the methods other than share", group=CUT, gt=0, rare=True)
+    sr: float | None = option(None, "rate of the --method, for all methods except share", group=CUT, gt=0, rare=True)
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT, rare=True)
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=CUT, metavar="SHARE", rare=True)
-    round_to: int = option(1, "keep multiples of this many channels", group=CUT, ge=1)
-    constants: Constants = option("carrier", "where removed channels' constants go", group=CUT, rare=True)
-    recalibrate: bool = option(False, "new BatchNorm statistics after the cut", group=CUT)
+    round_to: int = option(1, "make kept widths multiples of this number", group=CUT, ge=1)
+    constants: Constants = option("carrier", "where the constants of removed channels go", group=CUT, rare=True)
+    recalibrate: bool = option(False, "measure BatchNorm statistics again after the cut", group=CUT)
 
-    epochs: int = option(100, "epochs of the base training; 0: --weights is the base", group=STAGES, ge=0)
+    epochs: int = option(100, "epochs of the base training; 0: start from --weights as they are", group=STAGES, ge=0)
     sparse_epochs: int = option(60, "epochs of sparse training", group=STAGES, ge=1)
-    finetune_epochs: int = option(60, "epochs of fine-tuning; 0: none", group=STAGES, ge=0)
-    resume: bool = option(False, "continue run --name after its last whole stage", group=STAGES)
+    finetune_epochs: int = option(60, "epochs of fine-tuning; 0: do not fine-tune", group=STAGES, ge=0)
+    resume: bool = option(False, "continue run --name after its last finished stage", group=STAGES)
 
     distill: OptionalDistillationTerms = option(
         None,
@@ -125,15 +125,15 @@ class CompressConfig(Config):
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
-        """(unit, share), as `PruneConfig.budget`."""
+        """(unit, share), as in `PruneConfig.budget`."""
         return budget_of(self.percent, self.params, self.macs)
 
     def train_config(self, folder: Path) -> TrainConfig:
-        """The base training, writing to ``folder/base``."""
+        """The settings of the base training, which writes to ``folder/base``."""
         return TrainConfig(weights=self.weights, cfg=self.cfg, epochs=self.epochs, **self._shared(folder, "base"))
 
     def sparsify_config(self, folder: Path, weights: Path) -> SparsifyConfig:
-        """Sparse training of `weights`, writing to ``folder/sparse``."""
+        """The settings of the sparse training of `weights`, which writes to ``folder/sparse``."""
         budget: dict[str, Any] = (
             {"percent": self.percent, "params": self.params, "macs": self.macs, "round_to": self.round_to}
             if self.method == "share"
@@ -151,7 +151,7 @@ class CompressConfig(Config):
         )
 
     def prune_config(self, folder: Path, weights: Path) -> PruneConfig:
-        """The cut of `weights`, writing to ``folder/pruned``."""
+        """The settings of the cut of `weights`, which writes to ``folder/pruned``."""
         return PruneConfig(
             weights=weights,
             percent=self.percent,
@@ -173,12 +173,12 @@ class CompressConfig(Config):
         )
 
     def finetune_config(self, folder: Path, weights: Path, base: Path) -> FinetuneConfig:
-        """Fine-tuning of `weights`, writing to ``folder/finetuned``; `base` is the teacher with ``--distill``.
+        """The settings of the fine-tuning of `weights`, which writes to ``folder/finetuned``.
 
-        Without ``--hyp`` two numbers differ from ``slimyolo finetune``. The learning rate falls to a hundredth, not to a
-        tenth: in a short run the average of the weights smooths little, so the end of the schedule has to. And biases warm
-        up from zero, not from ten times the learning rate, which is meant for networks that know nothing yet; that made
-        little difference when tried (docs/results.md).
+        With ``--distill``, `base` is the teacher. Without ``--hyp`` two numbers differ from ``slimyolo finetune``. The
+        learning rate falls to a hundredth, not to a tenth: in a short run the averaged weights (EMA) smooth little, so the
+        schedule must end lower. The biases warm up from zero, not from ten times the learning rate, which is meant for
+        networks that are not trained yet; this made little difference when tried (docs/results.md).
         """
         shared = self._shared(folder, "finetuned")
         if self.hyp is None:
@@ -197,14 +197,15 @@ class CompressConfig(Config):
         if self.weights is None and self.cfg is None:
             raise ConfigError("Give --weights FILE to start from a checkpoint, or --cfg yolov5n to train from scratch.")
         if self.epochs == 0 and self.weights is None:
-            raise ConfigError("--epochs 0 skips the base training: add --weights FILE, a trained model.")
+            raise ConfigError("--epochs 0 skips the base training, so a trained model is needed: add --weights FILE.")
         if self.finetune_epochs == 0 and self.activation is not None:
             raise ConfigError(
-                f"--activation {self.activation} takes effect in the fine-tuning, and --finetune-epochs is 0: give it some "
-                "epochs, or leave --activation out."
+                f"--activation {self.activation} is used in the fine-tuning only, but --finetune-epochs is 0. Give a larger "
+                "--finetune-epochs, or leave --activation out."
             )
         if self.method == "share" and self.sr is not None:
             raise ConfigError(
-                "--sr is for `--method reference` and the others with a rate; `share` finds its own. Leave --sr out."
+                "--sr is the rate of `--method reference` and other methods; `--method share` finds its own rate. Leave "
+                "--sr out."
             )
         return self

@@ -1,4 +1,4 @@
-"""``slimyolo iterate``: cut a little and train a little, several times, to one budget in the end."""
+"""``slimyolo iterate``: cuts a little and trains a little, several times, until the budget is reached."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SETTINGS_FILE = "iterate.json"
 
 @dataclass(frozen=True)
 class IterationRecord:
-    """A finished run: its folder, a row for the base and two for each round (cut, trained), the final checkpoint."""
+    """A finished run: its folder, the final checkpoint, and rows for the base and for each round (cut, trained)."""
 
     folder: str
     rows: tuple[StageRow, ...]
@@ -32,8 +32,9 @@ class IterationRecord:
 def iterate(config: IterateConfig) -> IterationRecord:
     """Cut and fine-tune in ``config.rounds``; write ``table.md`` and ``table.json`` after every stage.
 
-    What stays after round i of n is budget^(i/n), so each cut takes the same share of what is there. Folders: ``round1-cut``,
-    ``round1`` … With ``resume`` the run goes on after its last whole stage, a training after its last whole epoch.
+    After round i of n the share budget^(i/n) stays, so each cut removes the same share of what is left. The folders are
+    ``round1-cut``, ``round1`` … With ``resume`` the run continues after its last finished stage, and an interrupted
+    training after its last whole epoch.
     """
     stages = Stages.begun(config, SETTINGS_FILE, "run")
     folder = stages.folder
@@ -69,10 +70,10 @@ def _base_config(config: IterateConfig, folder: Path) -> ValConfig:
 def share_of_round(
     unit: BudgetUnit, wanted: float, number: int, rounds: int, base: tuple[int, int], now: tuple[int, int]
 ) -> float:
-    """The budget of round `number` (from 1) of `rounds`, as a share of the network as it is `now`.
+    """The budget of round `number` (counted from 1) of `rounds`, as a share of the present network `now`.
 
-    `base` and `now` are (parameters, MACs). For parameters and MACs `wanted` and the result are what stays; for channels
-    what goes, the same share of those that are there in every round.
+    `base` and `now` are (parameters, MACs). For parameters and MACs, `wanted` and the result are the share that stays. For
+    channels they are the share that is removed; each round removes the same share of the channels that are left.
     """
     if unit == "channels":
         return float(1 - (1 - wanted) ** (1 / rounds))

@@ -1,4 +1,4 @@
-"""Configuration of ``slimyolo iterate``: cut a little, train a little, again."""
+"""Configuration of ``slimyolo iterate``, which prunes in several rounds and trains after each."""
 
 from __future__ import annotations
 
@@ -43,20 +43,22 @@ OUTPUT = "Output"
 
 
 class IterateConfig(Config):
-    """Settings of ``slimyolo iterate``: `rounds` of cutting and fine-tuning, to one budget in the end."""
+    """Settings of ``slimyolo iterate``: `rounds` of cutting and fine-tuning until one budget is reached."""
 
     command: ClassVar[str] = "iterate"
 
     weights: Path = option(help="trained checkpoint", group=WHAT, metavar="FILE")
     data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
-    percent: Share | None = option(None, "share of BatchNorm channels to remove in all", group=WHAT, metavar="SHARE")
+    percent: Share | None = option(
+        None, "share of BatchNorm channels to remove, in all rounds together", group=WHAT, metavar="SHARE"
+    )
     params: Share | None = option(None, "share of the parameters to keep at most", group=WHAT, metavar="SHARE")
     macs: Share | None = option(
         None, "share of the MACs to keep at most", group=WHAT, shown_default="0.5", metavar="SHARE"
     )
 
     rounds: int = option(3, "number of cuts, each followed by training", group=ROUNDS, ge=1)
-    round_epochs: int = option(5, "epochs after each cut but the last", group=ROUNDS, ge=1)
+    round_epochs: int = option(5, "epochs after each cut except the last", group=ROUNDS, ge=1)
     epochs: int = option(30, "epochs after the last cut", group=ROUNDS, ge=1)
     resume: bool = option(False, "continue run --name where it stopped", group=ROUNDS)
 
@@ -66,10 +68,10 @@ class IterateConfig(Config):
     floor: Share = option(
         0.1, "share of each layer that stays (at least 1), in each round", group=CUT, metavar="SHARE", rare=True
     )
-    round_to: int = option(1, "keep multiples of this many channels", group=CUT, ge=1)
-    constants: Constants = option("carrier", "where removed channels' constants go", group=CUT, rare=True)
-    no_reconstruct: bool = option(False, "do not fit the cut layers to the uncut ones", group=CUT)
-    repair_images: int = option(256, "training images for the fit", group=CUT, ge=8, rare=True)
+    round_to: int = option(1, "make kept widths multiples of this number", group=CUT, ge=1)
+    constants: Constants = option("carrier", "where the constants of removed channels go", group=CUT, rare=True)
+    no_reconstruct: bool = option(False, "do not fit the cut layers to the outputs of the uncut ones", group=CUT)
+    repair_images: int = option(256, "number of training images for this fit", group=CUT, ge=8, rare=True)
 
     imgsz: SquareSize = image_size_option(320, "image size", TRAINING)
     batch_size: BatchSize = option(16, "images per step", group=TRAINING, ge=1)
@@ -99,13 +101,13 @@ class IterateConfig(Config):
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
-        """(unit, share): channels to remove, or parameters or MACs to keep; half of the MACs when none is given."""
+        """(unit, share): channels to remove, or parameters or MACs to keep. Without a budget, half of the MACs stay."""
         if self.percent is None and self.params is None and self.macs is None:
             return "macs", 0.5
         return budget_of(self.percent, self.params, self.macs)
 
     def cut_config(self, folder: Path, stage: str, weights: Path, share: float) -> PruneConfig:
-        """The cut of one round, to `share` in the unit of the budget."""
+        """The settings of the cut of one round; `share` is in the unit of the budget."""
         budget: dict[str, Any] = {{"channels": "percent"}.get(self.budget[0], self.budget[0]): share}
         return PruneConfig(
             weights=weights,
@@ -128,7 +130,7 @@ class IterateConfig(Config):
         )
 
     def training_config(self, folder: Path, stage: str, weights: Path, epochs: int) -> FinetuneConfig:
-        """The training of one round; without ``--hyp`` as the fine-tuning of ``slimyolo compress``."""
+        """The settings of the training of one round. Without ``--hyp`` it trains as ``slimyolo compress`` fine-tunes."""
         shared: dict[str, Any] = {
             name: getattr(self, name)
             for name in (
@@ -146,5 +148,5 @@ class IterateConfig(Config):
     def _refuse_contradictions(self) -> IterateConfig:
         unit, share = self.budget
         if not isinstance(share, float):
-            raise ConfigError(f"--{unit}: got {share}, expected a share for iterate, such as 0.5.")
+            raise ConfigError(f"--{unit}: got {share}, but iterate expects a share, such as 0.5.")
         return self

@@ -1,4 +1,4 @@
-"""Commands of several stages: a table with a row for each finished stage; a run that was stopped goes on after the last one."""
+"""The stages of a run: a table has a row for each finished stage, and a stopped run continues after the last of them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
 
 @dataclass
 class Stages:
-    """A run folder with ``table.md`` and ``table.json``; each stage that is whole has its row there.
+    """A run folder with ``table.md`` and ``table.json``, which have a row for each finished stage.
 
-    Each stage writes into a folder of its own. One that fails leaves the earlier ones as they are.
+    Each stage writes into its own folder. When a stage fails, the earlier stages stay as they are.
     """
 
     folder: Path
@@ -45,9 +45,10 @@ class Stages:
 
     @classmethod
     def begun(cls, config: CompressConfig | IterateConfig, file: str, what: str) -> Stages:
-        """Of a new run folder, whose settings go into `file`; with ``resume`` of the newest of that name.
+        """Begin a new run folder and write the settings to `file`. With ``resume``, continue the newest run of that name.
 
-        `what` is begun, a run or a chain. Raises `ConfigError` when there is none, or it began with other settings.
+        `what` is the word for messages: "run" or "chain". Raises `ConfigError` when there is no run to continue, or when
+        it was started with other settings.
         """
         settings = settings_that_stay(config)
         if not config.resume:
@@ -57,15 +58,15 @@ class Stages:
         found = latest_run_folder(config.project, config.name)
         if found is None:
             raise ConfigError(
-                f"--resume: there is no {what} {config.name!r} in {config.project}. Leave --resume out to start one."
+                f"--resume: there is no {what} {config.name!r} in {config.project}. Leave --resume out to start a new one."
             )
         refuse_other_settings(found, read_json(found / file)["settings"], settings)
         return cls(found, _rows_of(found))
 
     def done(self, name: str, run: Callable[[], StageRow]) -> StageRow:
-        """The row of a stage, which is run unless it was done before."""
+        """The row of a stage. The stage is run unless it is finished already."""
         if name in self.rows:
-            log.info("stage %s: done before", name)
+            log.info("stage %s: finished before", name)
         else:
             log.info("stage %s", name)
             self.rows[name] = run()
@@ -74,21 +75,21 @@ class Stages:
         row = self.rows[name]
         if not Path(row.weights).is_file():
             raise StorageError(
-                f"Stage {name} is done but its checkpoint {row.weights} is gone. Put it back, or delete "
-                f"{self.folder / ROWS_FILE} to run all stages anew."
+                f"Stage {name} is finished, but its checkpoint {row.weights} is missing. Put it back, or delete "
+                f"{self.folder / ROWS_FILE} to run all stages again."
             )
         return row
 
     def measured(self, name: str, config: ValConfig) -> StageRow:
-        """A checkpoint as it was given, measured."""
+        """The row of a stage that measures a checkpoint without changing it."""
         return self.done(name, lambda: _measured_row(name, config))
 
     def cut(self, name: str, config: PruneConfig) -> StageRow:
-        """A cut. `config` has a dataset, so that the cut is measured."""
+        """The row of a cut. `config` must name a dataset, so that the cut is measured."""
         return self.done(name, lambda: _cut_row(name, config))
 
     def trained(self, name: str, task: Callable[[AnyTrainConfig], TrainRecord], config: AnyTrainConfig) -> StageRow:
-        """A training; one that was interrupted goes on after its last whole epoch."""
+        """The row of a training. An interrupted training continues after its last whole epoch."""
         return self.done(name, lambda: _training_row(name, task, config))
 
 
@@ -105,16 +106,16 @@ def _measured_row(stage: str, config: ValConfig) -> StageRow:
 
 def _cut_row(stage: str, config: PruneConfig) -> StageRow:
     record = prune(config)
-    assert record.metrics_after is not None  # with a dataset there always are
+    assert record.metrics_after is not None  # always present with a dataset; narrows the type
     return _row(stage, record.metrics_after, record.after, 0, record.seconds, record.weights)
 
 
 def _training_row(stage: str, task: Callable[[AnyTrainConfig], TrainRecord], config: AnyTrainConfig) -> StageRow:
     folder = config.project / config.name
     record, last = folder / "record.json", folder / "weights" / "last.pt"
-    if not record.is_file():  # else it had ended, and the run was stopped before it noted that
+    if not record.is_file():  # otherwise the training has ended, but the run was stopped before the row was written
         if last.is_file() and (folder / OPTIONS_FILE).is_file() and load_checkpoint(last).training is not None:
-            log.info("stage %s: going on from %s", stage, last)
+            log.info("stage %s: continuing from %s", stage, last)
             given = {"workers": config.workers, "device": config.device, "cache": config.cache}
             config = resumed_config(type(config), last, given)
         task(config)

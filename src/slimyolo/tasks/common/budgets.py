@@ -1,4 +1,4 @@
-"""The budget of a cut as users write it (``0.5``, ``50%``, ``0.9M``, ``8ms``), and the one that was given of several."""
+"""The budget of a cut as users write it (``0.5``, ``50%``, ``0.9M``, ``8ms``). Of several budgets only one may be given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Amount", "BudgetUnit", "Latency", "budget_of"]
 BudgetUnit = Literal["channels", "params", "macs", "latency", "latency-share", "max-drop"]
 
 _FACTORS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
-_LEAST_COUNT = 1000  # a smaller number may be a share in per cent, and is no budget of any detector
+_LEAST_COUNT = 1000  # a smaller number is too small for any detector; the user may have meant per cent
 
 
 def budget_of(
@@ -25,10 +25,17 @@ def budget_of(
     latency: str | None = None,
     max_drop: float | None = None,
 ) -> tuple[BudgetUnit, float]:
-    """The one budget given, as (unit, amount); without one, 0.4 of the channels.
+    """The budget that was given, as (unit, amount). When none was given it is 0.4 of the channels.
 
-    Channels to remove; parameters or MACs to keep, as a share (float) or a count (int); milliseconds, or a share of those
-    now; mAP50-95 to lose.
+    | unit | amount |
+    |---|---|
+    | ``channels`` | share of the channels to remove |
+    | ``params``, ``macs`` | what to keep, as a share (float) or a count (int) |
+    | ``latency`` | milliseconds |
+    | ``latency-share`` | share of the time that the uncut network takes |
+    | ``max-drop`` | largest loss of mAP50-95 |
+
+    Raises `ConfigError` when several were given.
     """
     share, milliseconds = _latency_amounts(latency)
     budgets: tuple[tuple[BudgetUnit, float | None], ...] = (
@@ -72,7 +79,7 @@ def parse_amount(value: Any) -> Any:
 
 
 def parse_latency(value: Any) -> Any:
-    """8, "8" or "8ms" → "8ms"; "0.02s" → "20ms"; "50%" or 0.5, a share of what the network takes uncut → "50%"."""
+    """8, "8" or "8ms" → "8ms"; "0.02s" → "20ms"; "50%" or 0.5, a share of the time of the uncut network → "50%"."""
     if value is None:
         return None
     text = str(value).strip().lower()
@@ -85,13 +92,13 @@ def parse_latency(value: Any) -> Any:
     share = amount / 100 if unit == "%" else amount
     if isinstance(value, bool) or not amount > 0 or (unit == "%" and share >= 1):
         raise ValueError(
-            f"got {value!r}, expected milliseconds above 0, such as 8ms, or a share of what it takes now, such as 50%."
+            f"got {value!r}, expected milliseconds above 0, such as 8ms, or a share of the time it takes now, such as 50%."
         )
     return f"{100 * share:g}%" if unit == "%" or (unit == "" and amount < 1) else f"{amount:.12g}ms"
 
 
 def _latency_amounts(latency: str | None) -> tuple[float | None, float | None]:
-    """(share of the time now, milliseconds) in what `parse_latency` gives; one of them is None, or both."""
+    """(share of the time now, milliseconds) of a text that `parse_latency` returned. One of them is None, or both."""
     if latency is None:
         return None, None
     if latency.endswith("%"):

@@ -31,13 +31,19 @@ ConfigType = TypeVar("ConfigType", bound="Config")
 
 @dataclass(frozen=True, kw_only=True)
 class OptionFacts:
-    """What a help screen and the parser of the command line need to know of a field beside its type and default.
+    """What the help screens and the parser of the command line need to know of a field besides its type and default.
 
-    `flag`: the option's name where it is not that of the field; `names`: further names (``--img``); `metavar`: the word
-    that stands for the value, None for that of the type; `positional`: the value may stand without the option's name;
-    `bare`: the value of the option given without one (``--cache``); `shown_default`: what help prints when the default is
-    computed; `rare`: only ``--help-all`` shows the option, in every command or in these; `lone_word`: one word on the
-    command line is that word, not a list of one (``--freeze 10``).
+    | fact | what it says |
+    |---|---|
+    | `group` | the heading under which help shows the option |
+    | `flag` | the option's name, when it differs from the field's name |
+    | `names` | further names (``--img``) |
+    | `metavar` | the word that stands for the value; None: the word of the type |
+    | `positional` | the value may stand without the option's name |
+    | `bare` | the value when the option is given without one (``--cache``) |
+    | `shown_default` | what help prints as the default when it is computed |
+    | `rare` | only ``--help-all`` shows the option: in every command, or in the commands named |
+    | `lone_word` | a single word on the command line is not made a list (``--freeze 10``) |
     """
 
     group: str
@@ -66,7 +72,7 @@ def option(
     lone_word: bool = False,
     **limits: Any,
 ) -> Any:
-    """A pydantic field with the `OptionFacts` of a command's option. `limits` are pydantic's (``ge``, ``gt`` …).
+    """A pydantic field with the `OptionFacts` of an option. `limits` are those of pydantic (``ge``, ``gt`` …).
 
     It takes more than eight arguments because each one is a fact about one option, given by name where the field stands.
     """
@@ -100,7 +106,7 @@ def option_name(field: str) -> str:
 
 
 class Config(BaseModel):
-    """A command's settings: frozen, complete, checked when made. Raises `ConfigError` naming the option.
+    """The settings of a command: frozen, complete, and checked when made. Raises `ConfigError` that names the option.
 
     `command` is the name of the command that the settings belong to.
     """
@@ -152,7 +158,7 @@ EXPECTED = {
 
 
 def _sentence(item: Any, config: type[Config]) -> str:
-    """One pydantic complaint as: option, what was got, what was expected."""
+    """One pydantic error as a sentence: the option, what was got, what was expected."""
     field = str(item["loc"][0]) if item["loc"] else "value"
     where, kind, got = option_name(field), item["type"], item["input"]
     if kind == "missing":

@@ -1,4 +1,4 @@
-"""From the word that a user types to a device and a number format."""
+"""Turns the words that a user types into a device and a number format."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["automatic_precision", "has_fast_bf16", "pick_device", "pick_precision"]
 
-_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})  # multiply-accumulate of bf16; without them it is emulated
+_BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})  # instructions that multiply bf16; without them it is emulated
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` (a GPU if there is one), ``cpu``, ``mps``, ``cuda`` or ``cuda:N``. Raises `ConfigError` when absent."""
+    """The device called `name`: ``auto`` (a GPU if there is one), ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
+
+    Raises `ConfigError` when this machine does not have it.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
@@ -34,8 +37,8 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
-    """The number format of training. ``auto``: bf16 where the device is fast at it; else fp16 on a GPU, fp32 elsewhere."""
-    from slimyolo.training import Autocast, Fp32  # the loop: commands that do not train need not wait for it
+    """The number format of training. ``auto``: bf16 where the device is fast at it, otherwise fp16 on a GPU, else fp32."""
+    from slimyolo.training import Autocast, Fp32  # not at the top: commands that do not train need not import it
 
     if name == "auto":
         name = automatic_precision(device)
@@ -49,7 +52,7 @@ def pick_precision(name: PrecisionName, device: torch.device) -> Precision:
 
 
 def automatic_precision(device: torch.device) -> PrecisionName:
-    """``bf16``, ``fp16`` or ``fp32``: the fastest that `device` computes in hardware."""
+    """The fastest number format that `device` computes in hardware."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if device.type == "cpu" and has_fast_bf16() else "fp32"
@@ -58,8 +61,8 @@ def automatic_precision(device: torch.device) -> PrecisionName:
 def has_fast_bf16(flags: Collection[str] | None = None, supported: bool | None = None) -> bool:
     """Whether this processor multiplies bf16 in hardware: its flags say so, and torch's kernels use it.
 
-    Both must agree: torch's own answer is true from AVX-512 on, where bf16 is emulated and several times slower than
-    fp32. `flags` and `supported` stand in for the processor's and torch's answers.
+    Both must agree. torch alone already says yes on processors with AVX-512, where bf16 is emulated and several times
+    slower than fp32. `flags` and `supported` replace the answers of the processor and of torch in tests.
     """
     if flags is None:
         flags = processor_flags()

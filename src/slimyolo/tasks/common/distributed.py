@@ -1,7 +1,7 @@
 """Several processes that train together (torchrun): which one this is, its device and its share of a batch.
 
-``torchrun --nproc_per_node N -m slimyolo train …`` starts N processes with RANK, LOCAL_RANK, WORLD_SIZE and the address of
-the first one set; without these a process is alone.
+``torchrun --nproc_per_node N -m slimyolo train …`` starts N processes. It sets RANK, LOCAL_RANK, WORLD_SIZE and the address
+of the first process in their environment. A process without these variables is alone.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from slimyolo.training import Alone, Team, Together
 
 __all__ = ["joined_team", "loader_processes", "refuse_several_processes", "share_of_batch"]
 
-_PATIENCE = timedelta(days=1)  # one process may read or write for a long time; one that has died is noticed at once
+_PATIENCE = timedelta(days=1)  # one process may read or write for a long time; a process that ended is noticed at once
 _LOST = ("closed by peer", "Connection reset", "Socket Timeout", "connection to rank", "Broken pipe", "NCCL", "gloo")
 
 
 @contextmanager
 def joined_team(device_name: str) -> Iterator[tuple[Team, torch.device]]:
-    """(the team that torchrun has made this process part of, its device); alone, and any device, without torchrun.
+    """The team of processes that this one belongs to, and the device of this process. Without torchrun it is alone.
 
-    With a GPU each process takes the one of its local rank and NCCL connects them; on processors gloo does. Raises
-    `ConfigError` for a device that does not fit, `TrainingError` when another process of the team has ended.
+    With GPUs each process takes the GPU of its local rank, and NCCL connects the processes; on processors gloo connects
+    them. Raises `ConfigError` for a device that does not fit, `TrainingError` when another process of the team has ended.
     """
     if _world() == 1:
         yield Alone(), pick_device(device_name)
@@ -45,10 +45,10 @@ def joined_team(device_name: str) -> Iterator[tuple[Team, torch.device]]:
         if any(sign in str(error) for sign in _LOST):
             raise TrainingError(
                 f"Process {distributed.get_rank()} of {_world()}: another process of this run has ended; its message "
-                f"says why. The run goes on after its last whole epoch with --resume."
+                f"says why. Continue the run after its last whole epoch with --resume."
             ) from error
         raise
-    distributed.destroy_process_group()  # only here: after a failure the others may never answer
+    distributed.destroy_process_group()  # only after success: after a failure the other processes may never answer
 
 
 def local_device(name: str, environment: Mapping[str, str], gpus: int) -> torch.device:
@@ -70,7 +70,7 @@ def local_device(name: str, environment: Mapping[str, str], gpus: int) -> torch.
 
 
 def share_of_batch(batch_size: int, world: int) -> int:
-    """The images per step of one of `world` processes. Raises `ConfigError` unless they divide `batch_size`."""
+    """The images per step of each of `world` processes. Raises `ConfigError` unless `world` divides `batch_size`."""
     if batch_size % world:
         below, above = max(batch_size // world, 1) * world, -(-batch_size // world) * world
         raise ConfigError(
@@ -81,13 +81,13 @@ def share_of_batch(batch_size: int, world: int) -> int:
 
 
 def loader_processes(asked: int) -> int:
-    """`asked` loader processes, or fewer where the processes on this machine would together have more than cores."""
+    """The number of loader processes: `asked`, or fewer when all loader processes of this machine exceed its cores."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return asked if here == 1 else min(asked, max(1, (os.cpu_count() or 1) // here))
 
 
 def refuse_several_processes(command: str) -> None:
-    """Raise `ConfigError` for a command that one process has to run."""
+    """Raise `ConfigError` when torchrun started several processes: `command` runs in one."""
     if _world() > 1:
         raise ConfigError(
             f"`slimyolo {command}` runs in one process, but torchrun started {_world()}. Start it without torchrun; "

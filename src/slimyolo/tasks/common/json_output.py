@@ -1,4 +1,4 @@
-"""``--json [FILE]`` of the measuring commands: the record to a file, or alone on standard output."""
+"""``--json [FILE]`` of the commands that measure: writes the record to a file, or prints only it on standard output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STANDARD_OUTPUT = Path("-")
 
 
 def give_json(file: Path | None, record: Any) -> None:
-    """Write `record` to `file`; print it where `file` is ``-``; do nothing where it is None. Raises `StorageError`."""
+    """Write `record` to `file`; print it if `file` is ``-``; do nothing if `file` is None. Raises `StorageError`."""
     if file is None:
         return
     if file == STANDARD_OUTPUT:

@@ -1,4 +1,7 @@
-"""The one place where a model is measured on a split: its batches opened, the model run, boxes compared with the truth."""
+"""Measures a model on a split: opens the batches, runs the model, and compares its boxes with the labels.
+
+All commands that measure use these functions.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +22,32 @@ from slimyolo.geometry import Detections
 from slimyolo.models import Detector, TrainingRecipe
 from slimyolo.tasks.common.opened_model import OpenedModel
 
-if TYPE_CHECKING:  # the training loop: commands that only measure do not wait for it
+if TYPE_CHECKING:  # commands that only measure need not import the training loop
     from slimyolo.training import Team
 
 __all__ = ["Measuring", "evaluation_batches", "measure_batches", "measure_split"]
 
 Look = Callable[[EvaluationBatch, Sequence[Detections]], None]
-"""(batch, its detections in source pixels): somebody who looks on."""
+"""Called with each batch and its detections (in source pixels); it only looks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measuring:
-    """How a model is measured. The confidence threshold is that of the reference's validation.
+    """How a model is measured. The default of `conf` is that of the reference's validation.
 
-    `imgsz` is the length of the longer side in pixels; with `rect` a batch is only as large as its images need, otherwise
-    square. `conf`: least score; `iou`: overlap above which NMS drops the weaker box; `max_det`: detections of an image;
-    `half`: in float16, on a GPU; `single_class`: classes are ignored, in the truth too; `rule`: by which mAP is computed
-    (`detections.rules`); `loading`: how pictures are resized. None: as the
-    family of the model has it.
+    | field | meaning |
+    |---|---|
+    | `imgsz` | length of the longer side in pixels |
+    | `rect` | batches are only as large as their images need; otherwise they are square |
+    | `conf` | smallest score of a detection |
+    | `iou` | overlap above which NMS drops the weaker of two boxes |
+    | `max_det` | largest number of detections per image |
+    | `half` | compute in float16 (GPU only) |
+    | `single_class` | ignore the classes of detections and labels |
+    | `rule` | the rule by which mAP is computed (`detections.rules`) |
+    | `loading` | how images are resized |
+
+    `iou`, `rule` and `loading` are those of the model's family where they are None.
     """
 
     imgsz: int
@@ -53,7 +64,7 @@ class Measuring:
     loading: LoadingRecipe | None = None
 
     def for_model(self, model: OpenedModel) -> Measuring:
-        """The same without None: what is left out becomes as the family of `model` has it."""
+        """A copy in which every None is replaced by the value of the family of `model`."""
         own = _recipe_of(model)
         return replace(
             self,
@@ -64,7 +75,7 @@ class Measuring:
 
 
 def _recipe_of(model: OpenedModel) -> TrainingRecipe:
-    """The recipe of a detector's family; of an exported file, that of the first family with such rows."""
+    """The recipe of the detector's family. For an exported file, that of the first family whose rows have its layout."""
     if isinstance(model, Detector):
         return model.family.recipe
     alike = (family for family in FAMILIES.values() if family.rows(1).objectness == model.rows.objectness)
@@ -72,9 +83,9 @@ def _recipe_of(model: OpenedModel) -> TrainingRecipe:
 
 
 def evaluation_batches(split: SplitData, how: Measuring, stride: int, team: Team | None = None) -> EvalBatches:
-    """The images of `split` for a model with this largest `stride`, in pixels; of a `team` the part of this process.
+    """The images of `split` in batches, for a model whose largest stride is `stride` pixels.
 
-    The caller closes them: loader processes stay until then.
+    With a `team` they are only the part of this process. The caller must close them, which ends the loader processes.
     """
     settings = LoaderSettings(
         imgsz=how.imgsz,
@@ -98,10 +109,10 @@ def measure_batches(
     look: Look | None = None,
     team: Team | None = None,
 ) -> EvaluationResult:
-    """Metrics of `model` on `batches`, which may be one process's part of a `team`'s; the result is that of all parts.
+    """Metrics of `model` on `batches`. With a `team`, `batches` are the part of this process; the result covers all parts.
 
-    What `how` leaves out is as the model's family has it. A detector's batch norms are folded first. `device` None: where
-    the model is. `loss` (heads, targets) needs a detector.
+    Values that are None in `how` are those of the model's family. The batch norms of a detector are folded first. `device`
+    None: the device on which the model is. `loss` (heads, targets) can only be measured for a detector.
     """
     how = how.for_model(model)
     together: dict[str, Any] = {} if team is None else {"shard": (team.rank, team.world), "gather": team.gather}
@@ -132,7 +143,7 @@ def measure_split(
     look: Look | None = None,
     images: int | None = None,
 ) -> EvaluationResult:
-    """Metrics of `model` on `split`, or on the first `images` of it (whole batches)."""
+    """Metrics of `model` on `split`, or only on its first `images`, rounded up to whole batches."""
     how = how.for_model(model)
     count = None if images is None else -(-images // how.batch_size)
     with closing(evaluation_batches(split, how, int(model.stride.max()))) as batches:

@@ -1,6 +1,6 @@
-"""The model that a user names, for the commands that only run it: opened, where it runs, its image size, its parameters.
+"""Opens the model that a user names, a checkpoint or an exported file, for the commands that only run it.
 
-It is a checkpoint or an exported file.
+It also says on which device the model runs, which image size it takes, and how large it is.
 """
 
 from __future__ import annotations
@@ -30,28 +30,30 @@ OpenedModel = Detector | ExportedModel
 def open_model(weights: str | Path, names: Sequence[str] = (), device: str = "auto") -> OpenedModel:
     """The detector of a checkpoint (float32, on the CPU), or an exported file in its runtime.
 
-    `names` are for exported files that do not say their classes; `device` is where a TorchScript file runs. Raises
-    `CheckpointError` when there is no such file or it cannot be read, `ConfigError` when `names` are given for a checkpoint.
+    `names` are the class names of an exported file that does not state them; `device` is where a TorchScript file runs.
+    Raises `CheckpointError` when the file does not exist or cannot be read, `ConfigError` for `names` with a checkpoint.
     """
     file = find_weights(weights)
     if is_exported(file):
         return open_exported(file, names=tuple(names), device=_place(file, device))
     if names:
-        raise ConfigError(f"--names is for exported files that do not say their classes; {file} does. Leave it out.")
+        raise ConfigError(f"--names is for exported files that do not state their classes; {file} does. Leave it out.")
     return load_checkpoint(file).detector()
 
 
 def _place(file: Path, device: str) -> torch.device | None:
-    """The device for files that run on GPUs, too; None for the others, which run on the processor."""
+    """The device for a file that can also run on a GPU; None for other files, which run on the processor."""
     able = (row for row in runtimes().values() if file.suffix in row.suffixes)
     return pick_device(device) if any(row.devices for row in able) else None
 
 
 def run_device(model: OpenedModel, device: str, half: bool) -> torch.device:
-    """Where `model` runs. Raises `ConfigError` when it cannot run there, or not in 16 bits as `half` asks."""
+    """The device that `model` runs on. Raises `ConfigError` when it cannot run there, or not in half precision."""
     if isinstance(model, ExportedModel):
         if half:
-            raise ConfigError("--half: the precision of an exported file was decided by its export. Leave --half out.")
+            raise ConfigError(
+                "--half: the precision of an exported file was chosen when it was exported. Leave --half out."
+            )
         if find_runtime(model.runtime).devices:
             return pick_device(device)
         if device not in ("auto", "cpu"):
@@ -61,12 +63,12 @@ def run_device(model: OpenedModel, device: str, half: bool) -> torch.device:
         return torch.device("cpu")
     place = pick_device(device)
     if half and place.type == "cpu":
-        raise ConfigError("--half needs a GPU: a processor computes half precision slower. Leave --half out.")
+        raise ConfigError("--half needs a GPU: on a processor half precision is slower. Leave --half out.")
     return place
 
 
 def fixed_size(model: OpenedModel, asked: tuple[int, int]) -> tuple[int, int] | None:
-    """(height, width) that the file takes and no other, with a warning when `asked` differs; None when it is free."""
+    """The only (height, width) that the file takes, or None when it takes any. Warns when `asked` differs from it."""
     size = model.size if isinstance(model, ExportedModel) else None
     if size is not None and size != asked:
         log.warning("the file takes images of %d x %d pixels; --imgsz %d %d is not used", *size, *asked)
@@ -74,12 +76,12 @@ def fixed_size(model: OpenedModel, asked: tuple[int, int]) -> tuple[int, int] | 
 
 
 def size_of(detector: Detector, imgsz: int) -> SizeRecord:
-    """Parameters, and MACs for an image of `imgsz` × `imgsz` pixels, the size that is really used."""
+    """The parameters of `detector`, and its MACs for an image of `imgsz` × `imgsz` pixels."""
     cost = model_cost(detector, imgsz, forward=detector.heads)
     return SizeRecord(cost.params, cost.macs, imgsz, cost.uncounted)
 
 
 def size_of_exported(model: ExportedModel) -> SizeRecord | None:
-    """What was counted before the export of `model`; None when another tool wrote the file."""
+    """The size that was counted before `model` was exported; None when another tool wrote the file."""
     cost = model.cost
     return None if cost is None else SizeRecord(cost.params, cost.macs, cost.imgsz)

@@ -1,4 +1,4 @@
-"""The types of options that several commands take: how a value is written, what is refused, and with which words."""
+"""The types of options that several commands have: how a value is written, what is refused, and the error message."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ BenchPrecision = Literal["fp32", "fp16", "bf16", "auto", "int8"]
 
 
 def parse_share(value: Any) -> Any:
-    """A share of a whole: 0.4, "0.4" or "40%" → 0.4. Refuses what is not above 0 and below 1."""
+    """A share of a whole: 0.4, "0.4" or "40%" → 0.4. Refuses values that are not above 0 and below 1."""
     if value is None:
         return None
     text = str(value).strip()
@@ -70,7 +70,7 @@ def _share_hint(share: float) -> str:
 
 
 def parse_device(value: Any) -> Any:
-    """What users type for a device → ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``."""
+    """The word that a user types for a device → ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``."""
     text = str(value).strip().lower() if value is not None else ""
     if text in ("", "auto"):
         return "auto"
@@ -118,7 +118,7 @@ def empty_to_none(value: Any) -> Any:
 
 
 def check_batch_size(value: Any) -> Any:
-    """A whole number from 1, or -1 for one that memory decides."""
+    """A whole number of 1 or more, or -1: as many images as memory allows."""
     text = str(value).strip()
     if isinstance(value, bool) or not text.lstrip("-").isdigit() or (int(text) < 1 and int(text) != -1):
         raise ValueError(f"got {value!r}, expected a whole number of 1 or more, or -1: as many as memory allows.")
@@ -134,7 +134,7 @@ def check_cache(value: Any) -> Any:
 
 
 def parse_terms(value: Any) -> Any:
-    """``"response,feature"`` or a list of such words → the terms, in the order of the table."""
+    """``"response,feature"`` or a list of such words → the terms, in the order of `DISTILLATION_TERMS`."""
     words = [value] if isinstance(value, str) else list(value or ())
     terms = [term.strip() for word in words for term in str(word).split(",") if term.strip()]
     unknown = [term for term in terms if term not in DISTILLATION_TERMS]
@@ -146,7 +146,7 @@ def parse_terms(value: Any) -> Any:
 
 
 def split_commas(value: Any) -> Any:
-    """``"a,b"``, ``["a,b", "c"]`` or ``["a", "b", "c"]`` → its words, in order, each once."""
+    """``"a,b"``, ``["a,b", "c"]`` or ``["a", "b", "c"]`` → the words, in their order, without repeats."""
     words = [value] if isinstance(value, str) else value
     if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
         return value
@@ -154,7 +154,7 @@ def split_commas(value: Any) -> Any:
 
 
 def parse_pattern_shares(value: Any) -> Any:
-    """``PATTERN=SHARE`` …, checked, as they were written."""
+    """The texts ``PATTERN=SHARE``, checked and unchanged."""
     items = [value] if isinstance(value, str) else list(value or ())
     for item in items:
         pattern, equals, share = str(item).rpartition("=")
@@ -173,9 +173,9 @@ def pattern_shares(items: tuple[str, ...]) -> dict[str, float]:
 Share = Annotated[float, BeforeValidator(parse_share)]
 Device = Annotated[str, BeforeValidator(parse_device)]
 ImageSize = Annotated[tuple[int, int], BeforeValidator(parse_image_size)]
-"""(height, width) in pixels, of commands that run a model on pictures of any shape."""
+"""(height, width) in pixels, for commands that run a model on images of any shape."""
 SquareSize = Annotated[int, Field(ge=32)]
-"""The side in pixels, of commands whose batches are letterboxed to squares: training, validation, pruning."""
+"""The side in pixels, for commands that letterbox images to squares: training, validation, pruning."""
 LayerIndices = Annotated[tuple[int, ...], BeforeValidator(parse_layers)]
 PatternShares = Annotated[tuple[str, ...], BeforeValidator(parse_pattern_shares)]
 OptionalPath = Annotated[Path | None, BeforeValidator(empty_to_none)]

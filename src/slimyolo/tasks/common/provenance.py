@@ -1,4 +1,4 @@
-"""Where a result comes from: command, settings, versions, machine, data."""
+"""Records where a result comes from: the command, its settings, versions, the machine and the data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["data_provenance", "run_provenance"]
 
 
 def run_provenance(config: Config) -> dict[str, Any]:
-    """Command, its settings, versions and machine."""
+    """The command, its settings, the versions and the machine."""
     return {
         "slimyolo": __version__,
         "command": config.command,
@@ -36,14 +36,14 @@ def run_provenance(config: Config) -> dict[str, Any]:
 
 
 def typed_command() -> str:
-    """The words this process was started with, as they can be pasted into a shell again."""
+    """The command line that started this process, quoted so that it can be pasted into a shell."""
     program, *words = sys.argv or [""]
     inside = Path(program).name in ("__main__.py", "slimyolo")
     return shlex.join(["slimyolo" if inside else program, *words])
 
 
 def machine() -> dict[str, str | int]:
-    """Processor, its cores, and the GPU where there is one: what times depend on."""
+    """The processor, its number of cores, and the GPU if there is one. Measured times depend on them."""
     facts: dict[str, str | int] = {"processor": processor_name(), "cores": os.cpu_count() or 0}
     if torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()
@@ -51,7 +51,7 @@ def machine() -> dict[str, str | int]:
 
 
 def data_provenance(dataset: DatasetSpec, splits: Mapping[str, SplitData]) -> dict[str, Any]:
-    """Which data: file, classes, and images, boxes and fingerprint of each split."""
+    """The dataset: its file, its classes, and for each split the images, boxes, defects and fingerprint."""
     return {
         "file": str(dataset.source),
         "names": list(dataset.names),

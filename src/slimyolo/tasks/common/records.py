@@ -1,4 +1,4 @@
-"""The records that tasks return and write to ``record.json``: frozen, plain, with units in the names."""
+"""The records that tasks return and write to ``record.json``: frozen, plain values, with units in their names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SizeRecord:
-    """Size of a detector. `macs` of convolutions, linear layers and matrix products at `imgsz` × `imgsz`."""
+    """The size of a detector.
+
+    `macs` are the multiply-accumulate operations of convolutions, linear layers and matrix products for one image of
+    `imgsz` × `imgsz` pixels; `uncounted` names operations whose cost is unknown.
+    """
 
     params: int
     macs: int
@@ -36,7 +40,7 @@ class SizeRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationRecord:
-    """A detector measured on one split. `speed_ms`: mean milliseconds an image of each stage, on `device`."""
+    """The metrics and speed of a detector on one split. `speed_ms`: mean milliseconds per image of each step on `device`."""
 
     weights: str
     data: str
@@ -56,9 +60,9 @@ class ValidationRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRecord:
-    """A training run that ended. `best` and `last` are checkpoints; `metrics` are those of `best`, without curves.
+    """A training run that has ended. `best` and `last` are checkpoints; `metrics` are those of `best`, without curves.
 
-    `images_per_second` is the mean over all training epochs of this call, loader included, validation not.
+    `images_per_second` is the mean over all training epochs of this call. It includes the loader but not the validation.
     """
 
     command: str
@@ -78,9 +82,10 @@ class TrainRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class RepairRecord:
-    """One step of repairing a cut detector. Errors are those of `pruning.output_error` against the dense detector.
+    """One step that repaired a cut detector. Errors are those of `pruning.output_error` against the dense detector.
 
-    `images` of the training split were used; errors are on validation images, metrics on all of them (None without).
+    The step used `images` training images. The errors are measured on some validation images, the metrics on all of them;
+    the metrics are None when they were not measured.
     """
 
     step: str
@@ -94,10 +99,10 @@ class RepairRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyOutcome:
-    """Where ``--latency`` ended.
+    """The result of ``--latency``: what was asked for, and what was reached.
 
-    `measured_ms` is `dense_ms` times the share of it that the cut network took, timed in turn with the dense one.
-    `reached`: `measured_ms` is at most 5 % above `asked_ms`. `attempts`: a line for each network that was timed.
+    The cut and the dense network are timed in turn. `measured_ms` is `dense_ms` times the ratio of their times. `reached`:
+    `measured_ms` is at most 5 % above `asked_ms`. `attempts`: one line for each network that was timed.
     """
 
     asked_ms: float
@@ -111,12 +116,17 @@ class LatencyOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class CutRecord:
-    """A cut that was made (or planned, when `weights` is empty).
+    """A cut that was made, or only planned when `weights` is empty.
 
-    `channels`: per layer (name, before, kept). `max_relative_difference`: of the cut network against the masked one on
-    random images. Metrics are None when no data were given. `importance`: which scores chose the channels; `constants_from`,
-    `output_error`, `output_error_of_formula`: as in `PruneReport`; `tried`: what ``--max-drop`` looked at;
-    `latency`: where ``--latency --runtime`` ended.
+    | field | content |
+    |---|---|
+    | `layers` | for each layer (name, channels before, channels kept) |
+    | `max_relative_difference` | of the outputs of the cut and the masked network, on random images |
+    | `metrics_before`, `metrics_after` | None when no dataset was given |
+    | `importance` | the scores that chose the channels |
+    | `constants_from`, `output_error`, `output_error_of_formula` | as in `PruneReport` |
+    | `tried` | the cuts that ``--max-drop`` tried |
+    | `latency` | the result of ``--latency --runtime`` |
     """
 
     source: str

@@ -1,6 +1,6 @@
-"""The files that a run leaves for its report: curves, label statistics, validation pictures with boxes.
+"""The files that a run writes for its report: curves, label statistics, validation images with boxes.
 
-Reports and plots are made from these files alone, also long after the run.
+Reports and plots are made from these files alone, even long after the run.
 """
 
 from __future__ import annotations
@@ -35,14 +35,17 @@ __all__ = [
 
 CURVES_FILE, LABELS_FILE, SAMPLE_FILE = "curves.json", "labels.json", "sample.json"
 SAMPLE_IMAGES = 8
-SHOWN_SCORE = 0.25  # as predict's threshold: what a user would see
+SHOWN_SCORE = 0.25  # the threshold of predict: the report shows what a user would see
 SHOWN_BOXES = 100
 PICTURED_BATCHES = 3
-CURVE_STEP = 5  # every fifth of the 1000 points: a picture shows no more
+CURVE_STEP = 5  # every fifth of the 1000 points: a plot cannot show more
 
 
 def write_evidence(folder: Path, metrics: DetectionMetrics) -> None:
-    """``curves.json``: curves by confidence and recall at IoU 0.5, and the confusion matrix. `metrics` with arrays."""
+    """Write ``curves.json``: curves by confidence and recall at IoU 0.5, and the confusion matrix.
+
+    `metrics` must still hold the arrays of the curves.
+    """
     curves, confusion = to_plain(metrics.curves), to_plain(metrics.confusion)
     if curves is not None:
         curves = {
@@ -53,12 +56,12 @@ def write_evidence(folder: Path, metrics: DetectionMetrics) -> None:
 
 
 def write_labels(folder: Path, splits: Mapping[str, SplitData]) -> None:
-    """``labels.json``: how the labels of each split are distributed."""
+    """Write ``labels.json``: how the labels of each split are distributed."""
     _write_compact(folder / LABELS_FILE, {name: label_statistics(split) for name, split in splits.items()})
 
 
 def train_picture(batch: TrainBatch, names: Sequence[str]) -> npt.NDArray[np.uint8]:
-    """A training batch as the network sees it, augmented, with its boxes: BGR uint8, sixteen pictures at most."""
+    """Draw an augmented training batch with its boxes, as the network sees it: BGR uint8, at most sixteen images."""
     images = _pictures(batch.images)
     rows = batch.targets.numpy()
     found = []
@@ -71,11 +74,11 @@ def train_picture(batch: TrainBatch, names: Sequence[str]) -> npt.NDArray[np.uin
 
 
 class ValidationPictures:
-    """Keeps pictures while a detector is measured: give `see` to `measure_split` as ``look``.
+    """Keeps pictures while a detector is measured: pass `see` to `measure_split` as ``look``.
 
-    `write` then leaves a sample of the split, the same for every detector: small JPEGs in ``sample/``, and their truth
-    and the detections above 0.25 in ``sample.json``. With `batches` also ``val_batchN_labels.jpg`` and
-    ``val_batchN_pred.jpg`` of the first three batches, as the reference writes them.
+    `write` then writes a sample of the split, which is the same for every detector: small JPEGs in ``sample/``, and their
+    labels and the detections above 0.25 in ``sample.json``. With `batches` it also writes ``val_batchN_labels.jpg`` and
+    ``val_batchN_pred.jpg`` of the first three batches, as the reference does.
     """
 
     def __init__(self, split: SplitData, *, batches: bool = True, single_class: bool = False) -> None:
@@ -97,7 +100,7 @@ class ValidationPictures:
                 self._keep(self._chosen[path], index, batch, detections[index])
 
     def write(self, folder: Path) -> dict[str, npt.NDArray[np.uint8]]:
-        """Write all files into `folder`. Returns the pictures of whole batches (RGB uint8), to be shown elsewhere too."""
+        """Write all files into `folder`. Returns the pictures of whole batches (RGB uint8), for other places to show."""
         for name, content in self._files.items():
             write_bytes(folder / name, content)
         for name, picture in self._grids.items():
@@ -164,7 +167,7 @@ def _rounded(box: npt.NDArray[np.float32]) -> list[float]:
 
 
 def _thinned(values: Any, depth: int) -> Any:
-    """Every fifth number and the last one, rounded to five digits; with `depth` 2 the same of each list in a list."""
+    """Every fifth number and the last one, rounded to five digits. With `depth` 2, the same for each list in a list."""
     if depth > 1:
         return [_thinned(row, depth - 1) for row in values]
     kept = values[::CURVE_STEP]

@@ -1,4 +1,4 @@
-"""Which settings must stay the same when a command goes on with a run that was stopped."""
+"""Which settings must stay the same when a command continues a run that was stopped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["FREE_IN_STAGES", "FREE_TO_CHANGE", "refuse_other_settings", "setting
 FREE_TO_CHANGE = ("device", "workers", "cache", "noplots", "resume", "project")
 """Settings that cannot change the result."""
 FREE_IN_STAGES = (*FREE_TO_CHANGE, "name", "exist_ok")
-"""The same for a run of several stages, which is found by its folder."""
+"""The same for a run of several stages, which is identified by its folder."""
 
 
 def settings_that_stay(config: Config, *free: str) -> dict[str, Any]:
@@ -27,6 +27,6 @@ def refuse_other_settings(folder: Path, stored: Mapping[str, Any], settings: Map
     for key, value in settings.items():
         if stored.get(key) != value:
             raise ConfigError(
-                f"--resume goes on exactly as {folder} began, with {option_name(key)} {stored.get(key)}; got {value}. "
-                "Use the same options, or leave --resume out to start anew."
+                f"--resume continues {folder}, which was started with {option_name(key)} {stored.get(key)}; got {value}. "
+                "Use the same options, or leave --resume out to start a new run."
             )

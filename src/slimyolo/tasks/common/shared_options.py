@@ -1,4 +1,4 @@
-"""The fields that several commands have: the same option, said with the same words everywhere."""
+"""The options that several commands have, so that each has the same help line everywhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def image_size_option(default: Any, help: str, group: str, *, names: Sequence[st
 
 def class_names_option(group: str) -> Any:
     """The field for ``--names``, for exported files of other tools."""
-    words = "class names, for an exported file without them"
+    words = "class names, for an exported file that does not state them"
     return option((), words, group=group, names=("--names",), metavar="NAME …", rare=True)
 
 
@@ -43,14 +43,14 @@ def device_option(
 
 
 def cache_option(group: str, *, rare: bool = False) -> Any:
-    """The field for ``--cache``: without a word after it, ``ram``."""
+    """The field for ``--cache``. Without a value it means ``ram``."""
     return option(None, "keep decoded images in memory", bare="ram", group=group, metavar="[ram]", rare=rare)
 
 
 def workers_option(group: str) -> Any:
-    """The field for the number of loader processes: as many as there are processors, at most 8."""
+    """The field for the number of loader processes. The default is the number of processors, but at most 8."""
     return option(
-        help="loader processes",
+        help="number of loader processes",
         group=group,
         ge=0,
         default_factory=lambda: min(8, os.cpu_count() or 1),
@@ -60,19 +60,19 @@ def workers_option(group: str) -> Any:
 
 
 def json_option(group: str, *, rare: bool = False) -> Any:
-    """The field for ``--json [FILE]``: None no, ``-`` standard output, else a file."""
+    """The field for ``--json [FILE]``. None: not given; ``-``: print on standard output; otherwise the file to write."""
     words = "print the result as JSON instead, or write it to FILE"
     return option(None, words, group=group, flag="--json", metavar="[FILE]", bare="-", rare=rare)
 
 
 def project_option(default: str, group: str, *, rare: bool | tuple[str, ...] = True) -> Any:
-    """The field for ``--project``, the folder in which each run makes its own."""
+    """The field for ``--project``, the folder in which each run creates its own folder."""
     return option(Path(default), "folder of the runs", group=group, metavar="FOLDER", rare=rare)
 
 
 def name_option(group: str) -> Any:
-    """The field for ``--name``, the run's folder in ``--project``."""
-    return option("exp", "run name; exp, exp2, exp3 …", group=group, metavar="NAME")
+    """The field for ``--name``, the folder of the run in ``--project``."""
+    return option("exp", "name of the run; if exp exists: exp2, exp3 …", group=group, metavar="NAME")
 
 
 def exist_ok_option(group: str) -> Any:

@@ -1,4 +1,4 @@
-"""The weights that a user names: where the file is looked for, and the checkpoint in it. Nothing is ever downloaded."""
+"""Finds the weights that a user names, and loads the checkpoint. Nothing is ever downloaded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def weight_places(name: str | Path) -> tuple[Path, ...]:
 def find_weights(name: str | Path) -> Path:
     """The first of `weight_places` that is a file, or the folder of an exported model.
 
-    Raises `CheckpointError` listing the places when there is none.
+    Raises `CheckpointError` that lists the places when there is none.
     """
     places = weight_places(name)
     for place in places:
@@ -37,20 +37,21 @@ def find_weights(name: str | Path) -> Path:
     tried = "".join(f"\n  {place}" + (" (a folder)" if os.path.isdir(place) else "") for place in places)
     raise CheckpointError(
         f"There is no checkpoint {str(name)!r}. Looked for:{tried}\n"
-        "slimyolo downloads nothing: put the file there, or name its folder in $SLIMYOLO_WEIGHTS. (Training can do "
-        "without one: --weights '' --cfg yolov5n.)"
+        "slimyolo downloads nothing: put the file there, or name its folder in $SLIMYOLO_WEIGHTS. (To train without a "
+        "checkpoint: --weights '' --cfg yolov5n.)"
     )
 
 
 def load_weights(name: str | Path) -> Checkpoint:
-    """The checkpoint that `find_weights` finds. Raises `CheckpointError` when there is none, or it cannot be read."""
+    """Load the checkpoint that `find_weights` finds. Raises `CheckpointError` when there is none, or it is damaged."""
     return load_checkpoint(find_weights(name))
 
 
 def same_file_of_newest_run(path: Path) -> Path | None:
-    """For ``runs/train/exp3/weights/best.pt`` that does not exist: that file of the newest run ``runs/train/exp*``, if any.
+    """The same file of the newest run, for a path such as ``runs/train/exp3/weights/best.pt`` that does not exist.
 
-    The run numbers in the reference's instructions are its author's; on another machine the same step has another number.
+    None when no run ``runs/train/exp*`` has that file. The reference's instructions use the run numbers of its author; on
+    another machine the same step has another number.
     """
     for depth, part in enumerate(path.parts[:-1]):
         numbered = re.fullmatch(r"(exp)\d*", part)

@@ -1,1 +1,1 @@
-"""`slimyolo export`."""
+"""The task of ``slimyolo export``."""

@@ -20,58 +20,60 @@ CHECK = "Check and examples"
 
 
 class ExportConfig(Config):
-    """Settings of ``slimyolo export``. `imgsz` is (height, width); one number is a square."""
+    """Settings of ``slimyolo export``. `imgsz` is (height, width); one number means a square."""
 
     command: ClassVar[str] = "export"
 
     weights: Path = option(help="checkpoint", group=MODEL, metavar="FILE")
     format: tuple[str, ...] = option(
         ("onnx",),
-        "formats: onnx openvino ncnn torchscript coreml litert tensorrt",
+        "one or more of onnx openvino ncnn torchscript coreml litert tensorrt",
         group=MODEL,
         names=("--include",),
         metavar="FORMAT …",
     )
-    imgsz: ImageSize = image_size_option((320, 320), "input size: N, or height width", MODEL)
-    batch_size: BatchSize = option(1, "images per call", group=MODEL, ge=1)
-    output: OptionalPath = option(None, "file or folder; none: beside the checkpoint", group=MODEL)
+    imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height and width", MODEL)
+    batch_size: BatchSize = option(1, "number of images per call", group=MODEL, ge=1)
+    output: OptionalPath = option(None, "file or folder to write to; none: beside the checkpoint", group=MODEL)
 
-    half: bool = option(False, "16-bit weights", group=FORMAT)
-    int8: bool = option(False, "8-bit convolutions: onnx, openvino; with --data", group=FORMAT)
+    half: bool = option(False, "store the weights in 16 bits", group=FORMAT)
+    int8: bool = option(False, "compute convolutions in 8 bits (onnx, openvino); needs --data", group=FORMAT)
     calibration_images: int = option(
-        128, "training images from which 8-bit ranges are taken", group=FORMAT, ge=1, rare=True
+        128, "number of training images that set the ranges of --int8", group=FORMAT, ge=1, rare=True
     )
     int8_tolerance: float = option(
-        0.01, "mAP that 8 bits may cost on validation images", group=FORMAT, gt=0, lt=1, rare=True
+        0.01, "largest loss of mAP that --int8 may cost", group=FORMAT, gt=0, lt=1, rare=True
     )
-    dynamic: bool = option(False, "any batch and image size", group=FORMAT)
-    simplify: bool = option(False, "simplify the graph", group=FORMAT, rare=True)
+    dynamic: bool = option(False, "let the file take any batch size and image size", group=FORMAT)
+    simplify: bool = option(False, "simplify the graph of the file", group=FORMAT, rare=True)
     opset: int | None = option(None, "ONNX operator set", group=FORMAT, shown_default="17", ge=9, rare=True)
-    nms: bool = option(False, "include NMS: the file gives [batch, max-det, 6]", group=FORMAT)
+    nms: bool = option(False, "include NMS in the file; its output is [batch, max-det, 6]", group=FORMAT)
     conf: float = option(
         0.25, "confidence threshold of --nms", group=FORMAT, names=("--conf-thres",), ge=0, le=1, rare=True
     )
     iou: float = option(0.45, "overlap threshold of --nms", group=FORMAT, names=("--iou-thres",), ge=0, le=1, rare=True)
-    max_det: int = option(100, "detections per image of --nms", group=FORMAT, ge=1, rare=True)
+    max_det: int = option(100, "largest number of detections per image of --nms", group=FORMAT, ge=1, rare=True)
     device: Device = device_option(FORMAT, default="cpu", rare=True)
     json_file: OptionalPath = json_option(FORMAT)
 
-    data: OptionalPath = option(None, "dataset YAML: compare on its validation images", group=CHECK, metavar="YAML")
+    data: OptionalPath = option(
+        None, "dataset YAML: check the file on its validation images", group=CHECK, metavar="YAML"
+    )
     images: str | None = option(
         None,
-        "compare on these pictures: a file, a folder, 'glob*.jpg'",
+        "check the file on these images: a file, a folder, 'glob*.jpg'",
         group=CHECK,
-        shown_default="a drawn scene",
+        shown_default="a rendered scene",
         rare=True,
     )
-    no_examples: bool = option(False, "write no example programs beside the files", group=CHECK, rare=True)
+    no_examples: bool = option(False, "do not write example programs beside the files", group=CHECK, rare=True)
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> ExportConfig:
         if self.data is not None and self.images is not None:
-            raise ConfigError("--data and --images both say on what to compare: leave one out.")
+            raise ConfigError("--data and --images both name images for the check: leave one of them out.")
         if self.int8 and self.half:
-            raise ConfigError("--int8 and --half exclude each other: leave one out.")
+            raise ConfigError("--int8 and --half exclude each other: leave one of them out.")
         if self.int8 and self.data is None:
             raise ConfigError("--int8 needs images for calibration: add --data YAML.")
         return self

@@ -1,4 +1,4 @@
-"""``slimyolo export``: a checkpoint in other formats, each file run and compared before it appears."""
+"""``slimyolo export``: writes a checkpoint in other formats. Each file is run and compared before it appears."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ REAL_IMAGES = 8
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """The files that were written from one checkpoint, in the order asked for; `quantised` are those in 8 bits."""
+    """The files that were written from one checkpoint, in the order of the formats; `quantised` are the INT8 files."""
 
     weights: str
     files: tuple[ExportedFile, ...]
@@ -68,11 +68,11 @@ class ExportRecord:
 def export(config: ExportConfig) -> ExportRecord:
     """Write the checkpoint in each format of ``config.format``; the record is also logged.
 
-    Each file is run on random images and on pictures (of ``config.data``, else of ``config.images``, else one drawn
-    scene), and appears only when it agrees with PyTorch; what could not be checked is said. With several formats, those
-    before a failing one stay. Raises `ExportError` for formats that cannot be written as asked, a missing package, a
-    failed or disagreeing export; `ConfigError` for options that nothing implements; `DataError` for pictures that
-    cannot be read.
+    Each file is run on random images and on real ones: those of ``config.data``, else of ``config.images``, else one
+    rendered scene. It appears only when it agrees with PyTorch; the log says what could not be checked. When one of
+    several formats fails, the files written before it stay. Raises `ExportError` when a format cannot be written as asked,
+    a package is missing, or an export fails or disagrees; `ConfigError` for options that do not fit; `DataError` for images
+    that cannot be read.
     """
     if config.int8:
         return _export_int8(config)
@@ -108,7 +108,7 @@ def export(config: ExportConfig) -> ExportRecord:
 
 
 def _export_int8(config: ExportConfig) -> ExportRecord:
-    """The INT8 files NAME_int8… of each format, from a float ONNX file that agreed with PyTorch and is not kept."""
+    """Write the INT8 file NAME_int8… of each format, from a float ONNX file that agreed with PyTorch and is not kept."""
     rows = [find_format(name) for name in dict.fromkeys(config.format)]
     unable = [row.name for row in rows if row.int8 is None]
     if unable or config.data is None:
@@ -116,7 +116,7 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
         raise ConfigError(f"--int8 writes {' and '.join(able)}, not {', '.join(unable)}.")
     if config.nms:
         raise ConfigError(
-            "--int8 and --nms exclude each other: the metric that decides needs all rows. Leave --nms out."
+            "--int8 and --nms exclude each other: --int8 measures mAP, which needs the output without NMS. Leave --nms out."
         )
     float_row = find_format("onnx")
     require_packages(float_row, config.simplify)
@@ -179,7 +179,7 @@ def _settings(config: ExportConfig, detector: Detector) -> ExportSettings:
 
 
 def _target(config: ExportConfig, weights: Path, row: Format, *, alone: bool) -> Path:
-    """Where the file goes: beside the checkpoint, in folder ``config.output``, or that file itself."""
+    """The path of the file: beside the checkpoint, in the folder ``config.output``, or ``config.output`` itself."""
     output, name = config.output, weights.stem + row.ending
     if output is None:
         return weights.with_name(name)
@@ -199,7 +199,7 @@ def _target(config: ExportConfig, weights: Path, row: Format, *, alone: bool) ->
 
 
 def _real_images(config: ExportConfig) -> list[Tensor]:
-    """Letterboxed pictures in full batches [batch, 3, *imgsz] float32 RGB 0–1: given ones, or one drawn scene."""
+    """The letterboxed images in full batches [batch, 3, *imgsz] float32 RGB 0–1: those given, or one rendered scene."""
     pictures = _pictures(config)
     count = -(-len(pictures) // config.batch_size) * config.batch_size
     images = []
@@ -210,7 +210,7 @@ def _real_images(config: ExportConfig) -> list[Tensor]:
 
 
 def _pictures(config: ExportConfig) -> list[npt.NDArray[np.uint8]]:
-    """At most `REAL_IMAGES` BGR pictures; of a dataset, spread over its validation split."""
+    """At most `REAL_IMAGES` BGR images; those of a dataset are spread over its validation split."""
     if config.data is not None:
         samples = read_split(read_dataset_yaml(config.data), "val").samples
         count = min(REAL_IMAGES, len(samples))
@@ -235,7 +235,7 @@ def _tell(file: ExportedFile) -> None:
             log.info("  %s", _difference(file, kind, found))
     if file.suppressed is not None:
         log.info(
-            "  NMS inside against NMS outside, %d images: boxes differ by up to %.1e px, scores by %.1e",
+            "  NMS inside the file against NMS outside it, %d images: boxes differ by up to %.1e px, scores by %.1e",
             file.suppressed.images,
             file.suppressed.boxes_px,
             file.suppressed.scores,
@@ -254,7 +254,7 @@ def _write_examples(config: ExportConfig, format_name: str, path: Path, settings
     if written:
         log.info("examples: %s", ", ".join(str(one) for one in written))
     for one in kept:
-        log.warning("%s was changed by somebody and is left as it is; delete it to get a new one", one)
+        log.warning("%s was edited and is not overwritten; delete it to get a new one", one)
 
 
 def _difference(file: ExportedFile, kind: str, found: Agreement) -> str:

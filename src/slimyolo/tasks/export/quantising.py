@@ -1,4 +1,4 @@
-"""Calibration images and the metric that decide how much of a network is written in 8 bits."""
+"""INT8 export: prepares the calibration images, and measures mAP, which decides how much is written in 8 bits."""
 
 from __future__ import annotations
 
@@ -40,9 +40,11 @@ log = logging.getLogger("slimyolo")
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What a file in 8 bits is made from: `images` training images of the dataset YAML `data`, letterboxed to `size`
-    (height, width), in batches of `batch`. `tolerance`: the mAP that 8 bits may cost on the validation split; `workers`:
-    loader processes."""
+    """What an INT8 file is made from: `images` training images of the dataset YAML `data`.
+
+    They are letterboxed to `size` (height, width), in batches of `batch`. `tolerance`: the largest loss of mAP on the
+    validation split; `workers`: the number of loader processes.
+    """
 
     data: Path
     size: tuple[int, int]
@@ -55,9 +57,9 @@ class Calibration:
 def quantise_file(detector: Detector, source: Path, target: Path, row: Format, how: Calibration) -> QuantisedFile:
     """Quantise the float ONNX file `source` of `detector` to a file of format `row`.
 
-    mAP before and after is that of the validation split, letterboxed as the file takes it.
-    Raises `ConfigError` for a format without INT8 or classes that do not fit, `ExportError` for a missing package,
-    `DataError` for unreadable data.
+    mAP before and after is measured on the validation split, letterboxed to the size that the file takes. Raises
+    `ConfigError` for a format without INT8 or for another number of classes, `ExportError` for a missing package,
+    `DataError` for data that cannot be read.
     """
     if row.int8 is None or row.runtime is None:
         able = [one.name for one in FORMATS.values() if one.int8 is not None]
@@ -84,7 +86,7 @@ def quantise_file(detector: Detector, source: Path, target: Path, row: Format, h
 
 
 def letterboxed_batches(samples: Sequence[Sample], size: tuple[int, int], batch: int, count: int) -> list[Tensor]:
-    """At most `count` images, spread over `samples`, in full batches [batch, 3, *size] float32 RGB 0–1."""
+    """At most `count` images, taken evenly from `samples`, in full batches [batch, 3, *size] float32 RGB 0–1."""
     wanted = -(-min(count, len(samples)) // batch) * batch
     chosen = [samples[int(place) % len(samples)] for place in np.linspace(0, len(samples) - 1, wanted)]
     images = []
@@ -95,9 +97,9 @@ def letterboxed_batches(samples: Sequence[Sample], size: tuple[int, int], batch:
 
 
 def tell_quantised(file: QuantisedFile) -> None:
-    """Log what was written, mAP before and after included."""
+    """Log what was written, with mAP before and after."""
     log.info(
-        "INT8: %d convolutions in 8 bits, %d in floats (%s); ranges of %d images",
+        "INT8: %d convolutions in 8 bits, %d in float (%s); ranges from %d images",
         file.quantised,
         len(file.left_in_float),
         ", ".join(file.left_in_float),

@@ -1,1 +1,1 @@
-"""`slimyolo val` and `bench`."""
+"""The tasks of ``slimyolo val`` and ``slimyolo bench``."""

@@ -1,4 +1,4 @@
-"""``slimyolo bench``: several models on several runtimes, timed in turn, their ratio beside the ratio of their MACs."""
+"""``slimyolo bench``: times models on runtimes, in turn, and compares the ratio of their times with that of their MACs."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ __all__ = ["BenchRecord", "BenchRow", "bench", "bench_table", "verdict"]
 
 log = logging.getLogger("slimyolo")
 
-NO_GAIN = 1.05  # a smaller ratio is what two runs of one model may differ by
-SCALES = 0.85  # of the MACs ratio
+NO_GAIN = 1.05  # two runs of the same model may differ by a smaller ratio
+SCALES = 0.85  # a speed-up below this share of the MACs ratio is worth a remark
 
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRow:
-    """One model on one runtime. `timing` is per call of `batch` images, without pre- and post-processing.
+    """One model on one runtime. `timing` is for one call of `batch` images, without pre- and post-processing.
 
-    `speedup`: median of the first model on this runtime, in the first precision, over this one's; `quiet_speedup` the same of the
-    10th percentiles; `macs_ratio`: MACs of the first over this one's. None where there is nothing to compare, or the
-    MACs of a file are not known. `versions` of what computed it.
+    The model is compared with the first model on the same runtime, in the first precision. `speedup` is the median time of
+    the first model divided by that of this one; `quiet_speedup` is the same for the 10th percentiles; `macs_ratio` is the
+    same for the MACs. They are None for the first model itself, and where the MACs are unknown. `versions` are those of
+    the runtime's packages.
     """
 
     weights: str
@@ -59,7 +60,10 @@ class BenchRow:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRecord:
-    """A benchmark. `prepare` (letterbox, to float) and `finish` (NMS, back to source pixels) are per image of `picture`."""
+    """A benchmark. `prepare` (letterbox, conversion to float) and `finish` (NMS, back to source pixels) are per image.
+
+    They were timed on the image that `picture` describes.
+    """
 
     rows: tuple[BenchRow, ...]
     prepare: Timing
@@ -77,7 +81,7 @@ class BenchRecord:
 
 @dataclass(frozen=True, eq=False)
 class _Model:
-    """One of the --weights: a checkpoint's detector, or an exported file."""
+    """One of the --weights: the detector of a checkpoint, or an exported file."""
 
     name: str
     path: Path
@@ -95,11 +99,11 @@ class _Candidate:
 
 
 def bench(config: BenchConfig) -> BenchRecord:
-    """Time the models as `config` says; the record is also ``record.json`` in a new run folder.
+    """Time the models as `config` says. The record is also written to ``record.json`` in a new run folder.
 
-    Models of one runtime, in all precisions, are timed in turn, so that they meet the same machine. Checkpoints are exported to a
-    temporary folder first (for ``torch`` they run as they are, batch norms folded). Raises `ConfigError` when
-    nothing of what was asked for can be timed, and what exporting raises.
+    The models of one runtime, in all precisions, are timed in turn, so that other load on the machine affects all of them
+    alike. Checkpoints are first exported to a temporary folder (for ``torch`` they run directly, with folded batch norms).
+    Raises `ConfigError` when no combination can be timed, and the errors of exporting.
     """
     for name in config.runtime:
         find_runtime(name)
@@ -116,7 +120,7 @@ def bench(config: BenchConfig) -> BenchRecord:
             if not rows:
                 raise ConfigError(
                     f"None of {', '.join(map(str, config.weights))} can be timed with --runtime {' '.join(config.runtime)} "
-                    f"--precision {' '.join(config.precision)}; the notes above say why."
+                    f"--precision {' '.join(config.precision)}; the warnings above say why."
                 )
             prepare, finish, picture = time_stages(config, models[0].detector, exports.any_file())
     finally:
@@ -146,7 +150,7 @@ def bench(config: BenchConfig) -> BenchRecord:
 
 
 def bench_table(record: BenchRecord) -> str:
-    """The rows as aligned text: milliseconds of the network alone, and the ratios to the first model of each block."""
+    """The rows as aligned text: milliseconds of the network alone, and the ratios to the first model of each runtime."""
     heads = f"{'model':<28} {'runtime':<12} {'precision':<9} {'median ms':>9} {'low':>7} {'p95':>7} {'GFLOPs':>7}"
     lines = [f"{heads} {'MACs ratio':>10} {'speed ratio':>11}"]
     previous = ""
@@ -176,7 +180,7 @@ def _square(config: BenchConfig) -> bool:
 
 
 def _timed(models: Sequence[_Model], runtime: str, config: BenchConfig, exports: Exports) -> list[BenchRow]:
-    """The rows of one runtime; what it cannot compute is left out, with a note."""
+    """The rows of one runtime. What the runtime cannot compute is left out, with a warning."""
     images = torch.rand(config.batch, 3, *config.imgsz, generator=torch.Generator().manual_seed(0))
     with ExitStack() as opened:
         candidates = []
@@ -220,7 +224,7 @@ def _candidate(
     exports: Exports,
     opened: ExitStack,
 ) -> _Candidate | str:
-    """What to time, or why it cannot be."""
+    """What to time, or a text that says why it cannot be timed."""
     if runtime == "torch" and model.detector is not None:
         if precision not in ("fp32", "auto"):
             return "PyTorch on a processor is timed in fp32 only"
@@ -234,17 +238,17 @@ def _candidate(
         return _Candidate(model, precision, run_eager, model.size, {"torch": str(torch.__version__)})
     able = find_runtime(runtime)
     if config.batch > 1 and "batch" not in timed_format(able).able:
-        return "it takes one image at a time: --batch 1"
+        return "it takes one image at a time; use --batch 1"
     if precision == "int8":
         file = exports.quantised(model.path, model.detector, runtime)
     elif precision not in able.precisions:
-        return f"it computes in {', '.join(able.precisions)}"
+        return f"it computes only in {', '.join(able.precisions)}"
     else:
         file = exports.floating(model.path, model.detector, runtime)
     if isinstance(file, str):
         return file
     if not file.is_dir() and file.suffix not in able.suffixes:
-        return f"it opens {' and '.join(able.suffixes)} files"
+        return f"it opens only {' and '.join(able.suffixes)} files"
     kind: RunPrecision = "fp32" if precision == "int8" else precision
     exported = opened.enter_context(open_exported(file, runtime=runtime, threads=config.threads, precision=kind))
     cost = exported.cost
@@ -254,7 +258,7 @@ def _candidate(
 
 
 def verdict(row: BenchRow) -> str:
-    """The ratio in words, so that nobody has to know which ratio would have been good."""
+    """The ratio in words, so that the reader need not know which ratio is good."""
     speedup, what = row.speedup or 0.0, f"{row.weights} on {row.runtime}, {row.precision}"
     macs = "" if row.macs_ratio is None else f" at 1/{row.macs_ratio:.2f} of the MACs"
     if speedup < 1 / NO_GAIN:
@@ -262,7 +266,7 @@ def verdict(row: BenchRow) -> str:
     if speedup < NO_GAIN:
         return f"{what}: no speed-up ({speedup:.2f}){macs}."
     if row.macs_ratio is not None and speedup < SCALES * row.macs_ratio:
-        return f"{what}: {speedup:.2f} times faster{macs}: the runtime wins less than the MACs promise."
+        return f"{what}: {speedup:.2f} times faster{macs}: the runtime gains less than the MACs suggest."
     return f"{what}: {speedup:.2f} times faster{macs}."
 
 
@@ -280,7 +284,8 @@ def _tell(record: BenchRecord) -> None:
     )
     log.info("%s", bench_table(record))
     log.info(
-        "around the network, per image (%s): letterbox and to float %.2f ms, NMS and back to source pixels %.2f ms",
+        "per image (%s), before the network: letterbox and conversion to float %.2f ms; after it: NMS and back to source "
+        "pixels %.2f ms",
         record.picture,
         record.prepare.median_ms,
         record.finish.median_ms,

@@ -27,7 +27,7 @@ OUTPUT = "Output"
 
 
 class BenchConfig(Config):
-    """Settings of ``slimyolo bench``. `imgsz` is (height, width); one number is a square."""
+    """Settings of ``slimyolo bench``. `imgsz` is (height, width); one number means a square."""
 
     command: ClassVar[str] = "bench"
 
@@ -35,20 +35,20 @@ class BenchConfig(Config):
         help="checkpoints and exported files; all are compared with the first", group=WHAT, metavar="FILE"
     )
     runtime: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = option(
-        ("onnxruntime",), "onnxruntime, openvino, ncnn, torch, litert", group=WHAT, metavar="RUNTIME …"
+        ("onnxruntime",), "one or more of onnxruntime, openvino, ncnn, torch, litert", group=WHAT, metavar="RUNTIME …"
     )
     precision: Annotated[tuple[BenchPrecision, ...], BeforeValidator(split_commas)] = option(
-        ("fp32",), "fp32, int8, bf16, fp16, auto (the runtime's choice)", group=WHAT
+        ("fp32",), "one or more of fp32, int8, bf16, fp16, auto (the runtime chooses)", group=WHAT
     )
-    data: OptionalPath = option(None, "dataset YAML: real pictures, and images for int8", group=WHAT, metavar="YAML")
+    data: OptionalPath = option(None, "dataset YAML, for a real image to time and for int8", group=WHAT, metavar="YAML")
 
-    imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height width", HOW)
-    batch: int = option(1, "images per call", group=HOW, names=("--batch-size",), ge=1)
-    threads: int = option(2, "threads of a runtime", group=HOW, ge=1)
-    runs: int = option(60, "timed calls of each", group=HOW, ge=1)
-    warmup: int = option(10, "calls before the timed ones", group=HOW, ge=0, rare=True)
+    imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height and width", HOW)
+    batch: int = option(1, "number of images per call", group=HOW, names=("--batch-size",), ge=1)
+    threads: int = option(2, "number of threads of the runtime", group=HOW, ge=1)
+    runs: int = option(60, "number of timed calls of each model", group=HOW, ge=1)
+    warmup: int = option(10, "number of calls before the timed ones", group=HOW, ge=0, rare=True)
     calibration_images: int = option(
-        128, "training images from which int8 ranges are taken", group=HOW, ge=1, rare=True
+        128, "number of training images that set the ranges of int8", group=HOW, ge=1, rare=True
     )
 
     json_file: OptionalPath = json_option(OUTPUT)
@@ -60,7 +60,7 @@ class BenchConfig(Config):
     def _refuse_contradictions(self) -> BenchConfig:
         for name, given in (("--weights", self.weights), ("--runtime", self.runtime), ("--precision", self.precision)):
             if not given:
-                raise ConfigError(f"{name} names nothing: give at least one.")
+                raise ConfigError(f"{name}: got nothing, expected at least one value.")
         if "int8" in self.precision and self.data is None:
             raise ConfigError("--precision int8 needs images for calibration: add --data YAML.")
         return self

@@ -1,4 +1,4 @@
-"""The files that ``slimyolo bench`` runs: checkpoints exported once for each runtime, in floats and quantised."""
+"""The files that ``slimyolo bench`` runs: each checkpoint is exported once for each runtime, in float and in INT8."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ __all__ = ["Exports"]
 
 
 class Exports:
-    """Makes each file once, in `folder`."""
+    """Makes the files that are timed, each one once, in `folder`."""
 
     def __init__(self, folder: Path, config: BenchConfig) -> None:
         self._folder, self._config = folder, config
         self._made: dict[tuple[Path, str], Path] = {}
 
     def any_file(self) -> Path | None:
-        """A file that was made or given, None when there is none."""
+        """A file that was made, or else the first that was given; None when there is none."""
         return next(iter(self._made.values()), next(iter(self._config.weights), None))
 
     def floating(self, path: Path, detector: Detector | None, runtime: str) -> Path:
-        """The file of a checkpoint for `runtime`; an exported file is itself."""
+        """The file of a checkpoint for `runtime`. An exported file is returned unchanged."""
         if detector is None:
             return path
         row, config = timed_format(find_runtime(runtime)), self._config
@@ -51,9 +51,9 @@ class Exports:
         return self._made[key]
 
     def quantised(self, path: Path, detector: Detector | None, runtime: str) -> Path | str:
-        """The INT8 file of a checkpoint for `runtime`, or why there is none."""
+        """The INT8 file of a checkpoint for `runtime`, or a text that says why there is none."""
         if detector is None:
-            return "an exported file is timed as it is: leave --precision out, or give the checkpoint"
+            return "an exported file is timed without changes: leave --precision out, or give the checkpoint"
         try:
             row = quantised_format(runtime)
         except ConfigError as error:

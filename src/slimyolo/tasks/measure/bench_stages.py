@@ -19,12 +19,15 @@ from slimyolo.tasks.measure.bench_config import BenchConfig
 
 __all__ = ["time_stages"]
 
-THRESHOLDS = Thresholds(conf=0.25, iou=0.45)  # as slimyolo predict
+THRESHOLDS = Thresholds(conf=0.25, iou=0.45)  # the defaults of slimyolo predict
 SIZE = (480, 640)
 
 
 def time_stages(config: BenchConfig, detector: Detector | None, file: Path | None) -> tuple[Timing, Timing, str]:
-    """(before the network, after it, what picture): `detector`, or else the exported `file`, finds the boxes for NMS."""
+    """The times before and after the network, and a description of the image that was used.
+
+    NMS is timed on the output of `detector`, or, without one, of the exported `file`.
+    """
     picture, name = _picture(config)
 
     def prepare() -> tuple[Tensor, Placement]:
@@ -53,7 +56,7 @@ def _picture(config: BenchConfig) -> tuple[npt.NDArray[np.uint8], str]:
 
 
 def _rows(detector: Detector | None, file: Path | None, images: Tensor) -> tuple[Detector | ExportedModel, Tensor]:
-    """What gave the rows, and the decoded rows of `images`."""
+    """The model that computed the rows, and the decoded rows of `images`."""
     if detector is not None:
         with torch.inference_mode():
             rows: Tensor = detector.fused()(images)

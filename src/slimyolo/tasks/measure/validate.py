@@ -1,4 +1,4 @@
-"""``slimyolo val``: what a checkpoint reaches on a dataset."""
+"""``slimyolo val``: measures a checkpoint or an exported file on a dataset."""
 
 from __future__ import annotations
 
@@ -40,11 +40,10 @@ MANY_CLASSES = 20
 
 
 def validate(config: ValConfig, detector: OpenedModel | None = None) -> ValidationRecord:
-    """Measure a checkpoint or exported file (or `detector`) on one split; the record is also ``record.json`` in a new run
-    folder.
+    """Measure a checkpoint or exported file (or `detector`) on one split.
 
-    An exported file of one size gets square images of that size. Raises `ConfigError` when the classes of checkpoint and
-    dataset do not fit.
+    The record is also written to ``record.json`` in a new run folder. An exported file that takes one size only gets square
+    images of that size. Raises `ConfigError` when model and dataset have different numbers of classes.
     """
     if detector is None:
         detector = open_model(config.weights, config.class_names, config.device)
@@ -90,7 +89,7 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     record = _record(config, detector, result, {"data": data_provenance(dataset, {config.split: split})})
     log.info("%s", metrics_table(record.metrics, all_classes=config.verbose))
     log.info(
-        "%.2f M parameters, %.2f GFLOPs at %d; %s ms an image on %s",
+        "%.2f M parameters, %.2f GFLOPs at %d; %s ms per image on %s",
         record.size.params / 1e6,
         record.size.gflops,
         record.size.imgsz,
@@ -102,21 +101,21 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
 
 
 def _check_classes(config: ValConfig, detector: OpenedModel, dataset: DatasetSpec) -> None:
-    """Raise `ConfigError` for another number of classes; warn of other names."""
+    """Raise `ConfigError` when the numbers of classes differ; warn when only the class names differ."""
     if detector.nc != dataset.nc:
         raise ConfigError(
             f"{config.weights} detects {detector.nc} classes ({_shortened(detector.names)}), but {config.data} has "
-            f"{dataset.nc} ({_shortened(dataset.names)}). Give the dataset that it was trained for, or train a head for this "
-            f"one: slimyolo train --weights {config.weights} --data {config.data}."
+            f"{dataset.nc} ({_shortened(dataset.names)}). Give the dataset that it was trained for, or train it on this "
+            f"dataset: slimyolo train --weights {config.weights} --data {config.data}."
         )
     if detector.names != dataset.names:
         log.warning("class names differ: checkpoint %s, dataset %s", list(detector.names), list(dataset.names))
 
 
 def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
-    """Rows of class, images, labels, P, R, mAP50, mAP50-95 as text, with the classes where there are several but not many.
+    """Rows of class, images, labels, P, R, mAP50, mAP50-95 as text. The last line names the rule.
 
-    The last line names the rule.
+    Single classes have rows when there are 2 to 20 of them, or with `all_classes`.
     """
     lines = [f"{'class':>20} {'images':>8} {'labels':>8} {'P':>8} {'R':>8} {'mAP50':>8} {'mAP50-95':>9}"]
 
@@ -139,20 +138,20 @@ def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
 
 
 def _image_size(model: OpenedModel, config: ValConfig) -> tuple[int, bool]:
-    """Length of the longer side, and whether batches may be rectangles."""
+    """The length of the longer side in pixels, and whether batches may be rectangles."""
     size = fixed_size(model, (config.imgsz, config.imgsz))
     if size is None:
         return config.imgsz, True
     if size[0] != size[1]:
         raise ConfigError(
-            f"{config.weights} takes images of {size[0]} x {size[1]} pixels; val measures files of square images, or of any "
-            f"size. Export with --imgsz {max(size)}, or with --dynamic."
+            f"{config.weights} takes images of {size[0]} x {size[1]} pixels; val measures only files that "
+            f"take square images, or images of any size. Export with --imgsz {max(size)}, or with --dynamic."
         )
     return size[0], False
 
 
 def _size(model: OpenedModel, imgsz: int) -> SizeRecord:
-    """The size of a detector; of an exported file the one counted before its export, zeros when another tool wrote it."""
+    """The size of a detector. For an exported file it is the size counted before the export, or zeros if unknown."""
     if isinstance(model, Detector):
         return size_of(model, imgsz)
     return size_of_exported(model) or SizeRecord(0, 0, imgsz, ("everything: the file does not say its size",))

@@ -38,7 +38,9 @@ class ValConfig(Config):
     weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL, metavar="FILE")
     class_names: tuple[str, ...] = class_names_option(MODEL)
     data: Path = option(help="dataset YAML", group=MODEL, metavar="YAML")
-    split: Literal["val", "train", "test"] = option("val", "which images", group=MODEL, names=("--task",))
+    split: Literal["val", "train", "test"] = option(
+        "val", "split of the dataset to measure on", group=MODEL, names=("--task",)
+    )
     imgsz: SquareSize = image_size_option(320, "image size", MODEL)
     single_cls: bool = option(False, "treat all classes as one", group=MODEL, rare=True)
 
@@ -52,7 +54,7 @@ class ValConfig(Config):
         le=1,
         shown_default="the family's",
     )
-    max_det: int = option(300, "detections per image", group=DETECTION, ge=1, rare=True)
+    max_det: int = option(300, "largest number of detections per image", group=DETECTION, ge=1, rare=True)
     rule: Literal["yolov5", "coco", "ultralytics"] | None = option(
         None,
         "how mAP is computed: as YOLOv5 6.2, pycocotools or ultralytics 8.4.190 does",
@@ -62,16 +64,16 @@ class ValConfig(Config):
 
     batch_size: BatchSize = option(32, "images per step", group=DEVICE, ge=1)
     device: Device = device_option(DEVICE)
-    half: bool = option(False, "half precision (GPU)", group=DEVICE, rare=True)
+    half: bool = option(False, "compute in half precision (GPU only)", group=DEVICE, rare=True)
     workers: int = workers_option(DEVICE)
     cache: ImageCache = cache_option(DEVICE, rare=True)
 
     json_file: OptionalPath = json_option(OUTPUT)
-    verbose: bool = option(False, "one row per class, also with many classes", group=OUTPUT)
+    verbose: bool = option(False, "print a row for each class, even if there are many", group=OUTPUT)
     save_txt: bool = option(False, "write detections as YOLO label files", group=OUTPUT)
-    save_conf: bool = option(False, "write confidences into the label files too", group=OUTPUT, rare=True)
+    save_conf: bool = option(False, "also write the confidences into the label files", group=OUTPUT, rare=True)
     save_json: bool = option(False, "write detections as COCO JSON", group=OUTPUT)
-    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT, rare=True)
+    noplots: bool = option(False, "do not write plots and pictures", group=OUTPUT, rare=True)
     project: Path = project_option("runs/val", OUTPUT)
     name: str = name_option(OUTPUT)
     exist_ok: bool = exist_ok_option(OUTPUT)

@@ -1,1 +1,1 @@
-"""`slimyolo predict`."""
+"""The task of ``slimyolo predict``."""

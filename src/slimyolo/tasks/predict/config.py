@@ -29,48 +29,52 @@ DRAWING = "Drawing"
 
 
 class PredictConfig(Config):
-    """Settings of ``slimyolo predict``. `imgsz` is (height, width); one number is a square."""
+    """Settings of ``slimyolo predict``. `imgsz` is (height, width); one number means a square."""
 
     command: ClassVar[str] = "predict"
 
     weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL, metavar="FILE")
     class_names: tuple[str, ...] = class_names_option(MODEL)
     source: str = option(
-        help="image, video, folder, 'glob*.jpg', list.txt, camera number, or address", group=MODEL, metavar="SOURCE"
+        help="image, video, folder, 'glob*.jpg', list.txt, camera number or stream address",
+        group=MODEL,
+        metavar="SOURCE",
     )
-    imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height width", MODEL)
-    vid_stride: int = option(1, "take every N-th video frame", group=MODEL, ge=1)
+    imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height and width", MODEL)
+    vid_stride: int = option(1, "use only every N-th frame of a video", group=MODEL, ge=1)
     stream_timeout: float = option(10.0, "seconds to wait for a frame of a stream", group=MODEL, gt=0, rare=True)
-    reconnect: int = option(3, "new attempts when a stream breaks off", group=MODEL, ge=0, rare=True)
+    reconnect: int = option(3, "number of attempts to reconnect to a broken stream", group=MODEL, ge=0, rare=True)
 
     conf: float = option(0.25, "confidence threshold", group=DETECTION, names=("--conf-thres",), ge=0, le=1)
     iou: float = option(0.45, "overlap threshold of NMS", group=DETECTION, names=("--iou-thres",), ge=0, le=1)
-    max_det: int = option(1000, "detections per image", group=DETECTION, ge=1, rare=True)
-    classes: tuple[int, ...] = option((), "only these class numbers", group=DETECTION, metavar="N …")
-    agnostic_nms: bool = option(False, "suppress overlaps across classes", group=DETECTION, rare=True)
+    max_det: int = option(1000, "largest number of detections per image", group=DETECTION, ge=1, rare=True)
+    classes: tuple[int, ...] = option((), "keep only objects of these class numbers", group=DETECTION, metavar="N …")
+    agnostic_nms: bool = option(False, "let NMS also compare boxes of different classes", group=DETECTION, rare=True)
     device: Device = device_option(DETECTION)
-    half: bool = option(False, "half precision (GPU)", group=DETECTION, rare=True)
+    half: bool = option(False, "compute in half precision (GPU only)", group=DETECTION, rare=True)
 
     show: bool = option(False, "show the pictures in a window", group=OUTPUT)
-    nosave: bool = option(False, "write no pictures and videos", group=OUTPUT)
+    nosave: bool = option(False, "do not write pictures and videos", group=OUTPUT)
     save_txt: bool = option(False, "write YOLO label files", group=OUTPUT)
-    save_conf: bool = option(False, "write confidences into the label files too", group=OUTPUT, rare=True)
+    save_conf: bool = option(False, "also write the confidences into the label files", group=OUTPUT, rare=True)
     save_json: bool = option(False, "write detections.json", group=OUTPUT)
     save_csv: bool = option(False, "write detections.csv", group=OUTPUT)
-    save_crop: bool = option(False, "write each box as a picture", group=OUTPUT)
+    save_crop: bool = option(False, "write the content of each box as a picture", group=OUTPUT)
     json_file: OptionalPath = json_option(OUTPUT)
     project: Path = project_option("runs/predict", OUTPUT)
     name: str = name_option(OUTPUT)
     exist_ok: bool = exist_ok_option(OUTPUT)
 
-    line_thickness: int = option(0, "line width in pixels; 0: from the image size", group=DRAWING, ge=0, rare=True)
-    hide_labels: bool = option(False, "boxes without names", group=DRAWING, rare=True)
-    hide_conf: bool = option(False, "names without confidences", group=DRAWING, rare=True)
+    line_thickness: int = option(
+        0, "line width in pixels; 0: depends on the image size", group=DRAWING, ge=0, rare=True
+    )
+    hide_labels: bool = option(False, "draw boxes without class names", group=DRAWING, rare=True)
+    hide_conf: bool = option(False, "draw class names without confidences", group=DRAWING, rare=True)
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> PredictConfig:
         if self.save_conf and not self.save_txt:
             raise ConfigError("--save-conf adds confidences to label files: add --save-txt.")
         if any(number < 0 for number in self.classes):
-            raise ConfigError(f"--classes: got {list(self.classes)}, expected class numbers from 0.")
+            raise ConfigError(f"--classes: got {list(self.classes)}, expected class numbers of 0 or more.")
         return self

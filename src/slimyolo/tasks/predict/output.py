@@ -1,4 +1,4 @@
-"""What ``slimyolo predict`` writes for each picture: lines, pictures, videos, labels, crops, tables."""
+"""Writes the output of ``slimyolo predict`` for each picture: log lines, pictures, videos, labels, crops, tables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["PredictOutput", "PredictRecord"]
 
 log = logging.getLogger("slimyolo")
 
-LONGEST_GAP_S = 2.0  # of a live stream, kept in its video
+LONGEST_GAP_S = 2.0  # a longer gap between two frames of a live stream is shortened to this in the video
 STAGES = ("read", "prepare", "network", "nms", "write")
 
 
@@ -41,7 +41,7 @@ STAGES = ("read", "prepare", "network", "nms", "write")
 class PredictRecord:
     """What ``slimyolo predict`` did. Times are means per picture; `broken` holds (picture, reason).
 
-    Reading includes waiting for a camera; writing includes drawing and showing.
+    The time of reading includes waiting for a camera; that of writing includes drawing and showing.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class PredictRecord:
 
 @dataclass(kw_only=True)
 class PredictOutput:
-    """Takes one outcome after another; the run folder is made at the first file, so that a wrong source leaves none."""
+    """Takes one outcome after another. It creates the run folder with the first file, so a wrong source leaves no folder."""
 
     config: PredictConfig
     names: tuple[str, ...]
@@ -84,7 +84,7 @@ class PredictOutput:
 
     @property
     def folder(self) -> Path:
-        """The run folder, made when it is first asked for."""
+        """The run folder, which is created when it is first used."""
         if self._folder is None:
             self._folder = create_run_folder(self.config.project, self.config.name, self.config.exist_ok)
         return self._folder
@@ -95,13 +95,13 @@ class PredictOutput:
         return self.window is not None and self.window.closed
 
     def report_broken(self, picture: BrokenPicture) -> None:
-        """Say that a picture could not be read, and remember it."""
+        """Log that a picture could not be read, and keep this for the record."""
         self.broken.append((picture.name, picture.reason))
         self.entries.append({"image": picture.name, "error": picture.reason})
         log.warning("%s: skipped. %s", picture.name, picture.reason)
 
     def take(self, outcome: PredictedPicture, since_last_ms: float) -> None:
-        """Print, write and show one picture; `since_last_ms`: reading and detecting together."""
+        """Log, write and show one picture. `since_last_ms` is the time of reading and detecting together."""
         started = time.perf_counter()
         picture, detections, times = outcome.picture, outcome.detections, outcome.times
         stem = self._stems.stem(picture)
@@ -120,7 +120,7 @@ class PredictOutput:
         self._total_ms = [total + one for total, one in zip(self._total_ms, spent, strict=True)]
 
     def finish(self, interrupted: bool = False) -> PredictRecord:
-        """Write the tables, say what was done, and wait for the window."""
+        """Write the tables, log a summary, and wait until the window is closed."""
         self._files.close()
         means = [total / max(self._images, 1) for total in self._total_ms]
         if self.config.save_json:
@@ -151,7 +151,7 @@ class PredictOutput:
             log.info("Written to %s", self._folder)
         give_json(self.config.json_file, self._document(means))
         if self.window is not None and self._stills and not self.window.closed:
-            self.window.wait()  # the last picture would be gone before anyone sees it
+            self.window.wait()  # otherwise the last picture would disappear at once
         return record
 
     def _say(self, outcome: PredictedPicture) -> None:
@@ -171,7 +171,7 @@ class PredictOutput:
         )
 
     def _remember(self, outcome: PredictedPicture) -> None:
-        """Count, and keep what the tables will need; nothing else, as a camera has no end."""
+        """Count, and keep only what the tables need: a camera sends pictures without end."""
         picture = outcome.picture
         self._images += 1
         self._detections += len(outcome.detections)
@@ -220,7 +220,7 @@ class PredictOutput:
         if stem not in self._videos:
             self._videos[stem] = self._files.enter_context(VideoFile(self.folder / stem))
         fps = picture.fps or 25.0
-        # frames of a live stream that came while the detector was busy: the video keeps the time that passed
+        # a live stream sends frames while the detector is busy: repeating the picture keeps the video in real time
         passed = (picture.video_frame - self._last_frames.get(stem, picture.video_frame)) // self.config.vid_stride
         self._last_frames[stem] = picture.video_frame
         for _ in range(min(max(passed, 1), round(LONGEST_GAP_S * fps) or 1)):

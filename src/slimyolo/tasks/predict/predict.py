@@ -1,4 +1,4 @@
-"""``slimyolo predict``: pictures in, detections, pictures and files out."""
+"""``slimyolo predict``: detects in pictures and videos, and writes detections, pictures and files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ log = logging.getLogger("slimyolo")
 
 
 def predict(config: PredictConfig) -> PredictRecord:
-    """Detect in every picture of ``config.source``, log a line each, write what the settings ask for.
+    """Detect in every picture of ``config.source``, log a line for each, and write what the settings ask for.
 
-    A picture that cannot be read is reported and does not stop the rest. Ctrl-C ends the reading (of a camera, say); what
-    was found until then is written. Raises `SlimyoloError` when the checkpoint cannot be read, nothing is found, there is
-    no display for ``show``, or the run folder cannot be written.
+    A picture that cannot be read is reported, and the others are still processed. Ctrl-C ends the reading (for example of a
+    camera), and what was found until then is written. Raises `SlimyoloError` when the checkpoint cannot be read, the
+    source has no pictures, there is no display for ``show``, or the run folder cannot be written.
     """
     window = open_window(f"slimyolo {config.source}") if config.show else None
     model = open_model(config.weights, config.class_names, config.device)
@@ -56,7 +56,7 @@ def predict(config: PredictConfig) -> PredictRecord:
                     break
                 started = time.perf_counter()
         except KeyboardInterrupt:
-            log.warning("stopped by Ctrl-C; what was found until now is kept")
+            log.warning("stopped by Ctrl-C; the results so far are kept")
             return output.finish(interrupted=True)
         return output.finish()
 
