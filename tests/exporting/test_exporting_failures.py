@@ -114,7 +114,8 @@ def test_an_exporter_that_raises_leaves_the_older_file(small_detector: Detector,
 
 def test_rows_of_another_shape(small_detector: Detector) -> None:
     with pytest.raises(
-        ExportError, match=r"The file gives \[1, 9, 7\] for images \[1, 3, 32, 32\], the model \[1, 640, 7\]"
+        ExportError,
+        match=r"For images \[1, 3, 32, 32\] the output of the file is \[1, 9, 7\], that of the model \[1, 640, 7\]",
     ):
         agreement(small_detector, lambda images: torch.zeros(1, 9, 7), [torch.zeros(1, 3, 32, 32)])
 

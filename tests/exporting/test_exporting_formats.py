@@ -19,7 +19,7 @@ from slimyolo.exporting import (
 )
 from slimyolo.exporting.formats.tensorrt import trtexec_line
 
-WRITTEN = "Written are: onnx, openvino, ncnn, torchscript, coreml, litert, tensorrt."
+WRITTEN = "slimyolo writes: onnx, openvino, ncnn, torchscript, coreml, litert, tensorrt."
 
 
 def test_the_table_is_keyed_by_its_own_names() -> None:
@@ -57,7 +57,7 @@ def test_formats_that_are_refused(name: str, words: str) -> None:
         (
             "ncnn",
             ExportSettings(nms=Suppression(0.2, 0.4, 9)),
-            r"--nms: ncnn files have no NMS inside\. .* the example",
+            r"--nms: ncnn files cannot contain NMS\. .* the example",
         ),
         ("coreml", ExportSettings(dynamic=True), r"--dynamic: coreml files"),
         ("litert", ExportSettings(half=True), r"--half: litert files are not written in 16 bits\. Leave it out"),

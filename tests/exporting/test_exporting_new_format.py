@@ -105,7 +105,7 @@ def test_a_row_is_all_it_takes(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_what_the_row_cannot_is_refused(checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(ExportError, match="--nms: toy files have no NMS inside"):
+    with pytest.raises(ExportError, match="--nms: toy files cannot contain NMS"):
         export(ExportConfig(weights=checkpoint, format=("toy",), imgsz=64, nms=True))
     with pytest.raises(ConfigError, match="--int8 writes onnx and openvino, not toy"):
         export(ExportConfig(weights=checkpoint, format=("toy",), imgsz=64, int8=True, data=tmp_path / "data.yaml"))

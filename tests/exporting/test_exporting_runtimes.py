@@ -61,13 +61,15 @@ def foreign(small_files: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def test_a_file_without_metadata_needs_names(foreign: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"does not say what its classes are: .* --names face face_mask"):
+    with pytest.raises(CheckpointError, match=r"does not state its class names: .* --names face face_mask"):
         open_exported(foreign)
     with open_exported(foreign, names=("a", "b")) as model:
         assert model(images(1, 3, 32, 48)).shape == (1, 960, 7)
     with (
         open_exported(foreign, names=("a",)) as model,
-        pytest.raises(ModelError, match=r"gives \[1, 960, 7\], expected decoded rows \[B, rows, 6\] of 1 classes"),
+        pytest.raises(
+            ModelError, match=r"The output of .* is \[1, 960, 7\], expected decoded rows \[B, rows, 6\] of 1 classes"
+        ),
     ):
         model(images(1, 3, 32, 48))
 
@@ -75,7 +77,7 @@ def test_a_file_without_metadata_needs_names(foreign: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("names", "[", r"the 'names' of its metadata is '\[', which is no such thing"),
+        ("names", "[", r"the 'names' of its metadata is '\[', which is not valid"),
         ("names", "[1, 2]", r"the 'names' of its metadata"),
         ("names", "[" * 100_000, r"the 'names' of its metadata"),
         ("stride", "0", r"the 'stride' of its metadata is '0'"),
@@ -118,13 +120,21 @@ def test_metadata_come_back_as_they_went() -> None:
     ("name", "content", "words"),
     [
         ("a.onnx", b"", r"a\.onnx is empty \(0 bytes\)"),
-        ("a.onnx", b"<!doctype html>", r"onnxruntime cannot open .*a\.onnx: .* It is damaged, or no onnx model"),
+        (
+            "a.onnx",
+            b"<!doctype html>",
+            r"onnxruntime cannot open .*a\.onnx: .* It is damaged, or not a valid \.onnx file",
+        ),
         ("a.torchscript", b"PK\x03\x04", r"torch cannot open .*a\.torchscript: "),
         ("a.xml", b"<net", r"openvino cannot open .*a\.xml: "),
         ("a.param", b"hello", r"a\.param needs its weights a\.bin beside it"),
         ("a.bin", b"hello", r"a\.bin cannot be run here\. These are weights: give the \.xml"),
         ("a.mlpackage", b"hello", r"CoreML models run on Apple's systems only"),
-        ("a.pt", b"hello", r"is no exported model that slimyolo runs: it should end in \.onnx, \.xml, \.param"),
+        (
+            "a.pt",
+            b"hello",
+            r"is not an exported model that slimyolo can run: expected a name that ends in \.onnx, \.xml, \.param",
+        ),
     ],
 )
 def test_files_that_are_no_models(tmp_path: Path, name: str, content: bytes, words: str) -> None:

@@ -1,4 +1,7 @@
-"""Out of PyTorch: one file per format, one table that names them, and the proof that the file computes the same."""
+"""Exports a detector to other formats, and proves that the written file computes the same.
+
+Each format has its own file, and one table lists the formats.
+"""
 
 from slimyolo.exporting.agreement import Agreement, Tolerance, agreement, detections_agreement, random_images
 from slimyolo.exporting.examples import write_examples

@@ -1,4 +1,4 @@
-"""Does the file compute what the model computes? Both are run on the same images and their rows are subtracted."""
+"""Checks that a file computes what the model computes: runs both on the same images and compares their rows."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ RANDOM_IMAGES = 4
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Largest difference that is rounding: of box centres and sides in network pixels, of scores (0–1).
+    """The largest difference that counts as rounding: of box centres and sides in network pixels, and of scores (0–1).
 
-    Boxes are compared in the rows whose score is `from_score` or more; at 0 in all, whatever they score. A score is the
-    product of objectness and class; at `from_score` 0 its factors are compared instead, which is stricter.
+    Boxes are compared in the rows whose score is at least `from_score`. With `from_score` 0 the boxes of all rows are
+    compared, and instead of the scores (objectness times class) both factors, which is stricter.
     """
 
     boxes_px: float
@@ -32,33 +32,34 @@ class Tolerance:
 
     @classmethod
     def float32(cls, size: tuple[int, int]) -> Tolerance:
-        """0.05 px at 320 px, in proportion for other sizes (height, width); scores 0.001."""
+        """0.05 px for an image of 320 px, in proportion for other sizes (height, width); 0.001 for scores."""
         return cls(0.05 * max(size) / 320, 1e-3)
 
     @classmethod
     def float16(cls, size: tuple[int, int]) -> Tolerance:
-        """1 px at 320 px and scores 0.02, for boxes that score 0.05 or more.
+        """1 px for an image of 320 px, and 0.02 for scores; only boxes with a score of 0.05 or more are compared.
 
-        Boxes that nobody would take may be 300 px wide and say so with ten bits: those differ by 30 px (measured).
+        Boxes with a lower score are not used. They may be 300 px wide, and float16 has only ten bits for that; they
+        differ by 30 px (measured).
         """
         return cls(1.0 * max(size) / 320, 0.02, 0.05)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Largest differences between file and model, over `images` images. NaN anywhere gives NaN."""
+    """The largest differences between file and model on `images` images. A NaN in any output gives NaN."""
 
     boxes_px: float
     scores: float
     images: int
 
     def within(self, tolerance: Tolerance) -> bool:
-        """Whether both differences are allowed. NaN is not."""
+        """Whether both differences are allowed. NaN is not allowed."""
         return self.boxes_px <= tolerance.boxes_px and self.scores <= tolerance.scores
 
 
 def random_images(settings: ExportSettings, stride: int, seed: int = 0) -> list[Tensor]:
-    """Seeded noise [B, 3, H, W] float32 in 0–1 in the shape of the export; for dynamic ones also in another shape."""
+    """Seeded noise [B, 3, H, W] float32 in 0–1, in the shape of the export. A dynamic file also gets another shape."""
     generator = torch.Generator().manual_seed(seed)
     height, width = settings.size
     shapes = [(settings.batch, height, width)] * max(1, RANDOM_IMAGES // settings.batch)
@@ -70,7 +71,7 @@ def random_images(settings: ExportSettings, stride: int, seed: int = 0) -> list[
 def agreement(detector: Detector, runner: Runner, batches: Sequence[Tensor], from_score: float = 0.0) -> Agreement:
     """Compare `runner` with `detector` (eval mode) on `batches` of images [B, 3, H, W] float32 RGB 0–1.
 
-    `from_score` as in `Tolerance`. Raises `ExportError` when the file gives another shape.
+    `from_score` is that of `Tolerance`. Raises `ExportError` when the output of the file has another shape.
     """
     device, layout = detector.stride.device, detector.rows
     boxes, scores = torch.zeros(()), torch.zeros(())
@@ -96,16 +97,17 @@ def detections_agreement(
     tolerance: Tolerance,
     conf: float = 0.0,
 ) -> Agreement:
-    """Compare detections [B, max_det, 6] of `found` with those that `suppress` makes of the decoded rows of `rows`.
+    """Compare the detections [B, max_det, 6] of `found` with those that `suppress` makes from the decoded rows of `rows`.
 
-    `suppress`: decoded rows, as `layout` says → per image [n, 6], best first, no score below `conf`. The rest of an
-    image's `max_det` rows should be 0. Each detection is compared with the nearest of its class on the other side,
-    whatever their order: scores that are equal but for rounding may change places. Detections too many count as boxes that
-    differ by all they are.
+    `suppress`: decoded rows with the columns of `layout` → for each image [n, 6], best first, no score below `conf`. The
+    other rows of the `max_det` rows of an image must be 0. Each detection is compared with the nearest detection of its
+    class in the other result. Their order does not count, because rounding may exchange nearly equal scores. Surplus
+    detections count as differences from zero.
 
     Rounding also decides which of several nearly equal detections are the last ones that are kept. A detection may be
-    missing on the other side when its score exceeds the last score there (or `conf`, where not all places are taken) by
-    less than the tolerance. One of `found` is then compared with the decoded rows instead: it must be one of them.
+    missing in the other result when its score is above the last score there (or above `conf`, where fewer than `max_det`
+    are kept) by less than the tolerance. A detection of `found` is then compared with the decoded rows: it must be one of
+    them.
     """
     boxes, scores = torch.zeros(()), torch.zeros(())
     for images in batches:
@@ -127,8 +129,11 @@ def detections_agreement(
 
 
 def _apart_from_rows(detections: Tensor, candidates: Tensor, layout: RowLayout, tolerance: float) -> Tensor:
-    """Per detection [n, 6]: how far its box is from the nearest of the decoded rows `candidates` [rows, columns] that gives
-    its class the same score within `tolerance`, in pixels. A row of no score is filling, and should be 0 throughout."""
+    """For each detection [n, 6]: the distance of its box in pixels from the nearest of the rows `candidates`.
+
+    `candidates` are decoded rows [rows, columns]; only those count that give the class of the detection the same score,
+    within `tolerance`. A detection without a score only fills the output, and must be 0 throughout.
+    """
     filling = detections[:, 4] <= 0
     found = detections[~filling]
     if not len(found):
@@ -142,7 +147,7 @@ def _apart_from_rows(detections: Tensor, candidates: Tensor, layout: RowLayout, 
 
 
 def _nearest(detections: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Per detection [n, 6]: largest difference of its box from the nearest box of its class, and that of their scores."""
+    """For each detection [n, 6]: the largest difference from the nearest box of its class, and from that box's score."""
     if len(detections) == 0:
         return detections.new_zeros(0), detections.new_zeros(0)
     apart = (detections[:, None, :4] - others[None, :, :4]).abs().amax(-1)
@@ -152,12 +157,13 @@ def _nearest(detections: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _larger(largest: Tensor, differences: Tensor) -> Tensor:
-    """torch's maximum hands NaN on, as Python's max does not."""
+    """The larger of `largest` and all `differences`. A NaN stays NaN; Python's `max` could lose it."""
     return largest if differences.numel() == 0 else torch.maximum(largest, differences.abs().max())
 
 
 def _check_shapes(images: Tensor, expected: Tensor, got: Tensor) -> None:
     if got.shape != expected.shape:
         raise ExportError(
-            f"The file gives {list(got.shape)} for images {list(images.shape)}, the model {list(expected.shape)}."
+            f"For images {list(images.shape)} the output of the file is {list(got.shape)}, that of the model "
+            f"{list(expected.shape)}."
         )

@@ -1,6 +1,6 @@
-"""Programs beside an exported file that run it on an image, with nothing of slimyolo: what people deploy from.
+"""Writes example programs beside an exported file. They run it on an image without slimyolo, as a start for deployment.
 
-The Python ones are put together: ``templates/`` holds the part for all runtimes, the format's own file the rest.
+The part of the Python examples that all runtimes share is in ``templates/``; the rest is in the file of each format.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ SIGNATURE = "as written, checksum "
 
 
 def write_examples(format_name: str, model: Path, metadata: FileMetadata) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Write the examples of exported `model` into a folder beside it; returns (written, left alone).
+    """Write the examples for the exported file `model` into a folder beside it; returns (written, not overwritten).
 
-    The folder is ``NAME_FORMAT_example``. Examples end in a checksum of themselves: one that was changed since it was
-    written is somebody's, and is left alone.
-    Formats that do not run here (CoreML, TensorRT) have no example. Raises `StorageError` when it cannot be written.
+    The folder is ``NAME_FORMAT_example``. Each example ends with its checksum, so that an example that was edited is
+    recognised and not overwritten. Formats that do not run here (CoreML, TensorRT) have no example. Raises `StorageError`
+    when an example cannot be written.
     """
     row = find_format(format_name)
     if row.example is None:
@@ -47,9 +47,11 @@ def write_examples(format_name: str, model: Path, metadata: FileMetadata) -> tup
 
 
 def example_texts(example: Example, model: str, metadata: FileMetadata) -> dict[str, str]:
-    """File name → text of the examples for a file called `model`."""
+    """The examples for a file called `model`, as file name → text."""
     if '"' in model or "\\" in model or "\n" in model:
-        raise ExportError(f"No example can name the file {model!r}: give it a plain name, or add --no-examples.")
+        raise ExportError(
+            f"The example cannot contain the file name {model!r}: use a simpler name, or add --no-examples."
+        )
     values = {
         "FILE": model,
         "VERSION": metadata.slimyolo,
@@ -80,7 +82,7 @@ def _signed(text: str, comment: str) -> str:
 
 
 def _is_ours(text: str) -> bool:
-    """Whether `text` is an example as it was written."""
+    """Whether `text` is an example that nobody has edited."""
     body, _, last = text.rstrip("\n").rpartition("\n")
     _, mark, checksum = last.partition(SIGNATURE)
     return bool(mark) and checksum == _checksum(body + "\n")

@@ -1,4 +1,4 @@
-"""Write, run, compare, and only then let the file appear."""
+"""Writes a file in a temporary folder, runs it, compares it with the model, and only then moves it to its place."""
 
 from __future__ import annotations
 
@@ -35,10 +35,15 @@ Suppress = Callable[[Tensor], Sequence[Tensor]]
 class ExportedFile:
     """A file (or folder) that was written and agrees with the model.
 
-    `input_shape` and `output_shape` hold names where the size is free; `layout` says what the output is, and `suppression`
-    what has to follow decoded rows. `random` and `real` are the largest differences
-    on noise and on pictures, `suppressed` those of the detections where NMS is inside (None: not compared); `checker` is
-    what ran the file. `unchecked` says what was not checked, and how to.
+    | field | content |
+    |---|---|
+    | `input_shape`, `output_shape` | names stand for sizes that are free |
+    | `layout` | the shape of the output |
+    | `suppression` | what must follow the decoded rows |
+    | `random`, `real` | largest differences on noise and on real images; None: not compared |
+    | `suppressed` | the same for the detections, where NMS is inside the file |
+    | `checker` | the package that ran the file |
+    | `unchecked` | what was not checked, and how to check it |
     """
 
     format: str
@@ -71,11 +76,11 @@ def export_detector(
 ) -> ExportedFile:
     """Write `detector` to `path` in format `row`, after the file was run and agreed with it.
 
-    `detector` stays as it is; its batch norms are folded in the file. It is compared on noise, and on `real_images`
-    (batches [B, 3, H, W] float32 RGB 0–1 that the file takes). With ``settings.nms`` the same network without NMS is
-    compared, and then the detections of the file with what `suppress` makes of those rows. `device` is where a bound
-    format is captured; the others are captured on the processor. What was at `path` is replaced on success alone.
-    Raises `ExportError`.
+    `detector` is not changed; its batch norms are folded in the file. File and detector are compared on noise and on
+    `real_images` (batches [B, 3, H, W] float32 RGB 0–1 that the file takes). With ``settings.nms``, first the same network
+    without NMS is compared, and then the detections of the file with those that `suppress` makes from the rows. A format
+    that is bound to a kind of device is captured on `device`; the others are captured on the processor. A file that was at
+    `path` is replaced only on success. Raises `ExportError`.
     """
     started = time.perf_counter()
     require_packages(row, settings.simplify)
@@ -93,7 +98,9 @@ def export_detector(
             written, found = _compared(draft, settings, tolerance, real_images, suppress)
         except SlimyoloError:
             raise
-        except Exception as error:  # whatever converters and runtimes raise, the user gets one kind of message
+        except (
+            Exception
+        ) as error:  # converters and runtimes raise many kinds of errors; the user gets one kind of message
             raise _failed(row, error) from error
         _check_found(row, found, tolerance)
         _move(draft.path, path)
@@ -119,7 +126,7 @@ def export_detector(
 
 
 class _Draft:
-    """The file while nobody sees it."""
+    """The file in the temporary folder, before it is moved to its place."""
 
     def __init__(self, detector: Detector, row: Format, folder: Path, name: str, place: torch.device) -> None:
         self._row, self._place, self._folder = row, place, folder
@@ -131,12 +138,12 @@ class _Draft:
         return self._row.write(self._fused, self.path, settings)
 
     def opened(self) -> ExportedModel | None:
-        """The file as its users will open it, metadata included; None where nothing here can."""
+        """The file, opened as its users will open it, with its metadata. None when nothing on this machine can open it."""
         runtime = self._row.runtime
         return None if runtime is None else open_exported(self.path, runtime=runtime, device=self._place)
 
     def move_aside(self) -> None:
-        """Keep what is written under another name; it may still be open."""
+        """Move the written file to another folder. It may still be open."""
         (self._folder / "rows").mkdir()
         self.path.rename(self._folder / "rows" / self.path.name)
 
@@ -148,7 +155,7 @@ def _compared(
     real_images: Sequence[Tensor],
     suppress: Suppress | None,
 ) -> tuple[Written, dict[str, Agreement]]:
-    """Write the file and compare it; a file that gives detections is written without that step first."""
+    """Write the file and compare it. A file whose output is detections is first written, and compared, without that step."""
     noise = random_images(settings, int(draft.model.stride.max()))
     chosen = settings.layout == "detections"
     written = draft.write(settings.giving("rows") if chosen else settings)
@@ -178,7 +185,7 @@ def _compared(
 
 
 def _top_of_each(rows: Tensor, layout: RowLayout, max_det: int) -> Sequence[Tensor]:
-    """What a one-to-one head says of every image; the filling is left out."""
+    """The detections of a one-to-one head for each image, without the rows of zeros that fill the output."""
     return [found[found[:, 4] > 0] for found in top_detections(rows, layout, max_det)]
 
 
@@ -189,8 +196,8 @@ def _check_found(row: Format, found: Mapping[str, Agreement], tolerance: Toleran
             raise ExportError(
                 f"{row.name}: the file disagrees with the model on {images}: boxes by {one.boxes_px:.3g} px "
                 f"(allowed {tolerance.boxes_px:.3g}), scores by {one.scores:.3g} (allowed {tolerance.scores:.3g}). Nothing "
-                "was written. Try without --simplify or --half, or with another --opset; if it stays, please report the "
-                "model."
+                "was written. Try without --simplify or --half, or with another --opset. If this does not help, please report "
+                "the model."
             )
 
 
@@ -215,13 +222,13 @@ def _check(detector: Detector, settings: ExportSettings, suppress: Suppress | No
     if height % stride or width % stride:
         nearest = [max(round(side / stride), 1) * stride for side in settings.size]
         raise ExportError(
-            f"--imgsz {height} {width}: sides of this model's images are multiples of {stride}. "
-            f"Nearest: --imgsz {nearest[0]} {nearest[1]}."
+            f"--imgsz {height} {width}: the sides of images for this model must be multiples of {stride}. "
+            f"Use --imgsz {nearest[0]} {nearest[1]}."
         )
 
 
 def _shapes(detector: Detector, settings: ExportSettings) -> tuple[tuple[int | str, ...], tuple[int | str, ...]]:
-    """(input, output) of the file, names where the size is free."""
+    """The shapes of (input, output) of the file. Names stand for sizes that are free."""
     height, width = settings.size
     free = settings.dynamic
     taken: tuple[int | str, ...] = ("batch", 3, "height", "width") if free else (settings.batch, 3, height, width)

@@ -1,4 +1,4 @@
-"""What an export format is: one value that holds how its files are written, opened, shown in an example and quantised."""
+"""`Format`, an export format as one value: how its files are written, opened, used in an example, and quantised."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Example", "Format", "Int8", "Runtime"]
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """What computes with files: the `package` that is imported, which ``pip install 'slimyolo[EXTRA]'`` brings.
+    """A program library that runs exported files: the `package` that ``pip install 'slimyolo[EXTRA]'`` installs.
 
-    `suffixes` are the files that it opens, `precisions` what it can be asked to compute in. `open` takes such a file. With
-    `devices` it runs on GPUs, too, and not only on the processor.
+    `suffixes` are those of the files that it opens, `precisions` the number formats that it can compute in. `open` opens
+    such a file. With `devices` it runs on GPUs as well as on the processor.
     """
 
     name: str
@@ -36,9 +36,9 @@ class Runtime:
 class Example:
     """The Python example that is written beside a file: what it imports, and its class ``Network``.
 
-    `network` is the text of that class, which derives from ``Metadata`` (``templates/network_base.txt``) and has
-    ``__init__(path, threads)`` and ``run(images)``. `packages` are what ``pip install`` needs. With `cpp` there is an example
-    in C++, too, for ONNX Runtime.
+    `network` is the text of that class, which derives from ``Metadata`` (``templates/network_base.txt``) and has the methods
+    ``__init__(path, threads)`` and ``run(images)``. `packages` are the arguments of ``pip install``. With `cpp` an example in
+    C++ (for ONNX Runtime) is written, too.
     """
 
     network: str
@@ -51,7 +51,7 @@ class Example:
 class Int8:
     """How files of a format are quantised: `make` takes the float ONNX file and calibration batches.
 
-    `packages` are what is needed besides those of the format.
+    `packages` are needed in addition to those of the format.
     """
 
     make: Callable[[Path, Sequence[Tensor]], Quantiser]
@@ -64,19 +64,19 @@ class Format:
 
     | field | what it holds |
     |---|---|
-    | `name`, `aliases` | what ``--format`` takes |
-    | `ending` | files are called NAME + `ending`; with `folder` that is a folder |
-    | `suffix` | of the file that the runtime opens; with `folder` it lies inside |
-    | `extra`, `packages` | what ``pip install 'slimyolo[EXTRA]'`` brings, and what is imported to write |
-    | `simplifier` | the package that ``--simplify`` needs; None: not for this format |
+    | `name`, `aliases` | the words that ``--format`` takes |
+    | `ending` | files are called NAME + `ending`; with `folder` this is the name of a folder |
+    | `suffix` | suffix of the file that the runtime opens; with `folder` the file is inside the folder |
+    | `extra`, `packages` | ``pip install 'slimyolo[EXTRA]'`` installs the packages that are imported to write |
+    | `simplifier` | the package that ``--simplify`` needs; None: the option has no effect for this format |
     | `checker` | the package that runs the written file, or at least reads it |
     | `write` | (fused detector, path, settings) → what was written |
-    | `runtime` | what runs the file here; None where nothing can |
-    | `able` | which of ``dynamic``, ``batch``, ``half``, ``nms`` and ``top_k`` (choose the best rows) the format can |
-    | `bound` | the file only runs on the kind of device where it was captured |
-    | `example` | the program that is written beside the file; None: none |
-    | `int8` | how it is quantised; None: not at all |
-    | `elsewhere` | suffixes of files that belong to the format but cannot be opened here → what to do instead |
+    | `runtime` | runs the file on this machine; None when nothing can |
+    | `able` | what the format supports: ``dynamic``, ``batch``, ``half``, ``nms``, ``top_k`` (choose the best rows) |
+    | `bound` | the file runs only on the kind of device on which it was captured |
+    | `example` | the program that is written beside the file; None: there is none |
+    | `int8` | how the format is quantised; None: it is not quantised |
+    | `elsewhere` | suffixes of files of the format that cannot be opened here → what to do instead |
 
     ``slimyolo bench`` times a checkpoint on a runtime with the first format of the table whose files that runtime opens.
     """
@@ -99,5 +99,5 @@ class Format:
     elsewhere: Mapping[str, str] = field(default_factory=dict)
 
     def file_in(self, path: Path) -> Path:
-        """The file that a runtime opens, of the exported `path`: itself, or inside the folder, NAME + `suffix`."""
+        """The file that a runtime opens for the exported `path`: `path` itself, or NAME + `suffix` inside the folder."""
         return path / f"{path.name.removesuffix(self.ending)}{self.suffix}" if self.folder else path

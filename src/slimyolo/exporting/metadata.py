@@ -1,7 +1,15 @@
-"""What an exported file says about itself: class names, stride, sizes. Text under a few keys, the same in every format.
+"""The metadata of an exported file: class names, stride, sizes. They are texts under the same keys in every format.
 
-Where it lies: ONNX ``metadata_props``, OpenVINO ``rt_info`` under ``slimyolo``, TorchScript extra files, CoreML user
-defined metadata, and ``metadata.json`` beside an ncnn model. Values are JSON where they are more than one word.
+| format | place of the metadata |
+|---|---|
+| ONNX | ``metadata_props`` |
+| OpenVINO | ``rt_info``, section ``slimyolo`` |
+| TorchScript | extra files |
+| CoreML | user-defined metadata |
+| ncnn | ``metadata.json`` beside the model |
+| LiteRT | ``metadata.json`` in a zip archive behind the model |
+
+A value that is more than one word is JSON.
 """
 
 from __future__ import annotations
@@ -41,7 +49,7 @@ MOST_CLASSES = 10_000
 
 @dataclass(frozen=True)
 class Suppression:
-    """The settings of the NMS inside a file: thresholds in 0–1, and rows per image of its output."""
+    """The settings of the NMS inside a file: the thresholds (0–1), and the number of output rows per image."""
 
     conf: float
     iou: float
@@ -50,7 +58,7 @@ class Suppression:
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """What the network was counted to cost when it was exported: `macs` at `imgsz` × `imgsz`."""
+    """The cost of the network, counted when it was exported: parameters, and MACs at `imgsz` × `imgsz` pixels."""
 
     params: int
     macs: int
@@ -59,12 +67,23 @@ class NetworkCost:
 
 @dataclass(frozen=True, kw_only=True)
 class FileMetadata:
-    """`names` per class; `stride` in network pixels (the largest); `imgsz` (height, width) and `batch` of the export.
+    """The metadata of one exported file.
 
-    `dynamic`: any batch and any multiples of the stride; `half`: 16-bit weights. `layout` is the shape of the output;
-    `objectness` says whether its rows have that column; `suppression` is what has to follow decoded rows. `nms`: the
-    settings of the NMS inside the file, None when there is none. `cost`: what was counted; `slimyolo`: the version that
-    wrote it. Files of version 0.1.0 say nothing of layout, objectness and suppression: their rows are those of YOLOv5.
+    | field | content |
+    |---|---|
+    | `names` | the class names |
+    | `stride` | the largest stride in network pixels |
+    | `imgsz`, `batch` | (height, width) and batch size of the export |
+    | `dynamic` | the file takes any batch size, and sides that are any multiples of the stride |
+    | `half` | the weights have 16 bits |
+    | `layout` | the shape of the output |
+    | `objectness` | whether decoded rows have that column |
+    | `suppression` | what must follow the decoded rows |
+    | `nms` | the settings of the NMS inside the file; None: there is none |
+    | `cost` | the cost of the network, if it was counted |
+    | `slimyolo` | the version that wrote the file |
+
+    Files of version 0.1.0 do not state layout, objectness and suppression: their rows are those of YOLOv5.
     """
 
     names: tuple[str, ...]
@@ -105,7 +124,7 @@ class FileMetadata:
 
     @classmethod
     def from_text(cls, text: Mapping[str, str], source: str) -> FileMetadata:
-        """The values behind `text`, as `to_text` makes it. Raises `CheckpointError` naming `source` and the bad entry."""
+        """Read the texts that `to_text` wrote. Raises `CheckpointError` that names `source` and the wrong entry."""
         nms, cost = (_mapping(text, key, source) for key in ("nms", "cost"))
         return cls(
             names=_names(text, source),
@@ -124,8 +143,10 @@ class FileMetadata:
 
 
 def detector_metadata(detector: Detector, imgsz: tuple[int, int], version: str) -> FileMetadata:
-    """What a file of `detector` says, for one image of `imgsz` (height, width); `version` of slimyolo. Change the rest
-    with `dataclasses.replace`."""
+    """The metadata for a file of `detector` that takes one image of `imgsz` (height, width).
+
+    `version` is that of slimyolo. Set the other fields with `dataclasses.replace`.
+    """
     return FileMetadata(
         names=detector.names,
         stride=int(detector.stride.max()),
@@ -202,6 +223,6 @@ def _whole(value: Any, key: str, largest: int, source: str) -> int:
 
 def _damaged(source: str, key: str, value: object) -> CheckpointError:
     return CheckpointError(
-        f"{source}: the {key!r} of its metadata is {str(value)[:80]!r}, which is no such thing: it was altered or damaged. "
-        "Export the checkpoint again."
+        f"{source}: the entry {key!r} of its metadata is {str(value)[:80]!r}, which is not valid: the file was altered or "
+        "damaged. Export the checkpoint again."
     )

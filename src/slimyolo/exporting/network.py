@@ -1,4 +1,4 @@
-"""The module that an export format captures: the detector, with its output in the shape that the file shall give."""
+"""Makes the module that an export format captures: the detector, with its output in the shape that the file should have."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["captured_network", "output_layout", "top_detections"]
 
 
 def output_layout(detector: Detector, row: Format, nms: bool) -> OutputLayout:
-    """The shape of the output of a file of format `row`: as the published exports of the detector's family have it.
+    """The shape of the output of a file of format `row`: that of the published exports of the detector's family.
 
-    With `nms` inside it is always ``detections``. A format that cannot choose the best rows itself (``top_k`` is not among
-    what it is able to) gives ``columns`` where the family's files give ``detections``.
+    With `nms` inside the file it is always ``detections``. Where the family's files give ``detections``, a format that
+    cannot choose the best rows (it does not support ``top_k``) gives ``columns``.
     """
     if nms:
         return "detections"
@@ -27,10 +27,10 @@ def output_layout(detector: Detector, row: Format, nms: bool) -> OutputLayout:
 
 
 def captured_network(detector: Detector, settings: ExportSettings, *, fixed: bool) -> nn.Module:
-    """`detector` (fused, eval mode) as a module: images [B, 3, H, W] float32 RGB 0–1 → what the file gives.
+    """`detector` (fused, eval mode) as a module: images [B, 3, H, W] float32 RGB 0–1 → the output of the file.
 
-    With `fixed` it takes ``settings.batch`` images of ``settings.size`` alone, and is made of few operations (see
-    `Family.flat`); else any multiples of the stride. Where NMS is put behind it, it gives decoded rows.
+    With `fixed` it takes only ``settings.batch`` images of ``settings.size``, and consists of few operations (see
+    `Family.flat`). Otherwise the sides may be any multiples of the stride. When NMS follows, its output is decoded rows.
     """
     layout: OutputLayout = "rows" if settings.nms is not None else settings.layout
     network: nn.Module
@@ -49,8 +49,8 @@ def captured_network(detector: Detector, settings: ExportSettings, *, fixed: boo
 def top_detections(rows: Tensor, layout: RowLayout, max_det: int) -> Tensor:
     """Decoded rows [B, rows, columns] → [B, max_det, 6] = x1, y1, x2, y2, score, class, best first, filled with zeros.
 
-    The choice of one-to-one heads, without a threshold: the best rows, then the best pairs of row and class among them;
-    as `detections.one_to_one`, in operations that can be captured.
+    This is how one-to-one heads choose, without a threshold: first the best rows, then the best pairs of row and class
+    among them. It does the same as `detections.one_to_one`, with operations that can be captured.
     """
     batch, count = rows.shape[:2]
     filled = torch.cat((rows, rows.new_zeros(batch, max_det, rows.shape[2])), 1)  # there are at least max_det of them
@@ -62,7 +62,9 @@ def top_detections(rows: Tensor, layout: RowLayout, max_det: int) -> Tensor:
     boxes = cxcywh_to_xyxy(layout.boxes(rows)).gather(1, index[..., None].expand(-1, -1, 4))
     labels = (places - index * layout.nc).to(boxes.dtype)
     found: Tensor = torch.cat((boxes, scores[..., None], labels[..., None]), 2)
-    real = (scores > 0) & (torch.arange(max_det, device=rows.device) < count)  # there are no more pairs than rows
+    real = (scores > 0) & (
+        torch.arange(max_det, device=rows.device) < count
+    )  # an image has at most as many detections as rows
     return torch.where(real[..., None], found, 0.0)
 
 

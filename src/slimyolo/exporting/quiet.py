@@ -1,4 +1,4 @@
-"""Exporters talk: about themselves (users need none of it), and to their makers' servers (never from here)."""
+"""Silences exporting packages: their log lines and warnings, and the reports that they send to their makers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TALKATIVE = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without warnings, and without log lines below errors of the exporting packages, until the block ends."""
+    """Within this block, show no warnings, and of the log lines of the exporting packages only errors."""
     loggers = [logging.getLogger(name) for name in TALKATIVE]
     levels = [logger.level for logger in loggers]
     try:
@@ -38,8 +38,10 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Import ``openvino`` or ``nncf`` in this block: both report each import to Intel, unless ``openvino_telemetry``
-    cannot be imported; then they use their own stand-in that does nothing. What was imported before stays as it was.
+    """A block in which ``openvino`` and ``nncf`` can be imported without a report to Intel.
+
+    Both report each import, unless ``openvino_telemetry`` cannot be imported. Then they use their own stand-in, which does
+    nothing. Modules that were imported before are not changed.
     """
     name = "openvino_telemetry"
     present = name in sys.modules

@@ -1,10 +1,10 @@
-"""ONNX files of networks at other widths, to time them. Times depend on sizes, not on values.
+"""ONNX files of networks at other widths, to time them. Times depend on the sizes of weights, not on their values.
 
 | function | what it does | takes |
 |---|---|---|
-| `resized_onnx` | replaces the weights in a file by some of other sizes; the outputs then mean nothing | milliseconds |
-| `write_quick_onnx` | writes a file by torch's older exporter, for networks whose graph depends on the widths | a second |
-| the format's own writer | writes the file that people get | ten seconds |
+| `resized_onnx` | replaces the weights in a file by weights of other sizes; its outputs are then useless | milliseconds |
+| `write_quick_onnx` | writes a file with torch's older exporter, for networks whose graph depends on the widths | a second |
+| the format's own writer | writes the file that users get | ten seconds |
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _QUICK_OPSET = 17
 
 
 def resized_onnx(content: bytes, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
-    """The ONNX file `content` with the convolutions of `shapes` (module path → weight shape) at these sizes.
+    """The ONNX file `content`, in which the convolutions named in `shapes` (module path → weight shape) have these sizes.
 
-    `shapes` must fit together; a depthwise convolution keeps one input per group. Raises `ExportError` for a path
-    without a weight in the file.
+    The `shapes` must fit together; a depthwise convolution keeps one input per group. Raises `ExportError` for a path that
+    has no weight in the file.
     """
     import onnx
 

@@ -1,4 +1,4 @@
-"""Exported files opened again: one call for every runtime, images in, decoded rows out, as from a detector."""
+"""Opens exported files. Every runtime is called in the same way, as a detector is: images → decoded rows."""
 
 from __future__ import annotations
 
@@ -28,13 +28,20 @@ DETECTION_COLUMNS = 6  # x1, y1, x2, y2, score, class
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ExportedModel:
-    """An exported file that computes: call it with images as a `Detector` in eval mode.
+    """An exported file in its runtime. Call it with images, like a `Detector` in eval mode; it can be used with ``with``.
 
-    `names` per class; `stride` float [1], the largest, network pixels; `input_shape` [B, 3, H, W], names where the size
-    is free; `memory_format` is the order in memory in which images need no copy; `runtime` and `versions` say what
-    computes. `layout` is the shape of the file's output, `rows` what the columns of decoded rows mean, `suppression` what
-    has to follow them; `nms` is the NMS inside the file, if any, and `cost` what the network was counted to cost. Usable
-    in a ``with`` block.
+    | field | content |
+    |---|---|
+    | `names` | the class names |
+    | `stride` | the largest stride in network pixels, float [1] |
+    | `input_shape` | [B, 3, H, W]; names stand for sizes that are free |
+    | `runtime`, `versions` | the name of the runtime, and the versions of its packages |
+    | `memory_format` | the order in memory in which images need no copy |
+    | `layout` | the shape of the file's output |
+    | `rows` | what the columns of decoded rows mean |
+    | `suppression` | what must follow the decoded rows |
+    | `nms` | the settings of the NMS inside the file; None: there is none |
+    | `cost` | the cost of the network, counted before the export |
     """
 
     path: Path
@@ -60,16 +67,16 @@ class ExportedModel:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """(height, width) of the images that the file takes; None when it takes any multiples of the stride."""
+        """The only (height, width) that the file takes; None when the sides may be any multiples of the stride."""
         height, width = self.input_shape[2:]
         return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
     def __call__(self, images: Tensor | npt.NDArray[np.float32]) -> Tensor:
-        """Images [B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, columns] float32, as `rows` says.
+        """Images [B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, columns] float32; `rows` describes the columns.
 
-        Where the file has a fixed batch, any number of images is run in batches of that size, the last one filled with
-        empty images. Where the file gives detections, they come as rows of objectness 1 and one class, so that NMS
-        after it keeps them. Raises `ModelError` for images of another size, or rows that do not fit the names.
+        When the file has a fixed batch size, any number of images is run in batches of that size; the last batch is filled
+        with empty images. When the output of the file is detections, they become rows with objectness 1 and one class, so
+        that a later NMS keeps them. Raises `ModelError` for images of another size, or rows that do not fit the names.
         """
         tensor = torch.as_tensor(images)
         self._check(tensor)
@@ -87,12 +94,12 @@ class ExportedModel:
         return torch.cat(parts)
 
     def output(self, images: Tensor) -> Tensor:
-        """What the file itself gives for `images` of its own shape, in its own `layout`."""
+        """The output of the file itself for `images` of the shape that it takes, in its own `layout`."""
         self._check(images)
         return self._run(images.float().contiguous(memory_format=self.memory_format))
 
     def close(self) -> None:
-        """Let go of the runtime and its memory."""
+        """Release the runtime and its memory."""
         self._runner.clear()
 
     def __enter__(self) -> ExportedModel:
@@ -108,9 +115,9 @@ class ExportedModel:
             return self._runner[0](images)
         except MemoryError:
             raise
-        except Exception as error:  # runtimes have classes of their own, and find some damage only when they run
+        except Exception as error:  # runtimes have their own error classes, and notice some damage only when they run
             raise ModelError(
-                f"{self.path} was opened but does not run: {_first_line(error)}. It is damaged; export the checkpoint again."
+                f"{self.path} can be opened but not run: {_first_line(error)}. It is damaged; export the checkpoint again."
             ) from error
 
     def _check(self, images: Tensor) -> None:
@@ -132,13 +139,13 @@ class ExportedModel:
         wanted = DETECTION_COLUMNS if self.layout == "detections" else self.rows.columns
         if rows.dim() != 3 or rows.shape[2] != wanted:
             raise ModelError(
-                f"{self.path} gives {list(output.shape)}, expected {self._expected(wanted)}. Is it an export of slimyolo, "
-                f"with these names: {', '.join(self.names[:8])}?"
+                f"The output of {self.path} is {list(output.shape)}, expected {self._expected(wanted)}. Check that slimyolo "
+                f"exported it, and that these are its class names: {', '.join(self.names[:8])}."
             )
         return _as_rows(rows, self.rows) if self.layout == "detections" else rows
 
     def _expected(self, columns: int) -> str:
-        """The shape of the output in words."""
+        """The expected shape of the output, in words."""
         return {
             "rows": f"decoded rows [B, rows, {columns}] of {len(self.names)} classes",
             "columns": f"decoded rows [B, {columns}, rows] of {len(self.names)} classes",
@@ -155,19 +162,24 @@ def open_exported(
     names: tuple[str, ...] = (),
     device: torch.device | None = None,
 ) -> ExportedModel:
-    """Open what ``slimyolo export`` wrote (``.onnx``, ``.xml``, ``.param``, ``.torchscript``, or the folder of one).
+    """Open a file that ``slimyolo export`` wrote (``.onnx``, ``.xml``, ``.param``, ``.torchscript`` …), or its folder.
 
-    `runtime` (a name as `runtimes()` lists them; None: the first that opens the suffix), `threads` inside one operation (None: as
-    torch), `precision` as `RunPrecision`. `names` replace those in the file: a file of another tool has none.
-    `device` is for TorchScript. A TorchScript file is a program: open only those you trust. Raises `CheckpointError`
-    when the file is missing, damaged or says too little, `ConfigError` when the runtime cannot do what is asked.
+    | argument | meaning |
+    |---|---|
+    | `runtime` | a name from `runtimes()`; None: the first runtime that opens files with this suffix |
+    | `threads` | threads inside one operation; None: as many as torch uses |
+    | `names` | class names that replace those in the file; a file of another tool has none |
+    | `device` | where a TorchScript file runs |
+
+    A TorchScript file is a program: open only files that you trust. Raises `CheckpointError` when the file is missing or
+    damaged, or its metadata are not sufficient; `ConfigError` when the runtime cannot do what is asked.
     """
     file = exported_file(Path(path))
     row = _runtime(file, runtime)
     if precision not in row.precisions:
         raise ConfigError(
-            f"{row.name} cannot be asked to compute in {precision}, only: {', '.join(row.precisions)}. The precision of "
-            "such a file is decided when it is written: slimyolo export --half."
+            f"{row.name} cannot be asked to compute in {precision}, only in: {', '.join(row.precisions)}. The precision of "
+            "such a file is chosen when it is written: slimyolo export --half."
         )
     if threads is not None and threads < 1:
         raise ConfigError(f"threads should be 1 or more, got {threads}.")
@@ -181,22 +193,22 @@ def open_exported(
         opened = row.open(file, options)
     except SlimyoloError:
         raise
-    except Exception as error:  # runtimes have classes of their own for what they cannot read
+    except Exception as error:  # runtimes have their own error classes for files that they cannot read
         raise CheckpointError(
-            f"{row.name} cannot open {file}: {_first_line(error)}. It is damaged, or no {file.suffix[1:]} model. "
+            f"{row.name} cannot open {file}: {_first_line(error)}. It is damaged, or not a valid {file.suffix} file. "
             "Export the checkpoint again."
         ) from error
     return _described(file, row, opened, options, names)
 
 
 def is_exported(path: str | Path) -> bool:
-    """Whether `path` looks like an exported model by its name: a suffix of a runtime, or a folder that holds one."""
+    """Whether the name of `path` is that of an exported model: a known suffix, or a folder that holds such a file."""
     place = Path(path)
     return place.suffix in _suffixes() or place.suffix in _elsewhere() or (place.is_dir() and bool(_inside(place)))
 
 
 def exported_file(path: Path) -> Path:
-    """The file that a runtime opens for `path`, which may be its folder. Raises `CheckpointError`."""
+    """The file that a runtime opens for `path`, which may be the file or its folder. Raises `CheckpointError`."""
     if path.suffix in _elsewhere():
         raise CheckpointError(f"{path} cannot be run here. {_elsewhere()[path.suffix]}")
     if path.is_dir():
@@ -210,7 +222,9 @@ def exported_file(path: Path) -> Path:
     if not path.is_file():
         raise CheckpointError(f"There is no exported model {path}.")
     if path.stat().st_size == 0:
-        raise CheckpointError(f"{path} is empty (0 bytes): its copy or export was cut off. Export again.")
+        raise CheckpointError(
+            f"{path} is empty (0 bytes): copying or exporting it was interrupted. Export the checkpoint again."
+        )
     return path
 
 
@@ -219,12 +233,12 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _suffixes() -> tuple[str, ...]:
-    """Of the files that some runtime opens."""
+    """The suffixes of files that some runtime opens."""
     return tuple(dict.fromkeys(suffix for row in runtimes().values() for suffix in row.suffixes))
 
 
 def _elsewhere() -> dict[str, str]:
-    """What a user may give instead of the file that is opened → what to do."""
+    """Suffixes of files that cannot be opened here → what to do instead."""
     return {suffix: advice for row in FORMATS.values() for suffix, advice in row.elsewhere.items()}
 
 
@@ -233,7 +247,7 @@ def _runtime(file: Path, asked: str | Runtime | None) -> Runtime:
         able = [row for row in runtimes().values() if file.suffix in row.suffixes]
         if not able:
             raise CheckpointError(
-                f"{file} is no exported model that slimyolo runs: it should end in {', '.join(_suffixes())}."
+                f"{file} is not an exported model that slimyolo can run: expected a name that ends in {', '.join(_suffixes())}."
             )
         return able[0]
     row = find_runtime(asked) if isinstance(asked, str) else asked
@@ -248,13 +262,13 @@ def _described(file: Path, row: Runtime, opened: Opened, options: RunOptions, na
     if not text.keys() & {"names", "stride"}:  # a file of another tool
         if not names:
             raise CheckpointError(
-                f"{file} does not say what its classes are: slimyolo did not write it. Give them, in order: "
+                f"{file} does not state its class names: slimyolo did not write it. Give the names in their order: "
                 "--names face face_mask (in Python: names=(...))."
             )
         sides = shape[2:] if shape is not None and len(shape) == 4 else ()
         if not sides or not all(isinstance(side, int) for side in sides):
             raise CheckpointError(
-                f"{file} does not say how large its images are. Export it with a fixed size, or with slimyolo."
+                f"{file} does not state the size of its images. Export it with a fixed size, or with slimyolo."
             )
         return _model(file, row, opened, options, FileMetadata(names=names, stride=1, imgsz=(0, 0)), shape or ())
     metadata = FileMetadata.from_text(text, str(file))

@@ -1,4 +1,4 @@
-"""What a format is asked to write, what it says it wrote, and what a runtime is asked to run."""
+"""The values between the exporter, formats and runtimes: how to write, what was written, how to run, what was opened."""
 
 from __future__ import annotations
 
@@ -18,18 +18,24 @@ Runner = Callable[[Tensor], Tensor]
 """Images [B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, columns], or with NMS [B, max_det, 6]; both float32."""
 
 RunPrecision = Literal["fp32", "fp16", "bf16", "auto"]
-"""In what a runtime multiplies float weights. ``auto`` leaves it to the runtime."""
+"""The number format in which a runtime multiplies float weights. With ``auto`` the runtime chooses."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """How to write. `size` is (height, width) in pixels, multiples of the largest stride.
+    """How a file is written.
 
-    `dynamic`: any batch, and any height and width that are multiples of the stride; `batch` and `size` are then only
-    what the file is tried with. `half`: 16-bit weights. `nms`: suppress overlaps inside the file. `layout` is the shape of
-    the output, and `max_det` the number of detections of a one-to-one head in it; `export_detector` decides the layout, as
-    the detector's family and the format have it. `opset` and
-    `simplify` are ONNX's (None: the default). `metadata` goes into the file.
+    | field | meaning |
+    |---|---|
+    | `size` | (height, width) in pixels, multiples of the largest stride |
+    | `batch` | number of images per call |
+    | `dynamic` | take any batch size, and any sides that are multiples of the stride; `batch` and `size` are for checks only |
+    | `half` | store the weights in 16 bits |
+    | `nms` | settings of the NMS inside the file; None: no NMS |
+    | `layout` | shape of the output; `export_detector` sets it from the detector's family and the format |
+    | `max_det` | number of detections in the output of a one-to-one head |
+    | `opset`, `simplify` | ONNX operator set (None: the default); simplify the ONNX graph |
+    | `metadata` | what is written into the file |
     """
 
     size: tuple[int, int] = (320, 320)
@@ -45,19 +51,22 @@ class ExportSettings:
 
     @property
     def metadata_text(self) -> Mapping[str, str]:
-        """What goes into the file, one text per key."""
+        """The metadata for the file: one text for each key."""
         return {} if self.metadata is None else self.metadata.to_text()
 
     def giving(self, layout: OutputLayout, nms: Suppression | None = None) -> ExportSettings:
-        """The same for a file whose output has this `layout`, with `nms` inside or none; the metadata say so."""
+        """A copy for a file whose output has this `layout`, with `nms` inside or without NMS. The metadata match."""
         metadata = self.metadata and replace(self.metadata, layout=layout, nms=nms)
         return replace(self, layout=layout, nms=nms, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a format says about the file it wrote: `details` (``{"opset": "17"}``), notes for the user, and what could
-    not be checked here, with what to type where it can."""
+    """What a format reports about the file that it wrote.
+
+    `details` are facts (``{"opset": "17"}``), `notes` are for the user, and `unchecked` says what could not be checked on
+    this machine, and how to check it elsewhere.
+    """
 
     details: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -66,8 +75,7 @@ class Written:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run a file. `threads` None: as many as torch uses. `device` is for TorchScript; the others run on the
-    processor."""
+    """How to run a file. `threads` None: as many as torch uses. `device` is for TorchScript; other files run on the CPU."""
 
     threads: int | None = None
     precision: RunPrecision = "fp32"
@@ -81,10 +89,10 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Opened:
-    """A file in its runtime. `metadata`: the text that `FileMetadata.from_text` reads, empty when the file has none.
+    """A file opened in its runtime. `metadata` are the texts for `FileMetadata.from_text`, empty when the file has none.
 
-    `input_shape`: [B, 3, H, W], with a name where the size is free; None when only the metadata know. `memory_format`: the
-    order in memory in which `run` takes images without copying them (the shape is [B, 3, H, W] in both).
+    `input_shape` is [B, 3, H, W], where names stand for sizes that are free; it is None when only the metadata state it.
+    `memory_format` is the order in memory in which `run` takes images without a copy (the shape is always [B, 3, H, W]).
     """
 
     run: Runner

@@ -1,4 +1,4 @@
-"""The formats: one row each. A new format is one file in `formats/` and one row here, and nothing else."""
+"""The table of formats, one row each. A new format needs one file in `formats/` and one row here, and nothing else."""
 
 from __future__ import annotations
 
@@ -172,17 +172,17 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
-"""Format name → row, in the order in which formats are listed and searched."""
+"""Format name → row. Formats are listed and searched in this order."""
 
 NOT_WRITTEN = ("saved_model", "pb", "edgetpu", "tfjs", "paddle")
-"""Formats that people ask for by these names."""
+"""Names of formats that users may know from elsewhere, but that slimyolo does not write."""
 
 UNABLE: Mapping[str, str] = {
     "dynamic": "--dynamic: {name} files take images of one size. Leave it out, and export once per size.",
     "batch": "--batch-size {batch}: {name} files take one image at a time. Leave it out.",
     "half": "--half: {name} files are not written in 16 bits. Leave it out.",
-    "nms": "--nms: {name} files have no NMS inside. Leave it out, and suppress overlaps behind the network, as the "
-    "example beside the file does.",
+    "nms": "--nms: {name} files cannot contain NMS. Leave it out, and run NMS after the network, as the example beside the "
+    "file does.",
 }
 
 
@@ -192,11 +192,11 @@ def format_names() -> tuple[str, ...]:
 
 
 def find_format(name: str) -> Format:
-    """The row of `name`. Raises `ExportError` for names that are not known, or known but not written."""
+    """The row of the format called `name`. Raises `ExportError` for other names."""
     found = {alias: row.name for row in FORMATS.values() for alias in row.aliases}.get(name, name)
     if found in FORMATS:
         return FORMATS[found]
-    known = f"Written are: {', '.join(FORMATS)}."
+    known = f"slimyolo writes: {', '.join(FORMATS)}."
     if found in NOT_WRITTEN:
         raise ExportError(f"--format {name}: slimyolo does not write this format. {known}")
     aliases = [alias for row in FORMATS.values() for alias in row.aliases]
@@ -205,12 +205,12 @@ def find_format(name: str) -> Format:
 
 
 def runtimes() -> dict[str, Runtime]:
-    """Runtime name → runtime, of all formats that can be run here, in the order of the table."""
+    """Runtime name → runtime, for all formats that can be run here, in the order of the table."""
     return {row.runtime.name: row.runtime for row in FORMATS.values() if row.runtime is not None}
 
 
 def find_runtime(name: str) -> Runtime:
-    """The runtime called `name`. Raises `ConfigError` with the nearest name."""
+    """The runtime called `name`. Raises `ConfigError` that names the nearest one."""
     known = runtimes()
     if name not in known:
         raise ConfigError(f"There is no runtime {name!r}.{nearest_name_hint(name, known)} Known: {', '.join(known)}.")
@@ -218,15 +218,15 @@ def find_runtime(name: str) -> Runtime:
 
 
 def timed_format(runtime: Runtime) -> Format:
-    """The format in which a checkpoint is timed on `runtime`: the first of the table whose files it opens.
+    """The format in which a checkpoint is timed on `runtime`: the first in the table whose files it opens.
 
-    OpenVINO reads ONNX files, so it is timed with those: the graph in its own format is the same.
+    OpenVINO reads ONNX files, so it is timed with those. The graph in its own format is the same.
     """
     return next(row for row in FORMATS.values() if row.suffix in runtime.suffixes)
 
 
 def quantised_format(runtime: str) -> Format:
-    """The format with INT8 that the runtime called `runtime` runs. Raises `ConfigError` when it has none."""
+    """The format with INT8 that the runtime called `runtime` runs. Raises `ConfigError` when there is none."""
     able = {row.runtime.name: row for row in FORMATS.values() if row.int8 is not None and row.runtime is not None}
     if runtime not in able:
         raise ConfigError(f"slimyolo writes INT8 for {' and '.join(able)}, not for {runtime}.")
@@ -234,7 +234,7 @@ def quantised_format(runtime: str) -> Format:
 
 
 def check_settings(row: Format, settings: ExportSettings) -> None:
-    """Raise `ExportError` when `settings` ask for what the format cannot."""
+    """Raise `ExportError` when `settings` ask for something that the format does not support."""
     asked = {
         "dynamic": settings.dynamic,
         "batch": settings.batch > 1,
@@ -247,7 +247,7 @@ def check_settings(row: Format, settings: ExportSettings) -> None:
 
 
 def require_packages(row: Format, simplify: bool = False) -> None:
-    """Raise `ExportError` naming what to install when a package that `row` needs is missing."""
+    """Raise `ExportError` that says what to install when a package that `row` needs is missing."""
     needed: Sequence[str] = (*row.packages, *((row.simplifier,) if simplify and row.simplifier else ()))
     missing = [package for package in needed if importlib.util.find_spec(package) is None]
     if missing:
@@ -258,8 +258,10 @@ def require_packages(row: Format, simplify: bool = False) -> None:
 
 
 def checker_version(row: Format) -> str:
-    """``onnxruntime 1.20.0``: what ran (or only read) the file."""
+    """The package that ran (or only read) the file, and its version, such as ``onnxruntime 1.20.0``."""
     try:
         return f"{row.checker} {importlib.metadata.version(row.checker)}"
-    except importlib.metadata.PackageNotFoundError:  # the same module under another name, onnxruntime-gpu for example
+    except (
+        importlib.metadata.PackageNotFoundError
+    ):  # the module comes from a package of another name, such as onnxruntime-gpu
         return f"{row.checker} {importlib.import_module(row.checker).__version__}"

@@ -1,7 +1,7 @@
-"""CoreML: an ``.mlpackage`` (ML program), input ``images``, output ``output0``. Converted anywhere, run by Apple's systems only.
+"""CoreML: an ``.mlpackage`` (ML program), input ``images``, output ``output0``. Only Apple's systems can run it.
 
-What is checked here is the file's description: inputs, outputs, metadata. That it computes the same is not, and the
-export says so.
+The export checks the description of the file: inputs, outputs and metadata. It cannot check that the file computes the
+same, and says so.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from slimyolo.models import Detector
 
 __all__ = ["write_coreml"]
 
-jit: Any = torch.jit  # without types of its own
+jit: Any = torch.jit  # has no type annotations
 
 UNCHECKED = (
-    "Nothing was computed with the file: CoreML models run on Apple's systems only. Checked: the description of its "
-    "inputs and outputs, and its metadata. On a Mac compare: coremltools.models.MLModel(FILE).predict({'images': x})['output0'] "
-    "with the detector's rows for the same x [B, 3, H, W] float32 RGB 0-1."
+    "The file was not run, because CoreML models run on Apple's systems only. Its inputs, outputs and metadata were checked. "
+    "On a Mac, compare coremltools.models.MLModel(FILE).predict({'images': x})['output0'] with the rows of the detector for "
+    "the same x [B, 3, H, W] float32 RGB 0-1."
 )
 
 
@@ -58,11 +58,11 @@ def write_coreml(detector: Detector, path: Path, settings: ExportSettings) -> Wr
 
 
 def _check(model: Any, taken: tuple[int, ...], given: tuple[int, ...], settings: ExportSettings) -> None:
-    """The saved package read back: raises `ExportError` when it does not say what it should."""
+    """Read the saved package again. Raises `ExportError` when its description is not as expected."""
     description = model.get_spec().description
     values = {entry.name: tuple(entry.type.multiArrayType.shape) for entry in (*description.input, *description.output)}
     expected = {"images": taken, "output0": given}
     if values != expected:
-        raise ExportError(f"coreml: the package says that it takes and gives {values}, expected {expected}.")
+        raise ExportError(f"coreml: the inputs and outputs of the package are {values}, expected {expected}.")
     if not dict(settings.metadata_text).items() <= dict(model.user_defined_metadata).items():
         raise ExportError("coreml: the package lost its metadata.")

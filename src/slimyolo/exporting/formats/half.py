@@ -1,4 +1,4 @@
-"""A detector that multiplies in 16 bits and decodes in 32: what ``--half`` captures where a format has no way of its own."""
+"""A detector that multiplies in 16 bits and decodes in 32 bits, for formats that cannot store 16-bit weights themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["HalfDetector"]
 class HalfDetector(nn.Module):
     """`detector` (fused, eval mode) with float16 layers. Images and rows stay float32.
 
-    Decoding stays float32: float16 holds the coordinates of a 640 px image to half a pixel only.
+    Decoding stays float32, because float16 holds the coordinates of a 640 px image only to half a pixel.
     """
 
     def __init__(self, detector: Detector) -> None:

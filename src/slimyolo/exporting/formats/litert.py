@@ -1,7 +1,7 @@
-"""LiteRT (TensorFlow Lite): a ``.tflite`` file, one input [B, 3, H, W], one output of decoded rows; run by LiteRT.
+"""LiteRT (TensorFlow Lite): a ``.tflite`` file with one input [B, 3, H, W] and one output, the decoded rows.
 
-Metadata lie as ``metadata.json`` in a zip archive behind the model, where LiteRT's own tools put associated files; its
-interpreter does not look there.
+The metadata are ``metadata.json`` in a zip archive behind the model. LiteRT's own tools put associated files there, too;
+its interpreter ignores them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LARGEST_METADATA = 1_000_000  # bytes
 LITERT_EXAMPLE = Example(
     network='''\
 class Network(Metadata):
-    """The model in LiteRT. Its metadata lie in a zip archive behind it."""
+    """The model in LiteRT. Its metadata are in a zip archive behind the model."""
 
     def __init__(self, path, threads):
         self.interpreter = Interpreter(str(path), num_threads=threads or None)
@@ -63,7 +63,7 @@ def write_litert(detector: Detector, path: Path, settings: ExportSettings) -> Wr
 
 
 def open_litert(path: Path, options: RunOptions) -> Opened:
-    """The file on the processor, by XNNPACK."""
+    """Open the file on the processor, with XNNPACK."""
     import ai_edge_litert
     from ai_edge_litert.interpreter import Interpreter
 

@@ -1,6 +1,6 @@
-"""ncnn: a folder with ``model.ncnn.param``, ``model.ncnn.bin`` and ``metadata.json``, made by pnnx; run by ncnn.
+"""ncnn: a folder with ``model.ncnn.param``, ``model.ncnn.bin`` and ``metadata.json``, which pnnx makes and ncnn runs.
 
-Input ``in0``, one image [3, H, W]; output ``out0``, the decoded rows [rows, columns].
+The input ``in0`` is one image [3, H, W]; the output ``out0`` is the decoded rows [rows, columns].
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from slimyolo.models import Detector
 
 __all__ = ["METADATA_FILE", "NCNN_EXAMPLE", "open_ncnn", "read_metadata_json", "write_ncnn"]
 
-jit: Any = torch.jit  # without types of its own
+jit: Any = torch.jit  # has no type annotations
 
 METADATA_FILE = "metadata.json"
 
@@ -39,7 +39,7 @@ class Network(Metadata):
         self.net = ncnn.Net()
         if threads:
             self.net.opt.num_threads = threads
-        # 32 bits throughout; take these two lines out for ncnn's own choice, which is 16 where the processor has them
+        # compute in 32 bits; without these two lines ncnn computes in 16 bits where the processor can
         self.net.opt.use_fp16_packed = self.net.opt.use_fp16_storage = self.net.opt.use_fp16_arithmetic = False
         self.net.opt.use_bf16_storage = False
         if self.net.load_param(str(path / "model.ncnn.param")) or self.net.load_model(str(path / "model.ncnn.bin")):
@@ -66,13 +66,13 @@ def write_ncnn(detector: Detector, path: Path, settings: ExportSettings) -> Writ
     with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
         with quiet(), torch.no_grad():
             jit.save(jit.trace(module, example, check_trace=False), f"{folder}/model.pt")
-        # pnnx writes seven files beside its input, and speaks at length
+        # pnnx writes seven files beside its input, and prints a lot
         words = [pnnx.EXEC_PATH, "model.pt", f"inputshape=[1,3,{height},{width}]", f"fp16={int(settings.half)}"]
         done = subprocess.run(words, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
         files = [Path(folder) / f"model.ncnn.{kind}" for kind in ("param", "bin")]
         if done.returncode != 0 or not all(file.is_file() for file in files):
             said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
-            raise ExportError(f"ncnn: pnnx failed with status {done.returncode}; its last words: {said[:300]}")
+            raise ExportError(f"ncnn: pnnx failed with status {done.returncode}; its last line: {said[:300]}")
         path.mkdir()
         for file in files:
             shutil.copyfile(file, path / file.name)
@@ -82,7 +82,7 @@ def write_ncnn(detector: Detector, path: Path, settings: ExportSettings) -> Writ
 
 
 def open_ncnn(path: Path, options: RunOptions) -> Opened:
-    """The ``.param`` file at `path`, with the ``.bin`` beside it, on the processor."""
+    """Open the ``.param`` file at `path` on the processor, with the ``.bin`` file beside it."""
     import ncnn
 
     net = ncnn.Net()
@@ -94,9 +94,11 @@ def open_ncnn(path: Path, options: RunOptions) -> Opened:
         net.opt.use_bf16_packed = net.opt.use_bf16_storage = options.precision == "bf16"
     weights = path.with_suffix(".bin")
     if not weights.is_file():
-        raise CheckpointError(f"{path} needs its weights {weights.name} beside it, which are not there.")
+        raise CheckpointError(f"{path} needs its weights {weights.name} in the same folder, but the file is missing.")
     if net.load_param(str(path)) != 0 or net.load_model(str(weights)) != 0:
-        raise CheckpointError(f"ncnn cannot read {path} and {weights.name}: one of them is damaged. Export again.")
+        raise CheckpointError(
+            f"ncnn cannot read {path} and {weights.name}: one of them is damaged. Export the checkpoint again."
+        )
     inputs, outputs = list(net.input_names()), list(net.output_names())
 
     def run(images: Tensor) -> Tensor:
@@ -115,7 +117,7 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def read_metadata_json(content: bytes, source: str) -> dict[str, str]:
-    """The texts of a ``metadata.json``. Raises `CheckpointError` naming `source` when it is no object of texts."""
+    """Read a ``metadata.json``. Raises `CheckpointError` that names `source` when it is not a JSON object of texts."""
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""ONNX: one file with the weights inside, input ``images``, output ``output0``; run by ONNX Runtime.
+"""ONNX: one file with the weights inside, input ``images``, output ``output0``; ONNX Runtime runs it.
 
-Captured by `torch.export`, translated by ``torch.onnx.export(dynamo=True)``. That exporter writes operator set 18 and
-newer; older ones are reached with ONNX's own converter, as far down as it goes (14 for a fixed size, 15 for free sizes, with
-torch 2.13 and onnx 1.23).
+`torch.export` captures the detector, and ``torch.onnx.export(dynamo=True)`` translates it to operator set 18 or newer. ONNX's
+own converter then makes older operator sets, as far as it can (14 for a fixed size, 15 for free sizes, with torch 2.13 and
+onnx 1.23).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from slimyolo.models import Detector
 
 __all__ = ["ONNX_EXAMPLE", "onnx_model", "open_onnx", "write_onnx"]
 
-DEFAULT_OPSET = 17  # read by every runtime that is still maintained
-OLDEST_DIRECT = 18  # below it the exporter converts by itself, and keeps 18 where that fails
-NEWEST = 20  # the newest tried here
-WRAPPED = re.compile(r"^(detector\.)+")  # what wrappers put before the names of weights
+DEFAULT_OPSET = 17  # every runtime that is still maintained reads it
+OLDEST_DIRECT = 18  # for an older one the exporter converts by itself, and keeps 18 where that fails
+NEWEST = 20  # the newest that was tested
+WRAPPED = re.compile(r"^(detector\.)+")  # wrappers put this before the names of weights
 
 ONNX_EXAMPLE = Example(
     network='''\
@@ -52,18 +52,22 @@ class Network(Metadata):
 def write_onnx(detector: Detector, path: Path, settings: ExportSettings) -> Written:
     """Write `detector` (fused, eval mode, on the CPU) to `path` as ``settings`` says.
 
-    When the operator set asked for cannot be had, the nearest that can is written and a note says so. Raises whatever
-    the exporter raises.
+    When the operator set that was asked for cannot be written, the nearest possible one is written, and a note says so.
+    Raises the errors of the exporter.
     """
     model = onnx_model(detector, settings)
     path.write_bytes(model.SerializeToString())
     asked, opset = _asked(settings), _opset_of(model)
-    notes = () if opset == asked else (f"operator set {asked} cannot be written; {opset} is the nearest that can.",)
+    notes = (
+        ()
+        if opset == asked
+        else (f"operator set {asked} cannot be written; operator set {opset} was written instead.",)
+    )
     return Written({"opset": str(opset), "ir_version": str(model.ir_version)}, notes)
 
 
 def onnx_model(detector: Detector, settings: ExportSettings) -> Any:
-    """`detector` as an ONNX protocol buffer that passed ONNX's own checker, with its metadata."""
+    """`detector` as an ONNX protocol buffer with its metadata, after ONNX's own checker has passed it."""
     import onnx
 
     asked = _asked(settings)
@@ -85,18 +89,18 @@ def onnx_model(detector: Detector, settings: ExportSettings) -> Any:
 
 
 def open_onnx(path: Path, options: RunOptions) -> Opened:
-    """ONNX Runtime on the processor. The first input takes the images, the first output gives the rows."""
+    """Open the file with ONNX Runtime on the processor. The first input is the images, the first output is the rows."""
     import onnxruntime
 
     asked = onnxruntime.SessionOptions()
     asked.intra_op_num_threads = options.thread_count
     asked.inter_op_num_threads = 1
     asked.log_severity_level = 3
-    # between runs its threads would go on spinning, in the way of whatever runs next
+    # otherwise its threads keep the processor busy between runs, and slow down whatever runs next
     asked.add_session_config_entry("session.force_spinning_stop", "1")
     session = onnxruntime.InferenceSession(str(path), asked, providers=["CPUExecutionProvider"])
     source, target = session.get_inputs()[0], session.get_outputs()[0].name
-    half = source.type == "tensor(float16)"  # written by other tools; ours take float32 always
+    half = source.type == "tensor(float16)"  # only in files of other tools: ours always take float32
 
     def run(images: Tensor) -> Tensor:
         (rows,) = session.run([target], {source.name: (images.half() if half else images).numpy()})
@@ -115,11 +119,11 @@ def _asked(settings: ExportSettings) -> int:
 
 
 def _captured(detector: Detector, settings: ExportSettings, opset: int) -> Any:
-    """The model as a protocol buffer, in an operator set that the exporter writes itself."""
+    """The model as a protocol buffer, in an operator set that the exporter can write directly."""
     stride = int(detector.stride.max())
     module = captured_network(detector, settings, fixed=not settings.dynamic)
     if settings.dynamic:
-        # small, and nothing of size 1 or of equal sides: the capture would take those for constants
+        # a small example without sides of 1 or equal sides, which the capture would treat as constants
         example = torch.zeros(2, 3, 2 * stride, 3 * stride)
         batch, rows, columns = (torch.export.Dim(name, min=1, max=4096) for name in ("batch", "rows", "columns"))
         shapes = ({0: batch, 2: stride * rows, 3: stride * columns},)
@@ -150,14 +154,17 @@ def _converted(model: Any, asked: int) -> Any:
     for opset in range(asked, _opset_of(model)):
         try:
             return version_converter.convert_version(model, opset)
-        except Exception:  # the converter has no class of its own for what it cannot do
+        except Exception:  # the converter has no own error class
             continue
     return model
 
 
 def _strip_(model: Any) -> None:
-    """Remove the stack traces of the capture (half a megabyte, with folders of this machine), and give weights the names
-    they have in the checkpoint, whatever the detector was wrapped in."""
+    """Remove the stack traces of the capture, and give the weights the names that they have in the checkpoint.
+
+    The stack traces take half a megabyte and contain folder names of this machine. Wrappers around the detector change the
+    names of weights.
+    """
     graph = model.graph
     for node in graph.node:
         node.input[:] = [WRAPPED.sub("", name) for name in node.input]
@@ -171,7 +178,7 @@ def _strip_(model: Any) -> None:
 
 
 def _name_sizes_(model: Any) -> None:
-    """Call the free sizes what they are: the exporter writes ``32*rows`` and ``63*s18*s30``."""
+    """Give the free sizes readable names: the exporter writes ``32*rows`` and ``63*s18*s30``."""
     for value, names in (
         (model.graph.input[0], {0: "batch", 2: "height", 3: "width"}),
         (model.graph.output[0], {0: "batch", 1: "rows"}),

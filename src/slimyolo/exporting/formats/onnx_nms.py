@@ -1,10 +1,9 @@
-"""NMS as ONNX operators behind the decoded rows, so that the file gives detections.
+"""NMS as ONNX operators after the decoded rows, so that the output of the file is detections.
 
-The rule is that of `detections.nms` with one class per row: score = best class probability, times the objectness where
-there is one; classes are
-kept apart by shifting their boxes; ONNX's NonMaxSuppression strikes out; TopK orders what is left. The output
-[B, max_det, 6] = x1, y1, x2, y2, score, class has a fixed number of rows per image: those without a detection are 0.
-Only operators and forms that are the same in operator sets 13 to 20 are used.
+The rule is that of `detections.nms` with one class per row. The score is the best class probability, times the objectness
+where there is one. Boxes of different classes are shifted apart. ONNX's NonMaxSuppression removes boxes, and TopK sorts the
+others. The output [B, max_det, 6] = x1, y1, x2, y2, score, class has a fixed number of rows per image; rows without a
+detection are 0. Only operators and forms that are the same in operator sets 13 to 20 are used.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ CLASS_SHIFT = 7680.0  # network pixels between the classes, as in detections.nms
 
 
 def append_nms_(model: Any, nms: Suppression, layout: RowLayout) -> None:
-    """Put NMS behind the first output of `model` (an ONNX protocol buffer), in place; the output keeps its name.
+    """Add NMS after the first output of `model` (an ONNX protocol buffer), in place. The output keeps its name.
 
-    That output is decoded rows as `layout` says.
+    Before, that output is decoded rows with the columns of `layout`.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -80,7 +79,7 @@ def append_nms_(model: Any, nms: Suppression, layout: RowLayout) -> None:
 
 
 def _constants(nms: Suppression, layout: RowLayout) -> dict[str, np.ndarray[Any, Any]]:
-    """Name → value of what the operators read besides the rows."""
+    """The constants that the operators read, as name → value."""
     return {
         "zero": np.array(0, np.float32),
         "half": np.array(0.5, np.float32),

@@ -1,7 +1,7 @@
-"""OpenVINO: a folder with ``NAME.xml`` and ``NAME.bin``, translated from the ONNX graph; run by OpenVINO.
+"""OpenVINO: a folder with ``NAME.xml`` and ``NAME.bin``, translated from the ONNX graph; OpenVINO runs it.
 
-Numbers are computed in float32 unless asked otherwise: left alone, OpenVINO takes bfloat16 on processors that have it,
-and gives other outputs there than elsewhere.
+By default slimyolo computes in float32. OpenVINO's own default is bfloat16 on processors that support it, and its outputs
+then differ between machines.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
 OPENVINO_EXAMPLE = Example(
     network='''\
 class Network(Metadata):
-    """The model in OpenVINO. Float32: left alone, OpenVINO takes bfloat16 where the processor has it, and gives other
-    results there."""
+    """The model in OpenVINO. It computes in float32. OpenVINO's default is bfloat16 where the processor supports it,
+    and the results then differ between machines."""
 
     def __init__(self, path, threads):
         core = openvino.Core()
@@ -51,15 +51,18 @@ class Network(Metadata):
 
 
 def import_openvino() -> Any:
-    """The package, without its report to Intel."""
+    """Import the package without its report to Intel."""
     with without_telemetry():
         import openvino
     return openvino
 
 
 def write_openvino(detector: Detector, path: Path, settings: ExportSettings) -> Written:
-    """Write `detector` (fused, eval mode, on the CPU) into the folder `path`. With ``half`` the weights are stored in 16
-    bits; what they are multiplied in is decided when the file is opened."""
+    """Write `detector` (fused, eval mode, on the CPU) into the folder `path`.
+
+    With ``half`` the weights are stored in 16 bits. The number format of the multiplications is chosen when the file is
+    opened.
+    """
     openvino = import_openvino()
     whole = replace(settings, half=False, opset=None, simplify=False)
     with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
@@ -75,7 +78,7 @@ def write_openvino(detector: Detector, path: Path, settings: ExportSettings) -> 
 
 
 def open_openvino(path: Path, options: RunOptions) -> Opened:
-    """A ``.xml`` (or ``.onnx``) file on the processor, compiled for the shortest time of one request."""
+    """Open a ``.xml`` (or ``.onnx``) file on the processor, compiled for the shortest time of one request."""
     openvino = import_openvino()
     core = openvino.Core()
     model = core.read_model(str(path))
@@ -91,7 +94,7 @@ def open_openvino(path: Path, options: RunOptions) -> Opened:
     def run(images: Tensor) -> Tensor:
         pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
         request.set_input_tensor(openvino.Tensor(pixels, shared_memory=True))
-        request.infer()  # inputs passed to it, and a dictionary of outputs, take .15 ms
+        request.infer()  # passing the inputs here and reading a dictionary of outputs would take 0.15 ms more
         return torch.from_numpy(request.get_output_tensor().data.copy())
 
     versions = {"openvino": openvino.__version__.partition("-")[0]}
@@ -99,8 +102,10 @@ def open_openvino(path: Path, options: RunOptions) -> Opened:
 
 
 def _taking_channels_last(openvino: Any, model: Any) -> Any:
-    """`model` for images [B, H, W, 3], the order of pictures in memory and of OpenVINO's convolutions: given [B, 3, H, W]
-    it reorders them first, for .1 to .17 ms of an image of 320 px."""
+    """`model` for images [B, H, W, 3], which is the order of images in memory and of OpenVINO's convolutions.
+
+    OpenVINO would first reorder images [B, 3, H, W], which takes 0.1 to 0.17 ms for an image of 320 px.
+    """
     steps = openvino.preprocess.PrePostProcessor(model)
     steps.input().tensor().set_layout(openvino.Layout("NHWC"))
     steps.input().model().set_layout(openvino.Layout("NCHW"))
@@ -108,7 +113,7 @@ def _taking_channels_last(openvino: Any, model: Any) -> Any:
 
 
 def _metadata(model: Any) -> dict[str, str]:
-    """What `set_rt_info` wrote; for an ONNX file OpenVINO keeps its ``metadata_props`` under ``framework``."""
+    """The metadata that `set_rt_info` wrote. OpenVINO keeps the ``metadata_props`` of an ONNX file under ``framework``."""
     for section in (SECTION, "framework"):
         found = {
             key: str(model.get_rt_info([section, key]).value)

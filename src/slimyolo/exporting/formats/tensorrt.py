@@ -1,4 +1,4 @@
-"""TensorRT: engines are built on the GPU that runs them; written are the ONNX file to build from, and the line for it."""
+"""TensorRT: writes the ONNX file for an engine, and prints the command that builds it on the GPU that will run it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slimyolo.models import Detector
 
 __all__ = ["trtexec_line", "write_tensorrt"]
 
-LARGEST_BATCH = 16  # of the line for dynamic files; the user may write another
+LARGEST_BATCH = 16  # in the command for dynamic files; the user may change it
 
 
 def write_tensorrt(detector: Detector, path: Path, settings: ExportSettings) -> Written:
@@ -19,8 +19,8 @@ def write_tensorrt(detector: Detector, path: Path, settings: ExportSettings) -> 
     written = write_onnx(detector, path, replace(settings, half=False))
     stride = int(detector.stride.max())
     unchecked = (
-        "No engine was built: that takes TensorRT and the GPU it is for. Checked: the ONNX file, by onnx.checker with "
-        f"shape inference and by running it with ONNX Runtime. To build: {trtexec_line(path.name, settings, stride)}"
+        "No engine was built: this needs TensorRT and the GPU that will run it. The ONNX file was checked by onnx.checker "
+        f"with shape inference, and by running it with ONNX Runtime. To build: {trtexec_line(path.name, settings, stride)}"
     )
     return Written(written.details, written.notes, (unchecked,))
 

@@ -1,7 +1,7 @@
 """TorchScript: a traced module, run by ``torch.jit.load`` in Python or C++ (libtorch).
 
-A trace keeps the sizes of the head's grids as operations, so the file takes other batches and image sizes as well; with
-``dynamic`` that is tried. It runs on the kind of device it was traced on.
+A trace computes the sizes of the head's grids from the input, so the file also takes other batch and image sizes; with
+``dynamic`` this is checked. The file runs only on the kind of device on which it was traced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from slimyolo.models import Detector
 
 __all__ = ["TORCHSCRIPT_EXAMPLE", "open_torchscript", "write_torchscript"]
 
-jit: Any = torch.jit  # without types of its own
+jit: Any = torch.jit  # has no type annotations
 
 TORCHSCRIPT_EXAMPLE = Example(
     network='''\
@@ -47,7 +47,7 @@ class Network(Metadata):
 
 
 def write_torchscript(detector: Detector, path: Path, settings: ExportSettings) -> Written:
-    """Write `detector` (fused, eval mode, no gradients) to `path`. Each metadata entry is one extra file of the archive."""
+    """Write `detector` (fused, eval mode, no gradients) to `path`. Each entry of the metadata is an extra file in it."""
     example = torch.zeros(settings.batch, 3, *settings.size, device=detector.stride.device)
     module = captured_network(detector, settings, fixed=False)
     with quiet(), torch.no_grad():
@@ -55,14 +55,14 @@ def write_torchscript(detector: Detector, path: Path, settings: ExportSettings) 
         if settings.nms is not None:
             traced = with_nms(traced, settings.nms, detector.rows)
         extra = {key: value.encode() for key, value in settings.metadata_text.items()}
-        content = io.BytesIO()  # written to a file by torch itself, a full disk ends the whole process
+        content = io.BytesIO()  # when torch itself writes to a full disk, the whole process ends
         jit.save(traced, content, _extra_files=extra)
     path.write_bytes(content.getvalue())
     return Written({"device": detector.stride.device.type})
 
 
 def open_torchscript(path: Path, options: RunOptions) -> Opened:
-    """The file on ``options.device``. torch's own threads are set: they are the process's."""
+    """Open the file on ``options.device``. The number of threads is set for torch in the whole process."""
     extra = dict.fromkeys(METADATA_KEYS, "")
     with quiet():
         module = jit.load(str(path), map_location=options.device, _extra_files=extra)

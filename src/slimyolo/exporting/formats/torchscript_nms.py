@@ -1,4 +1,4 @@
-"""NMS as a TorchScript function behind a traced network: the rule of `detections.nms` with one class per row."""
+"""NMS as a TorchScript function after a traced network, by the rule of `detections.nms` with one class per row."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from slimyolo.geometry import RowLayout
 
 __all__ = ["with_nms"]
 
-jit: Any = torch.jit  # without types of its own
+jit: Any = torch.jit  # has no type annotations
 
 
 def with_nms(traced: Any, nms: Suppression, layout: RowLayout) -> Any:
-    """`traced` (images → decoded rows as `layout` says) with NMS behind it: images → [B, max_det, 6].
+    """`traced` (images → decoded rows with the columns of `layout`) with NMS after it: images → [B, max_det, 6].
 
-    A row of the output is x1, y1, x2, y2, score, class; best score first; rows without a detection are 0.
+    A row of the output is x1, y1, x2, y2, score, class. The best scores come first; rows without a detection are 0.
     """
     return jit.script(_Suppressing(traced, nms, layout))
 
@@ -40,9 +40,9 @@ class _Suppressing(nn.Module):
 
 
 def suppressed(rows: Tensor, first_class: int, conf: float, iou: float, max_det: int) -> Tensor:
-    """Decoded rows [rows, columns] of one image → [n, 6], n ≤ `max_det`. TorchScript: plain loops and operators alone.
+    """Decoded rows [rows, columns] of one image → [n, 6], n ≤ `max_det`. TorchScript allows only loops and operators here.
 
-    `first_class` is the column of the first class: 4, or 5 behind the objectness.
+    `first_class` is the column of the first class: 4, or 5 when there is an objectness column.
     """
     scores = rows[:, first_class:]
     if first_class > 4:

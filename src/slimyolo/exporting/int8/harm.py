@@ -1,4 +1,4 @@
-"""Which convolutions suffer from 8 bits? Each is rounded alone, in PyTorch, and the detections are compared."""
+"""Finds the convolutions that suffer most from 8 bits: rounds each one alone, in PyTorch, and compares the outputs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ACTIVATION_LEVELS = 255
 
 
 def convolution_harm(detector: Detector, images: Sequence[Tensor]) -> dict[str, float]:
-    """Module path of each convolution → damage (`row_damage`) when its weights, input and output alone are rounded.
+    """Module path of each convolution → the damage (`row_damage`) when only its weights, input and output are rounded.
 
-    `images`: batches [B, 3, H, W] float32 RGB 0–1. Ranges are those seen on them. `detector` stays as it is.
+    `images` are batches [B, 3, H, W] float32 RGB 0–1, which also give the ranges of values. `detector` is not changed.
     """
     model = detector.fused().requires_grad_(False)
     layers = {name: part for name, part in model.named_modules() if isinstance(part, nn.Conv2d)}
@@ -45,8 +45,8 @@ def convolution_harm(detector: Detector, images: Sequence[Tensor]) -> dict[str, 
 def row_damage(got: Sequence[Tensor], reference: Sequence[Tensor], layout: RowLayout) -> float:
     """How much worse the rows `got` are than `reference`, both batches of decoded rows [B, rows, columns].
 
-    The sum of absolute differences of scores over the sum of scores, plus the mean difference of
-    confident boxes (score above 0.1) relative to their size: 0 is equality, and 1 is a detector that sees nothing.
+    It is the sum of the absolute differences of scores divided by the sum of the scores, plus the mean difference of
+    confident boxes (score above 0.1) relative to their size. 0 means equal rows; 1 means that nothing is detected.
     """
     wrong = total = boxes = 0.0
     count = 0
@@ -69,7 +69,7 @@ Span = tuple[float, float]
 def _watched(
     model: Detector, layers: dict[str, nn.Conv2d], images: Sequence[Tensor]
 ) -> tuple[dict[str, tuple[Span, Span]], list[Tensor]]:
-    """(smallest and largest value of each layer's input and output, the rows) of all images."""
+    """The smallest and largest value of each layer's input and output over all images, and the rows of all images."""
     ranges: dict[str, tuple[Span, Span]] = dict.fromkeys(layers, ((0.0, 0.0), (0.0, 0.0)))
     handles = []
     for name, layer in layers.items():
@@ -90,13 +90,13 @@ def _widened(span: Span, values: Tensor) -> Span:
 
 
 def _rounded(values: Tensor, span: Span) -> Tensor:
-    """To the nearest of 256 levels between the ends of `span`, which holds 0."""
+    """`values` rounded to the nearest of 256 levels between the ends of `span`, which must include 0."""
     step = max(span[1] - span[0], torch.finfo(torch.float32).tiny) / ACTIVATION_LEVELS
     zero = round(-span[0] / step)
     return ((values / step).round().add(zero).clamp(0, ACTIVATION_LEVELS) - zero) * step
 
 
 def _rounded_weight(weight: Tensor) -> Tensor:
-    """Symmetric, one scale per filter."""
+    """`weight` rounded symmetrically, with one scale per filter."""
     step = weight.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / WEIGHT_LEVELS
     return (weight / step).round() * step

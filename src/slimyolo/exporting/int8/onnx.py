@@ -24,7 +24,7 @@ DETAILS: Mapping[str, str] = {
 
 
 class OnnxQuantiser:
-    """The convolutions of the ONNX file `source`, calibrated on `images` (batches that the file takes)."""
+    """Quantises the convolutions of the ONNX file `source`, calibrated on `images` (batches that the file takes)."""
 
     details = DETAILS
 
@@ -44,11 +44,11 @@ class OnnxQuantiser:
         self._ranges = self._calibrated()
 
     def write(self, in_float: Collection[str], path: Path) -> None:
-        """The file with all convolutions but `in_float` in 8 bits."""
+        """Write the file with all convolutions in 8 bits, except those `in_float`."""
         path.write_bytes(self._quantised(in_float).SerializeToString())
 
     def _calibrated(self) -> Any:
-        """Smallest and largest value of every convolution's input and output."""
+        """The smallest and largest value of the input and output of every convolution."""
         from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
         from onnxruntime.quantization.calibrate import create_calibrator
 
@@ -90,7 +90,7 @@ class OnnxQuantiser:
 
 
 def _last_convolutions(model: Any) -> tuple[str, ...]:
-    """Node names of the convolutions that no other convolution comes after."""
+    """The node names of the convolutions that are not followed by another convolution."""
     readers: dict[str, list[Any]] = {}
     for node in model.graph.node:
         for value in node.input:
@@ -109,7 +109,7 @@ def _last_convolutions(model: Any) -> tuple[str, ...]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """ONNX Runtime's quantiser logs advice on the root logger."""
+    """Show only errors: ONNX Runtime's quantiser logs advice on the root logger."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)

@@ -24,7 +24,7 @@ DETAILS: Mapping[str, str] = {
 
 
 class OpenvinoQuantiser:
-    """The convolutions of the float file `source` (.onnx or .xml) and calibration `images` (batches that it takes)."""
+    """Quantises the convolutions of the float file `source` (.onnx or .xml), calibrated on `images` (batches it takes)."""
 
     details = DETAILS
 
@@ -39,7 +39,7 @@ class OpenvinoQuantiser:
         self.last = tuple(path for path, name in self._names.items() if name in last)
 
     def write(self, in_float: Collection[str], path: Path) -> None:
-        """The folder's ``.xml`` and ``.bin`` with all convolutions but `in_float` in 8 bits."""
+        """Write the ``.xml`` and ``.bin`` files with all convolutions in 8 bits, except those `in_float`."""
         openvino = import_openvino()
         with without_telemetry():
             import nncf
@@ -64,7 +64,7 @@ def _is_convolution(operation: Any) -> bool:
 
 
 def _weight_path(operation: Any) -> str:
-    """Module path of a convolution: its weight's name, whatever lies between (a conversion, a reshape)."""
+    """The module path of a convolution: the name of its weight, behind any conversions and reshapes."""
     node = operation.input_value(1).get_node()
     while node.get_type_name() != "Constant":
         node = node.input_value(0).get_node()
@@ -72,7 +72,7 @@ def _weight_path(operation: Any) -> str:
 
 
 def _behind_convolutions(operations: Sequence[Any]) -> tuple[list[str], list[str]]:
-    """(names of operations that only the output depends on, names of the last convolutions)."""
+    """The names of the operations after the last convolutions, and the names of these last convolutions."""
     before: set[str] = set()  # operations that a convolution is computed from
     for one in reversed(operations):
         readers = [target.get_node() for output in one.outputs() for target in output.get_target_inputs()]
@@ -93,7 +93,7 @@ def _behind_convolutions(operations: Sequence[Any]) -> tuple[list[str], list[str
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without NNCF's progress bars and log."""
+    """Hide the progress bars and the log of NNCF."""
     log = logging.getLogger("nncf")
     level = log.level
     log.setLevel(logging.ERROR)

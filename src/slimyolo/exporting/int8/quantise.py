@@ -1,11 +1,12 @@
-"""INT8 after training: which convolutions can be computed in 8 bits before the detections suffer?
+"""INT8 after training: computes as many convolutions in 8 bits as the accuracy allows.
 
-Only convolutions are quantised. The last ones before the output, and the decoding behind them, always stay in floats:
-pixel coordinates and probabilities in one tensor share one 8-bit scale, which leaves nothing of objectness. Further
-convolutions go back to floats, the most harmful first, until the metric is within tolerance.
+Only convolutions are quantised. The last convolutions before the output and the decoding after them always stay in float:
+pixel coordinates and probabilities are in one tensor with one 8-bit scale, and with it the objectness would be lost. More
+convolutions are put back to float, the most harmful first, until the loss of mAP is within the tolerance.
 
-Weights: symmetric, one scale per filter (Krishnamoorthi 2018, arXiv:1806.08342), in 7 of the 8 bits: processors without VNNI
-add two products in 16 bits, which overflow with 8. Activations: one scale per tensor, from calibration images.
+Weights are symmetric, with one scale per filter (Krishnamoorthi 2018, arXiv:1806.08342), and use 7 of the 8 bits: processors
+without VNNI add two products in 16 bits, which would overflow with 8. Activations have one scale per tensor, from
+calibration images.
 """
 
 from __future__ import annotations
@@ -32,22 +33,22 @@ HARM_BATCHES = 8
 
 @dataclass(frozen=True)
 class Accuracy:
-    """mAP of a file on the images that decide, 0–1."""
+    """The mAP (0–1) of a file on the validation images."""
 
     map50: float
     map50_95: float
 
     def drop_to(self, other: Accuracy) -> float:
-        """By how much `other` is lower, in the worse of the two metrics (negative: it is higher in both)."""
+        """How much lower `other` is, in the worse of the two metrics. Negative when it is higher in both."""
         return max(self.map50 - other.map50, self.map50_95 - other.map50_95)
 
 
 @dataclass(frozen=True)
 class Quantisation:
-    """What quantising needs to be told.
+    """The settings of a quantisation.
 
-    `images`: calibration batches [B, 3, H, W] float32 RGB 0–1, letterboxed as the file takes them; `measure` gives the
-    accuracy of a file on images with truth; `tolerance` is the largest drop of mAP50 or mAP50-95 that is allowed.
+    `images` are calibration batches [B, 3, H, W] float32 RGB 0–1, letterboxed to the size that the file takes. `measure`
+    returns the accuracy of a file on labelled images. `tolerance` is the largest drop of mAP50 or mAP50-95 allowed.
     """
 
     images: Sequence[Tensor]
@@ -57,7 +58,7 @@ class Quantisation:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantisedFile:
-    """An INT8 file. `left_in_float` are the module paths of convolutions that compute in floats."""
+    """An INT8 file that was written. `left_in_float` are the module paths of the convolutions that stay in float."""
 
     path: Path
     bytes: int
@@ -72,25 +73,28 @@ class QuantisedFile:
 
 
 class Quantiser(Protocol):
-    """A float file of one format, calibrated. `convolutions` are module paths, `last` those that only decoding follows."""
+    """Quantises a calibrated float file of one format.
+
+    `convolutions` are the module paths of all convolutions; `last` are those that are followed only by the decoding.
+    """
 
     convolutions: tuple[str, ...]
     last: tuple[str, ...]
     details: Mapping[str, str]
 
     def write(self, in_float: Collection[str], path: Path) -> None:
-        """The file with all convolutions but `in_float` in 8 bits, at `path`."""
+        """Write the file to `path`, with all convolutions in 8 bits except those `in_float`."""
 
 
 def quantise_within(
     quantiser: Quantiser, detector: Detector, source: Path, target: Path, asked: Quantisation
 ) -> QuantisedFile:
-    """Write `target`: as much in 8 bits as the tolerance allows.
+    """Write `target` with as many convolutions in 8 bits as the tolerance allows.
 
-    Left in floats, besides the last convolutions: none, then the 1, 2, 4, 8 … most harmful. Stops at the first that is
-    within tolerance. When half of the convolutions are back in floats and it is still not, the best is written, with a
-    note. `source` is the float file of `detector`, whose convolutions are tried one by one to rank them. A file that was at
-    `target` is replaced; files that belong together have its stem.
+    The last convolutions always stay in float. Besides them, first none, then the 1, 2, 4, 8 … most harmful ones stay in
+    float, until the loss is within the tolerance. If it is still too large with half of the convolutions in float, the best
+    file is written, with a note. `source` is the float file of `detector`; the convolutions of `detector` are rounded one by
+    one to rank them. A file that was at `target` is replaced; files that belong to it have the same stem.
     """
     started = time.perf_counter()
     before = asked.measure(source)
@@ -120,8 +124,8 @@ def quantise_within(
     left = {*quantiser.last, *ranked[:count]}
     notes: tuple[str, ...] = ()
     if drop > asked.tolerance:
-        lost = f"INT8 loses {drop:.3f} of mAP, more than the {asked.tolerance:g} allowed, with {len(left)} convolutions left in"
-        notes += (f"{lost} floats. More calibration images may help: --calibration-images N.",)
+        lost = f"INT8 loses {drop:.3f} of mAP, more than the {asked.tolerance:g} allowed, even with {len(left)} convolutions"
+        notes += (f"{lost} in float. More calibration images may help: --calibration-images N.",)
     return QuantisedFile(
         path=target,
         bytes=target.stat().st_size,
@@ -137,7 +141,7 @@ def quantise_within(
 
 
 def _some(images: Sequence[Tensor]) -> list[Tensor]:
-    """A few batches, spread over all."""
+    """A few batches, taken evenly from all."""
     step = max(1, len(images) // HARM_BATCHES)
     return list(images[::step][:HARM_BATCHES])
 
