@@ -1,10 +1,11 @@
-"""Damages real files at random and reads them: each must give a result or one of slimyolo's own errors.
+"""Damages real files at random and reads them. Each must give a result or one of slimyolo's own errors.
 
     python benchmarks/fuzz_files.py --minutes 10 --seed 0 --out fuzz_files.json
 
-One file of each kind is written. Copies of it are changed (bits, bytes and numbers; parts cut, repeated and moved; words
-with a meaning put in) and read while a Python audit hook forbids running anything. The counts, the slowest read and every
-unexpected error go to --out; the command fails when there was one. Linux only: RLIMIT_AS limits the memory.
+One file of each kind is written. Copies of it are damaged: bits, bytes and numbers are changed, parts are removed, repeated
+and moved, and words with a special meaning are inserted. The copies are read while a Python audit hook forbids running
+anything. The counts, the slowest read and every unexpected error are written to --out. The command fails when there was an
+unexpected error. Linux only: RLIMIT_AS limits the memory.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ FORBIDDEN = (
     "pickle.find_class",
     "socket.connect",
 )
-MEMORY = 3 * 2**30  # bytes more than the program takes before the first read
+MEMORY = 3 * 2**30  # bytes in addition to what the program uses before the first read
 SLOW_S = 20.0  # of processor time
 LONGEST_MESSAGE = 20_000  # characters
 
@@ -85,7 +86,7 @@ Read = Callable[[Path], object]
 
 
 def corpus(folder: Path) -> dict[str, tuple[bytes, Read]]:
-    """Kind → the content of a real file, and how it is read."""
+    """Kind of file → the content of a real file, and the function that reads it."""
     data = render_dataset(folder / "data", train=2, val=1, size=64, seed=0)
     small = folder / "small.yaml"
     base = Path(__file__).resolve().parents[1] / "models" / "yolov5n.yaml"
@@ -135,7 +136,7 @@ def corpus(folder: Path) -> dict[str, tuple[bytes, Read]]:
 
 
 def spoilt(content: bytes, generator: random.Random, kind: str) -> bytes:
-    """A changed copy: one to four changes, mostly near the beginning or the end, where the structure of most files is."""
+    """A damaged copy with one to four changes, mostly near the beginning or end, where most files keep their structure."""
     out = bytearray(content)
     words: list[bytes] = list(PICKLE_WORDS) if kind.endswith(".pt") else [word.encode() for word in TEXT_WORDS]
     for _ in range(generator.choice((1, 1, 1, 2, 4))):
@@ -165,7 +166,7 @@ def spoilt(content: bytes, generator: random.Random, kind: str) -> bytes:
 
 
 class Trial:
-    """Reads spoilt copies of `files` in `folder`, and counts."""
+    """Reads damaged copies of `files` in `folder`, and counts the results."""
 
     def __init__(self, folder: Path, files: dict[str, tuple[bytes, Read]], out: Path, generator: random.Random) -> None:
         self._folder, self._files, self._out, self._generator = folder, files, out, generator
@@ -176,19 +177,19 @@ class Trial:
         self._watching = False
 
     def prepare(self) -> None:
-        """Read the unharmed files, so that late imports are done; then forbid to run anything and limit the memory."""
+        """Read the undamaged files, so that all imports are done. Then forbid running anything, and limit the memory."""
         for kind, (content, read) in self._files.items():
             (self._folder / kind).write_bytes(content)
             try:
                 read(self._folder / kind)
             except SlimyoloError:
-                assert kind == "old.pt", f"the unharmed {kind} is refused"
+                assert kind == "old.pt", f"the undamaged {kind} is refused"
         sys.addaudithook(self._hook)
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
 
     def read_one(self) -> None:
-        """Read one spoilt copy of a file of a random kind."""
+        """Read one damaged copy of a file of a random kind."""
         kind = self._generator.choice(list(self._files))
         content, read = self._files[kind]
         changed = spoilt(content, self._generator, kind)
@@ -210,7 +211,7 @@ class Trial:
         self.slowest = max(self.slowest, (time.process_time() - start, kind))
 
     def record(self, minutes: float, seed: int) -> dict[str, Any]:
-        """The counts, for a JSON file."""
+        """The counts, as values for a JSON file."""
         return {
             "minutes": minutes,
             "seed": seed,
@@ -229,7 +230,7 @@ class Trial:
             raise PermissionError(event)
 
     def _keep(self, kind: str, error: Exception, changed: bytes) -> None:
-        """Count an unexpected error, and keep the first file that led to it."""
+        """Count an unexpected error, and keep the first file that caused it."""
         where = traceback.extract_tb(error.__traceback__)[-1]
         key = f"{kind}: {type(error).__name__} at {Path(where.filename).name}:{where.lineno}"
         if key not in self.unexpected:
@@ -270,7 +271,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", nargs="*", help="names such as a.pt data.yaml; without them: all")
+    parser.add_argument("--kinds", nargs="*", help="kinds of files to read, such as a.pt data.yaml; default: all")
     parser.add_argument("--out", type=Path, default=Path("fuzz_files.json"))
     return parser.parse_args()
 

@@ -64,7 +64,7 @@ MOST_KILLS_A_RUN = 4
 
 @dataclass
 class Command:
-    """`start(folder)` begins a run, `go_on(folder)` is what a user types after a kill, `result` is what must agree."""
+    """A command: `start(folder)` begins a run, `go_on(folder)` continues it after a kill, `result` must be the same."""
 
     start: Callable[[Path], object]
     go_on: Callable[[Path], object]
@@ -118,7 +118,7 @@ class Commands:
             if not last.is_file():
                 return start(folder)
             if load_checkpoint(last).training is None:
-                return None  # the state of the training is removed last: this run has ended
+                return None  # the training state is removed at the very end: this run has ended
             return task(resumed_config(kind, last, {}))
 
         return Command(start, go_on, _trained)
@@ -331,7 +331,7 @@ def broken_checkpoints(folder: Path) -> list[str]:
 
 
 class Trial:
-    """Kills runs of the commands in `table`, and counts."""
+    """Kills runs of the commands in `table`, and counts the results."""
 
     def __init__(self, table: dict[str, Command], work: Path, generator: random.Random) -> None:
         self.table, self._work, self._generator = table, work, generator
@@ -339,7 +339,7 @@ class Trial:
         self.problems: list[str] = []
 
     def measure(self) -> str | None:
-        """Run every command undisturbed and keep its result and time. Returns the name of one that failed."""
+        """Run every command undisturbed, and keep its result and time. Returns the name of a command that failed."""
         for key, command in self.table.items():
             began = time.monotonic()
             code = lived(command.start, self._work / key, None, 300)
@@ -352,14 +352,14 @@ class Trial:
         return None
 
     def kill_a_run(self) -> None:
-        """Kill a run of the command that had the fewest, up to `MOST_KILLS_A_RUN` times, and compare its result."""
+        """Kill a run of the command with the fewest runs, up to `MOST_KILLS_A_RUN` times, and compare its result."""
         key = min(self.table, key=lambda one: (self.runs[one], self._generator.random()))
         command, folder = self.table[key], self._work / "killed"
         shutil.rmtree(folder, ignore_errors=True)
         told = self._kill(key, folder)
         code = lived(command.go_on, folder, None, 300)
         if code != 0:
-            self.problems.append(f"{key}: could not go on: {code} ({'; '.join(told)})")
+            self.problems.append(f"{key}: could not be continued, exit status {code} ({'; '.join(told)})")
         elif other := differences(command.expected, command.result(folder)):
             self.problems.append(f"{key}: {len(other)} results differ, {other[:3]} ({'; '.join(told)})")
         leftovers = [str(file.relative_to(folder)) for file in folder.rglob(".*.part")]
@@ -369,7 +369,7 @@ class Trial:
         print(f"{sum(self.kills.values()):4} kills  {key}: {'; '.join(told)}", flush=True)
 
     def _kill(self, key: str, folder: Path) -> list[str]:
-        """Start the command, kill it, continue it, kill it again …; returns what was done, in words."""
+        """Start the command, kill it, continue it, kill it again … Returns a text for each step."""
         command, step = self.table[key], "start"
         told: list[str] = []
         for _ in range(MOST_KILLS_A_RUN):
@@ -377,7 +377,7 @@ class Trial:
             began = time.monotonic()
             code = lived(command.start if step == "start" else command.go_on, folder, number, after)
             told.append(f"{number.name} after {after:.2f} s → {code}")
-            if code == 0:  # it was faster than the signal
+            if code == 0:  # it ended before the signal
                 if step == "start":
                     command.seconds = min(command.seconds, time.monotonic() - began)  # the machine is less busy now
                 break
@@ -389,7 +389,7 @@ class Trial:
         return told
 
     def record(self, seed: int) -> dict[str, Any]:
-        """The counts, for a JSON file."""
+        """The counts, as values for a JSON file."""
         return {
             "seed": seed,
             "kills": sum(self.kills.values()),
@@ -428,7 +428,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=100, help="number of kills after which the trial ends")
     parser.add_argument("--minutes", type=float, default=1e9, help="time after which the trial ends in any case")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--commands", nargs="*", help="names such as train compress; without them: all")
+    parser.add_argument("--commands", nargs="*", help="commands to run, such as train compress; default: all")
     parser.add_argument("--out", type=Path, default=Path("kill_runs.json"))
     return parser.parse_args()
 

@@ -1,11 +1,11 @@
-"""The licence of every package that slimyolo brings along, and `pip check`: nothing GPL or AGPL at run time.
+"""Lists the licence of every package that slimyolo installs, and runs `pip check`. GPL and AGPL are forbidden at run time.
 
-    python benchmarks/licences.py             # a Markdown table, from the metadata of what is installed here
-    python benchmarks/licences.py --check     # the same, and status 1 when there is a forbidden one,
-or pip check complains of one of them
+    python benchmarks/licences.py             # a Markdown table, from the metadata of the installed packages
+    python benchmarks/licences.py --check     # the same, and exit status 1 when a licence is forbidden,
+or when pip check complains about one of the packages
 
-Walks the dependencies of the core and of every extra (but dev, which is for developers) in pyproject.toml. What is not
-installed here is said. No network is used.
+It follows the dependencies of the core and of every extra in pyproject.toml, except dev, which is for developers. It lists
+packages that are not installed. It does not use the network.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ALTERNATIVE = re.compile(r"\bOR\b")
 
 @dataclass(frozen=True)
 class Package:
-    """One installed package: `wanted_by` is the part of pyproject.toml that brings it along, `direct` when named there."""
+    """One installed package. `wanted_by` is the part of pyproject.toml that needs it; `direct` when it is named there."""
 
     name: str
     version: str
@@ -47,18 +47,18 @@ class Package:
 
     @property
     def forbidden(self) -> bool:
-        """Whether its licence is GPL or AGPL without an alternative (LGPL, and GPL with a linking exception, are not)."""
+        """Whether its only licence is GPL or AGPL. LGPL, and GPL with a linking exception, are allowed."""
         return is_forbidden(self.licence)
 
 
 def is_forbidden(licence: str) -> bool:
-    """Whether a licence expression leaves nothing but GPL or AGPL."""
+    """Whether all alternatives of a licence expression are GPL or AGPL."""
     choices = _ALTERNATIVE.split(licence)
     return all(_FORBIDDEN.search(choice) and not _ALLOWED.search(choice) for choice in choices)
 
 
 def licence_of(distribution: metadata.Distribution) -> str:
-    """SPDX expression, else the trove classifiers, else the first line of the licence field."""
+    """The licence: the SPDX expression, else the trove classifiers, else the first line of the licence field."""
     about = distribution.metadata
     expression = about.get("License-Expression")
     if expression:
@@ -70,11 +70,11 @@ def licence_of(distribution: metadata.Distribution) -> str:
     if classifiers:
         return ", ".join(classifiers)
     field = str(about.get("License") or "").strip().splitlines()
-    return field[0].strip() if field and len(field[0]) < 100 else "not said"
+    return field[0].strip() if field and len(field[0]) < 100 else "not stated"
 
 
 def packages() -> tuple[list[Package], list[str]]:
-    """Every installed package that the core or an extra needs, and the direct ones that are not installed here."""
+    """Every installed package that the core or an extra needs, and the direct dependencies that are not installed."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     parts = {"core": project["dependencies"], **project["optional-dependencies"]}
     found: dict[str, Package] = {}
@@ -104,7 +104,7 @@ def _applies(wanted: Requirement) -> bool:
 
 
 def table(rows: list[Package]) -> str:
-    """Markdown: part, package, version, licence."""
+    """A Markdown table of part, package, version and licence."""
     order = sorted(rows, key=lambda row: (row.wanted_by != "core", row.wanted_by, not row.direct, row.name))
     lines = [
         f"| {row.wanted_by} | {row.name}{'' if row.direct else ' (indirect)'} | {row.version} | {row.licence} |"
@@ -116,20 +116,20 @@ def table(rows: list[Package]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--check", action="store_true", help="status 1 on a forbidden licence, or when pip check complains"
+        "--check", action="store_true", help="exit with status 1 for a forbidden licence, or when pip check complains"
     )
     options = parser.parse_args()
     rows, absent = packages()
     print(table(rows))
     if absent:
-        print(f"\nNot installed here, so not looked at: {', '.join(absent)}.")
+        print(f"\nNot installed, so not checked: {', '.join(absent)}.")
     forbidden = [row for row in rows if row.forbidden]
     for row in forbidden:
         print(f"forbidden: {row.name} {row.version}: {row.licence}", file=sys.stderr)
     pip = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     ours = {row.name for row in rows}
     complaints = [line for line in pip.stdout.splitlines() if pip.returncode and line.split(" ")[0].lower() in ours]
-    print(f"\npip check, of these packages: {'; '.join(complaints) or 'nothing is missing or does not fit'}.")
+    print(f"\npip check, of these packages: {'; '.join(complaints) or 'no problems'}.")
     return 1 if options.check and (forbidden or complaints) else 0
 
 

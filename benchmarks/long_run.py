@@ -1,10 +1,10 @@
-"""Hours of the whole chain on small data in one process: memory, file handles, threads and children after every chain.
+"""Runs the whole chain on small data for hours in one process; counts memory, handles, threads and children after each.
 
     python benchmarks/long_run.py --hours 2 --out long_run.json
 
-A leak shows as growth: the medians of the second and of the last tenth of the chains are compared, and the command fails
-when memory grew by more than 5 % or any count grew at all. What a first chain loads and caches is not growth, so the first
-tenth is left out.
+A leak shows as growth. The medians of the second and of the last tenth of the chains are compared, and the command fails
+when the memory grew by more than 5 % or any other count grew at all. The first tenth is left out, because the first chains
+load and cache things.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MEMORY_GROWTH = 1.05
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=float, default=2.0)
-    parser.add_argument("--workers", type=int, default=1, help="loader processes of each chain")
+    parser.add_argument("--workers", type=int, default=1, help="number of loader processes of each chain")
     parser.add_argument("--out", type=Path, default=Path("long_run.json"))
     options = parser.parse_args()
     logging.getLogger("slimyolo").setLevel(logging.ERROR)
@@ -67,7 +67,7 @@ def main() -> int:
 
 
 def resources() -> dict[str, int]:
-    """Resident memory in MiB, open file handles, threads and child processes of this process (Linux)."""
+    """The resident memory in MiB, open file handles, threads and child processes of this process (Linux)."""
     status = Path("/proc/self/status").read_text()
     resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
     children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
@@ -80,7 +80,7 @@ def resources() -> dict[str, int]:
 
 
 def verdict(rows: list[dict[str, Any]]) -> int:
-    """Print first against last; 1 when something grew."""
+    """Print the first and last medians. Returns 1 when something grew, otherwise 0."""
     size = max(len(rows) // 10, 1)
     early, late = rows[size : 2 * size] or rows[:1], rows[-size:]
     grew = False

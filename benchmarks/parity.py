@@ -1,11 +1,12 @@
-"""Compare slimyolo with numbers of another implementation: every fixture of a known form in a folder.
+"""Compares slimyolo with the numbers of another implementation, for every fixture of a known form in a folder.
 
-    python benchmarks/parity.py ../shared/fixtures            # a table of what is wrong, and a count for each fixture
-    python benchmarks/parity.py ../shared --json              # one JSON object a line for each comparison
+    python benchmarks/parity.py ../shared/fixtures            # lists what disagrees, and a count for each fixture
+    python benchmarks/parity.py ../shared --json              # one line with a JSON object for each comparison
 
-Looked for in FOLDER and below it: ``d10_*.json.gz`` (architectures), ``d11_*`` (head outputs), ``d12_*`` (losses), ``d13_*``
-(suppression), ``d14_*`` (metrics) as a .json with its .npz, and folders of checkpoints with ``expected.json`` and
-``expected.npz``. Exit status: 0 when everything agrees, 1 when something does not, 2 when there was nothing to compare.
+The folder and its subfolders are searched for ``d10_*.json.gz`` (architectures), ``d11_*`` (head outputs), ``d12_*`` (losses),
+``d13_*`` (suppression) and ``d14_*`` (metrics), each a .json with its .npz, and for folders of checkpoints with
+``expected.json`` and ``expected.npz``. Exit status: 0 when everything agrees, 1 when something disagrees, 2 when there was
+nothing to compare.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ FORMS: Mapping[str, Callable[[Any, Any], Iterator[Comparison]]] = {
 
 
 def comparisons(folder: Path, only: str = "") -> Iterator[Comparison]:
-    """All comparisons of the fixtures below `folder`; a fixture that cannot be compared is one that fails."""
+    """All comparisons of the fixtures below `folder`. A fixture that raises an error is a comparison that fails."""
     for name, run in _found(folder):
         if only and not name.startswith(only):
             continue
@@ -80,14 +81,21 @@ def _with_arrays(path: Path, compare: Callable[[Any, Any], Iterator[Comparison]]
 
 
 def main() -> int:
-    """Print the comparisons; the exit status says whether all agree."""
+    """Print the comparisons. The exit status says whether all agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder with fixtures, searched with its subfolders")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line: name, difference, tolerance, ok")
     parser.add_argument(
-        "--only", default="", metavar="FORM", help="such as d12, or the name of a folder of checkpoints"
+        "--json", action="store_true", help="print one JSON object per line: name, difference, tolerance, ok"
     )
-    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (the fixtures were made with one)")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="FORM",
+        help="form to compare, such as d12, or the name of a folder of checkpoints",
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, help="number of threads of PyTorch (the fixtures were made with one)"
+    )
     arguments = parser.parse_args()
     if not arguments.folder.is_dir():
         parser.error(f"{arguments.folder} is not a folder.")

@@ -1,13 +1,15 @@
-"""Which architectures can be cut, how much of them, and how exactly: slimyolo and torch-pruning side by side.
+"""Compares slimyolo and torch-pruning: which architectures can be cut, by how much, and how exactly.
 
     python benchmarks/prune_architectures.py [NAME ...] [--shares 0.3 0.5 0.7] [--limit 120] [--tools slimyolo torch-pruning]
 
-timm models with random weights, scales and statistics (`pip install --no-deps timm torch-pruning`). Each architecture is cut
-in a process of its own, ended after `--limit` seconds. "difference" is the largest difference between the cut model and
-the masked one (uncut, the removed channels constant) on unseen inputs, relative to the largest output, at the worst of the
-shares; for torch-pruning the masked model has γ = 0 (rows of zero without a norm) where it removed channels, and one share is
-asked for. "gradient" is the same for the gradient of the input, in double precision. Costs, gradient and seconds (of the
-processor, one thread) are those of the share nearest to a half.
+The models are those of timm with random weights, scales and statistics (`pip install --no-deps timm torch-pruning`). Each one
+is cut in its own process, which is ended after `--limit` seconds. The columns:
+
+difference   largest difference between the cut model and the masked model (uncut, but the removed channels are constant) on
+             unseen inputs, relative to the largest output, for the worst of the shares. For torch-pruning only one share is
+             cut, and its masked model has γ = 0 in the removed channels (rows of zero where there is no norm).
+gradient     the same for the gradient of the input, in double precision.
+params left, MACs left, gradient and s (processor seconds, one thread) are those of the share nearest to a half.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from slimyolo.pruning import ChannelShare, CostTable, mask_module, prune_module,
 
 @dataclass(frozen=True)
 class Row:
-    """What one tool did to one architecture; costs are the share that is left."""
+    """What one tool did to one architecture. `params` and `macs` are the shares that are left."""
 
     params: float
     macs: float
@@ -47,7 +49,7 @@ class Row:
 
 
 def main() -> None:
-    """Measure and print a table in Markdown, and a line that sums it up."""
+    """Measure, and print a Markdown table and a summary line for each tool."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=sorted(ARCHITECTURES))
     parser.add_argument("--shares", type=float, nargs="+", default=[0.3, 0.5, 0.7])
@@ -87,7 +89,7 @@ def summary(tool: str, rows: Sequence[Row | str]) -> str:
 
 
 def in_process(work: Callable[[], Row], limit: int) -> Row | str:
-    """Result of `work` in a forked process, or why there is none."""
+    """The result of `work` in a forked process, or a text that says why there is none."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -95,7 +97,7 @@ def in_process(work: Callable[[], Row], limit: int) -> Row | str:
         signal.alarm(limit)
         try:
             result: Row | str = work()
-        except Exception as error:  # whatever a tool raises is its result
+        except Exception as error:  # an error is the result of the tool
             result = f"{type(error).__name__}: {str(error).splitlines()[0][:60] if str(error) else ''}".replace(
                 "|", "/"
             )
@@ -126,7 +128,7 @@ def by_slimyolo(name: str, shares: Sequence[float]) -> Row:
 
 
 def by_torch_pruning(name: str, shares: Sequence[float]) -> Row:
-    """At the middle share only."""
+    """torch-pruning cuts at the middle share only."""
     import torch_pruning
 
     model, example = build(name), input_of(name)
@@ -146,14 +148,14 @@ def by_torch_pruning(name: str, shares: Sequence[float]) -> Row:
         group.prune()
         try:
             silence(masked, cuts)
-        except IndexError:  # indices that are not the layer's own: no masked model to compare with
+        except IndexError:  # the indices are not those of the layer, so there is no masked model to compare with
             comparable = False
     row = compare(before, masked, cut, example, time.process_time() - start)
     return row if comparable else replace(row, difference=float("nan"), gradient=float("nan"))
 
 
 def silence(masked: nn.Module, cuts: Sequence[tuple[str | None, str, Sequence[int]]]) -> None:
-    """γ = 0 for the removed channels of norms; rows of zero for layers of a group without a norm."""
+    """Mask the removed channels: set γ = 0 in norms, and rows to zero in layers of a group without a norm."""
     made = [(masked.get_submodule(path), indices) for path, how, indices in cuts if path and "out" in how]
     norms = [(part, rows) for part, rows in made if isinstance(part, nn.modules.batchnorm._NormBase)]
     layers = [(part, rows) for part, rows in made if isinstance(part, (nn.modules.conv._ConvNd, nn.Linear))]
@@ -171,7 +173,7 @@ def middle(shares: Sequence[float]) -> float:
 
 
 def half(rows: dict[float, Row], share: float) -> Row:
-    """The row of this share, with the worst difference of all."""
+    """The row of this share, with the worst difference of all shares."""
     return replace(rows[share], difference=max(row.difference for row in rows.values()))
 
 
@@ -194,7 +196,7 @@ def unseen_of(example: Tensor) -> Tensor:
 
 
 def gradient_of_input(module: nn.Module, images: Tensor) -> Tensor:
-    """Of the sum of the squared outputs, in double precision: a ReLU at zero must not depend on rounding."""
+    """The gradient of the sum of squared outputs. Double precision: a ReLU at zero must not depend on rounding."""
     double = deepcopy(module).double().eval()
     given = images.double().requires_grad_()
     outputs: Any = double(given)

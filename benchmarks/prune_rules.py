@@ -1,11 +1,11 @@
-"""Rules of choosing channels, side by side: the same checkpoint cut to the same MACs by each, measured before fine-tuning.
+"""Compares rules that choose channels: each cuts the same checkpoint to the same MACs; measured before fine-tuning.
 
     python benchmarks/prune_rules.py --weights best.pt --data data/mask.yaml --macs 0.85 0.7 0.5 \
         --rules reference gamma l2 taylor fisher fisher/macs [--recalibrate] [--save FOLDER]
 
-"reference" is the reference project's rule: layers around shortcuts stay whole, every |γ| below one threshold goes, and
-removed channels leave nothing behind. "A/B" is importance A for what it costs in B (`--importance A --per B`). With --save
-the cut checkpoints are kept for fine-tuning: slimyolo finetune --weights FOLDER/RULE_MACS.pt …
+"reference" is the rule of the reference project: layers around shortcuts stay whole, channels with a |γ| below one threshold
+are removed, and their constants are dropped. "A/B" is importance A divided by the cost in B (`--importance A --per B`). With
+--save the cut checkpoints are kept for fine-tuning: slimyolo finetune --weights FOLDER/RULE_MACS.pt …
 """
 
 from __future__ import annotations
@@ -44,15 +44,17 @@ ON_DATA = ("taylor", "fisher")
 
 
 def main() -> None:
-    """Cut, measure, print."""
+    """Cut with each rule, measure, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--macs", type=float, nargs="+", default=[0.85, 0.7, 0.5])
     parser.add_argument("--rules", nargs="+", default=list(RULES), metavar="RULE")
     parser.add_argument("--imgsz", type=int, default=320)
-    parser.add_argument("--samples", type=int, default=128, help="training images for scores and --recalibrate")
-    parser.add_argument("--recalibrate", action="store_true", help="also with renewed BatchNorm statistics")
+    parser.add_argument(
+        "--samples", type=int, default=128, help="number of training images for scores and --recalibrate"
+    )
+    parser.add_argument("--recalibrate", action="store_true", help="also measure with new BatchNorm statistics")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
@@ -76,7 +78,7 @@ def main() -> None:
 
 
 class _Bench:
-    """The checkpoint, its graph and scores, and the pictures it is measured on."""
+    """The checkpoint, its graph and scores, and the images on which it is measured."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
@@ -111,7 +113,7 @@ class _Bench:
         return select(self.graph, scores, MacsShare(share), per=per, constants=self.constants, importance=kind)
 
     def _reference(self, share: float) -> PrunePlan:
-        """The reference's rule takes a share of channels: the one that comes to the wanted MACs, by bisection."""
+        """The reference's rule takes a share of channels. Bisection finds the share that gives the wanted MACs."""
         silent, scores = analyse_constants(self.graph, "none"), score(self.detector, self.graph, "gamma")
         frozen = reference_excluded_batchnorms(self.detector)
 

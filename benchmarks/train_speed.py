@@ -1,10 +1,11 @@
-"""Images per second of each stage of training, and of all together.
+"""Measures the images per second of each stage of training, and of all stages together.
 
     python benchmarks/train_speed.py --data data/mask.yaml [--imgsz 320] [--batch 16] [--workers 2] [--threads 2]
                                      [--precision auto|fp32|bf16|fp16] [--device cpu] [--compile] [--teacher best.pt]
 
-Stages are timed on batches already in memory, each by itself and with the device waited for; "step" is their sum. The
-loader is timed without a model, "end to end" with both, by the training loop itself. Best of three rounds.
+Each stage is timed alone on batches that are in memory, and the time ends when the device has finished; "step" is the sum of
+the stages. "loader" is timed without a model. "end to end" is the training loop itself, with loader and model. The best of
+three rounds is printed.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def _stages(
     batches: list[Batch],
     device: torch.device,
 ) -> dict[str, float]:
-    """Seconds of each stage over `batches`."""
+    """The seconds of each stage over all `batches`."""
     seconds = dict.fromkeys(STAGES, 0.0)
     average = Ema(detector)
     detector.train().to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

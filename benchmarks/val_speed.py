@@ -1,10 +1,10 @@
-"""Images per second of each stage of validation, and of all together.
+"""Measures the images per second of each stage of validation, and of all stages together.
 
     python benchmarks/val_speed.py --data data/mask.yaml [--weights best.pt] [--imgsz 320] [--batch 32] [--workers 1]
                                    [--threads 2] [--precision float32|bfloat16|autocast|float16] [--device cpu]
 
-Without weights an untrained yolov5n is measured, whose thousands of candidates are the hardest case for NMS. "loader" is
-reading, resizing and bordering without a network; "end to end" includes it. Best of three rounds.
+Without weights, an untrained yolov5n is measured; its thousands of candidates are the hardest case for NMS. "loader" is
+reading, resizing and padding without a network; "end to end" includes it. The best of three rounds is printed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fixtures shared by all tests: where the material lies that is not ours to ship."""
+"""Fixtures shared by all tests: where to find the files that the tests need, also those that are not in the repository."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def _own_voice() -> Iterator[None]:
-    """The command line makes slimyolo's log print; afterwards it is as a program that uses the API finds it."""
+    """Reset the log of slimyolo after each test, because the command line changes it."""
     log = logging.getLogger("slimyolo")
     before = (log.level, log.propagate, list(log.handlers))
     yield
@@ -41,19 +41,19 @@ def data_folder() -> Path:
 
 @pytest.fixture
 def shared_folder() -> Path:
-    """Large parity fixtures, weights and photographs beside the checkout; skips when they are absent."""
+    """Large parity fixtures, weights and photographs beside the repository; skips the test when they are absent."""
     return _present(SHARED / "fixtures").parent
 
 
 @pytest.fixture
 def yolov5n_weights() -> Path:
-    """The published v6.2 checkpoint; skips when absent."""
+    """The published v6.2 checkpoint; skips the test when it is absent."""
     return _present(SHARED / "weights" / "yolov5n.pt")
 
 
 @pytest.fixture
 def mask_photographs() -> Path:
-    """The folder of the real face-mask photographs; skips when absent."""
+    """The folder of the real face-mask photographs; skips the test when it is absent."""
     return _present(SHARED / "datasets" / "mask_yolo")
 
 

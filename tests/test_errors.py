@@ -1,4 +1,4 @@
-"""Table of facts: the tree drawn in `errors.py` is the tree that is; `__all__` lists are complete in every room."""
+"""Table of cases: the drawing in `errors.py` matches the real error classes; `__all__` is complete in every room."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table of cases: each list of files in `docs/extending.md`, followed on a toy (an export format: `tests/exporting`)."""
+"""Table of cases: each list in `docs/extending.md` is followed with a toy (for an export format see `tests/exporting`)."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ head:
 
 
 def check_the_chain(architecture: Any, families: Mapping[str, Family], folder: Path) -> None:
-    """Built, cut exactly, saved, loaded: equal outputs."""
+    """Build a detector, cut it exactly, save it and load it: the outputs must be equal."""
     detector = build_detector(architecture, seed=1).eval()
     result = prune_module(detector, IMAGES, MacsShare(0.6))
     assert result.plan.removed_channels > 0
@@ -157,7 +157,7 @@ def test_a_block_is_a_class_and_a_row(tmp_path: Path) -> None:
 
 
 class CentreHead(nn.Module):
-    """One box for each cell: [B, 4 + nc, ny, nx] for each level; centre and size as offsets of the cell, in strides."""
+    """A head with one box per cell: [B, 4 + nc, ny, nx] for each level; centre and size are offsets in strides."""
 
     stride: Tensor
 

@@ -1,1 +1,1 @@
-"""Comparisons of slimyolo with numbers of another implementation, one module for each form of the parity fixtures."""
+"""Compares slimyolo with the numbers of another implementation: one module for each form of the parity fixtures."""

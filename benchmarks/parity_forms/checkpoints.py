@@ -1,4 +1,4 @@
-"""d15, older files of the same form, and a folder of weights: what networks read from files answer."""
+"""d15, older fixtures of the same form, and folders of weights: compares the outputs of networks read from files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["compare_checkpoints"]
 def compare_checkpoints(
     folder: Path, numbers: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]
 ) -> Iterator[Comparison]:
-    """Every ``NAME.pt`` of `folder` that has expected outputs, or an entry in the JSON file.
+    """Compare every ``NAME.pt`` of `folder` that has expected outputs or an entry in the JSON file.
 
-    Files of tasks other than detection must be refused, and the refusal must name the task.
+    Files for other tasks than detection must be refused, and the error must name the task.
     """
     label = folder.name
     pictures: dict[str, Tensor] = {}
@@ -40,7 +40,7 @@ def compare_checkpoints(
 
 
 def _inputs(numbers: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The pictures by name; one that all files share has the name ""."""
+    """The input images by name. An image that all files share has the name ""."""
     if "inputs" in numbers:
         return dict(numbers["inputs"])
     return {"": numbers["input"]} if "input" in numbers else {}

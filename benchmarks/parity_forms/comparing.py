@@ -1,4 +1,4 @@
-"""What a comparison answers, and the networks and images that the fixtures make from seeds."""
+"""The result of a comparison, and the networks and images that the fixtures make from seeds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Comparison:
-    """`difference` must not be above `tolerance`. `note` says more where something is wrong or was left out."""
+    """The result of one comparison. `difference` must not be above `tolerance`; `note` explains what is wrong."""
 
     name: str
     difference: float
@@ -40,14 +40,14 @@ class Comparison:
 
     @property
     def ok(self) -> bool:
-        """Whether the numbers agree; a difference that is not a number does not."""
+        """Whether the numbers agree. A difference of NaN does not agree."""
         return bool(self.difference <= self.tolerance)
 
 
 def compared(
     name: str, found: Tensor | npt.ArrayLike, wanted: Tensor | npt.ArrayLike, tolerance: float, *, relative: bool = True
 ) -> Comparison:
-    """The largest absolute difference; `relative`: as a share of the largest absolute value that was wanted."""
+    """Compare by the largest absolute difference. `relative`: divided by the largest absolute value that was wanted."""
     ours, theirs = (torch.as_tensor(np.asarray(values)).double() for values in (_plain(found), _plain(wanted)))
     if ours.shape != theirs.shape:
         return Comparison(name, float("inf"), tolerance, f"shapes {tuple(ours.shape)} and {tuple(theirs.shape)}")
@@ -58,22 +58,22 @@ def compared(
 
 
 def same(name: str, found: object, wanted: object) -> Comparison:
-    """Difference 0 when both are equal, 1 otherwise; the note shows both."""
+    """Compare by equality: the difference is 0 when both are equal, otherwise 1, and the note shows both."""
     if found == wanted:
         return Comparison(name, 0.0, 0.0)
     return Comparison(name, 1.0, 0.0, f"found {str(found)[:120]}, wanted {str(wanted)[:120]}")
 
 
 def built(name: str, nc: int) -> Detector:
-    """A fresh built-in detector."""
+    """A new, untrained built-in detector."""
     architecture = read_architecture(name).with_classes(nc)
     return build_detector(architecture, names=[f"class {number}" for number in range(nc)], seed=0)
 
 
 def filled_(network: nn.Module, seed: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Fill `network` by the rule of d11; running statistics come from `arrays` (``running_mean``, ``running_var``).
+    """Fill `network` with numbers by the rule of d11. The running statistics come from `arrays` where it has them.
 
-    Without arrays the statistics follow the rule as well.
+    Their names are ``running_mean`` and ``running_var``. Without them the statistics follow the rule, too.
     """
     position = {"running_mean": 0, "running_var": 0}
     with torch.no_grad():
@@ -102,7 +102,7 @@ def _drawn(key: str, shape: tuple[int, ...], seed: int) -> npt.NDArray[np.float6
 
 
 def fixture_image(seed: int, shape: tuple[int, ...]) -> Tensor:
-    """The picture ``[B, 3, H, W]`` of d11: coarse blocks of 16 × 16 pixels and fine noise, float32."""
+    """The images ``[B, 3, H, W]`` of d11, float32: coarse blocks of 16 × 16 pixels plus fine noise."""
     random = np.random.RandomState(seed)
     batch, channels, height, width = shape
     coarse = random.uniform(0, 1, (batch, channels, height // 16, width // 16)).repeat(16, 2).repeat(16, 3)
@@ -111,7 +111,7 @@ def fixture_image(seed: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def image_as_told(name: str, about: Mapping[str, Any]) -> tuple[Tensor, Iterator[Comparison]]:
-    """The picture that `about` (seed, shape, sha256_16) describes, and whether it has the sum that is told."""
+    """The images that `about` (seed, shape, sha256_16) describes, and a comparison of their checksum if there is one."""
     image = fixture_image(int(about["seed"]), tuple(about["shape"]))
     checks = []
     if "sha256_16" in about:
@@ -121,14 +121,14 @@ def image_as_told(name: str, about: Mapping[str, Any]) -> tuple[Tensor, Iterator
 
 
 def split_branches(raw: Any) -> dict[str, list[Tensor]]:
-    """Raw maps per level by the name of their branch."""
+    """Name of the branch → its raw maps, one for each level."""
     if hasattr(raw, "one2many"):
         return {"one2many": list(raw.one2many), "one2one": list(raw.one2one)}
     return {"one2many": list(raw)}
 
 
 def arrays_of(file: Mapping[str, npt.NDArray[Any]], folder: str) -> dict[str, npt.NDArray[Any]]:
-    """The arrays below ``folder/``, by the rest of their name."""
+    """The arrays whose names begin with ``folder/``, by the rest of their names."""
     return {name.removeprefix(f"{folder}/"): file[name] for name in file if name.startswith(f"{folder}/")}
 
 

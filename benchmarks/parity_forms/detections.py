@@ -45,7 +45,7 @@ def compare_suppression(numbers: Mapping[str, Any], arrays: Arrays) -> Iterator[
 
 
 def _top_k(name: str, own: Arrays) -> Iterator[Comparison]:
-    """Boxes come as corners there; they go through centre and size here, so the last bits may differ."""
+    """Compare top-k. The fixture has corners, which become centre and size here, so the last bits may differ."""
     corners = torch.from_numpy(own["pred_xyxy"]).transpose(1, 2)
     rows = torch.cat((xyxy_to_cxcywh(corners[..., :4]), corners[..., 4:]), -1)
     layout = _layout(rows)

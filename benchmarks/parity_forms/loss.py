@@ -1,4 +1,4 @@
-"""d12: losses, assignments and gradients of an anchor-free head; whole networks; the share of the one-to-many branch."""
+"""d12: compares losses, assignments and gradients of anchor-free heads and networks, and the one-to-many share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ITEMS, _GRADIENTS, _NETWORKS = 1e-5, 1e-4, 1e-3
 
 
 def compare_loss(numbers: Mapping[str, Any], arrays: Arrays) -> Iterator[Comparison]:
-    """Every case, every whole network and every table of shares in the fixture."""
+    """Compare every case, every whole network and every table of shares in the fixture."""
     for name, about in numbers.items():
         if isinstance(about, dict) and "topk2" in about:
             yield from _case(f"d12/{name}", about, arrays_of(arrays, name), numbers["gains"])
@@ -83,7 +83,7 @@ def _shares(name: str, epochs: int, table: list[list[float]]) -> Iterator[Compar
 
 
 def _network(name: str, model: str, about: Mapping[str, Any], numbers: Mapping[str, Any]) -> Iterator[Comparison]:
-    """A whole network in training mode: items, total, gradient norms, running statistics behind the step."""
+    """Compare a network in training mode: loss items, total, gradient norms, and running statistics after the step."""
     case = numbers["model_case"]
     detector = built(model, case["nc"])
     filled_(detector, int(case.get("fill_seed", numbers.get("seed", 0))), {})

@@ -1,4 +1,4 @@
-"""d10 and d11: what the built-in architectures are made of, and what their heads answer."""
+"""d10 and d11: compares the layers of the built-in architectures, and the outputs of their heads."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["compare_architectures", "compare_heads", "heads_against"]
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _RAW = 1e-4
-_NOISE = 5.0  # times what float32 itself does to decoded rows
+_NOISE = 5.0  # decoded rows may differ by this many times the rounding error of float32
 
 
 def compare_architectures(table: Mapping[str, Any]) -> Iterator[Comparison]:
-    """d10: keys and shapes in order, parameters, buffers, convolutions, strides, multiply-accumulates."""
+    """Compare d10: keys and shapes in order, parameters, buffers, convolutions, strides, multiply-accumulates."""
     for key, about in table.items():
         if "|" not in key:
             continue
@@ -60,7 +60,7 @@ def compare_architectures(table: Mapping[str, Any]) -> Iterator[Comparison]:
 
 
 def _state(about: Mapping[str, Any], general: Mapping[str, Any] | None) -> list[list[Any]]:
-    """The keys and shapes of an entry, which may only say how it differs from the one of 80 classes."""
+    """The keys and shapes of an entry. It may state only how it differs from the entry for 80 classes."""
     if "state" in about:
         return [list(row) for row in about["state"]]
     changed = {row[0]: row[1] for row in about.get("state_differs_from_nc80", ())}
@@ -68,7 +68,7 @@ def _state(about: Mapping[str, Any], general: Mapping[str, Any] | None) -> list[
 
 
 def _buffers(detector: Detector) -> int:
-    """Numbers in the buffers that belong to the state: those outside of it may differ."""
+    """The count of numbers in those buffers that are part of the state; other buffers may differ."""
     parameters = {key for key, _ in detector.named_parameters()}
     return sum(value.numel() for key, value in detector.state_dict().items() if key not in parameters)
 
@@ -81,7 +81,7 @@ def _first_difference(name: str, found: list[list[Any]], wanted: list[list[Any]]
 
 
 def compare_heads(numbers: Mapping[str, Any], arrays: Arrays) -> Iterator[Comparison]:
-    """d11: raw outputs of each branch, decoded rows and the best rows, on every picture, with weights by rule."""
+    """Compare d11: raw outputs of each branch, decoded rows and the best rows, for every image, with weights by rule."""
     pictures = {}
     for key, about in numbers.items():
         if key.startswith("input_"):
@@ -102,9 +102,9 @@ def compare_heads(numbers: Mapping[str, Any], arrays: Arrays) -> Iterator[Compar
 def heads_against(
     name: str, detector: Detector, picture: Tensor, wanted: Arrays, noise: Mapping[str, float] | None = None
 ) -> Iterator[Comparison]:
-    """The raw outputs, decoded rows and best rows of `detector` for `picture` against the arrays that are `wanted`.
+    """Compare the raw outputs, decoded rows and best rows of `detector` for `picture` with the `wanted` arrays.
 
-    `noise` says how far float32 itself is off; without it decoded rows may differ by 1e-4 of their largest value.
+    `noise` holds the rounding errors of float32. Without it, decoded rows may differ by 1e-4 of their largest value.
     """
     detector.eval()
     with torch.no_grad():
@@ -126,7 +126,7 @@ def heads_against(
 
 
 def _thinned(values: Tensor, wanted: npt.NDArray[Any]) -> Tensor:
-    """Every n-th position, where a fixture keeps no more of a large picture."""
+    """Every n-th position of `values`, where a fixture keeps only these for a large image."""
     step = -(-values.shape[2] // wanted.shape[2])
     return values[:, :, ::step]
 
@@ -143,9 +143,10 @@ def _decoded(name: str, rows: Tensor, wanted: npt.NDArray[Any], noise: Mapping[s
 def _best_rows(
     name: str, detector: Detector, one2one: list[Tensor], key: str, wanted: npt.NDArray[Any], noise: Mapping[str, float]
 ) -> Comparison:
-    """Top-k rows in units of what is allowed: scores place by place, and for each row one like it on the other side.
+    """Compare top-k rows; the difference is in units of the tolerance.
 
-    Near-equal scores may change places, and rows that score like the last one may be others.
+    Scores are compared place by place, and each row with the nearest row of the other result. Nearly equal scores may be in
+    another order, and rows with nearly the score of the last row may be missing.
     """
     _, count, *rest = key.split("_")
     found = one_to_one(
@@ -158,11 +159,11 @@ def _best_rows(
         if ours.shape != theirs.shape:
             return Comparison(name, float("inf"), 1.0, f"{len(ours)} rows, wanted {len(theirs)}")
         if len(ours) > 1 and float(ours[:, 4].diff().max()) > 0:
-            return Comparison(name, float("inf"), 1.0, "scores do not fall")
+            return Comparison(name, float("inf"), 1.0, "the scores are not in descending order")
         worst = max(worst, float((ours[:, 4] - theirs[:, 4]).abs().max()) / scores if len(ours) else 0.0)
         apart = (ours[:, None] - theirs[None]).abs()
         apart = torch.cat((apart[..., :4] / pixels, apart[..., 4:5] / scores, apart[..., 5:] * 1e9), -1).amax(-1)
         for rows, nearest in ((theirs, apart.amin(0)), (ours, apart.amin(1))):
             nearest = nearest[rows[:, 4] > theirs[:, 4].min() + 2 * scores]
             worst = max(worst, float(nearest.max()) if len(nearest) else 0.0)
-    return Comparison(name, worst, 1.0, "in units of what is allowed")
+    return Comparison(name, worst, 1.0, "in units of the tolerance")

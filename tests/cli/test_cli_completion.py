@@ -1,4 +1,4 @@
-"""Table of cases in the shell itself: what Tab offers. Bash is everywhere; zsh and fish where they are installed."""
+"""Table of cases: what Tab offers in the shell itself. zsh and fish are tested where they are installed."""
 
 from __future__ import annotations
 

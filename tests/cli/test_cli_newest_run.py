@@ -1,4 +1,4 @@
-"""Table of cases: run numbers of the reference's instructions are found in the newest run, and only then."""
+"""Table of cases: a file of a run number that does not exist is taken from the newest run, and only then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table of cases: every option of the reference's command lines works, is refused with a reason, or holds anyway."""
+"""Table of cases: every option of the reference's scripts works, is refused with a reason, or changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table of cases: what is printed where. Results on standard output, warnings on standard error, no colour in files."""
+"""Table of cases: results are printed on standard output, warnings on standard error, and files get no colours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands and programs in the documentation: where they stand, and how they are read."""
+"""Finds the commands and programs in the documentation, and reads them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROGRAMS = ("slimyolo", "python", "make", "pip", "tensorboard")
 
 @dataclass(frozen=True)
 class DocCommand:
-    """A command line as it stands on a page, continued lines joined and comments removed."""
+    """A command line from a page, with continued lines joined and comments removed."""
 
     page: str
     line: int
@@ -23,7 +23,7 @@ class DocCommand:
 
     @property
     def words(self) -> list[str]:
-        """As a shell would split it."""
+        """The words of the line, split as a shell does."""
         return shlex.split(self.text, comments=True)
 
     def __str__(self) -> str:
@@ -76,7 +76,7 @@ def programs(pages: Sequence[Path] = PAGES) -> list[tuple[str, int, str]]:
 
 
 def inline_commands(pages: Sequence[Path] = PAGES) -> list[DocCommand]:
-    """Commands between single backticks, which may leave out what is required: ``slimyolo prune … --dry-run``."""
+    """Commands between single backticks, where required options may be missing: ``slimyolo prune … --dry-run``."""
     found = []
     for page in pages:
         for number, text in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):

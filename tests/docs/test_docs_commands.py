@@ -1,7 +1,7 @@
-"""Every command in the documentation: read and validated always, the quick ones run, all of them run in `slow`.
+"""Table of cases: every command in the documentation is read and validated; quick ones run, and in `slow` all of them run.
 
 They run in a folder with a small rendered dataset and checkpoints of an untrained network under the names that the pages use.
-What would take hours is run with fewer epochs and smaller pictures (`SMALLER`); nothing else is changed.
+Commands that would take hours run with fewer epochs and smaller images (`SMALLER`); nothing else is changed.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def test_every_how_to_is_in_the_index_and_both_readmes_name_each_other() -> None
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with everything that the pages name: datasets, checkpoints, runs, pictures, a video."""
+    """A folder with all files that the pages name: datasets, checkpoints, runs, pictures, a video."""
     import cv2
     import numpy as np
 
@@ -168,7 +168,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(one: DocCommand, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """The exit status of a ``slimyolo`` line in the workspace, made smaller."""
+    """Run a ``slimyolo`` line in the workspace, with smaller numbers, and return its exit status."""
     monkeypatch.chdir(folder)
     command, _ = find(one.words)
     settings_of(one)  # skips what does not exist yet

@@ -1,4 +1,4 @@
-"""Table of facts: each program in `examples/` runs, with fewer epochs than it has by itself."""
+"""Table of cases: each program in `examples/` runs, with fewer epochs than its own default."""
 
 from __future__ import annotations
 

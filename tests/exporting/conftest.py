@@ -1,4 +1,4 @@
-"""Detectors with batch norms as after training: one of two levels that exports quickly, yolov5n, and yolov5n pruned."""
+"""Detectors with batch norms as after training: a small one that exports quickly, yolov5n, and a pruned yolov5n."""
 
 from __future__ import annotations
 

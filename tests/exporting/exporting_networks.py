@@ -38,7 +38,7 @@ def settings_for(detector: Detector, **values: object) -> ExportSettings:
 
 
 def vary_batchnorms_(detector: nn.Module) -> None:
-    """Scales, offsets and statistics away from their start, as after training."""
+    """Change scales, offsets and statistics from their initial values, as a training would."""
     generator = torch.Generator().manual_seed(0)
     for module in detector.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -52,7 +52,7 @@ def vary_batchnorms_(detector: nn.Module) -> None:
 
 
 def _speak_up_(detector: Detector) -> None:
-    """Raise objectness and classes and what they depend on, so that there is something for NMS to do."""
+    """Raise the outputs for objectness and classes, so that NMS has boxes to remove."""
     with torch.no_grad():
         for convolution in detector.head.m:
             convolution.weight *= 20  # type: ignore[operator]

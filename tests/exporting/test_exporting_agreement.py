@@ -20,7 +20,7 @@ LAYOUT = RowLayout(2, objectness=False)
     ("got", "boxes", "scores"),
     [
         ([FIRST, SECOND, EMPTY], 0, 0),
-        ([SECOND, FIRST, EMPTY], 0, 0),  # the order of equal scores is nobody's
+        ([SECOND, FIRST, EMPTY], 0, 0),  # the order of equal scores does not count
         ([FIRST, [5, 6, 7.5, 8, 0.7, 1], EMPTY], 0.5, 0.1),
         ([FIRST, [5, 6, 7, 8, 0.8, 0], EMPTY], math.inf, 0.1),  # another class: nothing to compare with
         ([FIRST, SECOND, [0, 0, 9, 0, 0.3, 0]], 9, 0),  # one too many

@@ -1,9 +1,9 @@
-"""The examples beside exported files run alone, and find what `slimyolo.predict` finds.
+"""Parity: the example programs beside exported files run without slimyolo, and find what `slimyolo.predict` finds.
 
-The C++ example is compiled against stand-ins for ONNX Runtime and OpenCV, which this machine may not have: their headers
-declare what the example uses, take the image from a raw file and the model's output from another. So its own letterbox,
-decoding and NMS are run. Where ``$SLIMYOLO_ONNXRUNTIME`` names a folder of ONNX Runtime with include/ and lib/, and cmake and
-OpenCV's headers are there, it is built as its CMakeLists.txt says, and run on the file.
+The C++ example is compiled against stand-ins for ONNX Runtime and OpenCV, which may not be installed. The headers of the
+stand-ins declare what the example uses, and read the image and the output of the model from raw files. In this way the
+example's own letterbox, decoding and NMS are run. When ``$SLIMYOLO_ONNXRUNTIME`` names a folder of ONNX Runtime with include/
+and lib/, and cmake and OpenCV's headers are installed, the example is built by its CMakeLists.txt and run on the file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def found_by_example(script: Path, picture: Path, *words: str) -> list[tuple[str, list[float]]]:
-    """Name, [score, x1, y1, x2, y2] of each printed line."""
+    """The name and [score, x1, y1, x2, y2] of each printed line."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(script), str(picture), *words],
@@ -71,7 +71,7 @@ def example_of(name: str) -> Example:
 
 
 def check(found: list[tuple[str, list[float]]], expected: Detections) -> None:
-    """The same detections but for the two decimals that are printed; equal scores may change places."""
+    """Check that the detections are the same to the two printed decimals; equal scores may be in another order."""
     assert len(found) == len(expected) > 3
     ours = [
         (NAMES[int(number)], [float(score), *map(float, box)])

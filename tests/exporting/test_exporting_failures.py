@@ -1,4 +1,4 @@
-"""Table of cases: an export that fails or disagrees says so, writes nothing, and leaves an older file alone."""
+"""Table of cases: an export that fails or disagrees raises an error, writes nothing, and keeps an older file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_nothing(detector: Detector, path: Path, settings: ExportSettings) -> W
 
 
 def running(run: Runner, detector: Detector) -> Runtime:
-    """A runtime that computes this."""
+    """A runtime that opens every file as this function."""
     text = detector_metadata(detector, (32, 32), "0").to_text()
     return Runtime(
         name="odd",
@@ -48,7 +48,7 @@ def running(run: Runner, detector: Detector) -> Runtime:
 
 
 def wrong_by(boxes: float, scores: float, detector: Detector) -> Format:
-    """A format whose file is as wrong as this."""
+    """A format whose file differs from the model by this much."""
 
     def run(images: Tensor) -> Tensor:
         rows = detector(images).clone()

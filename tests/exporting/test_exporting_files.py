@@ -1,4 +1,4 @@
-"""Parity: written files, run by their own runtimes and not by ours, compute what the detector computes."""
+"""Parity: written files, run directly in their runtimes without slimyolo, compute what the detector computes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table of cases: which formats there are, which are refused and with what words, and what is missing to write them."""
+"""Table of cases: which formats exist, which are refused with which message, and which packages they need."""
 
 from __future__ import annotations
 

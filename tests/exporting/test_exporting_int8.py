@@ -1,4 +1,4 @@
-"""Table of cases: what is quantised, what stays in floats, and when layers go back to floats."""
+"""Table of cases: what is quantised, what stays in float, and when layers are put back to float."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_convolutions_but_the_last_are_quantised(small_detector: Detector, sourc
 def test_layers_go_back_to_floats_until_the_metric_is_kept(
     small_detector: Detector, source: Path, images: list[Tensor]
 ) -> None:
-    """The two most harmful layers have to be in floats; the metric of this test knows which they are."""
+    """The two most harmful layers must stay in float; the metric of this test knows which ones they are."""
     harm = convolution_harm(small_detector, images)
     ranked = sorted((name for name in harm if name not in HEAD), key=lambda name: -harm[name])
 

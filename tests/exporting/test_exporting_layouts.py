@@ -1,4 +1,4 @@
-"""Property: whatever shape a family's files have, the file is compared, opened as rows, and shown by its example."""
+"""Property: for every shape of output, the file is compared, opened as rows, and read correctly by its example."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SIZE = (32, 48)
 
 
 def merged(rows: Tensor, axis: int) -> Tensor:
-    """Rows without objectness, which goes into the scores."""
+    """Rows without an objectness column: the scores are multiplied by it."""
     box, objectness, classes = rows.split((4, 1, len(NAMES)), axis)  # type: ignore[no-untyped-call]
     return torch.cat((box, objectness * classes), axis)
 
@@ -53,7 +53,7 @@ class MergedHead(Detect):
 
 
 class MergedFlat(nn.Module):
-    """The same for a fixed size."""
+    """The flat graph of such a head, for a fixed size."""
 
     def __init__(self, flat: nn.Module) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def make_head(architecture: Architecture, incoming: Incoming) -> nn.Module:
 
 
 def detector_giving(exported: OutputLayout, suppression: SuppressionKind = "nms") -> Detector:
-    """The small detector, as if it were of a family without objectness whose files have this layout."""
+    """The small detector, as a detector of a family without objectness whose files have this layout."""
     family = dataclasses.replace(
         YOLOV5,
         name="toy",
@@ -158,7 +158,7 @@ def test_the_choice_inside_a_file_is_that_of_one_to_one(
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 @pytest.mark.parametrize(("layout", "suppression"), [("columns", "nms"), ("columns", "none"), ("rows", "none")])
 def test_examples_read_every_layout(tmp_path: Path, layout: OutputLayout, suppression: SuppressionKind) -> None:
-    """The C++ example, against stand-ins, and the functions of the Python one, on the same output."""
+    """The C++ example (compiled with stand-ins) and the functions of the Python example find the same boxes."""
     generator = np.random.default_rng(0)
     rows = np.concatenate((generator.uniform(4, 28, (40, 4)), generator.uniform(0, 1, (40, 2))), 1).astype(np.float32)
     output = (rows.T if layout == "columns" else rows)[None]
@@ -187,7 +187,7 @@ def test_examples_read_every_layout(tmp_path: Path, layout: OutputLayout, suppre
 
 
 def _python_finds(script: Path, output: np.ndarray[Any, Any], metadata: FileMetadata) -> list[Any]:
-    """What `detect` of the example says of a network that gives `output`."""
+    """The result of the example's `detect` for a network whose output is `output`."""
     names: dict[str, Any] = {"__name__": "example", "__file__": str(script)}
     exec(compile(script.read_text(encoding="utf-8"), str(script), "exec"), names)
     network = names["Metadata"]()

@@ -1,4 +1,4 @@
-"""Property: a new export format is one file and one row; then it is exported, opened, compared, shown and timed."""
+"""Property: one file and one row make a new export format, which can be written, compared, opened and timed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ TOY = Format(
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkpoint beside a picture, with the toy row in the table."""
+    """A checkpoint and a picture in one folder, while the toy row is in the table of formats."""
     monkeypatch.setitem(FORMATS, "toy", TOY)
     detector = make_small_detector()
     save_checkpoint(tmp_path / "small.pt", detector)

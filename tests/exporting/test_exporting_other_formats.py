@@ -1,4 +1,4 @@
-"""Parity: OpenVINO, ncnn, CoreML, LiteRT and TensorRT's ONNX file; 16-bit weights; NMS inside. Skips what is not installed."""
+"""Parity: OpenVINO, ncnn, CoreML, LiteRT and TensorRT's ONNX file; 16-bit weights; NMS. Skips what is not installed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def difference(detector: Detector, path: Path) -> float:
 
 
 def by_place(detections: torch.Tensor) -> np.ndarray:
-    """In an order that does not depend on which of two equal scores is larger by rounding."""
+    """The rows in an order that does not depend on the rounding of nearly equal scores."""
     return detections[torch.argsort(detections[:, 0] + 1000 * detections[:, 1])].numpy()
 
 

@@ -1,4 +1,4 @@
-"""Property: an exported file with weights of other sizes runs, and is as large as a network cut to these sizes."""
+"""Property: an exported file with weights of other sizes runs, and has the size of a network that was cut to them."""
 
 from __future__ import annotations
 

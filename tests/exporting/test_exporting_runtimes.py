@@ -1,4 +1,4 @@
-"""Table of cases: exported files opened again, and what is said about files that are missing, damaged or foreign."""
+"""Table of cases: exported files are opened again; missing, damaged and foreign files give the right message."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_file_that_was_cut_off(small_files: dict[str, Path], tmp_path: Path) -
 
 
 def test_an_onnx_file_that_points_at_another_file(foreign: Path, tmp_path: Path) -> None:
-    """Weights of a hostile file may be said to lie in any file of the machine."""
+    """A hostile file may state that its weights are in any other file of the machine."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "secret").write_bytes(b"x" * 100_000)
     model = onnx.load(foreign)
@@ -233,7 +233,7 @@ def test_openvino_computes_in_float32_unless_asked(small_files: dict[str, Path])
 
 def test_importing_openvino_reports_nothing() -> None:
     class Reporter:
-        """Stands for what was imported before."""
+        """Stands for a telemetry class that was imported before."""
 
     stand_in: Any = Reporter()
     before = sys.modules.get("openvino_telemetry")

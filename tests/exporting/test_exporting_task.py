@@ -1,4 +1,4 @@
-"""Table of cases: ``slimyolo export`` from checkpoint to files, where they go, and what it refuses with status 2."""
+"""Table of cases: ``slimyolo export`` writes files from a checkpoint, puts them in place, and refuses with status 2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``slimyolo val`` and ``slimyolo predict`` take exported files as they take checkpoints, with the same numbers."""
+"""Parity: ``slimyolo val`` and ``slimyolo predict`` give the same numbers for exported files and for checkpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from slimyolo.tasks.predict.predict import predict
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of five pictures, a checkpoint, and TorchScript files: two images of 64 x 64, any, and 32 x 64."""
+    """A dataset of five images, a checkpoint, and TorchScript files for two images of 64 x 64, any size, and 32 x 64."""
     folder, detector = tmp_path_factory.mktemp("exported"), make_small_detector()
     for kind in ("images", "labels"):
         (folder / kind).mkdir()

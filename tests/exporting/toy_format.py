@@ -1,4 +1,4 @@
-"""A toy export format, as somebody would add one: this file, and one row in the table (`test_exporting_new_format.py`).
+"""A toy export format that shows how to add one: this file, and one row in the table (`test_exporting_new_format.py`).
 
 A ``.toy`` file is a zip archive of a traced module and the metadata.
 """

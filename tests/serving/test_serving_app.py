@@ -1,4 +1,4 @@
-"""Table of cases: what the application answers, and what it must refuse."""
+"""Table of cases: what the web application answers, and which requests it must refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tiny rendered dataset and a detector trained on it for a moment, made once for all tests of the tasks."""
+"""A tiny rendered dataset and a detector trained on it for two epochs, made once for all tests of the tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUICK = {"imgsz": 64, "batch_size": 4, "workers": 0, "cache": "ram", "noautoanch
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data YAML of 10 training and 4 validation pictures of 96 px."""
+    """The dataset YAML of 10 training and 4 validation images of 96 px."""
     return render_dataset(tmp_path_factory.mktemp("data") / "tiny", train=10, val=4, size=96, seed=1)
 
 

@@ -1,4 +1,4 @@
-"""Properties of ``slimyolo data synth`` and ``data check`` end to end: what is rendered is clean, defects are told."""
+"""Property: ``slimyolo data synth`` renders a dataset without defects, and ``data check`` reports defects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Table of cases: INT8 from the command line on a tiny network, and what is refused."""
+"""Table of cases: INT8 export of a tiny network from the command line, and what it refuses."""
 
 from __future__ import annotations
 

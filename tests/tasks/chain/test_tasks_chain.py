@@ -1,4 +1,4 @@
-"""Table of cases: the commands one after another on a tiny rendered dataset, and what each leaves behind."""
+"""Table of cases: the commands run one after another on a tiny rendered dataset; the files of each are checked."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def images() -> Tensor:
 
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with its packed files unpacked."""
+    """A copy of the folder in which the packed files are unpacked."""
     folder = tmp_path_factory.mktemp("version") / "v0_1"
     shutil.copytree(OLD, folder)
     for packed in folder.rglob("*.gz"):
@@ -51,7 +51,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(detector: Detector, expected: Mapping[str, Any], images: Tensor) -> None:
-    """Compare names, anchors, size and outputs with those that version 0.1.0 wrote down."""
+    """Compare names, anchors, size and outputs with those that version 0.1.0 recorded."""
     assert list(detector.names) == expected["names"]
     assert detector.anchors.tolist() == expected["anchors"]
     assert sum(parameter.numel() for parameter in detector.parameters()) == expected["parameters"]

@@ -1,4 +1,4 @@
-"""Table of cases: what the commands' settings accept and refuse, and that they survive being written down."""
+"""Table of cases: what the settings of the commands accept and refuse, and that they can be written and read again."""
 
 from __future__ import annotations
 

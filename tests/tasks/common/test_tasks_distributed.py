@@ -1,4 +1,4 @@
-"""Table of cases: which process, which device, which share; and one real run of two processes (slow)."""
+"""Table of cases: which device and share of a batch a process gets; and one real run of two processes (slow)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_commands_of_one_process_refuse_several(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.slow
 def test_two_processes_make_one_run(tiny_data: Path, tmp_path: Path) -> None:
-    """By torchrun itself; and the metrics of the last epoch are those that one process finds."""
+    """torchrun itself starts them. The metrics of the last epoch are those that a single process measures."""
     command = [
         sys.executable,
         "-m",
@@ -114,7 +114,7 @@ def test_two_processes_make_one_run(tiny_data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_end_of_one_process_ends_the_other(tiny_data: Path, tmp_path: Path) -> None:
-    """Killed, so that it cannot say a word itself; the other one says what happened and how to go on."""
+    """The first process is killed, so it cannot print anything; the other one prints what happened and how to continue."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

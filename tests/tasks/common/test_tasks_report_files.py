@@ -1,4 +1,4 @@
-"""Table of cases: what runs leave for their report, and what they do not leave with --noplots; the report command."""
+"""Table of cases: which files runs write for their report, with and without --noplots; the report command."""
 
 from __future__ import annotations
 

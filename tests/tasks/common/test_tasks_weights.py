@@ -1,4 +1,4 @@
-"""Table of cases: where weights that a user names are looked for."""
+"""Table of cases: where slimyolo looks for the weights that a user names."""
 
 from __future__ import annotations
 

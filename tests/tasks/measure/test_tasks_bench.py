@@ -1,4 +1,4 @@
-"""Table of cases: ``slimyolo bench`` on tiny networks: rows, ratios, words, and what cannot be timed."""
+"""Table of cases: ``slimyolo bench`` on tiny networks: rows, ratios, messages, and what cannot be timed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUICK = {"imgsz": 64, "threads": 1, "runs": 3, "warmup": 0}
 
 @pytest.fixture
 def checkpoints(tmp_path: Path) -> tuple[Path, Path]:
-    """A dense network and the same without 30 % of its channels."""
+    """A dense network, and the same network without 30 % of its channels."""
     dense = build_detector(parse_architecture(SMALL, name="small"), seed=0).eval()
     cut = prune_module(dense, torch.zeros(1, 3, 64, 64), ChannelShare(0.3)).model
     for name, one in (("dense.pt", dense), ("cut.pt", cut)):
