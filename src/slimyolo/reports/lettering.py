@@ -45,7 +45,7 @@ def font_families() -> tuple[str, ...]:
 def plain_names(names: Sequence[str]) -> tuple[str, ...]:
     """The `names` as they can be drawn on this machine, each on one line.
 
-    A name that is empty or holds a letter that no font has becomes ``class N``, where N is its place in `names`.
+    A name that is empty or has a letter that no font can draw becomes ``class N``, where N is its place in `names`.
     """
     letters = _letters()
     drawn = []

@@ -182,7 +182,7 @@ def _missing(run: Run, histories: Sequence[Figure]) -> dict[str, Missing]:
     ends = _ends(run)
     sparse = next((stage for stage in run.stages if stage.command == "sparsify"), None)
     if not histories and any(stage.is_training for stage in run.stages):
-        missing["histories"] = Missing("The run folder holds no results.csv with a finished epoch.")
+        missing["histories"] = Missing("The run folder has no results.csv with a finished epoch.")
     if sparse is not None and sparse.gammas is None:
         missing["gammas"] = Missing(
             "The distribution of |γ| was not kept: this run is older than the file gammas.json. Train again to record it:",
