@@ -57,8 +57,10 @@ class CompressConfig(Config):
     command: ClassVar[str] = "compress"
 
     data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
-    weights: OptionalPath = option(None, "checkpoint to start from; none: from scratch", group=WHAT, metavar="FILE")
-    cfg: OptionalText = option(None, "model YAML or family name (yolov5n)", group=WHAT, metavar="YAML")
+    weights: OptionalPath = option(
+        None, "checkpoint to start from; without one: from scratch", group=WHAT, metavar="FILE"
+    )
+    cfg: OptionalText = option(None, "model YAML or name (yolov5n)", group=WHAT, metavar="YAML")
 
     percent: Share | None = option(
         None, "share of BatchNorm channels to remove", group=CUT, shown_default="0.4", metavar="SHARE"
@@ -94,13 +96,13 @@ class CompressConfig(Config):
     )
 
     imgsz: SquareSize = image_size_option(320, "image size", SHARED)
-    batch_size: BatchSize = option(16, "images per step; -1: what memory allows", group=SHARED)
+    batch_size: BatchSize = option(16, "images per step; -1: as many as fit into memory", group=SHARED)
     nominal_batch: int = option(
         64, "images per optimizer step: batches are accumulated to it", group=SHARED, ge=1, rare=True
     )
     optimizer: OptionalOptimizer = option(
         None,
-        "SGD, Adam, AdamW, MuSGD; auto: by the length of the run",
+        "SGD, Adam, AdamW, MuSGD; auto: chosen by the length of the run",
         group=SHARED,
         rare=True,
         shown_default="the family's",

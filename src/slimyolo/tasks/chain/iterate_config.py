@@ -63,7 +63,7 @@ class IterateConfig(Config):
     resume: bool = option(False, "continue run --name where it stopped", group=ROUNDS)
 
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT, rare=True)
-    importance: Importance = option("l2", "how channels are scored; taylor, fisher: on --data", group=CUT, rare=True)
+    importance: Importance = option("l2", "how channels are scored; taylor and fisher use --data", group=CUT, rare=True)
     per: Per = option("channels", "divide each score by the cost it saves, in this unit", group=CUT, rare=True)
     floor: Share = option(
         0.1, "share of each layer that stays (at least 1), in each round", group=CUT, metavar="SHARE", rare=True
@@ -80,7 +80,7 @@ class IterateConfig(Config):
     )
     optimizer: OptionalOptimizer = option(
         None,
-        "SGD, Adam, AdamW, MuSGD; auto: by the length of the run",
+        "SGD, Adam, AdamW, MuSGD; auto: chosen by the length of the run",
         group=TRAINING,
         rare=True,
         shown_default="the family's",

@@ -66,7 +66,7 @@ class ExportConfig(Config):
         shown_default="a rendered scene",
         rare=True,
     )
-    no_examples: bool = option(False, "do not write example programs beside the files", group=CHECK, rare=True)
+    no_examples: bool = option(False, "write no example programs beside the files", group=CHECK, rare=True)
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> ExportConfig:

@@ -73,7 +73,7 @@ class ValConfig(Config):
     save_txt: bool = option(False, "write detections as YOLO label files", group=OUTPUT)
     save_conf: bool = option(False, "also write the confidences into the label files", group=OUTPUT, rare=True)
     save_json: bool = option(False, "write detections as COCO JSON", group=OUTPUT)
-    noplots: bool = option(False, "do not write plots and pictures", group=OUTPUT, rare=True)
+    noplots: bool = option(False, "write no plots and pictures", group=OUTPUT, rare=True)
     project: Path = project_option("runs/val", OUTPUT)
     name: str = name_option(OUTPUT)
     exist_ok: bool = exist_ok_option(OUTPUT)

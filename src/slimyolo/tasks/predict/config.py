@@ -54,7 +54,7 @@ class PredictConfig(Config):
     half: bool = option(False, "compute in half precision (GPU only)", group=DETECTION, rare=True)
 
     show: bool = option(False, "show the pictures in a window", group=OUTPUT)
-    nosave: bool = option(False, "do not write pictures and videos", group=OUTPUT)
+    nosave: bool = option(False, "write no pictures and videos", group=OUTPUT)
     save_txt: bool = option(False, "write YOLO label files", group=OUTPUT)
     save_conf: bool = option(False, "also write the confidences into the label files", group=OUTPUT, rare=True)
     save_json: bool = option(False, "write detections.json", group=OUTPUT)
