@@ -77,17 +77,17 @@ def test_a_file_without_metadata_needs_names(foreign: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("names", "[", r"the 'names' of its metadata is '\[', which is not valid"),
-        ("names", "[1, 2]", r"the 'names' of its metadata"),
-        ("names", "[" * 100_000, r"the 'names' of its metadata"),
-        ("stride", "0", r"the 'stride' of its metadata is '0'"),
-        ("stride", "1e9", r"the 'stride' of its metadata"),
-        ("imgsz", "[32]", r"the 'imgsz' of its metadata"),
-        ("nms", '{"conf": 7, "iou": 0.4, "max_det": 3}', r"the 'nms' of its metadata"),
-        ("nms", "[]", r"the 'nms' of its metadata"),
-        ("cost", '{"params": -1}', r"the 'cost' of its metadata"),
-        ("layout", "sideways", r"the 'layout' of its metadata is 'sideways'"),
-        ("suppression", "maybe", r"the 'suppression' of its metadata is 'maybe'"),
+        ("names", "[", r"the entry 'names' of its metadata is '\[', which is not valid"),
+        ("names", "[1, 2]", r"the entry 'names' of its metadata"),
+        ("names", "[" * 100_000, r"the entry 'names' of its metadata"),
+        ("stride", "0", r"the entry 'stride' of its metadata is '0'"),
+        ("stride", "1e9", r"the entry 'stride' of its metadata"),
+        ("imgsz", "[32]", r"the entry 'imgsz' of its metadata"),
+        ("nms", '{"conf": 7, "iou": 0.4, "max_det": 3}', r"the entry 'nms' of its metadata"),
+        ("nms", "[]", r"the entry 'nms' of its metadata"),
+        ("cost", '{"params": -1}', r"the entry 'cost' of its metadata"),
+        ("layout", "sideways", r"the entry 'layout' of its metadata is 'sideways'"),
+        ("suppression", "maybe", r"the entry 'suppression' of its metadata is 'maybe'"),
     ],
 )
 def test_metadata_that_were_altered(key: str, value: str, words: str) -> None:
@@ -127,7 +127,7 @@ def test_metadata_come_back_as_they_went() -> None:
         ),
         ("a.torchscript", b"PK\x03\x04", r"torch cannot open .*a\.torchscript: "),
         ("a.xml", b"<net", r"openvino cannot open .*a\.xml: "),
-        ("a.param", b"hello", r"a\.param needs its weights a\.bin beside it"),
+        ("a.param", b"hello", r"a\.param needs its weights a\.bin in the same folder"),
         ("a.bin", b"hello", r"a\.bin cannot be run here\. These are weights: give the \.xml"),
         ("a.mlpackage", b"hello", r"CoreML models run on Apple's systems only"),
         (
@@ -175,7 +175,7 @@ def test_an_onnx_file_that_points_at_another_file(foreign: Path, tmp_path: Path)
     [
         ({"runtime": "onnxrt"}, r"no runtime 'onnxrt'\. Did you mean 'onnxruntime'\? Known: onnxruntime, openvino"),
         ({"runtime": "ncnn"}, r"ncnn opens \.param files, not small\.onnx"),
-        ({"precision": "bf16"}, r"onnxruntime cannot be asked to compute in bf16, only: fp32, auto"),
+        ({"precision": "bf16"}, r"onnxruntime cannot be asked to compute in bf16, only in: fp32, auto"),
         ({"threads": 0}, r"threads should be 1 or more, got 0"),
     ],
 )
