@@ -102,7 +102,7 @@ def test_another_size_is_said(folder: Path, tmp_path: Path, caplog: pytest.LogCa
         ConfigError, match=r"takes images of 32 x 64 pixels; val measures only files that take square images"
     ):
         measured(folder, "flat.torchscript", tmp_path)
-    with pytest.raises(ModelError, match=r"takes images of 32 x 64; evaluate\(\) makes square ones"):
+    with pytest.raises(ModelError, match=r"takes images of 32 x 64, but evaluate\(\) makes square ones"):
         slimyolo.evaluate(folder / "flat.torchscript", folder / "data.yaml")
 
 
