@@ -148,7 +148,7 @@ def register_operation(name: str, like: str) -> None:
 
 
 def unknown_operation(name: str, path: str, type_name: str) -> UnknownOperationError:
-    """The error for an operation without a rule. It names the module and the two ways to go on."""
+    """The error for an operation without a rule. It names the module and the two ways to continue."""
     return UnknownOperationError(
         f"The operation {name} in module {path or '(root)'!r} ({type_name}) has no pruning rule. Either teach it: "
         f"slimyolo.pruning.register_operation({name!r}, like='unary') (or 'elementwise', 'identity', 'freeze'), or pass "
