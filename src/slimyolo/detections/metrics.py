@@ -86,9 +86,9 @@ class DetectionMetrics:
 
 
 def fitness(metrics: DetectionMetrics, weights: tuple[float, float] | None = None) -> float:
-    """The number that the best checkpoint is chosen by: mAP50 and mAP50-95 with these `weights`.
+    """The fitness, by which the best checkpoint is chosen: the sum of mAP50 and mAP50-95 with these `weights`.
 
-    None: as the metrics' rule says, 0.1 and 0.9 for ``yolov5``, mAP50-95 alone for the others.
+    None means the weights of the metrics' rule: 0.1 and 0.9 for ``yolov5``, only mAP50-95 for the other rules.
     """
     share = find_rule(metrics.rule).map50_share
     of_map50, of_map50_95 = (share, 1 - share) if weights is None else weights
