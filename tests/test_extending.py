@@ -117,9 +117,7 @@ def make_twin(incoming: Incoming, values: Mapping[str, Any]) -> Built:
     return Built(Twin(incoming.channels[0], values["outputs"]), values["outputs"], incoming.strides[0])
 
 
-TWINS = replace(
-    YOLOV5, name="twins", architectures={}, blocks={**BLOCKS, "Twin": ModuleRule((OUTPUTS,), make_twin)}
-)  # fmt: skip
+TWINS = replace(YOLOV5, name="twins", architectures={}, blocks={**BLOCKS, "Twin": ModuleRule((OUTPUTS,), make_twin)})
 TWIN_YAML = """
 nc: 2
 depth_multiple: 1.0
@@ -208,9 +206,11 @@ CENTRES = replace(
     prepare_=lambda detector, boxes: "",
     reference_excluded=None,
 )
-CENTRE_YAML = TWIN_YAML.replace("anchors:\n  - [10, 13, 16, 30]\n", "").replace("Twin, [128]", "C3, [128]").replace(
-    "Detect, [nc, anchors]", "Centres, [nc]"
-)  # fmt: skip
+CENTRE_YAML = (
+    TWIN_YAML.replace("anchors:\n  - [10, 13, 16, 30]\n", "")
+    .replace("Twin, [128]", "C3, [128]")
+    .replace("Detect, [nc, anchors]", "Centres, [nc]")
+)
 
 
 def test_a_family_is_one_value(tmp_path: Path) -> None:

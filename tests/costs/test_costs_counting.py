@@ -75,7 +75,7 @@ class _Function(nn.Module):
         (nn.Sequential(nn.GroupNorm(1, 4), nn.PixelShuffle(2), nn.AvgPool2d(2), nn.Softmax(1)), [(1, 4, 4, 4)], 0),
         (nn.Sequential(nn.ChannelShuffle(2), nn.ReLU6(), nn.LayerNorm(4), nn.GELU()), [(1, 4, 4, 4)], 0),
     ],
-)  # fmt: skip
+)
 def test_closed_formulas(module: nn.Module, shapes: list[tuple[int, ...]], macs: int) -> None:
     inputs = [torch.rand(shape) for shape in shapes]
     cost = model_cost(module, inputs)

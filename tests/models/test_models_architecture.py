@@ -41,8 +41,14 @@ def test_rows_and_multiples_are_read_as_written() -> None:
     assert (architecture.nc, architecture.depth_multiple, architecture.width_multiple) == (3, 0.33, 0.25)
     assert architecture.anchors == (((10.0, 13.0), (16.0, 30.0)), ((30.0, 61.0), (62.0, 45.0)))
     assert [row.module for row in architecture.layers] == [
-        "Conv", "C3", "Conv", "nn.Upsample", "Concat", "C3", "Detect",
-    ]  # fmt: skip
+        "Conv",
+        "C3",
+        "Conv",
+        "nn.Upsample",
+        "Concat",
+        "C3",
+        "Detect",
+    ]
     assert architecture.layers[4].sources == (-1, 1)
     assert architecture.layers[3].args == ("None", 2, "nearest")
     detector = build_detector(architecture, seed=0)
@@ -156,7 +162,7 @@ def test_with_classes_and_with_anchors_change_only_that() -> None:
         (SMALL, "just text", r"an architecture is a mapping with the keys nc, "),
         (SMALL[SMALL.index("head:") :], "head: 3\n", r"line 11: head should be a list of layers"),
     ],
-)  # fmt: skip
+)
 def test_errors_name_the_file_the_line_and_what_was_expected(written: str, broken: str, message: str) -> None:
     assert written in SMALL
     with pytest.raises(ModelError, match=message) as caught:

@@ -72,8 +72,17 @@ def test_rules_given_whole_or_field_by_field_make_the_same_plan() -> None:
     single = prune_module(
         model, EXAMPLE, MacsShare(0.6), round_to=2, floor=0.2, keep=("stem",), per="macs", importance="l2"
     ).plan
-    changed = prune_module(model, EXAMPLE, MacsShare(0.6), CutRules(round_to=8, per="macs"), round_to=2, floor=0.2,
-                           keep=["stem"], importance="l2", floor_of=None).plan  # fmt: skip
+    changed = prune_module(
+        model,
+        EXAMPLE,
+        MacsShare(0.6),
+        CutRules(round_to=8, per="macs"),
+        round_to=2,
+        floor=0.2,
+        keep=["stem"],
+        importance="l2",
+        floor_of=None,
+    ).plan
     graph = trace(model, EXAMPLE)
     selected = select(graph, score(model, graph, "l2"), MacsShare(0.6), rules)
     assert whole.to_json() == single.to_json() == changed.to_json() == selected.to_json()

@@ -126,9 +126,13 @@ def _set_scales_(model: Detector, case: dict[str, Any], folder: Path) -> None:
 
 def _reference_plan(model: Detector, graph: ChannelGraph, constants: Constants, case: dict[str, Any]) -> PrunePlan:
     return select(
-        graph, score(model, graph, "gamma"), ChannelShare(case["percent"]), policy="reference", constants=constants,
+        graph,
+        score(model, graph, "gamma"),
+        ChannelShare(case["percent"]),
+        policy="reference",
+        constants=constants,
         frozen=reference_excluded_batchnorms(model),
-    )  # fmt: skip
+    )
 
 
 def _check_selection(plan: PrunePlan, case: dict[str, Any]) -> None:

@@ -78,9 +78,11 @@ class Inverted(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.body = nn.Sequential(
-            ConvBn(width, width * 2, 1, act=nn.ReLU6), ConvBn(width * 2, width * 2, 3, groups=width * 2, act=nn.ReLU6),
-            nn.Conv2d(width * 2, width, 1, bias=False), nn.BatchNorm2d(width),
-        )  # fmt: skip
+            ConvBn(width, width * 2, 1, act=nn.ReLU6),
+            ConvBn(width * 2, width * 2, 3, groups=width * 2, act=nn.ReLU6),
+            nn.Conv2d(width * 2, width, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)

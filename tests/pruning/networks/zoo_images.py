@@ -148,9 +148,11 @@ class ShuffleUnit(nn.Module):
         super().__init__()
         half = width // 2
         self.branch = nn.Sequential(
-            conv(half, half, 1), nn.Conv2d(half, half, 3, 1, 1, groups=half, bias=False), nn.BatchNorm2d(half),
             conv(half, half, 1),
-        )  # fmt: skip
+            nn.Conv2d(half, half, 3, 1, 1, groups=half, bias=False),
+            nn.BatchNorm2d(half),
+            conv(half, half, 1),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         one, two = x.chunk(2, dim=1)
@@ -191,9 +193,15 @@ class Generator(nn.Module):
         self.width = 32
         self.start = nn.Linear(3 * 24 * 24, 32 * 16)
         self.body = nn.Sequential(
-            nn.BatchNorm2d(32), nn.ConvTranspose2d(32, 16, 4, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(True),
-            nn.ConvTranspose2d(16, 16, 4, 2, 1, groups=16), nn.ReLU(True), nn.ConvTranspose2d(16, 3, 4, 2, 1), nn.Tanh(),
-        )  # fmt: skip
+            nn.BatchNorm2d(32),
+            nn.ConvTranspose2d(32, 16, 4, 2, 1, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(True),
+            nn.ConvTranspose2d(16, 16, 4, 2, 1, groups=16),
+            nn.ReLU(True),
+            nn.ConvTranspose2d(16, 3, 4, 2, 1),
+            nn.Tanh(),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(self.start(x.flatten(1)).view(-1, self.width, 4, 4))
@@ -264,10 +272,14 @@ class NamedParts(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             OrderedDict(
-                one=nn.Conv2d(3, 32, 3, padding=1), norm=nn.GroupNorm(8, 32), act=nn.Hardswish(),
-                two=nn.Conv2d(32, 32, 3, padding=1, padding_mode="circular"), still=nn.InstanceNorm2d(32), last=nn.PReLU(32),
+                one=nn.Conv2d(3, 32, 3, padding=1),
+                norm=nn.GroupNorm(8, 32),
+                act=nn.Hardswish(),
+                two=nn.Conv2d(32, 32, 3, padding=1, padding_mode="circular"),
+                still=nn.InstanceNorm2d(32),
+                last=nn.PReLU(32),
             )
-        )  # fmt: skip
+        )
         self.heads = nn.ModuleDict({"boxes": nn.Conv2d(32, 4, 1), "scores": nn.Conv2d(32, 2, 3, padding="same")})
 
     def forward(self, x: Tensor) -> tuple[OrderedDict[str, Tensor], Tensor]:
@@ -279,7 +291,19 @@ class NamedParts(nn.Module):
 
 # network -> largest share of the MACs that may be left when half of the prunable channels are asked for
 IMAGE_NETWORKS: dict[type[nn.Module], float] = {
-    UNet: 0.4, Cbam: 0.5, SharedHead: 0.45, Vgg: 0.45, LiteralView: 0.6, SegNet: 0.4, ConvNext: 0.7, ShuffleNet: 0.35,
-    SuperResolution: 0.4, Generator: 0.5, Deformed: 0.45, ZeroPaddedShortcut: 0.45, Checked: 0.4, Blurred: 0.4,
+    UNet: 0.4,
+    Cbam: 0.5,
+    SharedHead: 0.45,
+    Vgg: 0.45,
+    LiteralView: 0.6,
+    SegNet: 0.4,
+    ConvNext: 0.7,
+    ShuffleNet: 0.35,
+    SuperResolution: 0.4,
+    Generator: 0.5,
+    Deformed: 0.45,
+    ZeroPaddedShortcut: 0.45,
+    Checked: 0.4,
+    Blurred: 0.4,
     NamedParts: 0.5,
-}  # fmt: skip
+}

@@ -300,7 +300,21 @@ class Stages(nn.Module):
 
 # network -> largest share of the MACs that may be left when half of the prunable channels are asked for
 OTHER_NETWORKS: dict[type[nn.Module], float] = {
-    Functional: 0.5, VisionTransformer: 0.85, Encoder: 0.85, AttentiveYolo: 0.9, SelfAttention: 0.7, GlobalContext: 0.35,
-    Recurrent: 0.6, Parametrised: 0.7, Sequence: 0.35, Volume: 0.45, Siamese: 0.45, DataclassOutput: 0.35, Gated: 0.5,
-    FrozenNorm: 0.4, Einsum: 0.6, Assigned: 0.8, Stages: 0.4,
-}  # fmt: skip
+    Functional: 0.5,
+    VisionTransformer: 0.85,
+    Encoder: 0.85,
+    AttentiveYolo: 0.9,
+    SelfAttention: 0.7,
+    GlobalContext: 0.35,
+    Recurrent: 0.6,
+    Parametrised: 0.7,
+    Sequence: 0.35,
+    Volume: 0.45,
+    Siamese: 0.45,
+    DataclassOutput: 0.35,
+    Gated: 0.5,
+    FrozenNorm: 0.4,
+    Einsum: 0.6,
+    Assigned: 0.8,
+    Stages: 0.4,
+}

@@ -131,9 +131,14 @@ def test_copies_of_kept_channels_are_made_good_entirely() -> None:
     """Removed channels that equal others: the fit gives their weights to those, also at zero-padded borders."""
     torch.manual_seed(0)
     dense = nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.SiLU(),
-        nn.Conv2d(8, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.SiLU(), nn.Conv2d(6, 2, 1),
-    )  # fmt: skip
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.SiLU(),
+        nn.Conv2d(8, 6, 3, padding=1, bias=False),
+        nn.BatchNorm2d(6),
+        nn.SiLU(),
+        nn.Conv2d(6, 2, 1),
+    )
     randomise_(dense, 3)
     with torch.no_grad():
         for tensor in (dense[0].weight, dense[1].weight, dense[1].bias, dense[1].running_mean, dense[1].running_var):

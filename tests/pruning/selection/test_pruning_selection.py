@@ -147,12 +147,32 @@ def test_sizes_written_in_the_code_keep_their_channels() -> None:
         (lambda: prune_module(Network(("spp",)), "x", ChannelShare(0.4)), PruningError, "example_inputs is str"),
         (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), round_to=0), ConfigError, "round_to=0"),
         (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), floor=2.0), ConfigError, "floor=2.0"),
-        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), constants="x"), ConfigError, "constants='x'"),
-        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), importance="gama"), ConfigError, "mean 'gamma'"),
+        (
+            lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), constants="x"),
+            ConfigError,
+            "constants='x'",
+        ),
+        (
+            lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), importance="gama"),
+            ConfigError,
+            "mean 'gamma'",
+        ),
         (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), policy="x"), ConfigError, "policy='x'"),
-        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), keep=("stam",)), ConfigError, "Did you mean 'stem'"),
-        (lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), frozen=("stam",)), ConfigError, "frozen='stam'"),
-        (lambda: prune_module(Network(("spp",)), EXAMPLE, MacsShare(0.4), policy="reference"), ConfigError, "ChannelShare"),
+        (
+            lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), keep=("stam",)),
+            ConfigError,
+            "Did you mean 'stem'",
+        ),
+        (
+            lambda: prune_module(Network(("spp",)), EXAMPLE, ChannelShare(0.4), frozen=("stam",)),
+            ConfigError,
+            "frozen='stam'",
+        ),
+        (
+            lambda: prune_module(Network(("spp",)), EXAMPLE, MacsShare(0.4), policy="reference"),
+            ConfigError,
+            "ChannelShare",
+        ),
         (lambda: trace(nn.Linear(3, 3), EXAMPLE[..., 0, :3], on_unknown="maybe"), ConfigError, "on_unknown"),
         (lambda: trace(nn.Linear(5, 3), EXAMPLE), PruningError, "could not capture"),
         (lambda: register_operation("aten.x", like="unari"), ConfigError, "Did you mean 'unary'"),
@@ -160,7 +180,7 @@ def test_sizes_written_in_the_code_keep_their_channels() -> None:
         (lambda: PrunePlan.from_json("{}"), PruningError, "not a prune plan"),
         (lambda: recalibrate_batchnorm_(Network(("spp",)), []), PruningError, "no batches"),
     ],
-)  # fmt: skip
+)
 def test_refusals_say_what_to_do(act, error: type[Exception], match: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error, match=match):
         act()

@@ -73,6 +73,12 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (TrainConfig, {**TRAIN, "label_smoothing": "x"}, "--label-smoothing: got 'x', expected a number."),
     (TrainConfig, {**TRAIN, "label_smoothing": 1}, "--label-smoothing: got 1, expected less than 1.0."),
     (TrainConfig, {**TRAIN, "imgsz": 8}, "--imgsz: got 8, expected 32 or more."),
+    (
+        TrainConfig,
+        {**TRAIN, "imgsz": [8]},
+        "--imgsz: got [8], expected one number, or height and width, of at least 32",
+    ),
+    (TrainConfig, {**TRAIN, "imgsz": [256, 320]}, "letterboxed to squares here. Give the longer side, 320."),
     (TrainConfig, {**TRAIN, "batch_size": -2}, "--batch-size: got -2, expected a whole number of 1 or more, or -1"),
     (TrainConfig, {**TRAIN, "time": "2"}, "--time: got '2', expected a duration such as 2h, 90m or 1h30m"),
     (TrainConfig, {**TRAIN, "compile": True, "rect": True}, "--compile needs batches of one size"),
@@ -95,7 +101,11 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (TrainConfig, {**TRAIN, "hyp_set": ("mosaic=2",)}, "Hyper-parameters: mosaic: got '2', expected 1.0 or less."),
     (SparsifyConfig, {**SPARSE, "sr": 0.1}, "--sr is the rate of `--method reference`"),
     (SparsifyConfig, {**SPARSE, "method": "reference", "reach": 0.2}, "--reach belongs to `--method share`"),
-    (SparsifyConfig, {**SPARSE, "method": "polarise", "round_to": 8}, "give it to the cut: slimyolo prune --round-to 8"),
+    (
+        SparsifyConfig,
+        {**SPARSE, "method": "polarise", "round_to": 8},
+        "give it to the cut: slimyolo prune --round-to 8",
+    ),
     (SparsifyConfig, {**SPARSE, "method": "l1"}, "expected one of share, reference, soft-threshold"),
     (FinetuneConfig, {"data": "d.yaml"}, "--weights is required"),
     (PruneConfig, {**PRUNE, "percent": 0}, "--percent: got 0, expected a share above 0 and below 1"),
@@ -116,11 +126,23 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (PruneConfig, {**PRUNE, "latency": 0}, "--latency: got 0"),
     (PruneConfig, {**PRUNE, "latency": "120%"}, "--latency: got '120%'"),
     (PruneConfig, {**PRUNE, "latency": "50%"}, "is a share of a time on a runtime: add --runtime onnxruntime"),
-    (PruneConfig, {**PRUNE, "runtime": "openvino"}, "--runtime says where --latency (or --per ms) is timed: add --latency"),
-    (PruneConfig, {**PRUNE, "max_drop": 0.01}, "--max-drop needs a validation set to measure the drop on: add --data YAML"),
+    (
+        PruneConfig,
+        {**PRUNE, "runtime": "openvino"},
+        "--runtime says where --latency (or --per ms) is timed: add --latency",
+    ),
+    (
+        PruneConfig,
+        {**PRUNE, "max_drop": 0.01},
+        "--max-drop needs a validation set to measure the drop on: add --data YAML",
+    ),
     (PruneConfig, {**PRUNE, "max_drop": 0, "data": "d"}, "--max-drop: got 0, expected more than 0"),
     (PruneConfig, {**PRUNE, "max_drop": 0.01, "macs": 0.5, "data": "d"}, "Got --macs and --max-drop"),
-    (PruneConfig, {**PRUNE, "importance": "fisher"}, "--importance fisher is measured on training images: add --data YAML"),
+    (
+        PruneConfig,
+        {**PRUNE, "importance": "fisher"},
+        "--importance fisher is measured on training images: add --data YAML",
+    ),
     (PruneConfig, {**PRUNE, "importance": "fischer"}, "Did you mean 'fisher'?"),
     (PruneConfig, {**PRUNE, "per": "mac"}, "Did you mean 'macs'?"),
     (PruneConfig, {**PRUNE, "floor_of": ["model.9"]}, "--floor-of: got 'model.9', expected PATTERN=SHARE"),
@@ -132,13 +154,17 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (PredictConfig, {"weights": "w", "source": "s", "imgsz": "big"}, "--imgsz: got 'big'"),
     (ExportConfig, {"weights": "w", "int8": True}, "--int8 needs images for calibration"),
     (ExportConfig, {"weights": "w", "int8": True, "half": True}, "--int8 and --half exclude"),
-    (TrainConfig, {**TRAIN, "activation": "swish"}, "expected one of silu, hardswish, relu, relu6. Did you mean 'hardswish'?"),
+    (
+        TrainConfig,
+        {**TRAIN, "activation": "swish"},
+        "expected one of silu, hardswish, relu, relu6. Did you mean 'hardswish'?",
+    ),
     (CompressConfig, {**TRAIN, "finetune_epochs": 0, "activation": "relu"}, "is used in the fine-tuning only"),
     (CompressConfig, {"data": "d"}, "Give --weights FILE"),
     (CompressConfig, {"data": "d", "cfg": "yolov5n", "epochs": 0}, "--epochs 0 skips the base training"),
     (CompressConfig, {"data": "d", "cfg": "yolov5n", "sr": 0.1}, "--sr is the rate of `--method reference`"),
     (CompressConfig, {"data": "d", "cfg": "yolov5n", "percent": 0.1, "macs": 0.1}, "Give one of"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "values", "said"), REFUSED, ids=lambda item: "")
@@ -242,3 +268,9 @@ def test_options_of_the_share_method_are_refused_elsewhere(option: str) -> None:
 def test_sparse_training_takes_one_budget() -> None:
     with pytest.raises(ConfigError, match=r"Give one of --percent, --params, --macs.*Got --percent and --macs"):
         SparsifyConfig(data="d.yaml", cfg="yolov5n", percent=0.4, macs=0.5)
+
+
+@pytest.mark.parametrize("written", [320, "320", [320], [320, 320], (320, 320)])
+def test_an_image_size_is_written_in_the_same_ways_everywhere(written: Any) -> None:
+    assert TrainConfig(**{**TRAIN, "imgsz": written}).imgsz == 320
+    assert PredictConfig(weights="w.pt", source="x", imgsz=written).imgsz == (320, 320)

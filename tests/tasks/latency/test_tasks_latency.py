@@ -84,8 +84,10 @@ def test_impossible_and_needless_budgets(detector: Detector, caplog: pytest.LogC
 
 def test_shapes_of_a_plan_are_those_of_the_cut_network(detector: Detector) -> None:
     result = prune_module(detector, torch.zeros(1, 3, 64, 64), ChannelShare(0.4))
-    dense, cut = ({n: tuple(m.weight.shape) for n, m in one.named_modules() if isinstance(m, torch.nn.Conv2d)}
-                  for one in (detector, result.model))  # fmt: skip
+    dense, cut = (
+        {n: tuple(m.weight.shape) for n, m in one.named_modules() if isinstance(m, torch.nn.Conv2d)}
+        for one in (detector, result.model)
+    )
     assert shapes_after(dense, result.plan.groups) == cut
 
 

@@ -31,10 +31,17 @@ QUICK: dict[str, Any] = {"imgsz": 64, "workers": 0}
 def test_repair_says_what_each_step_gained(base_run: TrainRecord, tiny_data: Path, tmp_path: Path) -> None:
     record = prune(
         PruneConfig(
-            weights=base_run.best, data=tiny_data, percent=0.2, project=tmp_path, reconstruct=True, recalibrate=True,
-            repair_images=10, batch_size=2, **QUICK,
+            weights=base_run.best,
+            data=tiny_data,
+            percent=0.2,
+            project=tmp_path,
+            reconstruct=True,
+            recalibrate=True,
+            repair_images=10,
+            batch_size=2,
+            **QUICK,
         )
-    )  # fmt: skip
+    )
     assert [step.step for step in record.repairs] == ["reconstruct", "recalibrate"]
     first, second = record.repairs
     assert first.error_after < first.error_before
@@ -78,9 +85,15 @@ def test_sensitivity_resumes_and_caps_a_cut(
     base_run: TrainRecord, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings: dict[str, Any] = dict(
-        weights=base_run.best, data=tiny_data, kept=(0.5, 0.25), images=2, layers=("model.4.*", "model.9.*"), project=tmp_path,
-        name="s", **QUICK,
-    )  # fmt: skip
+        weights=base_run.best,
+        data=tiny_data,
+        kept=(0.5, 0.25),
+        images=2,
+        layers=("model.4.*", "model.9.*"),
+        project=tmp_path,
+        name="s",
+        **QUICK,
+    )
     measured = sensitivity_task._measured
     calls: list[str] = []
 
@@ -138,10 +151,16 @@ def test_the_search_for_a_drop_repairs_as_asked(
     monkeypatch.setattr(cutting, "reconstruct_", lambda *given: (calls.append(1), fit(*given))[1])
     record = prune(
         PruneConfig(
-            weights=base_run.best, data=tiny_data, max_drop=0.02, reconstruct=True, repair_images=8, project=tmp_path,
-            batch_size=4, **QUICK,
+            weights=base_run.best,
+            data=tiny_data,
+            max_drop=0.02,
+            reconstruct=True,
+            repair_images=8,
+            project=tmp_path,
+            batch_size=4,
+            **QUICK,
         )
-    )  # fmt: skip
+    )
     assert len(calls) == len(record.tried)
     assert record.repairs == ()
     assert record.after.macs < 0.3 * record.before.macs
@@ -150,9 +169,19 @@ def test_the_search_for_a_drop_repairs_as_asked(
 @pytest.mark.slow
 def test_rounds_reach_the_budget_and_resume(base_run: TrainRecord, tiny_data: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = dict(
-        weights=base_run.best, data=tiny_data, macs=0.5, rounds=2, round_epochs=1, epochs=1, project=tmp_path, name="it",
-        batch_size=4, cache="ram", repair_images=8, **QUICK,
-    )  # fmt: skip
+        weights=base_run.best,
+        data=tiny_data,
+        macs=0.5,
+        rounds=2,
+        round_epochs=1,
+        epochs=1,
+        project=tmp_path,
+        name="it",
+        batch_size=4,
+        cache="ram",
+        repair_images=8,
+        **QUICK,
+    )
     record = iterate(IterateConfig(**settings))
     stages = ["base", "round 1 cut", "round 1", "round 2 cut", "round 2"]
     assert [row.stage for row in record.rows] == stages

@@ -41,10 +41,18 @@ def rows_of(folder: str) -> list[dict[str, float]]:
 @pytest.mark.slow
 def test_the_loss_falls(tiny_model: Path, tiny_data: Path, tmp_path: Path) -> None:
     config = TrainConfig(
-        data=tiny_data, cfg=str(tiny_model), epochs=30, nominal_batch=4, optimizer="AdamW", close_mosaic=30, project=tmp_path,
-        hyp_set=("lr0=0.01", "hsv_h=0", "hsv_s=0", "hsv_v=0", "fliplr=0", "scale=0", "translate=0"), noplots=True, noval=True,
+        data=tiny_data,
+        cfg=str(tiny_model),
+        epochs=30,
+        nominal_batch=4,
+        optimizer="AdamW",
+        close_mosaic=30,
+        project=tmp_path,
+        hyp_set=("lr0=0.01", "hsv_h=0", "hsv_s=0", "hsv_v=0", "fliplr=0", "scale=0", "translate=0"),
+        noplots=True,
+        noval=True,
         **QUICK,
-    )  # fmt: skip
+    )
     record = train(config)
     rows = rows_of(record.folder)
     sides = "l1" if "26" in tiny_model.stem else "dfl"
@@ -63,9 +71,16 @@ def test_a_killed_run_goes_on_bit_for_bit(
 
     def config(name: str) -> TrainConfig:
         return TrainConfig(
-            data=tiny_data, cfg=str(tiny_model), epochs=3, close_mosaic=1, optimizer=optimizer, project=tmp_path, name=name,
-            noplots=True, **QUICK,
-        )  # fmt: skip
+            data=tiny_data,
+            cfg=str(tiny_model),
+            epochs=3,
+            close_mosaic=1,
+            optimizer=optimizer,
+            project=tmp_path,
+            name=name,
+            noplots=True,
+            **QUICK,
+        )
 
     whole = train(config("whole"))
     assert [set(row) >= {"val/box_loss", "metrics/mAP_0.5"} for row in rows_of(whole.folder)] == [True] * 3

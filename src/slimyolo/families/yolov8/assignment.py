@@ -141,9 +141,14 @@ def _inside(points: Tensor, corners: Tensor, smallest_side: float) -> Tensor:
 
 
 def _aligned(
-    inside: Tensor, scores: Tensor, boxes: Tensor, image: Tensor, category: Tensor, corners: Tensor,
+    inside: Tensor,
+    scores: Tensor,
+    boxes: Tensor,
+    image: Tensor,
+    category: Tensor,
+    corners: Tensor,
     rule: AssignmentRule,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:
     """(u, t), both ``[N, A]``, and 0 where `inside` is false."""
     if may_wait(inside.device):  # computes only the candidates, a few per cent of the table
         row, place = inside.nonzero(as_tuple=True)

@@ -101,6 +101,19 @@ def parse_image_size(value: Any) -> Any:
     return (sizes[0], sizes[-1])
 
 
+def parse_square_size(value: Any) -> Any:
+    """What `parse_image_size` takes, as long as it is a square: [320], [320, 320] → 320. One number stays as it is."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    height, width = parse_image_size(value)
+    if height != width:
+        raise ValueError(
+            f"got {value!r}, expected one number: images are letterboxed to squares here. Give the longer side, "
+            f"{max(height, width)}."
+        )
+    return height
+
+
 def parse_layers(value: Any) -> Any:
     """A number n → the first n layers; a list → those layers; sorted, without repeats."""
     try:
@@ -174,8 +187,9 @@ Share = Annotated[float, BeforeValidator(parse_share)]
 Device = Annotated[str, BeforeValidator(parse_device)]
 ImageSize = Annotated[tuple[int, int], BeforeValidator(parse_image_size)]
 """(height, width) in pixels, for commands that run a model on images of any shape."""
-SquareSize = Annotated[int, Field(ge=32)]
-"""The side in pixels, for commands that letterbox images to squares: training, validation, pruning."""
+SquareSize = Annotated[int, BeforeValidator(parse_square_size), Field(ge=32)]
+"""The side in pixels, for commands that letterbox images to squares: training, validation, pruning. It is written in the
+same ways as an `ImageSize`."""
 LayerIndices = Annotated[tuple[int, ...], BeforeValidator(parse_layers)]
 PatternShares = Annotated[tuple[str, ...], BeforeValidator(parse_pattern_shares)]
 OptionalPath = Annotated[Path | None, BeforeValidator(empty_to_none)]
