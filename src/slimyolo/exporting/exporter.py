@@ -192,7 +192,11 @@ def _top_of_each(rows: Tensor, layout: RowLayout, max_det: int) -> Sequence[Tens
 def _check_found(row: Format, found: Mapping[str, Agreement], tolerance: Tolerance) -> None:
     for kind, one in found.items():
         if not one.within(tolerance):
-            images = f"{one.images} images with NMS inside" if kind == "suppressed" else f"{one.images} {kind} images"
+            images = (
+                f"{one.images} images, in the choice of detections"
+                if kind == "suppressed"
+                else f"{one.images} {kind} images"
+            )
             raise ExportError(
                 f"{row.name}: the file disagrees with the model on {images}: boxes by {one.boxes_px:.3g} px "
                 f"(allowed {tolerance.boxes_px:.3g}), scores by {one.scores:.3g} (allowed {tolerance.scores:.3g}). Nothing "
@@ -217,6 +221,11 @@ def _bytes(path: Path) -> int:
 def _check(detector: Detector, settings: ExportSettings, suppress: Suppress | None) -> None:
     if settings.nms is not None and suppress is None:
         raise ExportError("A file with NMS inside is compared with NMS outside: give suppress=.")
+    if settings.nms is not None and detector.suppression == "none":
+        raise ExportError(
+            f"--nms: {detector.family.title} gives each object one row, so there is nothing to suppress. Leave --nms out: the "
+            "file gives detections anyway. Or take the branch of its head that needs NMS: add --one2many."
+        )
     stride = int(detector.stride.max())
     height, width = settings.size
     if height % stride or width % stride:

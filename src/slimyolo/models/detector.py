@@ -118,6 +118,11 @@ class Detector(nn.Module):
         """What `slimyolo.pruning` traces and compares: the raw logits (see `heads`), before anything is decoded."""
         return self.heads(images)
 
+    def undeployed(self) -> tuple[str, ...]:
+        """Module paths of the parts that only training reads: exported files do not have them, so they cost nothing."""
+        parts = self.head.training_parts if isinstance(self.head, TrainingBranch) else ()
+        return tuple(f"model.{len(self.model) - 1}.{part}" for part in parts)
+
     def features(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] → the input of the head, [B, channels, H / stride, W / stride] for each level.
 

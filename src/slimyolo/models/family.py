@@ -227,6 +227,7 @@ class Family:
     | `widths_for_classes` | the widths of a pruned detector, with a head for another number of classes |
     | `recognises_file`, `read_file` | whether a foreign file holds a model of this family, and the `Checkpoint` in it |
     | `exported` | the shape of the output of exported files: that of the published exports of the family |
+    | `other_branch` | a copy of a detector that answers with the other branch of its head, which needs NMS; or None |
     | `flat` | (detector, batch, (height, width), half) → a module of fixed sizes for export: images → [batch, columns, rows] |
     | `reference_excluded` | module paths of the batch norms that the reference project never prunes; None: it has no such rule |
     | `recipe` | how the family is trained, where that differs from YOLOv5 |
@@ -243,6 +244,7 @@ class Family:
     rows: Callable[[int], RowLayout]
     suppression: SuppressionKind = "nms"
     exported: OutputLayout = "rows"
+    other_branch: Callable[[Detector], Detector] | None = None
     recognises: Callable[[Written], bool]
     yaml_keys: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     make_loss: Callable[[Detector, LossSettings], DetectorLoss]

@@ -27,6 +27,11 @@ class Merging(Protocol):
 class TrainingBranch(Protocol):
     """A head with a branch that only training reads."""
 
+    @property
+    def training_parts(self) -> tuple[str, ...]:
+        """The names of the submodules of that branch; empty where there is none."""
+        ...
+
     def keep_answering_branch_(self) -> None:
         """Drop that branch, in place; nothing happens where there is none. The layers that stay keep their names."""
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from slimyolo.costs import ModelCost, model_cost
+from slimyolo.costs import ModelCost
 from slimyolo.errors import ConfigError
 from slimyolo.exporting import NetworkCost
 from slimyolo.inference import DetectionSettings, ImageArray, Picture, PredictedPicture, predict_picture
 from slimyolo.models import Detector
 from slimyolo.serving import AllowedHosts, ServedModel, UploadLimits
-from slimyolo.tasks.common.opened_model import fixed_size, open_model, run_device
+from slimyolo.tasks.common.opened_model import deployed_cost, fixed_size, open_model, run_device
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.serve_config import ServeConfig
 
@@ -100,7 +100,7 @@ def _served(file: Path, name: str, config: ServeConfig) -> ServedModel:
         math.ceil(config.imgsz[1] / stride) * stride,
     )
     cost: ModelCost | NetworkCost | None
-    cost = model_cost(model, (height, width), forward=model.heads) if isinstance(model, Detector) else model.cost
+    cost = deployed_cost(model, (height, width)) if isinstance(model, Detector) else model.cost
     runner = model.fused().to(device) if isinstance(model, Detector) else model
 
     def detect(image: ImageArray, conf: float) -> PredictedPicture:

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 
 from slimyolo.errors import PruningError
 
-__all__ = ["Forward", "TracedByMethod", "as_inputs", "calling", "evaluating", "forward_of"]
+__all__ = [
+    "Forward",
+    "PartlyDeployed",
+    "TracedByMethod",
+    "as_inputs",
+    "calling",
+    "deployed_parameters",
+    "evaluating",
+    "forward_of",
+]
 
 Forward = Callable[..., Any]
 """A function that is called with a module and its inputs, instead of calling the module itself."""
@@ -26,6 +35,21 @@ class TracedByMethod(Protocol):
 
     def pruning_forward(self, *inputs: Any) -> Any:
         """The tensors that must not change, from the inputs of `forward`."""
+
+
+@runtime_checkable
+class PartlyDeployed(Protocol):
+    """A module with parts that are cut like all others, but are dropped before the module is used: they cost nothing."""
+
+    def undeployed(self) -> tuple[str, ...]:
+        """The module paths of these parts."""
+
+
+def deployed_parameters(module: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The shapes of the parameters by name, without those of parts that are dropped before use (`PartlyDeployed`)."""
+    dropped = module.undeployed() if isinstance(module, PartlyDeployed) else ()
+    starts = tuple(f"{path}." for path in dropped)
+    return {name: tuple(one.shape) for name, one in module.named_parameters() if not name.startswith(starts)}
 
 
 def forward_of(module: nn.Module, forward: Forward | None) -> Forward:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from torch import nn
 from slimyolo.families.yolov8.distillation import make_response
 from slimyolo.families.yolov8.flat import FlatDetector
 from slimyolo.families.yolov8.foreign import read_anchor_free, written_of
-from slimyolo.families.yolov8.head import make_head, widths_for_classes
+from slimyolo.families.yolov8.head import head_of, make_head, widths_for_classes
 from slimyolo.families.yolov8.loss import make_loss
 from slimyolo.families.yolov8.recipe import RECIPE
 from slimyolo.geometry import RowLayout
@@ -72,6 +73,7 @@ def anchor_free(
         rows=_rows,
         suppression="none" if two_branches else "nms",
         exported="detections" if two_branches else "columns",
+        other_branch=_one_to_many if two_branches else None,
         recognises=recognises,
         yaml_keys=yaml_keys,
         make_loss=make_loss,
@@ -88,6 +90,15 @@ def anchor_free(
 
 def _rows(nc: int) -> RowLayout:
     return RowLayout(nc=nc, objectness=False)
+
+
+def _one_to_many(detector: Detector) -> Detector:
+    """A copy of `detector` that answers with the branch which has several rows for each object, as YOLOv8 has them."""
+    copied = copy.deepcopy(detector)
+    head_of(copied).keep_training_branch_()
+    family = replace(detector.family, suppression="nms", exported="columns", other_branch=None)
+    copied.architecture = replace(detector.architecture, family=family)
+    return copied
 
 
 def _flat(detector: Detector, batch: int, size: tuple[int, int], half: bool) -> nn.Module:

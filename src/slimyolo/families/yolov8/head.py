@@ -95,6 +95,11 @@ class Detect(nn.Module):
                 _last(box).fill_(_BOX_BIAS)
                 _last(cls).fill_(math.log(_OBJECTS_AN_IMAGE / self.nc / (_IMAGE_SIDE / stride) ** 2))
 
+    @property
+    def training_parts(self) -> tuple[str, ...]:
+        """The submodules that `keep_answering_branch_` drops."""
+        return ("cv2", "cv3") if self.one2one_cv2 is not None and len(self.cv2) else ()
+
     def keep_answering_branch_(self) -> None:
         """Drop the one-to-many branch, which serves training only. The head then returns and decodes one list.
 
@@ -102,6 +107,10 @@ class Detect(nn.Module):
         """
         if self.one2one_cv2 is not None:
             self.cv2, self.cv3 = nn.ModuleList(), nn.ModuleList()
+
+    def keep_training_branch_(self) -> None:
+        """Drop the one-to-one branch of two: the head then answers with the one-to-many branch, whose rows need NMS."""
+        self.one2one_cv2 = self.one2one_cv3 = None
 
     def forward(self, features: Sequence[Tensor]) -> RawHeads:
         """Level features [B, cᵢ, ny, nx] → raw output (`RawHeads`).

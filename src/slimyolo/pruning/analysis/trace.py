@@ -15,7 +15,7 @@ from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group, Member, St
 from slimyolo.pruning.graph.channel_workspace import Coupling
 from slimyolo.pruning.rules import check_on_unknown
 from slimyolo.tracing.capture import TracedProgram, capture_program
-from slimyolo.tracing.running import Forward, as_inputs, forward_of
+from slimyolo.tracing.running import Forward, as_inputs, deployed_parameters, forward_of
 
 __all__ = ["retrace", "trace"]
 
@@ -63,7 +63,7 @@ def _build(
         sites=tuple(_with_units(item, find) for item in coupling.sites),
         positions=coupling.positions,
         fixed_macs=coupling.fixed_macs,
-        sizes={name: tuple(tensor.shape) for name, tensor in module.named_parameters()},
+        sizes=deployed_parameters(module),
         fragile=coupling.fragile,
         kept=tuple(coupling.kept),
         spec=spec_hash(module),

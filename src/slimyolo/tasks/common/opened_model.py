@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import overload
 
 import torch
 
-from slimyolo.costs import model_cost
+from slimyolo.costs import ModelCost, model_cost
 from slimyolo.errors import ConfigError
 from slimyolo.exporting import ExportedModel, find_runtime, is_exported, open_exported, runtimes
 from slimyolo.families import load_checkpoint
@@ -20,7 +22,16 @@ from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.records import SizeRecord
 from slimyolo.tasks.common.weights import find_weights
 
-__all__ = ["OpenedModel", "fixed_size", "open_model", "run_device", "size_of", "size_of_exported"]
+__all__ = [
+    "OpenedModel",
+    "answering_branch",
+    "deployed_cost",
+    "fixed_size",
+    "open_model",
+    "run_device",
+    "size_of",
+    "size_of_exported",
+]
 
 log = logging.getLogger("slimyolo")
 
@@ -39,6 +50,22 @@ def open_model(weights: str | Path, names: Sequence[str] = (), device: str = "au
     if names:
         raise ConfigError(f"--names is for exported files that do not state their classes; {file} does. Leave it out.")
     return load_checkpoint(file).detector()
+
+
+@overload
+def answering_branch(model: Detector, one2many: bool) -> Detector: ...
+@overload
+def answering_branch(model: OpenedModel, one2many: bool) -> OpenedModel: ...
+def answering_branch(model: OpenedModel, one2many: bool) -> OpenedModel:
+    """`model`; with `one2many` a copy that answers with the branch of its head that needs NMS. Raises `ConfigError` when it
+    has no such branch."""
+    if not one2many:
+        return model
+    if not isinstance(model, Detector):
+        raise ConfigError("--one2many: the branch of an exported file was decided by its export. Leave --one2many out.")
+    if model.family.other_branch is None:
+        raise ConfigError(f"--one2many: the head of {model.family.title} has one branch. Leave --one2many out.")
+    return model.family.other_branch(model)
 
 
 def _place(file: Path, device: str) -> torch.device | None:
@@ -76,9 +103,22 @@ def fixed_size(model: OpenedModel, asked: tuple[int, int]) -> tuple[int, int] | 
 
 
 def size_of(detector: Detector, imgsz: int) -> SizeRecord:
-    """The parameters of `detector`, and its MACs for an image of `imgsz` × `imgsz` pixels."""
-    cost = model_cost(detector, imgsz, forward=detector.heads)
+    """The parameters of `detector`, and its MACs for an image of `imgsz` × `imgsz` pixels, as `deployed_cost` counts."""
+    cost = deployed_cost(detector, (imgsz, imgsz))
     return SizeRecord(cost.params, cost.macs, imgsz, cost.uncounted)
+
+
+def deployed_cost(detector: Detector, size: tuple[int, int]) -> ModelCost:
+    """The cost of an image of `size` (height, width), without the parts of the head that only training reads."""
+    cost = model_cost(detector, size, forward=detector.heads)
+    starts = tuple(f"{path}." for path in detector.undeployed())
+    dropped = [layer for layer in cost.layers if layer.name.startswith(starts)]
+    return replace(
+        cost,
+        params=cost.params - sum(layer.params for layer in dropped),
+        macs=cost.macs - sum(layer.macs for layer in dropped),
+        layers=tuple(layer for layer in cost.layers if layer not in dropped),
+    )
 
 
 def size_of_exported(model: ExportedModel) -> SizeRecord | None:

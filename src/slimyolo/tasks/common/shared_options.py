@@ -17,6 +17,7 @@ __all__ = [
     "image_size_option",
     "json_option",
     "name_option",
+    "one2many_option",
     "project_option",
     "workers_option",
 ]
@@ -63,6 +64,11 @@ def json_option(group: str, *, rare: bool = False) -> Any:
     """The field for ``--json [FILE]``. None: not given; ``-``: print on standard output; otherwise the file to write."""
     words = "print the result as JSON instead, or write it to FILE"
     return option(None, words, group=group, flag="--json", metavar="[FILE]", bare="-", rare=rare)
+
+
+def one2many_option(group: str) -> Any:
+    """``--one2many``: the branch of a head with two whose rows need NMS."""
+    return option(False, "use the branch that needs NMS, of a head with two (YOLO26, YOLOv10)", group=group, rare=True)
 
 
 def project_option(default: str, group: str, *, rare: bool | tuple[str, ...] = True) -> Any:

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import Config, option
 from slimyolo.tasks.common.option_types import BatchSize, Device, ImageSize, OptionalPath
-from slimyolo.tasks.common.shared_options import device_option, image_size_option, json_option
+from slimyolo.tasks.common.shared_options import device_option, image_size_option, json_option, one2many_option
 
 __all__ = ["ExportConfig"]
 
@@ -47,6 +47,7 @@ class ExportConfig(Config):
     dynamic: bool = option(False, "let the file take any batch size and image size", group=FORMAT)
     simplify: bool = option(False, "simplify the graph of the file", group=FORMAT, rare=True)
     opset: int | None = option(None, "ONNX operator set", group=FORMAT, shown_default="17", ge=9, rare=True)
+    one2many: bool = one2many_option(FORMAT)
     nms: bool = option(False, "include NMS in the file; its output is [batch, max-det, 6]", group=FORMAT)
     conf: float = option(
         0.25, "confidence threshold of --nms", group=FORMAT, names=("--conf-thres",), ge=0, le=1, rare=True

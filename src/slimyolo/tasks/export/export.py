@@ -42,7 +42,7 @@ from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.opened_model import size_of
+from slimyolo.tasks.common.opened_model import answering_branch, size_of
 from slimyolo.tasks.common.provenance import run_provenance
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.export.config import ExportConfig
@@ -81,7 +81,7 @@ def export(config: ExportConfig) -> ExportRecord:
         require_packages(row, config.simplify)
     weights = find_weights(config.weights)
     paths = [_target(config, weights, row, alone=len(rows) == 1) for row in rows]
-    detector = load_checkpoint(weights).detector()
+    detector = answering_branch(load_checkpoint(weights).detector(), config.one2many)
     settings = _settings(config, detector)
     for row in rows:
         check_settings(row, settings)
@@ -121,7 +121,7 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
     float_row = find_format("onnx")
     require_packages(float_row, config.simplify)
     weights = find_weights(config.weights)
-    detector = load_checkpoint(weights).detector()
+    detector = answering_branch(load_checkpoint(weights).detector(), config.one2many)
     stem = weights.with_name(f"{weights.stem}_int8.pt")
     targets = [_target(config, stem, row, alone=len(rows) == 1) for row in rows]
     files = []
@@ -235,7 +235,7 @@ def _tell(file: ExportedFile) -> None:
             log.info("  %s", _difference(file, kind, found))
     if file.suppressed is not None:
         log.info(
-            "  NMS inside the file against NMS outside it, %d images: boxes differ by up to %.1e px, scores by %.1e",
+            "  choice of detections inside the file against outside it, %d images: boxes differ by up to %.1e px, scores by %.1e",
             file.suppressed.images,
             file.suppressed.boxes_px,
             file.suppressed.scores,

@@ -78,8 +78,9 @@ class LatencyPrice:
         self._detector, self.runtime, self._size, self.threads, self._seed = detector, runtime, size, threads, seed
         self._folder = cache_folder() if folder is None else folder
         self._machine = describe_machine()
-        self._dense_shapes = _dense_shapes(detector)
-        self._facts = _convolution_facts(detector, size)
+        fused = detector.fused()  # convolutions that are merged, or read by training alone, are not in the file
+        self._dense_shapes = _dense_shapes(fused)
+        self._facts = _convolution_facts(fused, size)
         self._networks = Networks(detector, runtime, size, threads)
         # with one thread, processor time is the wall-clock time without the time of other programs
         self._clock = time.process_time if threads == 1 else time.perf_counter

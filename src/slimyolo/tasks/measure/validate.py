@@ -21,6 +21,7 @@ from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.opened_model import (
     OpenedModel,
+    answering_branch,
     fixed_size,
     open_model,
     run_device,
@@ -46,7 +47,7 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     images of that size. Raises `ConfigError` when model and dataset have different numbers of classes.
     """
     if detector is None:
-        detector = open_model(config.weights, config.class_names, config.device)
+        detector = answering_branch(open_model(config.weights, config.class_names, config.device), config.one2many)
     device = run_device(detector, config.device, config.half)
     imgsz, rect = _image_size(detector, config)
     dataset = read_dataset_yaml(config.data)

@@ -18,6 +18,7 @@ from slimyolo.tasks.common.shared_options import (
     image_size_option,
     json_option,
     name_option,
+    one2many_option,
     project_option,
     workers_option,
 )
@@ -54,6 +55,7 @@ class ValConfig(Config):
         le=1,
         shown_default="the family's",
     )
+    one2many: bool = one2many_option(DETECTION)
     max_det: int = option(300, "largest number of detections per image", group=DETECTION, ge=1, rare=True)
     rule: Literal["yolov5", "coco", "ultralytics"] | None = option(
         None,
