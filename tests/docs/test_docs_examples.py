@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,12 @@ def test_any_network_keeps_its_accuracy_and_loads_again(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     quick = ["--epochs", "10", "--finetune-epochs", "4", "--output", str(tmp_path)]
     ran = subprocess.run(
-        [sys.executable, EXAMPLES / "any_network.py", *quick], capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, EXAMPLES / "any_network.py", *quick],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # the tests share two cores; threads that wait would take turns
     )
     assert ran.returncode == 0, ran.stderr
     lines = [line.split() for line in ran.stdout.splitlines() if " accuracy " in line]
