@@ -78,9 +78,9 @@ class LatencyPrice:
         self._detector, self.runtime, self._size, self.threads, self._seed = detector, runtime, size, threads, seed
         self._folder = cache_folder() if folder is None else folder
         self._machine = describe_machine()
-        fused = detector.fused()  # convolutions that are merged, or read by training alone, are not in the file
-        self._dense_shapes = _dense_shapes(fused)
+        fused = detector.fused()  # the file has no convolutions that are merged, or that only training reads
         self._facts = _convolution_facts(fused, size)
+        self._dense_shapes = {path: shape for path, shape in _dense_shapes(fused).items() if path in self._facts}
         self._networks = Networks(detector, runtime, size, threads)
         # with one thread, processor time is the wall-clock time without the time of other programs
         self._clock = time.process_time if threads == 1 else time.perf_counter
@@ -243,12 +243,12 @@ def _dense_shapes(detector: Detector) -> dict[str, tuple[int, ...]]:
 
 
 def _convolution_facts(detector: Detector, size: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    """For each convolution: its number of groups, and the number of positions of its output at `size`."""
+    """For each convolution that runs: its number of groups, and the number of positions of its output at `size`."""
     macs = {layer.name: layer.macs for layer in model_cost(detector, size, forward=detector.heads).layers}
     return {
         name: (module.groups, macs[name] // module.weight.numel())
         for name, module in detector.named_modules()
-        if isinstance(module, torch.nn.Conv2d)
+        if isinstance(module, torch.nn.Conv2d) and macs[name] > 0
     }
 
 
