@@ -22,7 +22,7 @@ from slimyolo.tracing.running import Forward, evaluating
 
 __all__ = ["Failure", "Fallbacks", "failing"]
 
-_WAYS = ("attributes", "adapt", "inputs", "freeze")
+_WAYS = ("attributes", "tied", "adapt", "inputs", "freeze")
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,10 @@ class Fallbacks:
         if failure is None:
             self._strategy = self._all_frozen(graph)
         else:
-            near = [path for path in graph.fragile if _related(path, failure.path) and self._open(path)]
+            near = [path for path in graph.fragile if _related(path, failure.path) and self._open(graph, path)]
             chosen = max(near, key=lambda path: _common(path, failure.path), default=None)
             written = failure.line in graph.fragile_lines - self._strategy.lines  # the failing line contains such sizes
-            if chosen is not None and not (written and self._open(chosen) == ["freeze"]):
+            if chosen is not None and not (written and self._open(graph, chosen) == ["freeze"]):
                 self._strategy = self._another_way(graph, chosen)
             elif failure.path not in {*graph.fragile, *self._strategy.checked}:
                 self._strategy = replace(self._strategy, checked=(*self._strategy.checked, failure.path))
@@ -83,14 +83,15 @@ class Fallbacks:
                 self._strategy = self._keeping_whole(failure.path)
         return self._strategy
 
-    def _open(self, path: str) -> list[str]:
+    def _open(self, graph: ChannelGraph, path: str) -> list[str]:
         """The ways not tried yet for a module. The root has no inputs that could be kept."""
         tried = self._tried.setdefault(path, set())
-        return [way for way in _WAYS if way not in tried and (path or way != "inputs")]
+        senseless = {*([] if path else ["inputs"]), *([] if path in graph.tieable else ["tied"])}
+        return [way for way in _WAYS if way not in tried | senseless]
 
     def _all_frozen(self, graph: ChannelGraph) -> Strategy:
         """Keep the channels of all modules with sizes in their code, since it is not known where the numbers go wrong."""
-        paths = [path for path in graph.fragile if self._open(path)]
+        paths = [path for path in graph.fragile if self._open(graph, path)]
         if not paths:
             raise _disagreement("its outputs")
         for path in paths:
@@ -100,11 +101,11 @@ class Fallbacks:
     def _another_way(self, graph: ChannelGraph, chosen: str) -> Strategy:
         """The next way for a module, and for all of the same type, since they run the same code."""
         current = dict(self._strategy.by_path)
-        way, before = self._open(chosen)[0], current[chosen]
+        way, before = self._open(graph, chosen)[0], current[chosen]
         kind = type(graph.module.get_submodule(chosen))
         for path in [*current]:
             alike = type(graph.module.get_submodule(path)) is kind and current[path] == before
-            if path == chosen or (alike and way in self._open(path)):
+            if path == chosen or (alike and way in self._open(graph, path)):
                 self._tried[path].add(way)
                 current[path] = way
         return replace(self._strategy, by_path=current)

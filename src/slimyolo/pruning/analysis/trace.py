@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from slimyolo.pruning.analysis.coupling import couple
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group, Member, Strategy, spec_hash
 from slimyolo.pruning.graph.channel_workspace import Coupling
+from slimyolo.pruning.graph.repeated_widths import repeating
 from slimyolo.pruning.rules import check_on_unknown
 from slimyolo.tracing.capture import TracedProgram, capture_program
 from slimyolo.tracing.running import Forward, as_inputs, deployed_parameters, forward_of
@@ -54,6 +55,7 @@ def _build(
     find = coupling.sets.find
     axes = {key: find(ids) for key, ids in coupling.axes.items()}
     emitters = tuple(_with_units(item, find) for item in coupling.emitters)
+    repeats = repeating(coupling.parts, coupling.divisions, coupling.sites)
     return ChannelGraph(
         module=module,
         program=program,
@@ -69,6 +71,8 @@ def _build(
         spec=spec_hash(module),
         input_shape=input_shape,
         fragile_lines=frozenset(coupling.fragile_lines),
+        repeats=tuple(_with_units(item, find) for item in repeats),
+        tieable=frozenset(coupling.tieable),
         adders=tuple(_with_units(item, find) for item in coupling.adders),
     )
 

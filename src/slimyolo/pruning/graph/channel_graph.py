@@ -128,6 +128,8 @@ class Strategy:
     | "weights"    | the code reads sizes from its layers: each part of a split shrinks separately (see `SaysSizes`)      |
     | "adapt"      | the code reads sizes from shapes: the parts of a split stay equal                                    |
     | "attributes" | the code reads integer attributes of the module: those that hold the old size shrink, too            |
+    | "tied"       | as "attributes", and the code gives a result the shape of what enters the module: their channels    |
+    |              | are coupled one by one, so that both keep the same number                                            |
     | "inputs"     | as "attributes", and the code reads sizes of what enters the module: those channels are kept as well |
     | "freeze"     | the sizes are numbers in the code: all channels at these operations are kept                         |
 
@@ -204,6 +206,8 @@ class ChannelGraph:
     spec: str
     input_shape: tuple[int, ...]
     adders: tuple[Adder, ...] = ()
+    repeats: tuple[SizeSite, ...] = ()  # attributes that forward does not read (`repeated_widths`)
+    tieable: frozenset[str] = frozenset()  # `fragile` modules for which the way "tied" differs from "attributes"
     fragile_lines: frozenset[Line] = frozenset()  # where the sizes of `fragile` modules are written
 
 

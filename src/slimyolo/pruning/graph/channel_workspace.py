@@ -17,6 +17,7 @@ from torch.fx import Node
 from slimyolo.pruning.graph.channel_graph import Adder, Consumer, Emitter, SizeSite, Strategy
 from slimyolo.pruning.graph.channel_sets import ChannelSets
 from slimyolo.pruning.graph.index_maps import compress, pad_rank, varying_axes
+from slimyolo.pruning.graph.repeated_widths import Division
 from slimyolo.pruning.graph.size_attributes import SaysSizes, attributes_holding
 from slimyolo.tracing.calls import argument, normal_axis, only_reader, product_macs, real_shape, shape_of
 from slimyolo.tracing.capture import TracedProgram, module_of
@@ -63,16 +64,19 @@ class Coupling:
         self.consumers: list[Consumer] = []
         self.adders: list[Adder] = []
         self.sites: list[SizeSite] = []
+        self.divisions: list[Division] = []
         self.positions: dict[str, float] = {}
         self.fixed_macs = 0.0
         self.fragile: dict[str, str] = {}
         self.fragile_lines: set[Line] = set()
+        self.tieable: set[str] = set()
         self.kept: list[str] = []
         self.locked: set[str] = set()
         self.values: dict[Node, Any] = {}
         self.parts = dict(module.named_modules())
         self._multiplying = {module_of(node)[0] for node in program.nodes if _is_product(node)}
         self._buffers = {name for name, _ in module.named_buffers()}
+        self._entering = _entering(program)
 
     def of(self, argument_value: Any) -> Any:
         if isinstance(argument_value, Node):
@@ -228,7 +232,7 @@ class Coupling:
             default = "attributes" if read else "adapt"
         chosen = self.strategy.of(path, default)
         self.fragile[path] = chosen
-        return "attributes" if chosen == "inputs" else chosen
+        return "attributes" if chosen in {"tied", "inputs"} else chosen
 
     def holds(self, path: str, number: int) -> bool:
         """True when the module at `path` reads an attribute with this number in its forward."""
@@ -239,6 +243,23 @@ class Coupling:
         found = attributes_holding(module, value, used=True) or attributes_holding(module, value, used=False)
         self.sites.extend(SizeSite(path, name, item, value, ids.clone()) for name, item in found)
         return bool(found)
+
+    def tie_to_inputs(self, node: Node, ids: Tensor, axis: int, merged: bool) -> None:
+        """Couple the channels of a reshaped result one by one with those that enter the module, where it has their shape.
+
+        `ids` are the channels of the result of `node` along `axis`. `merged` means that the reshape made this axis of several.
+        Nothing is coupled unless the strategy of the module is "tied"; but it is noted that it could be.
+        """
+        path, shape = module_of(node)[0], real_shape(node)
+        for source in self._entering.get(path, ()):
+            given = self.of(source) if source in self.values else None
+            if not isinstance(given, Activation) or len(varying := varying_axes(given.ids)) != 1:
+                continue
+            same = given.shape == shape and varying == [axis]
+            if same or (merged and given.shape[varying[0]] == len(ids)):
+                self.tieable.add(path)
+                if self.strategy.of(path, "") == "tied":
+                    self.sets.join(given.ids.reshape(-1), ids)
 
     def add_checked(self, path: str, ids: Tensor) -> None:
         """Note that a module compares an attribute with the number of these channels.
@@ -296,3 +317,16 @@ class Coupling:
 
 def _is_product(node: Node) -> bool:
     return node.op == "call_function" and kind_of(node.target) is Kind.PRODUCT
+
+
+def _entering(program: TracedProgram) -> dict[str, list[Node]]:
+    """Module path → the operations outside the module (or inputs) whose results an operation inside it reads."""
+    found: dict[str, dict[Node, None]] = {}
+    for node in program.nodes:
+        maker = module_of(node)[0]
+        for user in node.users:
+            reader = module_of(user)[0]
+            while reader and not (maker == reader or maker.startswith(f"{reader}.")):
+                found.setdefault(reader, {})[node] = None
+                reader = reader.rpartition(".")[0]
+    return {path: list(nodes) for path, nodes in found.items()}

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-__all__ = ["SaysSizes", "attributes_holding"]
+__all__ = ["SaysSizes", "attributes_holding", "names_of_forward", "names_read"]
 
 
 @runtime_checkable
@@ -35,7 +35,7 @@ def attributes_holding(module: nn.Module, value: int, *, used: bool) -> list[tup
 
     With `used`, only attributes whose name stands in the code of the module's `forward`, or of a method that it calls.
     """
-    names = _names_read(type(module), _forward_of(module), set()) if used else set()
+    names = names_of_forward(module) if used else set()
     own = _OWN if isinstance(module, _LAYERS) else set()
     found: list[tuple[str, int | None]] = []
     for name, held in vars(module).items():
@@ -46,6 +46,16 @@ def attributes_holding(module: nn.Module, value: int, *, used: bool) -> list[tup
         elif isinstance(held, (list, tuple)) and held and all(type(item) is int for item in held):
             found.extend((name, i) for i, item in enumerate(held) if item == value)
     return found
+
+
+def names_of_forward(module: nn.Module) -> set[str]:
+    """Names in the code of the module's `forward`, and of the methods that it names."""
+    return names_read(type(module), _forward_of(module))
+
+
+def names_read(owner: type, method: str) -> set[str]:
+    """Names in the code of a method of the class `owner`, and of the methods that it names."""
+    return _names_read(owner, method, set())
 
 
 def _forward_of(module: nn.Module) -> str:

@@ -13,6 +13,7 @@ from slimyolo.pruning.graph.channel_workspace import Activation, Coupling, Weigh
 from slimyolo.pruning.graph.constant_values import Constant, constant, unknown
 from slimyolo.pruning.graph.constant_workspace import ConstantFlow
 from slimyolo.pruning.graph.index_maps import cat_arrays, compress, run_layout, split_axis, varying_axes
+from slimyolo.pruning.graph.repeated_widths import Division
 from slimyolo.tracing.calls import (
     argument,
     normal_axis,
@@ -109,7 +110,11 @@ def reshape_channels(coupling: Coupling, node: Node) -> Any:
         return coupling.empty(shape)
     if strategy == "attributes":
         coupling.add_sites(path, shape[axes[0]], ids.reshape(-1))
-    return Activation(ids, shape)
+    if numbers != [value.shape[a] for a in varying_axes(value.ids)]:
+        coupling.divisions.append(Division(path, ids.reshape(-1)))
+    merged = any(shape[axes[0]] > value.shape[axis] for axis in varying_axes(value.ids))
+    coupling.tie_to_inputs(node, ids.reshape(-1), axes[0], merged)
+    return Activation(compress(coupling.sets.find(ids)), shape)
 
 
 def _axis_cut(coupling: Coupling, node: Node, varying: list[int], shape: tuple[int, ...]) -> int | None:

@@ -11,9 +11,8 @@ from torch.fx import Node
 
 from slimyolo.pruning.graph.channel_workspace import Activation, Coupling
 from slimyolo.pruning.graph.index_maps import run_layout, split_axis, varying_axes
-from slimyolo.tracing.calls import (
-    argument,
-)
+from slimyolo.pruning.graph.repeated_widths import Division
+from slimyolo.tracing.calls import argument
 from slimyolo.tracing.capture import module_of
 from slimyolo.tracing.kinds import Kind, operation_name
 
@@ -39,7 +38,11 @@ def split_channels(coupling: Coupling, node: Node) -> Any:
         if not varying_axes(value.ids):
             return coupling.freezing(node)
     result = run_layout(Kind.SPLIT, short, node.target, value.ids, value.shape, node.args[1:], dict(node.kwargs))  # type: ignore[arg-type]
-    return coupling.shaped(node, result)
+    divided = coupling.shaped(node, result)
+    for part in divided if isinstance(divided, tuple) else (divided,):
+        if varying_axes(part.ids) == [axis] and short not in {"select", "unbind"}:
+            coupling.divisions.append(Division(module_of(node)[0], part.ids.reshape(-1)))
+    return divided
 
 
 def _divided(coupling: Coupling, node: Node, short: str, ids: Tensor, sizes: Sequence[int]) -> bool:

@@ -194,4 +194,11 @@ def _sizes(graph: ChannelGraph, cut: Tensor) -> tuple[SizeChange, ...]:
             changes[site.path, site.attribute, site.item] = SizeChange(
                 site.path, site.attribute, site.item, site.value, new
             )
+    news: dict[tuple[str, str, int | None], set[tuple[int, int]]] = {}
+    for site in graph.repeats:
+        news.setdefault((site.path, site.attribute, site.item), set()).add((site.value, int((~cut[site.units]).sum())))
+    for place, found in news.items():
+        old, new = next(iter(found))
+        if len(found) == 1 and new != old:
+            changes[place] = SizeChange(*place, old, new)
     return tuple(changes.values())
