@@ -103,7 +103,7 @@ def test_the_price_knows_the_layers_that_are_timed(family: str, tmp_path: Path) 
     detector = speaking_detector(family)
     with LatencyPrice(detector, "torch", (SIZE, SIZE), 1, folder=tmp_path) as price:
         assert price.dense_ms > 0
-        paths = set(price._dense_shapes)
+        paths = set(price.facts.shapes)
     assert f"model.{len(detector.model) - 1}.dfl.conv" not in paths
     assert not paths & {path for path in paths if path.startswith(detector.undeployed() or "no such layer")}
 

@@ -15,7 +15,8 @@ from slimyolo.pruning import ChannelShare, LatencyBudget, MacsShare, Price, Prun
 from slimyolo.tasks.latency import price as latency
 from slimyolo.tasks.latency.budget import cut_to_latency
 from slimyolo.tasks.latency.networks import Networks
-from slimyolo.tasks.latency.price import LatencyPrice, shapes_after
+from slimyolo.tasks.latency.price import LatencyPrice
+from slimyolo.tasks.latency.shapes import shapes_after
 
 SMALL = (
     "{nc: 2, depth_multiple: 1.0, width_multiple: 1.0, anchors: [[8, 8, 12, 20], [16, 16, 30, 24]], "
