@@ -20,7 +20,8 @@ __all__ = ["CheckpointSummary", "summarise_checkpoint"]
 class CheckpointSummary:
     """Facts about a checkpoint file, to be printed or written as JSON.
 
-    The counts are numbers of parameters, without batch-norm statistics and anchors. `anchors_px` is empty in families
+    The counts are numbers of parameters, without batch-norm statistics and anchors. `training_params` belong to a branch
+    of the head that only training reads; they and its channels are in no other count. `anchors_px` is empty in families
     without anchors.
     """
 
@@ -36,6 +37,7 @@ class CheckpointSummary:
     nc: int
     names: tuple[str, ...]
     params: int
+    training_params: int
     pruned: bool
     pruned_layers: int
     batchnorm_channels: int
@@ -56,8 +58,13 @@ def summarise_checkpoint(path: str | os.PathLike[str], families: Families) -> Ch
     """
     checkpoint = load_checkpoint(path, families)
     detector = checkpoint.detector()
-    dense = dense_widths(checkpoint.architecture)
+    starts = tuple(f"{path}." for path in detector.undeployed())
+    dense = {
+        name: width for name, width in dense_widths(checkpoint.architecture).items() if not name.startswith(starts)
+    }
     widths = checkpoint.widths or dense
+    training = [one for name, one in detector.named_parameters() if name.startswith(starts)]
+    training_params = sum(one.numel() for one in training)
     batchnorms = [name for name in dense if name.endswith("bn")]
     metrics = checkpoint.provenance.get("metrics")
     return CheckpointSummary(
@@ -72,7 +79,8 @@ def summarise_checkpoint(path: str | os.PathLike[str], families: Families) -> Ch
         layers=len(checkpoint.architecture.layers),
         nc=checkpoint.architecture.nc,
         names=checkpoint.names,
-        params=sum(parameter.numel() for parameter in detector.parameters()),
+        params=sum(parameter.numel() for parameter in detector.parameters()) - training_params,
+        training_params=training_params,
         pruned=checkpoint.widths is not None,
         pruned_layers=sum(widths[name] != width for name, width in dense.items()),
         batchnorm_channels=sum(widths[name].outputs for name in batchnorms),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from slimyolo.models.activations import DEFAULT_ACTIVATION
 from slimyolo.models.architecture import FIRST_FAMILY, Anchors, Architecture, LayerSpec, spread_anchors
 from slimyolo.models.building import build_detector
-from slimyolo.models.detector import Detector, batchnorm_names
+from slimyolo.models.detector import Detector, batchnorm_names, deployed_batchnorms
 from slimyolo.models.family import (
     BuiltIn,
     DetectorLoss,
@@ -102,6 +102,7 @@ __all__ = [
     "batchnorm_names",
     "build_detector",
     "chained",
+    "deployed_batchnorms",
     "map_raw",
     "narrow_",
     "scaled_channels",

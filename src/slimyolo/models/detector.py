@@ -13,10 +13,10 @@ from slimyolo.geometry import RowLayout, SuppressionKind
 from slimyolo.models.activations import replace_activations_
 from slimyolo.models.architecture import Architecture
 from slimyolo.models.checking import absolute_sources, rule_of
-from slimyolo.models.family import Family, Head, Raw
+from slimyolo.models.family import Family, Head, Raw, TwoBranches
 from slimyolo.models.fusing import TrainingBranch, fuse_
 
-__all__ = ["Detector", "batchnorm_names"]
+__all__ = ["Detector", "batchnorm_names", "deployed_batchnorms"]
 
 
 class Detector(nn.Module):
@@ -123,6 +123,16 @@ class Detector(nn.Module):
         parts = self.head.training_parts if isinstance(self.head, TrainingBranch) else ()
         return tuple(f"model.{len(self.model) - 1}.{part}" for part in parts)
 
+    def drop_undeployed_(self) -> None:
+        """Drop the parts that only training reads, in place. `heads` then gives what exported files compute."""
+        if isinstance(self.head, TrainingBranch):
+            self.head.keep_answering_branch_()
+
+    def answering_heads(self, images: Tensor) -> Raw:
+        """The raw output that `decode` reads: of two branches, that of the one-to-one branch."""
+        raw = self.heads(images)
+        return raw.one2one if isinstance(raw, TwoBranches) else raw
+
     def features(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] → the input of the head, [B, channels, H / stride, W / stride] for each level.
 
@@ -162,8 +172,8 @@ class Detector(nn.Module):
         """
         copied = copy.deepcopy(self).eval()
         fuse_(copied)
-        if not whole and isinstance(copied.head, TrainingBranch):
-            copied.head.keep_answering_branch_()
+        if not whole:
+            copied.drop_undeployed_()
         return copied
 
 
@@ -177,3 +187,9 @@ def _finished(routes: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
 def batchnorm_names(detector: nn.Module) -> tuple[str, ...]:
     """Module paths of all batch norms, in the order of the layers."""
     return tuple(name for name, module in detector.named_modules() if isinstance(module, nn.BatchNorm2d))
+
+
+def deployed_batchnorms(detector: Detector) -> tuple[str, ...]:
+    """`batchnorm_names` without those in parts that only training reads."""
+    starts = tuple(f"{path}." for path in detector.undeployed())
+    return tuple(name for name in batchnorm_names(detector) if not name.startswith(starts))

@@ -18,6 +18,7 @@ from slimyolo.pruning.rules import PER, POLICIES, CutRules, RuleFields, rules_wi
 from slimyolo.pruning.scores.data import DATA_IMPORTANCES, DataImportance, fisher_scores, taylor_scores
 from slimyolo.pruning.scores.importance import ImportanceLike
 from slimyolo.pruning.scores.weights import IMPORTANCES, Scores, score
+from slimyolo.pruning.selection.floors import kept_groups
 from slimyolo.pruning.selection.scale_groups import ScaleRef, scale_groups
 from slimyolo.pruning.selection.select import Price, select
 from slimyolo.pruning.selection.sensitivity import GroupSensitivity, SensitivityPoint, caps_from_sensitivity, lone_cuts
@@ -84,6 +85,7 @@ __all__ = [
     "caps_from_sensitivity",
     "compare_plans",
     "fisher_scores",
+    "kept_groups",
     "lone_cuts",
     "mask_module",
     "output_error",

@@ -26,7 +26,7 @@ from slimyolo.pruning.selection.select import Price, select
 from slimyolo.pruning.surgery.check import rms_difference, unseen_inputs, verify
 from slimyolo.pruning.surgery.cut import apply, mask_module
 from slimyolo.pruning.targets import LatencyBudget, Target
-from slimyolo.tracing.running import Forward, calling, evaluating, forward_of
+from slimyolo.tracing.running import Forward, PartlyDeployed, calling, evaluating, forward_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -245,6 +245,8 @@ def _eager_price(model: nn.Module, given: Sequence[Any], forward: Forward) -> Pr
 
     def measure(plan: PrunePlan) -> float:
         cut = apply(model, plan)
+        if isinstance(cut, PartlyDeployed):
+            cut.drop_undeployed_()
         times = []
         with evaluating(cut), torch.no_grad():
             for _ in range(12):

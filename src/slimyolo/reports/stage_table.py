@@ -17,7 +17,8 @@ class StageRow:
     `precision` and `recall` are taken at the confidence where the mean F1 over the classes is highest. `macs` counts
     the multiply-accumulate operations of convolutions, linear layers and matrix products for one image of `imgsz` ×
     `imgsz` pixels. `epochs` are the epochs trained in this stage (0 for the cut). `rule` names how mAP is computed
-    (`detections.rules`); tables of older versions do not state it and always follow YOLOv5.
+    (`detections.rules`); tables of older versions do not state it and always follow YOLOv5. `params` and `macs` are those
+    of the exported network. `training_params` and `training_macs` are what a branch adds that only training reads.
     """
 
     stage: str
@@ -32,6 +33,8 @@ class StageRow:
     minutes: float
     weights: str
     rule: str = "yolov5"
+    training_params: int = 0
+    training_macs: int = 0
 
     @property
     def gflops(self) -> float:
@@ -42,7 +45,7 @@ class StageRow:
 def stage_table_markdown(rows: Sequence[StageRow]) -> str:
     """The rows as a GitHub table, with parameters and GFLOPs also as a share of the first row.
 
-    The last line names the rule by which mAP is computed.
+    The last lines name the rule by which mAP is computed, and say what a branch that only training reads adds.
     """
     if not rows:
         return "No stage has finished yet.\n"
@@ -63,6 +66,13 @@ def stage_table_markdown(rows: Sequence[StageRow]) -> str:
         )
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", rule_words(row.rule for row in rows)]
+    if any(row.training_params for row in rows):
+        added = " → ".join(f"{row.training_params / 1e6:.2f}" for row in (first, rows[-1]))
+        macs = " → ".join(f"{2 * row.training_macs / 1e9:.2f}" for row in (first, rows[-1]))
+        lines.append(
+            "Parameters and GFLOPs are those of the exported network. The branch of the head that only training reads adds "
+            f"{added} M parameters and {macs} GFLOPs (first → last stage)."
+        )
     return "\n".join(lines) + "\n"
 
 

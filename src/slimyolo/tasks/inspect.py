@@ -33,13 +33,16 @@ def describe(summary: CheckpointSummary) -> str:
     scales = f"depth {summary.depth_multiple:g}, width {summary.width_multiple:g}"
     state = "can be resumed" if summary.resumable else "finished (cannot be resumed)"
     epoch = "" if summary.epoch is None else f", epoch {summary.epoch + 1}"
+    training = ""
+    if summary.training_params:
+        training = f", and {summary.training_params:,} of a branch that only training reads (export drops it)"
     rows: list[tuple[str, str]] = [
         ("File", f"{summary.path}, {summary.file_size_bytes / 1e6:.2f} MB, written by {origin}"),
         (
             "Architecture",
             f"{summary.architecture} ({summary.family}), {summary.layers} layers, {scales}, {summary.activation}",
         ),
-        ("Parameters", f"{summary.params:,}"),
+        ("Parameters", f"{summary.params:,}{training}"),
         ("Pruned", pruned),
         ("Classes", f"{summary.nc}: {_names(summary.names)}"),
         ("Strides", ", ".join(map(str, summary.strides_px)) + " px"),

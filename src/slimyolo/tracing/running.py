@@ -16,9 +16,10 @@ __all__ = [
     "TracedByMethod",
     "as_inputs",
     "calling",
-    "deployed_parameters",
     "evaluating",
     "forward_of",
+    "lies_in",
+    "undeployed_parts",
 ]
 
 Forward = Callable[..., Any]
@@ -39,17 +40,27 @@ class TracedByMethod(Protocol):
 
 @runtime_checkable
 class PartlyDeployed(Protocol):
-    """A module with parts that are cut like all others, but are dropped before the module is used: they cost nothing."""
+    """A module with parts that only training reads, and that are dropped before the module is used.
+
+    They cost nothing. Their own channels stay, since removing them saves nothing; channels that they read may be removed.
+    """
 
     def undeployed(self) -> tuple[str, ...]:
         """The module paths of these parts."""
+        ...
+
+    def drop_undeployed_(self) -> None:
+        """Drop these parts, in place."""
 
 
-def deployed_parameters(module: nn.Module) -> dict[str, tuple[int, ...]]:
-    """The shapes of the parameters by name, without those of parts that are dropped before use (`PartlyDeployed`)."""
-    dropped = module.undeployed() if isinstance(module, PartlyDeployed) else ()
-    starts = tuple(f"{path}." for path in dropped)
-    return {name: tuple(one.shape) for name, one in module.named_parameters() if not name.startswith(starts)}
+def undeployed_parts(module: nn.Module) -> tuple[str, ...]:
+    """The module paths of the parts that are dropped before use (`PartlyDeployed`)."""
+    return module.undeployed() if isinstance(module, PartlyDeployed) else ()
+
+
+def lies_in(path: str, parts: Sequence[str]) -> bool:
+    """True when the module or tensor at `path` is one of `parts`, or lies inside one of them."""
+    return any(path == part or path.startswith(f"{part}.") for part in parts)
 
 
 def forward_of(module: nn.Module, forward: Forward | None) -> Forward:

@@ -16,7 +16,7 @@ from slimyolo.pruning.graph.channel_workspace import Coupling
 from slimyolo.pruning.graph.repeated_widths import repeating
 from slimyolo.pruning.rules import check_on_unknown
 from slimyolo.tracing.capture import TracedProgram, capture_program
-from slimyolo.tracing.running import Forward, as_inputs, deployed_parameters, forward_of
+from slimyolo.tracing.running import Forward, as_inputs, forward_of, lies_in, undeployed_parts
 
 __all__ = ["retrace", "trace"]
 
@@ -53,6 +53,7 @@ def _build(
 ) -> ChannelGraph:
     coupling = couple(module, program, strategy, on_unknown)
     find = coupling.sets.find
+    undeployed = undeployed_parts(module)
     axes = {key: find(ids) for key, ids in coupling.axes.items()}
     emitters = tuple(_with_units(item, find) for item in coupling.emitters)
     repeats = repeating(coupling.parts, coupling.divisions, coupling.sites)
@@ -65,7 +66,8 @@ def _build(
         sites=tuple(_with_units(item, find) for item in coupling.sites),
         positions=coupling.positions,
         fixed_macs=coupling.fixed_macs,
-        sizes=deployed_parameters(module),
+        sizes={name: tuple(one.shape) for name, one in module.named_parameters() if not lies_in(name, undeployed)},
+        undeployed=undeployed,
         fragile=coupling.fragile,
         kept=tuple(coupling.kept),
         spec=spec_hash(module),

@@ -200,7 +200,7 @@ class ChannelGraph:
     sites: tuple[SizeSite, ...]
     positions: Mapping[str, float]  # weight name -> multiply-accumulates per weight element (one image)
     fixed_macs: float  # of products of two activations
-    sizes: Mapping[str, tuple[int, ...]]  # parameter name -> shape
+    sizes: Mapping[str, tuple[int, ...]]  # parameter name -> shape, without those in `undeployed`
     fragile: Mapping[str, str]  # module path -> strategy in use there
     kept: tuple[str, ...]  # human-readable reasons why channels are kept whole
     spec: str
@@ -208,6 +208,7 @@ class ChannelGraph:
     adders: tuple[Adder, ...] = ()
     repeats: tuple[SizeSite, ...] = ()  # attributes that forward does not read (`repeated_widths`)
     tieable: frozenset[str] = frozenset()  # `fragile` modules for which the way "tied" differs from "attributes"
+    undeployed: tuple[str, ...] = ()  # module paths of the parts that are dropped before use
     fragile_lines: frozenset[Line] = frozenset()  # where the sizes of `fragile` modules are written
 
 

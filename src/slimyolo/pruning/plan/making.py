@@ -15,6 +15,7 @@ from slimyolo.pruning.plan.carriers import place_of, with_carrier
 from slimyolo.pruning.plan.costs import CostTable, CutCost
 from slimyolo.pruning.plan.plan import ConsumerPlan, Emission, GroupPlan, MemberPlan, PrunePlan, SizeChange
 from slimyolo.pruning.targets import Target
+from slimyolo.tracing.running import lies_in
 
 __all__ = ["PlanTerms", "make_plan", "with_values"]
 
@@ -180,9 +181,16 @@ def _consumers(
 
 
 def _made_biases(graph: ChannelGraph, consumers: tuple[ConsumerPlan, ...], cut: Tensor) -> int:
-    """The number of parameters in the biases that folding has to add to layers without one."""
+    """The number of parameters in the biases that folding adds to layers without one, where these are counted."""
     makers = {emitter.weight: emitter.units for emitter in graph.emitters if emitter.kind == "linear"}
-    made = {c.weight for c in consumers if c.folded and c.bias is None and c.running_mean is None}
+    made = {
+        consumer.weight
+        for consumer in consumers
+        if consumer.folded
+        and consumer.bias is None
+        and consumer.running_mean is None
+        and not lies_in(consumer.weight, graph.undeployed)
+    }
     return sum(int((~cut[makers[weight]]).sum()) for weight in made)
 
 

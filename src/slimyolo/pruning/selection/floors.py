@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from slimyolo.errors import ConfigError
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group
 from slimyolo.pruning.rules import CutRules, layer_matches, leading_paths
+from slimyolo.tracing.running import lies_in
 
 __all__ = ["Room", "kept_groups"]
 
@@ -58,8 +59,9 @@ class Room:
 
 
 def kept_groups(graph: ChannelGraph, keep: Sequence[str], frozen: Sequence[str]) -> set[int]:
-    """Ids of groups that own a layer named by `keep` (patterns) or `frozen` (exact paths).
+    """Ids of groups that stay whole: they own a layer named by `keep` (patterns) or `frozen` (exact paths).
 
+    Groups that lie in parts which only training reads (`ChannelGraph.undeployed`) stay whole, too.
     A pattern matches a path when it matches the whole path or a leading part of it (`"model.0"` keeps `model.0.conv`).
     Raises `ConfigError` for a pattern that matches no module.
     """
@@ -73,10 +75,15 @@ def kept_groups(graph: ChannelGraph, keep: Sequence[str], frozen: Sequence[str])
     return {
         group.id
         for group in graph.groups
-        if any(
+        if _serves_training_only(graph, group)
+        or any(
             named & set(leading_paths(layer)) or any(layer_matches(layer, p) for p in keep) for layer in group.layers
         )
     }
+
+
+def _serves_training_only(graph: ChannelGraph, group: Group) -> bool:
+    return bool(group.layers) and all(lies_in(layer, graph.undeployed) for layer in group.layers)
 
 
 def _check_pattern(argument: str, pattern: str, paths: Sequence[str]) -> None:

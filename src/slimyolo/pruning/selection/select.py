@@ -115,6 +115,11 @@ class _Selection:
         self.order = {group.id: self._order(group) for group in self.groups}
         self.room = Room(self.graph, self.rules)
         self.stopped: dict[int, int] = {}
+        if self.graph.undeployed:
+            self.notes.append(
+                f"Only training reads {', '.join(self.graph.undeployed)}: counts and budgets are about the network without "
+                "them, and their own channels stay."
+            )
         stuck = sum(int(self.constants.stuck[group.units].sum()) for group in self.groups)
         if stuck:
             self.notes.append(

@@ -134,6 +134,8 @@ def _training_row(stage: str, task: Callable[[AnyTrainConfig], TrainRecord], con
         minutes=plain["seconds"] / 60,
         weights=plain["best"],
         rule=metrics.get("rule", "yolov5"),
+        training_params=size.get("training_params", 0),
+        training_macs=size.get("training_macs", 0),
     )
 
 
@@ -153,4 +155,6 @@ def _row(
         minutes=seconds / 60,
         weights=weights,
         rule=metrics.rule,
+        training_params=size.training_params,
+        training_macs=size.training_macs,
     )

@@ -104,13 +104,17 @@ def fixed_size(model: OpenedModel, asked: tuple[int, int]) -> tuple[int, int] | 
 
 def size_of(detector: Detector, imgsz: int) -> SizeRecord:
     """The parameters of `detector`, and its MACs for an image of `imgsz` × `imgsz` pixels, as `deployed_cost` counts."""
-    cost = deployed_cost(detector, (imgsz, imgsz))
-    return SizeRecord(cost.params, cost.macs, imgsz, cost.uncounted)
+    whole = model_cost(detector, (imgsz, imgsz), forward=detector.heads)
+    cost = _deployed(whole, detector)
+    return SizeRecord(cost.params, cost.macs, imgsz, cost.uncounted, whole.params - cost.params, whole.macs - cost.macs)
 
 
 def deployed_cost(detector: Detector, size: tuple[int, int]) -> ModelCost:
     """The cost of an image of `size` (height, width), without the parts of the head that only training reads."""
-    cost = model_cost(detector, size, forward=detector.heads)
+    return _deployed(model_cost(detector, size, forward=detector.heads), detector)
+
+
+def _deployed(cost: ModelCost, detector: Detector) -> ModelCost:
     starts = tuple(f"{path}." for path in detector.undeployed())
     dropped = [layer for layer in cost.layers if layer.name.startswith(starts)]
     return replace(

@@ -24,13 +24,16 @@ class SizeRecord:
     """The size of a detector.
 
     `macs` are the multiply-accumulate operations of convolutions, linear layers and matrix products for one image of
-    `imgsz` × `imgsz` pixels; `uncounted` names operations whose cost is unknown.
+    `imgsz` × `imgsz` pixels; `uncounted` names operations whose cost is unknown. `params` and `macs` are those of the
+    exported network. `training_params` and `training_macs` are what a branch adds that only training reads.
     """
 
     params: int
     macs: int
     imgsz: int
     uncounted: tuple[str, ...] = ()
+    training_params: int = 0
+    training_macs: int = 0
 
     @property
     def gflops(self) -> float:

@@ -17,7 +17,7 @@ from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.families import read_architecture
 from slimyolo.models import Detector
-from slimyolo.pruning import Price, PruneResult, mask_module, replay_plan
+from slimyolo.pruning import CutCost, Price, PruneResult, mask_module, replay_plan
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.common.budgets import BudgetUnit
 from slimyolo.tasks.common.distributed import refuse_several_processes
@@ -58,7 +58,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
         log.info("plan written: %s", config.plan_out)
     if config.dry_run:
         log.info("dry run: nothing else is written")
-        record = replace(_record(config, made), seconds=time.perf_counter() - started)
+        record = replace(_record(config, detector, made), seconds=time.perf_counter() - started)
     else:
         before = cutter.before()
         repairs = _repairs_(config, detector, made.result, data)
@@ -112,7 +112,7 @@ def _written(
         save_checkpoint(folder / config.masked_file_name, mask_module(detector, made.result.plan), provenance=about)
     write_text(folder / "plan.json", made.result.plan.to_json())
     record = replace(
-        _record(config, made),
+        _record(config, detector, made),
         weights=str(weights),
         metrics_before=_numbers(before),
         metrics_after=_numbers(measured),
@@ -226,10 +226,12 @@ def _about(
     return about
 
 
-def _record(config: PruneConfig, made: _Cut) -> CutRecord:
+def _record(config: PruneConfig, detector: Detector, made: _Cut) -> CutRecord:
     """The record of the cut alone, without files and metrics."""
     report, plan = made.result.report, made.result.plan
-    before, after = (SizeRecord(cost.params, cost.macs, config.imgsz) for cost in (report.before, report.after))
+    before, after = (
+        _size(one, cost, config.imgsz) for one, cost in ((detector, report.before), (made.result.model, report.after))
+    )
     log.info(
         "%.3f → %.3f M parameters, %.3f → %.3f GFLOPs at %d",
         before.params / 1e6,
@@ -238,6 +240,14 @@ def _record(config: PruneConfig, made: _Cut) -> CutRecord:
         after.gflops,
         config.imgsz,
     )
+    if after.training_params:
+        log.info(
+            "the branch that only training reads: %.3f → %.3f M parameters, %.3f → %.3f GFLOPs more",
+            before.training_params / 1e6,
+            after.training_params / 1e6,
+            2 * before.training_macs / 1e9,
+            2 * after.training_macs / 1e9,
+        )
     return CutRecord(
         source=str(config.weights),
         weights="",
@@ -260,6 +270,15 @@ def _record(config: PruneConfig, made: _Cut) -> CutRecord:
         tried=tuple(str(attempt) for attempt in made.tried),
         latency=made.outcome,
     )
+
+
+def _size(detector: Detector, cost: CutCost, imgsz: int) -> SizeRecord:
+    """`cost` as a record, with what a branch adds that only training reads."""
+    if not detector.undeployed():
+        return SizeRecord(cost.params, cost.macs, imgsz)
+    from slimyolo.tasks.common.opened_model import size_of  # imports much that a cut does not need
+
+    return replace(size_of(detector, imgsz), params=cost.params, macs=cost.macs)
 
 
 def _said(unit: BudgetUnit, amount: float) -> str:

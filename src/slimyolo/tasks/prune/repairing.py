@@ -49,7 +49,7 @@ def repair_(
         return plain_images(train, images, how, stride)
 
     judges = plain_images(data[1], JUDGES, how, stride)
-    reference = OutputReference(dense, judges, forward=Detector.heads)
+    reference = OutputReference(dense, judges, forward=Detector.answering_heads)
     records: list[RepairRecord] = []
     known = (reference.error(cut), measure(cut))
     for step in steps:

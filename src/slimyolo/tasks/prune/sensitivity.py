@@ -24,6 +24,7 @@ from slimyolo.pruning import (
     SensitivityPoint,
     analyse_constants,
     caps_from_sensitivity,
+    kept_groups,
     lone_cuts,
     mask_module,
     recalibrate_batchnorm_,
@@ -153,7 +154,9 @@ class _Meter:
             if not config.images:
                 raise ConfigError("--images 0 (all images) needs --metric map; give a number, such as --images 32.")
             dense = dense.to(self._device)
-            self._reference = OutputReference(dense, self._plain(split, config.images), forward=Detector.heads)
+            self._reference = OutputReference(
+                dense, self._plain(split, config.images), forward=Detector.answering_heads
+            )
 
     def error(self, masked: Detector) -> float:
         """The relative error of the outputs, or the drop of mAP50-95."""
@@ -176,7 +179,8 @@ class _Meter:
 
 
 def _wanted(graph: ChannelGraph, patterns: tuple[str, ...]) -> list[Group]:
-    groups = [group for group in graph.groups if group.width > 1]
+    kept = kept_groups(graph, (), ())
+    groups = [group for group in graph.groups if group.width > 1 and group.id not in kept]
     for pattern in patterns:
         if not any(fnmatchcase(layer, pattern) for group in groups for layer in group.layers):
             layers = [layer for group in groups for layer in group.layers]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError
-from slimyolo.models import Detector, batchnorm_names
+from slimyolo.models import Detector, deployed_batchnorms
 from slimyolo.pruning import ChannelGraph, CostTable, ScaleRef, scale_groups, trace
 from slimyolo.sparsity import (
     ChannelRegulariser,
@@ -96,7 +96,7 @@ class CostShare:
 def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedule: Schedule) -> Sparsity:
     if config.method == "reference":
         skipped = set(model.reference_excluded()) if config.policy == "skip-shortcuts" else set()
-        layers = [name for name in batchnorm_names(model) if name not in skipped]
+        layers = [name for name in deployed_batchnorms(model) if name not in skipped]
         gammas = [f"{name}.weight" for name in layers]
         log.info(
             "sparsity: L1 on γ of %d layers with rate %g, which falls to a tenth; ten times this rate on β",
