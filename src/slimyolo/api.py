@@ -6,10 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.data import read_dataset_yaml, read_split
@@ -17,6 +14,7 @@ from slimyolo.detections import DetectionMetrics, RuleName
 from slimyolo.errors import ModelError
 from slimyolo.exporting import ExportedModel
 from slimyolo.geometry import Detections
+from slimyolo.inference import PictureSource
 from slimyolo.inference import predict as predict_source
 from slimyolo.models import Detector
 from slimyolo.pruning import (
@@ -42,7 +40,6 @@ __all__ = ["Pruned", "evaluate", "load", "predict", "prune"]
 
 DetectorOrPath = Detector | str | os.PathLike[str]
 ModelOrPath = Detector | ExportedModel | str | os.PathLike[str]
-ImageOrPath = str | os.PathLike[str] | npt.NDArray[np.uint8]
 
 
 def load(path: str | os.PathLike[str]) -> Detector:
@@ -58,7 +55,7 @@ def load(path: str | os.PathLike[str]) -> Detector:
 
 def predict(
     detector_or_path: ModelOrPath,
-    image: ImageOrPath | Sequence[ImageOrPath],
+    image: PictureSource,
     imgsz: int | tuple[int, int] = 320,
     conf: float = 0.25,
     iou: float = 0.45,
@@ -68,8 +65,11 @@ def predict(
 ) -> list[Detections]:
     """The detections of each image, with boxes xyxy in pixels of the source image.
 
-    `image` is a file, folder or glob pattern, a BGR uint8 array ``[H, W, 3]`` as OpenCV reads it, or a list of these. `conf`
-    is the minimum score. NMS drops the box with the lower score when two boxes of a class have an IoU above `iou`. An
+    `image` is a file, folder or glob pattern; a picture in memory, which is a BGR uint8 array ``[H, W, 3]`` as OpenCV reads it,
+    a Pillow image, an RGB tensor ``[3, H, W]`` in 0–1, or the bytes of an image file; a batch of arrays or tensors; or an
+    iterable of these (see `slimyolo.inference.held_pictures`).
+
+    `conf` is the minimum score. NMS drops the box with the lower score when two boxes of a class have an IoU above `iou`. An
     exported file (its path, or opened with `slimyolo.exporting.open_exported`) can be used like a detector; if it has a
     fixed size, that size replaces `imgsz`.
     """
@@ -77,7 +77,7 @@ def predict(
     size = fixed_size(model, (imgsz, imgsz) if isinstance(imgsz, int) else imgsz)
     return predict_source(
         model.fused() if isinstance(model, Detector) else model,
-        _as_source(image),
+        image,
         imgsz=size or imgsz,
         fixed=size is not None,
         conf=conf,
@@ -171,15 +171,6 @@ def prune(
         calibration=calibration,
     )
     return Pruned(result.model, result.plan, result.report)
-
-
-def _as_source(image: ImageOrPath | Sequence[ImageOrPath]) -> Any:
-    """Paths of any kind as `Path`; arrays and lists as they are."""
-    if isinstance(image, (str, np.ndarray)):
-        return image
-    if isinstance(image, os.PathLike):
-        return Path(image)
-    return [_as_source(one) for one in image]
 
 
 def _model(detector_or_path: ModelOrPath) -> OpenedModel:

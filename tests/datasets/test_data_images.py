@@ -121,7 +121,7 @@ def test_unicode_names(tmp_path: Path, name: str) -> None:
         (b"hello", "cannot be decoded: it is damaged or not an image"),
         (b"<html><body>404", "it is a web page"),
         (b"GIF89a" + bytes(40), "GIF is not supported"),
-        (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC and AVIF are not supported"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC or AVIF is not supported"),
         (encoded(".jpg")[:300], "cannot be decoded"),
         (b"\xff\xd8\xff", "damaged header"),
         (b"\xff\xd8" + b"\xff\xd9", "damaged header"),

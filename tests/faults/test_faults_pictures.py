@@ -53,8 +53,11 @@ def _saved(kind: str, mode: str = "RGB", frames: int = 1) -> bytes:
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "true PNG of 30000 × 30000": (lambda: _png(30_000, 30_000), "unpacks to 30000 × 30000"),
     "PGM of 30000 × 30000": (lambda: b"P5\n30000 30000\n255\n" + bytes(1000), "PNG, WebP, BMP and TIFF can be read"),
-    "Radiance HDR of 30000 × 30000": (lambda: b"#?RADIANCE\n\n-Y 30000 +X 30000\n" + bytes(100), "can be read"),
-    "JPEG 2000": (lambda: b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(200), "can be read"),
+    "Radiance HDR of 30000 × 30000": (
+        lambda: b"#?RADIANCE\n\n-Y 30000 +X 30000\n" + bytes(100),
+        "Radiance HDR is not supported",
+    ),
+    "JPEG 2000": (lambda: b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(200), "JPEG 2000 is not supported"),
     "GIF": (lambda: _saved("GIF"), "GIF is not supported"),
     "animated GIF": (lambda: _saved("GIF", frames=3), "GIF is not supported"),
 }

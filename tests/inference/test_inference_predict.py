@@ -186,7 +186,7 @@ def test_arrays() -> None:
     ("array", "said"),
     [
         (np.zeros((9, 8, 3), np.float32), "must be a uint8 array"),
-        (np.zeros((1, 9, 8, 3), np.uint8), r"must have shape \[height, width, 3\]"),
+        (np.zeros((3, 9, 8), np.uint8), r"must have shape \[height, width, 3\].*transpose\(1, 2, 0\)"),
         (np.zeros((9, 8, 2), np.uint8), "must have shape"),
         (np.zeros((0, 8, 3), np.uint8), "must have shape"),
     ],

@@ -248,3 +248,13 @@ def test_plain_data_of_another_kind() -> None:
     plain["layers"][1][2] = "C4"
     with pytest.raises(ModelError, match=r"row 1: unknown module 'C4'"):
         build_detector(Architecture.from_plain(plain, FAMILIES))
+
+
+def test_names_of_version_0_1_are_still_found() -> None:
+    import slimyolo.families
+    import slimyolo.models
+
+    assert slimyolo.models.parse_architecture is slimyolo.families.parse_architecture
+    assert slimyolo.models.read_architecture is slimyolo.families.read_architecture
+    with pytest.raises(AttributeError, match="no attribute 'other'"):
+        slimyolo.models.other  # noqa: B018

@@ -8,14 +8,24 @@ from slimyolo.data.batches.train_batches import TrainBatches, class_balance_weig
 from slimyolo.data.dataset.check import ClassCount, DatasetReport, DuplicateImages, SplitReport, check_dataset
 from slimyolo.data.dataset.dataset_yaml import DATASETS_VARIABLE, DatasetSpec, read_dataset_yaml
 from slimyolo.data.dataset.labels import Defect, label_path
+from slimyolo.data.dataset.listed_paths import find_listed, read_list
 from slimyolo.data.dataset.splits import Sample, SplitData, read_split
-from slimyolo.data.pictures.image_files import IMAGE_SUFFIXES, MAX_PIXELS, decode_image, image_size
+from slimyolo.data.pictures.image_files import (
+    IMAGE_SUFFIXES,
+    MAX_PIXELS,
+    UNREAD_SUFFIXES,
+    decode_image,
+    image_size,
+    read_image_bytes,
+    unread_kind,
+)
 from slimyolo.data.pictures.letterbox import letterbox
 
 __all__ = [
     "DATASETS_VARIABLE",
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
+    "UNREAD_SUFFIXES",
     "YOLOV5_LOADING",
     "Augmentation",
     "Batch",
@@ -35,10 +45,14 @@ __all__ = [
     "check_dataset",
     "class_balance_weights",
     "decode_image",
+    "find_listed",
     "image_size",
     "image_weights_of_classes",
     "label_path",
     "letterbox",
     "read_dataset_yaml",
+    "read_image_bytes",
+    "read_list",
     "read_split",
+    "unread_kind",
 ]

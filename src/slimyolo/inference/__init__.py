@@ -1,6 +1,7 @@
 """Detects in pictures: reads sources, predicts, draws boxes and writes results."""
 
 from slimyolo.inference.drawing import class_colour, draw_detections
+from slimyolo.inference.held import HeldPictures, held_pictures
 from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_picture_array
 from slimyolo.inference.predicting import (
     DetectionSettings,
@@ -10,7 +11,7 @@ from slimyolo.inference.predicting import (
     predict_picture,
     predict_pictures,
 )
-from slimyolo.inference.sources import DEFAULT_PATIENCE, VIDEO_SUFFIXES, PictureSource, read_pictures
+from slimyolo.inference.sources import DEFAULT_PATIENCE, VIDEO_SUFFIXES, PictureSource, named_files, read_pictures
 from slimyolo.inference.streams import Patience, without_password
 from slimyolo.inference.window import PictureWindow, open_window
 from slimyolo.inference.writing import (
@@ -33,6 +34,7 @@ __all__ = [
     "BrokenPicture",
     "DetectionSettings",
     "FreeNames",
+    "HeldPictures",
     "ImageArray",
     "Patience",
     "Picture",
@@ -47,6 +49,8 @@ __all__ = [
     "csv_text",
     "detection_rows",
     "draw_detections",
+    "held_pictures",
+    "named_files",
     "open_window",
     "predict",
     "predict_picture",

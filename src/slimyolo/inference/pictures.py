@@ -49,6 +49,7 @@ def as_picture_array(array: npt.NDArray[Any]) -> ImageArray:
         array = array[:, :, None].repeat(3, 2)
     if array.ndim != 3 or array.shape[2] not in (3, 4) or 0 in array.shape:
         raise DataError(
-            f"A picture must have shape [height, width, 3], got {list(array.shape)}. Give one picture at a time."
+            f"A picture must have shape [height, width, 3], got {list(array.shape)}. For [3, height, width] type "
+            "array.transpose(1, 2, 0)."
         )
     return array[:, :, :3]

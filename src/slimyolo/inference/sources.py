@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from slimyolo.data import IMAGE_SUFFIXES, decode_image
+from slimyolo.data import IMAGE_SUFFIXES, UNREAD_SUFFIXES, decode_image, find_listed, read_image_bytes, read_list
 from slimyolo.errors import DataError, nearest_name_hint
+from slimyolo.inference.held import HeldPictures, held_pictures, holds_bytes, is_held
 from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_picture_array
 from slimyolo.inference.streams import Patience, is_stream_address, read_address, read_camera, silent_video_library
 
-__all__ = ["VIDEO_SUFFIXES", "PictureSource", "read_pictures"]
+__all__ = ["VIDEO_SUFFIXES", "PictureSource", "named_files", "read_pictures"]
+
+log = logging.getLogger("slimyolo")
 
 VIDEO_SUFFIXES = (".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 LIST_SUFFIXES = (".txt", ".streams")
+TIFF_STARTS = (b"II*\0", b"MM\0*")
 DEFAULT_PATIENCE = Patience()
-OneSource: TypeAlias = "str | Path | ImageArray"
-PictureSource: TypeAlias = "OneSource | Sequence[OneSource]"
+OneSource: TypeAlias = "str | os.PathLike[str] | ImageArray | HeldPictures"
+PictureSource: TypeAlias = "OneSource | Iterable[OneSource]"
 
 
 def read_pictures(
@@ -31,50 +36,85 @@ def read_pictures(
     """Every picture of `source`, in order; a picture that cannot be read becomes a `BrokenPicture`.
 
     `source` is an image or video file, a folder (its images and videos, sorted, without subfolders), a glob pattern, a
-    ``.txt`` list (one path or address on each line, relative to the list or the working directory), a camera number, the
-    address of a picture, a video or a stream, a BGR array, or a sequence of these. Every `vid_stride`-th frame of a video is
-    read. `patience` says how long cameras and streams are waited for. Raises `DataError` when `source` names no picture.
+    ``.txt`` list (one path or address on each line, relative to the list or the working directory), a camera number in a
+    string, the address of a picture, a video or a stream, a BGR array or another picture in memory (see `held_pictures`), or
+    an iterable of these. Every `vid_stride`-th frame of a video is read. `patience` says how long cameras and streams are
+    waited for. Raises `DataError` when `source` names no picture, or is of another type.
     """
-    if isinstance(source, np.ndarray):
-        yield Picture(as_picture_array(source), "image0")
-    elif isinstance(source, (str, Path)):
-        yield from _read_named(str(source), vid_stride, patience)
-    else:
+    if isinstance(source, (str, os.PathLike)) or is_held(source):
+        yield from _read_one(source, 0, vid_stride, patience)
+    elif isinstance(source, Iterable) and not isinstance(source, Mapping):
         for number, item in enumerate(source):
-            if isinstance(item, np.ndarray):
-                yield Picture(as_picture_array(item), f"image{number}")
-            else:
-                yield from _read_named(str(item), vid_stride, patience)
+            yield from _read_one(item, number, vid_stride, patience)
+    else:
+        raise _unknown_source(source)
+
+
+def named_files(source: str) -> list[Path]:
+    """The files that `source` names, in the order in which they are read; none for cameras and addresses.
+
+    Raises `DataError` when it names nothing.
+    """
+    return [entry for entry in _entries(source) if isinstance(entry, Path)]
+
+
+def _read_one(item: OneSource, number: int, vid_stride: int, patience: Patience) -> Iterator[Picture | BrokenPicture]:
+    if isinstance(item, (str, os.PathLike)):
+        yield from _read_named(os.fspath(item), vid_stride, patience)
+        return
+    if not is_held(item):
+        raise _unknown_source(item)
+    name = f"image{number}"
+    try:
+        pictures = list(held_pictures(item, name))
+    except DataError as error:
+        if not holds_bytes(item):  # a mistake in the program, not a damaged picture
+            raise
+        yield BrokenPicture(name, str(error))
+        return
+    for place, picture in enumerate(pictures):
+        yield Picture(picture, name if len(pictures) == 1 else f"{name}_{place}")
+
+
+def _unknown_source(source: object) -> DataError:
+    kind = type(source).__name__
+    camera = " For a camera, give its number as text: '0'." if isinstance(source, int) else ""
+    return DataError(
+        f"A picture cannot be read from {kind}. Give a path, a uint8 BGR array [height, width, 3], a Pillow image, a tensor "
+        f"[3, height, width] of RGB in 0–1, the bytes of an image file, or a list of these.{camera}"
+    )
 
 
 def _read_named(source: str, vid_stride: int, patience: Patience) -> Iterator[Picture | BrokenPicture]:
-    if source.isdigit() and not os.path.exists(source):
-        yield from read_camera(int(source), vid_stride, patience)
-    elif is_stream_address(source):
-        yield from read_address(source, vid_stride, patience)
-    elif Path(source).suffix.lower() in LIST_SUFFIXES and os.path.isfile(source):
-        for entry in _read_list(Path(source)):
-            yield from (
-                _read_named(entry, vid_stride, patience)
-                if is_stream_address(entry)
-                else _read_file(Path(entry), vid_stride)
-            )
-    else:
-        for path in _find_files(source):
-            yield from _read_file(path, vid_stride)
+    for entry in _entries(source):
+        if isinstance(entry, Path):
+            yield from _read_video(entry, vid_stride) if _is_video(entry) else (_read_image(entry),)
+        elif isinstance(entry, int):
+            yield from read_camera(entry, vid_stride, patience)
+        else:
+            yield from read_address(entry, vid_stride, patience)
 
 
-def _read_file(path: Path, vid_stride: int) -> Iterator[Picture | BrokenPicture]:
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        yield from _read_video(path, vid_stride)
-    else:
-        yield _read_image(path)
+def _entries(source: str) -> list[Path | int | str]:
+    """What `source` names: files, the number of a camera, addresses."""
+    if source.isdecimal() and not os.path.exists(source):
+        return [int(source)]
+    if is_stream_address(source):
+        return [source]
+    if Path(source).suffix.lower() in LIST_SUFFIXES and os.path.isfile(source):
+        return list(_read_list(Path(source)))
+    return list(_find_files(source))
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _find_files(source: str) -> list[Path]:
     path = Path(source).expanduser()
     if os.path.isdir(path):
-        found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+        known = IMAGE_SUFFIXES + VIDEO_SUFFIXES + UNREAD_SUFFIXES  # the last are named one by one when they are read
+        found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in known and not _is_hidden(entry))
         if not found:
             raise DataError(
                 f"The folder {path} holds no images or videos ({', '.join(sorted(IMAGE_SUFFIXES))}, …). Subfolders are "
@@ -95,25 +135,38 @@ def _find_files(source: str) -> list[Path]:
     )
 
 
-def _read_list(path: Path) -> list[str]:
+def _is_hidden(path: Path) -> bool:
+    """Whether the name starts with a dot. macOS writes a ``._IMG_1.JPG`` beside each picture on foreign disks."""
+    return path.name.startswith(".")
+
+
+def _read_list(path: Path) -> list[Path | str]:
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        entries = [entry for _, entry in read_list(path)]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read the list {path}: {error}.") from None
-    entries = [line for line in lines if line and not line.startswith("#")]
     if not entries:
         raise DataError(f"The list {path} names no image. Write one path on each line.")
-    return [entry if is_stream_address(entry) else _beside(path, entry) for entry in entries]
+    return [entry if is_stream_address(entry) else _listed_file(path, entry) for entry in entries]
 
 
-def _beside(list_file: Path, entry: str) -> str:
+def _listed_file(list_file: Path, entry: str) -> Path:
+    """The file that `entry` names. One that does not exist is still returned, so that it is named when it is read."""
     path = Path(entry).expanduser()
-    return str(list_file.parent / path if os.path.exists(list_file.parent / path) else path)
+    found = find_listed(str(path), (list_file.parent, Path()))
+    if found is not None and found.left_out:
+        log.warning("%s: %s is read as %s", list_file, entry, found.path)
+    return path if found is None else found.path
 
 
 def _read_image(path: Path) -> Picture | BrokenPicture:
     try:
-        return Picture(decode_image(path), path.stem, path)
+        content = read_image_bytes(path)
+        if path.suffix.lower() in UNREAD_SUFFIXES and content[:4] in TIFF_STARTS:  # it would be the small preview
+            raise DataError(
+                f"Cannot read the image {path}: raw files of cameras are not supported. Convert it to JPEG."
+            )
+        return Picture(decode_image(path, content), path.stem, path)
     except DataError as error:
         return BrokenPicture(str(path), str(error))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from slimyolo.models.activations import DEFAULT_ACTIVATION
 from slimyolo.models.architecture import FIRST_FAMILY, Anchors, Architecture, LayerSpec, spread_anchors
 from slimyolo.models.building import build_detector
@@ -113,3 +115,14 @@ __all__ = [
     "widths_of",
     "widths_to_plain",
 ]
+
+_MOVED = {"parse_architecture": "slimyolo.families", "read_architecture": "slimyolo.families"}
+"""Names that version 0.1 had here → where they are now. They need the families, which this room must not import."""
+
+
+def __getattr__(name: str) -> object:
+    """Programs that were written for version 0.1 import these names from here, and go on working."""
+    if name in _MOVED:
+        moved: object = getattr(importlib.import_module(_MOVED[name]), name)
+        return moved
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,7 +18,7 @@ from slimyolo.errors import ModelError, nearest_name_hint, shown_value
 from slimyolo.models.architecture import Architecture, LayerSpec, read_anchors, read_row
 from slimyolo.models.checking import check_layers
 from slimyolo.models.family import BuiltIn, Families, Family, Written
-from slimyolo.storage import compose_yaml, scalar_value
+from slimyolo.storage import compose_yaml, decode_text, scalar_value
 
 __all__ = ["architecture_names", "parse_architecture", "read_architecture"]
 
@@ -51,7 +51,7 @@ def read_architecture(source: str | Path, families: Families) -> Architecture:
         size = path.stat().st_size
         if size > _LARGEST_FILE:
             raise ModelError(f"{path} has {size} bytes; an architecture YAML has a few thousand. Is it a checkpoint?")
-        text = path.read_text(encoding="utf-8")
+        text = decode_text(path.read_bytes())
     except OSError as error:
         hint = nearest_name_hint(path.stem, names)
         raise ModelError(

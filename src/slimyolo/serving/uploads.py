@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from slimyolo.data import decode_image, image_size
+from slimyolo.data import decode_image, image_size, unread_kind
 from slimyolo.errors import DataError
 from slimyolo.inference import ImageArray
 
@@ -59,7 +59,9 @@ def decode_upload(content: bytes, limits: UploadLimits) -> ImageArray:
     Raises `RefusedUpload` when the file is of another format or damaged, or when it has too many pixels.
     """
     if not content.startswith(SIGNATURES):
-        raise RefusedUpload(415, "The upload is not a JPEG, PNG, WebP or BMP picture.")
+        kind = unread_kind(content)
+        reason = f": {kind} is not supported" if kind else ""
+        raise RefusedUpload(415, f"The upload is not a JPEG, PNG, WebP or BMP picture{reason}.")
     try:
         size = image_size(content, "uploaded")
         if size is None:

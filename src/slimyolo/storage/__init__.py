@@ -2,6 +2,7 @@
 
 from slimyolo.storage.atomic import atomic_file, atomic_folder, remove_leftovers, write_bytes, write_text
 from slimyolo.storage.foreign_pickle import ForeignClass, ForeignObject, read_foreign_pickle
+from slimyolo.storage.plain_text import decode_text
 from slimyolo.storage.plain_yaml import compose_yaml, parse_yaml, read_yaml, read_yaml_text, scalar_value
 from slimyolo.storage.records import read_json, to_plain, write_json
 from slimyolo.storage.run_folders import create_run_folder, latest_run_folder
@@ -13,6 +14,7 @@ __all__ = [
     "atomic_folder",
     "compose_yaml",
     "create_run_folder",
+    "decode_text",
     "latest_run_folder",
     "parse_yaml",
     "read_foreign_pickle",

@@ -15,6 +15,8 @@ import yaml
 from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
+from slimyolo.storage.plain_text import decode_text
+
 __all__ = ["compose_yaml", "parse_yaml", "read_yaml", "read_yaml_text", "scalar_value"]
 
 LARGEST_FILE = 2**20  # bytes: five seconds of work for PyYAML, and a hundred times more than public datasets need
@@ -31,12 +33,13 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_yaml_text(path: Path) -> str:
-    """The text of a YAML file, without a byte-order mark. Raises `yaml.YAMLError` above `LARGEST_FILE`."""
+    """The text of a YAML file, without a byte-order mark. Raises `UnicodeDecodeError`, and `yaml.YAMLError` above
+    `LARGEST_FILE`."""
     with path.open("rb") as file:
         content = file.read(LARGEST_FILE + 1)
     if len(content) > LARGEST_FILE:
         raise yaml.YAMLError(f"it is larger than {LARGEST_FILE:,} bytes, and no such file needs that")
-    return content.decode("utf-8-sig")
+    return decode_text(content)
 
 
 def parse_yaml(text: str) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from slimyolo.data.dataset.dataset_yaml import DatasetSpec
+from slimyolo.data.dataset.label_files import LabelFinder
 from slimyolo.data.dataset.labels import Defect, label_path
 from slimyolo.data.dataset.splits import Sample, SplitData, read_split
 from slimyolo.errors import DataError
@@ -184,8 +185,10 @@ def _box_sides(sample: Sample, imgsz: int) -> np.ndarray[tuple[int, ...], np.dty
 def _orphans(split: SplitData) -> tuple[Path, ...]:
     expected = {label_path(sample.image) for sample in split.samples} | {defect.file for defect in split.defects}
     expected |= {label_path(defect.file) for defect in split.defects}
+    expected |= {sample.label for sample in split.samples if sample.label is not None}
     folders = sorted({path.parent for path in expected if path.parent.is_dir()})
-    files = (file for folder in folders for file in sorted(folder.glob("*.txt")) if not file.name.startswith("."))
+    finder = LabelFinder()
+    files = sorted(file for folder in folders for found in finder.names_in(folder).values() for file in found)
     return tuple(file for file in files if file not in expected and file.name.lower() not in _NO_LABEL_NAMES)
 
 

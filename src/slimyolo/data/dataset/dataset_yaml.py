@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from slimyolo.data.dataset.listed_paths import with_slashes
 from slimyolo.errors import DataError
 from slimyolo.storage import read_yaml
 
@@ -22,7 +23,7 @@ __all__ = ["DATASETS_VARIABLE", "DatasetSpec", "read_dataset_yaml"]
 DATASETS_VARIABLE = "SLIMYOLO_DATASETS"
 _SPLITS = ("train", "val", "test")
 _MOST_CLASSES = 100_000
-_KNOWN_KEYS = ("path", *_SPLITS, "nc", "names", "download")
+_KNOWN_KEYS = ("path", *_SPLITS, "nc", "names", "kpt_shape", "download")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,8 @@ class DatasetSpec:
 
     `source` is the YAML file; `root` the folder from which relative paths start; `names` has one name per class, in the
     order of the class numbers; `train`, `val`, `test` are the places of each split: folders, list files or single images
-    (empty when the YAML does not name the split); `download` is the text of the ``download:`` line, or None.
+    (empty when the YAML does not name the split); `keypoints` is ``kpt_shape``, the number of keypoints of an object and of
+    numbers for each, or None; `download` is the text of the ``download:`` line, or None.
     """
 
     source: Path
@@ -40,6 +42,7 @@ class DatasetSpec:
     train: tuple[Path, ...] = ()
     val: tuple[Path, ...] = ()
     test: tuple[Path, ...] = ()
+    keypoints: tuple[int, int] | None = None
     download: str | None = None
 
     @property
@@ -60,14 +63,22 @@ class DatasetSpec:
 def read_dataset_yaml(path: str | Path, *, search: Sequence[str | Path] = ()) -> DatasetSpec:
     """Read a dataset YAML in YOLO layout.
 
-    The keys are ``path`` (the root folder; without it, the folder of the YAML), ``train``, ``val``, ``test`` (a path or a
-    list of paths, relative to the root), ``names`` (a list, or a mapping from class number to name) and ``nc`` (optional
-    when there are names). A relative ``path`` is searched beside the YAML, in each folder of `search`, in the working
-    directory, and in each folder of ``$SLIMYOLO_DATASETS``. When it is in none of these places, or when an absolute
-    ``path`` does not exist, its last folder name is searched in each folder of ``$SLIMYOLO_DATASETS``.
+    | key | content |
+    |---|---|
+    | ``path`` | the root folder; without it, the folder of the YAML |
+    | ``train``, ``val``, ``test`` | a path or a list of paths, relative to the root |
+    | ``names`` | a list, or a mapping from class number to name |
+    | ``nc`` | the number of classes; optional when there are names |
+    | ``kpt_shape`` | datasets of keypoints: ``[count, 2 or 3]``; only the boxes are read |
+
+    A relative ``path`` is searched beside the YAML, in each folder of `search`, in the working directory, and in each folder
+    of ``$SLIMYOLO_DATASETS``. When it is in none of these places, or when an absolute ``path`` does not exist, its last
+    folder name is searched in each folder of ``$SLIMYOLO_DATASETS``. A path that does not exist with its backslashes is read
+    with slashes, because Windows writes it so.
 
     Raises `DataError` when the file does not exist or is not YAML, when a key looks misspelt, when the class names do
-    not fit ``nc``, or when the root folder is in none of these places (the message lists them).
+    not fit ``nc``, when ``kpt_shape`` is not two such numbers, or when the root folder is in none of these places (the
+    message lists them).
     """
     source = _existing_file(Path(path))
     content = _load_mapping(source)
@@ -79,7 +90,12 @@ def read_dataset_yaml(path: str | Path, *, search: Sequence[str | Path] = ()) ->
         raise DataError(f"{source} names no images. Add 'train: images/train' and 'val: images/val'.")
     download = content.get("download")
     return DatasetSpec(
-        source=source, root=root, names=names, **places, download=None if download is None else str(download)
+        source=source,
+        root=root,
+        names=names,
+        **places,
+        keypoints=_read_keypoints(content.get("kpt_shape"), source),
+        download=None if download is None else str(download),
     )
 
 
@@ -168,13 +184,29 @@ def _names_in_order(names: Mapping[Any, Any], source: Path) -> list[Any]:
     return [numbered[number] for number in range(len(numbered))]
 
 
+def _read_keypoints(shape: Any, source: Path) -> tuple[int, int] | None:
+    if shape is None:
+        return None
+    numbers = list(shape) if isinstance(shape, (list, tuple)) else []
+    if (
+        len(numbers) != 2
+        or any(type(number) is not int for number in numbers)
+        or numbers[0] < 1
+        or numbers[1] not in (2, 3)
+    ):
+        raise DataError(
+            f"{source}: kpt_shape must be the number of keypoints and 2 or 3 numbers for each, such as [17, 3], got {shape!r}."
+        )
+    return numbers[0], numbers[1]
+
+
 def _find_root(path: Any, source: Path, search: Sequence[Path], download: Any) -> Path:
     beside = source.parent
     if path is None or path == "":
         return beside.absolute()
     if not isinstance(path, str):
         raise DataError(f"{source}: path must be one folder, got {path!r}.")
-    wanted = Path(path).expanduser()
+    wanted = Path(path if os.path.isdir(beside / path) else with_slashes(path)).expanduser()
     shelves = [Path(shelf) for shelf in os.environ.get(DATASETS_VARIABLE, "").split(os.pathsep) if shelf]
     if wanted.is_absolute():
         candidates = [wanted]
@@ -207,6 +239,9 @@ def _read_places(value: Any, split: str, root: Path, source: Path) -> tuple[Path
 
 def _place(root: Path, entry: str) -> Path:
     place = root / Path(entry).expanduser()
+    if not os.path.exists(place):
+        entry = with_slashes(entry)
+        place = root / Path(entry).expanduser()
     # a well-known service writes ../train/images into its exports but means train/images
     if not os.path.exists(place) and entry.startswith("../") and os.path.exists(root / entry[3:]):
         place = root / entry[3:]

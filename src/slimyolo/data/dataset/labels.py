@@ -1,13 +1,16 @@
 """Label files: one row for each object, and what happens to wrong rows.
 
-A row is ``class cx cy w h`` (relative to the image, 0–1) or, for an outline, ``class x1 y1 x2 y2 x3 y3 …``. Files are
-never changed. Everything that breaks the format becomes a `Defect` with file, line and outcome:
+A row is ``class cx cy w h`` (relative to the image, 0–1) or, for an outline, ``class x1 y1 x2 y2 x3 y3 …``. In a dataset
+whose YAML states ``kpt_shape: [count, 2 or 3]`` a row is ``class cx cy w h`` and the numbers of its keypoints, which are not
+used. Files are never changed. Everything that breaks the format becomes a `Defect` with file, line and outcome:
 
 ======================================================  =======================================================
 what is wrong                                           outcome
 ======================================================  =======================================================
 byte-order mark, CRLF, blank lines, ``1.0`` as class    read, not reported
+UTF-16 with its byte-order mark (Windows PowerShell)    read, not reported
 not 5 numbers (nor an outline of 3 points or more)      row skipped
+with ``kpt_shape``: neither 5 numbers nor its number    row skipped
 a word that is not a number; NaN; infinity              row skipped
 class not whole, negative, or not below ``nc``          row skipped
 a number below -0.01 or above 1.01 (pixels?)            row skipped
@@ -29,6 +32,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from slimyolo.storage import decode_text
 
 __all__ = ["Defect", "LabelFile", "label_path", "parse_labels"]
 
@@ -90,10 +95,13 @@ def label_path(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def parse_labels(content: bytes, path: Path, nc: int) -> LabelFile:
-    """Read the content of a label file for `nc` classes. The table at the top of this module lists the rules."""
+def parse_labels(content: bytes, path: Path, nc: int, keypoints: tuple[int, int] | None = None) -> LabelFile:
+    """Read the content of a label file for `nc` classes. The table at the top of this module lists the rules.
+
+    `keypoints` is the ``kpt_shape`` of the dataset: the number of keypoints of an object, and of numbers for each (2 or 3).
+    """
     try:
-        text = content.decode("utf-8-sig")
+        text = decode_text(content)
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start})"
         return _unusable(Defect(path, None, "not text", message, SKIPPED_IMAGE), [])
@@ -108,7 +116,7 @@ def parse_labels(content: bytes, path: Path, nc: int) -> LabelFile:
             continue
         lines += 1
         try:
-            values = _numbers(words, nc)
+            values = _numbers(words, nc, keypoints)
             row, polygon, overshoot = _box(values)
             if values in seen:
                 raise _BadRowError("duplicate", "the same row is above")
@@ -139,14 +147,21 @@ def _unusable(reason: Defect, before: list[Defect]) -> LabelFile:
     return LabelFile(np.zeros((0, 5), np.float32), (), (*before, reason), usable=False)
 
 
-def _numbers(words: list[str], nc: int) -> tuple[float, ...]:
+def _numbers(words: list[str], nc: int, keypoints: tuple[int, int] | None) -> tuple[float, ...]:
+    """The numbers of a row, without those of keypoints."""
     try:
         values = tuple(float(word) for word in words)
     except ValueError as error:
         raise _BadRowError("not a number", f"{_first_non_number(words)!r} is not a number") from error
+    count = len(values)
+    if keypoints is not None:
+        each, wanted = keypoints[0] * keypoints[1], 5 + keypoints[0] * keypoints[1]
+        if count not in (5, wanted):
+            shape = f"kpt_shape {list(keypoints)} makes {wanted}: class cx cy w h and {each} for its keypoints"
+            raise _BadRowError("columns", f"has {count} numbers, but {shape}")
+        values, count = values[:5], 5
     if not all(math.isfinite(value) for value in values):
         raise _BadRowError("not finite", "holds NaN or infinity")
-    count = len(values)
     if count != 5 and (count < 7 or count % 2 == 0):
         hint = "; is the sixth a confidence?" if count == 6 else ""
         raise _BadRowError("columns", f"has {count} numbers, a box has 5 (class cx cy w h){hint}")

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimyolo.data.dataset.labels import SKIPPED_IMAGE, Defect
-from slimyolo.data.pictures.image_files import IMAGE_SUFFIXES
+from slimyolo.data.dataset.listed_paths import find_listed, read_list
+from slimyolo.data.pictures.image_files import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from slimyolo.errors import DataError
 
 __all__ = ["ListedImages", "list_images"]
-
-_UNSUPPORTED = (".avif", ".dng", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".pfm", ".raw")
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,9 @@ def list_images(places: Sequence[Path], root: Path) -> ListedImages:
     """All images of `places`, in the order of the places; within a folder sorted by path.
 
     A folder is searched with all its subfolders. Names that start with a dot are left out. A ``.txt`` file lists one
-    image on each line, relative to the folder of the list, to `root` or to the working directory; blank lines and lines
-    that start with ``#`` are left out. A missing file in a list, an image that is named twice, and an image format
-    that is not supported are defects.
+    image on each line, relative to the folder of the list, to `root` or to the working directory, also as other tools and
+    systems write them (see `find_listed`); blank lines and lines that start with ``#`` are left out. A missing file in a
+    list, an image that is named twice, and an image format that is not supported are defects.
 
     Raises `DataError` when a place does not exist, or when it is not a folder, a list or an image.
     """
@@ -50,7 +49,7 @@ def _images_of(place: Path, root: Path, defects: list[Defect]) -> Iterator[tuple
         for file in _files_below(place):
             if file.suffix.lower() in IMAGE_SUFFIXES:
                 yield file, file, None
-            elif file.suffix.lower() in _UNSUPPORTED:
+            elif file.suffix.lower() in UNREAD_SUFFIXES:
                 defects.append(_unsupported(file, file, None))
     elif os.path.isfile(place) and suffix == ".txt":
         yield from _images_of_list(place, root, defects)
@@ -61,6 +60,8 @@ def _images_of(place: Path, root: Path, defects: list[Defect]) -> Iterator[tuple
     else:
         nearest = next((parent for parent in place.parents if os.path.isdir(parent)), None)
         hint = f" {nearest} exists and holds: {_content(nearest)}." if nearest is not None else ""
+        if (meant := _without_beginning(place, root)) is not None:
+            hint += f" {root / meant} exists: write '{meant}'."
         raise DataError(f"The images {place} do not exist.{hint} Correct the dataset YAML, or put the images there.")
 
 
@@ -80,27 +81,40 @@ def _files_below(folder: Path) -> list[Path]:
 
 def _images_of_list(file: Path, root: Path, defects: list[Defect]) -> Iterator[tuple[Path, Path, int | None]]:
     try:
-        text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise DataError(f"Cannot read the list {file}: {error.strerror}.") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        entry = line.strip()
-        if not entry or entry.startswith("#"):
-            continue
-        places = [Path(os.path.normpath(folder / entry)) for folder in (file.parent, root, Path.cwd())]
-        image = next((place for place in places if os.path.isfile(place)), None)
-        if image is None:
-            message = f"{entry} does not exist (looked in {', '.join(dict.fromkeys(str(p.parent) for p in places))})"
+        entries = read_list(file)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise DataError(f"Cannot read the list {file}: {reason}.") from error
+    folders = (file.parent, root, Path.cwd())
+    moved: dict[str, list[int]] = {}
+    for number, entry in entries:
+        found = find_listed(entry, folders)
+        if found is None:
+            looked = ", ".join(dict.fromkeys(os.path.normpath((folder / entry).parent) for folder in folders))
+            message = f"{entry} does not exist (looked in {looked})"
             defects.append(Defect(file, number, "missing image", message, SKIPPED_IMAGE))
-        elif image.suffix.lower() not in IMAGE_SUFFIXES:
-            defects.append(_unsupported(image, file, number))
+            continue
+        if found.left_out:
+            moved.setdefault(found.left_out, []).append(number)
+        if found.path.suffix.lower() not in IMAGE_SUFFIXES:
+            defects.append(_unsupported(found.path, file, number))
         else:
-            yield image, file, number
+            yield found.path, file, number
+    for beginning, lines in moved.items():
+        message = f"{len(lines)} of its paths exist only without their beginning {beginning!r}"
+        defects.append(Defect(file, lines[0], "path of another place", message, f"read without {beginning!r}"))
 
 
 def _unsupported(image: Path, file: Path, line: int | None) -> Defect:
     known = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
     return Defect(file, line, "format", f"{image.name} is not one of the formats {known}", SKIPPED_IMAGE)
+
+
+def _without_beginning(place: Path, root: Path) -> Path | None:
+    """The end of `place`, relative to `root`, that exists there; None when there is none."""
+    parts = place.relative_to(root).parts if place.is_relative_to(root) else place.parts[1:]
+    ends = (Path(*parts[start:]) for start in range(1, len(parts)))
+    return next((end for end in ends if os.path.exists(root / end)), None)
 
 
 def _content(folder: Path) -> str:

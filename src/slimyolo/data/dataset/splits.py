@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from slimyolo.data.dataset.dataset_yaml import DatasetSpec
+from slimyolo.data.dataset.keypoint_hints import keypoint_hints
+from slimyolo.data.dataset.label_files import LabelFinder
 from slimyolo.data.dataset.labels import SKIPPED_IMAGE, Defect, LabelFile, Polygon, label_path, parse_labels
 from slimyolo.data.dataset.listing import list_images
 from slimyolo.data.pictures.image_scan import look_at_images
@@ -110,8 +112,8 @@ def read_split(spec: DatasetSpec, split: str, *, single_class: bool = False) -> 
         raise DataError(
             f"There is no image in {_join(places)}. Put the {split} images there, or correct {spec.source}."
         )
-    samples, defects = _samples(listed.images, spec.nc, single_class)
-    defects = [*listed.defects, *defects]
+    samples, defects = _samples(listed.images, spec, single_class)
+    defects = [*listed.defects, *defects, *keypoint_hints(samples, spec)]
     if not samples:
         raise DataError(
             f"No image of the {split} split in {_join(places)} can be used. "
@@ -130,15 +132,18 @@ def read_split(spec: DatasetSpec, split: str, *, single_class: bool = False) -> 
     )
 
 
-def _samples(images: Sequence[Path], nc: int, single_class: bool) -> tuple[list[Sample], list[Defect]]:
+def _samples(images: Sequence[Path], spec: DatasetSpec, single_class: bool) -> tuple[list[Sample], list[Defect]]:
     samples: list[Sample] = []
     defects: list[Defect] = []
+    finder = LabelFinder()
     for image, look in zip(images, look_at_images(images), strict=True):
         if look.size is None:
             defects.append(Defect(image, None, "image", look.problem, SKIPPED_IMAGE))
             continue
-        path = label_path(image)
-        labels = _read_labels(path, nc)
+        found = finder.find(image)
+        defects += [_not_used(file, found.path) for file in found.unused]
+        path = found.path or label_path(image)
+        labels = _read_labels(path, spec)
         if labels is None:
             samples.append(Sample(image, None, look.size, _NO_BOXES))
             continue
@@ -152,9 +157,13 @@ def _samples(images: Sequence[Path], nc: int, single_class: bool) -> tuple[list[
     return samples, defects
 
 
-def _read_labels(path: Path, nc: int) -> LabelFile | None:
+def _not_used(file: Path, used: Path | None) -> Defect:
+    return Defect(file, None, "second label file", f"is not read, because the image's labels are in {used}", "not used")
+
+
+def _read_labels(path: Path, spec: DatasetSpec) -> LabelFile | None:
     try:
-        return parse_labels(path.read_bytes(), path, nc)
+        return parse_labels(path.read_bytes(), path, spec.nc, spec.keypoints)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
@@ -164,9 +173,12 @@ def _read_labels(path: Path, nc: int) -> LabelFile | None:
 
 def _refuse_unlabelled(split: str, samples: Sequence[Sample], spec: DatasetSpec) -> None:
     if all(sample.label is None for sample in samples):
+        image = samples[0].image
+        expected, beside = label_path(image), image.with_suffix(".txt")
+        places = f"{expected}" if expected == beside else f"{expected} (or {beside})"
         raise DataError(
-            f"None of the {len(samples)} {split} images of {spec.source} has a label file. For {samples[0].image} it "
-            f"would be {label_path(samples[0].image)}. Put the labels there (an empty file means that there is no object)."
+            f"None of the {len(samples)} {split} images of {spec.source} has a label file. For {image} it would be {places}. "
+            "Put the labels there (an empty file means that there is no object)."
         )
     if split == "train" and not any(len(sample.boxes) for sample in samples):
         raise DataError(

@@ -16,12 +16,53 @@ import numpy.typing as npt
 
 from slimyolo.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "decode_image", "image_size", "lacks_end_marker", "read_image_bytes"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "UNREAD_SUFFIXES",
+    "decode_image",
+    "image_size",
+    "lacks_end_marker",
+    "read_image_bytes",
+]
 
-IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
+UNREAD_SUFFIXES = (
+    *(".arw", ".avif", ".cr2", ".cr3", ".dng", ".exr", ".gif", ".hdr", ".heic", ".heics", ".heif", ".hif", ".ico"),
+    *(".j2k", ".jp2", ".jpf", ".jpx", ".jxl", ".nef", ".orf", ".pbm", ".pef", ".pfm", ".pgm", ".pnm"),
+    *(".ppm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".svgz", ".tga", ".xcf"),
+)
+"""Suffixes of pictures that are not read. They are named, because otherwise a picture would be missing without a word."""
 MAX_PIXELS = 150_000_000  # 450 MB as BGR; the largest cameras have 150 megapixels
 _END_OF_IMAGE = b"\xff\xd9"
 _ROTATED = range(5, 9)  # EXIF orientations that swap height and width
+_HEIF_BRANDS = frozenset(
+    (
+        b"heic",
+        b"heix",
+        b"heim",
+        b"heis",
+        b"hevc",
+        b"hevx",
+        b"mif1",
+        b"mif2",
+        b"msf1",
+        b"miaf",
+        b"avif",
+        b"avis",
+        b"avio",
+    )
+)
+_UNREAD_STARTS = {
+    b"GIF8": "GIF",
+    b"8BPS": "a Photoshop file",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"v/1\x01": "OpenEXR",
+    b"#?RADIANCE": "Radiance HDR",
+}
 _FILLER = 128  # the grey with which libjpeg fills missing data
 
 Image = npt.NDArray[np.uint8]
@@ -80,14 +121,14 @@ def decode_image(path: str | Path, content: bytes | None = None) -> Image:
     size = image_size(content, path)
     refuse_huge(size, path)
     if size is None:  # OpenCV may know this format, but its size in pixels is unknown before decoding
-        raise DataError(f"The image {path} cannot be decoded: {_what_is_wrong(content)}. Fetch it again, or remove it.")
+        raise _cannot_decode(path, content)
     cut_short = lacks_end_marker(content)
     if cut_short:
         content += _END_OF_IMAGE
         _refuse_missing_data(content, path)
     image = _imdecode(content, cv2.IMREAD_COLOR)
     if image is None:
-        raise DataError(f"The image {path} cannot be decoded: {_what_is_wrong(content)}. Fetch it again, or remove it.")
+        raise _cannot_decode(path, content)
     refuse_huge((image.shape[0], image.shape[1]), path)
     return image
 
@@ -120,16 +161,20 @@ def _refuse_missing_data(content: bytes, path: str | Path) -> None:
         raise DataError(f"The image {path} is truncated: part of its pixels are missing. Fetch it again, or remove it.")
 
 
-def _what_is_wrong(content: bytes) -> str:
-    kinds = {
-        b"GIF8": "GIF is not supported",
-        b"%PDF": "it is a PDF",
-        b"<!DO": "it is a web page",
-        b"<htm": "it is a web page",
-    }
-    if content[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypavif"):
-        return "HEIC and AVIF are not supported; convert it to JPEG"
-    return kinds.get(content[:4], "it is damaged or not an image (JPEG, PNG, WebP, BMP and TIFF can be read)")
+def unread_kind(content: bytes) -> str:
+    """The name of the picture format of `content` when it is known but not read here ("HEIC or AVIF"), else empty."""
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
+        return "HEIC or AVIF"
+    return next((kind for start, kind in _UNREAD_STARTS.items() if content.startswith(start)), "")
+
+
+def _cannot_decode(path: str | Path, content: bytes) -> DataError:
+    pages = {b"%PDF": "it is a PDF", b"<!DO": "it is a web page", b"<htm": "it is a web page"}
+    kind = unread_kind(content)
+    if kind:
+        return DataError(f"The image {path} cannot be decoded: {kind} is not supported. Convert it to JPEG or PNG.")
+    wrong = pages.get(content[:4], "it is damaged or not an image (JPEG, PNG, WebP, BMP and TIFF can be read)")
+    return DataError(f"The image {path} cannot be decoded: {wrong}. Fetch it again, or remove it.")
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int]:

@@ -1,0 +1,116 @@
+"""Finds the label file of an image, wherever the common tools put it.
+
+| place, in this order | who writes it so |
+|---|---|
+| the last folder named ``images`` becomes ``labels`` | YOLOv5, ultralytics, Roboflow |
+| beside the image | CVAT, LabelImg, darknet |
+
+In both places the letters of the suffix (``.TXT``) and of the folder names (``Images``, ``Labels``) may be large or small. A
+file whose name differs from that of the image in the size of its letters (``img_1.txt`` for ``IMG_1.JPG``) is taken when it
+is the only one, and no other image has exactly its name. On systems that do not tell the letters apart, all of this is the
+same file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slimyolo.data.dataset.labels import label_path
+
+__all__ = ["FoundLabel", "LabelFinder"]
+
+_SUFFIX = ".txt"
+
+
+@dataclass(frozen=True)
+class FoundLabel:
+    """The label file of an image, or None, and the other files that carry its name and are not read."""
+
+    path: Path | None
+    unused: tuple[Path, ...] = ()
+
+
+@dataclass(eq=False)
+class LabelFinder:
+    """Finds label files. It lists each folder once, so use a new one when the files may have changed."""
+
+    _texts: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
+    _stems: dict[Path, frozenset[str]] = field(default_factory=dict)
+    _labels_folders: dict[Path, Path | None] = field(default_factory=dict)
+
+    def find(self, image: Path) -> FoundLabel:
+        """The label file of `image`. Files with the same content as the one that is read are not `unused`."""
+        found = [file for folder in self._folders(image.parent) for file in self._in(folder, image)]
+        if not found:
+            return FoundLabel(None)
+        return FoundLabel(found[0], tuple(other for other in found[1:] if _differ(found[0], other)))
+
+    def names_in(self, folder: Path) -> dict[str, list[Path]]:
+        """The text files in `folder`: the name without its suffix, in small letters → the files."""
+        if folder not in self._texts:
+            texts: dict[str, list[Path]] = defaultdict(list)
+            others: set[str] = set()
+            for entry in _entries(folder):
+                stem, suffix = os.path.splitext(entry.name)
+                if suffix.lower() != _SUFFIX:
+                    others.add(stem)
+                elif not entry.name.startswith(".") and entry.is_file():
+                    texts[stem.casefold()].append(folder / entry.name)
+            self._stems[folder] = frozenset(others)
+            self._texts[folder] = {stem: sorted(files) for stem, files in texts.items()}
+        return self._texts[folder]
+
+    def _in(self, folder: Path, image: Path) -> list[Path]:
+        """The files in `folder` that carry the name of `image`; the one that fits best is the first."""
+        files = self.names_in(folder).get(image.stem.casefold(), [])
+        own = [file for file in files if file.stem == image.stem]
+        if own:
+            return sorted(own, key=lambda file: file.suffix != _SUFFIX)
+        stems = {file.stem for file in files}
+        self.names_in(image.parent)
+        return files if len(stems) == 1 and stems.isdisjoint(self._stems[image.parent]) else []
+
+    def _folders(self, folder: Path) -> list[Path]:
+        """Where the label files of the images in `folder` may be."""
+        if folder not in self._labels_folders:
+            self._labels_folders[folder] = _labels_folder(folder)
+        labels = self._labels_folders[folder]
+        return [folder] if labels is None or labels == folder else [labels, folder]
+
+
+def _labels_folder(folder: Path) -> Path | None:
+    """The folder of the labels for images in `folder`: the last part ``images`` is replaced; None when there is none."""
+    expected = label_path(folder / "image.jpg").parent
+    if expected != folder:
+        return expected if expected.is_dir() else _spelt_otherwise(folder, "images") or expected
+    return _spelt_otherwise(folder, "images")
+
+
+def _spelt_otherwise(folder: Path, name: str) -> Path | None:
+    """The existing folder that results when the last part like `name` becomes ``labels``, in any size of letters."""
+    parts = list(folder.parts)
+    for position in range(len(parts) - 1, -1, -1):
+        if parts[position].casefold() == name:
+            above = Path(*parts[:position])
+            twins = sorted(entry.name for entry in _entries(above) if entry.name.casefold() == "labels")
+            places = (Path(above, twin, *parts[position + 1 :]) for twin in twins)
+            return next((place for place in places if place.is_dir()), None)
+    return None
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:  # it does not exist, or cannot be listed: the label file is then asked for by its name
+        return []
+
+
+def _differ(one: Path, other: Path) -> bool:
+    try:
+        return not os.path.samefile(one, other) and one.read_bytes() != other.read_bytes()
+    except OSError:
+        return True
