@@ -74,8 +74,7 @@ def test_a_cut_changes_no_digit_of_map(family: str, tmp_path: Path) -> None:
         )
     )
     assert record.metrics.rule == "ultralytics"
-    # one count in the plan and in tables; the plan has the products of an uncut attention
-    assert record.size.macs == pytest.approx(result.report.after.macs, rel=1e-3)
+    assert record.size.macs == result.report.after.macs  # one count in the plan and in tables
     assert record.size.params == result.report.after.params
 
 
@@ -211,7 +210,7 @@ def test_half_the_macs_are_half_of_the_exported_file(tmp_path: Path) -> None:
     ]
     dense, cut = (macs_of_onnx(Path(file)) for file in files)
     assert dense == record.before.macs
-    assert cut == pytest.approx(record.after.macs, rel=1e-3)
+    assert cut == record.after.macs
     assert 0.45 < cut / dense <= 0.5
     assert record.before.training_macs > record.after.training_macs > 0
     assert any(note.startswith("Only training reads model.23.cv2, model.23.cv3:") for note in record.notes)

@@ -173,7 +173,8 @@ def product_macs(node: Node) -> float:
     if name in {"baddbmm", "addmm"} and len(known) == 3:
         return float(math.prod(out) * known[1][-1])
     if name == "scaled_dot_product_attention":
-        return float(2 * math.prod(known[0]) * known[1][-2])
+        rows = math.prod(known[0]) // max(known[0][-1], 1)
+        return float(rows * known[1][-2] * (known[0][-1] + known[2][-1]))
     return 0.0
 
 

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from pruning_networks import Network, randomise_
+from torch import Tensor, nn
 
+from slimyolo.costs import model_cost
 from slimyolo.errors import ConfigError, PruningError
 from slimyolo.pruning import (
     ChannelShare,
@@ -61,6 +64,43 @@ def test_savings_are_differences_of_costs_and_fall_while_neighbours_shrink(model
         assert macs(gone, first, 2) == pytest.approx(before.macs - after.macs, abs=1)
         assert params(gone, first, 2) == before.params - after.params
     assert macs(shrunk, first, 2) < macs({}, first, 2)
+
+
+class Attention(nn.Module):
+    """Queries and keys that are narrower than the values, as in the attention of detectors."""
+
+    def __init__(self, fused: bool) -> None:
+        super().__init__()
+        self.fused = fused
+        self.stem, self.query, self.key, self.value = (
+            nn.Sequential(nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width))
+            for inputs, width in ((3, 8), (8, 8), (8, 8), (8, 16))
+        )
+        self.last = nn.Conv2d(16, 4, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = torch.relu(self.stem(images))
+        query, key, value = (part(x).flatten(2).transpose(1, 2) for part in (self.query, self.key, self.value))
+        if self.fused:
+            mixed = F.scaled_dot_product_attention(query, key, value, scale=0.5)
+        else:
+            mixed = (query @ key.transpose(1, 2) * 0.5).softmax(-1) @ value
+        return self.last(mixed.transpose(1, 2).reshape(len(x), -1, *x.shape[-2:]))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_products_of_an_attention_are_counted_as_they_are_after_the_cut(fused: bool) -> None:
+    model = randomise_(Attention(fused), 0)
+    for target in (MacsShare(0.6), ChannelShare(0.5)):
+        result = prune_module(model, EXAMPLE, target, floor=0.0)
+        before, after = (model_cost(one, EXAMPLE).macs for one in (model, result.model))
+        assert (result.report.before.macs, result.report.after.macs) == (before, after)
+        assert before == 144 * (3 * 8 + 8 * 8 + 8 * 8 + 8 * 16 + 16 * 4) + 144 * 144 * (8 + 16)
+    graph = trace(model, EXAMPLE)
+    table = CostTable(graph)
+    for group in graph.groups:
+        _, saved = table.saving({}, group.id, 2)
+        assert saved == pytest.approx(table.cost({}).macs - table.cost({group.id: 2}).macs, abs=1)
 
 
 def test_cost_aware_selection_removes_fewer_channels_for_the_same_macs(model: Network) -> None:

@@ -65,7 +65,11 @@ def _build(
         consumers=tuple(_with_units(item, find) for item in coupling.consumers),
         sites=tuple(_with_units(item, find) for item in coupling.sites),
         positions=coupling.positions,
-        fixed_macs=coupling.fixed_macs,
+        products=tuple(
+            replace(one, axes=tuple(find(axis) for axis in one.axes))
+            for found in coupling.products.values()
+            for one in found
+        ),
         sizes={name: tuple(one.shape) for name, one in module.named_parameters() if not lies_in(name, undeployed)},
         undeployed=undeployed,
         fragile=coupling.fragile,

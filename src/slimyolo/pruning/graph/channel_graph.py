@@ -18,6 +18,7 @@ __all__ = [
     "Emitter",
     "Group",
     "Member",
+    "Product",
     "SizeSite",
     "Strategy",
     "shapes_of",
@@ -101,6 +102,17 @@ class Adder:
 
     node: str
     units: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """Multiply-accumulates that no weight of the module causes, such as those of queries and keys: `macs` for one image.
+
+    Each of `axes` [channels] holds the ids along one axis that is multiplied; the MACs are proportional to its length.
+    """
+
+    macs: float
+    axes: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +211,7 @@ class ChannelGraph:
     consumers: tuple[Consumer, ...]
     sites: tuple[SizeSite, ...]
     positions: Mapping[str, float]  # weight name -> multiply-accumulates per weight element (one image)
-    fixed_macs: float  # of products of two activations
+    products: tuple[Product, ...]  # of two activations
     sizes: Mapping[str, tuple[int, ...]]  # parameter name -> shape, without those in `undeployed`
     fragile: Mapping[str, str]  # module path -> strategy in use there
     kept: tuple[str, ...]  # human-readable reasons why channels are kept whole

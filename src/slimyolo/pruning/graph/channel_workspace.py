@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
-from slimyolo.pruning.graph.channel_graph import Adder, Consumer, Emitter, SizeSite, Strategy
+from slimyolo.pruning.graph.channel_graph import Adder, Consumer, Emitter, Product, SizeSite, Strategy
 from slimyolo.pruning.graph.channel_sets import ChannelSets
 from slimyolo.pruning.graph.index_maps import compress, pad_rank, varying_axes
 from slimyolo.pruning.graph.repeated_widths import Division
@@ -66,7 +66,7 @@ class Coupling:
         self.sites: list[SizeSite] = []
         self.divisions: list[Division] = []
         self.positions: dict[str, float] = {}
-        self.fixed_macs = 0.0
+        self.products: dict[str, list[Product]] = {}  # by the name of the operation
         self.fragile: dict[str, str] = {}
         self.fragile_lines: set[Line] = set()
         self.tieable: set[str] = set()
@@ -138,7 +138,7 @@ class Coupling:
         elif not silent and any(isinstance(value, Weight) and value.plain is None for value in values):
             name = operation_name(node.target).removeprefix("aten.")
             self.note(node, f"{name} mixes the elements of a parameter; its channels are kept whole")
-        self.fixed_macs += product_macs(node) / self.program.batch
+        self.products[node.name] = [Product(product_macs(node) / self.program.batch)]
         return self.empty_result(node)
 
     def vector(self, value: Activation, axis: int, node: Node) -> Tensor:
@@ -218,6 +218,10 @@ class Coupling:
 
     def count(self, weight: str, positions: float) -> None:
         self.positions[weight] = self.positions.get(weight, 0.0) + positions / self.program.batch
+
+    def add_product(self, node: Node, macs: float, *axes: Tensor) -> None:
+        """Count `macs` of the whole batch that `node` does besides those counted before; they shrink with the ids of `axes`."""
+        self.products.setdefault(node.name, []).append(Product(macs / self.program.batch, axes))
 
     def strategy_at(self, node: Node, numbers: Sequence[int]) -> str:
         """How the module that calls the operation `node` is treated; `numbers` are sizes in its code (see `Strategy`)."""

@@ -125,7 +125,7 @@ def _bind_derived(
 ) -> None:
     """Bind a weight that is computed element by element from parameters. These can be cut, but cannot take constants."""
     wide = (1,) * (len(weight.shape) - 2)
-    coupling.fixed_macs += product_macs(node) / coupling.program.batch
+    coupling.add_product(node, product_macs(node), outputs, inputs)
     for name, elements in weight.elements():
         coupling.bind_elements(name, elements, outputs.reshape(-1, 1, *wide), weight.shape)
         coupling.bind_elements(name, elements, inputs.reshape(1, -1, *wide), weight.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,11 +14,7 @@ from slimyolo.pruning.graph.channel_workspace import Activation, Coupling
 from slimyolo.pruning.graph.constant_values import Constant, constant, flat_only, per_channel
 from slimyolo.pruning.graph.constant_workspace import ConstantFlow
 from slimyolo.pruning.graph.index_maps import compress, pad_rank, varying_axes
-from slimyolo.tracing.calls import (
-    argument,
-    product_macs,
-    real_shape,
-)
+from slimyolo.tracing.calls import argument, real_shape
 from slimyolo.tracing.kinds import operation_name
 
 __all__ = ["product_channels", "product_constants"]
@@ -32,7 +29,6 @@ def product_channels(coupling: Coupling, node: Node) -> Any:
     for item in values:
         if not varying_axes(item.ids):
             coupling.freeze(item)
-    coupling.fixed_macs += product_macs(node) / coupling.program.batch
     if operation_name(node.target) == "aten.scaled_dot_product_attention":
         return _attention(coupling, node, *values)
     return _matrices(coupling, node, f"{node.name}", values[0], values[1], real_shape(node))
@@ -61,6 +57,7 @@ def _matrices(
 ) -> Any:
     """Ids of `first [..., m, k] @ second [..., k, n]`, where each varies along one axis at most."""
     rank = len(shape)
+    macs = float(math.prod(shape) * first.shape[-1])
     one, two = pad_rank(first.ids, rank), pad_rank(second.ids, rank)
     axes = {*varying_axes(one), *varying_axes(two)}
     added = varying_axes(one) == [rank - 1] or varying_axes(two) == [rank - 2]
@@ -71,9 +68,13 @@ def _matrices(
         right = two.reshape(-1).expand(second.shape[-2])
         coupling.sets.join(left, right)
         coupling.adders.append(Adder(place, left))
+        coupling.add_product(node, macs, left)
         return coupling.empty(shape)
-    if len(axes) != 1:
-        return coupling.empty(shape) if not axes else coupling.freezing(node)
+    if len(axes) > 1:
+        return coupling.freezing(node)
+    coupling.add_product(node, macs, *[ids.reshape(-1) for ids in (one, two) if varying_axes(ids)][:1])
+    if not axes:
+        return coupling.empty(shape)
     axis = axes.pop()
     if axis >= rank - 2:  # rows of the first, or columns of the second: each on its own
         return Activation(compress(coupling.sets.find(one if varying_axes(one) else two)), shape)

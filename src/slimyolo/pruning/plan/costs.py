@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from slimyolo.pruning.graph.channel_graph import ChannelGraph
+from slimyolo.pruning.graph.channel_graph import ChannelGraph, Product
 
 __all__ = ["CostTable", "CutCost"]
 
@@ -35,11 +35,24 @@ class CostTable:
         for name in self._sizes:
             for group_id in {group for _, group, _ in self._cuts.get(name, ())}:
                 self._of_group[group_id].append(name)
+        self._products = [(one.macs, self._shares(one)) for one in graph.products]
+
+    def _shares(self, product: Product) -> list[dict[int, float]]:
+        """For each axis of a product: group id → the share of the axis that one channel of the group takes."""
+        found = []
+        for axis in product.axes:
+            places = Counter(axis.tolist())
+            shares = {
+                group.id: sum(places[unit] for unit in group.units.tolist()) / (len(axis) * group.width)
+                for group in self._graph.groups
+            }
+            found.append({group: share for group, share in shares.items() if share})
+        return found
 
     def cost(self, removed: Mapping[int, int]) -> CutCost:
         """Cost without `removed[group id]` channels of each group (0 for a group that is missing in `removed`)."""
         params, macs = self._total(self._sizes, removed)
-        return CutCost(params, round(macs + self._graph.fixed_macs))
+        return CutCost(params, round(macs + self._product_macs(removed)))
 
     def saving(self, removed: Mapping[int, int], group: int, more: int) -> tuple[int, float]:
         """(parameters, MACs) that removing `more` channels of `group` saves after the channels `removed` are removed.
@@ -49,7 +62,14 @@ class CostTable:
         names = self._of_group[group]
         params, macs = self._total(names, removed)
         fewer_params, fewer_macs = self._total(names, {**removed, group: removed.get(group, 0) + more})
-        return params - fewer_params, macs - fewer_macs
+        products = self._product_macs(removed) - self._product_macs({**removed, group: removed.get(group, 0) + more})
+        return params - fewer_params, macs - fewer_macs + products
+
+    def _product_macs(self, removed: Mapping[int, int]) -> float:
+        return sum(
+            macs * math.prod(1.0 - sum(share * removed.get(group, 0) for group, share in axis.items()) for axis in axes)
+            for macs, axes in self._products
+        )
 
     def _total(self, names: Iterable[str], removed: Mapping[int, int]) -> tuple[int, float]:
         params, macs = 0, 0.0
