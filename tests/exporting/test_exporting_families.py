@@ -191,6 +191,18 @@ def test_the_command_takes_the_other_branch(tmp_path: Path) -> None:
     assert file.suppressed is not None
 
 
+def test_max_det_is_the_number_of_detections_of_a_head_without_nms(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "one.pt", detector_of("yolo26"))
+    given = {"format": ("torchscript",), "imgsz": SIZE, "no_examples": True, "max_det": 7}
+    (file,) = export(ExportConfig(weights=tmp_path / "one.pt", **given)).files
+    assert (file.layout, file.output_shape) == ("detections", (1, 7, 6))
+    images = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    assert open_exported(file.path, threads=1).output(images).shape == (1, 7, 6)
+    save_checkpoint(tmp_path / "other.pt", detector_of("yolov8"))
+    with pytest.raises(ConfigError, match=r"--max-det is for files .* a file of YOLOv8 gives all rows\. Add --nms"):
+        export(ExportConfig(weights=tmp_path / "other.pt", **given))
+
+
 @pytest.mark.parametrize("family", QUICK)
 def test_the_example_finds_what_predict_finds(family: str, any_size: Files, tmp_path: Path) -> None:
     detector, file = any_size(family)

@@ -53,7 +53,14 @@ class ExportConfig(Config):
         0.25, "confidence threshold of --nms", group=FORMAT, names=("--conf-thres",), ge=0, le=1, rare=True
     )
     iou: float = option(0.45, "overlap threshold of --nms", group=FORMAT, names=("--iou-thres",), ge=0, le=1, rare=True)
-    max_det: int = option(100, "largest number of detections per image of --nms", group=FORMAT, ge=1, rare=True)
+    max_det: int | None = option(
+        None,
+        "number of detections per image, with --nms or of a head that needs no NMS",
+        group=FORMAT,
+        shown_default="100 with --nms, else 300",
+        ge=1,
+        rare=True,
+    )
     device: Device = device_option(FORMAT, default="cpu", rare=True)
     json_file: OptionalPath = json_option(FORMAT)
 

@@ -53,6 +53,7 @@ __all__ = ["ExportRecord", "export"]
 log = logging.getLogger("slimyolo")
 
 REAL_IMAGES = 8
+_MOST_WITH_NMS = 100
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def export(config: ExportConfig) -> ExportRecord:
     real_images = _real_images(config)
     device = pick_device(config.device)
     files = []
-    thresholds = Thresholds(conf=config.conf, iou=config.iou, max_det=config.max_det)
+    thresholds = Thresholds(conf=config.conf, iou=config.iou, max_det=config.max_det or _MOST_WITH_NMS)
     for row, path in zip(rows, paths, strict=True):
         file = export_detector(
             detector,
@@ -156,7 +157,14 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
 
 
 def _settings(config: ExportConfig, detector: Detector) -> ExportSettings:
-    suppression = Suppression(conf=config.conf, iou=config.iou, max_det=config.max_det) if config.nms else None
+    suppression = None
+    if config.nms:
+        suppression = Suppression(conf=config.conf, iou=config.iou, max_det=config.max_det or _MOST_WITH_NMS)
+    elif config.max_det is not None and detector.family.exported != "detections":
+        raise ConfigError(
+            f"--max-det is for files whose output is detections, but a file of {detector.family.title} gives all rows. Add "
+            "--nms, or leave --max-det out."
+        )
     cost = size_of(detector, max(config.imgsz))
     metadata = replace(
         detector_metadata(detector, config.imgsz, __version__),
@@ -172,6 +180,7 @@ def _settings(config: ExportConfig, detector: Detector) -> ExportSettings:
         dynamic=config.dynamic,
         half=config.half,
         nms=suppression,
+        max_det=config.max_det or ExportSettings.max_det,
         opset=config.opset,
         simplify=config.simplify,
         metadata=metadata,
