@@ -18,6 +18,7 @@ from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.dataset_config import DataCheckConfig, DataSynthConfig
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.inspect_config import InspectConfig
+from slimyolo.tasks.latency.pack_config import LatencyCheckConfig, LatencyPackConfig
 from slimyolo.tasks.measure.bench_config import BenchConfig
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.predict.config import PredictConfig
@@ -208,6 +209,21 @@ COMMANDS: tuple[Command, ...] = (
             f"slimyolo bench --weights {_BEST} runs/prune/exp/pruned.pt --runtime onnxruntime,openvino --threads 2",
             f"slimyolo bench --weights {_BEST} --precision fp32,int8 {_DATA}",
         ),
+    ),
+    Command(
+        settings=LatencyPackConfig,
+        task=("slimyolo.tasks.latency.pack", "pack"),
+        summary="pack networks that another device times, for --latency",
+        examples=(
+            f"slimyolo latency pack --weights {_BEST} --runtime ncnn --threads 4    # then run.py on the device",
+            f"slimyolo prune --weights {_BEST} --latency 30ms --times times.json",
+        ),
+    ),
+    Command(
+        settings=LatencyCheckConfig,
+        task=("slimyolo.tasks.latency.pack", "check"),
+        summary="pack a cut network, so that the device times it",
+        examples=("slimyolo latency check --weights runs/prune/exp/pruned.pt --times times.json",),
     ),
     Command(
         settings=InspectConfig,

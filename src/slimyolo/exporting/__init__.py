@@ -15,7 +15,7 @@ from slimyolo.exporting.int8.quantise import Accuracy, Quantisation, QuantisedFi
 from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, NetworkCost, Suppression, detector_metadata
 from slimyolo.exporting.network import captured_network, output_layout, top_detections
 from slimyolo.exporting.quiet import quiet, without_telemetry
-from slimyolo.exporting.resizing import resized_onnx, write_quick_onnx
+from slimyolo.exporting.resizing import random_values, repeating_values, resized_onnx, write_quick_onnx
 from slimyolo.exporting.runtimes import ExportedModel, is_exported, open_exported
 from slimyolo.exporting.settings import ExportSettings, Opened, Runner, RunOptions, RunPrecision, Written
 from slimyolo.exporting.table import (
@@ -75,6 +75,8 @@ __all__ = [
     "quantised_format",
     "quiet",
     "random_images",
+    "random_values",
+    "repeating_values",
     "require_packages",
     "resized_onnx",
     "runtimes",

@@ -9,11 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from slimyolo.errors import ExportError
@@ -22,16 +24,37 @@ from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings
 from slimyolo.models import Detector
 
-__all__ = ["resized_onnx", "write_quick_onnx"]
+__all__ = ["random_values", "repeating_values", "resized_onnx", "write_quick_onnx"]
 
 _QUICK_OPSET = 17
+_SIGNS = np.where(np.random.default_rng(0).random(251) < 0.5, np.float32(-1), np.float32(1))
+
+Values = Callable[[tuple[int, ...], np.random.Generator], npt.NDArray[np.float32]]
+"""(shape of a weight, generator) → its values."""
 
 
-def resized_onnx(content: bytes, shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+def random_values(shape: tuple[int, ...], generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Values as a new network has them, so that the maps neither grow nor vanish from layer to layer."""
+    values = generator.standard_normal(shape, dtype=np.float32) / np.sqrt(max(1, math.prod(shape[1:])))
+    found: npt.NDArray[np.float32] = values.astype(np.float32)
+    return found
+
+
+def repeating_values(shape: tuple[int, ...], generator: np.random.Generator | None = None) -> npt.NDArray[np.float32]:
+    """Values that a file compressor stores in almost nothing: one magnitude, with signs that repeat after 251 values.
+
+    The magnitude is a power of two near 1/(2 √inputs), so that the maps neither grow nor vanish, and no number is denormal
+    (denormal numbers take many times as long on some processors). `generator` is not used.
+    """
+    scale = 2.0 ** -round(math.log2(2 * math.sqrt(max(1, math.prod(shape[1:])))))
+    return np.resize(_SIGNS * np.float32(scale), shape)
+
+
+def resized_onnx(content: bytes, shapes: Mapping[str, tuple[int, ...]], values: Values = random_values) -> bytes:
     """The ONNX file `content`, in which the convolutions named in `shapes` (module path → weight shape) have these sizes.
 
-    The `shapes` must fit together; a depthwise convolution keeps one input per group. Raises `ExportError` for a path that
-    has no weight in the file.
+    `values` gives the new weights. The `shapes` must fit together; a depthwise convolution keeps one input per group. Raises
+    `ExportError` for a path that has no weight in the file.
     """
     import onnx
 
@@ -42,9 +65,9 @@ def resized_onnx(content: bytes, shapes: Mapping[str, tuple[int, ...]]) -> bytes
         weight = initializers.get(f"{path}.weight")
         if weight is None:
             raise ExportError(f"The ONNX file has no weight {path}.weight, so it cannot be timed at other widths.")
-        _refill_(weight, shape, generator)
+        _refill_(weight, values(shape, generator))
         if f"{path}.bias" in initializers:
-            _refill_(initializers[f"{path}.bias"], shape[:1], generator)
+            _refill_(initializers[f"{path}.bias"], values(shape[:1], generator))
     for node in model.graph.node:
         if node.op_type == "Conv":
             _regroup_(node, shapes.get(node.input[1].removesuffix(".weight")))
@@ -52,11 +75,10 @@ def resized_onnx(content: bytes, shapes: Mapping[str, tuple[int, ...]]) -> bytes
     return bytes(model.SerializeToString())
 
 
-def _refill_(tensor: Any, shape: tuple[int, ...], generator: np.random.Generator) -> None:
+def _refill_(tensor: Any, values: npt.NDArray[np.float32]) -> None:
     from onnx import numpy_helper
 
-    values = generator.standard_normal(shape, dtype=np.float32) / np.sqrt(max(1, int(np.prod(shape[1:]))))
-    tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
 
 
 def _regroup_(node: Any, shape: tuple[int, ...] | None) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
@@ -10,12 +12,41 @@ from pydantic import BeforeValidator
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.option_types import parse_share
 
-__all__ = ["Amount", "BudgetUnit", "Latency", "budget_of"]
+__all__ = ["Amount", "BudgetUnit", "Latency", "TimingSource", "budget_of", "latency_amounts"]
 
 BudgetUnit = Literal["channels", "params", "macs", "latency", "latency-share", "max-drop"]
 
 _FACTORS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
 _LEAST_COUNT = 1000  # a smaller number is too small for any detector; the user may have meant per cent
+
+
+@dataclass(frozen=True)
+class TimingSource:
+    """Where the time of ``--latency`` comes from: a `runtime` that is timed here, or the `times` of another device."""
+
+    runtime: str | None
+    threads: int
+    times: tuple[Path, ...]
+
+    @property
+    def given(self) -> bool:
+        """Whether the user named a source."""
+        return self.runtime is not None or bool(self.times)
+
+    def refuse_without_latency(self, too: str = "") -> None:
+        """Raise `ConfigError` when a source is named, for a command without ``--latency``."""
+        if self.runtime is not None:
+            raise ConfigError(f"--runtime says where --latency{too} is timed: add --latency, or leave --runtime out.")
+        if self.times:
+            raise ConfigError(f"--times holds the times for --latency{too}: add --latency, or leave --times out.")
+
+    def refuse_missing(self, latency: str) -> None:
+        """Raise `ConfigError` when no source is named, for a command that needs one."""
+        if not self.given:
+            raise ConfigError(
+                f"--latency {latency} is a time on a runtime: add --runtime onnxruntime to time it here, or --times times.json "
+                "for another device (slimyolo latency pack)."
+            )
 
 
 def budget_of(
@@ -37,7 +68,7 @@ def budget_of(
 
     Raises `ConfigError` when several were given.
     """
-    share, milliseconds = _latency_amounts(latency)
+    share, milliseconds = latency_amounts(latency)
     budgets: tuple[tuple[BudgetUnit, float | None], ...] = (
         ("channels", percent),
         ("params", params),
@@ -97,7 +128,7 @@ def parse_latency(value: Any) -> Any:
     return f"{100 * share:g}%" if unit == "%" or (unit == "" and amount < 1) else f"{amount:.12g}ms"
 
 
-def _latency_amounts(latency: str | None) -> tuple[float | None, float | None]:
+def latency_amounts(latency: str | None) -> tuple[float | None, float | None]:
     """(share of the time now, milliseconds) of a text that `parse_latency` returned. One of them is None, or both."""
     if latency is None:
         return None, None

@@ -104,17 +104,19 @@ class RepairRecord:
 class LatencyOutcome:
     """The result of ``--latency``: what was asked for, and what was reached.
 
-    The cut and the dense network are timed in turn. `measured_ms` is `dense_ms` times the ratio of their times. `reached`:
-    `measured_ms` is at most 5 % above `asked_ms`. `attempts`: one line for each network that was timed.
+    The cut and the dense network are timed in turn. `measured_ms` is `dense_ms` times the ratio of their times; it is None when
+    the cut was predicted from the times of another device and not timed. `reached`: the measured (else the predicted) time is at
+    most 5 % above `asked_ms`. `attempts`: one line for each network that was timed. `device`: the other device, if there is one.
     """
 
     asked_ms: float
     dense_ms: float
     predicted_ms: float
-    measured_ms: float
+    measured_ms: float | None
     round_to: int
     reached: bool
     attempts: tuple[str, ...]
+    device: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ __all__ = [
     "name_option",
     "one2many_option",
     "project_option",
+    "times_option",
     "workers_option",
 ]
 
@@ -69,6 +70,12 @@ def json_option(group: str, *, rare: bool = False) -> Any:
 def one2many_option(group: str) -> Any:
     """``--one2many``: the branch of a head with two whose rows need NMS."""
     return option(False, "use the branch that needs NMS, of a head with two (YOLO26, YOLOv10)", group=group, rare=True)
+
+
+def times_option(group: str) -> Any:
+    """The field for ``--times``: what another device answered, for ``--latency``."""
+    words = "times.json of another device, instead of timing here, and its checks"
+    return option((), words, group=group, metavar="FILE …")
 
 
 def project_option(default: str, group: str, *, rare: bool | tuple[str, ...] = True) -> Any:

@@ -17,6 +17,7 @@ __all__ = ["RuntimePrice", "cut_to_latency"]
 log = logging.getLogger("slimyolo")
 
 NEAR = 0.03  # of the budget
+ALLOWED = 1.05  # times the budget still count as reached
 ATTEMPTS = 5
 ROUNDINGS = (1, 8, 16)
 Cut = Callable[[LatencyBudget, int, Price], PruneResult[Detector]]
@@ -24,7 +25,11 @@ Cut = Callable[[LatencyBudget, int, Price], PruneResult[Detector]]
 
 
 class RuntimePrice(Protocol):
-    """What the search needs to know of a runtime; `tasks.latency.price.LatencyPrice` is an example."""
+    """What the search needs to know of a runtime, here (`LatencyPrice`) or on another device (`TimesPrice`)."""
+
+    @property
+    def device(self) -> str | None:
+        """The other device that times networks; None: this machine."""
 
     @property
     def dense_ms(self) -> float:
@@ -33,8 +38,8 @@ class RuntimePrice(Protocol):
     def __call__(self, plan: PrunePlan) -> float:
         """Predicted milliseconds of a planned network."""
 
-    def measured_share(self, plan: PrunePlan) -> float:
-        """Time a planned network now; returns its time divided by the time of the dense network."""
+    def measured_share(self, plan: PrunePlan) -> float | None:
+        """Time a planned network now; returns its time divided by the time of the dense network. None: it cannot be timed."""
 
 
 def cut_to_latency(
@@ -44,7 +49,8 @@ def cut_to_latency(
 
     The rounding is chosen from `roundings` by predicted times. Then the cut network is timed, the prediction is multiplied by
     measured time / predicted time, and the dense network is cut again with the corrected prediction; this is repeated a few
-    times. Raises `ConfigError` when the dense network takes no longer than `budget_ms`.
+    times. Where the price cannot time a network, the first cut stays as it is, and only predicted. Raises `ConfigError` when the
+    dense network takes no longer than `budget_ms`.
     """
     dense = price.dense_ms
     if dense <= budget_ms:
@@ -56,7 +62,10 @@ def cut_to_latency(
     said, correction = price(result.plan), 1.0
     attempts: list[_Attempt] = []
     for _ in range(ATTEMPTS):
-        attempts.append(_Attempt(price.measured_share(result.plan) * dense, said, result))
+        share = price.measured_share(result.plan)
+        if share is None:
+            break
+        attempts.append(_Attempt(share * dense, said, result))
         log.info("tried %s", attempts[-1])
         if abs(attempts[-1].measured_ms / budget_ms - 1) <= NEAR:
             break
@@ -67,27 +76,33 @@ def cut_to_latency(
         if again.report.after == result.report.after:  # every layer is at its floor, or one step decides
             break
         result = again
-    chosen = min(attempts, key=lambda one: (one.measured_ms > 1.05 * budget_ms, abs(one.measured_ms - budget_ms)))
-    measured = chosen.measured_ms
-    reached = measured <= 1.05 * budget_ms
+    if attempts:
+        chosen = min(
+            attempts, key=lambda one: (one.measured_ms > ALLOWED * budget_ms, abs(one.measured_ms - budget_ms))
+        )
+        log.info("the cut network takes %.2f ms, the dense network %.2f ms (both timed)", chosen.measured_ms, dense)
+    else:
+        chosen = _Attempt(said, said, result)
+        log.info("the cut network should take %.2f ms on %s, where the dense one takes %.2f", said, price.device, dense)
+    reached = chosen.measured_ms <= ALLOWED * budget_ms
     if not reached:
         log.warning(
             "--latency %.2fms is not reached: the smallest network that was tried takes %.2f ms (%.0f %% of the dense one's "
             "%.2f). Its layers are at their floors: lower --floor, or give a smaller --imgsz or a longer --latency.",
             budget_ms,
-            measured,
-            100 * measured / dense,
+            chosen.measured_ms,
+            100 * chosen.measured_ms / dense,
             dense,
         )
-    log.info("the cut network takes %.2f ms, the dense network %.2f ms (both timed)", measured, dense)
     outcome = LatencyOutcome(
         asked_ms=budget_ms,
         dense_ms=dense,
         predicted_ms=chosen.predicted_ms,
-        measured_ms=measured,
+        measured_ms=chosen.measured_ms if attempts else None,
         round_to=unit,
         reached=reached,
         attempts=tuple(str(one) for one in attempts),
+        device=price.device,
     )
     return chosen.result, outcome
 

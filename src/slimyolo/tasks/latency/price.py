@@ -81,10 +81,16 @@ class LatencyPrice:
         self._model: LatencyModel | None = None
         self._dense_ms: float | None = None
 
+    device: str | None = None  # the networks are timed here
+
     def __enter__(self) -> LatencyPrice:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary files."""
         self._networks.close()
 
     def __call__(self, plan: PrunePlan) -> float:

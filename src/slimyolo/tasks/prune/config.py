@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.budgets import Amount, BudgetUnit, Latency, budget_of
+from slimyolo.tasks.common.budgets import Amount, BudgetUnit, Latency, TimingSource, budget_of
 from slimyolo.tasks.common.config import Config, option, option_name
 from slimyolo.tasks.common.option_types import (
     BatchSize,
@@ -29,6 +29,7 @@ from slimyolo.tasks.common.shared_options import (
     json_option,
     name_option,
     project_option,
+    times_option,
     workers_option,
 )
 
@@ -65,6 +66,7 @@ class PruneConfig(Config):
         None, "runtime on which --latency is timed", group=WHAT, shown_default="PyTorch, roughly"
     )
     threads: int = option(2, "number of threads of --runtime", group=WHAT, ge=1, rare=True)
+    times: tuple[Path, ...] = times_option(WHAT)
     max_drop: float | None = option(None, "largest drop of mAP50-95 that is allowed", group=WHAT, gt=0, lt=1)
     plan: OptionalPath = option(None, "make the cut of this plan.json again", group=WHAT, rare=True)
     dry_run: bool = option(False, "print the plan and write nothing except --plan-out", group=WHAT, rare=True)
@@ -136,6 +138,11 @@ class PruneConfig(Config):
         return budget_of(self.percent, self.params, self.macs, self.latency, self.max_drop)
 
     @property
+    def timing(self) -> TimingSource:
+        """Where ``--latency`` is timed."""
+        return TimingSource(self.runtime, self.threads, self.times)
+
+    @property
     def floors_by_pattern(self) -> dict[str, float]:
         """Pattern → share that must stay."""
         return pattern_shares(self.floor_of)
@@ -148,12 +155,13 @@ class PruneConfig(Config):
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> PruneConfig:
         unit, _ = self.budget
-        if unit == "latency-share" and self.runtime is None:
-            raise ConfigError(f"--latency {self.latency} is a share of a time on a runtime: add --runtime onnxruntime.")
-        if self.runtime is not None and self.latency is None and self.per != "ms":
+        if unit == "latency-share" and not self.timing.given:
             raise ConfigError(
-                "--runtime says where --latency (or --per ms) is timed: add --latency, or leave --runtime out."
+                f"--latency {self.latency} is a share of a time on a runtime: add --runtime onnxruntime, or --times times.json "
+                "of another device."
             )
+        if self.latency is None and self.per != "ms":
+            self.timing.refuse_without_latency(" (or --per ms)")
         if self.recalibrate and self.data is None:
             raise ConfigError("--recalibrate needs training images: add --data YAML.")
         if self.importance in ON_DATA and self.data is None:

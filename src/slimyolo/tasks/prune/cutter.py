@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # imported where they are used: a cut without data or runtime
     from typing_extensions import Unpack
 
     from slimyolo.tasks.common.report_files import ValidationPictures
-    from slimyolo.tasks.latency.price import LatencyPrice
+    from slimyolo.tasks.latency.budget import RuntimePrice
 
 __all__ = ["Cutter", "cut_detector", "metrics_of", "repair_batches", "rules_of", "target_of"]
 
@@ -152,7 +152,7 @@ class Cutter:
         images = [batch.images.float() / 255 for batch in self._batches()]
         return images if len(images) > 1 else None
 
-    def reach(self, price: LatencyPrice) -> tuple[PruneResult[Detector], LatencyOutcome]:
+    def reach(self, price: RuntimePrice) -> tuple[PruneResult[Detector], LatencyOutcome]:
         """The cut whose measured time is ``--latency``. Without ``--round-to``, the rounding of widths is chosen as well."""
         unit, amount = self._config.budget
         budget = amount * price.dense_ms if unit == "latency-share" else amount

@@ -66,6 +66,9 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
         record = replace(record, repairs=repairs, seconds=time.perf_counter() - started)
         write_json(folder / "record.json", record)
         log.info("written: %s", record.weights)
+        if record.latency is not None and record.latency.measured_ms is None:
+            times = " ".join(str(path) for path in config.times)
+            log.info("let the device time it: slimyolo latency check --weights %s --times %s", record.weights, times)
     give_json(config.json_file, record)
     return record
 
@@ -127,11 +130,12 @@ def _made_cut(
     """(cutter, cut): the cut that the configuration asks for, and the cutter that made it."""
     with ExitStack() as opened:
         timed = None
-        if config.runtime is not None and price is None:
-            from slimyolo.tasks.latency.price import LatencyPrice
+        if config.timing.given and price is None:
+            from slimyolo.tasks.latency.opening import open_price
 
             size = (config.imgsz, config.imgsz)
-            timed = opened.enter_context(LatencyPrice(detector, config.runtime, size, config.threads))
+            timed = open_price(detector, size, config.timing)
+            opened.callback(timed.close)
         cutter = Cutter(config, detector, data, timed or price)
         if config.plan is not None:
             images = torch.zeros(1, 3, config.imgsz, config.imgsz)

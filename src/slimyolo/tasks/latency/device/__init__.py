@@ -1,0 +1,1 @@
+"""Latency on another device: what is sent to it, what it answers, and the price that follows from its answer."""

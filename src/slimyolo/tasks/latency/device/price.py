@@ -1,0 +1,87 @@
+"""The price of a plan on another device: a model that is fitted to the times that the device sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from slimyolo.costs import LatencyModel, fit_latency
+from slimyolo.models import Detector
+from slimyolo.pruning import PrunePlan
+from slimyolo.tasks.latency.device.times import DeviceTimes
+from slimyolo.tasks.latency.shapes import NetworkFacts, Shapes, shapes_after
+
+__all__ = ["TimesPrice"]
+
+log = logging.getLogger("slimyolo")
+
+
+class TimesPrice:
+    """Predicts the milliseconds of a plan for `detector` on the device that timed `fit`, with its runtime and image size.
+
+    `detector` is the network that was packed, or a narrower one. The times of `checks` correct the model: near a network that
+    was checked, the prediction is that network's measured time. Raises `ConfigError` when the times are of another network.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        size: tuple[int, int],
+        fit: DeviceTimes,
+        checks: Sequence[DeviceTimes] = (),
+        *,
+        runtime: str | None = None,
+    ) -> None:
+        self.facts = NetworkFacts.of(detector, size)
+        fit.require(self.facts, runtime)
+        self.fit, self.device, self.runtime = fit, fit.device, fit.runtime
+        networks = [fit.facts.network(one.shapes) for one in fit.networks]
+        self.model: LatencyModel = fit_latency(networks, [one.share for one in fit.networks])
+        points = [(fit.networks[0].shapes, 1.0)]
+        points += [(one.shapes, one.share) for check in checks for one in check.networks[1:]]
+        self._points = self._corrections(points)
+        log.info(
+            "%s, %s: the dense network takes %.2f ms (%d threads); predictions are off by %.1f %% on average, %.1f %% at most "
+            "(%d networks timed, %d checked)",
+            fit.device,
+            fit.runtime,
+            fit.dense_ms,
+            fit.threads,
+            100 * self.model.error,
+            100 * self.model.worst,
+            self.model.samples,
+            len(points) - 1,
+        )
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    def __call__(self, plan: PrunePlan) -> float:
+        """Predicted milliseconds of the network of `plan`."""
+        return self.milliseconds(shapes_after(self.facts.shapes, plan.groups))
+
+    @property
+    def dense_ms(self) -> float:
+        """Milliseconds of the detector without a cut: measured when it is the network that was packed, else predicted."""
+        return self.milliseconds(self.facts.shapes)
+
+    def milliseconds(self, shapes: Shapes) -> float:
+        """Predicted milliseconds of the network with these weight shapes."""
+        share = self.model.share(self.fit.facts.network(shapes))
+        at, factors = self._points
+        return self.fit.dense_ms * share * float(np.interp(share, at, factors))
+
+    def measured_share(self, plan: PrunePlan) -> float | None:
+        """None: the device is not here. `slimyolo latency check` asks it."""
+        return None
+
+    def _corrections(self, points: Sequence[tuple[Shapes, float]]) -> tuple[list[float], list[float]]:
+        """(predicted shares in ascending order, measured / predicted share there)."""
+        found: dict[float, list[float]] = {}
+        for shapes, measured in points:
+            share = self.model.share(self.fit.facts.network(shapes))
+            found.setdefault(share, []).append(measured / share)
+        at = sorted(found)
+        return at, [float(np.mean(found[one])) for one in at]

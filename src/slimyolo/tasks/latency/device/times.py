@@ -1,0 +1,232 @@
+"""Reads ``times.json``, the answer of a device, and checks that it is about the network that is to be cut."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimyolo.errors import ConfigError, StorageError, shown_value
+from slimyolo.storage import read_json
+from slimyolo.tasks.latency.shapes import NetworkFacts, Shapes
+
+__all__ = ["DeviceTimes", "TimedNetwork", "read_all_times", "read_times"]
+
+log = logging.getLogger("slimyolo")
+
+TIMES_FORMAT, TIMES_VERSION = "slimyolo-times", 1
+LEAST_NETWORKS = 12  # for a fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedNetwork:
+    """A network that a device timed: median, 10th and 95th percentile in milliseconds of one call.
+
+    `share` is its time divided by the time of the dense network in the same rounds (10th percentiles).
+    """
+
+    name: str
+    shapes: Shapes
+    share: float
+    median_ms: float
+    low_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceTimes:
+    """What a device answered.
+
+    | field | content |
+    |---|---|
+    | `kind` | ``fit`` or ``check``, as in `PackKind` |
+    | `device` | its processor or board, its cores and its name, as a text |
+    | `facts` | the dense network |
+    | `networks` | all networks that it timed; the first is the dense network |
+    | `budget_ms`, `budget_share` | the budget that was asked for when the check was packed |
+    | `warnings` | the reasons of the device to doubt its times |
+    """
+
+    file: Path
+    kind: str
+    device: str
+    runtime: str
+    threads: int
+    precision: str
+    versions: Mapping[str, str]
+    facts: NetworkFacts
+    networks: tuple[TimedNetwork, ...]
+    budget_ms: float | None
+    budget_share: float | None
+    warnings: tuple[str, ...]
+
+    @property
+    def dense_ms(self) -> float:
+        """Median milliseconds of the dense network."""
+        return self.networks[0].median_ms
+
+    def milliseconds(self, network: TimedNetwork) -> float:
+        """The time of a network: its share of the dense network's median."""
+        return network.share * self.dense_ms
+
+    def require(self, facts: NetworkFacts, runtime: str | None = None) -> None:
+        """Raise `ConfigError` unless these are times of `facts`, or of a wider network of the same kind, on `runtime`."""
+        again = "pack the networks again (slimyolo latency pack) and let the device time them."
+        if runtime is not None and runtime != self.runtime:
+            raise ConfigError(
+                f"{self.file} holds times of {self.runtime}, not of {runtime}: leave --runtime out, or {again}"
+            )
+        if facts.size != self.facts.size:
+            own, asked = (f"{size[0]} x {size[1]}" for size in (self.facts.size, facts.size))
+            fitting = self.facts.size[0] if self.facts.size[0] == self.facts.size[1] else f"{own}"
+            raise ConfigError(
+                f"{self.file} holds times for images of {own} pixels, and the size here is {asked}: give --imgsz {fitting}, or "
+                f"{again}"
+            )
+        if facts.activation != self.facts.activation:
+            raise ConfigError(
+                f"{self.file} holds times of a network with {self.facts.activation}; this one has {facts.activation}, which "
+                f"takes another time. To use it, {again}"
+            )
+        difference = _difference(facts, self.facts)
+        if difference:
+            raise ConfigError(f"{self.file} holds times of another network: {difference} To use it, {again}")
+
+
+def read_times(path: Path) -> DeviceTimes:
+    """Read one ``times.json``. Raises `ConfigError` that says what to do when it is missing, damaged or of another version."""
+    try:
+        plain = read_json(path)
+    except StorageError as error:
+        raise ConfigError(f"--times {path}: {error} Copy times.json from the device again.") from None
+    if not isinstance(plain, dict) or plain.get("format") != TIMES_FORMAT:
+        raise ConfigError(
+            f"--times {path}: this is not a times.json. Expected the file that run.py of `slimyolo latency pack` writes on "
+            "the device."
+        )
+    if plain.get("version") != TIMES_VERSION:
+        raise ConfigError(
+            f"--times {path}: got version {shown_value(plain.get('version'))} of the file, expected {TIMES_VERSION}. Pack and "
+            "time the networks with this version of slimyolo."
+        )
+    if plain.get("digest") != _digest(plain):
+        raise ConfigError(
+            f"--times {path}: the file was changed or damaged after the device wrote it (its checksum differs). Copy it from "
+            "the device again."
+        )
+    try:
+        times = _times(path, plain)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ConfigError(
+            f"--times {path}: the file lacks something ({type(error).__name__}: {error}). Time the networks again: run.py "
+            "--restart."
+        ) from None
+    _refuse_unfinished(times, plain)
+    return times
+
+
+def read_all_times(paths: tuple[Path, ...]) -> tuple[DeviceTimes, tuple[DeviceTimes, ...]]:
+    """(the times of the fit, the checks): one file of `paths` must be of a fit, the others checks of the same network.
+
+    Raises `ConfigError` when there is none or more than one, or when the checks are of another device, runtime or network.
+    """
+    read = [read_times(path) for path in paths]
+    fits = [one for one in read if one.kind == "fit"]
+    if len(fits) != 1:
+        raise ConfigError(
+            f"--times: got {len(fits)} files with the times of `slimyolo latency pack`, expected one of them, and any number of "
+            "files of `slimyolo latency check`."
+        )
+    checks = tuple(one for one in read if one.kind != "fit")
+    for check in checks:
+        for name, own, other in (
+            ("networks", fits[0].facts.fingerprint, check.facts.fingerprint),
+            ("runtime", fits[0].runtime, check.runtime),
+            ("threads", fits[0].threads, check.threads),
+            ("precision", fits[0].precision, check.precision),
+            ("device", fits[0].device, check.device),
+        ):
+            if own != other:
+                raise ConfigError(
+                    f"--times: {check.file} does not belong to {fits[0].file}: its {name} differ ({other} and {own}). Give the "
+                    "check of the same device, packed with the same times."
+                )
+    for one in read:
+        for warning in one.warnings:
+            log.warning("%s: %s", one.file, warning)
+    return fits[0], checks
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    """The checksum as run.py computes it."""
+    content = {key: value for key, value in plain.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
+
+
+def _times(path: Path, plain: Mapping[str, Any]) -> DeviceTimes:
+    manifest, device = plain["manifest"], plain["device"]
+    facts = NetworkFacts.from_plain(manifest["facts"])
+    if facts.fingerprint != manifest["fingerprint"]:
+        raise ValueError("the fingerprint of its network differs")
+    networks = []
+    for number, one in sorted(plain["summary"].items(), key=lambda item: int(item[0])):
+        about = manifest["networks"][int(number)]
+        numbers = [float(one[key]) for key in ("share", "median_ms", "p10_ms", "p95_ms")]
+        if not all(0 < value < float("inf") for value in numbers):
+            raise ValueError(f"network {number} has a time that is not above 0")
+        networks.append(
+            TimedNetwork(
+                name=str(about["name"]),
+                shapes={str(layer): tuple(int(side) for side in shape) for layer, shape in about["shapes"].items()},
+                share=numbers[0],
+                median_ms=numbers[1],
+                low_ms=numbers[2],
+                p95_ms=numbers[3],
+            )
+        )
+    if not networks or networks[0].shapes != facts.shapes:
+        raise ValueError("the dense network was not timed")
+    board = device["board"] or device["processor"]
+    return DeviceTimes(
+        file=path,
+        kind=str(manifest["kind"]),
+        device=f"{board} ({device['name']}, {len(device['affinity'])} of {device['cores']} cores)",
+        runtime=str(manifest["runtime"]),
+        threads=int(plain["threads"]),
+        precision=str(manifest["precision"]),
+        versions={str(name): str(version) for name, version in plain["versions"].items()},
+        facts=facts,
+        networks=tuple(networks),
+        budget_ms=None if manifest["budget_ms"] is None else float(manifest["budget_ms"]),
+        budget_share=None if manifest["budget_share"] is None else float(manifest["budget_share"]),
+        warnings=tuple(str(text) for text in plain["warnings"]),
+    )
+
+
+def _refuse_unfinished(times: DeviceTimes, plain: Mapping[str, Any]) -> None:
+    wanted, timed = len(plain["manifest"]["networks"]), len(times.networks)
+    go_on = "Go on with it on the device (python run.py in the same folder), and copy times.json again."
+    if timed < (min(wanted, LEAST_NETWORKS) if times.kind == "fit" else wanted):
+        raise ConfigError(f"--times {times.file}: only {timed} of {wanted} networks were timed. {go_on}")
+    if plain["complete"] is not True:
+        log.warning(
+            "%s: the device was stopped early: %d of %d networks were timed. %s", times.file, timed, wanted, go_on
+        )
+
+
+def _difference(facts: NetworkFacts, wider: NetworkFacts) -> str:
+    """Why `facts` is not the network `wider` or a part of it; an empty text when it is."""
+    if facts.shapes.keys() != wider.shapes.keys():
+        odd = sorted(facts.shapes.keys() ^ wider.shapes.keys())
+        return f"only one of the two has the layer {odd[0]}."
+    for path, shape in facts.shapes.items():
+        whole = wider.shapes[path]
+        if facts.places[path][1] != wider.places[path][1] or shape[2:] != whole[2:]:
+            return f"the layer {path} has another kernel or another output size."
+        if shape[0] > whole[0] or shape[1] > whole[1]:
+            return f"the layer {path} is {list(shape)} here, and {list(whole)} there."
+    return ""

@@ -1,0 +1,146 @@
+"""``slimyolo latency pack`` and ``slimyolo latency check``: the archives that another device times."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from slimyolo.models import Detector
+from slimyolo.pruning import trace
+from slimyolo.storage import read_json
+from slimyolo.tasks.common.budgets import latency_amounts
+from slimyolo.tasks.common.weights import find_weights, load_weights
+from slimyolo.tasks.latency.device.archive import Pack, PackedNetwork, archive_kind, write_pack
+from slimyolo.tasks.latency.device.times import DeviceTimes, read_times
+from slimyolo.tasks.latency.networks import Networks
+from slimyolo.tasks.latency.pack_config import LatencyCheckConfig, LatencyPackConfig
+from slimyolo.tasks.latency.price import SAMPLES
+from slimyolo.tasks.latency.shapes import NetworkFacts, graph_groups, random_shapes
+
+__all__ = ["PackRecord", "check", "check_pack", "fit_pack", "pack"]
+
+log = logging.getLogger("slimyolo")
+
+DENSE = "dense"
+SAMPLES_ELSEWHERE = 24  # for a runtime that is not timed here
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackRecord:
+    """An archive that was written: its path, its size in bytes, and how many networks it holds."""
+
+    archive: str
+    size: int
+    networks: int
+
+
+def pack(config: LatencyPackConfig) -> PackRecord:
+    """Write the archive with which a device shows how its time follows from widths.
+
+    Raises `ConfigError` for an output of another kind, and the errors of exporting.
+    """
+    height, width = config.imgsz
+    side = f"{height}" if height == width else f"{height}x{width}"
+    output = config.output or Path(f"{config.weights.stem}-{config.runtime}-{side}.zip")
+    archive_kind(output)
+    detector = load_weights(config.weights).detector()
+    record = _written(output, fit_pack(config, detector), detector)
+    log.info(
+        "Next: copy it to the device, unpack it, and run: python3 run.py. Then copy times.json back, and type: "
+        "slimyolo prune --weights %s --imgsz %s --latency 30ms --times times.json",
+        config.weights,
+        side,
+    )
+    return record
+
+
+def check(config: LatencyCheckConfig) -> PackRecord:
+    """Write the archive with which a device times cut networks beside the dense one, and says whether a budget holds.
+
+    Raises `ConfigError` when a network is not a narrower version of the one in ``--times``.
+    """
+    output = config.output or Path(f"{config.weights[0].stem}-check.zip")
+    archive_kind(output)
+    times = read_times(config.times)
+    share, milliseconds = latency_amounts(config.latency or _asked(config.weights[0]))
+    detectors = {str(path): load_weights(path).detector() for path in config.weights}
+    content = check_pack(times, detectors, budget_ms=milliseconds, budget_share=share)
+    record = _written(output, content, next(iter(detectors.values())))
+    log.info(
+        "Next: copy it to the device, unpack it into a new folder, and run: python3 run.py. Its times.json corrects the fit: "
+        "slimyolo prune … --times %s NEW.json",
+        config.times,
+    )
+    return record
+
+
+def fit_pack(config: LatencyPackConfig, detector: Detector) -> Pack:
+    """The dense network and networks of random widths."""
+    facts = NetworkFacts.of(detector, config.imgsz)
+    graph = trace(detector, torch.zeros(1, 3, *config.imgsz), forward=Detector.heads)
+    groups = graph_groups(graph)
+    generator = np.random.default_rng(config.seed)
+    count = config.networks or SAMPLES.get(config.runtime, SAMPLES_ELSEWHERE)
+    samples = [random_shapes(facts.shapes, groups, generator) for _ in range(count)]
+    return Pack(
+        kind="fit",
+        weights=config.weights.name,
+        runtime=config.runtime,
+        threads=config.threads,
+        precision=config.precision,
+        facts=facts,
+        networks=(
+            PackedNetwork(DENSE, facts.shapes),
+            *(PackedNetwork(f"random {number}", shapes) for number, shapes in enumerate(samples, 1)),
+        ),
+    )
+
+
+def check_pack(
+    times: DeviceTimes,
+    detectors: dict[str, Detector],
+    *,
+    budget_ms: float | None = None,
+    budget_share: float | None = None,
+) -> Pack:
+    """The dense network of `times`, and the cut `detectors` (name → detector), in the same order."""
+    networks = [PackedNetwork(DENSE, times.facts.shapes)]
+    for name, detector in detectors.items():
+        facts = NetworkFacts.of(detector, times.facts.size)
+        times.require(facts)
+        networks.append(PackedNetwork(name, facts.shapes))
+    return Pack(
+        kind="check",
+        weights=", ".join(Path(name).name for name in detectors),
+        runtime=times.runtime,
+        threads=times.threads,
+        precision=times.precision,
+        facts=times.facts,
+        networks=tuple(networks),
+        budget_ms=budget_ms,
+        budget_share=budget_share,
+    )
+
+
+def _written(output: Path, content: Pack, detector: Detector) -> PackRecord:
+    networks = Networks(detector, content.runtime, content.facts.size, content.threads, compressible=True)
+    log.info("writing %d networks for %s …", len(content.networks), content.runtime)
+    try:
+        size = write_pack(output, content, networks)
+    finally:
+        networks.close()
+    log.info("written: %s (%.1f MB, %d networks)", output, size / 1e6, len(content.networks))
+    return PackRecord(archive=str(output), size=size, networks=len(content.networks))
+
+
+def _asked(weights: Path) -> str | None:
+    """The budget of the ``slimyolo prune`` that wrote `weights`, when its record is beside it."""
+    record = find_weights(weights).with_name("record.json")
+    plain = read_json(record) if record.is_file() else {}
+    latency = plain.get("latency") if isinstance(plain, dict) else None
+    asked = latency.get("asked_ms") if isinstance(latency, dict) else None
+    return f"{asked}ms" if isinstance(asked, (int, float)) else None
