@@ -20,6 +20,7 @@ from slimyolo.errors import ConfigError, StorageError
 from slimyolo.geometry import Detections
 from slimyolo.inference import (
     CSV_COLUMNS,
+    VIDEO_SUFFIXES,
     FreeNames,
     Picture,
     PictureWindow,
@@ -36,6 +37,7 @@ from slimyolo.inference import (
 )
 from slimyolo.inference.drawing import _readable_on
 from slimyolo.inference.lettering import can_write
+from slimyolo.tasks.predict.earlier_files import EarlierFiles
 
 TWO = Detections.from_rows([[10, 20, 50, 60, 0.9, 0], [0, 0, 100, 80, 0.5, 1]], "source")
 NAMES = ("face", "face_mask")
@@ -184,6 +186,27 @@ def test_pictures_of_one_name_do_not_overwrite_one_another() -> None:
     stems, blank = FreeNames(), np.zeros((1, 1, 3), np.uint8)
     pictures = [Picture(blank, "1", Path(folder) / "1.jpg") for folder in ("a", "b", "a")]
     assert [stems.stem(picture) for picture in pictures] == ["1", "1_2", "1"]
+
+
+@pytest.mark.parametrize(
+    ("files", "stems"),
+    [
+        # sorted as they are read; frames of a video are called stem_0, stem_1 …
+        (["a.jpg", "a.png", "a_2.jpg"], ["a", "a_3", "a_2"]),  # a_2.jpg keeps its name although it comes later
+        (["clip.avi", "clip_3.jpg"], ["clip_2", "clip_3"]),  # else frame 3 would have the files of clip_3.jpg
+        (["clip.avi", "clip_x.jpg", "clip.jpg"], ["clip_2", "clip_x", "clip"]),
+        (["clip.avi", "clip.mp4", "clip_2_7.png"], ["clip", "clip_3", "clip_2_7"]),
+        (["A.jpg", "a.jpg"], ["A", "a_2"]),  # one file on some systems
+        (["v.1.avi", "v.2.avi"], ["v.1", "v.2"]),
+        (["x/1.jpg", "y/1.jpg", "x/1_2.jpg", "z/1.jpg"], ["1", "1_3", "1_2", "1_4"]),
+    ],
+)
+def test_stems(files: list[str], stems: list[str]) -> None:
+    paths = [Path(name) for name in files]
+    names, blank = FreeNames(path for path in paths if path.suffix not in VIDEO_SUFFIXES), np.zeros((1, 1, 3), np.uint8)
+    for _ in range(2):
+        pictures = [Picture(blank, path.stem, path, 0 if path.suffix in VIDEO_SUFFIXES else None) for path in paths]
+        assert [names.stem(picture) for picture in pictures] == stems
 
 
 def test_written_pictures(tmp_path: Path) -> None:
@@ -401,3 +424,36 @@ def test_the_inspect_command(checkpoint: Path) -> None:
     assert "Classes" in text
     assert "2: face, face_mask" in text
     assert json.loads(inspect(InspectConfig(file=checkpoint, json_output=True)))["nc"] == 2
+
+
+def test_earlier_results_of_the_same_pictures_are_removed(checkpoint: Path, tmp_path: Path) -> None:
+    """--exist-ok: x.jpg had detections and now has none; y.jpg belongs to another run; a person has put a file there."""
+    run = tmp_path / "runs" / "same"
+    kept = ("labels/y.txt", "crops/face/y_1.jpg", "y.jpg", "labels/x_large.txt", "notes.txt", "labels/xx.txt")
+    earlier = ("labels/x.txt", "crops/face/x_1.jpg", "crops/mask/x_12.jpg", "detections.json", "detections.csv")
+    for name in (*kept, *earlier):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("earlier")
+    cv2.imwrite(str(tmp_path / "x.jpg"), np.zeros((40, 40, 3), np.uint8))
+    words = ("--name", "same", "--exist-ok", "--conf", "1", "--save-txt", "--save-crop")
+    assert command(checkpoint, tmp_path / "x.jpg", run.parent, *words) == 0
+    assert sorted(str(path.relative_to(run)) for path in run.rglob("*.*")) == sorted([*kept, "x.jpg"])
+
+
+def test_files_of_frames_that_are_skipped_now_are_removed(tmp_path: Path) -> None:
+    names = ("labels/v_0.txt", "labels/v_3.txt", "crops/a/v_3_1.jpg", "v.mp4", "labels/v_x.txt", "labels/w_0.txt")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    EarlierFiles(tmp_path, keep=frozenset([tmp_path / "v.mp4"])).remove("v")
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["v.mp4", "v_x.txt", "w_0.txt"]
+
+
+def test_a_drawing_never_replaces_the_picture_itself(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "x.png"), np.zeros((40, 40, 3), np.uint8))
+    before = (tmp_path / "x.png").read_bytes()
+    assert command(checkpoint, tmp_path, tmp_path.parent, "--name", tmp_path.name, "--exist-ok") == 2
+    assert "would replace the picture" in capsys.readouterr().err
+    assert (tmp_path / "x.png").read_bytes() == before

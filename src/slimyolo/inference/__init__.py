@@ -1,6 +1,7 @@
 """Detects in pictures: reads sources, predicts, draws boxes and writes results."""
 
 from slimyolo.inference.drawing import class_colour, draw_detections
+from slimyolo.inference.free_names import FreeNames
 from slimyolo.inference.held import HeldPictures, held_pictures
 from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_picture_array
 from slimyolo.inference.predicting import (
@@ -16,7 +17,7 @@ from slimyolo.inference.streams import Patience, without_password
 from slimyolo.inference.window import PictureWindow, open_window
 from slimyolo.inference.writing import (
     CSV_COLUMNS,
-    FreeNames,
+    PICTURE_SUFFIXES,
     VideoFile,
     crop_detection,
     csv_text,
@@ -30,6 +31,7 @@ from slimyolo.inference.writing import (
 __all__ = [
     "CSV_COLUMNS",
     "DEFAULT_PATIENCE",
+    "PICTURE_SUFFIXES",
     "VIDEO_SUFFIXES",
     "BrokenPicture",
     "DetectionSettings",

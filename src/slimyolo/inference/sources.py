@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -55,7 +56,7 @@ def named_files(source: str) -> list[Path]:
 
     Raises `DataError` when it names nothing.
     """
-    return [entry for entry in _entries(source) if isinstance(entry, Path)]
+    return [entry for entry in _entries(source, silent=True) if isinstance(entry, Path)]
 
 
 def _read_one(item: OneSource, number: int, vid_stride: int, patience: Patience) -> Iterator[Picture | BrokenPicture]:
@@ -95,14 +96,14 @@ def _read_named(source: str, vid_stride: int, patience: Patience) -> Iterator[Pi
             yield from read_address(entry, vid_stride, patience)
 
 
-def _entries(source: str) -> list[Path | int | str]:
-    """What `source` names: files, the number of a camera, addresses."""
+def _entries(source: str, *, silent: bool = False) -> list[Path | int | str]:
+    """What `source` names: files, the number of a camera, addresses. `silent` leaves out what is said about a list."""
     if source.isdecimal() and not os.path.exists(source):
         return [int(source)]
     if is_stream_address(source):
         return [source]
     if Path(source).suffix.lower() in LIST_SUFFIXES and os.path.isfile(source):
-        return list(_read_list(Path(source)))
+        return list(_read_list(Path(source), silent))
     return list(_find_files(source))
 
 
@@ -140,23 +141,24 @@ def _is_hidden(path: Path) -> bool:
     return path.name.startswith(".")
 
 
-def _read_list(path: Path) -> list[Path | str]:
+def _read_list(path: Path, silent: bool) -> list[Path | str]:
     try:
         entries = [entry for _, entry in read_list(path)]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read the list {path}: {error}.") from None
     if not entries:
         raise DataError(f"The list {path} names no image. Write one path on each line.")
-    return [entry if is_stream_address(entry) else _listed_file(path, entry) for entry in entries]
-
-
-def _listed_file(list_file: Path, entry: str) -> Path:
-    """The file that `entry` names. One that does not exist is still returned, so that it is named when it is read."""
-    path = Path(entry).expanduser()
-    found = find_listed(str(path), (list_file.parent, Path()))
-    if found is not None and found.left_out:
-        log.warning("%s: %s is read as %s", list_file, entry, found.path)
-    return path if found is None else found.path
+    left_out: Counter[str] = Counter()
+    found: list[Path | str] = []
+    for entry in entries:
+        file = None if is_stream_address(entry) else Path(entry).expanduser()
+        listed = None if file is None else find_listed(str(file), (path.parent, Path()))
+        left_out.update([listed.left_out] if listed is not None else [])
+        found.append(listed.path if listed is not None else file or entry)  # what is missing is named when it is read
+    for beginning, count in left_out.items():
+        if beginning and not silent:
+            log.warning("%s: %d of its paths exist only without their beginning %r", path, count, beginning)
+    return found
 
 
 def _read_image(path: Path) -> Picture | BrokenPicture:

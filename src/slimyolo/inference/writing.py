@@ -19,7 +19,7 @@ from slimyolo.storage import write_bytes, write_text
 
 __all__ = [
     "CSV_COLUMNS",
-    "FreeNames",
+    "PICTURE_SUFFIXES",
     "VideoFile",
     "crop_detection",
     "csv_text",
@@ -32,6 +32,7 @@ __all__ = [
 
 CSV_COLUMNS = ("image", "frame", "class", "name", "score", "x1", "y1", "x2", "y2")
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""Suffixes of pictures that can be written."""
 
 
 def yolo_lines(detections: Detections, size: tuple[int, int], *, confidences: bool = False) -> list[str]:
@@ -83,9 +84,9 @@ def crop_detection(image: ImageArray, box: Sequence[float], margin: float = 0.05
 
 
 def write_picture(path: Path, image: ImageArray) -> Path:
-    """Write `image` (BGR) to `path` and return the path; a suffix that cannot be written becomes ``.jpg``."""
+    """Write `image` (BGR) to `path` and return the path. Without a suffix of `PICTURE_SUFFIXES`, ``.jpg`` is added."""
     if path.suffix.lower() not in PICTURE_SUFFIXES:
-        path = path.with_name(path.name + ".jpg") if path.suffix else path.with_suffix(".jpg")
+        path = path.with_name(f"{path.name}.jpg")
     encoded, content = cv2.imencode(path.suffix.lower(), image)
     if not encoded:
         raise StorageError(f"The picture {path} ({image.shape[1]} × {image.shape[0]}) could not be encoded.")
@@ -103,27 +104,12 @@ def safe_file_name(text: str) -> str:
     return re.sub(r"[^\w.\- ]+", "_", text).strip(". ") or "unnamed"
 
 
-class FreeNames:
-    """Gives each file stem only once, so that pictures of the same name from different folders do not overwrite one another."""
-
-    def __init__(self) -> None:
-        self._owners: dict[str, str] = {}
-
-    def stem(self, picture: Picture) -> str:
-        """The stem for `picture`; the same for all frames of one video."""
-        owner = str(picture.path or picture.name)
-        stem, number = picture.name, 1
-        while self._owners.setdefault(stem, owner) != owner:
-            number += 1
-            stem = f"{picture.name}_{number}"
-        return stem
-
-
 class VideoFile:
-    """An MP4 file to which frames are added. The first frame opens it. Close it, or use it in a ``with`` block."""
+    """The MP4 file `path` + ``.mp4``, to which frames are added. The first frame opens it. Close it, or use it in a ``with``
+    block."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.with_suffix(".mp4")
+        self.path = path.with_name(f"{path.name}.mp4")  # not with_suffix: clip.front and clip.back are two videos
         self._writer: Any = None
         self._size = (0, 0)
 

@@ -5,7 +5,7 @@ from slimyolo.storage.foreign_pickle import ForeignClass, ForeignObject, read_fo
 from slimyolo.storage.plain_text import decode_text
 from slimyolo.storage.plain_yaml import compose_yaml, parse_yaml, read_yaml, read_yaml_text, scalar_value
 from slimyolo.storage.records import read_json, to_plain, write_json
-from slimyolo.storage.run_folders import create_run_folder, latest_run_folder
+from slimyolo.storage.run_folders import create_run_folder, latest_run_folder, remove_earlier_files
 
 __all__ = [
     "ForeignClass",
@@ -21,6 +21,7 @@ __all__ = [
     "read_json",
     "read_yaml",
     "read_yaml_text",
+    "remove_earlier_files",
     "remove_leftovers",
     "scalar_value",
     "to_plain",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from slimyolo.errors import StorageError
 
-__all__ = ["create_run_folder", "latest_run_folder"]
+__all__ = ["create_run_folder", "latest_run_folder", "remove_earlier_files"]
 
 
 def create_run_folder(project: str | Path, name: str = "exp", exist_ok: bool = False) -> Path:
@@ -46,3 +47,17 @@ def latest_run_folder(project: str | Path, name: str = "exp") -> Path | None:
         if entry.is_dir() and (match := pattern.fullmatch(entry.name))
     ]
     return max(numbered)[1] if numbered else None
+
+
+def remove_earlier_files(folder: Path, patterns: Sequence[str]) -> None:
+    """Remove the files in `folder` that match one of `patterns` (see `Path.glob`): outputs of an earlier run.
+
+    Raises `StorageError` when one cannot be removed.
+    """
+    for path in [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"Cannot remove {path} of the earlier run: {error.strerror}. Choose another --name, or leave --exist-ok out."
+            ) from error

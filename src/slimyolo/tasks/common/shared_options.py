@@ -90,4 +90,4 @@ def name_option(group: str) -> Any:
 
 def exist_ok_option(group: str) -> Any:
     """The field for ``--exist-ok``."""
-    return option(False, "write into an existing run folder", group=group, rare=True)
+    return option(False, "write into an existing run folder, in place of earlier results", group=group, rare=True)

@@ -15,8 +15,8 @@ from slimyolo.errors import ConfigError
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult
 from slimyolo.geometry import Detections, xyxy_to_cxcywh
 from slimyolo.models import Detector
-from slimyolo.reports.plot_files import write_plots
-from slimyolo.storage import create_run_folder, write_json, write_text
+from slimyolo.reports.plot_files import PLOT_FILES, write_plots
+from slimyolo.storage import create_run_folder, remove_earlier_files, write_json, write_text
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.opened_model import (
@@ -30,7 +30,15 @@ from slimyolo.tasks.common.opened_model import (
 )
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.records import SizeRecord, ValidationRecord
-from slimyolo.tasks.common.report_files import ValidationPictures, write_evidence, write_labels
+from slimyolo.tasks.common.report_files import (
+    CURVES_FILE,
+    LABELS_FILE,
+    SAMPLE_FILE,
+    ValidationPictures,
+    write_evidence,
+    write_labels,
+)
+from slimyolo.tasks.measure.detection_names import detection_names
 from slimyolo.tasks.measure.validate_config import ValConfig
 
 __all__ = ["metrics_table", "validate"]
@@ -38,6 +46,11 @@ __all__ = ["metrics_table", "validate"]
 log = logging.getLogger("slimyolo")
 
 MANY_CLASSES = 20
+OUTPUTS = (
+    *("record.json", "predictions.json", "labels/**/*.txt", CURVES_FILE, LABELS_FILE, SAMPLE_FILE, "sample/*.jpg"),
+    *("val_batch*_labels.jpg", "val_batch*_pred.jpg", *PLOT_FILES),
+)
+"""What this command writes into its folder. With ``--exist-ok``, files of an earlier run must not look like results of this."""
 
 
 def validate(config: ValConfig, detector: OpenedModel | None = None) -> ValidationRecord:
@@ -197,13 +210,19 @@ def _write(
     pictures: ValidationPictures | None,
 ) -> None:
     folder = create_run_folder(config.project, config.name, config.exist_ok)
+    if config.exist_ok:
+        remove_earlier_files(folder, OUTPUTS)
     write_json(folder / "record.json", record)
     give_json(config.json_file, record)
+    names = detection_names([path for path, _, _ in found])
     if config.save_txt:
-        for path, size, detections in found:
-            write_text(folder / "labels" / f"{path.stem}.txt", _label_rows(detections, size, config.save_conf))
+        for (_, size, detections), name in zip(found, names.files, strict=True):
+            write_text(folder / "labels" / f"{name}.txt", _label_rows(detections, size, config.save_conf))
     if config.save_json:
-        write_json(folder / "predictions.json", [row for path, _, one in found for row in _coco_rows(path, one)])
+        rows = [
+            row for (_, _, one), image in zip(found, names.image_ids, strict=True) for row in _coco_rows(image, one)
+        ]
+        write_json(folder / "predictions.json", rows)
     write_evidence(folder, record.metrics)
     write_labels(folder, {config.split: split})
     if pictures is not None:
@@ -222,8 +241,7 @@ def _label_rows(detections: Detections, size: tuple[int, int], with_scores: bool
     return "".join(f"{line}\n" for line in lines)
 
 
-def _coco_rows(path: Path, detections: Detections) -> list[dict[str, Any]]:
-    image = int(path.stem) if path.stem.isnumeric() else path.stem
+def _coco_rows(image: int | str, detections: Detections) -> list[dict[str, Any]]:
     return [
         {
             "image_id": image,

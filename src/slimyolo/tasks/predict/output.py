@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from slimyolo.errors import StorageError
 from slimyolo.inference import (
+    PICTURE_SUFFIXES,
+    VIDEO_SUFFIXES,
     BrokenPicture,
     FreeNames,
     PictureWindow,
@@ -28,6 +31,7 @@ from slimyolo.inference import (
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.predict.config import PredictConfig
+from slimyolo.tasks.predict.earlier_files import EarlierFiles
 
 __all__ = ["PredictOutput", "PredictRecord"]
 
@@ -58,10 +62,14 @@ class PredictRecord:
 
 @dataclass(kw_only=True)
 class PredictOutput:
-    """Takes one outcome after another. It creates the run folder with the first file, so a wrong source leaves no folder."""
+    """Takes one outcome after another. It creates the run folder with the first file, so a wrong source leaves no folder.
+
+    `files` are the pictures and videos of the source, as far as they are files.
+    """
 
     config: PredictConfig
     names: tuple[str, ...]
+    files: tuple[Path, ...] = ()
     window: PictureWindow | None = None
     rows: list[dict[str, Any]] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -76,7 +84,12 @@ class PredictOutput:
     def __enter__(self) -> PredictOutput:
         self._files = ExitStack()
         self._videos: dict[str, VideoFile] = {}
-        self._stems = FreeNames()
+        self._stems = FreeNames(path for path in self.files if path.suffix.lower() not in VIDEO_SUFFIXES)
+        self._sources = frozenset(path.absolute() for path in self.files)
+        self._earlier: EarlierFiles | None = None
+        if self.config.exist_ok and self._writes:
+            self._earlier = EarlierFiles(self.config.project / self.config.name, keep=self._sources)
+            self._earlier.remove_tables()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -88,6 +101,12 @@ class PredictOutput:
         if self._folder is None:
             self._folder = create_run_folder(self.config.project, self.config.name, self.config.exist_ok)
         return self._folder
+
+    @property
+    def _writes(self) -> bool:
+        """Whether any file is asked for."""
+        asked = self.config
+        return not asked.nosave or asked.save_txt or asked.save_crop or asked.save_json or asked.save_csv
 
     @property
     def closed(self) -> bool:
@@ -108,6 +127,8 @@ class PredictOutput:
         numbered = stem if picture.video_frame is None else f"{stem}_{picture.video_frame}"
         self._say(outcome)
         self._remember(outcome)
+        if self._earlier is not None and picture.video_frame in (None, 0):
+            self._earlier.remove(stem)
         if self.config.save_txt and len(detections):
             lines = yolo_lines(detections, picture.image.shape[:2], confidences=self.config.save_conf)
             write_labels(self.folder / "labels" / f"{numbered}.txt", lines)
@@ -215,7 +236,14 @@ class PredictOutput:
         if self.config.nosave:
             return
         if picture.video_frame is None:
-            write_picture(self.folder / f"{stem}{picture.path.suffix if picture.path else '.jpg'}", drawing)
+            suffix = picture.path.suffix if picture.path is not None else ""
+            path = self.folder / f"{stem}{suffix if suffix.lower() in PICTURE_SUFFIXES else '.jpg'}"
+            if path.absolute() in self._sources:
+                raise StorageError(
+                    f"The drawing of {picture.path} would replace the picture {path} itself. Choose another --project or "
+                    "--name, or use --nosave."
+                )
+            write_picture(path, drawing)
             return
         if stem not in self._videos:
             self._videos[stem] = self._files.enter_context(VideoFile(self.folder / stem))

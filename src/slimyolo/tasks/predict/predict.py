@@ -6,7 +6,7 @@ import logging
 import time
 
 from slimyolo.errors import ConfigError
-from slimyolo.inference import BrokenPicture, DetectionSettings, Patience, open_window, predict_pictures
+from slimyolo.inference import BrokenPicture, DetectionSettings, Patience, named_files, open_window, predict_pictures
 from slimyolo.models import Detector
 from slimyolo.tasks.common.opened_model import fixed_size, open_model, run_device
 from slimyolo.tasks.predict.config import PredictConfig
@@ -44,7 +44,8 @@ def predict(config: PredictConfig) -> PredictRecord:
         detector = detector.half()
     patience = Patience(config.stream_timeout, config.reconnect)
     outcomes = predict_pictures(detector, config.source, settings, vid_stride=config.vid_stride, patience=patience)
-    with PredictOutput(config=config, names=detector.names, window=window) as output:
+    files = tuple(named_files(config.source))
+    with PredictOutput(config=config, names=detector.names, files=files, window=window) as output:
         try:
             started = time.perf_counter()
             for outcome in outcomes:
