@@ -1,6 +1,14 @@
 """Turns decoded rows into detections, and detections into metrics."""
 
 from slimyolo.detections.average_precision import RankedClass, average_precision, ranked_class
+from slimyolo.detections.bootstrap.estimates import (
+    ClassEstimates,
+    Estimate,
+    MetricEstimates,
+    interval_words,
+    metric_differences,
+    metric_estimates,
+)
 from slimyolo.detections.confusion import ConfusionMatrix, confused_pairs, confusion_matrix
 from slimyolo.detections.matching import IOU_THRESHOLDS, match_detections
 from slimyolo.detections.metrics import (
@@ -12,6 +20,7 @@ from slimyolo.detections.metrics import (
 )
 from slimyolo.detections.nms import count_nonfinite_rows, greedy_suppression, nms
 from slimyolo.detections.one_to_one import one_to_one
+from slimyolo.detections.outcomes import Outcomes
 from slimyolo.detections.rules import RULES, MetricRule, RuleName, find_rule, rule_words
 from slimyolo.detections.suppression import SUPPRESSIONS, GivesRows, Thresholds, find_detections
 
@@ -19,13 +28,17 @@ __all__ = [
     "IOU_THRESHOLDS",
     "RULES",
     "SUPPRESSIONS",
+    "ClassEstimates",
     "ClassMetrics",
     "ConfusionMatrix",
     "DetectionMetrics",
+    "Estimate",
     "GivesRows",
     "MetricCurves",
+    "MetricEstimates",
     "MetricRule",
     "MetricsAccumulator",
+    "Outcomes",
     "RankedClass",
     "RuleName",
     "Thresholds",
@@ -37,7 +50,10 @@ __all__ = [
     "find_rule",
     "fitness",
     "greedy_suppression",
+    "interval_words",
     "match_detections",
+    "metric_differences",
+    "metric_estimates",
     "nms",
     "one_to_one",
     "ranked_class",

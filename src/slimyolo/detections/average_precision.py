@@ -8,13 +8,25 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Curve", "RankedClass", "average_precision", "ranked_class", "smooth"]
+__all__ = [
+    "CONFIDENCES",
+    "F1_SMOOTHING",
+    "RECALL_POINTS",
+    "TINY",
+    "Curve",
+    "RankedClass",
+    "average_precision",
+    "ranked_class",
+    "smooth",
+]
 
 Curve = Literal["slope", "drop", "points"]
 FloatArray = npt.NDArray[np.float64]
 
-_RECALL_POINTS = np.linspace(0, 1, 101)
-_TINY = 1e-16  # avoids 0/0; far smaller than any difference that matters
+CONFIDENCES = np.linspace(0, 1, 1000)  # where precision, recall and F1 are read
+F1_SMOOTHING = 0.1  # the share of `CONFIDENCES` over which F1 is averaged before its maximum is taken
+RECALL_POINTS = np.linspace(0, 1, 101)
+TINY = 1e-16  # avoids 0/0; far smaller than any difference that matters
 
 
 @dataclass(frozen=True)
@@ -48,7 +60,7 @@ def ranked_class(
         nothing = np.zeros(len(confidences))
         return RankedClass(np.zeros(levels), nothing, nothing, nothing)
     hits = correct.cumsum(0)
-    recall = hits / (labels + _TINY)
+    recall = hits / (labels + TINY)
     precision = hits / np.arange(1, len(hits) + 1)[:, None]
     falling = -np.asarray(scores, np.float64)
     first_envelope = _envelope(recall[:, 0], precision[:, 0])
@@ -73,9 +85,9 @@ def average_precision(recall: npt.ArrayLike, precision: npt.ArrayLike, curve: Cu
         return 0.0
     if curve == "points":
         envelope = np.append(np.maximum.accumulate(heights[::-1])[::-1], 0.0)
-        return float(envelope[np.searchsorted(rising, _RECALL_POINTS, side="left")].mean())
-    read = np.interp(_RECALL_POINTS, *_envelope(rising, heights, drops=curve == "drop"))
-    return float(((read[1:] + read[:-1]) / 2 * np.diff(_RECALL_POINTS)).sum())
+        return float(envelope[np.searchsorted(rising, RECALL_POINTS, side="left")].mean())
+    read = np.interp(RECALL_POINTS, *_envelope(rising, heights, drops=curve == "drop"))
+    return float(((read[1:] + read[:-1]) / 2 * np.diff(RECALL_POINTS)).sum())
 
 
 def smooth(values: FloatArray, fraction: float) -> FloatArray:

@@ -9,18 +9,23 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from slimyolo.detections.average_precision import FloatArray, RankedClass, ranked_class, smooth
+from slimyolo.detections.average_precision import (
+    CONFIDENCES,
+    F1_SMOOTHING,
+    FloatArray,
+    RankedClass,
+    ranked_class,
+    smooth,
+)
 from slimyolo.detections.confusion import ConfusionMatrix, confused_pairs, confusion_matrix
 from slimyolo.detections.matching import IOU_THRESHOLDS, match_detections
+from slimyolo.detections.outcomes import Outcomes, number_of_image
 from slimyolo.detections.rules import RuleName, find_rule
 from slimyolo.detections.ties import best_first
 from slimyolo.errors import DataError, ModelError
 from slimyolo.geometry import Detections
 
 __all__ = ["ClassMetrics", "DetectionMetrics", "MetricCurves", "MetricsAccumulator", "fitness"]
-
-_CONFIDENCES = np.linspace(0, 1, 1000)
-_F1_SMOOTHING = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +64,7 @@ class DetectionMetrics:
 
     `precision` and `recall` are taken at IoU 0.5 and at `confidence`, where the smoothed mean F1 is highest. `images` also
     counts images without labels. Without any label all metrics are 0. `rule` names the rule of `detections.rules` by which
-    they are computed.
+    they are computed. `outcomes` are those from which they are computed, for comparisons with another detector.
     """
 
     precision: float
@@ -74,6 +79,7 @@ class DetectionMetrics:
     rule: RuleName = "yolov5"
     curves: MetricCurves | None = field(default=None, compare=False, repr=False)
     confusion: ConfusionMatrix | None = field(default=None, compare=False, repr=False)
+    outcomes: Outcomes | None = field(default=None, compare=False, repr=False)
 
     @property
     def f1(self) -> float:
@@ -81,8 +87,8 @@ class DetectionMetrics:
         return 2 * self.precision * self.recall / (self.precision + self.recall + 1e-16)
 
     def without_arrays(self) -> DetectionMetrics:
-        """The same numbers without curves and confusion: small enough for a record."""
-        return dataclasses.replace(self, curves=None, confusion=None)
+        """The same numbers without curves, confusion and outcomes: small enough for a record."""
+        return dataclasses.replace(self, curves=None, confusion=None, outcomes=None)
 
 
 def fitness(metrics: DetectionMetrics, weights: tuple[float, float] | None = None) -> float:
@@ -100,6 +106,7 @@ class _ImageOutcome:
     """The results of one image that are kept until `compute`."""
 
     key: str | int | None
+    name: str
     correct: npt.NDArray[np.bool_]
     scores: npt.NDArray[np.float32]
     classes: npt.NDArray[np.int64]
@@ -125,11 +132,14 @@ class MetricsAccumulator:
     def __len__(self) -> int:
         return len(self._outcomes)
 
-    def update(self, detections: Detections, truth: npt.ArrayLike, *, image: str | int | None = None) -> None:
+    def update(
+        self, detections: Detections, truth: npt.ArrayLike, *, image: str | int | None = None, name: str = ""
+    ) -> None:
         """Add one image: its detections in source pixels and its `truth` ``[n, 5]`` = class, xyxy in source pixels.
 
-        `image` names the image, so that `merge` can drop images that two processes both evaluated. Raises `ValueError` for
-        detections in network pixels, and `DataError` or `ModelError` for a class that has no name.
+        `image` identifies the image, so that `merge` can drop images that two processes both evaluated. `name` is its name in
+        `Outcomes`; without one it is its number. Raises `ValueError` for detections in network pixels, and `DataError` or
+        `ModelError` for a class that has no name.
         """
         if detections.frame != "source":
             raise ValueError("Metrics are taken in source pixels: call detections.to_source(placement) first.")
@@ -146,6 +156,7 @@ class MetricsAccumulator:
         self._outcomes.append(
             _ImageOutcome(
                 key=image,
+                name=name,
                 correct=correct,
                 scores=scores,
                 classes=classes,
@@ -177,16 +188,26 @@ class MetricsAccumulator:
         merged._outcomes = unique
         return merged
 
+    def outcomes(self) -> Outcomes:
+        """The outcomes of all images so far, in the order in which they were added."""
+        parts, nothing = self._outcomes, np.zeros(0, np.int64)
+        return Outcomes(
+            names=self.names,
+            rule=self.rule,
+            images=tuple(part.name or f"image {place}" for place, part in enumerate(parts)),
+            image_of=number_of_image([len(part.scores) for part in parts]),
+            correct=np.concatenate([np.zeros((0, len(IOU_THRESHOLDS)), np.bool_), *(part.correct for part in parts)]),
+            scores=np.concatenate([np.zeros(0, np.float32), *(part.scores for part in parts)]),
+            classes=np.concatenate([nothing, *(part.classes for part in parts)]),
+            label_image=number_of_image([len(part.labels) for part in parts]),
+            label_classes=np.concatenate([nothing, *(part.labels for part in parts)]),
+        )
+
     def compute(self) -> DetectionMetrics:
         """The metrics of all images so far. More images may be added afterwards."""
-        nc, outcomes = len(self.names), self._outcomes
-        correct = np.concatenate([np.zeros((0, len(IOU_THRESHOLDS)), np.bool_), *(o.correct for o in outcomes)])
-        scores = np.concatenate([np.zeros(0, np.float32), *(o.scores for o in outcomes)])
-        classes = np.concatenate([np.zeros(0, np.int64), *(o.classes for o in outcomes)])
-        labels = np.bincount(np.concatenate([np.zeros(0, np.int64), *(o.labels for o in outcomes)]), minlength=nc)
-        images = np.bincount(
-            np.concatenate([np.zeros(0, np.int64), *(np.unique(o.labels) for o in outcomes)]), minlength=nc
-        )
+        outcomes = self.outcomes()
+        correct, scores, classes = outcomes.correct, outcomes.scores, outcomes.classes
+        labels, images = outcomes.labels_per_class(), outcomes.images_per_class()
         order = best_first(scores)
         correct, scores, classes = correct[order], scores[order], classes[order]
 
@@ -196,13 +217,13 @@ class MetricsAccumulator:
                 correct[classes == number],
                 scores[classes == number],
                 int(labels[number]),
-                _CONFIDENCES,
+                CONFIDENCES,
                 self._rule.curve,
             )
             for number in present
         ]
         curves = _curves(present, ranked)
-        best = int(smooth(curves.f1.mean(0), _F1_SMOOTHING).argmax()) if present else 0
+        best = int(smooth(curves.f1.mean(0), F1_SMOOTHING).argmax()) if present else 0
         rows = {
             number: (curves.precision[i, best], curves.recall[i, best], ranked[i].ap[0], ranked[i].ap.mean())
             for i, number in enumerate(present)
@@ -230,10 +251,11 @@ class MetricsAccumulator:
             images=len(outcomes),
             labels=int(labels.sum()),
             detections=len(scores),
-            confidence=float(_CONFIDENCES[best]),
+            confidence=float(CONFIDENCES[best]),
             rule=self.rule,
             curves=curves,
-            confusion=confusion_matrix([o.confused for o in outcomes], self.names),
+            confusion=confusion_matrix([part.confused for part in self._outcomes], self.names),
+            outcomes=outcomes,
         )
 
     def _check_classes(self, labels: npt.NDArray[np.int64], found: npt.NDArray[np.int64]) -> None:
@@ -248,16 +270,16 @@ class MetricsAccumulator:
 
 
 def _curves(present: tuple[int, ...], ranked: list[RankedClass]) -> MetricCurves:
-    nothing = np.zeros((0, len(_CONFIDENCES)))
+    nothing = np.zeros((0, len(CONFIDENCES)))
     precision = np.stack([r.precision for r in ranked]) if ranked else nothing
     recall = np.stack([r.recall for r in ranked]) if ranked else nothing
     return MetricCurves(
         classes=present,
-        confidence=_CONFIDENCES,
+        confidence=CONFIDENCES,
         precision=precision,
         recall=recall,
         f1=2 * precision * recall / (precision + recall + 1e-16),
-        recall_axis=_CONFIDENCES,
+        recall_axis=CONFIDENCES,
         precision_by_recall=np.stack([r.precision_by_recall for r in ranked]) if ranked else nothing,
     )
 

@@ -1,0 +1,233 @@
+"""Metrics, and differences of the metrics of two detectors, with intervals from a bootstrap over the images.
+
+A resample draws as many images as there are, with replacement (Efron 1979). Both detectors are measured on the same resample
+(a paired bootstrap), because an image that is hard for one of them is hard for the other. The interval reaches from one
+percentile of the resampled differences to another.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from slimyolo.detections.average_precision import FloatArray
+from slimyolo.detections.bootstrap.weighted_metrics import weighted_metrics
+from slimyolo.detections.outcomes import Outcomes
+from slimyolo.detections.rules import RuleName
+from slimyolo.errors import DataError
+
+__all__ = [
+    "CONFIDENCE",
+    "LEAST_IMAGES",
+    "METRICS",
+    "RESAMPLES",
+    "ClassEstimates",
+    "Estimate",
+    "MetricEstimates",
+    "interval_words",
+    "metric_differences",
+    "metric_estimates",
+    "resample_weights",
+]
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+LEAST_IMAGES = 6
+"""Fewer images with labels give no interval: all of 5 images lie on the same side of the truth in 6 % of the cases, so even
+the range of the images would not cover it with 95 % confidence."""
+METRICS = ("precision", "recall", "map50", "map50_95")
+_MOST_VALUES = 2**24  # weights that are held at a time: 64 MB
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A metric, or a difference of two, with its interval from `low` to `high`; None where the images are too few for one.
+
+    `value` is NaN where there are no labels.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def certain(self) -> bool:
+        """For a difference: whether the interval excludes 0, so that the sign of the difference is known."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassEstimates:
+    """The four metrics of one class. `images` of the images have `labels` of it."""
+
+    name: str
+    images: int
+    labels: int
+    precision: Estimate
+    recall: Estimate
+    map50: Estimate
+    map50_95: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricEstimates:
+    """The four metrics, or their differences, on `images` images, as means over the classes and per class.
+
+    The intervals have the given `confidence` and come from `resamples` resamples with this `seed`. `rule` is the rule of
+    `detections.rules` by which mAP is computed.
+    """
+
+    precision: Estimate
+    recall: Estimate
+    map50: Estimate
+    map50_95: Estimate
+    per_class: tuple[ClassEstimates, ...]
+    images: int
+    rule: RuleName
+    confidence: float
+    resamples: int
+    seed: int
+
+
+def metric_estimates(
+    outcomes: Outcomes, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
+) -> MetricEstimates:
+    """The metrics of one detector, each with its interval."""
+    overall, per_class = _resampled(outcomes, None, resamples, seed)
+    return _estimates(outcomes, overall, per_class, confidence, seed)
+
+
+def metric_differences(
+    first: Outcomes, second: Outcomes, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
+) -> MetricEstimates:
+    """The metrics of `second` minus those of `first`, on the same images, each with its interval.
+
+    The order of the images may differ. Raises `DataError` when images, labels, number of classes or rule differ.
+    """
+    order = _pairing(first, second)
+    one, one_per_class = _resampled(first, None, resamples, seed)
+    other, other_per_class = _resampled(second, order, resamples, seed)
+    return _estimates(first, other - one, other_per_class - one_per_class, confidence, seed)
+
+
+def resample_weights(images: int, resamples: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    """``[resamples, images]``: how often each image comes when as many images are drawn as there are."""
+    draws = (generator.integers(0, images, images) for _ in range(resamples))
+    return np.stack([np.bincount(drawn, minlength=images).astype(np.float32) for drawn in draws])
+
+
+def interval_words(one: Estimate, *, signed: bool = True) -> str:
+    """``−.004 (−.013, +.006)``, without signs ``.478 (.445, .512)``; the value alone where there is no interval."""
+    if math.isnan(one.value):
+        return "—"
+    words = _three(one.value, signed)
+    if one.low is None or one.high is None:
+        return words
+    return f"{words} ({_three(one.low, signed)}, {_three(one.high, signed)})"
+
+
+def _three(value: float, signed: bool) -> str:
+    """Three decimals without the leading zero, as papers about detection print them."""
+    digits = f"{abs(value):.3f}".removeprefix("0")
+    if not float(digits):
+        return "±.000" if signed else ".000"
+    sign = "−" if value < 0 else "+" if signed else ""
+    return sign + digits
+
+
+def _resampled(
+    outcomes: Outcomes, order: npt.NDArray[np.int64] | None, resamples: int, seed: int
+) -> tuple[FloatArray, FloatArray]:
+    """(overall ``[1 + resamples, 4]``, per class ``[1 + resamples, C, 4]``). The first row is that of the images themselves.
+
+    The weight of image i is drawn for place ``order[i]``.
+    """
+    images, generator = len(outcomes), np.random.default_rng(seed)
+    size = max(1, _MOST_VALUES // max(images, 1))
+    parts = [weighted_metrics(outcomes, np.ones((1, images)))]
+    for start in range(0, resamples if images else 0, size):
+        weights = resample_weights(images, min(size, resamples - start), generator)
+        parts.append(weighted_metrics(outcomes, weights if order is None else weights[:, order]))
+    return np.concatenate([part.overall for part in parts]), np.concatenate([part.per_class for part in parts])
+
+
+def _estimates(
+    outcomes: Outcomes, overall: FloatArray, per_class: FloatArray, confidence: float, seed: int
+) -> MetricEstimates:
+    images, labels = outcomes.images_per_class(), outcomes.labels_per_class()
+    labelled = len(np.unique(outcomes.label_image))
+    classes = tuple(
+        ClassEstimates(
+            name=name,
+            images=int(images[number]),
+            labels=int(labels[number]),
+            **_four(per_class[:, number], confidence, int(images[number])),
+        )
+        for number, name in enumerate(outcomes.names)
+    )
+    return MetricEstimates(
+        **_four(overall, confidence, labelled),
+        per_class=classes,
+        images=len(outcomes),
+        rule=outcomes.rule,
+        confidence=confidence,
+        resamples=len(overall) - 1,
+        seed=seed,
+    )
+
+
+def _four(values: FloatArray, confidence: float, labelled: int) -> dict[str, Estimate]:
+    """The four metrics from `values` ``[1 + resamples, 4]``. `labelled` images have labels."""
+    return {name: _estimate(values[:, place], confidence, labelled) for place, name in enumerate(METRICS)}
+
+
+def _estimate(values: FloatArray, confidence: float, labelled: int) -> Estimate:
+    drawn = values[1:][~np.isnan(values[1:])]
+    if labelled < LEAST_IMAGES or not len(drawn):
+        return Estimate(float(values[0]))
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(float(values[0]), float(low), float(high))
+
+
+def _pairing(first: Outcomes, second: Outcomes) -> npt.NDArray[np.int64]:
+    """For each image of `second`, its place in `first`. Raises `DataError` when they were not measured on the same data."""
+    if first.rule != second.rule:
+        raise DataError(
+            f"One detector was measured by the rule {first.rule}, the other by {second.rule}; their numbers cannot be "
+            "compared. Measure both with the same --rule."
+        )
+    if len(first.names) != len(second.names):
+        raise DataError(
+            f"One detector was measured on {len(first.names)} classes ({_some(first.names)}), the other on "
+            f"{len(second.names)} ({_some(second.names)}). Give two detectors of the same classes."
+        )
+    places = {name: place for place, name in enumerate(first.images)}
+    missing = [name for name in second.images if name not in places]
+    if missing or len(first) != len(second):
+        what = f", {missing[0]} for example" if missing else ""
+        raise DataError(
+            f"The detectors were measured on different images: {len(first)} and {len(second)}{what}. Measure both on the "
+            "same split of the same dataset."
+        )
+    order = np.array([places[name] for name in second.images], np.int64)
+    nc = len(first.names)
+    own, other = (_label_table(one, where, nc) for one, where in ((first, np.arange(len(first))), (second, order)))
+    if own != other:
+        raise DataError(
+            "The labels of the images were changed between the two measurements. Measure both detectors again."
+        )
+    return order
+
+
+def _label_table(one: Outcomes, places: npt.NDArray[np.int64], nc: int) -> bytes:
+    """The number of labels of each class in each image, as bytes that can be compared."""
+    pairs, counts = np.unique(places[one.label_image] * nc + one.label_classes, return_counts=True)
+    return bytes(np.stack([pairs, counts]).astype(np.int64).tobytes())
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
