@@ -269,7 +269,7 @@ def coverage(images: int, sets: int, resamples: int, many_images: int) -> dict[s
 
 
 def test_intervals_cover_the_truth_of_a_few_simulated_sets() -> None:
-    found = coverage(images=40, sets=40, resamples=100, many_images=8000)
+    found = coverage(images=60, sets=40, resamples=100, many_images=8000)
     assert min(found.values()) >= 0.85  # 34 of 40: fewer come in one of 400 runs if 95 % are covered
 
 
