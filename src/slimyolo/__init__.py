@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Pruned", "__version__", "evaluate", "load", "predict", "prune"]
 
-_ROOMS = ("data", "detections", "errors", "evaluation", "geometry", "models", "pruning", "sparsity", "training")
+_ROOMS = (
+    "data",
+    "detections",
+    "errors",
+    "evaluation",
+    "geometry",
+    "models",
+    "pruning",
+    "slimming",
+    "sparsity",
+    "training",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from slimyolo.pruning.graph.size_attributes import SaysSizes
 from slimyolo.pruning.plan.comparing import PlanDifference, compare_plans
 from slimyolo.pruning.plan.costs import CostTable, CutCost
 from slimyolo.pruning.plan.plan import GroupPlan, PrunePlan
-from slimyolo.pruning.pruner import Calibration, PruneReport, PruneResult, prune_module, replay_plan
+from slimyolo.pruning.pruner import Calibration, PruneReport, PruneResult, cuttable_graph, prune_module, replay_plan
 from slimyolo.pruning.repair.batchnorm import recalibrate_batchnorm_
 from slimyolo.pruning.repair.reconstruct import LayerRepair, ReconstructionReport, reconstruct_
 from slimyolo.pruning.rules import PER, POLICIES, CutRules, RuleFields, rules_with
@@ -84,6 +84,7 @@ __all__ = [
     "apply",
     "caps_from_sensitivity",
     "compare_plans",
+    "cuttable_graph",
     "fisher_scores",
     "kept_groups",
     "lone_cuts",

@@ -25,13 +25,13 @@ from slimyolo.pruning.scores.importance import scores_by
 from slimyolo.pruning.selection.select import Price, select
 from slimyolo.pruning.surgery.check import rms_difference, unseen_inputs, verify
 from slimyolo.pruning.surgery.cut import apply, mask_module
-from slimyolo.pruning.targets import LatencyBudget, Target
+from slimyolo.pruning.targets import ChannelShare, LatencyBudget, Target
 from slimyolo.tracing.running import Forward, PartlyDeployed, calling, evaluating, forward_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["Calibration", "PruneReport", "PruneResult", "prune_module", "replay_plan"]
+__all__ = ["Calibration", "PruneReport", "PruneResult", "cuttable_graph", "prune_module", "replay_plan"]
 
 Calibration = Iterable[Any] | Callable[[PrunePlan], Sequence[Any] | None]
 """Batches of inputs, or a function (plan with constants by formula) → batches, or None if nothing has to be measured."""
@@ -99,8 +99,45 @@ def prune_module(
     Raises `ConfigError` for contradicting arguments, `UnknownOperationError` for an operation without a rule (unless
     `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
     """
-    start = time.perf_counter()
     rules = rules_with(rules, fields)
+    return _prune(model, example_inputs, target, rules, price=price, calibration=calibration, forward=forward)[0]
+
+
+def cuttable_graph(
+    model: nn.Module,
+    example_inputs: Any,
+    rules: CutRules | None = None,
+    *,
+    forward: Forward | None = None,
+    **fields: Unpack[RuleFields],
+) -> ChannelGraph:
+    """The channel graph of `model` on which cuts run: half of the channels of every group are cut for trial.
+
+    A trace alone does not show which sizes are written in the code of a module, so `trace` may name groups that `prune_module`
+    finds to be kept whole. Whoever wants to know what can be cut before it is decided how much, as sparsity training does,
+    asks here. Arguments and errors are those of `prune_module`; `model` is not changed.
+    """
+    rules = replace(rules_with(rules, fields), importance=_by_place, per="channels")
+    return _prune(model, example_inputs, ChannelShare(0.5), rules, price=None, calibration=None, forward=forward)[1]
+
+
+def _by_place(model: nn.Module, graph: ChannelGraph) -> dict[int, Tensor]:
+    """Scores that rank the channels of each group by their number, so that all groups are cut alike."""
+    return {group.id: torch.linspace(0, 1, group.width, dtype=torch.float64) for group in graph.groups}
+
+
+def _prune(
+    model: M,
+    example_inputs: Any,
+    target: Target,
+    rules: CutRules,
+    *,
+    price: Price | None,
+    calibration: Calibration | None,
+    forward: Forward | None,
+) -> tuple[PruneResult[M], ChannelGraph]:
+    """The result of `prune_module`, and the graph on which the cut runs and agrees with the masked model."""
+    start = time.perf_counter()
     given, run = calling(example_inputs, forward_of(model, forward))
     if price is None and (isinstance(target, LatencyBudget) or rules.per == "ms"):
         price = _eager_price(model, given, run)
@@ -132,7 +169,7 @@ def prune_module(
     report = _report(plan, difference, time.perf_counter() - start)
     if samples is not None:
         report = samples.measured(report, graph, plan, cut)
-    return PruneResult(cut, plan, report)
+    return PruneResult(cut, plan, report), graph
 
 
 def replay_plan(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError, nearest_name_hint
+from slimyolo.sparsity.rows import ChannelRows
 
 __all__ = ["ScaleGroup", "ScaleTable"]
 
@@ -23,16 +24,23 @@ class ScaleGroup:
     it. `weight` [width] is how much each channel counts in the share. With None, each channel counts as many times as it has
     batch-normalisation channels, which is the number of members. For a share of MACs or parameters, give the MACs or
     parameters of each channel.
+
+    A layer without batch normalisation has no γ. Then the row of its weight that makes a channel is shrunk: a row is
+    (tensor name, axis, index [width] int64), and channel c of the group owns the slice index[c] along that axis. `rows`
+    may also list biases, which shrink together with the channel (axis 0). `floor` is the share of this group that must
+    stay; with None, the floor of the table counts.
     """
 
     name: str
     members: tuple[tuple[str, str, Tensor], ...]
     weight: Tensor | None = None
+    rows: tuple[tuple[str, int, Tensor], ...] = ()
+    floor: float | None = None
 
     @property
     def width(self) -> int:
         """Channels of the group."""
-        return int(self.members[0][2].numel()) if self.members else 0
+        return next((int(index.numel()) for *_, index in (*self.members, *self.rows)), 0)
 
 
 class ScaleTable:
@@ -40,12 +48,14 @@ class ScaleTable:
 
     Shapes: n γ values (whole layers, laid end to end), e entries (γ values that belong to a group), c channels.
     `entries` [e] → 0…n−1, `channels` [e] → 0…c−1, `groups` [c], `weights` [c] float64, `members` [c] (entries a channel
-    owns), `least` [groups] (channels that must stay). Everything lies on the device of the γ.
+    owns), `least` [groups] (channels that must stay). Everything lies on the device of the γ. `rows` are the slices of other
+    tensors that belong to the channels. A table may have rows alone; then n and e are 0.
     """
 
     def __init__(self, model: nn.Module, groups: Sequence[ScaleGroup], *, floor: float = 0.0) -> None:
         self.names = tuple(dict.fromkeys(gamma for group in groups for gamma, _, _ in group.members))
-        if not self.names:
+        self.rows = ChannelRows(groups, parameters_named(model, row_names(groups)))
+        if not self.names and not self.rows:
             raise ModelError(
                 "There is no batch-normalisation channel to shrink: every layer is excluded or the model has none. "
                 "Sparse training needs a model with batch normalisation; train it without sparsity instead."
@@ -63,22 +73,30 @@ class ScaleTable:
                 entries.append(index.to(torch.int64).cpu() + starts[gamma])
                 channels.append(torch.arange(first, first + group.width))
             first += group.width
-        device = self.scales[0].device
-        flat = torch.cat(entries)
+        device = self.device
+        nothing = torch.zeros(0, dtype=torch.int64)
+        flat = torch.cat([nothing, *entries])
         self._refuse_double_owners(flat)
         self.entries = flat.to(device)
-        self.channels = torch.cat(channels).to(device)
+        self.channels = torch.cat([nothing, *channels]).to(device)
         self.count = first
         self.members = torch.bincount(self.channels, minlength=first).to(torch.float32)
         widths = torch.tensor([group.width for group in groups])
         self.groups = torch.repeat_interleave(torch.arange(len(groups)), widths).to(device)
         self.weights = torch.cat([_channel_weights(group) for group in groups]).to(device)
-        self.least = torch.tensor([least_channels(group.width, floor) for group in groups]).to(device)
+        shares = [floor if group.floor is None else group.floor for group in groups]
+        least = [least_channels(group.width, share) for group, share in zip(groups, shares, strict=True)]
+        self.least = torch.tensor(least).to(device)
         self.group_names = tuple(group.name for group in groups)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model's γ, or of its rows when there is no γ."""
+        return self.scales[0].device if self.scales else self.rows.device
 
     def follow_(self) -> bool:
         """Move the maps to the device of the model's γ; True when that device had changed."""
-        device = self.scales[0].device
+        device = self.device
         if self.entries.device == device:
             return False
         for name in ("entries", "channels", "members", "groups", "weights", "least"):
@@ -88,11 +106,13 @@ class ScaleTable:
     def read(self) -> Tensor:
         """A copy of all γ, [n]."""
         self.follow_()
-        return torch.cat([scale.detach().reshape(-1) for scale in self.scales])
+        return concatenated([scale.detach().reshape(-1) for scale in self.scales], self.device)
 
     def write_(self, flat: Tensor) -> None:
         """Put `flat` [n] into the model's γ."""
         self.follow_()
+        if not self.scales:
+            return
         with torch.no_grad():
             torch._foreach_copy_(list(self.scales), list(torch.split(flat, self.sizes)))
 
@@ -116,7 +136,7 @@ class ScaleTable:
 
     def _refuse_double_owners(self, flat: Tensor) -> None:
         owners = torch.bincount(flat, minlength=sum(self.sizes))
-        if int(owners.max()) > 1:
+        if flat.numel() and int(owners.max()) > 1:
             position = int(owners.argmax())
             starts = _running_starts(self.sizes)
             layer = max(i for i, start in enumerate(starts) if start <= position)
@@ -124,6 +144,16 @@ class ScaleTable:
                 f"γ {self.names[layer]!r}, channel {position - starts[layer]}, belongs to two scale groups; "
                 f"a channel can be cut only once. Merge these groups."
             )
+
+
+def row_names(groups: Sequence[ScaleGroup]) -> tuple[str, ...]:
+    """The tensors of which groups own rows, each once."""
+    return tuple(dict.fromkeys(name for group in groups for name, _, _ in group.rows))
+
+
+def concatenated(parts: Sequence[Tensor], device: torch.device) -> Tensor:
+    """The parts end to end; an empty vector on `device` when there is none."""
+    return torch.cat(list(parts)) if parts else torch.zeros(0, device=device)
 
 
 def least_channels(width: int, floor: float) -> int:

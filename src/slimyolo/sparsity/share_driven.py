@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError, TrainingError
-from slimyolo.sparsity.groups import ScaleGroup, ScaleTable
+from slimyolo.sparsity.groups import ScaleGroup, ScaleTable, concatenated
 from slimyolo.sparsity.penalty import cubic_ramp, ramp_shrinkage
 from slimyolo.sparsity.protocol import RunProgress, SparsityStatus
 from slimyolo.sparsity.ranking import ChannelCost, ChannelCount, Queue
@@ -45,6 +45,10 @@ class ShareDriven:
     channel once for each γ that it owns), or the weights given in the groups. The share is always reached, whatever the
     loss does, and the channel that reaches it is included. Raises `ConfigError` for a share that the floors do not
     allow, and for a ramp that does not end after it begins.
+
+    A channel may own rows of weights and biases besides its γ, or instead of it (`ScaleGroup.rows`). They count in its effect
+    in the same way, and fade and are held at zero together with it. `rates` [c] divide the worth of the channels, for
+    instance by the MACs that removing each of them saves.
     """
 
     def __init__(
@@ -61,11 +65,17 @@ class ShareDriven:
         ema: nn.Module | None = None,
         ranking: Literal["taylor", "gamma"] = "taylor",
         round_to: int = 1,
+        rates: Tensor | None = None,
     ) -> None:
         _check_settings(share, start, reach, fade, floor, ranking)
+        if ranking == "gamma" and not all(group.members for group in groups):
+            raise ConfigError(
+                "ranking='gamma' ranks channels by their BatchNorm scales, but some groups have none. Use ranking='taylor'."
+            )
         self._table = ScaleTable(model, groups, floor=floor)
         self._ema = ScaleTable(ema, groups) if ema is not None else None
         self._share, self._start, self._reach, self._ranking = share, start, reach, ranking
+        self._rates = rates
         self._fade = min(fade, reach - start)
         table = self._table
         self._cost: ChannelCost = ChannelCount(table.weights) if cost is None else cost
@@ -86,6 +96,25 @@ class ShareDriven:
         """Whether the wanted share is at zero."""
         return self._reached
 
+    @property
+    def held(self) -> Tensor:
+        """[c] bool on the CPU: the channels that are held at zero."""
+        return self._held.cpu()
+
+    @property
+    def deadlines(self) -> Tensor:
+        """[c] float64 on the CPU: the share of the run by which a channel is at zero; infinite for one that stays."""
+        return self._deadline.cpu()
+
+    @property
+    def worth(self) -> Tensor:
+        """[c] float64 on the CPU: by how much losing each channel would change the loss, squared, or its mean square γ."""
+        if self._ranking == "taylor":
+            worth = self._effect.cpu()
+        else:
+            worth = self._table.magnitudes(self._table.read()).double().square().cpu()
+        return worth if self._rates is None else worth / self._rates
+
     def add_gradient(self, progress: RunProgress) -> None:
         """Measure how much each channel changes the loss. No gradient is added, since the step is proximal."""
         self._follow_()
@@ -97,10 +126,12 @@ class ShareDriven:
                 f"{len(self._table.scales) - len(slopes)} of {len(self._table.scales)} BatchNorm scales have no gradient, so "
                 f"the effect of their channels on the loss is unknown. Leave out --freeze, or use --ranking gamma."
             )
-        products = (self._table.read() * torch.cat([slope.reshape(-1) for slope in slopes])).double()
-        if not bool(products.isfinite().all()):
-            return  # the loss scaler will skip this step
+        given = concatenated([slope.reshape(-1) for slope in slopes], self._table.device)
+        products = (self._table.read() * given).double()
         change = torch.zeros_like(self._effect).index_add_(0, self._table.channels, products[self._table.entries])
+        self._table.rows.add_changes_(change)
+        if not bool(products.isfinite().all() & change.isfinite().all()):
+            return  # the loss scaler will skip this step
         self._seen += 1
         self._effect += (change.square() - self._effect) / min(self._seen, _MEMORY)
 
@@ -169,11 +200,7 @@ class ShareDriven:
         fading = self._deadline.isfinite().cpu()
         if self._cost.gone(fading) >= wanted:
             return
-        if self._ranking == "taylor":
-            worth = self._effect.cpu()
-        else:
-            worth = self._table.magnitudes(self._table.read()).double().square().cpu()
-        chosen = self._queue.next(worth, fading, wanted)
+        chosen = self._queue.next(self.worth, fading, wanted)
         self._deadline[chosen.to(self._deadline.device)] = min(now + self._fade, self._reach)
 
     def _shrink_(self, now: float) -> None:
@@ -183,6 +210,7 @@ class ShareDriven:
         factors = torch.where(fading, left, torch.ones_like(left))
         flat = table.read()
         table.write_(table.scaled(flat, factors.to(flat.dtype)))
+        table.rows.scale_(factors)
         gone = (factors == 0) & ~self._held
         if bool(gone.any()):
             self._held |= gone
@@ -196,8 +224,10 @@ class ShareDriven:
             self._masks = list(torch.split(self._table.entry_mask(self._held), self._table.sizes))
         with torch.no_grad():
             for table in (self._table, self._ema):
-                if table is not None:
+                if table is not None and table.scales:
                     torch._foreach_mul_(list(table.scales), self._masks)
+                if table is not None and table.rows:
+                    table.rows.zero_(self._held)
 
     def _check_floors(self, floor: float, round_to: int) -> None:
         most = self._queue.most()

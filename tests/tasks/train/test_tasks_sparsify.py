@@ -8,9 +8,10 @@ import torch
 from slimyolo.families import read_architecture
 from slimyolo.models import build_detector
 from slimyolo.pruning import ChannelShare, MacsShare, ParamsShare
+from slimyolo.slimming import CostShare
 from slimyolo.sparsity import ShareDriven
 from slimyolo.tasks.prune.cutter import cut_detector
-from slimyolo.tasks.train.sparsify import CostShare, prunable_groups
+from slimyolo.tasks.train.sparsify import prunable_groups
 
 
 @pytest.mark.parametrize(("unit", "round_to"), [("macs", 1), ("params", 1), ("macs", 8), ("params", 16)])

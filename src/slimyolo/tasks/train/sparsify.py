@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, deployed_batchnorms
-from slimyolo.pruning import ChannelGraph, CostTable, ScaleRef, scale_groups, trace
+from slimyolo.pruning import ChannelGraph, ScaleRef, scale_groups, trace
+from slimyolo.slimming import CostShare
 from slimyolo.sparsity import (
     ChannelRegulariser,
     ReferenceL1,
@@ -27,7 +28,7 @@ from slimyolo.tasks.train.config import SparsifyConfig
 from slimyolo.tasks.train.run import run_training
 from slimyolo.training import Schedule
 
-__all__ = ["CostShare", "prunable_groups", "sparsify"]
+__all__ = ["prunable_groups", "sparsify"]
 
 log = logging.getLogger("slimyolo")
 
@@ -67,30 +68,6 @@ def prunable_groups(
         if skipped.isdisjoint(gamma.removesuffix(".weight") for gamma, _, _ in ref.members)
     ]
     return [ScaleGroup(ref.name, ref.members) for ref in chosen], graph, chosen
-
-
-class CostShare:
-    """The share of the parameters or MACs (`unit`) that removing channels saves: a `ChannelCost` of a traced graph.
-
-    `ids` holds the id of each group in the graph; `groups` [c] is the position of each channel's group in `ids`. In every
-    group that loses channels, one of them is not counted as removed: a constant carrier may have to take its place.
-    """
-
-    def __init__(self, graph: ChannelGraph, unit: str, ids: Sequence[int], groups: Tensor) -> None:
-        self._table, self._unit, self._ids, self._groups = CostTable(graph), unit, tuple(ids), groups.cpu()
-        self._dense = self._cost({})
-
-    def gone(self, channels: Tensor) -> float:
-        """Share of the cost that a cut without `channels` [c] bool saves."""
-        return 1.0 - self._cost(self._removed(channels)) / self._dense
-
-    def _cost(self, removed: Mapping[int, int]) -> float:
-        cost = self._table.cost(removed)
-        return float(cost.params if self._unit == "params" else cost.macs)
-
-    def _removed(self, channels: Tensor) -> dict[int, int]:
-        counts = torch.bincount(self._groups[channels.cpu()], minlength=len(self._ids))
-        return {i: max(int(n) - 1, 0) for i, n in zip(self._ids, counts, strict=True)}
 
 
 def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedule: Schedule) -> Sparsity:
