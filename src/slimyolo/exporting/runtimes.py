@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from slimyolo.errors import CheckpointError, ConfigError, ModelError, SlimyoloError
+from slimyolo.exporting.foreign_metadata import foreign_metadata, is_foreign
 from slimyolo.exporting.format import Runtime
 from slimyolo.exporting.metadata import FileMetadata, NetworkCost, Suppression
 from slimyolo.exporting.settings import Opened, Runner, RunOptions, RunPrecision
@@ -259,23 +260,26 @@ def _runtime(file: Path, asked: str | Runtime | None) -> Runtime:
 def _described(file: Path, row: Runtime, opened: Opened, options: RunOptions, names: tuple[str, ...]) -> ExportedModel:
     text = dict(opened.metadata)
     shape = opened.input_shape
-    if not text.keys() & {"names", "stride"}:  # a file of another tool
-        if not names:
-            raise CheckpointError(
-                f"{file} does not state its class names: slimyolo did not write it. Give the names in their order: "
-                "--names face face_mask (in Python: names=(...))."
-            )
-        sides = shape[2:] if shape is not None and len(shape) == 4 else ()
-        if not sides or not all(isinstance(side, int) for side in sides):
-            raise CheckpointError(
-                f"{file} does not state the size of its images. Export it with a fixed size, or with slimyolo."
-            )
-        return _model(file, row, opened, options, FileMetadata(names=names, stride=1, imgsz=(0, 0)), shape or ())
+    if is_foreign(text):
+        about = foreign_metadata(text, names, shape, None, str(file)) if opened.output_shape is None else None
+        output = opened.output_shape or _tried_output(opened, about)
+        about = foreign_metadata(text, names, shape, output, str(file))
+        return _model(file, row, opened, options, about, shape or (1, 3, *about.imgsz))
     metadata = FileMetadata.from_text(text, str(file))
     if shape is None:
         free = ("batch", 3, "height", "width")
         shape = free if metadata.dynamic else (metadata.batch, 3, *metadata.imgsz)
     return _model(file, row, opened, options, replace(metadata, names=names or metadata.names), shape)
+
+
+def _tried_output(opened: Opened, about: FileMetadata | None) -> tuple[int | str, ...] | None:
+    """The shape of the output for one empty image; None when the size of the images is not known, or it does not run."""
+    if about is None or about.dynamic:
+        return None
+    try:
+        return tuple(opened.run(torch.zeros(1, 3, *about.imgsz)).shape)
+    except Exception:  # runtimes have their own error classes; the error is told when the file is used
+        return None
 
 
 def _model(

@@ -92,6 +92,7 @@ class Opened:
     """A file opened in its runtime. `metadata` are the texts for `FileMetadata.from_text`, empty when the file has none.
 
     `input_shape` is [B, 3, H, W], where names stand for sizes that are free; it is None when only the metadata state it.
+    `output_shape` is that of the first output, or None when the runtime does not know it before it runs.
     `memory_format` is the order in memory in which `run` takes images without a copy (the shape is always [B, 3, H, W]).
     """
 
@@ -100,3 +101,4 @@ class Opened:
     input_shape: tuple[int | str, ...] | None
     versions: Mapping[str, str]
     memory_format: torch.memory_format = torch.contiguous_format
+    output_shape: tuple[int | str, ...] | None = None

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from slimyolo.errors import CheckpointError, ExportError
+from slimyolo.exporting.foreign_metadata import read_metadata_yaml
 from slimyolo.exporting.format import Example
 from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
@@ -109,7 +110,8 @@ def open_ncnn(path: Path, options: RunOptions) -> Opened:
                 raise RuntimeError(f"ncnn gave no {outputs[0]} (status {status})")
             return torch.from_numpy(np.array(rows))[None]
 
-    return Opened(run, _metadata(path.with_name(METADATA_FILE)), None, {"ncnn": ncnn.__version__})
+    metadata = _metadata(path.with_name(METADATA_FILE)) or read_metadata_yaml(path)
+    return Opened(run, metadata, None, {"ncnn": ncnn.__version__})
 
 
 def _metadata(path: Path) -> dict[str, str]:

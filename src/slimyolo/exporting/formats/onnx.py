@@ -111,7 +111,8 @@ def open_onnx(path: Path, options: RunOptions) -> Opened:
         for side, name in zip(source.shape, ("batch", "channels", "height", "width"), strict=False)
     )
     metadata = session.get_modelmeta().custom_metadata_map
-    return Opened(run, metadata, shape, {"onnxruntime": onnxruntime.__version__})
+    output = tuple(side if isinstance(side, int) else str(side) for side in session.get_outputs()[0].shape)
+    return Opened(run, metadata, shape, {"onnxruntime": onnxruntime.__version__}, output_shape=output)
 
 
 def _asked(settings: ExportSettings) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slimyolo.exporting.foreign_metadata import read_metadata_yaml
 from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.onnx import onnx_model
 from slimyolo.exporting.metadata import METADATA_KEYS
@@ -98,7 +99,9 @@ def open_openvino(path: Path, options: RunOptions) -> Opened:
         return torch.from_numpy(request.get_output_tensor().data.copy())
 
     versions = {"openvino": openvino.__version__.partition("-")[0]}
-    return Opened(run, _metadata(model), tuple(shape), versions, torch.channels_last)
+    output = tuple(side.get_length() if side.is_static else "free" for side in model.output(0).get_partial_shape())
+    metadata = _metadata(model) or read_metadata_yaml(path)
+    return Opened(run, metadata, tuple(shape), versions, torch.channels_last, output)
 
 
 def _taking_channels_last(openvino: Any, model: Any) -> Any:
@@ -113,8 +116,9 @@ def _taking_channels_last(openvino: Any, model: Any) -> Any:
 
 
 def _metadata(model: Any) -> dict[str, str]:
-    """The metadata that `set_rt_info` wrote. OpenVINO keeps the ``metadata_props`` of an ONNX file under ``framework``."""
-    for section in (SECTION, "framework"):
+    """The metadata that `set_rt_info` wrote. OpenVINO keeps the ``metadata_props`` of an ONNX file under ``framework``;
+    ultralytics writes its own under ``model_info``."""
+    for section in (SECTION, "framework", "model_info"):
         found = {
             key: str(model.get_rt_info([section, key]).value)
             for key in METADATA_KEYS

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from slimyolo.exporting.foreign_metadata import texts_of_json
 from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.torchscript_nms import with_nms
 from slimyolo.exporting.metadata import METADATA_KEYS
@@ -23,6 +24,7 @@ from slimyolo.models import Detector
 
 __all__ = ["TORCHSCRIPT_EXAMPLE", "open_torchscript", "write_torchscript"]
 
+FOREIGN_CONFIG = "config.txt"  # where YOLOv5 and ultralytics put the metadata, as JSON
 jit: Any = torch.jit  # has no type annotations
 
 TORCHSCRIPT_EXAMPLE = Example(
@@ -63,7 +65,7 @@ def write_torchscript(detector: Detector, path: Path, settings: ExportSettings) 
 
 def open_torchscript(path: Path, options: RunOptions) -> Opened:
     """Open the file on ``options.device``. The number of threads is set for torch in the whole process."""
-    extra = dict.fromkeys(METADATA_KEYS, "")
+    extra = dict.fromkeys((*METADATA_KEYS, FOREIGN_CONFIG), "")
     with quiet():
         module = jit.load(str(path), map_location=options.device, _extra_files=extra)
     if options.threads is not None:
@@ -71,8 +73,10 @@ def open_torchscript(path: Path, options: RunOptions) -> Opened:
 
     def run(images: Tensor) -> Tensor:
         with torch.inference_mode():
-            rows: Tensor = module(images.to(options.device))
+            given = module(images.to(options.device))
+        rows: Tensor = given[0] if isinstance(given, (tuple, list)) else given  # files of YOLOv5 also give raw outputs
         return rows
 
     metadata = {key: value if isinstance(value, str) else bytes(value).decode() for key, value in extra.items()}
+    metadata |= texts_of_json(metadata.pop(FOREIGN_CONFIG))
     return Opened(run, {key: value for key, value in metadata.items() if value}, None, {"torch": torch.__version__})
