@@ -123,3 +123,10 @@ def test_a_state_of_another_run_is_refused(state: dict[str, Any], says: str) -> 
     given = {**slim.state_dict(), **state} if state else {}
     with pytest.raises(TrainingError, match=says):
         slim.load_state_dict(given)
+
+
+@pytest.mark.parametrize("done", [0.0, 1.5, -0.1])
+def test_the_share_of_the_run_that_is_done_lies_between_0_and_1(done: float) -> None:
+    slim = Slimming(made(perceptron), EXAMPLE, ChannelShare(0.3), steps=4)
+    with pytest.raises(ConfigError, match=r"expected the share of the run that is done, above 0 and at most 1"):
+        slim.step(done=done)

@@ -18,6 +18,7 @@ from slimyolo.errors import CheckpointError, shown_value
 from slimyolo.storage import ForeignObject
 
 __all__ = [
+    "UNCUT_BACKBONE",
     "check_layers",
     "class_names",
     "float_tensors",
@@ -26,6 +27,9 @@ __all__ = [
     "model_objects",
     "plain_claims",
 ]
+
+UNCUT_BACKBONE = "uncut_backbone"
+"""The key in the ``yaml`` of a cut model of the ultralytics package under which its rows are (`slimyolo.ultralytics`)."""
 
 _METADATA = ("epoch", "best_fitness", "updates", "wandb_id", "date", "version", "git", "opt", "train_args")
 _MOST_METADATA_TEXT = 1_000_000  # characters in all, because a file could repeat a shared text without end

@@ -143,24 +143,28 @@ class Slimming(Generic[M]):
             settled=self.settled,
         )
 
-    def step(self) -> None:
+    def step(self, done: float | None = None) -> None:
         """Take one step. Call it after each optimizer step, while the gradients of that step are still there.
 
+        `done` is the share of the run that is done with this step (above 0, at most 1). None means the steps so far divided by
+        `steps`; give it when nobody knows the number of optimizer steps beforehand, because accumulation changes, for instance.
         Gradients may be averaged over processes, clipped, or multiplied by a loss scale: a common factor does not change which
         channel counts least. A step whose gradients are infinite or NaN, which a gradient scaler skips, is not used for ranking.
         Raises `TrainingError` when there are no gradients, or when parameters of the network were replaced.
         """
+        if done is not None and not 0 < done <= 1:
+            raise ConfigError(f"done={done!r}: expected the share of the run that is done, above 0 and at most 1.")
         self._check_parameters()
         if not self.settled:
             self._check_gradients()
         self._step += 1
-        if self._step == self._steps + 1:
+        if done is None and self._step == self._steps + 1:
             log.warning(
                 "slimming: step() was called more often than steps=%d. The channels at zero stay at zero; give the number of "
                 "optimizer steps of the whole run, so that channels fade as slowly as the run allows.",
                 self._steps,
             )
-        moment = Moment(min(self._step / self._steps, 1.0))
+        moment = Moment(min(self._step / self._steps, 1.0) if done is None else done)
         self._method.add_gradient(moment)
         self._method.after_step(moment)
 

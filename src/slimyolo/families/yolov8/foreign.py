@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from slimyolo.checkpoints import Checkpoint
 from slimyolo.checkpoints.checkpoint import dense_widths
 from slimyolo.checkpoints.pickled_model import (
+    UNCUT_BACKBONE,
     check_layers,
     class_names,
     float_tensors,
@@ -71,9 +72,9 @@ def written_of(tree: Any) -> Written | None:
     model = _main(tree)
     if model is None or not isinstance(model.state, dict):
         return None
-    plan = model.state.get("yaml")
-    if model.class_name not in _MODEL_CLASSES or not isinstance(plan, dict):
+    if model.class_name not in _MODEL_CLASSES or not isinstance(model.state.get("yaml"), dict):
         return None
+    plan = _plan(model)
     rows = [row for row in _rows(plan) if isinstance(row, (list, tuple)) and len(row) == 4 and isinstance(row[2], str)]
     usual = {"end2end": False, "reg_max": 16}  # what a file may say about a head with one branch and bins
     keys = {str(key): value for key, value in plan.items() if not _is(value, usual.get(str(key)))}
@@ -126,6 +127,13 @@ def _main(tree: Any) -> ForeignObject | None:
     return models.get("model", models.get("ema"))
 
 
+def _plan(model: ForeignObject) -> dict[str, Any]:
+    """The ``yaml`` of a model; for one that `slimyolo.ultralytics.prune` cut, as it was before the cut."""
+    plan = dict(model.state["yaml"])
+    uncut = plan.pop(UNCUT_BACKBONE, None)
+    return plan if uncut is None else {**plan, "backbone": uncut}
+
+
 def _rows(plan: Mapping[str, Any]) -> list[Any]:
     return [row for key in ("backbone", "head") if isinstance(plan.get(key), (list, tuple)) for row in plan[key]]
 
@@ -134,7 +142,8 @@ def _numbered_layers(
     source: str, model: ForeignObject, modules: Mapping[str, ForeignObject]
 ) -> list[dict[str, ForeignObject]]:
     """For each row, its modules by path; the module of the row itself is under ""."""
-    count = len(_rows(model.state["yaml"]))
+    rows = _rows(_plan(model))
+    count = len(rows)
     layers = [
         {path.removeprefix(f"model.{index}").removeprefix("."): module for path, module in below}
         for index, below in (
@@ -147,7 +156,7 @@ def _numbered_layers(
         raise CheckpointError(
             f"{source} is damaged: its `yaml` has {count:,} rows, its model has {said_layers:,} layers of other numbers."
         )
-    for index, (row, layer) in enumerate(zip(_rows(model.state["yaml"]), layers, strict=True)):
+    for index, (row, layer) in enumerate(zip(rows, layers, strict=True)):
         said, written = layer[""].state.get("f"), row[0] if isinstance(row, (list, tuple)) and row else None
         if not _is_source(said) or said != written:
             raise CheckpointError(
@@ -179,7 +188,7 @@ def _refuse_other_dialects(source: str, modules: Mapping[str, ForeignObject]) ->
 def _architecture(
     source: str, model: ForeignObject, tree: Any, layers: Sequence[Mapping[str, ForeignObject]], family: Family
 ) -> Architecture:
-    plan = model.state["yaml"]
+    plan = _plan(model)
     nc = layers[-1][""].state.get("nc")  # of the dataset; the `yaml` may still hold the number of its own file
     if type(plan.get("nc", 1)) is not int or plan.get("nc", 1) < 1:
         raise CheckpointError(f"{source} is damaged: its `yaml` has {shown_value(plan['nc'])} classes.")
