@@ -121,6 +121,7 @@ COMMANDS: tuple[Command, ...] = (
             f"slimyolo prune --weights {_BEST} --percent 0.4 {_DATA}",
             f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run",
             f"slimyolo prune --weights {_BEST} --latency 8ms --keep 'model.0' --cap 'model.9=0.3'",
+            f"slimyolo prune --weights {_BEST} --latency 30ms --times times.json    # of another device: latency pack",
             f"slimyolo prune --weights {_BEST} {_DATA} --macs 0.6 --importance fisher --reconstruct",
             f"slimyolo prune --weights {_BEST} --macs 0.6 --caps runs/sensitivity/exp",
         ),
@@ -216,7 +217,7 @@ COMMANDS: tuple[Command, ...] = (
         summary="pack networks that another device times, for --latency",
         examples=(
             f"slimyolo latency pack --weights {_BEST} --runtime ncnn --threads 4    # then run.py on the device",
-            f"slimyolo prune --weights {_BEST} --latency 30ms --times times.json",
+            f"slimyolo latency pack --weights {_BEST} --runtime openvino --imgsz 416 --output pack.tar.gz",
         ),
     ),
     Command(

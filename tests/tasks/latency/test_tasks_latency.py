@@ -37,6 +37,7 @@ class MacsPrice:
     def __init__(self, off: float, multiple: int = 1) -> None:
         self.off, self.multiple = off, multiple
 
+    device = None
     dense_ms = 10.0
 
     def __call__(self, plan: PrunePlan) -> float:
