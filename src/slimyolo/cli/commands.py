@@ -121,9 +121,8 @@ COMMANDS: tuple[Command, ...] = (
             f"slimyolo prune --weights {_BEST} --percent 0.4 {_DATA}",
             f"slimyolo prune --weights {_BEST} --macs 50% --round-to 8 --dry-run",
             f"slimyolo prune --weights {_BEST} --latency 8ms --keep 'model.0' --cap 'model.9=0.3'",
-            f"slimyolo prune --weights {_BEST} --latency 30ms --times times.json    # of another device: latency pack",
+            f"slimyolo prune --weights {_BEST} --latency 30ms --times times.json",
             f"slimyolo prune --weights {_BEST} {_DATA} --macs 0.6 --importance fisher --reconstruct",
-            f"slimyolo prune --weights {_BEST} --macs 0.6 --caps runs/sensitivity/exp",
         ),
     ),
     Command(

@@ -6,13 +6,18 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from slimyolo.data import read_dataset_yaml
 from slimyolo.errors import SlimyoloError
+from slimyolo.models import Detector
 from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.stages import TABLE_FILE, Stages
+from slimyolo.tasks.chain.time_left import refuse_other_times
 from slimyolo.tasks.common.distributed import refuse_several_processes
+from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.report import write_report
+from slimyolo.tasks.train.assemble.starting import starting_detector
 from slimyolo.tasks.train.finetune import finetune
 from slimyolo.tasks.train.sparsify import sparsify
 from slimyolo.tasks.train.train import train
@@ -41,6 +46,8 @@ def compress(config: CompressConfig) -> ChainRecord:
     last whole epoch. When a stage fails, the earlier stages stay as they are.
     """
     refuse_several_processes("compress")
+    if config.times:
+        refuse_other_times(_first_detector(config), config.imgsz, config.timing)
     stages = Stages.begun(config, CHAIN_FILE, "chain")
     folder = stages.folder
     log.info("chain folder: %s", folder)
@@ -60,6 +67,14 @@ def compress(config: CompressConfig) -> ChainRecord:
 
 def _weights(row: StageRow) -> Path:
     return Path(row.weights)
+
+
+def _first_detector(config: CompressConfig) -> Detector:
+    """The detector with which the chain begins, with the widths and classes that it will have."""
+    if config.epochs == 0:
+        assert config.weights is not None  # CompressConfig refuses --epochs 0 without it
+        return load_weights(config.weights).detector()
+    return starting_detector(config.train_config(config.project), read_dataset_yaml(config.data).names)
 
 
 def _base_config(config: CompressConfig, folder: Path) -> ValConfig:

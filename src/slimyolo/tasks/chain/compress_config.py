@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.budgets import BudgetUnit, budget_of
+from slimyolo.tasks.common.budgets import BudgetUnit, Latency, TimingSource, budget_of
 from slimyolo.tasks.common.config import Config, option
 from slimyolo.tasks.common.option_types import (
     BatchSize,
@@ -21,6 +21,7 @@ from slimyolo.tasks.common.option_types import (
     OptionalPath,
     OptionalText,
     Precision,
+    RuntimeName,
     Share,
     SparsityMethod,
     SquareSize,
@@ -32,6 +33,8 @@ from slimyolo.tasks.common.shared_options import (
     image_size_option,
     name_option,
     project_option,
+    threads_option,
+    times_option,
     workers_option,
 )
 from slimyolo.tasks.prune.config import Constants, PruneConfig
@@ -69,6 +72,12 @@ class CompressConfig(Config):
         None, "share of the parameters to keep at most", group=CUT, metavar="SHARE", rare=True
     )
     macs: Share | None = option(None, "share of the MACs to keep at most", group=CUT, metavar="SHARE")
+    latency: Latency | None = option(
+        None, "longest time for one image: 8ms, or 50% of the time now", group=CUT, metavar="MS|SHARE"
+    )
+    runtime: RuntimeName | None = option(None, "runtime on which --latency is timed", group=CUT, rare=True)
+    threads: int = threads_option(CUT)
+    times: tuple[Path, ...] = times_option(CUT, rare=True)
     method: SparsityMethod = option("share", "method of sparse training", group=CUT, rare=True)
     sr: float | None = option(None, "rate of the --method, for all methods except share", group=CUT, gt=0, rare=True)
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT, rare=True)
@@ -128,7 +137,12 @@ class CompressConfig(Config):
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
         """(unit, share), as in `PruneConfig.budget`."""
-        return budget_of(self.percent, self.params, self.macs)
+        return budget_of(self.percent, self.params, self.macs, self.latency)
+
+    @property
+    def timing(self) -> TimingSource:
+        """Where ``--latency`` is timed."""
+        return TimingSource(self.runtime, self.threads, self.times)
 
     def train_config(self, folder: Path) -> TrainConfig:
         """The settings of the base training, which writes to ``folder/base``."""
@@ -137,7 +151,16 @@ class CompressConfig(Config):
     def sparsify_config(self, folder: Path, weights: Path) -> SparsifyConfig:
         """The settings of the sparse training of `weights`, which writes to ``folder/sparse``."""
         budget: dict[str, Any] = (
-            {"percent": self.percent, "params": self.params, "macs": self.macs, "round_to": self.round_to}
+            {
+                "percent": self.percent,
+                "params": self.params,
+                "macs": self.macs,
+                "round_to": self.round_to,
+                "latency": self.latency,
+                "runtime": self.runtime,
+                "threads": self.threads,
+                "times": self.times,
+            }
             if self.method == "share"
             else {}
         )
@@ -159,6 +182,10 @@ class CompressConfig(Config):
             percent=self.percent,
             params=self.params,
             macs=self.macs,
+            latency=self.latency,
+            runtime=self.runtime,
+            threads=self.threads,
+            times=self.times,
             policy=self.policy,
             floor=self.floor,
             round_to=self.round_to,
@@ -196,6 +223,7 @@ class CompressConfig(Config):
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> CompressConfig:
         _ = self.budget
+        self.timing.refuse_contradictions(self.latency)
         if self.weights is None and self.cfg is None:
             raise ConfigError("Give --weights FILE to start from a checkpoint, or --cfg yolov5n to train from scratch.")
         if self.epochs == 0 and self.weights is None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.chain.stages import TABLE_FILE, Stages
+from slimyolo.tasks.chain.time_left import refuse_other_times, share_left, share_of_time
 from slimyolo.tasks.common.budgets import BudgetUnit
+from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.train.finetune import finetune
 
@@ -36,16 +38,23 @@ def iterate(config: IterateConfig) -> IterationRecord:
     ``round1-cut``, ``round1`` … With ``resume`` the run continues after its last finished stage, and an interrupted
     training after its last whole epoch.
     """
+    if config.times:
+        refuse_other_times(load_weights(config.weights).detector(), config.imgsz, config.timing)
     stages = Stages.begun(config, SETTINGS_FILE, "run")
     folder = stages.folder
     log.info("run folder: %s", folder)
     base = now = stages.measured("base", _base_config(config, folder))
     unit, wanted = config.budget
+    if config.latency is not None:
+        unit, wanted = "latency-share", share_of_time(load_weights(config.weights).detector(), config)
+    left = 1.0  # share of the time that is left
     for number in range(1, config.rounds + 1):
-        share = share_of_round(unit, wanted, number, config.rounds, (base.params, base.macs), (now.params, now.macs))
-        cut = stages.cut(
-            f"round {number} cut", config.cut_config(folder, f"round{number}-cut", Path(now.weights), share)
+        share = share_of_round(
+            unit, wanted, number, config.rounds, (base.params, base.macs), (now.params, now.macs), left
         )
+        stage = f"round{number}-cut"
+        cut = stages.cut(f"round {number} cut", config.cut_config(folder, stage, Path(now.weights), share))
+        left *= share_left(folder / stage) if config.latency is not None else 1.0
         epochs = config.epochs if number == config.rounds else config.round_epochs
         training = config.training_config(folder, f"round{number}", Path(cut.weights), epochs)
         now = stages.trained(f"round {number}", finetune, training)
@@ -68,13 +77,22 @@ def _base_config(config: IterateConfig, folder: Path) -> ValConfig:
 
 
 def share_of_round(
-    unit: BudgetUnit, wanted: float, number: int, rounds: int, base: tuple[int, int], now: tuple[int, int]
+    unit: BudgetUnit,
+    wanted: float,
+    number: int,
+    rounds: int,
+    base: tuple[int, int],
+    now: tuple[int, int],
+    left: float = 1.0,
 ) -> float:
     """The budget of round `number` (counted from 1) of `rounds`, as a share of the present network `now`.
 
     `base` and `now` are (parameters, MACs). For parameters and MACs, `wanted` and the result are the share that stays. For
-    channels they are the share that is removed; each round removes the same share of the channels that are left.
+    channels they are the share that is removed; each round removes the same share of the channels that are left. For times
+    `left` is the share of the first network's time that the present one takes.
     """
+    if unit == "latency-share":
+        return min(wanted ** (number / rounds) / left, 1 - 1e-6)
     if unit == "channels":
         return float(1 - (1 - wanted) ** (1 / rounds))
     place = 0 if unit == "params" else 1

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.budgets import BudgetUnit, budget_of
+from slimyolo.tasks.common.budgets import BudgetUnit, Latency, TimingSource, budget_of
 from slimyolo.tasks.common.config import Config, option
 from slimyolo.tasks.common.option_types import (
     BatchSize,
@@ -18,6 +18,7 @@ from slimyolo.tasks.common.option_types import (
     OptionalOptimizer,
     OptionalPath,
     Precision,
+    RuntimeName,
     Share,
     SquareSize,
 )
@@ -28,6 +29,8 @@ from slimyolo.tasks.common.shared_options import (
     image_size_option,
     name_option,
     project_option,
+    threads_option,
+    times_option,
     workers_option,
 )
 from slimyolo.tasks.prune.config import Constants, Importance, Per, PruneConfig
@@ -56,6 +59,13 @@ class IterateConfig(Config):
     macs: Share | None = option(
         None, "share of the MACs to keep at most", group=WHAT, shown_default="0.5", metavar="SHARE"
     )
+
+    latency: Latency | None = option(
+        None, "longest time for one image: 8ms, or 50% of the time now", group=WHAT, metavar="MS|SHARE"
+    )
+    runtime: RuntimeName | None = option(None, "runtime on which --latency is timed", group=WHAT, rare=True)
+    threads: int = threads_option(WHAT)
+    times: tuple[Path, ...] = times_option(WHAT, rare=True)
 
     rounds: int = option(3, "number of cuts, each followed by training", group=ROUNDS, ge=1)
     round_epochs: int = option(5, "epochs after each cut except the last", group=ROUNDS, ge=1)
@@ -101,14 +111,27 @@ class IterateConfig(Config):
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
-        """(unit, share): channels to remove, or parameters or MACs to keep. Without a budget, half of the MACs stay."""
-        if self.percent is None and self.params is None and self.macs is None:
+        """(unit, amount): channels to remove, or what to keep of the others. Without a budget, half of the MACs stay."""
+        if self.percent is None and self.params is None and self.macs is None and self.latency is None:
             return "macs", 0.5
-        return budget_of(self.percent, self.params, self.macs)
+        return budget_of(self.percent, self.params, self.macs, self.latency)
+
+    @property
+    def timing(self) -> TimingSource:
+        """Where ``--latency`` is timed."""
+        return TimingSource(self.runtime, self.threads, self.times)
 
     def cut_config(self, folder: Path, stage: str, weights: Path, share: float) -> PruneConfig:
-        """The settings of the cut of one round; `share` is in the unit of the budget."""
-        budget: dict[str, Any] = {{"channels": "percent"}.get(self.budget[0], self.budget[0]): share}
+        """The settings of the cut of one round; `share` is in the unit of the budget, for a time a share of the time now."""
+        unit = self.budget[0]
+        budget: dict[str, Any] = {{"channels": "percent"}.get(unit, unit): share}
+        if unit in ("latency", "latency-share"):
+            budget = {
+                "latency": f"{100 * share:.9g}%",
+                "runtime": self.runtime,
+                "threads": self.threads,
+                "times": self.times,
+            }
         return PruneConfig(
             weights=weights,
             **budget,
@@ -147,6 +170,7 @@ class IterateConfig(Config):
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> IterateConfig:
         unit, share = self.budget
+        self.timing.refuse_contradictions(self.latency)
         if not isinstance(share, float):
             raise ConfigError(f"--{unit}: got {share}, but iterate expects a share, such as 0.5.")
         return self

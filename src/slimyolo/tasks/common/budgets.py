@@ -40,9 +40,11 @@ class TimingSource:
         if self.times:
             raise ConfigError(f"--times holds the times for --latency{too}: add --latency, or leave --times out.")
 
-    def refuse_missing(self, latency: str) -> None:
-        """Raise `ConfigError` when no source is named, for a command that needs one."""
-        if not self.given:
+    def refuse_contradictions(self, latency: str | None) -> None:
+        """Raise `ConfigError` for a source without ``--latency``, and for ``--latency`` without a source."""
+        if latency is None:
+            self.refuse_without_latency()
+        elif not self.given:
             raise ConfigError(
                 f"--latency {latency} is a time on a runtime: add --runtime onnxruntime to time it here, or --times times.json "
                 "for another device (slimyolo latency pack)."

@@ -19,6 +19,7 @@ __all__ = [
     "name_option",
     "one2many_option",
     "project_option",
+    "threads_option",
     "times_option",
     "workers_option",
 ]
@@ -72,10 +73,15 @@ def one2many_option(group: str) -> Any:
     return option(False, "use the branch that needs NMS, of a head with two (YOLO26, YOLOv10)", group=group, rare=True)
 
 
-def times_option(group: str) -> Any:
+def threads_option(group: str) -> Any:
+    """The field for ``--threads``, for commands that time on ``--runtime``."""
+    return option(2, "number of threads of --runtime", group=group, ge=1, rare=True)
+
+
+def times_option(group: str, *, rare: bool = False) -> Any:
     """The field for ``--times``: what another device answered, for ``--latency``."""
-    words = "times.json of another device, instead of timing here, and its checks"
-    return option((), words, group=group, metavar="FILE …")
+    words = "times.json of another device, instead of timing here"
+    return option((), words, group=group, metavar="FILE …", rare=rare)
 
 
 def project_option(default: str, group: str, *, rare: bool | tuple[str, ...] = True) -> Any:

@@ -29,7 +29,7 @@ from slimyolo.models import Detector
 from slimyolo.pruning import PrunePlan
 from slimyolo.storage import write_text
 from slimyolo.tasks.latency.networks import Networks
-from slimyolo.tasks.latency.shapes import CutGroup, NetworkFacts, cut_groups, random_shapes, shapes_after
+from slimyolo.tasks.latency.shapes import CutGroup, NetworkFacts, Shapes, cut_groups, random_shapes, shapes_after
 
 __all__ = ["LatencyPrice", "MeasuredShare", "cache_folder"]
 
@@ -97,6 +97,11 @@ class LatencyPrice:
         """Predicted milliseconds of the network of `plan`: the median on this machine without other load."""
         model = self._fitted(cut_groups(plan.groups))
         return self.dense_ms * model.share(self.facts.network(shapes_after(self.facts.shapes, plan.groups)))
+
+    def predicting(self, groups: Sequence[CutGroup]) -> Callable[[Shapes], float]:
+        """A function (weight shapes) → predicted milliseconds, for networks in which channels of `groups` are cut."""
+        model, dense = self._fitted(groups), self.dense_ms
+        return lambda shapes: dense * model.share(self.facts.network(shapes))
 
     @property
     def dense_ms(self) -> float:

@@ -15,7 +15,16 @@ from slimyolo.costs import ConvolutionShape, model_cost
 from slimyolo.models import Detector
 from slimyolo.pruning import ChannelGraph, GroupPlan
 
-__all__ = ["CutGroup", "NetworkFacts", "Shapes", "cut_groups", "graph_groups", "random_shapes", "shapes_after"]
+__all__ = [
+    "CutGroup",
+    "NetworkFacts",
+    "Shapes",
+    "cut_groups",
+    "graph_groups",
+    "random_shapes",
+    "shapes_after",
+    "shapes_without",
+]
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Maps the module path of each convolution to the shape of its weight."""
@@ -121,7 +130,7 @@ class NetworkFacts:
 
 def shapes_after(dense: Shapes, groups: Sequence[GroupPlan]) -> dict[str, tuple[int, ...]]:
     """The weight shapes of the convolutions that a plan's `groups` leave."""
-    return _shapes_without(dense, cut_groups(groups), [group.width - len(group.kept) for group in groups])
+    return shapes_without(dense, cut_groups(groups), [group.width - len(group.kept) for group in groups])
 
 
 def random_shapes(
@@ -140,10 +149,11 @@ def random_shapes(
         share = float(np.clip(usual * np.exp(slope * depth + generator.normal(0, 0.3)), LEAST, 1.0))
         kept = max(1, round(group.width * share / unit) * unit)
         gone.append(group.width - min(kept, group.width))
-    return _shapes_without(dense, groups, gone)
+    return shapes_without(dense, groups, gone)
 
 
-def _shapes_without(dense: Shapes, groups: Sequence[CutGroup], gone: Sequence[int]) -> dict[str, tuple[int, ...]]:
+def shapes_without(dense: Shapes, groups: Sequence[CutGroup], gone: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """The weight shapes without `gone` channels of each of `groups`."""
     left = {path: list(shape) for path, shape in dense.items()}
     for group, count in zip(groups, gone, strict=True):
         for tensor, axis, copies in group.axes:

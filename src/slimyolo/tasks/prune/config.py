@@ -29,6 +29,7 @@ from slimyolo.tasks.common.shared_options import (
     json_option,
     name_option,
     project_option,
+    threads_option,
     times_option,
     workers_option,
 )
@@ -65,7 +66,7 @@ class PruneConfig(Config):
     runtime: RuntimeName | None = option(
         None, "runtime on which --latency is timed", group=WHAT, shown_default="PyTorch, roughly"
     )
-    threads: int = option(2, "number of threads of --runtime", group=WHAT, ge=1, rare=True)
+    threads: int = threads_option(WHAT)
     times: tuple[Path, ...] = times_option(WHAT)
     max_drop: float | None = option(None, "largest drop of mAP50-95 that is allowed", group=WHAT, gt=0, lt=1)
     plan: OptionalPath = option(None, "make the cut of this plan.json again", group=WHAT, rare=True)

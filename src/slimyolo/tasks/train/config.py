@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, model_validator
 
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.budgets import BudgetUnit, budget_of
+from slimyolo.tasks.common.budgets import BudgetUnit, Latency, TimingSource, budget_of
 from slimyolo.tasks.common.config import Config, option, option_name
 from slimyolo.tasks.common.option_types import (
     BatchSize,
@@ -24,6 +24,7 @@ from slimyolo.tasks.common.option_types import (
     OptionalPath,
     OptionalText,
     Precision,
+    RuntimeName,
     Share,
     SparsityMethod,
     SquareSize,
@@ -35,6 +36,8 @@ from slimyolo.tasks.common.shared_options import (
     image_size_option,
     name_option,
     project_option,
+    threads_option,
+    times_option,
     workers_option,
 )
 from slimyolo.tasks.train.hyperparameters import HyperParameters, read_hyperparameters
@@ -236,6 +239,12 @@ class SparsifyConfig(TrainConfig):
     macs: Share | None = option(
         None, "share of the MACs to keep, instead of --percent", group="Sparsity", metavar="SHARE"
     )
+    latency: Latency | None = option(
+        None, "longest time for one image: 8ms, or 50% of the time now", group="Sparsity", metavar="MS|SHARE", rare=True
+    )
+    runtime: RuntimeName | None = option(None, "runtime on which --latency is timed", group="Sparsity", rare=True)
+    threads: int = threads_option("Sparsity")
+    times: tuple[Path, ...] = times_option("Sparsity", rare=True)
     reach: Share | None = option(
         None,
         "fraction of the run by which these channels are at zero",
@@ -257,8 +266,13 @@ class SparsifyConfig(TrainConfig):
 
     @property
     def budget(self) -> tuple[BudgetUnit, float]:
-        """(unit, share): channels to bring to zero, parameters or MACs to keep; 0.4 of the channels when none is given."""
-        return budget_of(self.percent, self.params, self.macs)
+        """(unit, amount): channels to bring to zero, or what to keep; 0.4 of the channels when none is given."""
+        return budget_of(self.percent, self.params, self.macs, self.latency)
+
+    @property
+    def timing(self) -> TimingSource:
+        """Where ``--latency`` is timed."""
+        return TimingSource(self.runtime, self.threads, self.times)
 
     @property
     def reach_fraction(self) -> float:
@@ -273,7 +287,8 @@ class SparsifyConfig(TrainConfig):
     @model_validator(mode="after")
     def _refuse_options_of_other_methods(self) -> SparsifyConfig:
         _ = self.budget
-        for name in ("reach", "params", "macs"):
+        self.timing.refuse_contradictions(self.latency)
+        for name in ("reach", "params", "macs", "latency"):
             if self.method != "share" and getattr(self, name) is not None:
                 raise ConfigError(
                     f"--{name} belongs to `--method share`, but --method is {self.method}: leave --{name} out."

@@ -13,6 +13,7 @@ from slimyolo.models import Detector, deployed_batchnorms
 from slimyolo.pruning import ChannelGraph, ScaleRef, scale_groups, trace
 from slimyolo.slimming import CostShare
 from slimyolo.sparsity import (
+    ChannelCost,
     ChannelRegulariser,
     ReferenceL1,
     ScaleGroup,
@@ -112,8 +113,12 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedu
         )
     unit, share = config.budget
     gone = share if unit == "channels" else 1 - share
-    cost = None
-    if unit != "channels":
+    cost: ChannelCost | None = None
+    if config.latency is not None:
+        from slimyolo.tasks.latency.channels import latency_share
+
+        unit, (cost, gone) = "time", latency_share(config, model, graph, [ref.group for ref in refs], positions)
+    elif unit != "channels":
         cost = CostShare(graph, unit, [ref.group for ref in refs], positions)
     log.info(
         "sparsity: channels with %.0f%% of the %s become exactly zero by %.0f%% of the run and stay zero (%d channels in all)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from slimyolo.costs import LatencyModel, fit_latency
 from slimyolo.models import Detector
 from slimyolo.pruning import PrunePlan
 from slimyolo.tasks.latency.device.times import DeviceTimes
-from slimyolo.tasks.latency.shapes import NetworkFacts, Shapes, shapes_after
+from slimyolo.tasks.latency.shapes import CutGroup, NetworkFacts, Shapes, shapes_after
 
 __all__ = ["TimesPrice"]
 
@@ -72,6 +72,10 @@ class TimesPrice:
         share = self.model.share(self.fit.facts.network(shapes))
         at, factors = self._points
         return self.fit.dense_ms * share * float(np.interp(share, at, factors))
+
+    def predicting(self, groups: Sequence[CutGroup]) -> Callable[[Shapes], float]:
+        """A function (weight shapes) → predicted milliseconds."""
+        return self.milliseconds
 
     def measured_share(self, plan: PrunePlan) -> float | None:
         """None: the device is not here. `slimyolo latency check` asks it."""
