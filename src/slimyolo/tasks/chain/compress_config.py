@@ -84,7 +84,7 @@ class CompressConfig(Config):
     floor: Share = option(0.1, "share of each layer that stays (at least 1)", group=CUT, metavar="SHARE", rare=True)
     round_to: int = option(1, "make kept widths multiples of this number", group=CUT, ge=1)
     constants: Constants = option("carrier", "where the constants of removed channels go", group=CUT, rare=True)
-    recalibrate: bool = option(False, "measure BatchNorm statistics again after the cut", group=CUT)
+    recalibrate: bool = option(False, "measure BatchNorm statistics again after the cut", group=CUT, rare=True)
 
     epochs: int = option(100, "epochs of the base training; 0: start from --weights as they are", group=STAGES, ge=0)
     sparse_epochs: int = option(60, "epochs of sparse training", group=STAGES, ge=1)

@@ -62,7 +62,7 @@ def test_the_time_that_channels_save(detector: Detector, times: Path) -> None:
 
 
 def test_the_time_of_each_round() -> None:
-    """Three rounds to 0.3 of the time: 0.3^(1/3), 0.3^(2/3), 0.3 of the first network's. A round that cut too much is made up for."""
+    """Three rounds to 0.3 of the time: 0.3^(1/3), 0.3^(2/3), 0.3 of the first time; a round that cut too much is made up for."""
     whole, left = 0.3, 1.0
     for number in (1, 2, 3):
         share = share_of_round("latency-share", whole, number, 3, (1, 1), (1, 1), left)
