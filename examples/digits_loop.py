@@ -27,7 +27,7 @@ from slimyolo.slimming import Slimming
 
 Data = tuple[Tensor, Tensor]
 
-NETWORKS = ("resnet10t", "mobilenetv2_050")
+NETWORKS = ("test_resnet", "test_efficientnet")
 SIDE = 16  # pixels to which the pictures are enlarged
 
 

@@ -22,6 +22,7 @@ from slimyolo.pruning.selection.floors import kept_groups
 from slimyolo.pruning.selection.scale_groups import ScaleRef, scale_groups
 from slimyolo.pruning.selection.select import Price, select
 from slimyolo.pruning.selection.sensitivity import GroupSensitivity, SensitivityPoint, caps_from_sensitivity, lone_cuts
+from slimyolo.pruning.standalone.writing import write_standalone
 from slimyolo.pruning.surgery.check import OutputReference, output_error, verify
 from slimyolo.pruning.surgery.cut import apply, mask_module
 from slimyolo.pruning.targets import (
@@ -102,4 +103,5 @@ __all__ = [
     "taylor_scores",
     "trace",
     "verify",
+    "write_standalone",
 ]
