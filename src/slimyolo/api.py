@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.opened_model import OpenedModel, fixed_size, open_model
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.cutter import cut_detector
+from slimyolo.tasks.prune.living import living_note
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -160,17 +161,21 @@ def prune(
     The given detector is not changed; ``.model`` is the pruned one, which can be trained and saved. `imgsz` is the side of the
     image for which costs are counted. `rules`, and single `fields` of it such as ``round_to=8``, are those of
     `slimyolo.pruning.CutRules`; `price` and `calibration` are those of `slimyolo.pruning.prune_module`. The policy "reference"
-    (also "skip-shortcuts") does not prune the layers around shortcuts.
+    (also "skip-shortcuts") does not prune the layers around shortcuts. ``.report.notes`` says, among other things, how many of
+    the removed channels still worked.
     """
+    detector = _detector(detector_or_path)
     result = cut_detector(
-        _detector(detector_or_path),
+        detector,
         target,
         rules_with(rules, fields),
         imgsz=imgsz,
         price=price,
         calibration=calibration,
     )
-    return Pruned(result.model, result.plan, result.report)
+    note = living_note(result.plan, detector)
+    report = replace(result.report, notes=(*result.report.notes, note)) if note else result.report
+    return Pruned(result.model, result.plan, report)
 
 
 def _model(detector_or_path: ModelOrPath) -> OpenedModel:

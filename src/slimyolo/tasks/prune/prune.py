@@ -28,6 +28,7 @@ from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.cutter import Cutter, metrics_of, repair_batches, target_of
 from slimyolo.tasks.prune.drop_search import Attempt
+from slimyolo.tasks.prune.living import living_note
 from slimyolo.tasks.prune.plan import read_plan
 from slimyolo.tasks.prune.repairing import RepairStep, repair_
 
@@ -53,6 +54,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     data = _data_of(config, detector)
     cutter, made = _made_cut(config, detector, data, price)
     _say_and_check(made.result)
+    made = _with_living_note(config, detector, made)
     if config.plan_out is not None:
         write_text(config.plan_out, made.result.plan.to_json())
         log.info("plan written: %s", config.plan_out)
@@ -147,6 +149,18 @@ def _made_cut(
             result, outcome = cutter.reach(timed)
             return cutter, _Cut(result, outcome=outcome)
         return cutter, _Cut(cutter.cut(target_of(*config.budget)))
+
+
+def _with_living_note(config: PruneConfig, detector: Detector, made: _Cut) -> _Cut:
+    """`made` with a note when it removes channels that still work, unless the cut is repaired or its drop was measured."""
+    if config.reconstruct or config.max_drop is not None:
+        return made
+    note = living_note(made.result.plan, detector)
+    if not note:
+        return made
+    log.warning("%s", note)
+    report = made.result.report
+    return replace(made, result=replace(made.result, report=replace(report, notes=(*report.notes, note))))
 
 
 def _say_and_check(result: PruneResult[Detector]) -> None:
