@@ -46,6 +46,9 @@ def _walk(coupling: Coupling, keep_unknown: bool) -> None:
     for (tensor, _), ids in coupling.axes.items():
         if tensor in coupling.locked:
             coupling.sets.freeze(ids)
+    for width in coupling.strategy.widths:
+        coupling.sets.freeze(coupling.axes[width.tensor, width.axis])
+        coupling.kept.append(f"{width.layer}: {width.where} checks how many channels it gives; they are kept whole")
 
 
 def _placeholder(coupling: Coupling, node: Node) -> Any:

@@ -1,14 +1,16 @@
 """Decides what to try next when a cut model does not run, or gives other numbers than the masked model.
 
 A trace does not show which sizes are written in the code. A module whose code contains sizes is treated in one way of `Strategy`
-after another. If none works, the failing line of code keeps all channels that it touches, and in the end whole modules keep all
-their channels.
+after another. If none works, the failing line of code keeps all channels that it touches. A line that only checks a width
+(``assert``, ``raise``) is found by cutting single groups, and the groups that make it fail are kept. In the end whole modules
+keep all their channels.
 """
 
 from __future__ import annotations
 
+import os
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +18,7 @@ import torch
 from torch import nn
 
 from slimyolo.errors import PruningError
-from slimyolo.pruning.graph.channel_graph import ChannelGraph, Strategy
+from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group, KeptWidth, Strategy
 from slimyolo.tracing.code_lines import Line, failing_line
 from slimyolo.tracing.running import Forward, evaluating
 
@@ -60,10 +62,17 @@ class Fallbacks:
     def __init__(self, graph: ChannelGraph) -> None:
         self._strategy = Strategy()
         self._tried: dict[str, set[str]] = {path: {way} for path, way in graph.fragile.items()}
+        self._searched: set[Line] = set()
 
-    def next(self, graph: ChannelGraph, failure: Failure | None) -> Strategy:
+    def next(
+        self,
+        graph: ChannelGraph,
+        failure: Failure | None,
+        fails_alone: Callable[[Sequence[Group]], Failure | None] | None = None,
+    ) -> Strategy:
         """The next strategy to try. `failure` is None when the cut model runs but gives other numbers.
 
+        `fails_alone` says where the model fails when only these groups are cut; it finds the widths that code checks.
         Raises `PruningError` when nothing is left to try.
         """
         self._strategy = replace(self._strategy, by_path=dict(graph.fragile))
@@ -79,6 +88,8 @@ class Fallbacks:
                 self._strategy = replace(self._strategy, checked=(*self._strategy.checked, failure.path))
             elif failure.line in _lines(graph) - self._strategy.lines and failure.line is not None:
                 self._strategy = replace(self._strategy, lines=self._strategy.lines | {failure.line})
+            elif widths := self._checked_widths(graph, failure, fails_alone):
+                self._strategy = replace(self._strategy, widths=(*self._strategy.widths, *widths))
             else:
                 self._strategy = self._keeping_whole(failure.path)
         return self._strategy
@@ -109,6 +120,34 @@ class Fallbacks:
                 self._tried[path].add(way)
                 current[path] = way
         return replace(self._strategy, by_path=current)
+
+    def _checked_widths(
+        self, graph: ChannelGraph, failure: Failure, fails_alone: Callable[[Sequence[Group]], Failure | None] | None
+    ) -> tuple[KeptWidth, ...]:
+        """The widths without which the failing line does not run; empty when they cannot be told, or were told before.
+
+        Groups are halved until those are left whose cut alone makes the line fail: of n groups about log n are tried.
+        """
+        if fails_alone is None or failure.line is None or failure.line in self._searched:
+            return ()
+        self._searched.add(failure.line)
+
+        def guilty(groups: Sequence[Group]) -> list[Group]:
+            if not groups or fails_alone(groups) != failure:
+                return []
+            if len(groups) == 1:
+                return list(groups)
+            half = len(groups) // 2
+            found = [*guilty(groups[:half]), *guilty(groups[half:])]
+            return found or list(groups)  # they fail together only
+
+        file, number = failure.line
+        kind = type(graph.module.get_submodule(failure.path)).__name__
+        where = f"the code of {kind} ({os.path.basename(file)}, line {number})"
+        found = guilty(graph.groups)
+        if len(found) == len(graph.groups):
+            return ()  # nothing was learnt
+        return tuple(KeptWidth(group.members[0].tensor, group.members[0].axis, group.name, where) for group in found)
 
     def _keeping_whole(self, path: str) -> Strategy:
         """Keep all channels that the failing module's code sees, then all inside it, then the same for the module around it."""

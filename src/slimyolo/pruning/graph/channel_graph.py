@@ -130,6 +130,16 @@ class SizeSite:
 
 
 @dataclass(frozen=True)
+class KeptWidth:
+    """A width that code checks: `axis` of the parameter `tensor`, which the layer `layer` makes. `where` has the check."""
+
+    tensor: str
+    axis: int
+    layer: str
+    where: str
+
+
+@dataclass(frozen=True)
 class Strategy:
     """How modules whose code contains sizes (of a split, a reshape …) are treated.
 
@@ -151,6 +161,7 @@ class Strategy:
     |-----------|----------------------------------------------------------------------------------------------------------|
     | `checked` | these modules compare sizes with their integer attributes: such attributes shrink, too                   |
     | `lines`   | operations at these lines of code keep all channels that they touch                                      |
+    | `widths`  | the channels along these axes of parameters are kept: code checks how many there are                     |
     | `whole`   | `"a.b"`: all values in the code of this module keep their channels (inputs, results, parts' results);   |
     |           | `"a.b.*"`: all values inside the module do                                                               |
     """
@@ -159,6 +170,7 @@ class Strategy:
     checked: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     lines: frozenset[Line] = frozenset()
+    widths: tuple[KeptWidth, ...] = ()
 
     def of(self, path: str, default: str) -> str:
         return self.by_path.get(path, default)
