@@ -172,9 +172,9 @@ def width(one: Estimate) -> float:
     return one.high - one.low
 
 
-def test_a_smaller_confidence_gives_a_narrower_interval() -> None:
+def test_a_lower_level_gives_a_narrower_interval() -> None:
     first, second = drawn_pair(60, 7)
-    wide, narrow = (metric_differences(first, second, resamples=300, confidence=share) for share in (0.95, 0.5))
+    wide, narrow = (metric_differences(first, second, resamples=300, level=share) for share in (0.95, 0.5))
     assert width(narrow.map50) < 0.6 * width(wide.map50)
 
 

@@ -10,6 +10,7 @@ from slimyolo.detections.bootstrap.estimates import (
     metric_estimates,
 )
 from slimyolo.detections.confusion import ConfusionMatrix, confused_pairs, confusion_matrix
+from slimyolo.detections.image_changes import ImageChange, image_changes
 from slimyolo.detections.matching import IOU_THRESHOLDS, match_detections
 from slimyolo.detections.metrics import (
     ClassMetrics,
@@ -17,6 +18,7 @@ from slimyolo.detections.metrics import (
     MetricCurves,
     MetricsAccumulator,
     fitness,
+    metrics_from,
 )
 from slimyolo.detections.nms import count_nonfinite_rows, greedy_suppression, nms
 from slimyolo.detections.one_to_one import one_to_one
@@ -34,6 +36,7 @@ __all__ = [
     "DetectionMetrics",
     "Estimate",
     "GivesRows",
+    "ImageChange",
     "MetricCurves",
     "MetricEstimates",
     "MetricRule",
@@ -50,10 +53,12 @@ __all__ = [
     "find_rule",
     "fitness",
     "greedy_suppression",
+    "image_changes",
     "interval_words",
     "match_detections",
     "metric_differences",
     "metric_estimates",
+    "metrics_from",
     "nms",
     "one_to_one",
     "ranked_class",

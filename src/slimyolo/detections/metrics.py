@@ -25,7 +25,7 @@ from slimyolo.detections.ties import best_first
 from slimyolo.errors import DataError, ModelError
 from slimyolo.geometry import Detections
 
-__all__ = ["ClassMetrics", "DetectionMetrics", "MetricCurves", "MetricsAccumulator", "fitness"]
+__all__ = ["ClassMetrics", "DetectionMetrics", "MetricCurves", "MetricsAccumulator", "fitness", "metrics_from"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,58 +205,8 @@ class MetricsAccumulator:
 
     def compute(self) -> DetectionMetrics:
         """The metrics of all images so far. More images may be added afterwards."""
-        outcomes = self.outcomes()
-        correct, scores, classes = outcomes.correct, outcomes.scores, outcomes.classes
-        labels, images = outcomes.labels_per_class(), outcomes.images_per_class()
-        order = best_first(scores)
-        correct, scores, classes = correct[order], scores[order], classes[order]
-
-        present = tuple(int(number) for number in np.flatnonzero(labels))
-        ranked = [
-            ranked_class(
-                correct[classes == number],
-                scores[classes == number],
-                int(labels[number]),
-                CONFIDENCES,
-                self._rule.curve,
-            )
-            for number in present
-        ]
-        curves = _curves(present, ranked)
-        best = int(smooth(curves.f1.mean(0), F1_SMOOTHING).argmax()) if present else 0
-        rows = {
-            number: (curves.precision[i, best], curves.recall[i, best], ranked[i].ap[0], ranked[i].ap.mean())
-            for i, number in enumerate(present)
-        }
-        unknown = (np.nan,) * 4
-        per_class = tuple(
-            ClassMetrics(
-                name=name,
-                images=int(images[number]),
-                labels=int(labels[number]),
-                precision=float(rows.get(number, unknown)[0]),
-                recall=float(rows.get(number, unknown)[1]),
-                map50=float(rows.get(number, unknown)[2]),
-                map50_95=float(rows.get(number, unknown)[3]),
-            )
-            for number, name in enumerate(self.names)
-        )
-        precision, recall, map50, map50_95 = np.mean(list(rows.values()), 0) if rows else np.zeros(4)
-        return DetectionMetrics(
-            precision=float(precision),
-            recall=float(recall),
-            map50=float(map50),
-            map50_95=float(map50_95),
-            per_class=per_class,
-            images=len(outcomes),
-            labels=int(labels.sum()),
-            detections=len(scores),
-            confidence=float(CONFIDENCES[best]),
-            rule=self.rule,
-            curves=curves,
-            confusion=confusion_matrix([part.confused for part in self._outcomes], self.names),
-            outcomes=outcomes,
-        )
+        confusion = confusion_matrix([part.confused for part in self._outcomes], self.names)
+        return dataclasses.replace(metrics_from(self.outcomes()), confusion=confusion)
 
     def _check_classes(self, labels: npt.NDArray[np.int64], found: npt.NDArray[np.int64]) -> None:
         nc = len(self.names)
@@ -267,6 +217,60 @@ class MetricsAccumulator:
             )
         if len(found) and (found.min() < 0 or found.max() >= nc):
             raise ModelError(f"A detection has class {found.max()}, but there are names for {nc} classes only.")
+
+
+def metrics_from(outcomes: Outcomes) -> DetectionMetrics:
+    """The metrics of these outcomes, without a confusion matrix, which needs the boxes."""
+    correct, scores, classes = outcomes.correct, outcomes.scores, outcomes.classes
+    labels, images = outcomes.labels_per_class(), outcomes.images_per_class()
+    order = best_first(scores)
+    correct, scores, classes = correct[order], scores[order], classes[order]
+
+    present = tuple(int(number) for number in np.flatnonzero(labels))
+    ranked = [
+        ranked_class(
+            correct[classes == number],
+            scores[classes == number],
+            int(labels[number]),
+            CONFIDENCES,
+            find_rule(outcomes.rule).curve,
+        )
+        for number in present
+    ]
+    curves = _curves(present, ranked)
+    best = int(smooth(curves.f1.mean(0), F1_SMOOTHING).argmax()) if present else 0
+    rows = {
+        number: (curves.precision[i, best], curves.recall[i, best], ranked[i].ap[0], ranked[i].ap.mean())
+        for i, number in enumerate(present)
+    }
+    unknown = (np.nan,) * 4
+    per_class = tuple(
+        ClassMetrics(
+            name=name,
+            images=int(images[number]),
+            labels=int(labels[number]),
+            precision=float(rows.get(number, unknown)[0]),
+            recall=float(rows.get(number, unknown)[1]),
+            map50=float(rows.get(number, unknown)[2]),
+            map50_95=float(rows.get(number, unknown)[3]),
+        )
+        for number, name in enumerate(outcomes.names)
+    )
+    precision, recall, map50, map50_95 = np.mean(list(rows.values()), 0) if rows else np.zeros(4)
+    return DetectionMetrics(
+        precision=float(precision),
+        recall=float(recall),
+        map50=float(map50),
+        map50_95=float(map50_95),
+        per_class=per_class,
+        images=len(outcomes),
+        labels=int(labels.sum()),
+        detections=len(scores),
+        confidence=float(CONFIDENCES[best]),
+        rule=outcomes.rule,
+        curves=curves,
+        outcomes=outcomes,
+    )
 
 
 def _curves(present: tuple[int, ...], ranked: list[RankedClass]) -> MetricCurves:

@@ -20,7 +20,7 @@ class Outcomes:
     ================  ===============================================================================================
     `names`           names of the C classes
     `rule`            the rule by which detections were matched (`detections.rules`)
-    `images`          name of each image ``[I]``, different for each
+    `images`          name of each image ``[I]``
     `image_of`        number of the image of each detection ``[n]``, ascending; within an image the best score is first
     `correct`         bool ``[n, T]``: whether a detection is correct at each IoU threshold (`match_detections`)
     `scores`          float32 ``[n]``
@@ -72,6 +72,6 @@ class Outcomes:
         )
 
 
-def number_of_image(counts: Sequence[int]) -> npt.NDArray[np.int64]:
+def number_of_image(counts: Sequence[int] | npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """The number of the image of each detection, when image i has ``counts[i]`` detections: [2, 0, 1] → [0, 0, 2]."""
     return np.repeat(np.arange(len(counts)), np.asarray(counts, np.int64))

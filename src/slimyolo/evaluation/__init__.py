@@ -10,10 +10,18 @@ from slimyolo.evaluation.evaluate import (
     evaluate_detector,
 )
 from slimyolo.evaluation.numbers import NUMBER_KINDS, NumberKind
+from slimyolo.evaluation.outcome_files import (
+    OUTCOMES_FILE,
+    StoredOutcomes,
+    outcomes_in_dataset,
+    read_outcomes,
+    write_outcomes,
+)
 from slimyolo.evaluation.stage_clock import StageSpeed
 
 __all__ = [
     "NUMBER_KINDS",
+    "OUTCOMES_FILE",
     "DecodingDetector",
     "EvaluatedPart",
     "EvaluationBatch",
@@ -22,5 +30,9 @@ __all__ = [
     "LossValue",
     "NumberKind",
     "StageSpeed",
+    "StoredOutcomes",
     "evaluate_detector",
+    "outcomes_in_dataset",
+    "read_outcomes",
+    "write_outcomes",
 ]

@@ -289,7 +289,8 @@ def _matched(
             table, true = table.copy(), true.copy()
             table[:, 5], true[:, 0] = 0, 0
         detections = Detections.from_rows(table, "network").to_source(placement)
-        accumulator.update(detections, true, image=f"{number:09d}-{place:06d}")  # merged parts are sorted by this name
+        key = f"{number:09d}-{place:06d}"  # merged parts are sorted by it
+        accumulator.update(detections, true, image=key, name=str(batch.paths[place]))
         found.append(detections)
     return found
 

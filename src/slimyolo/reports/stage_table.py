@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slimyolo.detections import rule_words
+from slimyolo.detections import Estimate, interval_words, rule_words
 
 __all__ = ["StageRow", "stage_table_markdown"]
 
@@ -19,6 +19,8 @@ class StageRow:
     `imgsz` pixels. `epochs` are the epochs trained in this stage (0 for the cut). `rule` names how mAP is computed
     (`detections.rules`); tables of older versions do not state it and always follow YOLOv5. `params` and `macs` are those
     of the exported network. `training_params` and `training_macs` are what a branch adds that only training reads.
+    `map50_change` and `map50_95_change` are the differences to the first row with their 95 % intervals; None for the first
+    row, and in tables of older versions.
     """
 
     stage: str
@@ -35,6 +37,8 @@ class StageRow:
     rule: str = "yolov5"
     training_params: int = 0
     training_macs: int = 0
+    map50_change: Estimate | None = None
+    map50_95_change: Estimate | None = None
 
     @property
     def gflops(self) -> float:
@@ -45,12 +49,16 @@ class StageRow:
 def stage_table_markdown(rows: Sequence[StageRow]) -> str:
     """The rows as a GitHub table, with parameters and GFLOPs also as a share of the first row.
 
-    The last lines name the rule by which mAP is computed, and say what a branch that only training reads adds.
+    Differences to the first row have columns of their own when they are known. The last lines name the rule by which mAP is
+    computed, and say what a branch that only training reads adds.
     """
     if not rows:
         return "No stage has finished yet.\n"
     first = rows[0]
-    head = ("stage", "epochs", "P", "R", "mAP50", "mAP50-95", "params (M)", f"GFLOPs @{first.imgsz}", "minutes")
+    changed = any(row.map50_change is not None for row in rows)
+    changes = (f"mAP50 − {first.stage}", f"mAP50-95 − {first.stage}") if changed else ()
+    cost = f"GFLOPs @{first.imgsz}"
+    head = ("stage", "epochs", "P", "R", "mAP50", "mAP50-95", *changes, "params (M)", cost, "minutes")
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for row in rows:
         cells = (
@@ -60,12 +68,15 @@ def stage_table_markdown(rows: Sequence[StageRow]) -> str:
             _three(row.recall),
             _three(row.map50),
             _three(row.map50_95),
+            *(_change(one) for one in (row.map50_change, row.map50_95_change) if changed),
             f"{row.params / 1e6:.2f} ({row.params / max(first.params, 1):.0%})",
             f"{row.gflops:.2f} ({row.macs / max(first.macs, 1):.0%})",
             f"{row.minutes:.1f}",
         )
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", rule_words(row.rule for row in rows)]
+    if changed:
+        lines.append("In brackets: 95 % intervals of the differences, by resampling the validation images.")
     if any(row.training_params for row in rows):
         added = " → ".join(f"{row.training_params / 1e6:.2f}" for row in (first, rows[-1]))
         macs = " → ".join(f"{2 * row.training_macs / 1e9:.2f}" for row in (first, rows[-1]))
@@ -74,6 +85,10 @@ def stage_table_markdown(rows: Sequence[StageRow]) -> str:
             f"{added} M parameters and {macs} GFLOPs (first → last stage)."
         )
     return "\n".join(lines) + "\n"
+
+
+def _change(one: Estimate | None) -> str:
+    return "" if one is None else interval_words(one)
 
 
 def _three(value: float) -> str:

@@ -8,6 +8,7 @@ percentile of the resampled differences to another.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +22,8 @@ from slimyolo.detections.rules import RuleName
 from slimyolo.errors import DataError
 
 __all__ = [
-    "CONFIDENCE",
     "LEAST_IMAGES",
+    "LEVEL",
     "METRICS",
     "RESAMPLES",
     "ClassEstimates",
@@ -31,11 +32,12 @@ __all__ = [
     "interval_words",
     "metric_differences",
     "metric_estimates",
+    "paired_places",
     "resample_weights",
 ]
 
 RESAMPLES = 1000
-CONFIDENCE = 0.95
+LEVEL = 0.95
 LEAST_IMAGES = 6
 """Fewer images with labels give no interval: all of 5 images lie on the same side of the truth in 6 % of the cases, so even
 the range of the images would not cover it with 95 % confidence."""
@@ -77,7 +79,7 @@ class ClassEstimates:
 class MetricEstimates:
     """The four metrics, or their differences, on `images` images, as means over the classes and per class.
 
-    The intervals have the given `confidence` and come from `resamples` resamples with this `seed`. `rule` is the rule of
+    The intervals have the given `level` of confidence and come from `resamples` resamples with this `seed`. `rule` is the rule of
     `detections.rules` by which mAP is computed.
     """
 
@@ -88,30 +90,30 @@ class MetricEstimates:
     per_class: tuple[ClassEstimates, ...]
     images: int
     rule: RuleName
-    confidence: float
+    level: float
     resamples: int
     seed: int
 
 
 def metric_estimates(
-    outcomes: Outcomes, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
+    outcomes: Outcomes, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> MetricEstimates:
     """The metrics of one detector, each with its interval."""
     overall, per_class = _resampled(outcomes, None, resamples, seed)
-    return _estimates(outcomes, overall, per_class, confidence, seed)
+    return _estimates(outcomes, overall, per_class, level, seed)
 
 
 def metric_differences(
-    first: Outcomes, second: Outcomes, *, confidence: float = CONFIDENCE, resamples: int = RESAMPLES, seed: int = 0
+    first: Outcomes, second: Outcomes, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
 ) -> MetricEstimates:
     """The metrics of `second` minus those of `first`, on the same images, each with its interval.
 
     The order of the images may differ. Raises `DataError` when images, labels, number of classes or rule differ.
     """
-    order = _pairing(first, second)
+    order = paired_places(first, second)
     one, one_per_class = _resampled(first, None, resamples, seed)
     other, other_per_class = _resampled(second, order, resamples, seed)
-    return _estimates(first, other - one, other_per_class - one_per_class, confidence, seed)
+    return _estimates(first, other - one, other_per_class - one_per_class, level, seed)
 
 
 def resample_weights(images: int, resamples: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -144,56 +146,56 @@ def _resampled(
 ) -> tuple[FloatArray, FloatArray]:
     """(overall ``[1 + resamples, 4]``, per class ``[1 + resamples, C, 4]``). The first row is that of the images themselves.
 
-    The weight of image i is drawn for place ``order[i]``.
+    The weight of image i is drawn for place ``order[i]``. Images that are too few for an interval are not drawn at all.
     """
     images, generator = len(outcomes), np.random.default_rng(seed)
     size = max(1, _MOST_VALUES // max(images, 1))
     parts = [weighted_metrics(outcomes, np.ones((1, images)))]
-    for start in range(0, resamples if images else 0, size):
+    enough = len(np.unique(outcomes.label_image)) >= LEAST_IMAGES
+    for start in range(0, resamples if enough else 0, size):
         weights = resample_weights(images, min(size, resamples - start), generator)
         parts.append(weighted_metrics(outcomes, weights if order is None else weights[:, order]))
     return np.concatenate([part.overall for part in parts]), np.concatenate([part.per_class for part in parts])
 
 
 def _estimates(
-    outcomes: Outcomes, overall: FloatArray, per_class: FloatArray, confidence: float, seed: int
+    outcomes: Outcomes, overall: FloatArray, per_class: FloatArray, level: float, seed: int
 ) -> MetricEstimates:
     images, labels = outcomes.images_per_class(), outcomes.labels_per_class()
-    labelled = len(np.unique(outcomes.label_image))
     classes = tuple(
         ClassEstimates(
             name=name,
             images=int(images[number]),
             labels=int(labels[number]),
-            **_four(per_class[:, number], confidence, int(images[number])),
+            **_four(per_class[:, number], level, int(images[number])),
         )
         for number, name in enumerate(outcomes.names)
     )
     return MetricEstimates(
-        **_four(overall, confidence, labelled),
+        **_four(overall, level, len(np.unique(outcomes.label_image))),
         per_class=classes,
         images=len(outcomes),
         rule=outcomes.rule,
-        confidence=confidence,
+        level=level,
         resamples=len(overall) - 1,
         seed=seed,
     )
 
 
-def _four(values: FloatArray, confidence: float, labelled: int) -> dict[str, Estimate]:
+def _four(values: FloatArray, level: float, labelled: int) -> dict[str, Estimate]:
     """The four metrics from `values` ``[1 + resamples, 4]``. `labelled` images have labels."""
-    return {name: _estimate(values[:, place], confidence, labelled) for place, name in enumerate(METRICS)}
+    return {name: _estimate(values[:, place], level, labelled) for place, name in enumerate(METRICS)}
 
 
-def _estimate(values: FloatArray, confidence: float, labelled: int) -> Estimate:
+def _estimate(values: FloatArray, level: float, labelled: int) -> Estimate:
     drawn = values[1:][~np.isnan(values[1:])]
     if labelled < LEAST_IMAGES or not len(drawn):
         return Estimate(float(values[0]))
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(values[0]), float(low), float(high))
 
 
-def _pairing(first: Outcomes, second: Outcomes) -> npt.NDArray[np.int64]:
+def paired_places(first: Outcomes, second: Outcomes) -> npt.NDArray[np.int64]:
     """For each image of `second`, its place in `first`. Raises `DataError` when they were not measured on the same data."""
     if first.rule != second.rule:
         raise DataError(
@@ -205,15 +207,16 @@ def _pairing(first: Outcomes, second: Outcomes) -> npt.NDArray[np.int64]:
             f"One detector was measured on {len(first.names)} classes ({_some(first.names)}), the other on "
             f"{len(second.names)} ({_some(second.names)}). Give two detectors of the same classes."
         )
-    places = {name: place for place, name in enumerate(first.images)}
-    missing = [name for name in second.images if name not in places]
+    places = {key: place for place, key in enumerate(_keys(first.images))}
+    wanted = _keys(second.images)
+    missing = [name for name, number in wanted if (name, number) not in places]
     if missing or len(first) != len(second):
         what = f", {missing[0]} for example" if missing else ""
         raise DataError(
             f"The detectors were measured on different images: {len(first)} and {len(second)}{what}. Measure both on the "
             "same split of the same dataset."
         )
-    order = np.array([places[name] for name in second.images], np.int64)
+    order = np.array([places[key] for key in wanted], np.int64)
     nc = len(first.names)
     own, other = (_label_table(one, where, nc) for one, where in ((first, np.arange(len(first))), (second, order)))
     if own != other:
@@ -221,6 +224,16 @@ def _pairing(first: Outcomes, second: Outcomes) -> npt.NDArray[np.int64]:
             "The labels of the images were changed between the two measurements. Measure both detectors again."
         )
     return order
+
+
+def _keys(images: Sequence[str]) -> list[tuple[str, int]]:
+    """For each image its name, and how often the name came before: a dataset may list an image twice."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for name in images:
+        keys.append((name, seen[name]))
+        seen[name] += 1
+    return keys
 
 
 def _label_table(one: Outcomes, places: npt.NDArray[np.int64], nc: int) -> bytes:

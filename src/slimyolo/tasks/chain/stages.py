@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slimyolo.detections import DetectionMetrics
+from slimyolo.detections import DetectionMetrics, Estimate
 from slimyolo.errors import ConfigError, StorageError
 from slimyolo.families import load_checkpoint
 from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
+from slimyolo.tasks.common.comparing import difference_of_folders, estimates_line, interval_note
 from slimyolo.tasks.common.provenance import run_provenance
 from slimyolo.tasks.common.records import SizeRecord, TrainRecord
 from slimyolo.tasks.common.same_settings import refuse_other_settings, settings_that_stay
@@ -30,6 +31,7 @@ __all__ = ["TABLE_FILE", "Stages"]
 log = logging.getLogger("slimyolo")
 
 TABLE_FILE, ROWS_FILE = "table.md", "table.json"
+FIRST_STAGE = "base"  # the folder of the model that went in
 AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
 
 
@@ -63,13 +65,13 @@ class Stages:
         refuse_other_settings(found, read_json(found / file)["settings"], settings)
         return cls(found, _rows_of(found))
 
-    def done(self, name: str, run: Callable[[], StageRow]) -> StageRow:
-        """The row of a stage. The stage is run unless it is finished already."""
+    def done(self, name: str, config: ValConfig | PruneConfig | TrainConfig, run: Callable[[], StageRow]) -> StageRow:
+        """The row of a stage with these settings. The stage is run unless it is finished already."""
         if name in self.rows:
             log.info("stage %s: finished before", name)
         else:
             log.info("stage %s", name)
-            self.rows[name] = run()
+            self.rows[name] = self._compared(run(), config.project / config.name)
             write_json(self.folder / ROWS_FILE, list(self.rows.values()))
             write_text(self.folder / TABLE_FILE, stage_table_markdown(list(self.rows.values())))
         row = self.rows[name]
@@ -82,21 +84,39 @@ class Stages:
 
     def measured(self, name: str, config: ValConfig) -> StageRow:
         """The row of a stage that measures a checkpoint without changing it."""
-        return self.done(name, lambda: _measured_row(name, config))
+        return self.done(name, config, lambda: _measured_row(name, config))
 
     def cut(self, name: str, config: PruneConfig) -> StageRow:
         """The row of a cut. `config` must name a dataset, so that the cut is measured."""
-        return self.done(name, lambda: _cut_row(name, config))
+        return self.done(name, config, lambda: _cut_row(name, config))
 
     def trained(self, name: str, task: Callable[[AnyTrainConfig], TrainRecord], config: AnyTrainConfig) -> StageRow:
         """The row of a training. An interrupted training continues after its last whole epoch."""
-        return self.done(name, lambda: _training_row(name, task, config))
+        return self.done(name, config, lambda: _training_row(name, task, config))
+
+    def _compared(self, row: StageRow, folder: Path) -> StageRow:
+        """The row with its differences to the first stage, from the outcomes that both left in their folders."""
+        found = difference_of_folders(self.folder / FIRST_STAGE, folder)
+        if found is None:
+            return row
+        log.info("against %s: %s  (%s)", FIRST_STAGE, estimates_line(found, signed=True), interval_note(found))
+        return replace(row, map50_change=found.map50, map50_95_change=found.map50_95)
 
 
 def _rows_of(folder: Path) -> dict[str, StageRow]:
     path = folder / ROWS_FILE
     rows: list[dict[str, Any]] = read_json(path) if path.is_file() else []
-    return {row["stage"]: StageRow(**row) for row in rows}
+    return {row["stage"]: _row_of(row) for row in rows}
+
+
+def _row_of(plain: dict[str, Any]) -> StageRow:
+    """The row from ``table.json``, in which a value that is not known is null."""
+    changes = {
+        key: Estimate(**{**plain[key], "value": float("nan") if plain[key]["value"] is None else plain[key]["value"]})
+        for key in ("map50_change", "map50_95_change")
+        if plain.get(key)
+    }
+    return StageRow(**{**plain, **changes})
 
 
 def _measured_row(stage: str, config: ValConfig) -> StageRow:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slimyolo.detections import DetectionMetrics
+from slimyolo.detections import DetectionMetrics, MetricEstimates
 
 __all__ = [
     "CutRecord",
@@ -43,7 +43,10 @@ class SizeRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationRecord:
-    """The metrics and speed of a detector on one split. `speed_ms`: mean milliseconds per image of each step on `device`."""
+    """The metrics and speed of a detector on one split. `speed_ms`: mean milliseconds per image of each step on `device`.
+
+    `intervals` are the metrics with their 95 % intervals. `differences` are those to the model `against`, if one was given.
+    """
 
     weights: str
     data: str
@@ -59,6 +62,9 @@ class ValidationRecord:
     device: str
     threads: int
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    intervals: MetricEstimates | None = None
+    against: str = ""
+    differences: MetricEstimates | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +134,7 @@ class CutRecord:
     | `layers` | for each layer (name, channels before, channels kept) |
     | `max_relative_difference` | of the outputs of the cut and the masked network, on random images |
     | `metrics_before`, `metrics_after` | None when no dataset was given |
+    | `differences` | after the cut minus before it, with 95 % intervals; None when no dataset was given |
     | `importance` | the scores that chose the channels |
     | `constants_from`, `output_error`, `output_error_of_formula` | as in `PruneReport` |
     | `tried` | the cuts that ``--max-drop`` tried |
@@ -155,6 +162,7 @@ class CutRecord:
     output_error_of_formula: float | None = None
     tried: tuple[str, ...] = ()
     latency: LatencyOutcome | None = None
+    differences: MetricEstimates | None = None
 
 
 def result_line(record: TrainRecord) -> str:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from slimyolo.data import DatasetSpec, SplitData, read_dataset_yaml, read_split
-from slimyolo.detections import ClassMetrics, DetectionMetrics, rule_words
+from slimyolo.detections import ClassMetrics, DetectionMetrics, metric_differences, rule_words
 from slimyolo.errors import ConfigError
-from slimyolo.evaluation import EvaluationBatch, EvaluationResult
+from slimyolo.evaluation import OUTCOMES_FILE, EvaluationBatch, EvaluationResult, outcomes_in_dataset
 from slimyolo.geometry import Detections, xyxy_to_cxcywh
 from slimyolo.models import Detector
 from slimyolo.reports.plot_files import PLOT_FILES, write_plots
 from slimyolo.storage import create_run_folder, remove_earlier_files, write_json, write_text
+from slimyolo.tasks.common.compared_models import as_square, measured_other
+from slimyolo.tasks.common.comparing import estimates_line, interval_note, keep_outcomes, metrics_intervals
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.opened_model import (
     OpenedModel,
     answering_branch,
-    fixed_size,
     open_model,
     run_device,
     size_of,
@@ -47,7 +49,16 @@ log = logging.getLogger("slimyolo")
 
 MANY_CLASSES = 20
 OUTPUTS = (
-    *("record.json", "predictions.json", "labels/**/*.txt", CURVES_FILE, LABELS_FILE, SAMPLE_FILE, "sample/*.jpg"),
+    *(
+        "record.json",
+        OUTCOMES_FILE,
+        "predictions.json",
+        "labels/**/*.txt",
+        CURVES_FILE,
+        LABELS_FILE,
+        SAMPLE_FILE,
+        "sample/*.jpg",
+    ),
     *("val_batch*_labels.jpg", "val_batch*_pred.jpg", *PLOT_FILES),
 )
 """What this command writes into its folder. With ``--exist-ok``, files of an earlier run must not look like results of this."""
@@ -62,7 +73,6 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     if detector is None:
         detector = answering_branch(open_model(config.weights, config.class_names, config.device), config.one2many)
     device = run_device(detector, config.device, config.half)
-    imgsz, rect = _image_size(detector, config)
     dataset = read_dataset_yaml(config.data)
     if not config.single_cls:
         _check_classes(config, detector, dataset)
@@ -86,10 +96,9 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
             sizes = [placement.source_size for placement in batch.placements]
             found.extend(zip(batch.paths, sizes, detections, strict=True))
 
-    how = Measuring(
-        imgsz=imgsz,
+    asked = Measuring(
+        imgsz=config.imgsz,
         batch_size=config.batch_size,
-        rect=rect,
         conf=config.conf,
         iou=config.iou,
         max_det=config.max_det,
@@ -99,9 +108,14 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
         workers=config.workers,
         cache=config.cache,
     )
+    how = as_square(detector, config.weights, asked)
     result = measure_split(detector, split, how, device=device, look=remember)
     record = _record(config, detector, result, {"data": data_provenance(dataset, {config.split: split})})
     log.info("%s", metrics_table(record.metrics, all_classes=config.verbose))
+    if record.intervals is not None and record.intervals.resamples:
+        log.info("%s: %s", interval_note(record.intervals), estimates_line(record.intervals, signed=False))
+    if config.against is not None:
+        record = _beside_other(config, record, split, asked)
     log.info(
         "%.2f M parameters, %.2f GFLOPs at %d; %s ms per image on %s",
         record.size.params / 1e6,
@@ -111,7 +125,24 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
         record.device,
     )
     _write(config, record, found, split, pictures)
-    return record
+    return _without_outcomes(record)
+
+
+def _without_outcomes(record: ValidationRecord) -> ValidationRecord:
+    """The record as it is written: the outcomes have a file of their own."""
+    return replace(record, metrics=replace(record.metrics, outcomes=None))
+
+
+def _beside_other(config: ValConfig, record: ValidationRecord, split: SplitData, how: Measuring) -> ValidationRecord:
+    """The record with the differences to the model ``--against``, which is measured by the same rule."""
+    assert config.against is not None  # the caller has asked; narrows the type
+    own = record.metrics
+    other = measured_other(config.against, split, replace(how, rule=own.rule), device=config.device)
+    assert own.outcomes is not None  # a fresh measurement holds its outcomes; narrows the type
+    differences = metric_differences(other.outcomes, outcomes_in_dataset(own.outcomes, split.root))
+    words = estimates_line(differences, signed=True)
+    log.info("against %s: %s  (%s)", config.against, words, interval_note(differences))
+    return replace(record, against=str(config.against), differences=differences)
 
 
 def _check_classes(config: ValConfig, detector: OpenedModel, dataset: DatasetSpec) -> None:
@@ -151,19 +182,6 @@ def metrics_table(metrics: DetectionMetrics, all_classes: bool = False) -> str:
     return "\n".join(lines)
 
 
-def _image_size(model: OpenedModel, config: ValConfig) -> tuple[int, bool]:
-    """The length of the longer side in pixels, and whether batches may be rectangles."""
-    size = fixed_size(model, (config.imgsz, config.imgsz))
-    if size is None:
-        return config.imgsz, True
-    if size[0] != size[1]:
-        raise ConfigError(
-            f"{config.weights} takes images of {size[0]} x {size[1]} pixels; val measures only files that "
-            f"take square images, or images of any size. Export with --imgsz {max(size)}, or with --dynamic."
-        )
-    return size[0], False
-
-
 def _size(model: OpenedModel, imgsz: int) -> SizeRecord:
     """The size of a detector. For an exported file it is the size counted before the export, or zeros if unknown."""
     if isinstance(model, Detector):
@@ -199,6 +217,7 @@ def _record(
         device=result.device,
         threads=torch.get_num_threads(),
         provenance={**run_provenance(config), **about, **_runtime(detector)},
+        intervals=metrics_intervals(result.metrics),
     )
 
 
@@ -212,8 +231,9 @@ def _write(
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     if config.exist_ok:
         remove_earlier_files(folder, OUTPUTS)
-    write_json(folder / "record.json", record)
-    give_json(config.json_file, record)
+    write_json(folder / "record.json", _without_outcomes(record))
+    give_json(config.json_file, _without_outcomes(record))
+    keep_outcomes(folder, record.metrics, split, weights=str(config.weights), imgsz=config.imgsz)
     names = detection_names([path for path, _, _ in found])
     if config.save_txt:
         for (_, size, detections), name in zip(found, names.files, strict=True):

@@ -64,6 +64,13 @@ class ValConfig(Config):
         shown_default="the family's",
     )
 
+    against: OptionalPath = option(
+        None,
+        "model file, or folder of a run: also print the differences to it",
+        group=DETECTION,
+        metavar="FILE",
+    )
+
     batch_size: BatchSize = option(32, "images per step", group=DEVICE, ge=1)
     device: Device = device_option(DEVICE)
     half: bool = option(False, "compute in half precision (GPU only)", group=DEVICE, rare=True)

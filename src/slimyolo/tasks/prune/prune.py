@@ -20,6 +20,7 @@ from slimyolo.models import Detector
 from slimyolo.pruning import CutCost, Price, PruneResult, mask_module, replay_plan
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.common.budgets import BudgetUnit
+from slimyolo.tasks.common.comparing import estimates_line, interval_note, keep_outcomes, metrics_difference
 from slimyolo.tasks.common.distributed import refuse_several_processes
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
@@ -103,11 +104,16 @@ def _written(
         if one is not None:
             numbers = (one.precision, one.recall, one.map50, one.map50_95)
             log.info("%s: P %.3f  R %.3f  mAP50 %.3f  mAP50-95 %.3f", name, *numbers)
+    differences = metrics_difference(before, measured)
+    if differences is not None:
+        log.info("change: %s  (%s)", estimates_line(differences, signed=True), interval_note(differences))
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     if measured is not None:
         from slimyolo.tasks.common.report_files import write_evidence
 
         write_evidence(folder, measured)
+    if measured is not None and data is not None:
+        keep_outcomes(folder, measured, data[1], weights=str(folder / config.file_name), imgsz=config.imgsz)
     if pictures is not None:
         pictures.write(folder)
     about = _about(config, checkpoint, data, measured)
@@ -121,6 +127,7 @@ def _written(
         weights=str(weights),
         metrics_before=_numbers(before),
         metrics_after=_numbers(measured),
+        differences=differences,
         provenance=about,
     )
     return folder, record

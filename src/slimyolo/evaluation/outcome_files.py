@@ -1,0 +1,137 @@
+"""Keeps the outcomes of a detector in a file of its run folder, so that it can be compared later without being run again.
+
+``outcomes.npz`` holds the scores, classes and flags of all detections and the classes of all labels, image by image: about 5
+bytes for a detection. Names of images are relative to the root of the dataset.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from slimyolo.detections import IOU_THRESHOLDS, RULES, Outcomes
+from slimyolo.detections.outcomes import number_of_image
+from slimyolo.errors import StorageError
+from slimyolo.storage import atomic_file, to_plain
+
+__all__ = ["OUTCOMES_FILE", "StoredOutcomes", "outcomes_in_dataset", "read_outcomes", "write_outcomes"]
+
+OUTCOMES_FILE = "outcomes.npz"
+VERSION = 1
+LARGEST = 2**30  # bytes when unpacked; 100 million detections
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StoredOutcomes:
+    """The outcomes of a detector with the `fingerprint` of the images and labels on which it was measured.
+
+    `about` says which detector it was and how it was measured: plain values, for people.
+    """
+
+    outcomes: Outcomes
+    fingerprint: str
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def outcomes_in_dataset(outcomes: Outcomes, root: Path) -> Outcomes:
+    """The same outcomes, with names of images that are relative to the `root` of the dataset."""
+    return replace(outcomes, images=tuple(Path(os.path.relpath(name, root)).as_posix() for name in outcomes.images))
+
+
+def write_outcomes(path: Path, stored: StoredOutcomes) -> None:
+    """Write `stored` to `path` atomically. Raises `StorageError` when it cannot be written."""
+    own, images = stored.outcomes, len(stored.outcomes)
+    header = {
+        "version": VERSION,
+        "names": own.names,
+        "rule": own.rule,
+        "images": own.images,
+        "thresholds": IOU_THRESHOLDS,
+        "fingerprint": stored.fingerprint,
+        "about": stored.about,
+    }
+    with atomic_file(path) as file:
+        np.savez_compressed(
+            file,
+            header=np.frombuffer(json.dumps(to_plain(header)).encode(), np.uint8),
+            detections=np.bincount(own.image_of, minlength=images).astype(np.int32),
+            labels=np.bincount(own.label_image, minlength=images).astype(np.int32),
+            correct=np.packbits(own.correct, axis=1),
+            scores=own.scores.astype(np.float32),
+            classes=own.classes.astype(np.int32),
+            label_classes=own.label_classes.astype(np.int32),
+        )
+
+
+def read_outcomes(path: Path) -> StoredOutcomes:
+    """Read a file of `write_outcomes`. Raises `StorageError` when it is missing, damaged or of another version."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > LARGEST:
+            raise StorageError(f"{path} would unpack to {unpacked:,} bytes; no record of outcomes is that large.")
+        with np.load(path, allow_pickle=False) as file:
+            tables = {name: file[name] for name in file.files}
+        header = json.loads(tables["header"].tobytes())
+        if header["version"] != VERSION:
+            raise StorageError(
+                f"{path} has version {header['version']}, but this slimyolo reads version {VERSION}. Measure the detector "
+                "again: slimyolo val."
+            )
+        return StoredOutcomes(
+            outcomes=_checked(header, tables), fingerprint=str(header["fingerprint"]), about=dict(header["about"])
+        )
+    except FileNotFoundError:
+        raise StorageError(f"There is no {path}. `slimyolo val` writes it when it measures a detector.") from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+        raise StorageError(
+            f"{path} is not a record of outcomes ({type(error).__name__}: {error}). Measure the detector again: "
+            "slimyolo val."
+        ) from error
+
+
+def _checked(header: Mapping[str, Any], tables: Mapping[str, npt.NDArray[Any]]) -> Outcomes:
+    """The outcomes in a file. Raises `ValueError` when its parts do not fit together."""
+    names, images = tuple(map(str, header["names"])), tuple(map(str, header["images"]))
+    rule = next((name for name in RULES if name == header["rule"]), None)
+    found, labels = (number_of_image(_integers(tables[name], len(images))) for name in ("detections", "labels"))
+    classes, label_classes = _integers(tables["classes"], len(found)), _integers(tables["label_classes"], len(labels))
+    correct = np.unpackbits(tables["correct"], axis=1, count=len(IOU_THRESHOLDS)).astype(np.bool_)
+    scores = np.asarray(tables["scores"], np.float32)
+    numbers = np.concatenate([classes, label_classes])
+    fits = (
+        rule is not None
+        and tables["correct"].shape == (len(found), -(-len(IOU_THRESHOLDS) // 8))
+        and list(header["thresholds"]) == list(IOU_THRESHOLDS)
+        and scores.shape == (len(found),)
+        and bool(np.isfinite(scores).all())
+        and (not len(numbers) or (numbers.min() >= 0 and numbers.max() < len(names)))
+    )
+    if not fits or rule is None:
+        raise ValueError("its parts do not fit together")
+    return Outcomes(
+        names=names,
+        rule=rule,
+        images=images,
+        image_of=found,
+        correct=correct,
+        scores=scores,
+        classes=classes,
+        label_image=labels,
+        label_classes=label_classes,
+    )
+
+
+def _integers(table: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
+    if table.shape != (count,) or table.dtype.kind != "i":
+        raise ValueError(f"expected {count} whole numbers, got {table.dtype} {list(table.shape)}")
+    return table.astype(np.int64)
