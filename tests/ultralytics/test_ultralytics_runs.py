@@ -11,10 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from slimyolo.errors import ConfigError, TrainingError
+from slimyolo.errors import ConfigError
 from slimyolo.pruning import ChannelShare, MacsShare, ParamsShare
 from slimyolo.ultralytics import finetune_trainer, prune, sparse_trainer
-from slimyolo.ultralytics.state import STATE_NAME
 
 pytestmark = [pytest.mark.ultralytics, pytest.mark.timeout(600)]
 
@@ -78,18 +77,6 @@ def test_a_sparse_run_goes_on_where_it_stopped(data: str, options: dict[str, Any
     result = prune(again, HALF, tmp_path / "cut.pt")
     assert result.plan.silent(again.model)
     assert result.report.after.macs <= 0.5 * result.report.before.macs
-
-    (weights / STATE_NAME).unlink()
-    lost = YOLO(weights / "last.pt")
-    assert lost.ckpt is not None
-    with pytest.raises(TrainingError, match=r"slimyolo.state is missing: the run to resume was not a sparse one"):
-        _resumed_without_state(weights, lost, data, options)
-
-
-def _resumed_without_state(weights: Path, model: Any, data: str, options: dict[str, Any]) -> None:
-    from slimyolo.ultralytics.state import read_state
-
-    read_state(weights, 1)
 
 
 def test_a_fine_tuning_of_a_cut_network_goes_on(
