@@ -37,7 +37,8 @@ def score(model: nn.Module, graph: ChannelGraph, importance: str = "gamma") -> d
         )
     tensors = dict(model.named_parameters(remove_duplicate=False))
     norms = {emitter.weight for emitter in graph.emitters if emitter.kind == "norm"}
-    makers = {emitter.weight for emitter in graph.emitters if emitter.kind == "linear"}
+    axes = {consumer.weight: consumer.output_axis for consumer in graph.consumers}  # 1 for a transposed convolution
+    makers = {emitter.weight: axes.get(emitter.weight, 0) for emitter in graph.emitters if emitter.kind == "linear"}
     rule = IMPORTANCES[importance]
     return {group.id: rule(group, tensors, norms, makers) for group in graph.groups}
 
@@ -48,21 +49,21 @@ def _gammas(group: Group, tensors: Mapping[str, Tensor], norms: set[str]) -> Ten
     return torch.cat(found, 1) if found else torch.zeros(group.width, 0, dtype=torch.float64)
 
 
-def _gamma(group: Group, tensors: Mapping[str, Tensor], norms: set[str], makers: set[str]) -> Tensor:
+def _gamma(group: Group, tensors: Mapping[str, Tensor], norms: set[str], makers: Mapping[str, int]) -> Tensor:
     found = _gammas(group, tensors, norms)
     return found.mean(1) if found.shape[1] else _l2(group, tensors, norms, makers)
 
 
-def _gamma_max(group: Group, tensors: Mapping[str, Tensor], norms: set[str], makers: set[str]) -> Tensor:
+def _gamma_max(group: Group, tensors: Mapping[str, Tensor], norms: set[str], makers: Mapping[str, int]) -> Tensor:
     found = _gammas(group, tensors, norms)
     return found.amax(1) if found.shape[1] else _l2(group, tensors, norms, makers)
 
 
-def _weights(group: Group, tensors: Mapping[str, Tensor], makers: set[str], power: int) -> Tensor:
+def _weights(group: Group, tensors: Mapping[str, Tensor], makers: Mapping[str, int], power: int) -> Tensor:
     total = torch.zeros(group.width, dtype=torch.float64)
     for member in group.members:
-        if member.tensor in makers and member.axis == 0:
-            weight = tensors[member.tensor].detach().cpu()
+        if makers.get(member.tensor) == member.axis:
+            weight = tensors[member.tensor].detach().cpu().movedim(member.axis, 0)
             rows = weight.reshape(weight.shape[0], -1).double().abs().pow(power).sum(1)
             total += rows[member.index].sum(1)
     total = total if power == 1 else total.sqrt()
@@ -70,19 +71,19 @@ def _weights(group: Group, tensors: Mapping[str, Tensor], makers: set[str], powe
     return total / mean if mean > 0 else total
 
 
-def _l1(group: Group, tensors: Mapping[str, Tensor], norms: set[str], makers: set[str]) -> Tensor:
+def _l1(group: Group, tensors: Mapping[str, Tensor], norms: set[str], makers: Mapping[str, int]) -> Tensor:
     return _weights(group, tensors, makers, 1)
 
 
-def _l2(group: Group, tensors: Mapping[str, Tensor], norms: set[str], makers: set[str]) -> Tensor:
+def _l2(group: Group, tensors: Mapping[str, Tensor], norms: set[str], makers: Mapping[str, int]) -> Tensor:
     return _weights(group, tensors, makers, 2)
 
 
-def _random(group: Group, tensors: Mapping[str, Tensor], norms: set[str], makers: set[str]) -> Tensor:
+def _random(group: Group, tensors: Mapping[str, Tensor], norms: set[str], makers: Mapping[str, int]) -> Tensor:
     return torch.rand(group.width, generator=torch.Generator().manual_seed(group.id), dtype=torch.float64)
 
 
-IMPORTANCES: dict[str, Callable[[Group, Mapping[str, Tensor], set[str], set[str]], Tensor]] = {
+IMPORTANCES: dict[str, Callable[[Group, Mapping[str, Tensor], set[str], Mapping[str, int]], Tensor]] = {
     "gamma": _gamma,
     "gamma_max": _gamma_max,
     "l1": _l1,
