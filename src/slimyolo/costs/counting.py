@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from slimyolo.costs.operators import macs_of
 from slimyolo.errors import ModelError
+from slimyolo.tracing.restoring import left_as_it_was
 from slimyolo.tracing.watching import OperatorWatcher, operators_shown, running_modules
 
 __all__ = ["LayerCost", "ModelCost", "model_cost"]
@@ -154,18 +155,13 @@ class _Caller(nn.Module):
 
 @contextmanager
 def _prepared(module: nn.Module) -> Iterator[_Counter]:
-    """Counts what runs inside the block, with `module` in eval mode; its modes and hooks are restored afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    with running_modules(module) as running, operators_shown(), torch.no_grad():
+    """Counts what runs inside the block, with `module` in eval mode; it is left as it was."""
+    with left_as_it_was(module), running_modules(module) as running, operators_shown(), torch.no_grad():
         counter = _Counter(running)
-        try:
-            for part in module.modules():  # not eval(): modules made by torch.export refuse it
-                part.training = False
-            with OperatorWatcher(counter.called):
-                yield counter
-        finally:
-            for part, mode in modes:
-                part.training = mode
+        for part in module.modules():  # not eval(): modules made by torch.export refuse it
+            part.training = False
+        with OperatorWatcher(counter.called):
+            yield counter
 
 
 def _layers(module: nn.Module, macs: Mapping[str, int]) -> tuple[LayerCost, ...]:

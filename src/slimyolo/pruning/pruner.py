@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -16,6 +15,7 @@ from slimyolo.errors import PruningError
 from slimyolo.pruning.analysis.constants import analyse_constants
 from slimyolo.pruning.analysis.fallbacks import Failure, Fallbacks, failing
 from slimyolo.pruning.analysis.measured_means import measure_means
+from slimyolo.pruning.analysis.refusals import refuse_compiled
 from slimyolo.pruning.analysis.trace import retrace, trace
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group
 from slimyolo.pruning.plan.costs import CutCost
@@ -26,7 +26,9 @@ from slimyolo.pruning.scores.importance import scores_by
 from slimyolo.pruning.selection.select import Price, select
 from slimyolo.pruning.surgery.check import rms_difference, unseen_inputs, verify
 from slimyolo.pruning.surgery.cut import apply, mask_module
+from slimyolo.pruning.surgery.precision import half_types, in_single, of_single_inputs, rounded_as, single
 from slimyolo.pruning.targets import ChannelShare, LatencyBudget, Target
+from slimyolo.tracing.restoring import copied, left_as_it_was
 from slimyolo.tracing.running import Forward, PartlyDeployed, calling, evaluating, forward_of
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def prune_module(
     forward: Forward | None = None,
     **fields: Unpack[RuleFields],
 ) -> PruneResult[M]:
-    """Cut `model` to `target` and check that the cut equals the masked model. The input model is not changed.
+    """Cut `model` to `target` and check that the cut equals the masked model. The input model is left as it was.
 
     * `example_inputs`: a tensor, a tuple or a dictionary of named arguments on which the model runs.
     * `rules`, and single `fields` of it: which channels may be removed, which of them first, and what replaces them
@@ -97,11 +99,14 @@ def prune_module(
     * `forward`: `forward(model, *inputs)` runs instead of the model. Without it, a model with a method `pruning_forward` is
       run with this method (`TracedByMethod`).
 
+    A model in half precision is cut and checked in float32; the result has the types of `model`.
+
     Raises `ConfigError` for contradicting arguments, `UnknownOperationError` for an operation without a rule (unless
     `on_unknown="keep"`) and `PruningError` when no cut runs and agrees.
     """
     rules = rules_with(rules, fields)
-    return _prune(model, example_inputs, target, rules, price=price, calibration=calibration, forward=forward)[0]
+    asked = _Asked(target=target, rules=rules, price=price, calibration=calibration)
+    return _prune(model, example_inputs, asked, forward)[0]
 
 
 def cuttable_graph(
@@ -119,7 +124,7 @@ def cuttable_graph(
     asks here. Arguments and errors are those of `prune_module`; `model` is not changed.
     """
     rules = replace(rules_with(rules, fields), importance=_by_place, per="channels")
-    return _prune(model, example_inputs, ChannelShare(0.5), rules, price=None, calibration=None, forward=forward)[1]
+    return _prune(model, example_inputs, _Asked(target=ChannelShare(0.5), rules=rules), forward)[1]
 
 
 def _by_place(model: nn.Module, graph: ChannelGraph) -> dict[int, Tensor]:
@@ -127,23 +132,38 @@ def _by_place(model: nn.Module, graph: ChannelGraph) -> dict[int, Tensor]:
     return {group.id: torch.linspace(0, 1, group.width, dtype=torch.float64) for group in graph.groups}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """What `prune_module` was asked for."""
+
+    target: Target
+    rules: CutRules
+    price: Price | None = None
+    calibration: Calibration | None = None
+
+
 def _prune(
-    model: M,
-    example_inputs: Any,
-    target: Target,
-    rules: CutRules,
-    *,
-    price: Price | None,
-    calibration: Calibration | None,
-    forward: Forward | None,
+    model: M, example_inputs: Any, asked: _Asked, forward: Forward | None
 ) -> tuple[PruneResult[M], ChannelGraph]:
     """The result of `prune_module`, and the graph on which the cut runs and agrees with the masked model."""
-    start = time.perf_counter()
+    refuse_compiled(model)
     given, run = calling(example_inputs, forward_of(model, forward))
+    with left_as_it_was(model):
+        if not half_types(model):
+            return _pruned(model, given, run, asked)
+        with in_single(model) as whole:
+            result, graph = _pruned(whole, single(given), of_single_inputs(run), asked)
+        return _in_half(result, model), replace(graph, module=model)
+
+
+def _pruned(model: M, given: tuple[Any, ...], run: Forward, asked: _Asked) -> tuple[PruneResult[M], ChannelGraph]:
+    """`_prune` for a module that is not in half precision."""
+    start = time.perf_counter()
+    rules, target, price = asked.rules, asked.target, asked.price
     if price is None and (isinstance(target, LatencyBudget) or rules.per == "ms"):
         price = _eager_price(model, given, run)
     graph = trace(model, given, on_unknown=rules.on_unknown, forward=run)
-    measuring = calibration if rules.constants != "none" else None
+    measuring = asked.calibration if rules.constants != "none" else None
     samples = None if measuring is None or callable(measuring) else _Samples(model, measuring, run)
 
     def planned(graph: ChannelGraph, samples: _Samples | None) -> PrunePlan:
@@ -193,6 +213,14 @@ def _failing_alone(
     return failing(apply(model, select(part, scores, ChannelShare(0.45), rules, constants=known)), inputs, run)
 
 
+def _in_half(result: PruneResult[M], given: nn.Module) -> PruneResult[M]:
+    """A result in float32, with the types of `given`, which is in half precision."""
+    types = " and ".join(sorted({str(kind).removeprefix("torch.") for kind in half_types(given).values()}))
+    note = f"The weights are {types}: the network was cut and checked in float32, and then rounded to {types} again."
+    report = replace(result.report, notes=(*result.report.notes, note))
+    return PruneResult(rounded_as(result.model, given), result.plan, report)
+
+
 def replay_plan(
     model: M, plan: PrunePlan, example_inputs: Any, *, forward: Forward | None = None, seed: int = 0
 ) -> PruneResult[M]:
@@ -200,11 +228,22 @@ def replay_plan(
 
     Raises `PruningError`, which says what differs, for another model.
     """
-    start = time.perf_counter()
+    refuse_compiled(model)
     given, run = calling(example_inputs, forward_of(model, forward))
+    with left_as_it_was(model):
+        if not half_types(model):
+            return _replayed(model, plan, unseen_inputs(given, seed), run)
+        with in_single(model) as whole:
+            result = _replayed(whole, plan, unseen_inputs(single(given), seed), of_single_inputs(run))
+        return _in_half(result, model)
+
+
+def _replayed(model: M, plan: PrunePlan, inputs: tuple[Any, ...], run: Forward) -> PruneResult[M]:
+    """`replay_plan` for a module that is not in half precision."""
+    start = time.perf_counter()
     try:
         cut, masked = apply(model, plan), mask_module(model, plan)
-        difference = _difference(masked, cut, unseen_inputs(given, seed), run, exact=plan.constants != "bias")
+        difference = _difference(masked, cut, inputs, run, exact=plan.constants != "bias")
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise PruningError(
             f"The plan was changed or damaged: its cut cannot be made ({type(error).__name__}: {str(error)[:200]}). Make a "
@@ -292,7 +331,7 @@ def _difference(
         return difference
     doubles = tuple(i.double() if isinstance(i, Tensor) and i.is_floating_point() else i for i in inputs)
     try:
-        precise = verify(deepcopy(masked).double(), deepcopy(cut).double(), doubles, forward=forward)
+        precise = verify(copied(masked).double(), copied(cut).double(), doubles, forward=forward)
     except RuntimeError:  # a model with a fixed precision inside
         precise = difference
     return difference if precise <= _EXACT_DOUBLE else None

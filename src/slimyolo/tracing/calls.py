@@ -1,8 +1,7 @@
-"""Reading traced operations: their arguments by position or keyword, their shapes, what they multiply."""
+"""Reading traced operations: their arguments by position or keyword, their shapes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +20,6 @@ __all__ = [
     "convolution_call",
     "normal_axis",
     "only_reader",
-    "product_macs",
     "real_shape",
     "reduced_axes",
     "running_mean_behind",
@@ -155,27 +153,6 @@ def reduced_axes(node: Node, rank: int) -> tuple[set[int], bool]:
         axes = list(range(rank))
     listed = [axes] if isinstance(axes, int) else list(axes)
     return {normal_axis(int(axis), rank) for axis in listed}, bool(keep)
-
-
-def product_macs(node: Node) -> float:
-    """Multiply-accumulates of a product or convolution, for the whole batch; 0 for any other operation."""
-    name = operation_name(node.target).removeprefix("aten.")
-    shapes = [shape_of(item) for item in node.all_input_nodes]
-    known = [shape for shape in shapes if shape is not None]
-    out = shape_of(node)
-    if out is None or len(known) < 2:
-        return 0.0
-    if name == "linear" or name.startswith("conv"):
-        places = known[0] if "transpose" in name else out
-        return float(math.prod(places) * math.prod(known[1][1:]))
-    if name in {"matmul", "mm", "bmm"}:
-        return float(math.prod(out) * known[0][-1])
-    if name in {"baddbmm", "addmm"} and len(known) == 3:
-        return float(math.prod(out) * known[1][-1])
-    if name == "scaled_dot_product_attention":
-        rows = math.prod(known[0]) // max(known[0][-1], 1)
-        return float(rows * known[1][-2] * (known[0][-1] + known[2][-1]))
-    return 0.0
 
 
 def _numbers(value: Any, default: int) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from slimyolo.errors import PruningError
 from slimyolo.tracing.recording import record
+from slimyolo.tracing.restoring import left_as_it_was
 from slimyolo.tracing.running import Forward, calling, evaluating
 
 __all__ = [
@@ -57,8 +59,9 @@ class _Call(nn.Module):
 def capture_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
     """The operations of `forward(module, *example_inputs)` in eval mode.
 
-    The run is recorded on shapes. Where the module needs values, torch.export is asked instead. Raises `PruningError` when the
-    module does not run on the inputs, or torch.export cannot capture it either.
+    The run is recorded on shapes. Where the module needs values, torch.export is asked instead. The module is left as it was,
+    also when this fails. Raises `PruningError` when the module does not run on the inputs, or torch.export cannot capture it
+    either.
     """
     try:
         return record_program(module, example_inputs, forward)
@@ -82,7 +85,10 @@ def record_program(module: nn.Module, example_inputs: Any, forward: Forward | No
 def export_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
     """The operations of one run, found by `torch.export`. Raises `PruningError` when it cannot capture the module."""
     inputs, run = calling(example_inputs, forward)
-    with evaluating(module), torch.no_grad():
+    with left_as_it_was(module), evaluating(module), torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "The tensor attribute", UserWarning
+        )  # attributes that are restored afterwards
         try:
             exported = torch.export.export(_Call(module, run).eval(), inputs, strict=False)
         except Exception as error:  # torch.export raises many types; all of them mean "not captured"

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from slimyolo.tracing.code_lines import running_line
 from slimyolo.tracing.kinds import Kind, kind_of
 from slimyolo.tracing.outputs import output_tensors
+from slimyolo.tracing.restoring import left_as_it_was
 from slimyolo.tracing.shape_rules import run_on_shapes, shape_only
 from slimyolo.tracing.watching import OperatorWatcher, operators_shown, running_modules
 
@@ -49,14 +50,14 @@ class Recording:
 def record(call: nn.Module, inputs: Sequence[Any]) -> Recording:
     """Record `call(*inputs)`; `call` is in eval mode. Names are those of `call`'s parameters and buffers.
 
-    The module is left as it was: attributes that its forward sets are undone. Raises whatever the run raises, or
+    The module is left as it was (`restoring`). Raises whatever the run raises, or
     `NotRecordable`.
     """
     recorder = _Recorder()
     held = [*call.named_parameters(), *call.named_buffers()]
     stand_ins = {id(tensor): recorder.state(name, tensor) for name, tensor in held}
     given = tree_map_only(Tensor, recorder.input, tuple(inputs))
-    with _attributes_kept(call), running_modules(call) as running, operators_shown(), torch.inference_mode():
+    with left_as_it_was(call), running_modules(call) as running, operators_shown(), torch.inference_mode():
         recorder.running = running
         with _standing_in(call, stand_ins), OperatorWatcher(recorder.called):
             outputs = call(*given)
@@ -71,7 +72,6 @@ class _Recorder:
         self._graph = Graph()
         self._nodes: dict[int, Node] = {}
         self._alive: list[Tensor] = []
-        self._outdated: set[int] = set()
         self._tensors: dict[str, str] = {}
         self._held: dict[int, Tensor] = {}
         self._constants: dict[str, Tensor] = {}
@@ -115,14 +115,20 @@ class _Recorder:
         return result
 
     def _changed(self, tensor: Tensor, node: Node) -> None:
-        """Make later readers see the changed tensor, also through equal views of it. Views of a part become out of date."""
+        """Make later readers see the changed tensor, also through other views of it.
+
+        A view that shares only a part of its elements with `tensor` becomes the result of an operation that mixes channels.
+        """
         storage = _storage(tensor)
         for other in self._alive:
-            if _storage(other) == storage and id(other) in self._nodes:
-                if _geometry(other) == _geometry(tensor):
-                    self._nodes[id(other)] = node
-                else:
-                    self._outdated.add(id(other))
+            if id(other) not in self._nodes or _storage(other) != storage:
+                continue
+            if _geometry(other) == _geometry(tensor):
+                self._nodes[id(other)] = node
+            elif _overlap(other, tensor):
+                mixed = self._graph.call_function(_MIXED, (self._nodes[id(other)], node))
+                mixed.meta.update(node.meta, val=other)
+                self._nodes[id(other)] = mixed
         self._nodes[id(tensor)] = node
 
     def _place(self, name: str, tensor: Tensor) -> Node:
@@ -145,8 +151,6 @@ class _Recorder:
     def _node(self, tensor: Tensor) -> Node:
         tensor = self._held.get(id(tensor), tensor)  # for a parameter that is also kept in a list
         known = self._nodes.get(id(tensor))
-        if id(tensor) in self._outdated:
-            raise NotRecordable("a tensor of which a part was changed in place")
         if known is None:
             if tensor.is_meta:
                 raise NotRecordable("a tensor of unknown origin")
@@ -173,8 +177,25 @@ def _storage(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
+def _overlap(one: Tensor, two: Tensor) -> bool:
+    """False when the views of one storage surely share no element: when one ends before the other starts."""
+    (first, last), (start, stop) = _span(one), _span(two)
+    return first <= stop and start <= last
+
+
+def _span(tensor: Tensor) -> tuple[int, int]:
+    """The places in the storage of the first and the last element."""
+    first = int(tensor.storage_offset())
+    return first, first + sum(
+        (int(size) - 1) * int(step) for size, step in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+
+
 def _geometry(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.shape, tensor.stride(), tensor.storage_offset()
+
+
+_MIXED = torch.ops.aten.slice_scatter.default  # any operation that keeps all channels (`Kind.FREEZE`)
 
 
 @contextmanager
@@ -194,16 +215,3 @@ def _standing_in(call: nn.Module, stand_ins: Mapping[int, Tensor]) -> Iterator[N
     finally:
         for held, key, tensor in places:
             held[key] = tensor
-
-
-@contextmanager
-def _attributes_kept(module: nn.Module) -> Iterator[None]:
-    """Undoes the attributes that modules set while running: a cached grid, for instance, would have no values."""
-    before = [(vars(part), dict(vars(part))) for part in module.modules()]
-    try:
-        yield
-    finally:
-        for own, held in before:
-            for key in own.keys() - held.keys():
-                del own[key]
-            own.update(held)

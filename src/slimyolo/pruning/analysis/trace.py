@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from slimyolo.pruning.analysis.coupling import couple
+from slimyolo.pruning.analysis.refusals import computed_weights, refuse_compiled
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group, Member, Strategy, spec_hash
 from slimyolo.pruning.graph.channel_workspace import Coupling
 from slimyolo.pruning.graph.repeated_widths import repeating
@@ -37,6 +38,7 @@ def trace(
     `on_unknown="keep"` keeps the channels at an operation without a rule instead of raising `UnknownOperationError`.
     """
     check_on_unknown(on_unknown)
+    refuse_compiled(module)
     program = capture_program(module, example_inputs, forward_of(module, forward))
     first = next((given for given in tree_leaves(as_inputs(example_inputs)) if isinstance(given, Tensor)), None)
     shape = tuple(first.shape) if first is not None else ()
@@ -73,7 +75,7 @@ def _build(
         sizes={name: tuple(one.shape) for name, one in module.named_parameters() if not lies_in(name, undeployed)},
         undeployed=undeployed,
         fragile=coupling.fragile,
-        kept=tuple(coupling.kept),
+        kept=(*computed_weights(module), *coupling.kept),
         spec=spec_hash(module),
         input_shape=input_shape,
         fragile_lines=frozenset(coupling.fragile_lines),

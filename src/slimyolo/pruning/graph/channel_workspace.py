@@ -19,10 +19,11 @@ from slimyolo.pruning.graph.channel_sets import ChannelSets
 from slimyolo.pruning.graph.index_maps import compress, pad_rank, varying_axes
 from slimyolo.pruning.graph.repeated_widths import Division
 from slimyolo.pruning.graph.size_attributes import SaysSizes, attributes_holding
-from slimyolo.tracing.calls import argument, normal_axis, only_reader, product_macs, real_shape, shape_of
+from slimyolo.tracing.calls import argument, normal_axis, only_reader, real_shape, shape_of
 from slimyolo.tracing.capture import TracedProgram, module_of
 from slimyolo.tracing.code_lines import Line
 from slimyolo.tracing.kinds import Kind, kind_of, operation_name
+from slimyolo.tracing.multiplications import product_macs, unknown_macs
 
 __all__ = ["Activation", "Coupling", "Weight"]
 
@@ -139,7 +140,13 @@ class Coupling:
             name = operation_name(node.target).removeprefix("aten.")
             self.note(node, f"{name} mixes the elements of a parameter; its channels are kept whole")
         self.products[node.name] = [Product(product_macs(node) / self.program.batch)]
+        self._note_uncounted(node)
         return self.empty_result(node)
+
+    def _note_uncounted(self, node: Node) -> None:
+        if unknown_macs(node):
+            name = operation_name(node.target).removeprefix("aten.")
+            self.note(node, f"the MACs of {name} have no formula; they are not counted, so a budget leaves them out")
 
     def vector(self, value: Activation, axis: int, node: Node) -> Tensor:
         """The ids of all channels along `axis`, for the operation `node`. Ids that vary along another axis are kept whole."""

@@ -21,11 +21,11 @@ from slimyolo.tracing.calls import (
     argument,
     channel_axis,
     convolution_call,
-    product_macs,
     real_shape,
     running_mean_behind,
     shape_of,
 )
+from slimyolo.tracing.multiplications import product_macs
 
 __all__ = ["convolution_channels", "convolution_constants", "linear_channels", "linear_constants"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from typing import TypeVar
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from slimyolo.errors import PruningError
 from slimyolo.pruning.plan.plan import ConsumerPlan, Emission, PrunePlan, SizeChange
+from slimyolo.tracing.restoring import copied
 
 __all__ = ["apply", "dropped_places", "mask_module"]
 
@@ -25,7 +25,7 @@ def apply(module: M, plan: PrunePlan) -> M:
     model. The input module is not changed.
     """
     plan.check(module)
-    model = deepcopy(module)
+    model = copied(module)
     with torch.no_grad():
         for emission in plan.carriers:
             _emit_(model, emission)
@@ -46,7 +46,7 @@ def mask_module(model: M, plan: PrunePlan) -> M:
     the same shapes.
     """
     plan.check(model)
-    masked = deepcopy(model)
+    masked = copied(model)
     with torch.no_grad():
         for emission in plan.emissions:
             _emit_(masked, emission)
