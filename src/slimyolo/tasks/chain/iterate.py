@@ -92,7 +92,7 @@ def share_of_round(
     `left` is the share of the first network's time that the present one takes.
     """
     if unit == "latency-share":
-        return min(wanted ** (number / rounds) / left, 1 - 1e-6)
+        return min(float(wanted ** (number / rounds)) / left, 1 - 1e-6)
     if unit == "channels":
         return float(1 - (1 - wanted) ** (1 / rounds))
     place = 0 if unit == "params" else 1

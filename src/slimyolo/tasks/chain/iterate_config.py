@@ -55,7 +55,9 @@ class IterateConfig(Config):
     percent: Share | None = option(
         None, "share of BatchNorm channels to remove, in all rounds together", group=WHAT, metavar="SHARE"
     )
-    params: Share | None = option(None, "share of the parameters to keep at most", group=WHAT, metavar="SHARE")
+    params: Share | None = option(
+        None, "share of the parameters to keep at most", group=WHAT, metavar="SHARE", rare=True
+    )
     macs: Share | None = option(
         None, "share of the MACs to keep at most", group=WHAT, shown_default="0.5", metavar="SHARE"
     )

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 
 from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.device_host import DeviceHost
 from slimyolo.tasks.common.option_types import parse_share
 
 __all__ = ["Amount", "BudgetUnit", "Latency", "TimingSource", "budget_of", "latency_amounts"]
@@ -22,11 +23,15 @@ _LEAST_COUNT = 1000  # a smaller number is too small for any detector; the user 
 
 @dataclass(frozen=True)
 class TimingSource:
-    """Where the time of ``--latency`` comes from: a `runtime` that is timed here, or the `times` of another device."""
+    """Where the time of ``--latency`` comes from: a `runtime` that is timed here, or the `times` of another device.
+
+    With a `host` the runtime is timed on that board.
+    """
 
     runtime: str | None
     threads: int
     times: tuple[Path, ...]
+    host: DeviceHost | None = None
 
     @property
     def given(self) -> bool:
@@ -35,10 +40,19 @@ class TimingSource:
 
     def refuse_without_latency(self, too: str = "") -> None:
         """Raise `ConfigError` when a source is named, for a command without ``--latency``."""
+        if self.host is not None:
+            raise ConfigError(f"--device-host times --latency{too}: add --latency, or leave --device-host out.")
         if self.runtime is not None:
             raise ConfigError(f"--runtime says where --latency{too} is timed: add --latency, or leave --runtime out.")
         if self.times:
             raise ConfigError(f"--times holds the times for --latency{too}: add --latency, or leave --times out.")
+
+    def refuse_host_alone(self) -> None:
+        """Raise `ConfigError` for a board without a runtime that it has."""
+        if self.host is not None and not self.times and self.runtime in (None, "torch"):
+            raise ConfigError(
+                "--device-host: say on which runtime the board serves the network: add --runtime onnxruntime."
+            )
 
     def refuse_contradictions(self, latency: str | None) -> None:
         """Raise `ConfigError` for a source without ``--latency``, and for ``--latency`` without a source."""

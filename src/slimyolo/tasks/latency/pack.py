@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,16 @@ from slimyolo.models import Detector
 from slimyolo.pruning import trace
 from slimyolo.storage import read_json
 from slimyolo.tasks.common.budgets import latency_amounts
+from slimyolo.tasks.common.device_host import DeviceHost
 from slimyolo.tasks.common.weights import find_weights, load_weights
 from slimyolo.tasks.latency.device.archive import Pack, PackedNetwork, archive_kind, write_pack
 from slimyolo.tasks.latency.device.times import DeviceTimes, read_times
 from slimyolo.tasks.latency.networks import Networks
 from slimyolo.tasks.latency.pack_config import LatencyCheckConfig, LatencyPackConfig
 from slimyolo.tasks.latency.price import SAMPLES
-from slimyolo.tasks.latency.shapes import NetworkFacts, graph_groups, random_shapes
+from slimyolo.tasks.latency.shapes import NetworkFacts, Shapes, graph_groups, random_shapes
 
-__all__ = ["PackRecord", "check", "check_pack", "fit_pack", "pack"]
+__all__ = ["PackRecord", "check", "check_networks", "check_pack", "fit_pack", "pack"]
 
 log = logging.getLogger("slimyolo")
 
@@ -31,11 +33,15 @@ SAMPLES_ELSEWHERE = 24  # for a runtime that is not timed here
 
 @dataclass(frozen=True, kw_only=True)
 class PackRecord:
-    """An archive that was written: its path, its size in bytes, and how many networks it holds."""
+    """An archive that was written: its path, its size in bytes, and how many networks it holds.
+
+    `times` is the answer of the board of ``--device-host``; empty without one.
+    """
 
     archive: str
     size: int
     networks: int
+    times: str = ""
 
 
 def pack(config: LatencyPackConfig) -> PackRecord:
@@ -49,12 +55,11 @@ def pack(config: LatencyPackConfig) -> PackRecord:
     archive_kind(output)
     detector = load_weights(config.weights).detector()
     record = _written(output, fit_pack(config, detector), detector)
-    log.info(
-        "Next: copy it to the device, unpack it, and run: python3 run.py. Then copy times.json back, and type: "
-        "slimyolo prune --weights %s --imgsz %s --latency 30ms --times times.json",
-        config.weights,
-        side,
-    )
+    following = f"slimyolo prune --weights {config.weights} --imgsz {side} --latency 30ms --times"
+    if config.host is not None:
+        return _timed_there(record, config.host, config.runtime, f"{following} %s")
+    log.info("Next: copy it to the device, unpack it, and run: python3 run.py. Then copy times.json back, and type: ")
+    log.info("%s times.json", following)
     return record
 
 
@@ -70,11 +75,13 @@ def check(config: LatencyCheckConfig) -> PackRecord:
     detectors = {str(path): load_weights(path).detector() for path in config.weights}
     content = check_pack(times, detectors, budget_ms=milliseconds, budget_share=share)
     record = _written(output, content, next(iter(detectors.values())))
+    following = f"slimyolo prune … --times {config.times}"
+    if config.host is not None:
+        return _timed_there(record, config.host, times.runtime, f"{following} %s    (corrects the fit)")
     log.info(
-        "Next: copy it to the device, unpack it into a new folder, and run: python3 run.py. Its times.json corrects the fit: "
-        "slimyolo prune … --times %s NEW.json",
-        config.times,
+        "Next: copy it to the device, unpack it into a new folder, and run: python3 run.py. Its times.json corrects the fit:"
     )
+    log.info("%s NEW.json", following)
     return record
 
 
@@ -108,14 +115,26 @@ def check_pack(
     budget_share: float | None = None,
 ) -> Pack:
     """The dense network of `times`, and the cut `detectors` (name → detector), in the same order."""
-    networks = [PackedNetwork(DENSE, times.facts.shapes)]
+    shapes = {}
     for name, detector in detectors.items():
         facts = NetworkFacts.of(detector, times.facts.size)
         times.require(facts)
-        networks.append(PackedNetwork(name, facts.shapes))
+        shapes[name] = facts.shapes
+    return check_networks(times, shapes, budget_ms=budget_ms, budget_share=budget_share)
+
+
+def check_networks(
+    times: DeviceTimes,
+    shapes: Mapping[str, Shapes],
+    *,
+    budget_ms: float | None = None,
+    budget_share: float | None = None,
+) -> Pack:
+    """The same for networks with these weight shapes (name → shapes)."""
+    networks = [PackedNetwork(DENSE, times.facts.shapes), *(PackedNetwork(*one) for one in shapes.items())]
     return Pack(
         kind="check",
-        weights=", ".join(Path(name).name for name in detectors),
+        weights=", ".join(Path(name).name for name in shapes),
         runtime=times.runtime,
         threads=times.threads,
         precision=times.precision,
@@ -124,6 +143,19 @@ def check_pack(
         budget_ms=budget_ms,
         budget_share=budget_share,
     )
+
+
+def _timed_there(record: PackRecord, host: DeviceHost, runtime: str, following: str) -> PackRecord:
+    """Time the archive on a board; its answer is written beside the archive, as NAME.times.json."""
+    from slimyolo.tasks.latency.device.host import time_on
+
+    archive = Path(record.archive)
+    answer = archive.with_name(f"{archive.name.removesuffix(archive_kind(archive))}.times.json")
+    times = time_on(host, archive, runtime, answer)
+    for warning in times.warnings:
+        log.warning("%s: %s", host.address, warning)
+    log.info("written: %s (%s). Next: " + following, answer, times.device, answer)
+    return replace(record, times=str(answer))
 
 
 def _written(output: Path, content: Pack, detector: Detector) -> PackRecord:

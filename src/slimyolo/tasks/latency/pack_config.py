@@ -10,6 +10,15 @@ from pydantic import model_validator
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.budgets import Latency
 from slimyolo.tasks.common.config import Config, option
+from slimyolo.tasks.common.device_host import (
+    DeviceHost,
+    HostAddress,
+    device_folder_option,
+    device_host_of,
+    device_host_option,
+    device_python_option,
+    ssh_config_option,
+)
 from slimyolo.tasks.common.option_types import ImageSize, OptionalPath
 from slimyolo.tasks.common.shared_options import image_size_option
 
@@ -20,6 +29,7 @@ DeviceRuntime = Literal["onnxruntime", "openvino", "ncnn", "litert"]
 WHAT = "What to time"
 HOW = "How"
 OUTPUT = "Output"
+BOARD = "On a board that ssh reaches"
 
 
 class LatencyPackConfig(Config):
@@ -46,6 +56,21 @@ class LatencyPackConfig(Config):
         shown_default="WEIGHTS-RUNTIME-SIZE.zip",
     )
 
+    device_host: HostAddress | None = device_host_option(BOARD)
+    device_python: str = device_python_option(BOARD)
+    device_folder: str = device_folder_option(BOARD)
+    ssh_config: OptionalPath = ssh_config_option(BOARD)
+
+    @property
+    def host(self) -> DeviceHost | None:
+        """The board on which networks are timed, if there is one."""
+        return device_host_of(self.device_host, self.device_python, self.device_folder, self.ssh_config)
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> LatencyPackConfig:
+        _ = self.host
+        return self
+
 
 class LatencyCheckConfig(Config):
     """Settings of ``slimyolo latency check``."""
@@ -61,8 +86,19 @@ class LatencyCheckConfig(Config):
         None, "archive to write, .zip or .tar.gz", group=OUTPUT, metavar="FILE", shown_default="WEIGHTS-check.zip"
     )
 
+    device_host: HostAddress | None = device_host_option(BOARD)
+    device_python: str = device_python_option(BOARD)
+    device_folder: str = device_folder_option(BOARD)
+    ssh_config: OptionalPath = ssh_config_option(BOARD)
+
+    @property
+    def host(self) -> DeviceHost | None:
+        """The board on which networks are timed, if there is one."""
+        return device_host_of(self.device_host, self.device_python, self.device_folder, self.ssh_config)
+
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> LatencyCheckConfig:
+        _ = self.host
         if not self.weights:
             raise ConfigError("--weights: got nothing, expected the checkpoints that the device should time.")
         return self

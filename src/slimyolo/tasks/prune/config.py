@@ -10,6 +10,14 @@ from pydantic import model_validator
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.budgets import Amount, BudgetUnit, Latency, TimingSource, budget_of
 from slimyolo.tasks.common.config import Config, option, option_name
+from slimyolo.tasks.common.device_host import (
+    HostAddress,
+    device_folder_option,
+    device_host_of,
+    device_host_option,
+    device_python_option,
+    ssh_config_option,
+)
 from slimyolo.tasks.common.option_types import (
     BatchSize,
     CouplingPolicy,
@@ -68,6 +76,10 @@ class PruneConfig(Config):
     )
     threads: int = threads_option(WHAT)
     times: tuple[Path, ...] = times_option(WHAT)
+    device_host: HostAddress | None = device_host_option(WHAT, rare=True)
+    device_python: str = device_python_option(WHAT)
+    device_folder: str = device_folder_option(WHAT)
+    ssh_config: OptionalPath = ssh_config_option(WHAT)
     max_drop: float | None = option(None, "largest drop of mAP50-95 that is allowed", group=WHAT, gt=0, lt=1)
     plan: OptionalPath = option(None, "make the cut of this plan.json again", group=WHAT, rare=True)
     dry_run: bool = option(False, "print the plan and write nothing except --plan-out", group=WHAT, rare=True)
@@ -141,7 +153,8 @@ class PruneConfig(Config):
     @property
     def timing(self) -> TimingSource:
         """Where ``--latency`` is timed."""
-        return TimingSource(self.runtime, self.threads, self.times)
+        host = device_host_of(self.device_host, self.device_python, self.device_folder, self.ssh_config)
+        return TimingSource(self.runtime, self.threads, self.times, host)
 
     @property
     def floors_by_pattern(self) -> dict[str, float]:
@@ -163,6 +176,7 @@ class PruneConfig(Config):
             )
         if self.latency is None and self.per != "ms":
             self.timing.refuse_without_latency(" (or --per ms)")
+        self.timing.refuse_host_alone()
         if self.recalibrate and self.data is None:
             raise ConfigError("--recalibrate needs training images: add --data YAML.")
         if self.importance in ON_DATA and self.data is None:

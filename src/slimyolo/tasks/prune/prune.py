@@ -143,7 +143,7 @@ def _made_cut(
             from slimyolo.tasks.latency.opening import open_price
 
             size = (config.imgsz, config.imgsz)
-            timed = open_price(detector, size, config.timing)
+            timed = open_price(detector, size, config.timing, config.weights)
             opened.callback(timed.close)
         cutter = Cutter(config, detector, data, timed or price)
         if config.plan is not None:

@@ -117,13 +117,13 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedu
     if config.latency is not None:
         from slimyolo.tasks.latency.channels import latency_share
 
-        unit, (cost, gone) = "time", latency_share(config, model, graph, [ref.group for ref in refs], positions)
+        cost, gone = latency_share(config, model, graph, [ref.group for ref in refs], positions)
     elif unit != "channels":
         cost = CostShare(graph, unit, [ref.group for ref in refs], positions)
     log.info(
         "sparsity: channels with %.0f%% of the %s become exactly zero by %.0f%% of the run and stay zero (%d channels in all)",
         100 * gone,
-        unit,
+        "time" if config.latency is not None else unit,
         100 * config.reach_fraction,
         channels,
     )

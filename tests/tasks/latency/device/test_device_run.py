@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_times import signed, small_detector
+from made_times import signed
 
-from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import ConfigError
 from slimyolo.exporting import repeating_values
 from slimyolo.models import Detector
@@ -37,21 +36,6 @@ ALONE = (
     "del sys.argv[0:2]; runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 """A program that cannot import slimyolo, torch and the modules named first, and runs the file named second."""
-
-
-@pytest.fixture(scope="module")
-def detector() -> Detector:
-    return small_detector()
-
-
-@pytest.fixture(scope="module")
-def archive_file(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("my board")
-    save_checkpoint(folder / "best.pt", detector)
-    output = folder / "best.zip"
-    config = LatencyPackConfig(weights=folder / "best.pt", imgsz=(64, 64), threads=1, networks=12, output=output)
-    assert pack(config).networks == 13
-    return output
 
 
 @pytest.fixture
