@@ -26,7 +26,12 @@ check: install
 test: check
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -q -n $(WORKERS) -m 'not slow'
 
-test-slow: install
+# what the callbacks in examples/ are tried with
+$(VENV)/.callbacks: $(VENV)/.installed
+	$(BIN)/pip install --quiet --constraint constraints.txt lightning transformers accelerate
+	touch $@
+
+test-slow: $(VENV)/.callbacks
 	$(BIN)/pytest -q -m slow
 
 # An environment of its own: the package is AGPL-3.0 and no dependency of slimyolo. A stand-in takes the place of torchvision,

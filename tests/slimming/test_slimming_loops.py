@@ -110,6 +110,7 @@ def test_an_average_that_it_does_not_know_is_cut_with_a_warning(caplog: pytest.L
     assert "lags behind; give averaged copies to Slimming as ema=" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch.compile looks at it
 def test_a_compiled_network_is_slimmed_like_the_plain_one() -> None:
     plain, compiled, in_place = (made(residual) for _ in range(3))
@@ -129,7 +130,7 @@ def test_a_compiled_network_is_slimmed_like_the_plain_one() -> None:
 def test_two_processes_decide_alike_and_like_one(tmp_path: Path) -> None:
     script = Path(__file__).with_name("slimming_member.py")
     ran = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=200, check=False
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=280, check=False
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))

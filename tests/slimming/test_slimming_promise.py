@@ -24,8 +24,7 @@ from slimyolo.pruning import (
 from slimyolo.slimming import Slimming
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
-@pytest.mark.parametrize("make_optimizer", [sgd, adam])
+@pytest.mark.parametrize(("name", "make_optimizer"), list(zip(NETWORKS, [sgd, adam] * len(NETWORKS), strict=False)))
 def test_at_the_end_the_cut_reaches_the_target_and_changes_nothing(
     name: str, make_optimizer: Callable[[nn.Module], torch.optim.Optimizer]
 ) -> None:

@@ -48,7 +48,7 @@ def loaded_elsewhere(kind: str, path: Path, cut: nn.Module, folder: Path) -> flo
         cwd=HERE,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
         check=False,
     )
     found = re.fullmatch(r"difference (\S+)\n", ran.stdout)
