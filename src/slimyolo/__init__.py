@@ -15,10 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slimyolo.api import Pruned, evaluate, load, predict, prune
+    from slimyolo.api import Pruned, compare, evaluate, load, predict, prune
 
 __version__ = "0.1.0"
-__all__ = ["Pruned", "__version__", "evaluate", "load", "predict", "prune"]
+__all__ = ["Pruned", "__version__", "compare", "evaluate", "load", "predict", "prune"]
 
 _ROOMS = (
     "data",

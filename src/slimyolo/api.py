@@ -1,4 +1,4 @@
-"""The Python API: load, predict, evaluate, prune. Imported as ``slimyolo.load`` and so on."""
+"""The Python API: load, predict, evaluate, compare, prune. Imported as ``slimyolo.load`` and so on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.data import read_dataset_yaml, read_split
-from slimyolo.detections import DetectionMetrics, RuleName
+from slimyolo.detections import DetectionMetrics, MetricEstimates, RuleName, metric_differences
 from slimyolo.errors import ModelError
 from slimyolo.exporting import ExportedModel
 from slimyolo.geometry import Detections
@@ -37,7 +37,7 @@ from slimyolo.tasks.prune.living import living_note
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["Pruned", "evaluate", "load", "predict", "prune"]
+__all__ = ["Pruned", "compare", "evaluate", "load", "predict", "prune"]
 
 DetectorOrPath = Detector | str | os.PathLike[str]
 ModelOrPath = Detector | ExportedModel | str | os.PathLike[str]
@@ -130,6 +130,31 @@ def evaluate(
         rule=rule,
     )
     return measure_split(detector, read_split(dataset, split), how).metrics
+
+
+def compare(
+    first: ModelOrPath,
+    second: ModelOrPath,
+    data_yaml: str | os.PathLike[str],
+    imgsz: int = 320,
+    split: str = "val",
+    rule: RuleName | None = None,
+    level: float = 0.95,
+    resamples: int = 1000,
+) -> MetricEstimates:
+    """The metrics of `second` minus those of `first` on the same images, each with its interval: ``.map50_95.low`` and so on.
+
+    Both can be what `evaluate` takes. The intervals have this `level` of confidence; they come from a paired bootstrap over
+    the images with this number of `resamples`. When `rule` is None, the families decide, or it is ``coco`` when they differ.
+    """
+    one, other = _model(first), _model(second)
+    if rule is None:
+        rules = {Measuring(imgsz=imgsz).for_model(model).rule for model in (one, other)}
+        rule = rules.pop() if len(rules) == 1 else "coco"
+    outcomes = [evaluate(model, data_yaml, imgsz, split, rule=rule).outcomes for model in (one, other)]
+    assert outcomes[0] is not None  # a fresh measurement holds its outcomes; narrows the type
+    assert outcomes[1] is not None
+    return metric_differences(outcomes[0], outcomes[1], level=level, resamples=resamples)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.inspect_config import InspectConfig
 from slimyolo.tasks.latency.pack_config import LatencyCheckConfig, LatencyPackConfig
 from slimyolo.tasks.measure.bench_config import BenchConfig
+from slimyolo.tasks.measure.compare_config import CompareConfig
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.prune.config import PruneConfig
@@ -161,6 +162,16 @@ COMMANDS: tuple[Command, ...] = (
         examples=(
             f"slimyolo val {_DATA} --weights {_BEST} --json metrics.json",
             f"slimyolo val {_DATA} --weights pruned_openvino_model            # an exported file",
+        ),
+    ),
+    Command(
+        settings=CompareConfig,
+        task=("slimyolo.tasks.measure.compare", "compare"),
+        summary="compare two models on the same images: is a difference real?",
+        examples=(
+            f"slimyolo compare {_BEST} runs/prune/exp/pruned.pt {_DATA}",
+            f"slimyolo compare {_BEST} best_openvino_model {_DATA} --rule coco",
+            "slimyolo compare runs/val/exp runs/val/exp2    # folders of runs: nothing is measured again",
         ),
     ),
     Command(

@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["bench_command", "command_line", "validation_command"]
 
-POSITIONAL = ("file", "folder")
+POSITIONAL = ("file", "folder", "first", "second")
 ONLY_ASKED = ("resume",)  # it says how a run was continued, not what the run is
 
 

@@ -136,6 +136,16 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
         {**PRUNE, "max_drop": 0.01},
         "--max-drop needs a validation set to measure the drop on: add --data YAML",
     ),
+    (
+        PruneConfig,
+        {**PRUNE, "macs": 0.5, "drop_level": "95%"},
+        "--drop-level says how surely --max-drop must hold: add --max-drop, or leave it out.",
+    ),
+    (
+        PruneConfig,
+        {**PRUNE, "max_drop": 0.01, "drop_level": 0.3, "data": "d"},
+        "--drop-level: got 0.3, expected more than 0.5, such as 95%.",
+    ),
     (PruneConfig, {**PRUNE, "max_drop": 0, "data": "d"}, "--max-drop: got 0, expected more than 0"),
     (PruneConfig, {**PRUNE, "max_drop": 0.01, "macs": 0.5, "data": "d"}, "Got --macs and --max-drop"),
     (

@@ -81,6 +81,13 @@ class PruneConfig(Config):
     device_folder: str = device_folder_option(WHAT)
     ssh_config: OptionalPath = ssh_config_option(WHAT)
     max_drop: float | None = option(None, "largest drop of mAP50-95 that is allowed", group=WHAT, gt=0, lt=1)
+    drop_level: Share | None = option(
+        None,
+        "hold --max-drop on other images as well, with this confidence (95%)",
+        group=WHAT,
+        metavar="SHARE",
+        rare=True,
+    )
     plan: OptionalPath = option(None, "make the cut of this plan.json again", group=WHAT, rare=True)
     dry_run: bool = option(False, "print the plan and write nothing except --plan-out", group=WHAT, rare=True)
     plan_out: OptionalPath = option(None, "write the plan to this file as well", group=WHAT, rare=True)
@@ -183,6 +190,10 @@ class PruneConfig(Config):
             raise ConfigError(f"--importance {self.importance} is measured on training images: add --data YAML.")
         if self.max_drop is not None and self.data is None:
             raise ConfigError("--max-drop needs a validation set to measure the drop on: add --data YAML.")
+        if self.drop_level is not None and self.max_drop is None:
+            raise ConfigError("--drop-level says how surely --max-drop must hold: add --max-drop, or leave it out.")
+        if self.drop_level is not None and self.drop_level <= 0.5:
+            raise ConfigError(f"--drop-level: got {self.drop_level:g}, expected more than 0.5, such as 95%.")
         if self.reconstruct and self.data is None:
             raise ConfigError("--reconstruct needs training images: add --data YAML.")
         if self.plan is not None:
@@ -196,7 +207,8 @@ class PruneConfig(Config):
     def _refuse_with_plan(self) -> None:
         """A plan decides what is cut, so every other option that would decide it contradicts the plan."""
         deciding = (
-            *("percent", "params", "macs", "latency", "max_drop", "policy", "importance", "per", "floor", "floor_of"),
+            *("percent", "params", "macs", "latency", "max_drop", "drop_level", "policy", "importance", "per"),
+            *("floor", "floor_of"),
             *("cap", "caps", "keep", "round_to", "constants"),
         )
         given = [option_name(name) for name in deciding if getattr(self, name) != type(self).model_fields[name].default]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from slimyolo.data import Batch, DatasetSpec, SplitData, read_split
-from slimyolo.detections import DetectionMetrics
+from slimyolo.detections import DetectionMetrics, metric_differences
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector
 from slimyolo.pruning import (
@@ -42,7 +42,7 @@ from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.records import LatencyOutcome
 from slimyolo.tasks.latency.budget import ROUNDINGS, cut_to_latency
 from slimyolo.tasks.prune.config import ON_DATA, PruneConfig
-from slimyolo.tasks.prune.drop_search import Attempt, search_smallest
+from slimyolo.tasks.prune.drop_search import Attempt, Score, search_smallest
 from slimyolo.tasks.prune.sensitivity import sensitivity_caps
 from slimyolo.tasks.prune.training_images import detection_loss, plain_images, spread_batches
 
@@ -168,27 +168,28 @@ class Cutter:
     def search(self, max_drop: float) -> tuple[PruneResult[Detector], tuple[Attempt, ...]]:
         """The smallest cut that loses at most `max_drop` of mAP50-95.
 
-        A cut that loses more is repaired, as the options say or else by new BatchNorm statistics. Of the two mAPs, before and
-        after the repair, the better one counts.
+        With ``--drop-level`` the lower end of a one-sided interval of the difference counts (`metric_differences`). A cut that
+        loses more is repaired, as the options say or else by new BatchNorm statistics. Of the two mAPs, before and after the
+        repair, the better one counts.
         """
         dense, data = self.before(), self._data
         assert dense is not None  # PruneConfig refuses --max-drop without --data
         assert data is not None
         least = dense.map50_95 - max_drop
 
-        def measure(result: PruneResult[Detector]) -> float:
-            plain = self._map(result.model)
-            if plain >= least:
+        def measure(result: PruneResult[Detector]) -> Score:
+            plain = self._score(result.model, dense)
+            if plain.judged >= least:
                 return plain
             renewed = deepcopy(result.model)
             if self._config.reconstruct:
                 reconstruct_(renewed, self._detector, result.plan, self._training_images())
             if self._config.recalibrate or not self._config.reconstruct:
                 recalibrate_batchnorm_(renewed, self._training_images())
-            score = self._map(renewed)
-            if score > plain:
+            score = self._score(renewed, dense)
+            if score.judged > plain.judged:
                 result.model.load_state_dict(renewed.state_dict())
-            return max(plain, score)
+            return max(plain, score, key=lambda one: one.judged)
 
         found = search_smallest(
             lambda share: self.cut(MacsShare(share)),
@@ -205,9 +206,20 @@ class Cutter:
         train, stride = read_split(self._data[0], "train"), int(self._detector.stride.max())
         return plain_images(train, self._config.repair_images, repair_batches(self._config), stride)
 
-    def _map(self, detector: Detector) -> float:
-        metrics = metrics_of(self._config, detector, self._data)
-        return metrics.map50_95 if metrics is not None else 0.0
+    def _score(self, detector: Detector, dense: DetectionMetrics) -> Score:
+        metrics, level = metrics_of(self._config, detector, self._data), self._config.drop_level
+        if metrics is None:
+            return Score(0.0)
+        if level is None or metrics.outcomes is None or dense.outcomes is None:
+            return Score(metrics.map50_95)
+        both_sides = 2 * level - 1  # of the interval whose lower end is exceeded with confidence `level`
+        change = metric_differences(dense.outcomes, metrics.outcomes, level=both_sides).map50_95
+        if change.low is None:
+            raise ConfigError(
+                f"--drop-level needs an interval, but too few of the {metrics.images} validation images have labels. Leave it "
+                "out, or give more images."
+            )
+        return Score(metrics.map50_95, dense.map50_95 + change.low)
 
     def _importance(self) -> ImportanceLike:
         if self._config.importance not in ON_DATA:

@@ -8,10 +8,23 @@ from typing import Generic, TypeVar
 
 from slimyolo.errors import PruningError
 
-__all__ = ["Attempt", "Found", "search_smallest"]
+__all__ = ["Attempt", "Found", "Score", "search_smallest"]
 
 R = TypeVar("R")
 STEPS = 7  # halvings: the share of MACs is found to 1/128
+
+
+@dataclass(frozen=True)
+class Score:
+    """The mAP50-95 of a cut. `sure`: what it has at least, with the confidence of ``--drop-level``; None without it."""
+
+    value: float
+    sure: float | None = None
+
+    @property
+    def judged(self) -> float:
+        """The number that has to be large enough."""
+        return self.value if self.sure is None else self.sure
 
 
 @dataclass(frozen=True)
@@ -20,12 +33,13 @@ class Attempt:
 
     asked: float
     kept: float
-    score: float
+    score: Score
     fits: bool
 
     def __str__(self) -> str:
         verdict = "fits" if self.fits else "too much"
-        return f"{self.kept:.1%} of the MACs: mAP50-95 {self.score:.4f} ({verdict})"
+        sure = "" if self.score.sure is None else f", surely {self.score.sure:.4f} or more"
+        return f"{self.kept:.1%} of the MACs: mAP50-95 {self.score.value:.4f}{sure} ({verdict})"
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,7 @@ class Found(Generic[R]):
 def search_smallest(
     cut: Callable[[float], R],
     kept: Callable[[R], float],
-    measure: Callable[[R], float],
+    measure: Callable[[R], Score],
     least: float,
     steps: int = STEPS,
 ) -> Found[R]:
@@ -56,8 +70,8 @@ def search_smallest(
         asked = (low + high) / 2
         result = cut(asked)
         share, score = kept(result), measure(result)
-        attempts.append(Attempt(asked, share, score, score >= least))
-        if score >= least:
+        attempts.append(Attempt(asked, share, score, score.judged >= least))
+        if score.judged >= least:
             best, high = result, min(asked, share)
             if share > asked:  # every layer is at its floor
                 break
@@ -65,8 +79,10 @@ def search_smallest(
             low = asked
     if best is None:
         tried = "; ".join(str(attempt) for attempt in attempts)
+        surely = any(attempt.score.sure is not None for attempt in attempts)
         raise PruningError(
-            f"No cut that was tried has mAP50-95 {least:.4f} or more: {tried}. Allow a larger --max-drop, use "
-            f"--importance fisher, or train the network sparse first (slimyolo sparsify)."
+            f"No cut that was tried {'surely ' if surely else ''}has mAP50-95 {least:.4f} or more: {tried}. Allow a larger "
+            f"--max-drop, use --importance fisher, or train the network sparse first (slimyolo sparsify)."
+            + (" More validation images, or a lower --drop-level, make it easier to be sure." if surely else "")
         )
     return Found(best, tuple(attempts))
