@@ -59,7 +59,7 @@ def settings_of(one: DocCommand) -> Any:
     given = parse_tokens([option.spec for option in options], rest, program=f"slimyolo {command.name}")
     path = given.pop(CONFIG_FILE, None)
     recipe = read_config_file(path, command.settings) if path is not None else {}
-    if "resume" in given and command.name == "train":
+    if "resume" in given:
         return None  # it takes its settings from the run
     return make_settings(command.settings, {**recipe, **given})
 

@@ -191,7 +191,7 @@ COMMANDS: tuple[Command, ...] = (
         summary="run the whole chain: train, sparsify, prune, fine-tune",
         examples=(
             f"slimyolo compress {_DATA} --weights yolov5n.pt --cfg models/yolov5n_mask.yaml --percent 0.4",
-            "slimyolo compress recipe.yaml --resume",
+            "slimyolo compress --resume                                         # the newest run goes on",
         ),
     ),
     Command(
@@ -200,7 +200,7 @@ COMMANDS: tuple[Command, ...] = (
         summary="prune in several rounds, and train after each round",
         examples=(
             f"slimyolo iterate --weights {_BEST} {_DATA} --macs 0.5 --rounds 3 --round-epochs 5 --epochs 30",
-            f"slimyolo iterate --weights {_BEST} {_DATA} --macs 0.5 --rounds 3 --resume",
+            "slimyolo iterate --resume                                          # the newest run goes on",
         ),
     ),
     Command(

@@ -19,7 +19,11 @@ from slimyolo.cli.screens import command_screen, overview_screen
 from slimyolo.cli.speaking import speak
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, SlimyoloError, nearest_name_hint
+from slimyolo.tasks.chain.compress_config import CompressConfig
+from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.config import Config
+from slimyolo.tasks.common.resuming import resumed_stages
+from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.resume import find_resumable, resumed_config
 
@@ -59,6 +63,8 @@ def run_safely(action: Callable[[], int]) -> int:
 def _ending(error: BaseException, interrupted: bool) -> int:
     if interrupted or isinstance(error, KeyboardInterrupt):
         print("slimyolo: stopped.", file=sys.stderr)
+        if isinstance(error, KeyboardInterrupt) and error.args and str(error):
+            print(f"Go on with: {error}", file=sys.stderr)
         return INTERRUPTED
     if isinstance(error, SlimyoloError):
         print(f"slimyolo: {error}", file=sys.stderr)
@@ -106,6 +112,8 @@ def make_settings(kind: type[Config], given: Mapping[str, Any], defaults: Mappin
         project = {**(defaults or {}), **values}.get("project", kind.model_fields["project"].default)
         del values["resume"]
         return resumed_config(kind, find_resumable(str(where), Path(project)), values)
+    if issubclass(kind, (CompressConfig, IterateConfig, SensitivityConfig)) and where not in (None, "", False):
+        return resumed_stages(kind, values)
     return kind(**{**(defaults or {}), **values})
 
 

@@ -21,6 +21,7 @@ from slimyolo.tasks.common.option_types import (
     OptionalPath,
     OptionalText,
     Precision,
+    ResumedRun,
     RuntimeName,
     Share,
     SparsityMethod,
@@ -89,7 +90,9 @@ class CompressConfig(Config):
     epochs: int = option(100, "epochs of the base training; 0: start from --weights as they are", group=STAGES, ge=0)
     sparse_epochs: int = option(60, "epochs of sparse training", group=STAGES, ge=1)
     finetune_epochs: int = option(60, "epochs of fine-tuning; 0: do not fine-tune", group=STAGES, ge=0)
-    resume: bool = option(False, "continue run --name after its last finished stage", group=STAGES)
+    resume: ResumedRun = option(
+        None, "continue the newest run, or this one", bare="newest", group=STAGES, metavar="[FOLDER]"
+    )
 
     distill: OptionalDistillationTerms = option(
         None,

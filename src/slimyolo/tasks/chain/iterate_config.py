@@ -18,6 +18,7 @@ from slimyolo.tasks.common.option_types import (
     OptionalOptimizer,
     OptionalPath,
     Precision,
+    ResumedRun,
     RuntimeName,
     Share,
     SquareSize,
@@ -72,7 +73,9 @@ class IterateConfig(Config):
     rounds: int = option(3, "number of cuts, each followed by training", group=ROUNDS, ge=1)
     round_epochs: int = option(5, "epochs after each cut except the last", group=ROUNDS, ge=1)
     epochs: int = option(30, "epochs after the last cut", group=ROUNDS, ge=1)
-    resume: bool = option(False, "continue run --name where it stopped", group=ROUNDS)
+    resume: ResumedRun = option(
+        None, "continue the newest run, or this one", bare="newest", group=ROUNDS, metavar="[FOLDER]"
+    )
 
     policy: CouplingPolicy = option("coupled", "shortcut channels: cut together, or never", group=CUT, rare=True)
     importance: Importance = option("l2", "how channels are scored; taylor and fisher use --data", group=CUT, rare=True)

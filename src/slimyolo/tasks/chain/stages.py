@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from slimyolo.detections import DetectionMetrics, Estimate
-from slimyolo.errors import ConfigError, StorageError
+from slimyolo.errors import SlimyoloError, StorageError
 from slimyolo.families import load_checkpoint
 from slimyolo.reports import StageRow, stage_table_markdown
-from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
+from slimyolo.storage import create_run_folder, read_json, write_json, write_text
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.comparing import difference_of_folders, estimates_line, interval_note
+from slimyolo.tasks.common.going_on import goes_on_with
 from slimyolo.tasks.common.provenance import run_provenance
 from slimyolo.tasks.common.records import SizeRecord, TrainRecord
+from slimyolo.tasks.common.resuming import SETTINGS_FILES, find_run, given_name, refuse_other_data
+from slimyolo.tasks.common.run_paths import STARTED_IN, inside_run, same_value, seen_from_here
 from slimyolo.tasks.common.same_settings import refuse_other_settings, settings_that_stay
 from slimyolo.tasks.measure.validate import validate
 from slimyolo.tasks.measure.validate_config import ValConfig
@@ -44,43 +48,65 @@ class Stages:
 
     folder: Path
     rows: dict[str, StageRow]
+    command: str
+    started_in: str = ""
+    is_new: bool = False
 
     @classmethod
     def begun(cls, config: CompressConfig | IterateConfig, file: str, what: str) -> Stages:
-        """Begin a new run folder and write the settings to `file`. With ``resume``, continue the newest run of that name.
+        """Begin a new run folder and write the settings to `file`. With ``resume``, continue the run that it names.
 
         `what` is the word for messages: "run" or "chain". Raises `ConfigError` when there is no run to continue, or when
-        it was started with other settings.
+        it was started with other settings or other data.
         """
         settings = settings_that_stay(config)
-        if not config.resume:
+        if config.resume is None:
             folder = create_run_folder(config.project, config.name, config.exist_ok)
             write_json(folder / file, {"settings": settings, **run_provenance(config)})
-            return cls(folder, _rows_of(folder))
-        found = latest_run_folder(config.project, config.name)
-        if found is None:
-            raise ConfigError(
-                f"--resume: there is no {what} {config.name!r} in {config.project}. Leave --resume out to start a new one."
-            )
-        refuse_other_settings(found, read_json(found / file)["settings"], settings)
-        return cls(found, _rows_of(found))
+            return cls(folder, _rows_of(folder), config.command, is_new=not config.exist_ok)
+        found = find_run(config.command, str(config.resume), config.project, given_name(config), what)
+        plain = read_json(found / file)
+        started_in = str(plain.get(STARTED_IN, ""))
+        stored = seen_from_here(plain["settings"], type(config), started_in)
+        if not same_value(stored.get("data"), settings["data"]):
+            refuse_other_data(found, config.data)
+            stored["data"] = settings["data"]
+        refuse_other_settings(found, stored, settings)
+        return cls(found, _rows_of(found), config.command, started_in)
 
     def done(self, name: str, config: ValConfig | PruneConfig | TrainConfig, run: Callable[[], StageRow]) -> StageRow:
-        """The row of a stage with these settings. The stage is run unless it is finished already."""
+        """The row of a stage with these settings. The stage is run unless it is finished already.
+
+        When the first stage is refused before it has written anything, the new folder is removed again: nobody could
+        continue such a run.
+        """
         if name in self.rows:
             log.info("stage %s: finished before", name)
         else:
             log.info("stage %s", name)
-            self.rows[name] = self._compared(run(), config.project / config.name)
+            try:
+                with goes_on_with(self.command, self.folder):
+                    self.rows[name] = self._compared(run(), config.project / config.name)
+            except SlimyoloError:
+                if self.is_new and not self.rows:
+                    _remove_unused(self.folder)
+                raise
             write_json(self.folder / ROWS_FILE, list(self.rows.values()))
             write_text(self.folder / TABLE_FILE, stage_table_markdown(list(self.rows.values())))
         row = self.rows[name]
-        if not Path(row.weights).is_file():
+        weights = self._written(row.weights)
+        if not weights.is_file():
             raise StorageError(
                 f"Stage {name} is finished, but its checkpoint {row.weights} is missing. Put it back, or delete "
                 f"{self.folder / ROWS_FILE} to run all stages again."
             )
-        return row
+        return row if row.weights == str(weights) else replace(row, weights=str(weights))
+
+    def _written(self, weights: str) -> Path:
+        """The checkpoint of a stage, also when the run was begun in another working directory, or moved."""
+        file = inside_run(weights, self.folder)
+        there = Path(self.started_in, weights)
+        return there if self.started_in and not file.is_file() and there.is_file() else file
 
     def measured(self, name: str, config: ValConfig) -> StageRow:
         """The row of a stage that measures a checkpoint without changing it."""
@@ -101,6 +127,12 @@ class Stages:
             return row
         log.info("against %s: %s  (%s)", FIRST_STAGE, estimates_line(found, signed=True), interval_note(found))
         return replace(row, map50_change=found.map50, map50_95_change=found.map50_95)
+
+
+def _remove_unused(folder: Path) -> None:
+    """Remove a run folder that holds nothing but settings."""
+    if all(path.name in SETTINGS_FILES.values() for path in folder.rglob("*") if path.is_file()):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _rows_of(folder: Path) -> dict[str, StageRow]:
@@ -136,7 +168,7 @@ def _training_row(stage: str, task: Callable[[AnyTrainConfig], TrainRecord], con
     if not record.is_file():  # otherwise the training has ended, but the run was stopped before the row was written
         if last.is_file() and (folder / OPTIONS_FILE).is_file() and load_checkpoint(last).training is not None:
             log.info("stage %s: continuing from %s", stage, last)
-            given = {"workers": config.workers, "device": config.device, "cache": config.cache}
+            given = {"workers": config.workers, "device": config.device, "cache": config.cache, "data": config.data}
             config = resumed_config(type(config), last, given)
         task(config)
     plain = read_json(record)

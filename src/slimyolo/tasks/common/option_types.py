@@ -27,6 +27,7 @@ __all__ = [
     "OptionalText",
     "PatternShares",
     "Precision",
+    "ResumedRun",
     "RuntimeName",
     "Share",
     "SparsityMethod",
@@ -126,6 +127,11 @@ def parse_layers(value: Any) -> Any:
     return tuple(layers)
 
 
+def parse_resume(value: Any) -> Any:
+    """True or "newest" → the newest run; a folder stays as it is; False, None and "" → no run."""
+    return None if value in (None, False, "") else "newest" if value is True else value
+
+
 def empty_to_none(value: Any) -> Any:
     return None if value in ("", Path("")) else value
 
@@ -193,6 +199,8 @@ same ways as an `ImageSize`."""
 LayerIndices = Annotated[tuple[int, ...], BeforeValidator(parse_layers)]
 PatternShares = Annotated[tuple[str, ...], BeforeValidator(parse_pattern_shares)]
 OptionalPath = Annotated[Path | None, BeforeValidator(empty_to_none)]
+ResumedRun = Annotated[Path | None, BeforeValidator(parse_resume)]
+"""The folder of the run to continue, ``newest`` for the newest one, or None for a new run."""
 OptionalText = Annotated[str | None, BeforeValidator(empty_to_none)]
 BatchSize = Annotated[int, BeforeValidator(check_batch_size)]
 DistillationTerms = Annotated[tuple[str, ...], BeforeValidator(parse_terms)]

@@ -16,16 +16,18 @@ from slimyolo import __version__
 from slimyolo.costs import processor_name
 from slimyolo.data import DatasetSpec, SplitData
 from slimyolo.tasks.common.config import Config
+from slimyolo.tasks.common.run_paths import STARTED_IN
 
 __all__ = ["data_provenance", "run_provenance"]
 
 
 def run_provenance(config: Config) -> dict[str, Any]:
-    """The command, its settings, the versions and the machine."""
+    """The command, its settings, the working directory, the versions and the machine."""
     return {
         "slimyolo": __version__,
         "command": config.command,
         "settings": config.to_plain(),
+        STARTED_IN: os.getcwd(),
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -31,11 +31,14 @@ from slimyolo.pruning import (
     score,
     trace,
 )
-from slimyolo.storage import create_run_folder, latest_run_folder, read_json, write_json, write_text
+from slimyolo.storage import create_run_folder, read_json, write_json, write_text
 from slimyolo.tasks.common.devices import pick_device
+from slimyolo.tasks.common.going_on import goes_on_with
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.provenance import data_provenance, run_provenance
+from slimyolo.tasks.common.resuming import find_run, given_name
+from slimyolo.tasks.common.run_paths import STARTED_IN, seen_from_here
 from slimyolo.tasks.common.same_settings import refuse_other_settings, settings_that_stay
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.config import PruneConfig
@@ -97,13 +100,14 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     found = list(done)
     groups = _wanted(graph, config.layers)
     record = _record(config, meter, dataset, split, found, len(groups), before)
-    for number, group in enumerate(groups, 1):
-        if any(one.name == group.name for one in found):
-            continue
-        found.append(_measured(group, graph, scores, constants, config, detector, meter.error))
-        log.info("%d/%d %s", number, len(groups), _line(found[-1]))
-        record = _record(config, meter, dataset, split, found, len(groups), before + time.perf_counter() - started)
-        write_json(folder / RECORD_FILE, record)
+    with goes_on_with(config.command, folder):
+        for number, group in enumerate(groups, 1):
+            if any(one.name == group.name for one in found):
+                continue
+            found.append(_measured(group, graph, scores, constants, config, detector, meter.error))
+            log.info("%d/%d %s", number, len(groups), _line(found[-1]))
+            record = _record(config, meter, dataset, split, found, len(groups), before + time.perf_counter() - started)
+            write_json(folder / RECORD_FILE, record)
     write_text(folder / TABLE_FILE, sensitivity_table(record))
     if not config.noplots:
         from slimyolo.reports.sensitivity_plot import draw_sensitivity
@@ -243,14 +247,10 @@ def _folder(config: SensitivityConfig) -> tuple[Path, tuple[GroupSensitivity, ..
     """(run folder, groups that an earlier part of the run has measured, seconds that they took)."""
     if not config.resume:
         return create_run_folder(config.project, config.name, config.exist_ok), (), 0.0
-    folder = latest_run_folder(config.project, config.name)
-    if folder is None or not (folder / RECORD_FILE).is_file():
-        raise ConfigError(
-            f"--resume: there is no run {config.name!r} with a {RECORD_FILE} in {config.project}. Leave --resume out to "
-            f"start a new run."
-        )
+    folder = find_run(config.command, str(config.resume), config.project, given_name(config))
     plain = read_json(folder / RECORD_FILE)
-    refuse_other_settings(folder, plain["settings"], settings_that_stay(config, "batch_size"))
+    stored = seen_from_here(plain["settings"], SensitivityConfig, plain.get("provenance", {}).get(STARTED_IN))
+    refuse_other_settings(folder, stored, settings_that_stay(config, "batch_size"))
     return folder, _groups(plain, folder / RECORD_FILE), float(plain["seconds"])
 
 

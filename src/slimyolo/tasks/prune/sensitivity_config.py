@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator
 
 from slimyolo.tasks.common.config import Config, option
-from slimyolo.tasks.common.option_types import BatchSize, Device, OptionalPath, SquareSize, parse_share
+from slimyolo.tasks.common.option_types import BatchSize, Device, OptionalPath, ResumedRun, SquareSize, parse_share
 from slimyolo.tasks.common.shared_options import (
     device_option,
     exist_ok_option,
@@ -55,7 +55,14 @@ class SensitivityConfig(Config):
     batch_size: BatchSize = option(16, "images per step", group=HOW, ge=1)
     device: Device = device_option(HOW)
     workers: int = workers_option(HOW)
-    resume: bool = option(False, "continue run --name where it stopped", group=HOW, rare=True)
+    resume: ResumedRun = option(
+        None,
+        "continue the newest run, or this one",
+        bare="newest",
+        group=HOW,
+        metavar="[FOLDER]",
+        rare=True,
+    )
 
     json_file: OptionalPath = json_option(OUTPUT)
     noplots: bool = option(False, "draw no picture", group=OUTPUT, rare=True)

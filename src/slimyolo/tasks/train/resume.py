@@ -1,11 +1,13 @@
 """``--resume`` of a training: the options with which it was started are kept in its folder and read back.
 
-``opt.yaml`` in a run folder holds the command and its whole configuration. A resumed run uses exactly these. Options that are
-given on the command line must have the same values, except those that cannot change the result.
+``opt.yaml`` in a run folder holds the command, its whole configuration and the working directory. A resumed run uses exactly
+these. Options that are given on the command line must have the same values, except those that cannot change the result, and
+except the place of the dataset.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,12 +16,13 @@ import yaml
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import option_name
-from slimyolo.tasks.common.same_settings import FREE_TO_CHANGE
+from slimyolo.tasks.common.run_paths import STARTED_IN, same_value, seen_from_here
+from slimyolo.tasks.common.same_settings import CHECKED_BY_CONTENT, FREE_TO_CHANGE
 from slimyolo.tasks.train.config import TrainConfig
 
 __all__ = ["NEWEST", "OPTIONS_FILE", "find_resumable", "resumed_config", "write_options"]
 
-OPTIONS_FILE = "opt.yaml"
+OPTIONS_FILE, HYPER_PARAMETERS_FILE = "opt.yaml", "hyp.yaml"
 NEWEST = "newest"
 AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
 
@@ -28,7 +31,7 @@ def write_options(folder: Path, config: TrainConfig) -> None:
     """Write `config` to ``opt.yaml`` in a run folder, so that the run can be resumed."""
     from slimyolo.storage import write_text  # not at the top: it imports torch, and `--help` must answer at once
 
-    plain = {"command": config.command, **config.to_plain()}
+    plain = {"command": config.command, STARTED_IN: os.getcwd(), **config.to_plain()}
     write_text(folder / OPTIONS_FILE, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
@@ -56,23 +59,36 @@ def find_resumable(where: str | Path, project: Path) -> Path:
 def resumed_config(kind: type[AnyTrainConfig], checkpoint: Path, given: Mapping[str, Any]) -> AnyTrainConfig:
     """The configuration with which `checkpoint`'s run was started, with `resume` set to it.
 
-    `given` holds the options of the command line. Raises `ConfigError` when the run belongs to another command, or when an
-    option that decides the result differs from that of the run.
+    `given` holds the options of the command line. ``data`` may lead to another place: the training compares the content
+    with what the checkpoint says. Relative paths of a run that was started in another working directory lead to the same
+    files. Raises `ConfigError` when the run belongs to another command, or when an option that decides the result differs
+    from that of the run.
     """
     stored = _read_options(checkpoint)
     command = stored.pop("command", kind.command)
+    started_in = stored.pop(STARTED_IN, None)
     if command != kind.command:
         raise ConfigError(f"--resume: {checkpoint} belongs to a run of `{command}`; resume it with that command.")
-    merged = {**stored, **{key: value for key, value in given.items() if key in FREE_TO_CHANGE}, "resume": checkpoint}
+    stored = seen_from_here(stored, kind, started_in)
+    stored["hyp"] = _hyper_parameters(stored.get("hyp"), checkpoint)
+    free = (*FREE_TO_CHANGE, *CHECKED_BY_CONTENT)
+    merged = {**stored, **{key: value for key, value in given.items() if key in free}, "resume": checkpoint}
     run, asked = kind(**merged), kind(**{**merged, **given, "resume": checkpoint})
     for key in given:
         before, now = getattr(run, key), getattr(asked, key)
-        if key not in FREE_TO_CHANGE and before != now:
+        if key not in free and not same_value(before, now):
             raise ConfigError(
                 f"--resume goes on exactly as the run began, with {option_name(key)} {before}; got {now}. Leave "
                 f"{option_name(key)} out, or start a new run with --weights {checkpoint}."
             )
     return run
+
+
+def _hyper_parameters(stored: Any, checkpoint: Path) -> Any:
+    """The stored value of ``--hyp``. When it was a file that is no longer there, ``hyp.yaml`` of the run has its values."""
+    copy = checkpoint.parent.parent / HYPER_PARAMETERS_FILE
+    is_file = isinstance(stored, str) and Path(stored).suffix in (".yaml", ".yml")
+    return str(copy) if is_file and not Path(stored).is_file() and copy.is_file() else stored
 
 
 def _read_options(checkpoint: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import nn
 from slimyolo.models import Detector
 from slimyolo.sparsity import NoSparsity, Sparsity
 from slimyolo.tasks.common.distributed import joined_team
+from slimyolo.tasks.common.going_on import goes_on_with
 from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.train.assemble.assemble import (
     TrainingParts,
@@ -104,7 +105,11 @@ def _fit_and_finish(parts: TrainingParts, make_sparsity: SparsityMaker | None, s
     stopper: Stopper = recipe.stopper(config.patience)
     folder = team.told(run_folder(config, hyperparameters_of(config, model.family)) if team.rank == 0 else Path())
     log.info("run folder: %s", folder)
-    with closing(train_batches(parts, classes)) as batches, closing(validation_batches(parts)) as evaluation:
+    with (
+        goes_on_with(config.command, folder),
+        closing(train_batches(parts, classes)) as batches,
+        closing(validation_batches(parts)) as evaluation,
+    ):
         writer = CheckpointWriter(config, folder, partial(provenance_of, parts), classes)
         observers = RunObservers(parts, folder, writer)
         with keeping_bad_batch(batches, folder, team.rank):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from slimyolo.checkpoints import Checkpoint
-from slimyolo.errors import TrainingError
+from slimyolo.data import SplitData
+from slimyolo.errors import ConfigError, TrainingError
 from slimyolo.families import load_checkpoint
 from slimyolo.storage import create_run_folder, remove_leftovers, write_text
+from slimyolo.tasks.common.run_paths import same_value
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.hyperparameters import HyperParameters
 from slimyolo.tasks.train.resume import write_options
 
-__all__ = ["resumable", "run_folder"]
+__all__ = ["check_same_data", "resumable", "run_folder"]
+
+log = logging.getLogger("slimyolo")
 
 
 def resumable(config: TrainConfig) -> Checkpoint | None:
@@ -28,11 +34,41 @@ def resumable(config: TrainConfig) -> Checkpoint | None:
     return checkpoint
 
 
+def check_same_data(config: TrainConfig, checkpoint: Checkpoint, splits: Sequence[SplitData]) -> None:
+    """Compare the dataset with the one on which the run of `checkpoint` began, wherever both lie.
+
+    Raises `ConfigError` when ``--data`` names a place that the run did not have and the content differs. Content that was
+    changed in its place is only warned about: the rest of the run learns from what is there now.
+    """
+    about = checkpoint.provenance.get("data")
+    known = about.get("splits", {}) if isinstance(about, dict) else {}
+    changed = [
+        (split.name, known[split.name], split)
+        for split in splits
+        if split.name in known and known[split.name].get("fingerprint") not in (None, split.fingerprint)
+    ]
+    if not changed:
+        return
+    name, before, split = changed[0]
+    difference = (
+        f"the {name} split had {before.get('images')} images with {before.get('boxes')} boxes; {config.data} has "
+        f"{len(split)} with {split.boxes}, or other names or labels"
+    )
+    moved = isinstance(about, dict) and not same_value(str(about.get("file")), str(config.data))
+    if moved:
+        raise ConfigError(
+            f"--resume goes on with the same data: {difference}. Give --data with the same content, or start a new run with "
+            f"--weights {config.resume}."
+        )
+    log.warning("--resume: the data were changed since the run began: %s", difference)
+
+
 def run_folder(config: TrainConfig, hyp: HyperParameters) -> Path:
     """A new folder with ``opt.yaml`` and ``hyp.yaml``, or the folder of the run to resume, cleaned of unfinished files."""
     if config.resume is not None:
         weights = Path(config.resume).resolve().parent
         remove_leftovers(weights)
+        write_options(weights.parent, config.changed(resume=None))  # the dataset may have another place now
         return weights.parent
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     write_options(folder, config)

@@ -30,7 +30,7 @@ from slimyolo.tasks.train.assemble.starting import starting_detector
 from slimyolo.tasks.train.class_accuracy import ClassAccuracy
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.hyperparameters import HyperParameters
-from slimyolo.tasks.train.run_folder import resumable
+from slimyolo.tasks.train.run_folder import check_same_data, resumable
 from slimyolo.training import Alone, Precision, Recipe, Team, share_batchnorms_
 
 __all__ = ["TrainingParts", "assemble", "loss_of", "provenance_of", "schedule_of", "train_batches"]
@@ -85,6 +85,8 @@ def assemble(config: TrainConfig, team: Team, device: torch.device, *, step_ever
     train_split, val_split = read_splits(dataset, config)
     seed_everything(config.seed)
     resumed = resumable(config)
+    if resumed is not None:
+        check_same_data(config, resumed, (train_split, val_split))
     names = ("item",) if config.single_cls and dataset.nc > 1 else dataset.names
     model = resumed.detector(prefer_ema=False).train() if resumed is not None else starting_detector(config, names)
     check_image_size(config.imgsz, int(model.stride.max()))
