@@ -214,11 +214,12 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         settings=BenchConfig,
-        task=("slimyolo.tasks.measure.bench", "bench"),
+        task=("slimyolo.tasks.measure.bench", "bench_here_or_elsewhere"),
         summary="time models on runtimes, and compare them",
         examples=(
             f"slimyolo bench --weights {_BEST} runs/prune/exp/pruned.pt --runtime onnxruntime,openvino --threads 2",
             f"slimyolo bench --weights {_BEST} --precision fp32,int8 {_DATA}",
+            "slimyolo bench --times pi.json nuc.json --weights runs/prune/exp/pruned.pt --latency 30ms",
         ),
     ),
     Command(

@@ -29,7 +29,7 @@ from slimyolo.tasks.measure.bench_config import BenchConfig
 from slimyolo.tasks.measure.bench_files import Exports
 from slimyolo.tasks.measure.bench_stages import time_stages
 
-__all__ = ["BenchRecord", "BenchRow", "bench", "bench_table", "verdict"]
+__all__ = ["BenchRecord", "BenchRow", "bench", "bench_here_or_elsewhere", "bench_table", "verdict"]
 
 log = logging.getLogger("slimyolo")
 
@@ -147,6 +147,15 @@ def bench(config: BenchConfig) -> BenchRecord:
     give_json(config.json_file, record)
     log.info("written: %s", folder_made)
     return record
+
+
+def bench_here_or_elsewhere(config: BenchConfig) -> object:
+    """`bench`, or with ``--times`` the comparison of other devices (`bench_devices`)."""
+    if config.times:
+        from slimyolo.tasks.measure.bench_devices import bench_devices
+
+        return bench_devices(config)
+    return bench(config)
 
 
 def bench_table(record: BenchRecord) -> str:

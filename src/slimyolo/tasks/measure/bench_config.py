@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, model_validator
 
 from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.budgets import Latency
 from slimyolo.tasks.common.config import Config, option
 from slimyolo.tasks.common.option_types import BenchPrecision, ImageSize, OptionalPath, split_commas
 from slimyolo.tasks.common.shared_options import (
@@ -32,7 +33,7 @@ class BenchConfig(Config):
     command: ClassVar[str] = "bench"
 
     weights: tuple[Path, ...] = option(
-        help="checkpoints and exported files; all are compared with the first", group=WHAT, metavar="FILE"
+        (), "checkpoints and exported files; all are compared with the first", group=WHAT, metavar="FILE"
     )
     runtime: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = option(
         ("onnxruntime",), "one or more of onnxruntime, openvino, ncnn, torch, litert", group=WHAT, metavar="RUNTIME …"
@@ -41,6 +42,13 @@ class BenchConfig(Config):
         ("fp32",), "one or more of fp32, int8, bf16, fp16, auto (the runtime chooses)", group=WHAT
     )
     data: OptionalPath = option(None, "dataset YAML, for a real image to time and for int8", group=WHAT, metavar="YAML")
+
+    times: tuple[Path, ...] = option(
+        (), "times.json of other devices, to compare in place of timing here", group=WHAT, metavar="FILE …"
+    )
+    latency: Latency | None = option(
+        None, "budget for --times: 8ms, or 50% of the dense time", group=WHAT, metavar="MS|SHARE", rare=True
+    )
 
     imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height and width", HOW)
     batch: int = option(1, "number of images per call", group=HOW, names=("--batch-size",), ge=1)
@@ -58,6 +66,14 @@ class BenchConfig(Config):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> BenchConfig:
+        if self.times:
+            return self
+        if self.latency is not None:
+            raise ConfigError(
+                "--latency is a budget for the devices of --times: add --times FILE, or leave --latency out."
+            )
+        if not self.weights:
+            raise ConfigError("--weights is required: add --weights VALUE. Or compare devices: --times FILE FILE.")
         for name, given in (("--weights", self.weights), ("--runtime", self.runtime), ("--precision", self.precision)):
             if not given:
                 raise ConfigError(f"{name}: got nothing, expected at least one value.")

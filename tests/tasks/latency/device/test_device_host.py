@@ -209,6 +209,7 @@ def test_addresses_and_options() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_three_steps_in_one_command(
     loopback: Loopback, detector: Detector, archive_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from slimyolo.pruning import PrunePlan
 from slimyolo.tasks.latency.device.times import DeviceTimes
 from slimyolo.tasks.latency.shapes import CutGroup, NetworkFacts, Shapes, shapes_after
 
-__all__ = ["TimesPrice"]
+__all__ = ["TimesPrice", "corrected_shares"]
 
 log = logging.getLogger("slimyolo")
 
@@ -39,9 +39,7 @@ class TimesPrice:
         self.fit, self.device, self.runtime = fit, fit.device, fit.runtime
         networks = [fit.facts.network(one.shapes) for one in fit.networks]
         self.model: LatencyModel = fit_latency(networks, [one.share for one in fit.networks])
-        points = [(fit.networks[0].shapes, 1.0)]
-        points += [(one.shapes, one.share) for check in checks for one in check.networks[1:]]
-        self._points = self._corrections(points)
+        self._share = corrected_shares(self.model, fit, checks)
         log.info(
             "%s, %s: the dense network takes %.2f ms (%d threads); predictions are off by %.1f %% on average, %.1f %% at most "
             "(%d networks timed, %d checked)",
@@ -52,7 +50,7 @@ class TimesPrice:
             100 * self.model.error,
             100 * self.model.worst,
             self.model.samples,
-            len(points) - 1,
+            sum(len(check.networks) - 1 for check in checks),
         )
 
     def close(self) -> None:
@@ -69,9 +67,7 @@ class TimesPrice:
 
     def milliseconds(self, shapes: Shapes) -> float:
         """Predicted milliseconds of the network with these weight shapes."""
-        share = self.model.share(self.fit.facts.network(shapes))
-        at, factors = self._points
-        return self.fit.dense_ms * share * float(np.interp(share, at, factors))
+        return self.fit.dense_ms * self._share(shapes)
 
     def predicting(self, groups: Sequence[CutGroup]) -> Callable[[Shapes], float]:
         """A function (weight shapes) → predicted milliseconds."""
@@ -81,11 +77,24 @@ class TimesPrice:
         """None: the device is not here. `slimyolo latency check` asks it."""
         return None
 
-    def _corrections(self, points: Sequence[tuple[Shapes, float]]) -> tuple[list[float], list[float]]:
-        """(predicted shares in ascending order, measured / predicted share there)."""
-        found: dict[float, list[float]] = {}
-        for shapes, measured in points:
-            share = self.model.share(self.fit.facts.network(shapes))
-            found.setdefault(share, []).append(measured / share)
-        at = sorted(found)
-        return at, [float(np.mean(found[one])) for one in at]
+
+def corrected_shares(model: LatencyModel, fit: DeviceTimes, checks: Sequence[DeviceTimes]) -> Callable[[Shapes], float]:
+    """A function (weight shapes) → share of the dense network's time: the `model` of `fit`, corrected by `checks`.
+
+    At the dense network and at each checked one the model is multiplied by measured / predicted; the factor changes linearly
+    between them.
+    """
+    points = [(fit.facts.shapes, 1.0)]
+    points += [(one.shapes, one.share) for check in checks for one in check.networks[1:]]
+    found: dict[float, list[float]] = {}
+    for shapes, measured in points:
+        share = model.share(fit.facts.network(shapes))
+        found.setdefault(share, []).append(measured / share)
+    at = sorted(found)
+    factors = [float(np.mean(found[one])) for one in at]
+
+    def share_of(shapes: Shapes) -> float:
+        share = model.share(fit.facts.network(shapes))
+        return share * float(np.interp(share, at, factors))
+
+    return share_of
