@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
+import slimyolo.families
 from slimyolo.checkpoints import Mismatch, TransferReport, save_checkpoint, transfer_
-from slimyolo.families import load_checkpoint, read_architecture
-from slimyolo.models import build_detector
+from slimyolo.families import load_checkpoint, parse_architecture, read_architecture, summarise_checkpoint
+from slimyolo.models import Detector, build_detector
+from slimyolo.tasks.train.assemble.starting import starting_detector
+from slimyolo.tasks.train.config import TrainConfig
 
 
 def test_everything_but_the_head_and_the_anchors_crosses_class_counts(tmp_path: Path) -> None:
@@ -40,6 +45,75 @@ def test_the_average_is_taken(tmp_path: Path) -> None:
     target = build_detector(read_architecture("yolov5n"), seed=2)
     assert transfer_(target, load_checkpoint(tmp_path / "a.pt"), exclude=()).complete
     assert torch.equal(target.model[0].conv.weight, average.model[0].conv.weight)
+
+
+def tiny(names: tuple[str, ...], seed: int, family: str = "yolo26") -> Detector:
+    text = (Path(slimyolo.families.__file__).parent / family / f"{family}.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"n: \[[^]]*\]", "n: [0.33, 0.0625, 1024]", text, count=1)
+    architecture = parse_architecture(text, f"tiny_{family}n").with_classes(len(names))
+    return build_detector(architecture, names=names, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "taken", "words"),
+    [
+        (("cat", "dog", "cow"), ("dog", "bird"), {0: 1}, "rows of 1 of 2 classes taken by name: dog"),
+        (("cat", "dog"), ("dog", "cat"), {0: 1, 1: 0}, "rows of 2 of 2 classes taken by name: dog, cat"),
+        (("cat", "dog", "cow"), ("dog", "cat", "bull"), {0: 1, 1: 0, 2: 2}, "rows of 3 of 3 classes"),  # cow, renamed
+        (("cat", "dog"), ("bird", "fish", "bee"), {}, None),
+    ],
+)
+def test_class_rows_follow_the_names(
+    before: tuple[str, ...], after: tuple[str, ...], taken: dict[int, int], words: str | None, tmp_path: Path
+) -> None:
+    source, target = tiny(before, 0), tiny(after, 1)
+    save_checkpoint(tmp_path / "a.pt", source)
+    own = {name: value.clone() for name, value in target.state_dict().items()}
+    report = transfer_(target, load_checkpoint(tmp_path / "a.pt"))
+    for branch in ("cv3", "one2one_cv3"):
+        for end in ("weight", "bias"):
+            name = f"model.23.{branch}.1.2.{end}"
+            for place in range(len(after)):
+                wanted = source.state_dict()[name][taken[place]] if place in taken else own[name][place]
+                assert torch.equal(target.state_dict()[name][place], wanted)
+    if words is None:
+        assert (report.by_class, len(report.mismatched)) == ((), 12)
+    else:
+        assert words in report.summary()
+        assert (len(report.by_class), report.mismatched) == (12, ())
+
+
+def test_a_detector_for_other_classes_keeps_the_hidden_class_layers(tmp_path: Path) -> None:
+    """The width of the hidden class layers depends on the number of classes; the trained ones are worth more than that."""
+    names = tuple(f"c{number}" for number in range(40))
+    source = tiny(names, 0, "yolov8")
+    save_checkpoint(tmp_path / "a.pt", source)
+    config = TrainConfig(weights=tmp_path / "a.pt", data="data.yaml")
+    detector = starting_detector(config, ("c7", "new"))
+    own, theirs = detector.state_dict(), source.state_dict()
+    for name, value in own.items():
+        if ".cv3." not in name or ".2." not in name.partition(".cv3.")[2]:
+            assert torch.equal(value, theirs[name]), name
+    last = "model.22.cv3.0.2"
+    assert torch.equal(own[f"{last}.weight"][0], theirs[f"{last}.weight"][7])
+    assert own[f"{last}.weight"].shape[1] == theirs[f"{last}.weight"].shape[1] == 40
+    # the new class starts as rare as in a new detector
+    assert own[f"{last}.bias"][1].item() == pytest.approx(math.log(5 / 2 / (640 / 8) ** 2))
+    save_checkpoint(tmp_path / "b.pt", detector)
+    summary = summarise_checkpoint(tmp_path / "b.pt")
+    assert (summary.pruned, summary.nc) == (False, 2)
+
+
+def test_the_rows_of_classes_in_another_order_are_moved(tmp_path: Path) -> None:
+    source = tiny(("cat", "dog"), 0, "yolov8")
+    save_checkpoint(tmp_path / "a.pt", source)
+    config = TrainConfig(weights=tmp_path / "a.pt", data="data.yaml")
+    moved = starting_detector(config, ("dog", "cat"))
+    name = "model.22.cv3.0.2.weight"
+    assert torch.equal(moved.state_dict()[name], source.state_dict()[name][[1, 0]])
+    renamed = starting_detector(config, ("kitten", "dog"))
+    assert torch.equal(renamed.state_dict()[name], source.state_dict()[name])
+    assert renamed.names == ("kitten", "dog")
 
 
 def test_missing_and_unexpected_are_told_apart_and_dtypes_converted() -> None:

@@ -30,6 +30,7 @@ from slimyolo.exporting import (
 )
 from slimyolo.families import read_architecture
 from slimyolo.models import Detector, build_detector
+from slimyolo.tasks.common.measuring import Measuring
 from slimyolo.tasks.common.opened_model import answering_branch
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.export import export
@@ -189,6 +190,20 @@ def test_the_command_takes_the_other_branch(tmp_path: Path) -> None:
     (file,) = export(config).files
     assert (file.layout, file.suppression, file.output_shape) == ("detections", "nms", (1, 100, 6))
     assert file.suppressed is not None
+
+
+def test_a_file_is_measured_by_the_recipe_of_its_own_family(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "one.pt", detector_of("yolov8"))
+    config = ExportConfig(weights=tmp_path / "one.pt", format=("torchscript",), imgsz=SIZE, no_examples=True)
+    model = open_exported(export(config).files[0].path, threads=1)
+    assert model.family == "yolov8"
+    assert Measuring(imgsz=SIZE, batch_size=1).for_model(model) == Measuring(imgsz=SIZE, batch_size=1).for_model(
+        detector_of("yolov8")
+    )
+    asked = replace(model, family="yolov5")
+    assert Measuring(imgsz=SIZE, batch_size=1).for_model(asked).rule == "yolov5"
+    unknown = replace(model, family="")
+    assert Measuring(imgsz=SIZE, batch_size=1).for_model(unknown).rule == "ultralytics"
 
 
 def test_max_det_is_the_number_of_detections_of_a_head_without_nms(tmp_path: Path) -> None:

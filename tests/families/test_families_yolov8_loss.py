@@ -11,16 +11,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from speaking import speaking_detector
 from torch import Tensor
 
 from slimyolo.errors import ConfigError, DataError, ModelError
+from slimyolo.families import FAMILIES
 from slimyolo.families.yolov8 import assignment as assignment_module
 from slimyolo.families.yolov8 import loss as loss_module
 from slimyolo.families.yolov8.assignment import AssignmentRule, corner_ciou
-from slimyolo.families.yolov8.loss import AnchorFreeLoss, Gains, TwoBranchLoss, gains_of, one_to_many_share
+from slimyolo.families.yolov8.loss import (
+    AnchorFreeLoss,
+    Gains,
+    TwoBranchLoss,
+    class_weights_of,
+    gains_of,
+    make_loss,
+    one_to_many_share,
+)
 from slimyolo.families.yolov8.outputs import expected_distances
 from slimyolo.geometry import paired_iou, xyxy_to_cxcywh
-from slimyolo.models import TwoBranches
+from slimyolo.models import LossSettings, TwoBranches
 from slimyolo.training import Progress
 
 SMALL = ("v8_nc3_untrained", "v26_nc3_topk7to1", "v8_crowd_topk7to1")
@@ -229,6 +239,29 @@ def test_class_weights_multiply_the_class_term() -> None:
     doubled = AnchorFreeLoss(2, 4, STRIDES, GAINS, class_weights=torch.full((2,), 2.0))(raw, targets).items
     torch.testing.assert_close(doubled["cls"], 2 * plain["cls"])
     torch.testing.assert_close(doubled["box"], plain["box"])
+
+
+def test_class_weights_are_a_power_of_the_numbers_of_boxes_with_the_mean_one() -> None:
+    weights = class_weights_of((100, 25, 0), 0.5)
+    assert weights is not None
+    torch.testing.assert_close(weights, torch.tensor([0.1, 0.2, 1.0]) / (1.3 / 3))
+    assert class_weights_of((100, 25), 0.0) is None
+    assert class_weights_of((), 1.0) is None
+
+
+def test_cls_pw_gives_both_branches_their_class_weights() -> None:
+    detector = speaking_detector("yolo26")
+    hyp = {**FAMILIES["yolo26"].recipe.hyp, "cls_pw": 1.0}
+    loss = make_loss(detector, LossSettings(hyp=hyp, imgsz=64, class_counts=(30, 10)))
+    assert isinstance(loss, TwoBranchLoss)
+    for branch in (loss.one2many, loss.one2one):
+        assert branch._class_weights is not None
+        assert branch._class_weights.tolist() == [0.5, 1.5]
+    plain = make_loss(detector, LossSettings(hyp=FAMILIES["yolo26"].recipe.hyp, imgsz=64, class_counts=(30, 10)))
+    assert isinstance(plain, TwoBranchLoss)
+    assert plain.one2one._class_weights is None
+    with pytest.raises(ConfigError, match=r"cls_pw is 0: in YOLOv5 it is the weight of positives, a number above 0"):
+        FAMILIES["yolov5"].make_loss(detector, LossSettings(hyp={"cls_pw": 0.0}, imgsz=64))
 
 
 def test_expected_distance_of_one_sure_bin_is_that_bin() -> None:

@@ -1,6 +1,6 @@
 """Checkpoints: our own format, safe reading of files of other programs, and transfer of tensors between detectors."""
 
-from slimyolo.checkpoints.checkpoint import Checkpoint, Origin
+from slimyolo.checkpoints.checkpoint import Checkpoint, Origin, dense_widths
 from slimyolo.checkpoints.saving import save_checkpoint
 from slimyolo.checkpoints.summary import CheckpointSummary
 from slimyolo.checkpoints.transfer import Mismatch, TransferReport, transfer_
@@ -11,6 +11,7 @@ __all__ = [
     "Mismatch",
     "Origin",
     "TransferReport",
+    "dense_widths",
     "save_checkpoint",
     "transfer_",
 ]

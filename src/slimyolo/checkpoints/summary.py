@@ -65,6 +65,9 @@ def summarise_checkpoint(path: str | os.PathLike[str], families: Families) -> Ch
     widths = checkpoint.widths or dense
     training = [one for name, one in detector.named_parameters() if name.startswith(starts)]
     training_params = sum(one.numel() for one in training)
+    narrowed = sum(
+        widths[name].outputs < width.outputs or widths[name].inputs < width.inputs for name, width in dense.items()
+    )
     batchnorms = [name for name in dense if name.endswith("bn")]
     metrics = checkpoint.provenance.get("metrics")
     return CheckpointSummary(
@@ -81,8 +84,8 @@ def summarise_checkpoint(path: str | os.PathLike[str], families: Families) -> Ch
         names=checkpoint.names,
         params=sum(parameter.numel() for parameter in detector.parameters()) - training_params,
         training_params=training_params,
-        pruned=checkpoint.widths is not None,
-        pruned_layers=sum(widths[name] != width for name, width in dense.items()),
+        pruned=narrowed > 0,
+        pruned_layers=narrowed,
         batchnorm_channels=sum(widths[name].outputs for name in batchnorms),
         batchnorm_channels_dense=sum(dense[name].outputs for name in batchnorms),
         strides_px=tuple(int(stride) for stride in detector.stride.tolist()),

@@ -35,6 +35,7 @@ METADATA_KEYS = (
     "layout",
     "objectness",
     "suppression",
+    "family",
     "nms",
     "cost",
     "task",
@@ -79,6 +80,7 @@ class FileMetadata:
     | `layout` | the shape of the output |
     | `objectness` | whether decoded rows have that column |
     | `suppression` | what must follow the decoded rows |
+    | `family` | name of the detector's family; empty: not stated |
     | `nms` | the settings of the NMS inside the file; None: there is none |
     | `cost` | the cost of the network, if it was counted |
     | `slimyolo` | the version that wrote the file |
@@ -95,6 +97,7 @@ class FileMetadata:
     layout: OutputLayout = "rows"
     objectness: bool = True
     suppression: SuppressionKind = "nms"
+    family: str = ""
     nms: Suppression | None = None
     cost: NetworkCost | None = None
     slimyolo: str = ""
@@ -116,6 +119,7 @@ class FileMetadata:
             "layout": self.layout,
             "objectness": json.dumps(self.objectness),
             "suppression": self.suppression,
+            "family": self.family,
             "nms": json.dumps(self.nms and asdict(self.nms)),
             "cost": json.dumps(self.cost and asdict(self.cost)),
             "task": "detect",
@@ -136,6 +140,7 @@ class FileMetadata:
             layout=_one_of(text, "layout", get_args(OutputLayout), "rows" if nms is None else "detections", source),
             objectness=_value(text, "objectness", source, "true") is True,
             suppression=_one_of(text, "suppression", get_args(SuppressionKind), "nms", source),
+            family=text.get("family", ""),
             nms=None if nms is None else _suppression(nms, source),
             cost=None if cost is None else _cost(cost, source),
             slimyolo=text.get("slimyolo", ""),
@@ -153,6 +158,7 @@ def detector_metadata(detector: Detector, imgsz: tuple[int, int], version: str) 
         imgsz=imgsz,
         objectness=detector.rows.objectness,
         suppression=detector.suppression,
+        family=detector.family.name,
         slimyolo=version,
     )
 

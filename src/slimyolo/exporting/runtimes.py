@@ -41,6 +41,7 @@ class ExportedModel:
     | `layout` | the shape of the file's output |
     | `rows` | what the columns of decoded rows mean |
     | `suppression` | what must follow the decoded rows |
+    | `family` | name of the detector's family; empty: the file does not state it |
     | `nms` | the settings of the NMS inside the file; None: there is none |
     | `cost` | the cost of the network, counted before the export |
     """
@@ -59,6 +60,7 @@ class ExportedModel:
     layout: OutputLayout
     rows: RowLayout
     suppression: SuppressionKind
+    family: str
     _runner: list[Runner]
 
     @property
@@ -302,6 +304,7 @@ def _model(
         layout=about.layout,
         rows=about.rows,
         suppression=about.suppression,
+        family=about.family,
         _runner=[opened.run],
     )
 

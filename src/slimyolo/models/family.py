@@ -106,13 +106,15 @@ class LossSettings:
     """What a loss is made from, in addition to the detector.
 
     `hyp` holds the hyper-parameters by their YAML names, before any scaling; each family reads those that it knows.
-    `imgsz` is the side of training images in pixels. `label_smoothing` lies in 0–1. `total` sums a tensor over the
-    processes that train together.
+    `imgsz` is the side of training images in pixels. `label_smoothing` lies in 0–1. `class_counts` are the numbers of
+    boxes of each class in the training images, empty when they are not known. `total` sums a tensor over the processes
+    that train together.
     """
 
     hyp: Mapping[str, Any]
     imgsz: int
     label_smoothing: float = 0.0
+    class_counts: Sequence[int] = ()
     total: Callable[[Tensor], Tensor] = _this_process
 
 
@@ -225,6 +227,7 @@ class Family:
     | `dataset_tensors` | tensors that belong to a dataset and are not transferred: last parts of their names ("anchors") |
     | `prepare_` | fits the detector to the boxes of a dataset before training, and returns one line for the log |
     | `widths_for_classes` | the widths of a pruned detector, with a head for another number of classes |
+    | `holds_classes` | (architecture, tensor name) → whether it has one row for each class; None: no tensor has |
     | `recognises_file`, `read_file` | whether a foreign file holds a model of this family, and the `Checkpoint` in it |
     | `exported` | the shape of the output of exported files: that of the published exports of the family |
     | `other_branch` | a copy of a detector that answers with the other branch of its head, which needs NMS; or None |
@@ -253,6 +256,7 @@ class Family:
     dataset_tensors: tuple[str, ...] = ()
     prepare_: Callable[[Detector, TrainingBoxes], str] = no_preparation
     widths_for_classes: Callable[[Widths, Architecture, int], dict[str, LayerWidth]]
+    holds_classes: Callable[[Architecture, str], bool] | None = None
     recognises_file: Callable[[Any], bool]
     read_file: Callable[[str, Any, int], Checkpoint]
     flat: Callable[[Detector, int, tuple[int, int], bool], nn.Module]

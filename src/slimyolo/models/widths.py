@@ -133,8 +133,12 @@ def _check(name: str, layer: nn.Module, width: LayerWidth) -> None:
 
 
 def _resize_(layer: nn.Module, width: LayerWidth) -> None:
-    """Give `layer` new parameters (and statistics) of these sizes with initial values; dtype, device and gradient flags stay."""
+    """Give `layer` new parameters (and statistics) of these sizes with initial values; dtype, device and gradient flags stay.
+
+    A bias whose size does not change keeps its values: heads start with biases that were chosen.
+    """
     target: Any = layer
+    bias = None if target.bias is None else target.bias.detach()
     like: Tensor = target.weight if target.weight is not None else target.running_mean
 
     def fresh(*shape: int) -> nn.Parameter:
@@ -158,3 +162,6 @@ def _resize_(layer: nn.Module, width: LayerWidth) -> None:
             target.running_mean = target.running_mean.new_zeros(width.outputs)
             target.running_var = target.running_var.new_ones(width.outputs)
     target.reset_parameters()
+    same_bias = bias is not None and target.bias is not None and len(bias) == len(target.bias)
+    if isinstance(layer, _CONVOLUTIONS) and same_bias:
+        target.bias.data = bias

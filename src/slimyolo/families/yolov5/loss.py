@@ -81,6 +81,11 @@ def scaled_gains(hyp: Mapping[str, float], nl: int, nc: int, imgsz: int) -> Gain
 def make_loss(detector: Detector, settings: LossSettings) -> DetectionLoss:
     """The loss of `detector` with the gains of the hyper-parameters, scaled to its levels, classes and image size."""
     hyp = settings.hyp
+    if not hyp.get("cls_pw", 1.0) > 0:
+        raise ConfigError(
+            f"The hyper-parameter cls_pw is {hyp['cls_pw']:g}: in YOLOv5 it is the weight of positives, a number above 0. "
+            "Leave it out, or set it to 1."
+        )
     weights = LossWeights(
         **scaled_gains(hyp, len(detector.stride), detector.nc, settings.imgsz),
         **{name: hyp[name] for name in ("cls_pw", "obj_pw", "anchor_t", "fl_gamma") if name in hyp},

@@ -14,7 +14,7 @@ from torch import nn
 from slimyolo.families.yolov8.distillation import make_response
 from slimyolo.families.yolov8.flat import FlatDetector
 from slimyolo.families.yolov8.foreign import read_anchor_free, written_of
-from slimyolo.families.yolov8.head import head_of, make_head, widths_for_classes
+from slimyolo.families.yolov8.head import head_of, holds_classes, make_head, widths_for_classes
 from slimyolo.families.yolov8.loss import make_loss
 from slimyolo.families.yolov8.recipe import RECIPE
 from slimyolo.geometry import RowLayout
@@ -79,6 +79,7 @@ def anchor_free(
         make_loss=make_loss,
         make_response=make_response,
         widths_for_classes=widths_for_classes,
+        holds_classes=holds_classes,
         recognises_file=recognises_file,
         read_file=read_file,
         flat=_flat,

@@ -23,7 +23,7 @@ from slimyolo.errors import ModelError
 from slimyolo.geometry import RowLayout
 from slimyolo.models import Architecture, Conv, Detector, Incoming, LayerWidth, TwoBranches, Widths
 
-__all__ = ["Detect", "RawHeads", "TwoBranches", "head_of", "make_head", "widths_for_classes"]
+__all__ = ["Detect", "RawHeads", "TwoBranches", "head_of", "holds_classes", "make_head", "widths_for_classes"]
 
 _SIDES = 4
 _BOX_BIAS = 2.0
@@ -202,9 +202,13 @@ def head_of(detector: Detector) -> Detect:
 
 def widths_for_classes(widths: Widths, architecture: Architecture, nc: int) -> dict[str, LayerWidth]:
     """The widths of a pruned detector of `architecture`, changed so that its last class layers give `nc` logits."""
-    place = len(architecture.layers) - 1
-    last = re.compile(rf"model\.{place}\.(one2one_)?cv3\.\d+\.2")
     return {
-        name: replace(width, outputs=nc) if last.fullmatch(name) is not None else width
+        name: replace(width, outputs=nc) if holds_classes(architecture, f"{name}.weight") else width
         for name, width in widths.items()
     }
+
+
+def holds_classes(architecture: Architecture, tensor: str) -> bool:
+    """Whether `tensor` is the weight or bias of a last class layer: its first axis has one row for each class."""
+    place = len(architecture.layers) - 1
+    return re.fullmatch(rf"model\.{place}\.(one2one_)?cv3\.\d+\.2\.(weight|bias)", tensor) is not None

@@ -22,7 +22,16 @@ from slimyolo.families.yolov8.outputs import corners_at, expected_distances, fla
 from slimyolo.losses.objectives import EpochOfRun, LossParts
 from slimyolo.models import Detector, LossSettings, TwoBranches
 
-__all__ = ["AnchorFreeLoss", "Gains", "TwoBranchLoss", "gains_of", "make_loss", "one_to_many_share", "smallest_side"]
+__all__ = [
+    "AnchorFreeLoss",
+    "Gains",
+    "TwoBranchLoss",
+    "class_weights_of",
+    "gains_of",
+    "make_loss",
+    "one_to_many_share",
+    "smallest_side",
+]
 
 _FIRST_SHARE, _LAST_SHARE = 0.8, 0.1
 _BELOW_LAST_BIN = 0.01  # a target distance is limited to this much below the last bin, so that it lies between two bins
@@ -243,14 +252,28 @@ def make_loss(detector: Detector, settings: LossSettings) -> AnchorFreeLoss | Tw
             "of its loss are soft already. Leave this option out."
         )
     gains = gains_of(settings.hyp)
+    weights = class_weights_of(settings.class_counts, settings.hyp.get("cls_pw", 0.0))
 
     def branch(kept: int, topk: int) -> AnchorFreeLoss:
         rule = AssignmentRule(topk=topk, kept=kept, smallest_side=smallest_side(head.stride.tolist()))
-        return AnchorFreeLoss(head.nc, head.reg_max, head.stride, gains, rule=rule, total=settings.total)
+        return AnchorFreeLoss(
+            head.nc, head.reg_max, head.stride, gains, rule=rule, class_weights=weights, total=settings.total
+        )
 
     if head.one2one_cv2 is not None:
         return TwoBranchLoss(branch(10, 10), branch(1, 7))
     return branch(10, 10)
+
+
+def class_weights_of(counts: Sequence[int], power: float) -> Tensor | None:
+    """The weight ``[nc]`` of each class in the class term: its number of boxes to the power −`power`, scaled to the mean 1.
+
+    A class without boxes counts as one with one box. None with `power` 0 and where the counts are not known.
+    """
+    if power == 0 or not len(counts):
+        return None
+    weights = torch.tensor(counts, dtype=torch.float64).clamp(min=1) ** -power
+    return (weights / weights.mean()).float()
 
 
 def smallest_side(strides: Sequence[float]) -> float:

@@ -75,9 +75,11 @@ class Measuring:
 
 
 def _recipe_of(model: OpenedModel) -> TrainingRecipe:
-    """The recipe of the detector's family. For an exported file, that of the first family whose rows have its layout."""
+    """The recipe of the model's family. For a file that does not state it, that of the first family with the same rows."""
     if isinstance(model, Detector):
         return model.family.recipe
+    if model.family in FAMILIES:
+        return FAMILIES[model.family].recipe
     alike = (family for family in FAMILIES.values() if family.rows(1).objectness == model.rows.objectness)
     return next((family.recipe for family in alike), TrainingRecipe())
 

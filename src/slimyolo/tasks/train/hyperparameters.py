@@ -32,7 +32,11 @@ class HyperParameters(Config):
     box: float = option(0.05, ge=0, help="gain of the box loss")
     cls: float = option(0.5, ge=0, help="gain of the class loss")
     dfl: float = option(1.5, ge=0, help="gain of the distribution loss of box sides, in heads without anchors")
-    cls_pw: float = option(1.0, gt=0, help="weight of positives in the class loss")
+    cls_pw: float = option(
+        1.0,
+        ge=0,
+        help="YOLOv5: weight of positives in the class loss; later families: power of the class weights, 0: no weights",
+    )
     obj: float = option(1.0, ge=0, help="gain of the objectness loss")
     obj_pw: float = option(1.0, gt=0, help="weight of positives in the objectness loss")
     iou_t: float = option(0.2, ge=0, le=1, help="kept for old files; YOLOv5 6.2 does not use it either")

@@ -99,6 +99,8 @@ def _fit_and_finish(parts: TrainingParts, make_sparsity: SparsityMaker | None, s
     sparsity = make_sparsity(model, ema.module, schedule) if make_sparsity is not None else NoSparsity()
     optimizer = recipe.make_optimizer(model)
     log.info("optimizer: %s, first learning rate %g", recipe.optimizer, recipe.hyp.lr0)
+    if recipe.close_mosaic and not config.rect:
+        log.info("mosaic: not used in the last %d of %d epochs", min(recipe.close_mosaic, config.epochs), config.epochs)
     train_beside_(optimizer, beside)
     state = resumed.training if resumed is not None else None
     classes = ClassAccuracy.of_state(state)

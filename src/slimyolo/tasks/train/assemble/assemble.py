@@ -121,6 +121,7 @@ def loss_of(parts: TrainingParts, total: Callable[[Tensor], Tensor] = _ALONE.sum
         hyp=parts.hyp.to_plain(),
         imgsz=parts.config.imgsz,
         label_smoothing=parts.config.label_smoothing,
+        class_counts=parts.train_split.class_counts().tolist(),
         total=total,
     )
     return parts.model.family.make_loss(parts.model, settings)

@@ -116,7 +116,7 @@ def run_recipe(config: TrainConfig, family: Family, *, images: int, nc: int) -> 
         picked = fitting_optimizer(images, config.batch_size, config.epochs, nc)
         name, momentum = picked.name, picked.momentum
         hyp = hyp.changed(lr0=picked.lr0, warmup_bias_lr=0.0)
-    close = min(own.close_mosaic, config.epochs) if config.close_mosaic is None else config.close_mosaic
+    close = min(own.close_mosaic, config.epochs // 2) if config.close_mosaic is None else config.close_mosaic
     return RunRecipe(
         family=family,
         hyp=hyp,

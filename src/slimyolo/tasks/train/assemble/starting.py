@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from slimyolo.checkpoints import Checkpoint, transfer_
+from slimyolo.checkpoints import Checkpoint, dense_widths, transfer_
 from slimyolo.errors import ConfigError
 from slimyolo.families import read_architecture
 from slimyolo.models import DEFAULT_ACTIVATION, Architecture, Detector, build_detector
@@ -62,7 +62,7 @@ def _chosen(config: TrainConfig, asked: Architecture | None, names: tuple[str, .
 
 def _continued(checkpoint: Checkpoint, names: tuple[str, ...], seed: int) -> Detector:
     architecture = checkpoint.architecture
-    if len(names) == architecture.nc:
+    if len(names) == architecture.nc and not _in_another_order(checkpoint, names):
         detector = checkpoint.detector().train()
         if names != checkpoint.names:
             log.warning("class names: %s are replaced by %s", list(checkpoint.names), list(names))
@@ -70,12 +70,23 @@ def _continued(checkpoint: Checkpoint, names: tuple[str, ...], seed: int) -> Det
         log.info("model: %s as in the checkpoint, %d classes", architecture.name, len(names))
         return detector
     widths = checkpoint.widths
+    if widths is None and architecture.family.holds_classes is not None:
+        widths = dense_widths(
+            architecture
+        )  # the hidden class layers keep their widths, which depend on the number of classes
     if widths is not None:
         widths = architecture.family.widths_for_classes(widths, architecture, len(names))
     detector = build_detector(architecture.with_classes(len(names)), names=names, widths=widths, seed=seed)
     report = transfer_(detector, checkpoint, exclude=())
     log.info("model: %s with a new head for %d classes; %s", architecture.name, len(names), report.summary())
     return detector
+
+
+def _in_another_order(checkpoint: Checkpoint, names: tuple[str, ...]) -> bool:
+    """Whether some of `names` are classes of the checkpoint with another number, and their rows can be moved."""
+    if checkpoint.architecture.family.holds_classes is None:
+        return False
+    return any(name in checkpoint.names and checkpoint.names[place] != name for place, name in enumerate(names))
 
 
 def _same_layers(asked: Architecture, own: Architecture) -> bool:
