@@ -7,10 +7,13 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
+import torch
 
+from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import ModelError
-from slimyolo.families import FAMILIES, parse_architecture, read_architecture
-from slimyolo.models import Architecture, build_detector
+from slimyolo.families import FAMILIES, load_checkpoint, parse_architecture, read_architecture
+from slimyolo.families.yolov8.head import head_of
+from slimyolo.models import Architecture, LossSettings, build_detector
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ANCHOR_FREE = [name for name in FAMILIES if name != "yolov5"]
@@ -86,8 +89,9 @@ def test_large_sizes_have_other_blocks() -> None:
         ("yolov8n", "[nc]", "[nc, 7]", r"Detect takes 1 argument \(nc\), got 2"),
         ("yolov8n", "n: [0.33, 0.25, 1024]", "n: [0.33, wide]", r"scales should be a table of letters such as `n: \["),
         ("yolov8n", "nc: 80", "nd: 80", r"line 2: unknown key 'nd'\. Known keys: nc, .*scales"),
-        ("yolo26n", "end2end: True", "end2end: False", r"end2end should be True for YOLO26, got False"),
-        ("yolo26n", "reg_max: 1 ", "reg_max: 16 ", r"reg_max should be 1 for YOLO26, got 16"),
+        ("yolo26n", "end2end: True", "end2end: yes please", r"end2end should be True for YOLO26, got 'yes please'"),
+        ("yolo26n", "reg_max: 1 ", "reg_max: 8 ", r"reg_max should be 1 for YOLO26, got 8"),
+        ("yolov8n", "nc: 80", "nc: 80\nend2end: 3", r"end2end should be True for YOLO26, got 3"),
         (
             "yolo12n",
             "A2C2f, [512, True, 4]",
@@ -110,6 +114,53 @@ def test_errors_name_the_line_and_what_is_expected(name: str, before: str, after
     assert before in text
     with pytest.raises(ModelError, match=words):
         build_detector(parse_architecture(text.replace(before, after, 1), name))
+
+
+@pytest.mark.parametrize(
+    ("end2end", "reg_max", "family", "item"),
+    [
+        ("True", "1", "yolo26", "l1"),
+        ("False", "1", "yolo26-one-branch", "l1"),
+        ("True", "16", "yolo26-with-bins", "dfl"),
+        ("False", "16", "yolo11", "dfl"),
+    ],
+)
+def test_a_yaml_of_yolo26_may_have_one_branch_and_bins(
+    end2end: str, reg_max: str, family: str, item: str, tmp_path: Path
+) -> None:
+    text = (
+        template("yolo26n")
+        .replace("end2end: True", f"end2end: {end2end}")
+        .replace("reg_max: 1 ", f"reg_max: {reg_max} ")
+    )
+    text = text.replace("n: [0.50, 0.25, 1024]", "n: [0.33, 0.0625, 1024]").replace("nc: 80", "nc: 2")
+    detector = build_detector(parse_architecture(text, "mine-yolo26n"), seed=0)
+    head = head_of(detector)
+    assert detector.family.name == family
+    assert (head.one2one_cv2 is not None, head.reg_max) == (end2end == "True", int(reg_max))
+    assert detector.suppression == ("none" if end2end == "True" else "nms")
+    loss = detector.family.make_loss(detector, LossSettings(hyp=detector.family.recipe.hyp, imgsz=64))
+    targets = torch.tensor([[0, 1, 0.5, 0.5, 0.4, 0.4]])
+    assert item in loss(detector.heads(torch.rand(1, 3, 64, 64)), targets).items
+    save_checkpoint(tmp_path / "one.pt", detector)
+    again = load_checkpoint(tmp_path / "one.pt").detector().eval()
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(again(images), detector.eval()(images))
+
+
+@pytest.mark.parametrize(("name", "family"), [("yolo26n", "yolo26-one-branch"), ("yolov10n", "yolov10-one-branch")])
+def test_a_detector_of_one_branch_survives_a_checkpoint(name: str, family: str, tmp_path: Path) -> None:
+    architecture = replace(read_architecture(name), width_multiple=0.0625, nc=2)
+    detector = build_detector(architecture, seed=0).eval()
+    other = detector.family.other_branch
+    assert other is not None
+    single = other(detector)
+    save_checkpoint(tmp_path / "one.pt", single)
+    again = load_checkpoint(tmp_path / "one.pt").detector().eval()
+    assert again.family.name == family
+    assert head_of(again).one2one_cv2 is None
+    images = torch.rand(1, 3, 64, 64)
+    assert torch.equal(again(images), single(images))
 
 
 def test_a_mixture_of_the_blocks_of_one_family_and_the_next_is_read() -> None:

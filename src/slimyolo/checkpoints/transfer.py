@@ -83,7 +83,7 @@ def transfer_(
     whole dotted parts at the start or end of names. None means the tensors that belong to a dataset
     (`Family.dataset_tensors`, in YOLOv5 the anchors). Values are converted to the detector's dtype and device. Nothing is
     broadcast or truncated. Rows of a head that belong to classes (`Family.holds_classes`) are taken from the class of the
-    same name, if `detector` and the checkpoint are of one family; the rows of other classes keep their initial values.
+    same name, if `detector` and the checkpoint have the same kind of head; the rows of other classes keep their initial values.
     """
     given = checkpoint_or_tensors
     if exclude is None:
@@ -132,7 +132,8 @@ def _class_rows(detector: nn.Module, given: Checkpoint | Mapping[str, Tensor]) -
     """
     if not isinstance(given, Checkpoint) or not isinstance(detector, Detector):
         return {}
-    if detector.names == given.names or detector.family != given.architecture.family:
+    holds = detector.family.holds_classes
+    if detector.names == given.names or holds is None or holds is not given.architecture.family.holds_classes:
         return {}
     places = {name: place for place, name in enumerate(given.names)}
     rows = {place: places[name] for place, name in enumerate(detector.names) if name in places}

@@ -15,12 +15,12 @@ from torch import Tensor
 from slimyolo.checkpoints import Checkpoint, CheckpointSummary, loading, summary
 from slimyolo.families.yolo11 import YOLO11
 from slimyolo.families.yolo12 import YOLO12
-from slimyolo.families.yolo26 import YOLO26
+from slimyolo.families.yolo26 import YOLO26, YOLO26_ONE_BRANCH, YOLO26_WITH_BINS
 from slimyolo.families.yolov5 import YOLOV5
 from slimyolo.families.yolov5u import YOLOV5U
 from slimyolo.families.yolov8 import YOLOV8
 from slimyolo.families.yolov9 import YOLOV9
-from slimyolo.families.yolov10 import YOLOV10
+from slimyolo.families.yolov10 import YOLOV10, YOLOV10_ONE_BRANCH
 from slimyolo.models import Architecture, Family, reading
 
 __all__ = [
@@ -39,7 +39,10 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         for family in (
             YOLOV5,
             YOLO26,
+            YOLO26_ONE_BRANCH,
+            YOLO26_WITH_BINS,
             YOLOV10,
+            YOLOV10_ONE_BRANCH,
             YOLO12,
             YOLOV9,
             YOLO11,

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -22,8 +21,6 @@ from slimyolo.models import Argument, BuiltIn, Detector, Family, ModuleRule, Tra
 
 __all__ = ["anchor_free", "scaled"]
 
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
-
 
 def scaled(stem: str, letters: str, files: Mapping[str, str]) -> dict[str, BuiltIn]:
     """The built-in architectures: one name for each scale letter and ending; `files` maps an ending ("", "-p2") to its YAML."""
@@ -38,21 +35,24 @@ def anchor_free(
     *,
     name: str,
     title: str,
+    folder: str | None = None,
     architectures: Mapping[str, BuiltIn],
     blocks: Mapping[str, ModuleRule],
     recognises: Callable[[Written], bool],
     head_name: str = "Detect",
     reg_max: int = 16,
-    two_branches: bool = False,
-    yaml_keys: Mapping[str, Any] = _EMPTY,
+    depthwise: bool = False,
+    one_branch: Family | None = None,
     reference_excluded: Callable[[nn.Module], tuple[str, ...]] | None = None,
     recipe: TrainingRecipe = RECIPE,
 ) -> Family:
-    """The family `name`, whose folder is ``slimyolo.families.<name>``.
+    """The family `name`, in the folder ``slimyolo.families.<folder>`` (None: `name`).
 
-    `reg_max` and `two_branches` describe its head. With two branches, detections come from the one-to-one branch, without
-    NMS. The other arguments are fields of `Family`.
+    `reg_max` is the number of bins of its head. `depthwise` says that the class stack is depthwise whatever the blocks are.
+    With `one_branch` the head has two branches, and detections come from the one-to-one branch, without NMS; `one_branch` is
+    the family of the same detectors with the one-to-many branch alone. The other arguments are fields of `Family`.
     """
+    two_branches = one_branch is not None
 
     def recognises_file(tree: Any) -> bool:
         written = written_of(tree)
@@ -64,18 +64,18 @@ def anchor_free(
     family = Family(
         name=name,
         title=title,
-        package=f"slimyolo.families.{name}",
+        package=f"slimyolo.families.{folder or name}",
         architectures=architectures,
         blocks=blocks,
         head_name=head_name,
         head_arguments=(Argument("nc", "classes"),),
-        make_head=partial(make_head, reg_max=reg_max, two_branches=two_branches),
+        make_head=partial(make_head, reg_max=reg_max, two_branches=two_branches, depthwise=depthwise),
         rows=_rows,
         suppression="none" if two_branches else "nms",
         exported="detections" if two_branches else "columns",
-        other_branch=_one_to_many if two_branches else None,
+        other_branch=None if one_branch is None else partial(_one_to_many, family=one_branch),
         recognises=recognises,
-        yaml_keys=yaml_keys,
+        yaml_keys={"end2end": two_branches, "reg_max": reg_max},
         make_loss=make_loss,
         make_response=make_response,
         widths_for_classes=widths_for_classes,
@@ -93,11 +93,10 @@ def _rows(nc: int) -> RowLayout:
     return RowLayout(nc=nc, objectness=False)
 
 
-def _one_to_many(detector: Detector) -> Detector:
-    """A copy of `detector` that answers with the branch which has several rows for each object, as YOLOv8 has them."""
+def _one_to_many(detector: Detector, family: Family) -> Detector:
+    """A copy of `detector`, of `family`, with only the branch that has several rows for each object, as YOLOv8 has them."""
     copied = copy.deepcopy(detector)
     head_of(copied).keep_training_branch_()
-    family = replace(detector.family, suppression="nms", exported="columns", other_branch=None)
     copied.architecture = replace(detector.architecture, family=family)
     return copied
 

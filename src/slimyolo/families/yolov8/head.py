@@ -180,7 +180,12 @@ _DEPTHWISE_BY = frozenset({"C3k2", "A2C2f", "C2fCIB"})
 
 
 def make_head(
-    architecture: Architecture, incoming: Incoming, *, reg_max: int = 16, two_branches: bool = False
+    architecture: Architecture,
+    incoming: Incoming,
+    *,
+    reg_max: int = 16,
+    two_branches: bool = False,
+    depthwise: bool = False,
 ) -> Detect:
     """The head of `architecture` for these incoming levels. Its class stack is depthwise in families that have it so."""
     return Detect(
@@ -188,7 +193,7 @@ def make_head(
         incoming.channels,
         [int(stride) for stride in incoming.strides],
         reg_max=reg_max,
-        depthwise=two_branches or any(row.module in _DEPTHWISE_BY for row in architecture.layers),
+        depthwise=depthwise or two_branches or any(row.module in _DEPTHWISE_BY for row in architecture.layers),
         two_branches=two_branches,
     )
 
