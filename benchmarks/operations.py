@@ -32,7 +32,8 @@ from typing import Any
 
 import numpy as np
 
-from slimyolo.exporting import ExportSettings, export_detector, find_format
+from slimyolo import __version__
+from slimyolo.exporting import ExportSettings, detector_metadata, export_detector, find_format
 from slimyolo.families import load_checkpoint
 
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -129,7 +130,9 @@ def _as_onnx(file: Path, imgsz: int, target: Path) -> tuple[Path, int | None]:
     from slimyolo.tasks.common.opened_model import size_of
 
     detector = load_checkpoint(file).detector()
-    export_detector(detector, find_format("onnx"), target, ExportSettings(size=(imgsz, imgsz)))
+    size = (imgsz, imgsz)
+    settings = ExportSettings(size=size, metadata=detector_metadata(detector, size, __version__))
+    export_detector(detector, find_format("onnx"), target, settings)
     return target, size_of(detector, imgsz).macs
 
 

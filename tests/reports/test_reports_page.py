@@ -160,6 +160,17 @@ def test_several_runs_are_compared(chain: Path, tmp_path: Path, records: Any) ->
     assert page.count('<article id="r') == 2
 
 
+def test_the_page_says_once_what_training_adds(chain: Path) -> None:
+    for stage, params in (("base", 400_000), ("finetuned", 200_000)):
+        file = chain / stage / "record.json"
+        record = json.loads(file.read_text())
+        record["size"] |= {"training_params": params, "training_macs": params * 100}
+        file.write_text(json.dumps(record))
+    text = Reader(page_of(chain)).text
+    words = "only training reads adds 0.40 → 0.20 M parameters and 0.08 → 0.04 GFLOPs (first → last stage)."
+    assert text.count(words) == 1
+
+
 def test_many_classes_show_the_most_confused(tmp_path: Path, records: Any) -> None:
     folder = records([f"kind {number}" for number in range(60)]).training(tmp_path / "run", "train", 0.5)
     text = Reader(page_of(folder)).text

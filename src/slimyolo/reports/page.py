@@ -26,6 +26,7 @@ from slimyolo.reports.commands import bench_command, command_line, validation_co
 from slimyolo.reports.gamma_figures import gamma_figures
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
 from slimyolo.reports.run_files import Curves, LabelCounts
+from slimyolo.reports.stage_table import training_words
 from slimyolo.reports.stages import Run, Stage
 from slimyolo.reports.svg import SERIES, Figure
 
@@ -271,9 +272,13 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
 
 
 def _rules(runs: Sequence[Run]) -> str:
-    """The sentence that names the rule by which mAP is computed; empty when nothing was measured."""
+    """The sentences below the table: by which rule mAP is computed, and what training adds; empty if nothing was measured."""
     measured = [stage.numbers.rule for run in runs for stage in run.stages if stage.numbers is not None]
-    return rule_words(measured) if measured else ""
+    added = (
+        training_words([(stage.training_params, stage.training_macs) for stage in run.stages if stage.params])
+        for run in runs
+    )
+    return " ".join([rule_words(measured), *dict.fromkeys(text for text in added if text)]) if measured else ""
 
 
 def _head(stages: Sequence[Stage]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from slimyolo.detections import Estimate, interval_words, rule_words
 
-__all__ = ["StageRow", "stage_table_markdown"]
+__all__ = ["StageRow", "stage_table_markdown", "training_words"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +77,25 @@ def stage_table_markdown(rows: Sequence[StageRow]) -> str:
     lines += ["", rule_words(row.rule for row in rows)]
     if changed:
         lines.append("In brackets: 95 % intervals of the differences, by resampling the validation images.")
-    if any(row.training_params for row in rows):
-        added = " → ".join(f"{row.training_params / 1e6:.2f}" for row in (first, rows[-1]))
-        macs = " → ".join(f"{2 * row.training_macs / 1e9:.2f}" for row in (first, rows[-1]))
-        lines.append(
-            "Parameters and GFLOPs are those of the exported network. The branch of the head that only training reads adds "
-            f"{added} M parameters and {macs} GFLOPs (first → last stage)."
-        )
+    added = training_words([(row.training_params, row.training_macs) for row in rows])
+    lines += [added] if added else []
     return "\n".join(lines) + "\n"
 
 
 def _change(one: Estimate | None) -> str:
     return "" if one is None else interval_words(one)
+
+
+def training_words(added: Sequence[tuple[int, int]]) -> str:
+    """What a branch that only training reads adds: (parameters, MACs) of each stage → a sentence; empty without a branch."""
+    if not any(params for params, _ in added):
+        return ""
+    params = " → ".join(f"{one[0] / 1e6:.2f}" for one in (added[0], added[-1]))
+    gflops = " → ".join(f"{2 * one[1] / 1e9:.2f}" for one in (added[0], added[-1]))
+    return (
+        "Parameters and GFLOPs are those of the exported network. The branch of the head that only training reads adds "
+        f"{params} M parameters and {gflops} GFLOPs (first → last stage)."
+    )
 
 
 def _three(value: float) -> str:

@@ -65,7 +65,8 @@ class Stage:
 
     ============  ===================================================================================================
     `finished`    False for a training that has not written its record yet
-    `macs`        multiply-accumulate operations for one image of `imgsz` × `imgsz` pixels
+    `macs`        multiply-accumulate operations for one image of `imgsz` × `imgsz` pixels, of the exported network;
+                  `training_params` and `training_macs` are what a branch adds that only training reads
     `zero_share`  share of prunable channels at exactly zero after a training
     `layers`      of a cut: (name, channels before, channels kept) for each layer
     `channels`    of a cut: prunable channels before and after
@@ -83,6 +84,8 @@ class Stage:
     params: int | None = None
     macs: int | None = None
     imgsz: int | None = None
+    training_params: int = 0
+    training_macs: int = 0
     epochs: int = 0
     minutes: float | None = None
     zero_share: float | None = None
@@ -262,7 +265,8 @@ def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _size(size: Mapping[str, Any]) -> dict[str, int]:
-    return {"params": int(size["params"]), "macs": int(size["macs"]), "imgsz": int(size["imgsz"])}
+    own = {"params": int(size["params"]), "macs": int(size["macs"]), "imgsz": int(size["imgsz"])}
+    return own | {name: int(size.get(name, 0)) for name in ("training_params", "training_macs")}
 
 
 def _numbers(metrics: Mapping[str, Any] | None) -> Numbers | None:
