@@ -62,6 +62,11 @@ class Networks:
         self._compressible = compressible
         self._count = 0
 
+    @property
+    def quick(self) -> bool:
+        """Whether a network is made in a moment, without an export of its own."""
+        return self._resizable or self._runtime == "torch"
+
     def close(self) -> None:
         """Remove the temporary files."""
         self._folder.cleanup()
