@@ -14,7 +14,7 @@ from torch import nn
 from slimyolo.errors import ConfigError
 from slimyolo.pruning import CutRules, PruneResult, Target, prune_module
 from slimyolo.storage import atomic_file
-from slimyolo.ultralytics.theirs import Yolo, input_channels, network_of
+from slimyolo.ultralytics.theirs import Yolo, input_channels, network_of, run_once_
 from slimyolo.ultralytics.widths import guard_
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def prune(
     size = imgsz if imgsz is not None else int(model.overrides.get("imgsz", 640))
     dense = deepcopy(network).float().eval().requires_grad_(True)
     example = torch.zeros(1, input_channels(dense), size, size, device=next(dense.parameters()).device)
-    with torch.no_grad():
-        dense(example)  # the heads cache their grid at the first run, which must not be a traced one
+    run_once_(dense, example)
     result = prune_module(dense, example, target, rules, **fields)
     if not result.plan.silent(dense):
         log.warning(

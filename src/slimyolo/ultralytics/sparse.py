@@ -12,7 +12,15 @@ from slimyolo.errors import TrainingError
 from slimyolo.pruning import CutRules, Target, rules_with
 from slimyolo.slimming import Slimming
 from slimyolo.ultralytics.state import read_state, write_state
-from slimyolo.ultralytics.theirs import Trainer, Yolo, image_size, input_channels, refuse_spawning, trainer_class
+from slimyolo.ultralytics.theirs import (
+    Trainer,
+    Yolo,
+    image_size,
+    input_channels,
+    refuse_spawning,
+    run_once_,
+    trainer_class,
+)
 from slimyolo.ultralytics.widths import fits, given_network, named_after
 
 if TYPE_CHECKING:
@@ -111,7 +119,9 @@ class _SparseRun:
     def start(self, trainer: Trainer) -> None:
         """Find the channels that can fade, and listen to the optimizer."""
         network = trainer.model
-        example = torch.zeros(1, input_channels(network), *image_size(trainer))
+        home = next(network.parameters()).device
+        example = torch.zeros(1, input_channels(network), *image_size(trainer), device=home)
+        run_once_(network, example)
         self.made = Slimming(
             network,
             example,

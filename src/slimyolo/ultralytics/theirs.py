@@ -17,7 +17,16 @@ from torch import nn
 
 from slimyolo.errors import ConfigError
 
-__all__ = ["Trainer", "Yolo", "image_size", "input_channels", "network_of", "refuse_spawning", "trainer_class"]
+__all__ = [
+    "Trainer",
+    "Yolo",
+    "image_size",
+    "input_channels",
+    "network_of",
+    "refuse_spawning",
+    "run_once_",
+    "trainer_class",
+]
 
 
 class Yolo(Protocol):
@@ -88,6 +97,15 @@ def image_size(trainer: Trainer) -> tuple[int, int]:
     """(height, width) of the images of a training."""
     size = trainer.args.imgsz
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def run_once_(network: nn.Module, example: torch.Tensor) -> None:
+    """Run a network in eval mode: its head caches the grid of its first run, which must not be one that is traced."""
+    training = {layer: layer.training for layer in network.modules()}
+    with torch.no_grad():
+        network.eval()(example)
+    for layer, flag in training.items():
+        layer.training = flag
 
 
 def refuse_spawning(trainer: Trainer) -> None:
