@@ -51,6 +51,25 @@ def test_the_honest_file_is_read(tmp_path: Path, family: str, training: bool) ->
         assert torch.isfinite(detector(torch.rand(1, 3, 64, 96))).all()
 
 
+def test_a_file_that_was_marked_as_cut_is_read_like_the_unmarked_one(tmp_path: Path) -> None:
+    """`slimyolo.ultralytics.prune` puts a sentence in the place of the first class name, and the rows beside it."""
+    tree = checkpoint("yolo11")
+    path = tmp_path / "honest.pt"
+    path.write_bytes(file_of(tree))
+    plain = load_checkpoint(path)
+    rows = tree["model"].state["yaml"]
+    rows["uncut_backbone"] = rows["backbone"]
+    rows["backbone"] = [[-1, 1, "This network was cut", [64, 3, 2]], *rows["backbone"][1:]]
+    path.write_bytes(file_of(tree))
+    marked = load_checkpoint(path)
+    assert marked.architecture == plain.architecture
+    assert all(torch.equal(tensor, marked.tensors[name]) for name, tensor in plain.tensors.items())
+    rows["uncut_backbone"] = "nonsense"
+    path.write_bytes(file_of(tree))
+    with pytest.raises(SlimyoloError, match=r"honest\.pt"):
+        load_checkpoint(path)
+
+
 def test_spoilt_files_run_nothing_and_are_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _check(
         [spoilt for number, spoilt in enumerate(hostile_ultralytics(seed=0)) if number % 7 == 0], tmp_path, monkeypatch

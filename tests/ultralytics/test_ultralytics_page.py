@@ -14,7 +14,10 @@ import pytest
 pytestmark = [pytest.mark.ultralytics, pytest.mark.timeout(900)]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ultralytics.md"
-SMALLER = {"epochs=30": "epochs=2, batch=4, nbs=4, device='cpu', workers=0, plots=False", "imgsz=640": "imgsz=64"}
+SMALLER = {
+    "epochs=30": "epochs=2, batch=4, nbs=4, device='cpu', workers=0, plots=False, project=PROJECT",
+    "imgsz=640": "imgsz=64",
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -37,7 +40,7 @@ def test_the_page_runs_from_best_pt_to_onnx(
     for source in programs:
         for written, small in SMALLER.items():
             source = source.replace(written, small)
-        exec(compile(source, "docs/ultralytics.md", "exec"), {})
+        exec(compile(source, "docs/ultralytics.md", "exec"), {"PROJECT": str(tmp_path / "runs")})
     assert list(tmp_path.glob("runs/**/best.onnx"))
 
     (commands,) = blocks("bash")

@@ -14,7 +14,7 @@ from torch import nn
 from slimyolo.errors import ConfigError
 from slimyolo.pruning import CutRules, PruneResult, Target, prune_module
 from slimyolo.storage import atomic_file
-from slimyolo.ultralytics.theirs import Yolo, input_channels, network_of, run_once_
+from slimyolo.ultralytics.theirs import Yolo, image_sides, input_channels, network_of, run_once_
 from slimyolo.ultralytics.widths import guard_
 
 if TYPE_CHECKING:
@@ -33,23 +33,24 @@ def prune(
     path: str | os.PathLike[str],
     rules: CutRules | None = None,
     *,
-    imgsz: int | None = None,
+    imgsz: int | tuple[int, int] | None = None,
     **fields: Unpack[RuleFields],
 ) -> PruneResult[Any]:
     """Cut the network of a `YOLO` to `target`, write it to `path` (``.pt``), and return it opened: ``prune(...).model``.
 
     `model` is not changed. The file holds the package's own classes and nothing of slimyolo, in float32: plain
     ``YOLO(path)`` validates, predicts and exports it. To train it, use `finetune_trainer`; the plain trainer stops with a
-    sentence that says so. `rules` and `fields` are those of `prune_module`; `imgsz` is the side of the images, for MACs and
-    for the check of the cut (default: the size of the model's training). Raises `PruningError` when no cut runs and agrees.
+    sentence that says so. `rules` and `fields` are those of `prune_module`; `imgsz` is the side of the images (or their
+    height and width) for MACs and for the check of the cut; default: that of the model's training. Raises `PruningError`
+    when no cut runs and agrees.
     """
     network = network_of(model)
     place = Path(path)
     if place.suffix != ".pt":
         raise ConfigError(f"{place}: the name of the file must end in .pt, for instance cut.pt.")
-    size = imgsz if imgsz is not None else int(model.overrides.get("imgsz", 640))
-    dense = deepcopy(network).float().eval().requires_grad_(True)
-    example = torch.zeros(1, input_channels(dense), size, size, device=next(dense.parameters()).device)
+    sides = image_sides(imgsz if imgsz is not None else model.overrides.get("imgsz", 640))
+    dense = deepcopy(network).cpu().float().eval().requires_grad_(True)
+    example = torch.zeros(1, input_channels(dense), *sides)
     run_once_(dense, example)
     result = prune_module(dense, example, target, rules, **fields)
     if not result.plan.silent(dense):

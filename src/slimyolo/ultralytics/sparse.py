@@ -15,7 +15,7 @@ from slimyolo.ultralytics.state import read_state, write_state
 from slimyolo.ultralytics.theirs import (
     Trainer,
     Yolo,
-    image_size,
+    image_sides,
     input_channels,
     refuse_spawning,
     run_once_,
@@ -120,7 +120,7 @@ class _SparseRun:
         """Find the channels that can fade, and listen to the optimizer."""
         network = trainer.model
         home = next(network.parameters()).device
-        example = torch.zeros(1, input_channels(network), *image_size(trainer), device=home)
+        example = torch.zeros(1, input_channels(network), *image_sides(trainer.args.imgsz), device=home)
         run_once_(network, example)
         self.made = Slimming(
             network,

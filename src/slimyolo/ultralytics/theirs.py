@@ -7,7 +7,7 @@ trainer class of its task. Only names that its documentation shows are used (8.4
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from slimyolo.errors import ConfigError
 __all__ = [
     "Trainer",
     "Yolo",
-    "image_size",
+    "image_sides",
     "input_channels",
     "network_of",
     "refuse_spawning",
@@ -93,10 +93,9 @@ def input_channels(network: nn.Module) -> int:
     return next(layer.in_channels for layer in network.modules() if isinstance(layer, nn.Conv2d))
 
 
-def image_size(trainer: Trainer) -> tuple[int, int]:
-    """(height, width) of the images of a training."""
-    size = trainer.args.imgsz
-    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+def image_sides(imgsz: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of the images, as their option `imgsz` says: one number, or two."""
+    return (imgsz, imgsz) if isinstance(imgsz, int) else (int(imgsz[0]), int(imgsz[-1]))
 
 
 def run_once_(network: nn.Module, example: torch.Tensor) -> None:
