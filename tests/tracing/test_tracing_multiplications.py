@@ -108,4 +108,4 @@ def test_what_is_not_counted_is_said() -> None:
     ]
     report = prune_module(_Transformed(), torch.zeros(1, 3, 8, 8), ChannelShare(0.3), importance="l2").report
     said = "(root): the MACs of fft_rfft2 have no formula; they are not counted, so a budget leaves them out"
-    assert said in report.notes
+    assert [note for note in report.notes if note.startswith(said)]

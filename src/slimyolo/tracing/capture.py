@@ -13,6 +13,7 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
 from slimyolo.errors import PruningError
+from slimyolo.tracing.driving import Driven, Drives, sizes_driven
 from slimyolo.tracing.recording import record
 from slimyolo.tracing.restoring import left_as_it_was
 from slimyolo.tracing.running import Forward, calling, evaluating
@@ -34,6 +35,7 @@ class TracedProgram:
 
     `tensors` maps placeholder names to tensor names of the module (as in its `state_dict`), `constants` placeholder
     names to tensors baked into the code; `aliases` maps every other name of a shared tensor to the one used here.
+    `drives` tells which sizes come from an attribute; it knows none where torch.export traced the run.
     """
 
     nodes: tuple[Node, ...]
@@ -42,6 +44,7 @@ class TracedProgram:
     aliases: Mapping[str, str]
     output_nodes: tuple[Node, ...]
     batch: int
+    drives: Drives
 
 
 class _Call(nn.Module):
@@ -77,9 +80,17 @@ def record_program(module: nn.Module, example_inputs: Any, forward: Forward | No
     Raises whatever the run raises.
     """
     inputs, run = calling(example_inputs, forward)
+    call = _Call(module, run)
     with evaluating(module):
-        recording = record(_Call(module, run).eval(), inputs)
-    return _program(module, inputs, recording.nodes, recording.tensors, recording.constants, recording.output_nodes)
+        recording = record(call.eval(), inputs)
+
+    def drives(path: str, attribute: str, item: int | None) -> Driven:
+        with evaluating(module):
+            return driven(path, attribute, item)
+
+    driven = sizes_driven(call, inputs, _PREFIX.rstrip("."))
+    found = recording.nodes, recording.tensors, recording.constants, recording.output_nodes
+    return _program(module, inputs, *found, drives)
 
 
 def export_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
@@ -101,7 +112,8 @@ def export_program(module: nn.Module, example_inputs: Any, forward: Forward | No
     named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     constants = {place: exported.constants[name] for place, name in signature.inputs_to_lifted_tensor_constants.items()}
     output = next(node for node in exported.graph.nodes if node.op == "output")
-    return _program(module, inputs, exported.graph.nodes, named, constants, output.all_input_nodes)
+    found = exported.graph.nodes, named, constants, output.all_input_nodes
+    return _program(module, inputs, *found, lambda path, attribute, item: {})
 
 
 def _program(
@@ -111,6 +123,7 @@ def _program(
     named: Mapping[str, str],
     constants: Mapping[str, Any],
     outputs: Iterable[Node],
+    drives: Drives,
 ) -> TracedProgram:
     tensors = {place: name.removeprefix(_PREFIX) for place, name in named.items()}
     first = next((given for given in tree_leaves(inputs) if isinstance(given, Tensor) and given.ndim > 0), None)
@@ -121,6 +134,7 @@ def _program(
         aliases=_aliases(module, set(tensors.values())),
         output_nodes=tuple(outputs),
         batch=int(first.shape[0]) if first is not None else 1,
+        drives=drives,
     )
 
 

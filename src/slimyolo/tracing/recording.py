@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.fx import Graph, Node
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from slimyolo.tracing.code_lines import running_line
+from slimyolo.tracing.code_lines import calling_line, running_line
 from slimyolo.tracing.kinds import Kind, kind_of
 from slimyolo.tracing.outputs import output_tensors
 from slimyolo.tracing.restoring import left_as_it_was
 from slimyolo.tracing.shape_rules import run_on_shapes, shape_only
 from slimyolo.tracing.watching import OperatorWatcher, operators_shown, running_modules
 
-__all__ = ["NotRecordable", "Recording", "record"]
+__all__ = ["NotRecordable", "Recorder", "Recording", "record", "recorded_with"]
 
 
 class NotRecordable(Exception):
@@ -53,18 +53,22 @@ def record(call: nn.Module, inputs: Sequence[Any]) -> Recording:
     The module is left as it was (`restoring`). Raises whatever the run raises, or
     `NotRecordable`.
     """
-    recorder = _Recorder()
+    recorder = Recorder()
+    return recorder.finish(recorded_with(recorder, call, inputs))
+
+
+def recorded_with(recorder: Recorder, call: nn.Module, inputs: Sequence[Any]) -> Any:
+    """What `call(*inputs)` returns while `recorder` is asked for the result of every operator."""
     held = [*call.named_parameters(), *call.named_buffers()]
     stand_ins = {id(tensor): recorder.state(name, tensor) for name, tensor in held}
     given = tree_map_only(Tensor, recorder.input, tuple(inputs))
     with left_as_it_was(call), running_modules(call) as running, operators_shown(), torch.inference_mode():
         recorder.running = running
         with _standing_in(call, stand_ins), OperatorWatcher(recorder.called):
-            outputs = call(*given)
-    return recorder.finish(outputs)
+            return call(*given)
 
 
-class _Recorder:
+class Recorder:
     """Makes a node from each operator call. Tensors are recognised by identity, so all are kept alive during the run."""
 
     def __init__(self) -> None:
@@ -75,6 +79,7 @@ class _Recorder:
         self._tensors: dict[str, str] = {}
         self._held: dict[int, Tensor] = {}
         self._constants: dict[str, Tensor] = {}
+        self.last_name = ""  # of the node made last
 
     def state(self, name: str, tensor: Tensor) -> Tensor:
         """The tensor without values that replaces a parameter or buffer."""
@@ -103,8 +108,10 @@ class _Recorder:
             func, tree_map_only(Tensor, self._node, tuple(args)), tree_map_only(Tensor, self._node, dict(given))
         )
         path, owner = self.running[-1] if self.running else ("", None)
+        self.last_name = node.name
         node.meta["nn_module_stack"] = {path: (path, type(owner))}
         node.meta["line"] = running_line(owner)
+        node.meta["written"] = calling_line()  # also for torch's own layers: where they are called
         result = run_on_shapes(func, *_on_one_device(args, given))
         self._know(node, result)
         for position, argument in enumerate(func._schema.arguments):

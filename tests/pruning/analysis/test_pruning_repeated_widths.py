@@ -37,11 +37,11 @@ class _Halves(nn.Module):
 class _Heads(nn.Module):
     """Attention over the places of a map: queries and keys are narrower than values; the result has the shape of the input."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, share: float = 0.5) -> None:
         super().__init__()
-        self.num_heads, self.value_dim, self.query_dim = heads, width // heads, width // heads // 2
+        self.num_heads, self.value_dim, self.query_dim = heads, width // heads, int(width // heads * share)
         self.factor = self.query_dim**-0.5
-        self.mixed = _layer(width, 2 * width)[:2]
+        self.mixed = _layer(width, heads * (2 * self.query_dim + self.value_dim))[:2]
         self.places, self.out = _layer(width, width, 3, groups=width)[:2], _layer(width, width)[:2]
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -103,10 +103,45 @@ def test_an_attribute_that_only_another_path_reads_says_the_new_width() -> None:
     assert again.model[1].half == width
 
 
-@pytest.mark.parametrize("heads", [1, 2])
-def test_attention_with_a_shortcut_is_cut_inside_its_heads(heads: int) -> None:
+class _TwoWidths(_Halves):
+    """Divides a second result, too, into parts of the same width, which shrink to another number."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__(inputs, width)
+        self.more = _layer(inputs, 2 * width, 3)
+        self.leave = _layer(5 * width, inputs)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        first, second = self.enter(maps).chunk(2, 1)
+        third, fourth = self.more(maps).chunk(2, 1)
+        result: Tensor = self.leave(torch.cat((first, second, third, fourth, self.middle(second)), 1))
+        return result
+
+
+def test_an_attribute_that_may_stand_for_two_widths_is_left_with_a_note() -> None:
+    network = _network(_TwoWidths(24, 16))
+    network[1].more[1].weight.data.mul_(4)
+    result = _half(network)
+    block = result.model[1]
+    widths = sorted({block.enter[0].out_channels // 2, block.more[0].out_channels // 2})
+    assert (block.half, len(widths)) == (16, 2)
+    note = f"1: the attribute 'half' (16) repeats several widths that became {widths[0]} and {widths[1]}; it is left as it was"
+    assert result.report.notes[-1].startswith(note)
+
+
+@pytest.mark.parametrize(
+    ("heads", "share"),
+    [
+        (1, 0.5),
+        (2, 0.5),
+        (4, 0.5),  # as many heads as channels of a query: two attributes hold 4
+        (2, 1.0),  # queries as wide as values: two attributes hold 16
+    ],
+)
+def test_attention_with_a_shortcut_is_cut_inside_its_heads(heads: int, share: float) -> None:
     block = _HalfWithHeads(24, 32)
-    block.heads = _Heads(32, heads)
+    block.heads = _Heads(32, heads, share)
+    query_dim = block.heads.query_dim
     result = _half(_network(block))
     cut = result.model[1]
     width = cut.enter[0].out_channels // 2
@@ -114,6 +149,7 @@ def test_attention_with_a_shortcut_is_cut_inside_its_heads(heads: int) -> None:
     assert (cut.half, cut.heads.num_heads * cut.heads.value_dim) == (width, width)
     assert cut.heads.num_heads == heads
     assert width < 32
-    assert cut.heads.query_dim < 16 // heads
+    assert cut.heads.query_dim < query_dim or heads == 4
+    assert share < 1 or cut.heads.query_dim != cut.heads.value_dim  # each shrinks for itself
     assert cut.heads.mixed[0].out_channels == heads * (2 * cut.heads.query_dim + cut.heads.value_dim)
-    assert cut.heads.factor == (32 // heads // 2) ** -0.5  # the scale of the products belongs to the weights
+    assert cut.heads.factor == query_dim**-0.5  # the scale of the products belongs to the weights

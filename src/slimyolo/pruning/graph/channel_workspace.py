@@ -21,7 +21,7 @@ from slimyolo.pruning.graph.repeated_widths import Division
 from slimyolo.pruning.graph.size_attributes import SaysSizes, attributes_holding
 from slimyolo.tracing.calls import argument, normal_axis, only_reader, real_shape, shape_of
 from slimyolo.tracing.capture import TracedProgram, module_of
-from slimyolo.tracing.code_lines import Line
+from slimyolo.tracing.code_lines import Line, shown
 from slimyolo.tracing.kinds import Kind, kind_of, operation_name
 from slimyolo.tracing.multiplications import product_macs, unknown_macs
 
@@ -120,7 +120,7 @@ class Coupling:
         return False
 
     def note(self, node: Node, why: str) -> None:
-        text = self._place(node) + why
+        text = self._place(node) + why + shown(node.meta.get("written"))
         if text not in self.kept:
             self.kept.append(text)
 
@@ -249,11 +249,45 @@ class Coupling:
         """True when the module at `path` reads an attribute with this number in its forward."""
         return bool(attributes_holding(self.parts.get(path, self.module), number, used=True))
 
-    def add_sites(self, path: str, value: int, ids: Tensor) -> bool:
+    def add_sites(
+        self, path: str, value: int, ids: Tensor, node: Node | None = None, argument_place: int | None = None
+    ) -> bool:
+        """Note the attributes of the module at `path` that hold `value`, the number of the channels `ids`.
+
+        An attribute that is noted twice shrinks once, so its channels are joined. Where several attributes hold the number,
+        or one is noted already, those count whose change is seen in the call of `node` (`TracedProgram.drives`), at
+        `argument_place` if that is given.
+        """
         module = self.parts.get(path, self.module)
         found = attributes_holding(module, value, used=True) or attributes_holding(module, value, used=False)
-        self.sites.extend(SizeSite(path, name, item, value, ids.clone()) for name, item in found)
+        known = {(site.attribute, site.item): site for site in self.sites if site.path == path}
+        if node is not None and (len(found) > 1 or any(place in known for place in found)):
+            found = self._driving(path, found, node, value, argument_place) or found
+        for name, item in found:
+            first = known.get((name, item))
+            if first is not None and first.units.numel() == ids.numel():
+                self.sets.join(first.units, ids)
+            self.sites.append(SizeSite(path, name, item, value, ids.clone()))
         return bool(found)
+
+    def _driving(
+        self, path: str, found: list[tuple[str, int | None]], node: Node, value: int, place: int | None
+    ) -> list[tuple[str, int | None]]:
+        """Those of the attributes `found` from which a size in the call of `node` comes: at `place`, equal to `value`, or any."""
+        sizes = {one: self.program.drives(path, *one).get(node.name, {}) for one in found}
+        there = [one for one in found if place is not None and sizes[one].get(place) == value]
+        exact = there or [one for one in found if value in sizes[one].values()]
+        return exact or [one for one in found if sizes[one]]
+
+    def sized_apart(self, node: Node, sizes: Sequence[int]) -> bool:
+        """True when the equal parts of a split take their sizes from different attributes, so that they may shrink apart."""
+        path = module_of(node)[0]
+        found = attributes_holding(self.parts.get(path, self.module), sizes[0], used=True)
+        if len(found) < 2:
+            return False
+        places = {one: frozenset(self.program.drives(path, *one).get(node.name, {})) for one in found}
+        each = [{one for one in found if 1 + part in places[one]} for part in range(len(sizes))]
+        return all(each) and any(one != each[0] for one in each)
 
     def tie_to_inputs(self, node: Node, ids: Tensor, axis: int, merged: bool) -> None:
         """Couple the channels of a reshaped result one by one with those that enter the module, where it has their shape.
@@ -289,7 +323,7 @@ class Coupling:
         if vars(self.parts[owner]).get(attribute) == value:
             self.sites.append(SizeSite(owner, attribute, None, value, ids.clone()))
         else:
-            self.add_sites(module_of(node)[0], value, ids)  # may find none, when the code reads it from a shape
+            self.add_sites(module_of(node)[0], value, ids, node)  # may find none, when the code reads it from a shape
 
     def rectangular(self, ids: Tensor, axis: int | None) -> Tensor:
         """Couple ids so that they vary along one axis only: `axis`, or the last that varies."""

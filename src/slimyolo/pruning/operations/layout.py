@@ -109,7 +109,7 @@ def reshape_channels(coupling: Coupling, node: Node) -> Any:
         coupling.freeze(value)
         return coupling.empty(shape)
     if strategy == "attributes":
-        coupling.add_sites(path, shape[axes[0]], ids.reshape(-1))
+        coupling.add_sites(path, shape[axes[0]], ids.reshape(-1), node)
     if numbers != [value.shape[a] for a in varying_axes(value.ids)]:
         coupling.divisions.append(Division(path, ids.reshape(-1)))
     merged = any(shape[axes[0]] > value.shape[axis] for axis in varying_axes(value.ids))

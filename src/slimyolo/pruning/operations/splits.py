@@ -57,30 +57,31 @@ def _divided(coupling: Coupling, node: Node, short: str, ids: Tensor, sizes: Seq
     if strategy == "weights" and short != "slice":
         return True  # the code reads the sizes from the layers that read the parts
     if short == "slice":
-        return _sliced(coupling, path, strategy, ids, numbers)
-    equal = len(set(sizes)) == 1
+        return _sliced(coupling, node, strategy, ids, numbers)
+    listed = short == "split_with_sizes"  # the sizes stand after the tensor among the arguments
+    equal = len(set(sizes)) == 1 and not (listed and strategy == "attributes" and coupling.sized_apart(node, sizes))
     if equal and strategy == "adapt" and coupling.holds(path, len(ids)):  # x.split(self.width // 2)
-        coupling.add_sites(path, len(ids), ids)
+        coupling.add_sites(path, len(ids), ids, node)
     if not equal and strategy != "attributes":
         return False
     start, adapted, missing = 0, equal, []
-    for size in sizes:
+    for number, size in enumerate(sizes, start=1):
         part = ids[start : start + size]
         if equal:
             coupling.sets.join(part, ids[:size])
-        found = strategy == "attributes" and coupling.add_sites(path, size, part)
+        found = strategy == "attributes" and coupling.add_sites(path, size, part, node, number if listed else None)
         if not equal and not found:
             missing.append(part)
         adapted, start = adapted or found, start + size
-    if missing and not (adapted and coupling.holds(path, len(ids)) and coupling.add_sites(path, len(ids), ids)):
+    if missing and not (adapted and coupling.holds(path, len(ids)) and coupling.add_sites(path, len(ids), ids, node)):
         coupling.sets.freeze(torch.cat(missing))  # these sizes are numbers in the code
     return adapted
 
 
-def _sliced(coupling: Coupling, path: str, strategy: str, ids: Tensor, bounds: Sequence[int]) -> bool:
-    start, end = bounds
+def _sliced(coupling: Coupling, node: Node, strategy: str, ids: Tensor, bounds: Sequence[int]) -> bool:
+    path, (start, end) = module_of(node)[0], bounds
     if strategy == "attributes":
-        return all(coupling.add_sites(path, bound, ids[:bound]) for bound in bounds if 0 < bound < len(ids))
+        return all(coupling.add_sites(path, bound, ids[:bound], node) for bound in bounds if 0 < bound < len(ids))
     width = end - start
     if width <= 0 or len(ids) % width or start % width:
         return False

@@ -88,7 +88,7 @@ def make_plan(
         prunable_channels=terms.prunable_channels,
         removed_channels=channels,
         zeroed_channels=int((gone & constants.zeroed).sum()) if constants.mode != "none" else 0,
-        notes=terms.notes,
+        notes=(*terms.notes, *_undecided(graph, cut)),
         tensors=tuple(shapes_of(graph.module).items()),
     )
 
@@ -202,11 +202,26 @@ def _sizes(graph: ChannelGraph, cut: Tensor) -> tuple[SizeChange, ...]:
             changes[site.path, site.attribute, site.item] = SizeChange(
                 site.path, site.attribute, site.item, site.value, new
             )
-    news: dict[tuple[str, str, int | None], set[tuple[int, int]]] = {}
-    for site in graph.repeats:
-        news.setdefault((site.path, site.attribute, site.item), set()).add((site.value, int((~cut[site.units]).sum())))
-    for place, found in news.items():
-        old, new = next(iter(found))
-        if len(found) == 1 and new != old:
-            changes[place] = SizeChange(*place, old, new)
+    for place, (old, news) in _repeated(graph, cut).items():
+        if len(news) == 1 and news != {old}:
+            changes[place] = SizeChange(*place, old, *news)
     return tuple(changes.values())
+
+
+def _repeated(graph: ChannelGraph, cut: Tensor) -> dict[tuple[str, str, int | None], tuple[int, set[int]]]:
+    """The attributes that forward does not read: their value, and the new numbers of the channels that they may stand for."""
+    found: dict[tuple[str, str, int | None], tuple[int, set[int]]] = {}
+    for site in graph.repeats:
+        place = (site.path, site.attribute, site.item)
+        found.setdefault(place, (site.value, set()))[1].add(int((~cut[site.units]).sum()))
+    return found
+
+
+def _undecided(graph: ChannelGraph, cut: Tensor) -> tuple[str, ...]:
+    """A note for each such attribute for which there are several new numbers; it keeps its value."""
+    return tuple(
+        f"{path or '(root)'}: the attribute {attribute!r} ({old}) repeats several widths that became "
+        f"{' and '.join(str(new) for new in sorted(news))}; it is left as it was, since forward does not read it"
+        for (path, attribute, _), (old, news) in _repeated(graph, cut).items()
+        if len(news) > 1
+    )
