@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from loop_networks import EXAMPLE, NETWORKS, adam, made, residual, sgd, train_
+from loop_networks import EXAMPLE, NETWORKS, adam, data, made, residual, sgd, train_
 from torch import nn
+from torch.nn import functional
 
 from slimyolo.pruning import (
     ChannelShare,
@@ -145,3 +146,18 @@ def test_scales_that_start_at_zero_hide_nothing() -> None:
         Slimming(one, EXAMPLE, MacsShare(0.5), steps=10).state_dict()["sparsity"]["groups"] for one in (plain, zero)
     ]
     assert both[0] == both[1]
+
+
+def test_a_network_in_half_precision_is_slimmed_and_cut_in_its_own_type() -> None:
+    network = made(residual).bfloat16()
+    slim = Slimming(network, EXAMPLE.bfloat16(), MacsShare(0.5), steps=6)
+    optimizer = sgd(network)
+    for pictures, classes in data(1, 6):
+        optimizer.zero_grad()
+        functional.cross_entropy(network(pictures.bfloat16()).float(), classes).backward()
+        optimizer.step()
+        slim.step()
+    result = slim.cut()
+    assert result.alive == 0
+    assert result.difference < 0.02  # the rounding of bfloat16
+    assert {one.dtype for one in result.model.parameters()} == {torch.bfloat16}

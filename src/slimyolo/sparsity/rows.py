@@ -80,8 +80,10 @@ class ChannelRows:
             if part.tensor.grad is None:
                 continue
             part.follow_()
-            products = part.tensor.detach().double() * part.tensor.grad.double()
-            sums = products.movedim(part.axis, 0).reshape(part.tensor.shape[part.axis], -1).sum(1)
+            value, slope = part.tensor.detach(), part.tensor.grad
+            if value.dtype in (torch.float16, torch.bfloat16):
+                value, slope = value.float(), slope.float()
+            sums = (value * slope).movedim(part.axis, 0).reshape(value.shape[part.axis], -1).sum(1).double()
             total.index_add_(0, part.channels.to(total.device), sums[part.positions].to(total.device))
 
     def scale_(self, factors: Tensor) -> None:
