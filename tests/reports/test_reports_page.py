@@ -9,9 +9,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from slimyolo.detections import IOU_THRESHOLDS, Outcomes
 from slimyolo.errors import ConfigError, StorageError
+from slimyolo.evaluation import OUTCOMES_FILE, StoredOutcomes, write_outcomes
 from slimyolo.reports.page import render_page
 from slimyolo.reports.stages import read_run
 
@@ -33,6 +36,42 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+
+
+def keep_outcomes(folder: Path, missed: int, fingerprint: str = "f") -> None:
+    """Outcomes of a detector that finds the only face of each of 50 images, but not the first `missed` ones."""
+    found = np.arange(missed, 50)
+    outcomes = Outcomes(
+        names=("face",),
+        rule="yolov5",
+        images=tuple(f"{number}.jpg" for number in range(50)),
+        image_of=found,
+        correct=np.ones((len(found), len(IOU_THRESHOLDS)), bool),
+        scores=np.full(len(found), 0.5, np.float32),
+        classes=np.zeros(len(found), int),
+        label_image=np.arange(50),
+        label_classes=np.zeros(50, int),
+    )
+    write_outcomes(folder / OUTCOMES_FILE, StoredOutcomes(outcomes=outcomes, fingerprint=fingerprint))
+
+
+def test_changes_have_intervals_where_outcomes_were_kept(chain: Path) -> None:
+    assert "Δ mAP50" not in page_of(chain)
+    keep_outcomes(chain / "base", 0)
+    keep_outcomes(chain / "pruned", 25)
+    keep_outcomes(chain / "finetuned", 5, "other images")
+    page = page_of(chain)
+    head = re.findall(r"<th scope=\"col\">(Δ[^<]*)</th>", page)
+    assert head == ["Δ mAP50", "Δ mAP50-95"]
+    assert len(re.findall(r"<td>−\.\d{3} \(−\.\d{3}, −\.\d{3}\)</td>", page)) == 2
+    assert "with its 95 % interval from resampling the images" in page
+    keep_outcomes(chain / "finetuned", 0)
+    assert "(±.000 (±.000, ±.000) to base)" in page_of(chain)
+    both = page_of(chain / "base", chain / "pruned")
+    assert len(re.findall(r"<td>−\.\d{3} \(−\.\d{3}, −\.\d{3}\)</td>", both)) == 4  # in the comparison and its chapter
+    (chain / "base" / OUTCOMES_FILE).write_bytes(b"damaged")
+    with pytest.raises(StorageError, match="is not a record of outcomes"):
+        page_of(chain)
 
 
 def page_of(*folders: Path, **options: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from slimyolo.detections import Estimate
 from slimyolo.reports import StageRow, stage_table_markdown
 
 BASE = StageRow(
@@ -41,6 +42,18 @@ def test_shares_refer_to_the_first_row() -> None:
         "| base | 45 | .852 | .714 | .776 | .467 | 1.77 (100%) | 1.04 (100%) | 24.0 |\n"
         "| pruned | 0 | 1.000 | .000 | .742 | .422 | 0.88 (50%) | 0.52 (50%) | 0.1 |\n"
         "\nmAP by the rule yolov5: as YOLOv5 6.2 computes it.\n"
+    )
+
+
+def test_changes_have_columns_when_they_are_known() -> None:
+    change = {"map50_change": Estimate(-0.0337, -0.0513, -0.0152), "map50_95_change": Estimate(0.0001)}
+    assert stage_table_markdown([BASE, replace(CUT, **change)]) == (
+        "| stage | epochs | P | R | mAP50 | mAP50-95 | mAP50 − base | mAP50-95 − base | params (M) | GFLOPs @320 | minutes |\n"
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        "| base | 45 | .852 | .714 | .776 | .467 |  |  | 1.77 (100%) | 1.04 (100%) | 24.0 |\n"
+        "| pruned | 0 | 1.000 | .000 | .742 | .422 | −.034 (−.051, −.015) | ±.000 | 0.88 (50%) | 0.52 (50%) | 0.1 |\n"
+        "\nmAP by the rule yolov5: as YOLOv5 6.2 computes it.\n"
+        "In brackets: 95 % intervals of the differences, by resampling the validation images.\n"
     )
 
 

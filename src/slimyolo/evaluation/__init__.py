@@ -13,6 +13,7 @@ from slimyolo.evaluation.numbers import NUMBER_KINDS, NumberKind
 from slimyolo.evaluation.outcome_files import (
     OUTCOMES_FILE,
     StoredOutcomes,
+    folder_differences,
     outcomes_in_dataset,
     read_outcomes,
     write_outcomes,
@@ -32,6 +33,7 @@ __all__ = [
     "StageSpeed",
     "StoredOutcomes",
     "evaluate_detector",
+    "folder_differences",
     "outcomes_in_dataset",
     "read_outcomes",
     "write_outcomes",

@@ -18,12 +18,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimyolo.detections import IOU_THRESHOLDS, RULES, Outcomes
+from slimyolo.detections import IOU_THRESHOLDS, RULES, MetricEstimates, Outcomes, metric_differences
 from slimyolo.detections.outcomes import number_of_image
 from slimyolo.errors import StorageError
 from slimyolo.storage import atomic_file, to_plain
 
-__all__ = ["OUTCOMES_FILE", "StoredOutcomes", "outcomes_in_dataset", "read_outcomes", "write_outcomes"]
+__all__ = [
+    "OUTCOMES_FILE",
+    "StoredOutcomes",
+    "folder_differences",
+    "outcomes_in_dataset",
+    "read_outcomes",
+    "write_outcomes",
+]
 
 OUTCOMES_FILE = "outcomes.npz"
 VERSION = 1
@@ -97,6 +104,21 @@ def read_outcomes(path: Path) -> StoredOutcomes:
             f"{path} is not a record of outcomes ({type(error).__name__}: {error}). Measure the detector again: "
             "slimyolo val."
         ) from error
+
+
+def folder_differences(first: Path, second: Path) -> MetricEstimates | None:
+    """The metrics in the run folder `second` minus those in `first`, with intervals.
+
+    None when a folder keeps no outcomes, or when they are of other images, other labels or another rule. Raises
+    `StorageError` when a file is damaged.
+    """
+    files = [folder / OUTCOMES_FILE for folder in (first, second)]
+    if first == second or not all(file.is_file() for file in files):
+        return None
+    one, other = (read_outcomes(file) for file in files)
+    if one.fingerprint != other.fingerprint or one.outcomes.rule != other.outcomes.rule:
+        return None
+    return metric_differences(one.outcomes, other.outcomes)
 
 
 def _checked(header: Mapping[str, Any], tables: Mapping[str, npt.NDArray[Any]]) -> Outcomes:

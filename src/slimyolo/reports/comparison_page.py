@@ -12,7 +12,7 @@ from slimyolo.errors import StorageError
 from slimyolo.reports.commands import command_line
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
 from slimyolo.reports.run_files import SampleImage, SampleSet
-from slimyolo.reports.svg import SERIES, Chart, Figure, finite_range
+from slimyolo.reports.svg import SERIES, Chart, Figure, finite_range, nice_ticks
 from slimyolo.storage import read_json
 
 __all__ = ["render_comparison"]
@@ -137,7 +137,8 @@ def _figure(differences: Mapping[str, Any]) -> Figure | None:
     low, high = finite_range([0.0, *(end for _, one in drawn for end in (one.low, one.high))])
     chart = Chart(
         title="Differences with their intervals",
-        x=(low, high),
+        x=(low - 0.6 * (high - low), high),  # the names stand on the left
+        x_ticks=nice_ticks(low, high, 4),
         y=(0, len(drawn)),
         x_label="second − first",
         y_label="",
@@ -148,7 +149,7 @@ def _figure(differences: Mapping[str, Any]) -> Figure | None:
         height, series = len(drawn) - place - 0.6, 1 if one.certain else 0
         chart.line([(float(one.low or 0), height), (float(one.high or 0), height)], series)
         chart.dot(one.value, height, series, small=True)
-        chart.label(low if one.value > 0 else high - 0.3 * (high - low), height, name)
+        chart.label(low - 0.6 * (high - low), height, name)
     caption = "A line is the interval of a difference, a dot its value. Lines of the second colour do not reach 0."
     return Figure("Differences", chart.svg(), caption)
 

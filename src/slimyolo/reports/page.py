@@ -6,11 +6,11 @@ The file needs no script and no network. It follows the light or dark theme of t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slimyolo.detections import rule_words
+from slimyolo.detections import Estimate, interval_words, rule_words
 from slimyolo.reports.charts import (
     compared_trade_offs,
     curve_figures,
@@ -26,8 +26,8 @@ from slimyolo.reports.commands import bench_command, command_line, validation_co
 from slimyolo.reports.gamma_figures import gamma_figures
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
 from slimyolo.reports.run_files import Curves, LabelCounts
-from slimyolo.reports.stage_table import training_words
-from slimyolo.reports.stages import Run, Stage
+from slimyolo.reports.stage_table import TableRow, gflops_words, stage_head, stage_row, three_decimals, training_words
+from slimyolo.reports.stages import Numbers, Run, Stage, with_changes
 from slimyolo.reports.svg import SERIES, Figure
 
 __all__ = ["render_page"]
@@ -53,14 +53,6 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of the stage table. All cells are text."""
-
-    name: str
-    cells: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Matrix:
     """A confusion matrix as the page shows it.
 
@@ -82,7 +74,7 @@ class Chapter:
     headline: str
     tiles: tuple[Tile, ...]
     head: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     trades: tuple[Figure, ...]
     histories: tuple[Figure, ...]
     gammas: tuple[Figure, ...]
@@ -115,14 +107,17 @@ def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    chapters = tuple(_chapter(run, f"r{number}", images) for number, run in enumerate(runs))
+    runs = with_changes(runs)
+    columns = any(stage.changes is not None for run in runs for stage in run.stages)
+    chapters = tuple(_chapter(run, f"r{number}", images, columns) for number, run in enumerate(runs))
     several = len(runs) > 1
     sizes = {stage.imgsz for run in runs for stage in run.stages}
     measured = [(run.name, points) for run in runs if (points := measured_points(run))]
-    compared = compared_trade_offs(measured, _gflops_words(sizes)) if several and measured else ()
+    compared = compared_trade_offs(measured, gflops_words(sizes)) if several and measured else ()
     return environment.get_template("report.html").render(
         title=", ".join(run.name for run in runs),
-        head=_head([stage for run in runs for stage in run.stages]),
+        head=stage_head([stage for run in runs for stage in run.stages], columns),
+        changes=columns,
         chapters=chapters,
         several=several,
         compared=compared,
@@ -134,7 +129,8 @@ def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made
     )
 
 
-def _chapter(run: Run, mark: str, images: int) -> Chapter:
+def _chapter(run: Run, mark: str, images: int, columns: bool) -> Chapter:
+    """What the page says about `run`. With `columns`, its table has columns for changes."""
     ends, histories = _ends(run), history_figures(run.stages)
     sparse = next((stage for stage in run.stages if stage.command == "sparsify"), None)
     cut = next((stage for stage in run.stages if stage.layers), None)
@@ -145,8 +141,8 @@ def _chapter(run: Run, mark: str, images: int) -> Chapter:
         run=run,
         headline=_headline(run),
         tiles=_tiles(run),
-        head=_head(run.stages),
-        rows=tuple(_row(stage, run) for stage in run.stages),
+        head=stage_head(run.stages, columns),
+        rows=tuple(stage_row(stage, run, columns) for stage in run.stages),
         trades=_trades(run),
         histories=histories,
         gammas=gamma_figures(sparse, _removed_share(cut)) if sparse is not None else (),
@@ -211,7 +207,7 @@ def _trades(run: Run) -> tuple[Figure, ...]:
     points = measured_points(run)
     if len(points) > 1:
         sizes = {stage.imgsz for stage in run.stages}
-        figures.append(trade_off(points, _gflops_words(sizes), "mAP against GFLOPs"))
+        figures.append(trade_off(points, gflops_words(sizes), "mAP against GFLOPs"))
     timed, words = timed_points(run)
     if timed:
         figures.append(trade_off(timed, f"median ms, {words}", "mAP against latency"))
@@ -238,13 +234,19 @@ def _headline(run: Run) -> str:
     if dense is None or dense.numbers is None:
         return "Nothing has been measured yet."
     if slim is None or slim.numbers is None or not dense.params or not dense.macs or not slim.params or not slim.macs:
-        return f"mAP50 {_three(dense.numbers.map50)}, mAP50-95 {_three(dense.numbers.map50_95)}."
+        return f"mAP50 {three_decimals(dense.numbers.map50)}, mAP50-95 {three_decimals(dense.numbers.map50_95)}."
+    changes = [interval_words(one) for one in slim.changes or _plain_changes(dense.numbers, slim.numbers)]
     return (
-        f"{slim.name}: mAP50 {_three(slim.numbers.map50)} ({_signed(slim.numbers.map50 - dense.numbers.map50)} to "
-        f"{dense.name}) and mAP50-95 {_three(slim.numbers.map50_95)} "
-        f"({_signed(slim.numbers.map50_95 - dense.numbers.map50_95)}), with {slim.params / dense.params:.0%} of the parameters "
+        f"{slim.name}: mAP50 {three_decimals(slim.numbers.map50)} ({changes[0]} to "
+        f"{dense.name}) and mAP50-95 {three_decimals(slim.numbers.map50_95)} "
+        f"({changes[1]}), with {slim.params / dense.params:.0%} of the parameters "
         f"and {slim.macs / dense.macs:.0%} of the MACs."
     )
+
+
+def _plain_changes(first: Numbers, last: Numbers) -> tuple[Estimate, Estimate]:
+    """The changes of mAP50 and mAP50-95 without intervals, for stages that left no outcomes."""
+    return Estimate(last.map50 - first.map50), Estimate(last.map50_95 - first.map50_95)
 
 
 def _tiles(run: Run) -> tuple[Tile, ...]:
@@ -254,8 +256,12 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
     first = run.dense if run.slim is not None else None
     before = first.numbers if first is not None else None
     tiles = [
-        Tile("mAP50", _three(last.numbers.map50), f"from {_three(before.map50)}" if before else ""),
-        Tile("mAP50-95", _three(last.numbers.map50_95), f"from {_three(before.map50_95)}" if before else ""),
+        Tile("mAP50", three_decimals(last.numbers.map50), f"from {three_decimals(before.map50)}" if before else ""),
+        Tile(
+            "mAP50-95",
+            three_decimals(last.numbers.map50_95),
+            f"from {three_decimals(before.map50_95)}" if before else "",
+        ),
     ]
     if last.params:
         tiles.append(
@@ -279,26 +285,6 @@ def _rules(runs: Sequence[Run]) -> str:
         for run in runs
     )
     return " ".join([rule_words(measured), *dict.fromkeys(text for text in added if text)]) if measured else ""
-
-
-def _head(stages: Sequence[Stage]) -> tuple[str, ...]:
-    cost = _gflops_words(stage.imgsz for stage in stages)
-    return ("stage", "epochs", "P", "R", "mAP50", "mAP50-95", "params (M)", cost, "minutes")
-
-
-def _row(stage: Stage, run: Run) -> Row:
-    first = run.dense
-    n = stage.numbers
-    shares = tuple(_three(v) for v in (n.precision, n.recall, n.map50, n.map50_95)) if n else ("—",) * 4
-    params = gflops = "—"
-    if stage.params is not None and stage.gflops is not None and stage.macs is not None:
-        params, gflops = f"{stage.params / 1e6:.2f}", f"{stage.gflops:.2f}"
-        if run.slim is not None and first is not None and first.params and first.macs:
-            params += f" ({stage.params / first.params:.0%})"
-            gflops += f" ({stage.macs / first.macs:.0%})"
-    minutes = "—" if stage.minutes is None else f"{stage.minutes:.1f}"
-    name = stage.name if stage.finished else f"{stage.name} (not finished)"
-    return Row(name, (str(stage.epochs), *shares, params, gflops, minutes))
 
 
 def _matrix(title: str, curves: Curves) -> Matrix:
@@ -381,18 +367,5 @@ def _settings(run: Run) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _gflops_words(sizes: Iterable[int | None]) -> str:
-    known = sorted({size for size in sizes if size})
-    return "GFLOPs @" + "/".join(map(str, known)) if known else "GFLOPs"
-
-
 def _millions(count: int) -> str:
     return f"{count / 1e6:.2f} M"
-
-
-def _three(value: float) -> str:
-    return f"{value:.3f}".removeprefix("0") if 0 <= value < 1 else f"{value:.3f}"
-
-
-def _signed(difference: float) -> str:
-    return "±.000" if abs(difference) < 0.0005 else ("+" if difference > 0 else "−") + _three(abs(difference))

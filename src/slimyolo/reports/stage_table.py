@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slimyolo.detections import Estimate, interval_words, rule_words
+from slimyolo.reports.stages import Run, Stage
 
-__all__ = ["StageRow", "stage_table_markdown", "training_words"]
+__all__ = [
+    "StageRow",
+    "TableRow",
+    "gflops_words",
+    "stage_head",
+    "stage_row",
+    "stage_table_markdown",
+    "three_decimals",
+    "training_words",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +74,10 @@ def stage_table_markdown(rows: Sequence[StageRow]) -> str:
         cells = (
             row.stage,
             str(row.epochs),
-            _three(row.precision),
-            _three(row.recall),
-            _three(row.map50),
-            _three(row.map50_95),
+            three_decimals(row.precision),
+            three_decimals(row.recall),
+            three_decimals(row.map50),
+            three_decimals(row.map50_95),
             *(_change(one) for one in (row.map50_change, row.map50_95_change) if changed),
             f"{row.params / 1e6:.2f} ({row.params / max(first.params, 1):.0%})",
             f"{row.gflops:.2f} ({row.macs / max(first.macs, 1):.0%})",
@@ -80,6 +90,43 @@ def stage_table_markdown(rows: Sequence[StageRow]) -> str:
     added = training_words([(row.training_params, row.training_macs) for row in rows])
     lines += [added] if added else []
     return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row of the stage table of a page. All cells are text."""
+
+    name: str
+    cells: tuple[str, ...]
+
+
+def stage_head(stages: Sequence[Stage], changes: bool) -> tuple[str, ...]:
+    """The heads of the columns on a page, those for changes only where some are known."""
+    cost, between = gflops_words(stage.imgsz for stage in stages), ("Δ mAP50", "Δ mAP50-95") if changes else ()
+    return ("stage", "epochs", "P", "R", "mAP50", "mAP50-95", *between, "params (M)", cost, "minutes")
+
+
+def stage_row(stage: Stage, run: Run, changes: bool) -> TableRow:
+    """The row of `stage`, with its size also as a share of the first measured stage of `run`."""
+    first = run.dense
+    n = stage.numbers
+    shares = tuple(three_decimals(v) for v in (n.precision, n.recall, n.map50, n.map50_95)) if n else ("—",) * 4
+    between = tuple(interval_words(one) for one in stage.changes) if stage.changes else ("", "")
+    params = gflops = "—"
+    if stage.params is not None and stage.gflops is not None and stage.macs is not None:
+        params, gflops = f"{stage.params / 1e6:.2f}", f"{stage.gflops:.2f}"
+        if run.slim is not None and first is not None and first.params and first.macs:
+            params += f" ({stage.params / first.params:.0%})"
+            gflops += f" ({stage.macs / first.macs:.0%})"
+    minutes = "—" if stage.minutes is None else f"{stage.minutes:.1f}"
+    name = stage.name if stage.finished else f"{stage.name} (not finished)"
+    return TableRow(name, (str(stage.epochs), *shares, *(between if changes else ()), params, gflops, minutes))
+
+
+def gflops_words(sizes: Iterable[int | None]) -> str:
+    """The head of the column of GFLOPs, with all image sizes that are known."""
+    known = sorted({size for size in sizes if size})
+    return "GFLOPs @" + "/".join(map(str, known)) if known else "GFLOPs"
 
 
 def _change(one: Estimate | None) -> str:
@@ -98,6 +145,6 @@ def training_words(added: Sequence[tuple[int, int]]) -> str:
     )
 
 
-def _three(value: float) -> str:
+def three_decimals(value: float) -> str:
     """Three decimals without the leading zero, as papers about detection print them."""
     return f"{value:.3f}".removeprefix("0") if 0 <= value < 1 else f"{value:.3f}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from slimyolo.detections import Estimate
 from slimyolo.errors import ConfigError, StorageError
+from slimyolo.evaluation import folder_differences
 from slimyolo.reports.bench_records import Bench, read_bench
 from slimyolo.reports.run_files import (
     Curves,
@@ -24,7 +26,7 @@ from slimyolo.reports.run_files import (
 )
 from slimyolo.storage import read_json
 
-__all__ = ["ClassNumbers", "Numbers", "Run", "Stage", "read_run"]
+__all__ = ["ClassNumbers", "Numbers", "Run", "Stage", "read_run", "with_changes"]
 
 Record = TypeVar("Record")
 CHAIN_STAGES = ("base", "sparse", "pruned", "finetuned")
@@ -71,6 +73,7 @@ class Stage:
     `layers`      of a cut: (name, channels before, channels kept) for each layer
     `channels`    of a cut: prunable channels before and after
     `difference`  of a cut: largest relative difference of the outputs between the cut and the masked network
+    `changes`     differences of mAP50 and mAP50-95 to the first stage, or of a cut alone to the network before it
     `speed_ms`    of a validation: mean milliseconds for one image, by step; `measured_on` says on what
     ============  ===================================================================================================
     """
@@ -102,6 +105,7 @@ class Stage:
     curves: Curves | None = None
     sample: SampleSet | None = None
     labels: tuple[LabelCounts, ...] = ()
+    changes: tuple[Estimate, Estimate] | None = None
 
     @property
     def gflops(self) -> float | None:
@@ -186,6 +190,38 @@ def read_run(folder: Path) -> Run:
     )
 
 
+def with_changes(runs: Sequence[Run]) -> list[Run]:
+    """The same runs; each stage has its changes to the first measured stage of its run, or of all runs if it is alone.
+
+    They are computed from the outcomes that the stages left in their folders; stages of older versions left none. Raises
+    `StorageError` when such a file is damaged.
+    """
+    first = next((run.dense for run in runs if run.dense is not None), None)
+    changed = []
+    for run in runs:
+        reference = run.dense if run.slim is not None else first
+        stages = tuple(_changed(stage, reference) for stage in run.stages)
+        changed.append(replace(run, stages=stages))
+    return changed
+
+
+def _changed(stage: Stage, reference: Stage | None) -> Stage:
+    if reference is None or stage is reference or stage.numbers is None:
+        return stage
+    found = folder_differences(reference.folder, stage.folder)
+    return replace(stage, changes=None if found is None else (found.map50, found.map50_95))
+
+
+def _changes_of_cut(differences: Mapping[str, Any] | None) -> tuple[Estimate, Estimate] | None:
+    if not differences:
+        return None
+    rows = [differences[key] for key in ("map50", "map50_95")]
+    first, second = (
+        Estimate(float("nan") if row["value"] is None else float(row["value"]), row["low"], row["high"]) for row in rows
+    )
+    return first, second
+
+
 def _is_stage(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("record.json", "opt.yaml"))
 
@@ -247,6 +283,7 @@ def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
             "channels": (int(record["channels_before"]), int(record["channels_after"])),
             "difference": record["max_relative_difference"],
             "notes": tuple(str(note) for note in record["notes"]),
+            "changes": _changes_of_cut(record.get("differences")),
         }
         return facts | _size(record["after"]) | own
     if "speed_ms" in record:

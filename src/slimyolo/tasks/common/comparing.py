@@ -12,8 +12,8 @@ from slimyolo.errors import SlimyoloError
 from slimyolo.evaluation import (
     OUTCOMES_FILE,
     StoredOutcomes,
+    folder_differences,
     outcomes_in_dataset,
-    read_outcomes,
     write_outcomes,
 )
 
@@ -60,13 +60,8 @@ def difference_of_folders(first: Path, second: Path) -> MetricEstimates | None:
 
     A chain goes on without this comparison, so a file that cannot be read is a warning.
     """
-    if first == second or not all((folder / OUTCOMES_FILE).is_file() for folder in (first, second)):
-        return None
     try:
-        one, other = (read_outcomes(folder / OUTCOMES_FILE) for folder in (first, second))
-        if one.fingerprint != other.fingerprint or one.outcomes.rule != other.outcomes.rule:
-            return None
-        return metric_differences(one.outcomes, other.outcomes)
+        return folder_differences(first, second)
     except SlimyoloError as error:
         log.warning("%s and %s are not compared: %s", first, second, error)
         return None

@@ -169,7 +169,11 @@ def verdict(differences: MetricEstimates, first: Path, second: Path) -> str:
             f"No difference of mAP50-95 is certain: on other images of this kind it may lie anywhere {_range(one)}. More images "
             "make the interval narrower."
         )
-    return f"{second} has a {'higher' if one.value > 0 else 'lower'} mAP50-95 than {first}: the difference lies {_range(one)}."
+    word = "higher" if one.value > 0 else "lower"
+    return (
+        f"{second} has a {word} mAP50-95 than {first}: with a confidence of {differences.level:.0%} the difference lies "
+        f"{_range(one)}."
+    )
 
 
 def _range(one: Estimate) -> str:
