@@ -1,6 +1,6 @@
 """Cut one network to a share of its time on a device that differs from this machine, by the times of both.
 
-The "device" is a process of its own: one core, one thread, and an instruction set without AVX (``ONEDNN_MAX_CPU_ISA``, which
+The "device" is a process of its own: one core, one thread, and AVX2 in place of AVX-512 (``ONEDNN_MAX_CPU_ISA``, which
 OpenVINO's oneDNN obeys). The archive of ``slimyolo latency pack`` is timed twice, here (all instruction sets) and on the device,
 by its own run.py. Then the network is cut to the same share of the time by either answer, and the device times both cuts in turn
 with the dense network. Once more with the answer of that check, which corrects the fit. All shares are taken in interleaved
@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--shares", type=float, nargs="+", default=[0.7, 0.5])
     parser.add_argument("--threads-here", type=int, default=1, help="threads of the local fit")
-    parser.add_argument("--isa", default="SSE41", help="ONEDNN_MAX_CPU_ISA of the device; empty: all")
+    parser.add_argument("--isa", default="AVX2", help="ONEDNN_MAX_CPU_ISA of the device; empty: all")
     parser.add_argument("--core", default="0", help="the core of the device")
     parser.add_argument("--device-prefix", default="", help="words before python on the device, such as an emulator")
     parser.add_argument("--networks", type=int, help="number of networks of the fit")

@@ -126,7 +126,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     (folder / "sshd_config").write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder / 'host_key'}\nPidFile none\nStrictModes no\nUsePAM no\n"
         f"AuthorizedKeysFile {folder / 'authorized_keys'}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        "PermitRootLogin yes\nMaxStartups 100\n"
+        "PermitRootLogin yes\nMaxStartups 100\nSubsystem sftp internal-sftp\n"
     )
     known = (folder / "host_key.pub").read_text()
     (folder / "known").write_text(f"[127.0.0.1]:{port} {known}")
