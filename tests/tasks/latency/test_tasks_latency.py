@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from slimyolo.errors import ConfigError
+from slimyolo.exporting import runtimes
 from slimyolo.families import parse_architecture, read_architecture
 from slimyolo.models import Detector, build_detector
 from slimyolo.pruning import ChannelShare, LatencyBudget, MacsShare, Price, PrunePlan, PruneResult, prune_module
+from slimyolo.tasks.common.option_types import RuntimeName
 from slimyolo.tasks.latency import price as latency
 from slimyolo.tasks.latency.budget import cut_to_latency
 from slimyolo.tasks.latency.networks import Networks
+from slimyolo.tasks.latency.pack_config import DeviceRuntime
 from slimyolo.tasks.latency.price import LatencyPrice
 from slimyolo.tasks.latency.shapes import shapes_after
 
@@ -115,7 +119,8 @@ def test_a_price_is_fitted_once_and_kept(detector: Detector, tmp_path: Path, mon
 
 def test_unknown_runtime(detector: Detector) -> None:
     with pytest.raises(
-        ConfigError, match="--runtime tensorflow cannot be timed: expected one of onnxruntime, openvino, ncnn, torch"
+        ConfigError,
+        match="--runtime tensorflow cannot be timed: expected one of onnxruntime, openvino, ncnn, torch, litert",
     ):
         LatencyPrice(detector, "tensorflow", (64, 64), 1)
 
@@ -139,3 +144,9 @@ def test_a_network_that_divides_channels_is_written_anew_for_each_timing(name: s
         networks.close()
     assert isinstance(output, torch.Tensor)
     assert output.shape[0] == 1
+
+
+def test_the_runtimes_of_the_options_are_those_of_the_formats() -> None:
+    assert set(get_args(RuntimeName)) == set(runtimes())
+    assert set(get_args(DeviceRuntime)) == set(runtimes()) - {"torch"}
+    assert set(latency.SAMPLES) <= set(runtimes())

@@ -42,7 +42,9 @@ SparsityMethod = Literal["share", "reference", "soft-threshold", "group-lasso", 
 OptimizerName = Literal["SGD", "Adam", "AdamW", "MuSGD", "auto"]
 DISTILLATION_TERMS = ("response", "feature")
 CouplingPolicy = Literal["coupled", "skip-shortcuts"]
-RuntimeName = Literal["onnxruntime", "openvino", "ncnn", "torch"]
+RuntimeName = Literal[
+    "onnxruntime", "openvino", "ncnn", "torch", "litert"
+]  # `exporting.runtimes`, which needs torch to import
 BenchPrecision = Literal["fp32", "fp16", "bf16", "auto", "int8"]
 
 

@@ -21,6 +21,7 @@ from slimyolo.exporting import (
     repeating_values,
     require_packages,
     resized_onnx,
+    runtimes,
     timed_format,
     write_quick_onnx,
 )
@@ -30,8 +31,6 @@ from slimyolo.pruning import SaysSizes
 __all__ = ["Networks"]
 
 SMALL = 64  # values
-TIMED = ("onnxruntime", "openvino", "ncnn", "torch")
-PACKED = ("onnxruntime", "openvino", "ncnn", "litert")
 
 
 class Networks:
@@ -47,7 +46,7 @@ class Networks:
     def __init__(
         self, detector: Detector, runtime: str, size: tuple[int, int], threads: int, *, compressible: bool = False
     ) -> None:
-        known = PACKED if compressible else TIMED
+        known = [name for name in runtimes() if name != "torch" or not compressible]  # eager networks do not travel
         if runtime not in known:
             raise ConfigError(f"--runtime {runtime} cannot be timed: expected one of {', '.join(known)}.")
         self._fused = detector.fused().requires_grad_(False)

@@ -155,7 +155,7 @@ class LatencyPrice:
         return self._model
 
     def _calibrated(self, groups: Sequence[CutGroup], path: Path) -> LatencyModel:
-        count = SAMPLES[self.runtime]
+        count = SAMPLES.get(self.runtime, SLOW_SAMPLES)
         if not self._networks.quick:
             count = min(count, SLOW_SAMPLES)
         log.info("timing %d networks of random widths on %s, once for this machine …", count, self.runtime)
