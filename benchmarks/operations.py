@@ -3,7 +3,7 @@
     python benchmarks/operations.py dense.pt cut.pt [--imgsz 320] [--threads 2] [--runs 60] [--json operations.json]
 
 Each file, a checkpoint or an ONNX file, is run with ONNX Runtime's own profiler, in turn with the others. The time of an
-operation is the median over the runs, so that other load disturbs it little; times are added up by kind. With several files,
+operation is the 10th percentile over the runs, which other load disturbs least; times are added up by kind. With several files,
 "÷" is the time in the first file divided by the time in this one. Convolutions shrink with both of their widths; activations,
 concatenations and resizing shrink with one width only, and the choice of the best rows does not shrink at all. This is why half
 of the multiply-accumulates is not half of the time.
@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -84,7 +83,9 @@ def main() -> None:
     given = _arguments()
     with tempfile.TemporaryDirectory(prefix="operations-", ignore_cleanup_errors=True) as folder:
         profiles = _profiles(given, Path(folder))
-    print(f"ONNX Runtime, {given.imgsz} px, {given.threads} threads, median of {given.runs} runs; ms of one image\n")
+    print(
+        f"ONNX Runtime, {given.imgsz} px, {given.threads} threads, 10th percentile of {given.runs} runs; ms of one image\n"
+    )
     print(_table([(kind, [one.kinds()[kind] for one in profiles]) for kind in (*KINDS, OTHER)], profiles))
     names = sorted(
         {name for one in profiles for name in one.operations}, key=lambda name: -profiles[0].operations.get(name, 0)
@@ -137,7 +138,7 @@ def _as_onnx(file: Path, imgsz: int, target: Path) -> tuple[Path, int | None]:
 
 
 def _times(file: Path) -> dict[str, float]:
-    """Operation → the sum of the median milliseconds of its nodes, without the warm-up."""
+    """Operation → the sum of the 10th percentiles of the milliseconds of its nodes, without the warm-up."""
     durations: dict[tuple[str, str], list[float]] = defaultdict(list)
     for event in json.loads(file.read_text(encoding="utf-8")):
         about: Any = event.get("args", {})
@@ -145,7 +146,7 @@ def _times(file: Path) -> dict[str, float]:
             durations[event["name"], about["op_name"]].append(event["dur"] / 1000)
     totals: dict[str, float] = defaultdict(float)
     for (_, operation), values in durations.items():
-        totals[operation] += statistics.median(values[WARMUP:] or values)
+        totals[operation] += float(np.percentile(values[WARMUP:] or values, 10))
     return dict(totals)
 
 
