@@ -153,6 +153,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         save_checkpoint(folder / name, detector)
     cut = slimyolo.prune(detector, imgsz=64)
+    cut.save(folder / "cut.pt")
     for run in ("exp", "exp2"):
         (folder / "runs" / "prune" / run).mkdir(parents=True)
         cut.save(folder / "runs" / "prune" / run / "pruned.pt")
