@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from typing import Any
@@ -17,6 +18,7 @@ from slimyolo.models import Detector
 from slimyolo.pruning import ChannelShare, prune_module, register_operation, trace
 from slimyolo.tracing.capture import TracedProgram, capture_program, export_program, record_program
 from slimyolo.tracing.recording import NotRecordable
+from slimyolo.tracing.shape_rules import run_on_shapes
 
 EXAMPLE = torch.zeros(1, 3, 12, 12)
 
@@ -212,3 +214,32 @@ def test_tracing_a_detector_does_not_import_the_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("operator", [torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor, torch.ops.aten.div.Tensor])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_shapes_and_strides_of_sums_of_halves_are_those_of_torch(operator: Any, batch: int) -> None:
+    first, second = torch.empty(batch, 8, 4, 4, device="meta").chunk(2, 1)
+    whole = torch.empty(batch, 4, 4, 4, device="meta")
+    last = torch.empty(batch, 4, 4, 4, device="meta").to(memory_format=torch.channels_last)
+    for pair in itertools.product((first, second, whole, last), (first, second, whole, last, 2.0)):
+        ours, theirs = run_on_shapes(operator, pair, {}), operator(*pair)
+        assert (ours.shape, ours.stride(), ours.dtype) == (theirs.shape, theirs.stride(), theirs.dtype)
+
+
+def test_a_shortcut_over_a_half_does_not_import_the_compiler() -> None:
+    code = """
+import sys, torch
+from torch import nn
+from slimyolo.tracing.capture import record_program
+class Half(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 8, 1), nn.Conv2d(4, 4, 1)
+    def forward(self, images):
+        first, second = self.one(images).chunk(2, 1)
+        return torch.cat((first, second + self.two(second)), 1)
+record_program(Half().eval(), torch.zeros(1, 3, 4, 4))
+assert not [name for name in sys.modules if name.startswith("torch._dynamo")]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -105,17 +105,21 @@ def _pair(numbers: Sequence[int]) -> tuple[int, int]:
 
 
 def _unary(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    return shape_only(args[0]) if _ordinary(args[0]) else None
+    return _like(args[0]) if _ordinary(args[0]) else None
 
 
 def _arithmetic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """For two tensors of one shape, layout and floating type, or a tensor and a number: the result is like the first."""
+    """For two tensors of one shape, layout and floating type, or a tensor and a number: the result is like the first.
+
+    Tensors of one shape in C order may differ in the strides of axes of size 1, as a half of the channels of one image does.
+    """
     first, second = args[0], args[1]
-    if isinstance(second, Tensor):
-        same = _layout(second) == _layout(first)
-    else:
-        same = isinstance(second, (int, float))
-    return shape_only(first) if same and _ordinary(first) else None
+    if not isinstance(second, Tensor):
+        return _like(first) if isinstance(second, (int, float)) and _ordinary(first) else None
+    if _layout(second) == _layout(first):
+        return _like(first) if _ordinary(first) else None
+    alike = first.shape == second.shape and first.dtype == second.dtype and _ordinary(first) and second.is_meta
+    return _empty(first.shape, first.dtype) if alike and first.is_contiguous() and second.is_contiguous() else None
 
 
 def _cat(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
@@ -138,6 +142,11 @@ def _contiguous(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None
 
 def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.empty(tuple(shape), dtype=dtype, device="meta")
+
+
+def _like(tensor: Tensor) -> Tensor:
+    """A new tensor of the same shape: in C order if `tensor` is, also where an axis of size 1 has another stride."""
+    return _empty(tensor.shape, tensor.dtype) if tensor.is_contiguous() else shape_only(tensor)
 
 
 def _layout(tensor: Tensor) -> tuple[Any, ...]:
