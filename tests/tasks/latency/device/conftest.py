@@ -5,25 +5,19 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from loopback_board import SERVER, Loopback
 from made_times import small_detector
 
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.models import Detector
-from slimyolo.tasks.common.device_host import DeviceHost
 from slimyolo.tasks.latency.pack import pack
 from slimyolo.tasks.latency.pack_config import LatencyPackConfig
-
-SERVER = shutil.which("sshd") or shutil.which("/usr/sbin/sshd")
 
 
 @pytest.fixture(scope="session")
@@ -39,73 +33,6 @@ def archive_file(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -
     config = LatencyPackConfig(weights=folder / "best.pt", imgsz=(64, 64), threads=1, networks=12, output=output)
     assert pack(config).networks == 13
     return output
-
-
-@dataclass
-class Loopback:
-    """A board: its address is a name in `config`, an ssh configuration. `home` is where files may go."""
-
-    folder: Path
-    home: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def config(self) -> Path:
-        return self.folder / "ssh config"
-
-    def host(self, python: str | Path = sys.executable, name: str = "board") -> DeviceHost:
-        return DeviceHost(address=name, python=str(python), folder=str(self.home), ssh_config=self.config)
-
-    def start(self) -> None:
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [str(SERVER), "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log
-            )
-        for _ in range(100):
-            with socket.socket() as one:
-                if one.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.1)
-        pytest.skip(f"sshd does not start here: {(self.folder / 'log').read_text()[-300:]}")
-
-    def drop(self) -> None:
-        """End every connection; the server stays."""
-        assert self.process is not None
-        for pid in self._children(self.process.pid):
-            for inner in (*self._children(pid), pid):
-                if _name(inner).startswith("sshd"):
-                    try:
-                        os.kill(inner, signal.SIGKILL)
-                    except ProcessLookupError:
-                        continue
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.drop()
-            self.process.kill()
-            self.process.wait()
-
-    @staticmethod
-    def _children(pid: int) -> list[int]:
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, ValueError):
-                continue
-            if parent == pid:
-                found.append(int(folder.name))
-        return found
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text()
-    except OSError:
-        return ""
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loopback_board import Loopback
 
-from conftest import Loopback
 from slimyolo.cli.main import run_command_line
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector

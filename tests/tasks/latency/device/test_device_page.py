@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from conftest import Loopback
+from loopback_board import Loopback
 
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "deploy-on-a-board.md"
 SMALLER = {

@@ -38,7 +38,7 @@ This archive times networks on the device that will serve them (slimyolo {versio
 1. Copy it to the device, unpack it there, and go into its folder: cd {folder}
 2. Install the runtime, if it is not there: python3 -m pip install numpy {package}
 3. Run: python3 run.py   (Ctrl-C stops it, and the same command goes on; python3 run.py --help lists its options)
-4. Copy times.json back, and use it: slimyolo {next} --times times.json
+4. Copy times.json back, and use it: slimyolo prune --weights FILE --latency 30ms --times {files}
 """
 
 
@@ -155,10 +155,6 @@ def _program(runtime: str) -> str:
 
 def _readme(pack: Pack) -> str:
     height, width = pack.facts.size
-    following = {
-        "fit": "prune --weights FILE --latency 30ms",
-        "check": "prune --weights FILE --latency 30ms --times FIRST",
-    }
     return README.format(
         version=__version__,
         runtime=pack.runtime,
@@ -166,7 +162,7 @@ def _readme(pack: Pack) -> str:
         width=width,
         folder=FOLDER,
         package=INSTALLED[pack.runtime],
-        next=following[pack.kind].replace(" --times FIRST", ""),
+        files="times.json" if pack.kind == "fit" else "FIRST.json times.json",
     )
 
 
