@@ -30,6 +30,7 @@ from slimyolo.pruning import (
 )
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.opened_model import OpenedModel, fixed_size, open_model
+from slimyolo.tasks.common.stored_size import image_size_for
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.cutter import cut_detector
 from slimyolo.tasks.prune.living import living_note
@@ -57,7 +58,7 @@ def load(path: str | os.PathLike[str]) -> Detector:
 def predict(
     detector_or_path: ModelOrPath,
     image: PictureSource,
-    imgsz: int | tuple[int, int] = 320,
+    imgsz: int | tuple[int, int] | None = None,
     conf: float = 0.25,
     iou: float = 0.45,
     max_det: int = 1000,
@@ -70,16 +71,17 @@ def predict(
     a Pillow image, an RGB tensor ``[3, H, W]`` in 0–1, or the bytes of an image file; a batch of arrays or tensors; or an
     iterable of these (see `slimyolo.inference.held_pictures`).
 
-    `conf` is the minimum score. NMS drops the box with the lower score when two boxes of a class have an IoU above `iou`. An
-    exported file (its path, or opened with `slimyolo.exporting.open_exported`) can be used like a detector; if it has a
-    fixed size, that size replaces `imgsz`.
+    `imgsz` is one side or (height, width); None: that of the checkpoint or file, else 320. `conf` is the minimum score. NMS
+    drops the box with the lower score when two boxes of a class have an IoU above `iou`. An exported file (its path, or opened
+    with `slimyolo.exporting.open_exported`) can be used like a detector; if it has a fixed size, that size replaces `imgsz`.
     """
     model = _model(detector_or_path)
-    size = fixed_size(model, (imgsz, imgsz) if isinstance(imgsz, int) else imgsz)
+    asked = image_size_for(model, imgsz)
+    size = fixed_size(model, asked)
     return predict_source(
         model.fused() if isinstance(model, Detector) else model,
         image,
-        imgsz=size or imgsz,
+        imgsz=size or asked,
         fixed=size is not None,
         conf=conf,
         iou=iou,
@@ -92,7 +94,7 @@ def predict(
 def evaluate(
     detector_or_path: ModelOrPath,
     data_yaml: str | os.PathLike[str],
-    imgsz: int = 320,
+    imgsz: int | tuple[int, int] | None = None,
     split: str = "val",
     batch_size: int = 32,
     conf: float = 0.001,
@@ -103,7 +105,9 @@ def evaluate(
 ) -> DetectionMetrics:
     """Precision, recall, mAP50 and mAP50-95, overall and per class, on one split of a dataset (``.map50`` and so on).
 
-    Exported files can be used as in `predict`; an exported file of a fixed size must take square images. `rule` says how mAP
+    Exported files can be used as in `predict`; if it has a fixed size, that size replaces
+    `imgsz`. `imgsz` None: that of the checkpoint or file, else 320. A rectangle (height, width) is what every image is fitted
+    into. `rule` says how mAP
     is computed: ``yolov5``, ``coco`` or ``ultralytics``. When `rule` or `iou` is None, the detector's family decides. Raises
     `DataError` when the data are missing, and `ModelError` when the classes of detector and dataset do not fit.
 
@@ -111,18 +115,17 @@ def evaluate(
     default.
     """
     detector = _model(detector_or_path)
-    size = fixed_size(detector, (imgsz, imgsz))
-    if size is not None and size[0] != size[1]:
-        raise ModelError(f"{detector_or_path} takes images of {size[0]} x {size[1]}, but evaluate() makes square ones.")
+    asked = image_size_for(detector, imgsz)
+    size = fixed_size(detector, asked) or (asked if asked[0] != asked[1] else None)
     dataset = read_dataset_yaml(Path(data_yaml))
     if dataset.nc != detector.nc:
         raise ModelError(
             f"The detector has {detector.nc} classes, but {data_yaml} has {dataset.nc}. Give a dataset with its classes."
         )
     how = Measuring(
-        imgsz=size[0] if size else imgsz,
+        imgsz=max(size or asked),
+        frame=size,
         batch_size=batch_size,
-        rect=size is None,
         conf=conf,
         iou=iou,
         max_det=max_det,
@@ -136,7 +139,7 @@ def compare(
     first: ModelOrPath,
     second: ModelOrPath,
     data_yaml: str | os.PathLike[str],
-    imgsz: int = 320,
+    imgsz: int | None = None,
     split: str = "val",
     rule: RuleName | None = None,
     level: float = 0.95,
@@ -144,10 +147,12 @@ def compare(
 ) -> MetricEstimates:
     """The metrics of `second` minus those of `first` on the same images, each with its interval: ``.map50_95.low`` and so on.
 
-    Both can be what `evaluate` takes. The intervals have this `level` of confidence; they come from a paired bootstrap over
-    the images with this number of `resamples`. When `rule` is None, the families decide, or it is ``coco`` when they differ.
+    Both can be what `evaluate` takes; both are measured at `imgsz`, or at the size that the first one states, else 320. The
+    intervals have this `level` of confidence; they come from a paired bootstrap over the images with this number of
+    `resamples`. When `rule` is None, the families decide, or it is ``coco`` when they differ.
     """
     one, other = _model(first), _model(second)
+    imgsz = max(image_size_for(one, imgsz))  # both are measured at the same size
     if rule is None:
         rules = {Measuring(imgsz=imgsz).for_model(model).rule for model in (one, other)}
         rule = rules.pop() if len(rules) == 1 else "coco"
@@ -173,7 +178,7 @@ class Pruned:
 def prune(
     detector_or_path: DetectorOrPath,
     target: Target = ChannelShare(0.4),  # noqa: B008 - a frozen value
-    imgsz: int = 320,
+    imgsz: int | None = None,
     rules: CutRules | None = None,
     *,
     price: Price | None = None,
@@ -184,17 +189,17 @@ def prune(
     or `LatencyBudget` of `slimyolo.pruning`.
 
     The given detector is not changed; ``.model`` is the pruned one, which can be trained and saved. `imgsz` is the side of the
-    image for which costs are counted. `rules`, and single `fields` of it such as ``round_to=8``, are those of
-    `slimyolo.pruning.CutRules`; `price` and `calibration` are those of `slimyolo.pruning.prune_module`. The policy "reference"
-    (also "skip-shortcuts") does not prune the layers around shortcuts. ``.report.notes`` says, among other things, how many of
-    the removed channels still worked.
+    image for which costs are counted; None: that of the checkpoint, else 320. `rules`, and single `fields` of it such as
+    ``round_to=8``, are those of `slimyolo.pruning.CutRules`; `price` and `calibration` are those of
+    `slimyolo.pruning.prune_module`. The policy "reference" (also "skip-shortcuts") does not prune the layers around shortcuts.
+    ``.report.notes`` says, among other things, how many of the removed channels still worked.
     """
     detector = _detector(detector_or_path)
     result = cut_detector(
         detector,
         target,
         rules_with(rules, fields),
-        imgsz=imgsz,
+        imgsz=max(image_size_for(detector, imgsz)),
         price=price,
         calibration=calibration,
     )

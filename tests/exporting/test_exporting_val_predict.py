@@ -13,7 +13,7 @@ from exporting_networks import NAMES, make_small_detector, settings_for
 
 import slimyolo
 from slimyolo.checkpoints import save_checkpoint
-from slimyolo.errors import CheckpointError, ConfigError, ModelError
+from slimyolo.errors import CheckpointError, ConfigError
 from slimyolo.exporting import FORMATS, export_detector, open_exported
 from slimyolo.tasks.measure.validate import validate
 from slimyolo.tasks.measure.validate_config import ValConfig
@@ -98,12 +98,16 @@ def test_another_size_is_said(folder: Path, tmp_path: Path, caplog: pytest.LogCa
     caplog.set_level(logging.WARNING, "slimyolo")
     slimyolo.predict(folder / "two.torchscript", np.zeros((20, 30, 3), np.uint8), imgsz=320)
     assert "the file takes images of 64 x 64 pixels; --imgsz 320 320 is not used" in caplog.text
-    with pytest.raises(
-        ConfigError, match=r"takes images of 32 x 64 pixels; val measures only files that take square images"
-    ):
-        measured(folder, "flat.torchscript", tmp_path)
-    with pytest.raises(ModelError, match=r"takes images of 32 x 64, but evaluate\(\) makes square ones"):
-        slimyolo.evaluate(folder / "flat.torchscript", folder / "data.yaml")
+
+
+def test_a_rectangular_file_is_measured_in_its_rectangle(folder: Path, tmp_path: Path) -> None:
+    """Every image is fitted into 32 x 64; the checkpoint measured in the same rectangle finds the same."""
+    file = measured(folder, "flat.torchscript", tmp_path)
+    found = slimyolo.evaluate(folder / "flat.torchscript", folder / "data.yaml", conf=0.2)
+    expected = slimyolo.evaluate(folder / "best.pt", folder / "data.yaml", imgsz=(32, 64), conf=0.2)
+    assert found.images == expected.images > 0
+    for values in (file, (found.map50, found.map50_95)):
+        np.testing.assert_allclose(values, [expected.map50, expected.map50_95], atol=1e-3)
 
 
 def test_options_that_a_file_does_not_take(folder: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ __all__ = ["Checkpoint", "Origin", "dense_widths"]
 Origin = Literal["slimyolo", "ultralytics"]
 
 _MOST_ROWS = 1_000
+_LARGEST_SIDE = 16_384  # pixels
 _MOST_ELEMENTS = 500_000_000  # allocated while a model is built; yolov5x6, the largest known model, has 141 million
 
 
@@ -50,6 +51,15 @@ class Checkpoint:
         """Anchors float32 ``[nl, na, 2]``, (width, height) in network pixels; ``[0]`` in families without anchors."""
         return torch.tensor(self.architecture.anchors, dtype=torch.float32)
 
+    @property
+    def imgsz(self) -> tuple[int, int] | None:
+        """The (height, width) of the images for which the file was made, as far as it says: in the settings of the command
+        that wrote it, or in ultralytics' ``train_args`` or YOLOv5's ``opt``."""
+        about = self.provenance
+        places = (about, *(about.get(key) for key in ("settings", "train_args", "opt")))
+        sizes = (_image_size(place.get("imgsz")) for place in places if isinstance(place, Mapping))
+        return next((size for size in sizes if size is not None), None)
+
     def best_tensors(self, prefer_ema: bool = True) -> dict[str, Tensor]:
         """The EMA weights when the file has them and `prefer_ema` is true, else the tensors of the trained model."""
         return self.ema if prefer_ema and self.ema is not None else self.tensors
@@ -60,6 +70,7 @@ class Checkpoint:
         detector = self._built(tensors)
         _check_tensors(self.source or "The checkpoint", detector.state_dict(), tensors)
         detector.load_state_dict(tensors)
+        detector.imgsz = self.imgsz
         return detector.eval()
 
     def _built(self, tensors: Mapping[str, Tensor]) -> Detector:
@@ -81,6 +92,14 @@ class Checkpoint:
                 return build_detector(self.architecture, names=self.names, widths=self.widths, seed=0)
         except ModelError as error:
             raise CheckpointError(f"{source} does not describe a detector: {error}") from error
+
+
+def _image_size(value: Any) -> tuple[int, int] | None:
+    """640 or [height, width] → (height, width); None for anything that is no size of images."""
+    sides = value if isinstance(value, (list, tuple)) else (value, value)
+    if len(sides) == 2 and all(type(side) is int and 32 <= side <= _LARGEST_SIDE for side in sides):
+        return sides[0], sides[1]
+    return None
 
 
 def dense_widths(architecture: Architecture) -> Widths:

@@ -65,6 +65,8 @@ def save_checkpoint(
             "The tensors of `ema` differ from those of the detector. Give an EMA that was made from this detector."
         )
     about = {"slimyolo": _installed_version(), "torch": str(torch.__version__), "saved": _now(), **(provenance or {})}
+    if detector.imgsz is not None and "settings" not in about:  # saved by a program: no command says the size
+        about.setdefault("imgsz", list(detector.imgsz))
     content = {
         "format": FORMAT,
         "version": 1 if detector.family.name == FIRST_FAMILY else VERSION,

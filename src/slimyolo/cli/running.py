@@ -18,6 +18,10 @@ def run_command(command: Command, settings: Config) -> int:
     module, function = command.task
     with importing():
         task = getattr(import_module(module), function)
+        if "imgsz" in type(settings).model_fields and "imgsz" not in settings.model_fields_set:
+            from slimyolo.tasks.common.stored_size import with_stored_size  # it imports torch, as the task does
+
+            settings = with_stored_size(settings)
     return command.ending(settings, task(settings))
 
 

@@ -35,6 +35,7 @@ class ExportedModel:
     |---|---|
     | `names` | the class names |
     | `stride` | the largest stride in network pixels, float [1] |
+    | `imgsz` | (height, width) of the export, or None when the file does not say it |
     | `input_shape` | [B, 3, H, W]; names stand for sizes that are free |
     | `runtime`, `versions` | the name of the runtime, and the versions of its packages |
     | `memory_format` | the order in memory in which images need no copy |
@@ -49,6 +50,7 @@ class ExportedModel:
     path: Path
     names: tuple[str, ...]
     stride: Tensor
+    imgsz: tuple[int, int] | None
     input_shape: tuple[int | str, ...]
     runtime: str
     versions: Mapping[str, str]
@@ -293,6 +295,7 @@ def _model(
         path=file,
         names=about.names,
         stride=torch.tensor([float(about.stride)]),
+        imgsz=about.imgsz if min(about.imgsz) > 0 else None,
         input_shape=shape,
         runtime=row.name,
         versions=opened.versions,

@@ -24,7 +24,10 @@ class Detector(nn.Module):
 
     Every call takes images [B, 3, H, W], float RGB in 0–1, where H and W are multiples of the largest stride. The layers
     are in `model`, so that state_dict keys equal those of published weights ("model.0.conv.weight", "model.24.anchors").
+    `imgsz` is the (height, width) of the images on which it was trained, or None when that is unknown.
     """
+
+    imgsz: tuple[int, int] | None
 
     def __init__(self, architecture: Architecture, layers: Sequence[nn.Module], names: Sequence[str]) -> None:
         super().__init__()
@@ -34,6 +37,7 @@ class Detector(nn.Module):
             )
         self.architecture = architecture
         self.names = tuple(str(name) for name in names)
+        self.imgsz = None
         self.model = nn.ModuleList(layers)
         self._routes = tuple(absolute_sources(row.sources, index) for index, row in enumerate(architecture.layers))
         self._finished = _finished(self._routes)

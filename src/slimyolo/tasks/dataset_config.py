@@ -19,7 +19,7 @@ class DataCheckConfig(Config):
 
     data: Path = option(help="dataset YAML", group="Options", positional=True, metavar="YAML")
     json_file: OptionalPath = json_option("Options")
-    imgsz: SquareSize = image_size_option(320, "image size for which box sizes are reported", "Options")
+    imgsz: SquareSize = image_size_option(320, "image size for which box sizes are reported", "Options", stored=False)
     strict: bool = option(False, "exit with status 1 when the dataset has any defect", group="Options")
     limit: int = option(20, "number of defects to print; 0: all", group="Options", ge=0)
 

@@ -30,8 +30,10 @@ class EvalBatches:
 
     Each image is resized so that its longer side is `settings.imgsz`, and gets a grey border. With `rect` a batch holds
     images with similar proportions and is only as large as they need, plus `pad` strides (0.5, as in YOLOv5's validation);
-    without it every batch is square. With several processes (`shard`), process `rank` gets every `world`-th batch. Each
-    image comes exactly once, so the number of batches may differ by one between processes.
+    without it every batch is square. With ``settings.frame`` every image is fitted into that rectangle instead.
+
+    With several processes (`shard`), process `rank` gets every `world`-th batch. Each image comes exactly once, so the
+    number of batches may differ by one between processes.
 
     Each iteration starts from the beginning. Worker processes stay alive between iterations, until `close`.
     """
@@ -46,16 +48,17 @@ class EvalBatches:
         shard: Sharding = ALONE,
     ) -> None:
         count, imgsz, batch_size, recipe = len(split), settings.imgsz, settings.batch_size, settings.recipe
-        if rect:
+        frame = settings.frame or (imgsz, imgsz)
+        if rect and settings.frame is None:
             sizes = [sample.size for sample in split.samples]
             order, shapes = rect_batch_shapes(sizes, batch_size, imgsz, settings.stride, pad)
         else:
-            order, shapes = np.arange(count), [(imgsz, imgsz)] * -(-count // batch_size)
+            order, shapes = np.arange(count), [frame] * -(-count // batch_size)
         groups = [order[start : start + batch_size].tolist() for start in range(0, count, batch_size)]
         orders = [_Order(tuple(images), shape) for images, shape in zip(groups, shapes, strict=True)]
         self._orders = orders[shard.rank :: shard.world]
         store = ImageStore(
-            split.samples, imgsz, shrinking=recipe.shrinking, rounding=recipe.rounding, cache=settings.cache
+            split.samples, frame, shrinking=recipe.shrinking, rounding=recipe.rounding, cache=settings.cache
         )
         largest = max((len(order.images) * 3 * order.size[0] * order.size[1] for order in orders), default=0)
         self._maker = BatchMaker(_EvalMaker(split, store), settings.workers, largest)

@@ -49,7 +49,8 @@ class LoaderSettings:
 
     `imgsz` is the longer side of the images in pixels, a multiple of `stride`. `batch_size` is the number of images in a
     batch of this process. `workers` is the number of loader processes (0: this process makes the batches itself). `cache`
-    "ram" keeps the resized images in memory. `recipe` says how the detector's family loads images.
+    "ram" keeps the resized images in memory. `recipe` says how the detector's family loads images. With a `frame` (height,
+    width) evaluation fits every image into this rectangle, and `imgsz` is not used.
 
     Raises `ConfigError` when a value is out of range.
     """
@@ -60,10 +61,13 @@ class LoaderSettings:
     workers: int = 0
     cache: CacheKind | None = None
     recipe: LoadingRecipe = YOLOV5_LOADING
+    frame: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        imgsz, stride = self.imgsz, self.stride
-        if imgsz < stride or imgsz % stride:
+        stride = self.stride
+        for imgsz in self.frame or (self.imgsz,):
+            if imgsz >= stride and imgsz % stride == 0:
+                continue
             nearest = max(round(imgsz / stride), 1) * stride
             raise ConfigError(
                 f"--imgsz must be a multiple of the stride {stride}, got {imgsz}. The nearest is {nearest}."

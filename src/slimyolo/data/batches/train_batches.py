@@ -83,7 +83,9 @@ class TrainBatches:
         self._augmentation = augmentation.without_mosaic() if rect else augmentation
         self._seed, self._rect, self._image_weights, self._plain_from = seed, rect, image_weights, plain_from
         imgsz, recipe = settings.imgsz, settings.recipe
-        store = ImageStore(split.samples, imgsz, shrinking="linear", rounding=recipe.rounding, cache=settings.cache)
+        store = ImageStore(
+            split.samples, (imgsz, imgsz), shrinking="linear", rounding=recipe.rounding, cache=settings.cache
+        )
         make = _SceneMaker(split, store, imgsz, recipe, seed)
         self._maker = BatchMaker(make, settings.workers, settings.batch_size * 3 * imgsz * imgsz)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from slimyolo.data.dataset.splits import Sample
 from slimyolo.data.pictures.image_files import Image, decode_image
-from slimyolo.data.pictures.letterbox import Rounding, Shrinking, fit_long_side, long_side_size
+from slimyolo.data.pictures.letterbox import Rounding, Shrinking, fit_inside, inside_size
 from slimyolo.errors import ConfigError, DataError
 
 __all__ = ["CacheKind", "ImageStore"]
@@ -21,9 +21,9 @@ _SHARE_OF_MEMORY = 0.8
 
 
 class ImageStore:
-    """Gives image number i of a split, resized so that its longer side has `imgsz` pixels.
+    """Gives image number i of a split, as large as it can be inside `frame` (height, width), with its own proportions.
 
-    `shrinking` and `rounding` say how an image is resized, see `fit_long_side`. With ``cache="ram"`` the resized
+    `shrinking` and `rounding` say how an image is resized, see `fit_inside`. With ``cache="ram"`` the resized
     pixels stay in one block of memory that forked worker processes share, so each image is decoded once, by the first
     process that needs it. When two workers fill in the same image at the same time, they write the same bytes.
 
@@ -33,16 +33,16 @@ class ImageStore:
     def __init__(
         self,
         samples: Sequence[Sample],
-        imgsz: int,
+        frame: tuple[int, int],
         *,
         shrinking: Shrinking,
         rounding: Rounding,
         cache: CacheKind | None,
     ) -> None:
-        self._samples, self._imgsz, self._shrinking, self._rounding = samples, imgsz, shrinking, rounding
+        self._samples, self._frame, self._shrinking, self._rounding = samples, frame, shrinking, rounding
         self._pixels: mmap.mmap | None = None
         if cache == "ram":
-            self._sizes = [long_side_size(sample.size, imgsz, rounding=rounding) for sample in samples]
+            self._sizes = [inside_size(sample.size, frame, rounding=rounding) for sample in samples]
             self._ends = np.cumsum([height * width * 3 for height, width in self._sizes], dtype=np.int64)
             total = int(self._ends[-1]) + len(
                 samples
@@ -72,7 +72,7 @@ class ImageStore:
                 f"The image {sample.image} has changed since it was first read: it was {sample.size[1]} × "
                 f"{sample.size[0]} pixels and now is {image.shape[1]} × {image.shape[0]}. Start again."
             )
-        return fit_long_side(image, self._imgsz, shrinking=self._shrinking, rounding=self._rounding)
+        return fit_inside(image, self._frame, shrinking=self._shrinking, rounding=self._rounding)
 
     def __getstate__(self) -> dict[str, object]:
         # a worker that was not forked cannot share the memory, so it decodes its images itself

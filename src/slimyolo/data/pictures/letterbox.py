@@ -17,7 +17,9 @@ __all__ = [
     "FILL",
     "Rounding",
     "Shrinking",
+    "fit_inside",
     "fit_long_side",
+    "inside_size",
     "letterbox",
     "long_side_size",
     "pad_image",
@@ -83,21 +85,31 @@ def long_side_size(size: tuple[int, int], long_side: int, *, rounding: Rounding 
 
     A fraction of a pixel is rounded "down" (YOLOv5 6.2) or "up" (YOLOv8). No side is below 1.
     """
-    ratio = long_side / max(size)
+    return inside_size(size, (long_side, long_side), rounding=rounding)
+
+
+def inside_size(size: tuple[int, int], frame: tuple[int, int], *, rounding: Rounding = "down") -> tuple[int, int]:
+    """The largest (height, width) with the proportions of `size` inside `frame`. Rounding is as in `long_side_size`."""
+    ratio = min(frame[0] / size[0], frame[1] / size[1])
     if ratio == 1:
         return size
     if rounding == "up":
-        return min(math.ceil(size[0] * ratio), long_side), min(math.ceil(size[1] * ratio), long_side)
+        return min(math.ceil(size[0] * ratio), frame[0]), min(math.ceil(size[1] * ratio), frame[1])
     return max(int(size[0] * ratio), 1), max(int(size[1] * ratio), 1)
 
 
 def fit_long_side(image: Image, long_side: int, *, shrinking: Shrinking, rounding: Rounding = "down") -> Image:
     """Resize `image` so that its longer side is `long_side`. Enlarging is bilinear; `shrinking` is the filter for shrinking."""
+    return fit_inside(image, (long_side, long_side), shrinking=shrinking, rounding=rounding)
+
+
+def fit_inside(image: Image, frame: tuple[int, int], *, shrinking: Shrinking, rounding: Rounding = "down") -> Image:
+    """Resize `image` to `inside_size`. The filters are those of `fit_long_side`."""
     height, width = image.shape[:2]
-    target = long_side_size((height, width), long_side, rounding=rounding)
+    target = inside_size((height, width), frame, rounding=rounding)
     if target == (height, width):
         return image
-    enlarging = long_side > max(height, width)
+    enlarging = frame[0] > height and frame[1] > width
     interpolation = cv2.INTER_LINEAR if shrinking == "linear" or enlarging else cv2.INTER_AREA
     return cv2.resize(image, target[::-1], interpolation=interpolation)  # type: ignore[no-any-return]
 

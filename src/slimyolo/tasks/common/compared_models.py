@@ -24,7 +24,7 @@ from slimyolo.tasks.common.opened_model import (
 )
 from slimyolo.tasks.common.records import SizeRecord
 
-__all__ = ["ComparedModel", "as_square", "is_measured_run", "measured_model", "measured_other", "measured_run"]
+__all__ = ["ComparedModel", "as_the_file_takes", "is_measured_run", "measured_model", "measured_other", "measured_run"]
 
 log = logging.getLogger("slimyolo")
 
@@ -73,7 +73,7 @@ def measured_model(
             f"{path} detects {model.nc} classes ({_some(model.names)}), but the dataset has {split.nc} "
             f"({_some(split.names)}). Give a model of these classes, or the dataset that it was trained for."
         )
-    how = as_square(model, path, how)
+    how = as_the_file_takes(model, how)
     shown: dict[Path, Detections] = {}
 
     def look(batch: EvaluationBatch, found: Sequence[Detections]) -> None:
@@ -115,17 +115,12 @@ def measured_other(
     return run
 
 
-def as_square(model: OpenedModel, path: Path, how: Measuring) -> Measuring:
-    """`how`, with the size of squares that the file takes when it takes one size only."""
+def as_the_file_takes(model: OpenedModel, how: Measuring) -> Measuring:
+    """`how`, with the size that an exported file takes when it takes one size only. Every image is fitted into it."""
     size = fixed_size(model, (how.imgsz, how.imgsz))
     if size is None:
         return how
-    if size[0] != size[1]:
-        raise ConfigError(
-            f"{path} takes images of {size[0]} x {size[1]} pixels; only files that take square images, or images of any "
-            f"size, can be measured. Export with --imgsz {max(size)}, or with --dynamic."
-        )
-    return replace(how, imgsz=size[0], rect=False)
+    return replace(how, imgsz=size[0], rect=False) if size[0] == size[1] else replace(how, imgsz=max(size), frame=size)
 
 
 def _some(names: Sequence[str]) -> str:

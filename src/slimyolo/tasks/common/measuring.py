@@ -38,6 +38,7 @@ class Measuring:
     | field | meaning |
     |---|---|
     | `imgsz` | length of the longer side in pixels |
+    | `frame` | (height, width) into which every image is fitted, in place of `imgsz` and `rect` |
     | `rect` | batches are only as large as their images need; otherwise they are square |
     | `conf` | smallest score of a detection |
     | `iou` | overlap above which NMS drops the weaker of two boxes |
@@ -51,6 +52,7 @@ class Measuring:
     """
 
     imgsz: int
+    frame: tuple[int, int] | None = None
     batch_size: int = 32
     rect: bool = True
     conf: float = 0.001
@@ -91,6 +93,7 @@ def evaluation_batches(split: SplitData, how: Measuring, stride: int, team: Team
     """
     settings = LoaderSettings(
         imgsz=how.imgsz,
+        frame=how.frame,
         batch_size=how.batch_size,
         stride=stride,
         workers=how.workers,

@@ -25,10 +25,23 @@ __all__ = [
 ]
 
 
-def image_size_option(default: Any, help: str, group: str, *, names: Sequence[str] = (), **limits: Any) -> Any:
-    """The field for ``--imgsz``: one number, or height and width where the type of the field is `ImageSize`."""
+def image_size_option(
+    default: Any, help: str, group: str, *, names: Sequence[str] = (), stored: bool = True, **limits: Any
+) -> Any:
+    """The field for ``--imgsz``: one number, or height and width where the type of the field is `ImageSize`.
+
+    With `stored`, the command line replaces the default by the size that the weights state (`stored_size`).
+    """
+    shown = f"the weights', else {default[0] if isinstance(default, tuple) else default}" if stored else None
     return option(
-        default, help, group=group, names=names or ("--img", "--img-size"), metavar="N", lone_word=True, **limits
+        default,
+        help,
+        group=group,
+        names=names or ("--img", "--img-size"),
+        metavar="N",
+        lone_word=True,
+        shown_default=shown,
+        **limits,
     )
 
 

@@ -18,7 +18,7 @@ from slimyolo.geometry import Detections, xyxy_to_cxcywh
 from slimyolo.models import Detector
 from slimyolo.reports.plot_files import PLOT_FILES, write_plots
 from slimyolo.storage import create_run_folder, remove_earlier_files, write_json, write_text
-from slimyolo.tasks.common.compared_models import as_square, measured_other
+from slimyolo.tasks.common.compared_models import as_the_file_takes, measured_other
 from slimyolo.tasks.common.comparing import estimates_line, interval_note, keep_outcomes, metrics_intervals
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split
@@ -67,8 +67,8 @@ OUTPUTS = (
 def validate(config: ValConfig, detector: OpenedModel | None = None) -> ValidationRecord:
     """Measure a checkpoint or exported file (or `detector`) on one split.
 
-    The record is also written to ``record.json`` in a new run folder. An exported file that takes one size only gets square
-    images of that size. Raises `ConfigError` when model and dataset have different numbers of classes.
+    The record is also written to ``record.json`` in a new run folder. An exported file that takes one size only gets images of
+    that size, which may be a rectangle. Raises `ConfigError` when model and dataset have different numbers of classes.
     """
     if detector is None:
         detector = answering_branch(open_model(config.weights, config.class_names, config.device), config.one2many)
@@ -108,7 +108,7 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
         workers=config.workers,
         cache=config.cache,
     )
-    how = as_square(detector, config.weights, asked)
+    how = as_the_file_takes(detector, asked)
     result = measure_split(detector, split, how, device=device, look=remember)
     record = _record(config, detector, result, {"data": data_provenance(dataset, {config.split: split})})
     log.info("%s", metrics_table(record.metrics, all_classes=config.verbose))

@@ -1,0 +1,90 @@
+"""Table of cases: which image size a command works with when it was given none."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import slimyolo
+from slimyolo.checkpoints import Checkpoint, save_checkpoint
+from slimyolo.cli.main import run_command_line
+from slimyolo.families import load_checkpoint, read_architecture
+from slimyolo.models import build_detector
+from slimyolo.tasks.common.stored_size import image_size_for, stored_size, with_stored_size
+from slimyolo.tasks.measure.bench_config import BenchConfig
+from slimyolo.tasks.measure.validate_config import ValConfig
+from slimyolo.tasks.predict.config import PredictConfig
+from slimyolo.tasks.train.config import TrainConfig
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints that state 192, 256 and nothing."""
+    folder = tmp_path_factory.mktemp("sizes")
+    detector = build_detector(read_architecture("yolov5n").with_classes(1), seed=0).eval()
+    for name, provenance in (
+        ("a", {"settings": {"imgsz": 192}}),
+        ("b", {"settings": {"imgsz": [192, 256]}}),
+        ("none", {}),
+    ):
+        save_checkpoint(folder / f"{name}.pt", detector, provenance=provenance)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("provenance", "size"),
+    [
+        ({}, None),
+        ({"settings": {"imgsz": 192}}, (192, 192)),
+        ({"settings": {"imgsz": [192, 320]}}, (192, 320)),
+        ({"train_args": {"imgsz": 640}}, (640, 640)),  # ultralytics
+        ({"opt": {"imgsz": 416}}, (416, 416)),  # YOLOv5 7.0
+        ({"imgsz": [96, 96], "settings": "damaged"}, (96, 96)),
+        ({"settings": {"imgsz": "640"}}, None),
+        ({"settings": {"imgsz": -1}}, None),
+        ({"settings": {"imgsz": True}}, None),
+    ],
+)
+def test_what_a_checkpoint_states(provenance: dict[str, Any], size: tuple[int, int] | None) -> None:
+    architecture = read_architecture("yolov5n")
+    checkpoint = Checkpoint(architecture=architecture, widths=None, names=("a",), tensors={}, provenance=provenance)
+    assert checkpoint.imgsz == size
+
+
+def test_commands_take_the_stored_size(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "slimyolo")
+    predicting = {"weights": folder / "b.pt", "source": "x"}
+    assert with_stored_size(PredictConfig(**predicting)).imgsz == (192, 256)
+    assert "image size: 192 x 256 (height x width)" in caplog.text
+    assert with_stored_size(PredictConfig(**predicting, imgsz=320)).imgsz == (320, 320)
+    assert with_stored_size(ValConfig(weights=folder / "b.pt", data="d.yaml")).imgsz == 256  # the longer side
+    assert with_stored_size(ValConfig(weights=folder / "none.pt", data="d.yaml")).imgsz == 320
+    assert with_stored_size(ValConfig(weights=folder / "missing.pt", data="d.yaml")).imgsz == 320
+    assert with_stored_size(TrainConfig(weights=folder / "a.pt", data="d.yaml")).imgsz == 192
+    assert with_stored_size(TrainConfig(cfg="yolov5n", data="d.yaml")).imgsz == 320
+    two = BenchConfig(weights=(folder / "none.pt", folder / "a.pt", folder / "b.pt"))
+    assert with_stored_size(two).imgsz == (192, 192)
+    assert "different sizes" in caplog.text
+
+
+def test_the_command_line_and_the_api_do(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "x.png"), np.zeros((192, 192, 3), np.uint8))
+    words = ["predict", "--weights", str(folder / "a.pt"), "--source", str(tmp_path / "x.png"), "--nosave"]
+    run_command_line(words)
+    assert "(192x192," in capsys.readouterr().out
+    run_command_line([*words, "--imgsz", "64"])
+    assert "(64x64," in capsys.readouterr().out
+    detector = slimyolo.load(folder / "a.pt")
+    assert image_size_for(detector, None) == (192, 192)
+    assert image_size_for(detector, 64) == (64, 64)
+    pruned = slimyolo.prune(detector)
+    assert pruned.plan.input_shape[2:] == (192, 192)
+    pruned.save(tmp_path / "pruned.pt")  # what a program saves keeps the size
+    assert load_checkpoint(tmp_path / "pruned.pt").imgsz == stored_size(folder / "a.pt") == (192, 192)
+    assert image_size_for(slimyolo.load(folder / "none.pt"), None) == (320, 320)
