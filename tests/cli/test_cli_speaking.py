@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from slimyolo.cli.closed_pipes import _UntilClosed
 from slimyolo.cli.commands import COMMANDS
 from slimyolo.cli.main import run_command_line, run_safely
 from slimyolo.cli.options import command_options
@@ -108,3 +109,31 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True)
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_closed_pipes_end_silently(both: bool, dataset: Path, tmp_path: Path) -> None:
+    """``slimyolo data check … | head -1`` and ``… 2>&1 | head -1``: the file is still written, and nothing is said."""
+    words = ["data", "check", str(dataset), "--json", str(tmp_path / "report.json")]
+    errors = subprocess.STDOUT if both else subprocess.PIPE
+    command = subprocess.Popen([sys.executable, "-m", "slimyolo", *words], stdout=subprocess.PIPE, stderr=errors)
+    assert command.stdout is not None
+    command.stdout.close()  # before the first line
+    said = b""
+    if command.stderr is not None:
+        with command.stderr as pipe:
+            said = pipe.read()
+    assert command.wait(60) == 0
+    assert said == b""
+    assert "splits" in json.loads((tmp_path / "report.json").read_text())
+
+
+def test_what_follows_a_closed_pipe_is_dropped() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        os.close(reading)
+        gone = _UntilClosed(stream)
+        for _ in range(3):
+            assert gone.write("x" * 100) == 100
+            gone.flush()
+        assert gone.writable()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from slimyolo import __version__
+from slimyolo.cli.closed_pipes import silent_when_closed
 from slimyolo.cli.commands import COMMANDS, Command
 from slimyolo.cli.ctrl_c import noting_ctrl_c
 from slimyolo.cli.options import CONFIG_FILE, command_options, given_values, read_config_file
@@ -50,11 +51,10 @@ def leave(status: int) -> NoReturn:
 
 def run_safely(action: Callable[[], int]) -> int:
     """Run `action` and return its exit status. A `SlimyoloError` is printed on stderr (status 2); Ctrl-C gives 130."""
-    speak()
-    with noting_ctrl_c() as interrupted:
+    with silent_when_closed(), noting_ctrl_c() as interrupted:
+        speak()
         try:
             status = action()
-            sys.stdout.flush()
         except (KeyboardInterrupt, Exception) as error:
             return _ending(error, bool(interrupted))
     return status
@@ -69,9 +69,6 @@ def _ending(error: BaseException, interrupted: bool) -> int:
     if isinstance(error, SlimyoloError):
         print(f"slimyolo: {error}", file=sys.stderr)
         return FAILED
-    if isinstance(error, BrokenPipeError):  # the program that read our output (head, less) has ended: no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     if isinstance(error, OSError) and error.errno is not None:  # a name too long, no permission, no space, …
         print(f"slimyolo: {error}", file=sys.stderr)
         return FAILED
