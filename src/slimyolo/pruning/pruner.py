@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -117,7 +118,7 @@ def cuttable_graph(
     forward: Forward | None = None,
     **fields: Unpack[RuleFields],
 ) -> ChannelGraph:
-    """The channel graph of `model` on which cuts run: half of the channels of every group are cut for trial.
+    """The channel graph of `model` on which cuts run: half of the channels are cut for trial.
 
     A trace alone does not show which sizes are written in the code of a module, so `trace` may name groups that `prune_module`
     finds to be kept whole. Whoever wants to know what can be cut before it is decided how much, as sparsity training does,
@@ -128,8 +129,16 @@ def cuttable_graph(
 
 
 def _by_place(model: nn.Module, graph: ChannelGraph) -> dict[int, Tensor]:
-    """Scores that rank the channels of each group by their number, so that all groups are cut alike."""
-    return {group.id: torch.linspace(0, 1, group.width, dtype=torch.float64) for group in graph.groups}
+    """Scores that rank the channels of each group by their number.
+
+    Groups get scores of different sizes, so that they lose different shares: if all of them were halved, widths that must be
+    equal would be equal by chance.
+    """
+    golden = (math.sqrt(5.0) - 1) / 2  # its multiples, modulo 1, lie far apart
+    return {
+        group.id: torch.linspace(0, 0.5 + group.id * golden % 1.0, group.width, dtype=torch.float64)
+        for group in graph.groups
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from torch import nn
 from slimyolo.errors import ConfigError
 from slimyolo.pruning import CutRules, PruneResult, Target, prune_module
 from slimyolo.storage import atomic_file
-from slimyolo.ultralytics.theirs import Yolo, image_sides, input_channels, network_of, run_once_
+from slimyolo.ultralytics.theirs import Yolo, image_sides, input_channels, network_of
 from slimyolo.ultralytics.widths import guard_
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def prune(
     sides = image_sides(imgsz if imgsz is not None else model.overrides.get("imgsz", 640))
     dense = deepcopy(network).cpu().float().eval().requires_grad_(True)
     example = torch.zeros(1, input_channels(dense), *sides)
-    run_once_(dense, example)
     result = prune_module(dense, example, target, rules, **fields)
     if not result.plan.silent(dense):
         log.warning(

@@ -18,7 +18,6 @@ from slimyolo.ultralytics.theirs import (
     image_sides,
     input_channels,
     refuse_spawning,
-    run_once_,
     trainer_class,
 )
 from slimyolo.ultralytics.widths import fits, given_network, named_after
@@ -119,9 +118,7 @@ class _SparseRun:
     def start(self, trainer: Trainer) -> None:
         """Find the channels that can fade, and listen to the optimizer."""
         network = trainer.model
-        home = next(network.parameters()).device
-        example = torch.zeros(1, input_channels(network), *image_sides(trainer.args.imgsz), device=home)
-        run_once_(network, example)
+        example = torch.zeros(1, input_channels(network), *image_sides(trainer.args.imgsz))
         self.made = Slimming(
             network,
             example,

@@ -24,7 +24,6 @@ __all__ = [
     "input_channels",
     "network_of",
     "refuse_spawning",
-    "run_once_",
     "trainer_class",
 ]
 
@@ -96,15 +95,6 @@ def input_channels(network: nn.Module) -> int:
 def image_sides(imgsz: int | Sequence[int]) -> tuple[int, int]:
     """(height, width) of the images, as their option `imgsz` says: one number, or two."""
     return (imgsz, imgsz) if isinstance(imgsz, int) else (int(imgsz[0]), int(imgsz[-1]))
-
-
-def run_once_(network: nn.Module, example: torch.Tensor) -> None:
-    """Run a network in eval mode: its head caches the grid of its first run, which must not be one that is traced."""
-    training = {layer: layer.training for layer in network.modules()}
-    with torch.no_grad():
-        network.eval()(example)
-    for layer, flag in training.items():
-        layer.training = flag
 
 
 def refuse_spawning(trainer: Trainer) -> None:
