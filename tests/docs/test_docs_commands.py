@@ -35,6 +35,7 @@ SMALLER: dict[str, list[str]] = {
     "iterate": [*SMALL_TRAINING[:8], "--rounds", "2", "--round-epochs", "1", "--repair-images", "8"],
     "prune": ["--imgsz", "64", "--workers", "0"],
     "val": ["--imgsz", "64", "--workers", "0"],
+    "compare": ["--imgsz", "64", "--workers", "0"],
     "predict": ["--imgsz", "64"],
     "export": ["--imgsz", "64"],
     "bench": ["--imgsz", "64", "--runs", "2", "--warmup", "1"],

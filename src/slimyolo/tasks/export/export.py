@@ -19,7 +19,7 @@ from torch import Tensor
 from slimfaces import render_scene
 from slimyolo import __version__
 from slimyolo.data import decode_image, letterbox, read_dataset_yaml, read_split
-from slimyolo.detections import Thresholds, find_detections
+from slimyolo.detections import MetricEstimates, Thresholds, find_detections
 from slimyolo.errors import ConfigError, DataError
 from slimyolo.exporting import (
     FORMATS,
@@ -58,12 +58,16 @@ _MOST_WITH_NMS = 100
 
 @dataclass(frozen=True)
 class ExportRecord:
-    """The files that were written from one checkpoint, in the order of the formats; `quantised` are the INT8 files."""
+    """The files that were written from one checkpoint, in the order of the formats; `quantised` are the INT8 files.
+
+    `differences` are those of the metrics of each INT8 file to the float file, with 95 % intervals.
+    """
 
     weights: str
     files: tuple[ExportedFile, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     quantised: tuple[QuantisedFile, ...] = ()
+    differences: tuple[MetricEstimates | None, ...] = ()
 
 
 def export(config: ExportConfig) -> ExportRecord:
@@ -125,7 +129,7 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
     detector = answering_branch(load_checkpoint(weights).detector(), config.one2many)
     stem = weights.with_name(f"{weights.stem}_int8.pt")
     targets = [_target(config, stem, row, alone=len(rows) == 1) for row in rows]
-    files = []
+    files, changes = [], []
     with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
         exported = export_detector(
             detector,
@@ -135,7 +139,7 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
             real_images=_real_images(config),
         )
         for row, target in zip(rows, targets, strict=True):
-            file = quantise_file(
+            file, change = quantise_file(
                 detector,
                 exported.path,
                 row.file_in(target),
@@ -148,10 +152,11 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
                     tolerance=config.int8_tolerance,
                 ),
             )
-            tell_quantised(file)
+            tell_quantised(file, change)
             files.append(file)
+            changes.append(change)
             _write_examples(config, row.name, target, _settings(config, detector).giving(exported.layout))
-    record = ExportRecord(str(weights), (), run_provenance(config), tuple(files))
+    record = ExportRecord(str(weights), (), run_provenance(config), tuple(files), tuple(changes))
     give_json(config.json_file, record)
     return record
 

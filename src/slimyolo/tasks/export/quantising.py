@@ -20,6 +20,7 @@ from slimyolo.data import (
     read_dataset_yaml,
     read_split,
 )
+from slimyolo.detections import DetectionMetrics, MetricEstimates
 from slimyolo.errors import ConfigError, ExportError
 from slimyolo.exporting import (
     FORMATS,
@@ -31,6 +32,7 @@ from slimyolo.exporting import (
     quantise_within,
 )
 from slimyolo.models import Detector
+from slimyolo.tasks.common.comparing import estimates_line, interval_note, metrics_difference
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 
 __all__ = ["Calibration", "letterboxed_batches", "quantise_file", "tell_quantised"]
@@ -54,12 +56,14 @@ class Calibration:
     workers: int = 0
 
 
-def quantise_file(detector: Detector, source: Path, target: Path, row: Format, how: Calibration) -> QuantisedFile:
+def quantise_file(
+    detector: Detector, source: Path, target: Path, row: Format, how: Calibration
+) -> tuple[QuantisedFile, MetricEstimates | None]:
     """Quantise the float ONNX file `source` of `detector` to a file of format `row`.
 
-    mAP before and after is measured on the validation split, letterboxed to the size that the file takes. Raises
-    `ConfigError` for a format without INT8 or for another number of classes, `ExportError` for a missing package,
-    `DataError` for data that cannot be read.
+    Returns the file and the differences of its metrics to those of the float file, with intervals. mAP before and after is
+    measured on the validation split, letterboxed to the size that the file takes. Raises `ConfigError` for a format without
+    INT8 or for another number of classes, `ExportError` for a missing package, `DataError` for data that cannot be read.
     """
     if row.int8 is None or row.runtime is None:
         able = [one.name for one in FORMATS.values() if one.int8 is not None]
@@ -79,10 +83,16 @@ def quantise_file(detector: Detector, source: Path, target: Path, row: Format, h
         )
     calibration = letterboxed_batches(read_split(dataset, "train").samples, how.size, how.batch, how.images)
     quantiser = make(source, calibration)
-    asked = Quantisation(
-        calibration, lambda path: _accuracy(path, runtime, dataset, how.size, how.workers), how.tolerance
-    )
-    return quantise_within(quantiser, detector, source, target, asked)
+    measured: dict[Accuracy, DetectionMetrics] = {}
+
+    def accuracy(path: Path) -> Accuracy:
+        metrics = _metrics(path, runtime, dataset, how)
+        found = Accuracy(metrics.map50, metrics.map50_95)
+        measured[found] = metrics
+        return found
+
+    file = quantise_within(quantiser, detector, source, target, Quantisation(calibration, accuracy, how.tolerance))
+    return file, metrics_difference(measured.get(file.before), measured.get(file.after))
 
 
 def letterboxed_batches(samples: Sequence[Sample], size: tuple[int, int], batch: int, count: int) -> list[Tensor]:
@@ -96,8 +106,8 @@ def letterboxed_batches(samples: Sequence[Sample], size: tuple[int, int], batch:
     return [torch.stack(images[start : start + batch]) for start in range(0, wanted, batch)]
 
 
-def tell_quantised(file: QuantisedFile) -> None:
-    """Log what was written, with mAP before and after."""
+def tell_quantised(file: QuantisedFile, differences: MetricEstimates | None = None) -> None:
+    """Log what was written, with mAP before and after and the `differences` with their intervals."""
     log.info(
         "INT8: %d convolutions in 8 bits, %d in float (%s); ranges from %d images",
         file.quantised,
@@ -112,15 +122,17 @@ def tell_quantised(file: QuantisedFile) -> None:
         file.before.map50_95,
         file.after.map50_95,
     )
+    if differences is not None:
+        log.info("INT8, change: %s  (%s)", estimates_line(differences, signed=True), interval_note(differences))
     for note in file.notes:
         log.warning("%s", note)
     log.info("written: %s (%.2f MB, %.1f s)", file.path, file.bytes / 1e6, file.seconds)
 
 
-def _accuracy(path: Path, runtime: str, dataset: DatasetSpec, size: tuple[int, int], workers: int) -> Accuracy:
-    if size[0] != size[1]:
-        raise ConfigError(f"--int8 measures mAP on square images: give --imgsz one number, got {size[0]} {size[1]}.")
-    how = Measuring(imgsz=size[0], batch_size=16, workers=workers, rect=False)
+def _metrics(path: Path, runtime: str, dataset: DatasetSpec, how: Calibration) -> DetectionMetrics:
+    height, width = how.size
+    if height != width:
+        raise ConfigError(f"--int8 measures mAP on square images: give --imgsz one number, got {height} {width}.")
+    measuring = Measuring(imgsz=height, batch_size=16, workers=how.workers, rect=False)
     with open_exported(path, runtime=runtime) as exported:
-        found = measure_split(exported, read_split(dataset, "val"), how).metrics
-    return Accuracy(found.map50, found.map50_95)
+        return measure_split(exported, read_split(dataset, "val"), measuring).metrics

@@ -65,7 +65,7 @@ class Exports:
         if key not in self._made:
             source = self.floating(path, detector, runtime)
             target = self._folder / f"{len(self._made)}" / f"{path.stem}{row.suffix}"
-            file = quantise_file(
+            file, change = quantise_file(
                 detector,
                 source,
                 target,
@@ -77,6 +77,6 @@ class Exports:
                     images=config.calibration_images,
                 ),
             )
-            tell_quantised(file)
+            tell_quantised(file, change)
             self._made[key] = file.path
         return self._made[key]

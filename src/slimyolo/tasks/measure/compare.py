@@ -164,6 +164,8 @@ def verdict(differences: MetricEstimates, first: Path, second: Path) -> str:
     one = differences.map50_95
     if one.low is None or one.high is None:
         return f"{interval_note(differences).capitalize()}: nothing can be said about other images."
+    if one.low == one.high == one.value == 0:
+        return "Both models have the same mAP50-95 on these images, and on every resample of them."
     if not one.certain:
         return (
             f"No difference of mAP50-95 is certain: on other images of this kind it may lie anywhere {_range(one)}. More images "
