@@ -170,6 +170,9 @@ class Pruned:
     plan: PrunePlan
     report: PruneReport
 
+    def __repr__(self) -> str:
+        return f"Pruned({self.model.architecture.name}: {self.plan.summary()})"
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the pruned detector as a checkpoint, which `load` and every command can read."""
         save_checkpoint(path, self.model, provenance={"command": "slimyolo.prune", "plan": self.plan.summary()})

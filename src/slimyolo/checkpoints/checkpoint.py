@@ -46,6 +46,10 @@ class Checkpoint:
     origin: Origin = "slimyolo"
     source: str = ""
 
+    def __repr__(self) -> str:
+        pruned = "" if self.widths is None else ", pruned"
+        return f"Checkpoint({self.source!r}: {self.architecture.name}, {len(self.names)} classes{pruned})"
+
     @property
     def anchors(self) -> Tensor:
         """Anchors float32 ``[nl, na, 2]``, (width, height) in network pixels; ``[0]`` in families without anchors."""

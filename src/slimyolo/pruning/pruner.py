@@ -77,6 +77,9 @@ class PruneResult(Generic[M]):
     plan: PrunePlan
     report: PruneReport
 
+    def __repr__(self) -> str:
+        return f"PruneResult({type(self.model).__name__}: {self.plan.summary()})"
+
 
 def prune_module(
     model: M,

@@ -59,6 +59,9 @@ class SplitData:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __repr__(self) -> str:
+        return f"SplitData({self.summary()[0]}; {len(self.defects)} defects)"
+
     @property
     def nc(self) -> int:
         """Number of classes."""

@@ -122,6 +122,9 @@ class PrunePlan:
     notes: tuple[str, ...]
     tensors: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
+    def __repr__(self) -> str:
+        return f"PrunePlan({self.summary()})"  # one line: all indices would be hundreds of thousands of letters
+
     @property
     def carrier_channels(self) -> int:
         """Channels that stay as constant carriers; each group has one at most."""
