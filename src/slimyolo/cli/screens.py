@@ -28,12 +28,10 @@ def overview_screen(version: str) -> str:
         heading("Examples"),
         *_example("slimyolo data synth datasets/synthetic    # an example dataset to start with"),
         *_example("slimyolo compress --data data/mask.yaml --weights yolov5n.pt --percent 0.4"),
-        *_example("slimyolo predict --weights runs/compress/exp/finetuned/weights/best.pt --source photo.jpg"),
         "",
         *textwrap.wrap(
-            "`slimyolo COMMAND --help` shows the common options of a command and examples; --help-all shows all options. "
-            "With --quiet a command prints only warnings and errors. The scripts of the reference project (train.py, "
-            "prune_tools/*.py, val.py, detect.py, export.py) are in the repository root and take their own options.",
+            "`slimyolo COMMAND --help` shows common options and examples; --help-all shows all options. With --quiet only "
+            "warnings and errors are printed. The scripts of the reference project (train.py, …) are in the repository.",
             WIDTH,
             break_long_words=False,
             break_on_hyphens=False,

@@ -60,7 +60,7 @@ def test_weights_shapes_and_one_file_of_code_are_enough(dense: Theirs, cut: Thei
     before = copy.deepcopy(cut.state_dict())
     folder = write_standalone(tmp_path / "smaller", cut, dense, PICTURE)
     assert sorted(path.name for path in folder.iterdir()) == ["narrow.py", "shapes.json", "weights.pt"]
-    assert loaded_elsewhere("narrow", folder, cut, tmp_path) == 0
+    assert loaded_elsewhere("narrow", folder, cut, tmp_path) < 1e-6  # other processes may add in another order
     changed = {
         (item["module"], item["name"]) for item in json.loads((folder / "shapes.json").read_text())["attributes"]
     }

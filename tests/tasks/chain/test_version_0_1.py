@@ -110,6 +110,8 @@ def test_the_recipe_is_read(unpacked: Path) -> None:
     stored = json.loads((unpacked / "exp" / "chain.json").read_text())["settings"]
     config = CompressConfig(**read_config_file(str(unpacked / "recipe.yaml"), CompressConfig))
     now = {**json.loads(json.dumps(config.to_plain())), "name": "exp"}
+    assert stored.pop("resume") is False  # a switch then; now a folder may follow, and None means that none was given
+    assert now["resume"] is None
     assert {key: now[key] for key in stored if key in now} == stored  # no setting was lost or reads otherwise
 
 

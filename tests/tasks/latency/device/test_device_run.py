@@ -113,7 +113,8 @@ def test_times_are_written_read_and_fitted(board: Path, detector: Detector) -> N
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_it_can_be_stopped_and_gone_on_with(board: Path, how: signal.Signals) -> None:
     words = [sys.executable, "-c", ALONE, "slimyolo", str(board / "run.py"), "--passes", "1", "--runs", "3"]
-    process = subprocess.Popen(words, cwd=board, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    one = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in `run`: times of another environment would be refused
+    process = subprocess.Popen(words, cwd=board, env=one, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     first = process.stdout.readline()
     assert first.startswith("pass 1 of 1: 6 of 12")
