@@ -6,7 +6,7 @@ A ResNet and a MobileNet from timm (without pretrained weights) learn scikit-lea
     pip install slimyolo scikit-learn timm
     python examples/digits_loop.py
 
-`docs/your-own-loop.md` explains the lines and shows the numbers of `--seeds 5`.
+`docs/your-own-loop.md` explains the lines and shows the numbers of `--seeds 3`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ from slimyolo.slimming import Slimming
 Data = tuple[Tensor, Tensor]
 
 NETWORKS = ("test_resnet", "test_efficientnet")
-SIDE = 16  # pixels to which the pictures are enlarged
 
 
-def read_data() -> tuple[Data, Data]:
-    """(pictures, classes) to train on and to measure on: 1,347 and 450 pictures, float [N, 1, 16, 16] in 0–1."""
+def read_data(side: int = 16) -> tuple[Data, Data]:
+    """(pictures, classes) to train on and to measure on: 1,347 and 450 pictures, float [N, 1, side, side] in 0–1."""
     digits = load_digits()
     pictures = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
-    pictures = functional.interpolate(pictures, size=(SIDE, SIDE), mode="bilinear")
+    pictures = functional.interpolate(pictures, size=(side, side), mode="bilinear")
     classes = torch.tensor(digits.target)
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(0))
     train, test = order[450:], order[:450]
@@ -43,7 +42,7 @@ def read_data() -> tuple[Data, Data]:
 
 
 def make_network(name: str, seed: int) -> nn.Module:
-    """A timm network for pictures [B, 1, 16, 16] and ten classes, with random weights."""
+    """A timm network for pictures [B, 1, side, side] and ten classes, with random weights."""
     torch.manual_seed(seed)
     network: nn.Module = timm.create_model(name, pretrained=False, in_chans=1, num_classes=10)
     return network
@@ -89,10 +88,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), help="names of timm networks")
     parser.add_argument("--epochs", type=int, default=20, help="epochs of each training")
+    parser.add_argument(
+        "--side", type=int, default=16, help="pixels to which the pictures of 8 × 8 pixels are enlarged"
+    )
     parser.add_argument("--macs", type=float, default=0.5, help="share of the MACs to keep")
     parser.add_argument("--seeds", type=int, default=1, help="how many trainings of each kind, with seeds 0, 1, …")
     options = parser.parse_args()
-    train_data, test_data = read_data()
+    train_data, test_data = read_data(options.side)
     for name in options.networks:
         found: dict[str, list[float]] = {"dense": [], "slimmed": [], "cut": []}
         for seed in range(options.seeds):

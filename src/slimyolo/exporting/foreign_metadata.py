@@ -6,8 +6,8 @@
 | ultralytics | ``names``, a mapping as Python prints it | the same, or ``imgsz`` | columns without objectness, or detections |
 | others | ``--names`` | the input of the file | as its shape says |
 
-What the output is is told by its shape. The facts come from the documentation of both programs and from files that they
-wrote.
+What the output is is told by its shape. The facts come from the documentation of both programs;
+tests imitate their files, because no such file may be kept here.
 """
 
 from __future__ import annotations
