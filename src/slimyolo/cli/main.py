@@ -23,7 +23,7 @@ from slimyolo.errors import ConfigError, SlimyoloError, nearest_name_hint
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.config import Config
-from slimyolo.tasks.common.resuming import resumed_stages
+from slimyolo.tasks.common.runs.resuming import resumed_stages
 from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.resume import find_resumable, resumed_config

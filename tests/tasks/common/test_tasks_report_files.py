@@ -17,9 +17,9 @@ from slimyolo.errors import ConfigError
 from slimyolo.geometry import Detections, Placement
 from slimyolo.reports.plot_files import PLOT_FILES
 from slimyolo.reports.run_files import read_curves, read_gammas, read_labels, read_sample
-from slimyolo.tasks.common.provenance import machine, typed_command
 from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.common.report_files import ValidationPictures, train_picture, write_evidence
+from slimyolo.tasks.common.runs.provenance import machine, typed_command
 from slimyolo.tasks.measure.validate import validate
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.report import report

@@ -22,7 +22,7 @@ from slimyolo.geometry import Detections
 from slimyolo.models import build_detector
 from slimyolo.reports.comparison_page import render_comparison
 from slimyolo.storage import write_json
-from slimyolo.tasks.common.compared_models import ComparedModel
+from slimyolo.tasks.common.comparison.compared_models import ComparedModel
 from slimyolo.tasks.measure.compare import Sides, compare, compared, comparison_table
 from slimyolo.tasks.measure.compare_config import CompareConfig
 from slimyolo.tasks.measure.compared_pictures import write_pictures

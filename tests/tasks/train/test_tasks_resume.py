@@ -16,10 +16,10 @@ from slimyolo.errors import ConfigError, DataError
 from slimyolo.storage import write_json
 from slimyolo.tasks.chain.compress import compress
 from slimyolo.tasks.chain.compress_config import CompressConfig
-from slimyolo.tasks.common.going_on import goes_on_with
-from slimyolo.tasks.common.provenance import run_provenance
-from slimyolo.tasks.common.run_paths import inside_run
-from slimyolo.tasks.common.same_settings import settings_that_stay
+from slimyolo.tasks.common.runs.going_on import goes_on_with
+from slimyolo.tasks.common.runs.provenance import run_provenance
+from slimyolo.tasks.common.runs.run_paths import inside_run
+from slimyolo.tasks.common.runs.same_settings import settings_that_stay
 from slimyolo.tasks.train.config import SparsifyConfig, TrainConfig
 from slimyolo.tasks.train.resume import find_resumable, resumed_config, write_options
 from slimyolo.tasks.train.run_folder import check_same_data

@@ -16,13 +16,13 @@ from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.storage import create_run_folder, read_json, write_json, write_text
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
-from slimyolo.tasks.common.comparing import difference_of_folders, estimates_line, interval_note
-from slimyolo.tasks.common.going_on import goes_on_with
-from slimyolo.tasks.common.provenance import run_provenance
+from slimyolo.tasks.common.comparison.comparing import difference_of_folders, estimates_line, interval_note
 from slimyolo.tasks.common.records import SizeRecord, TrainRecord
-from slimyolo.tasks.common.resuming import SETTINGS_FILES, find_run, given_name, refuse_other_data
-from slimyolo.tasks.common.run_paths import STARTED_IN, inside_run, same_value, seen_from_here
-from slimyolo.tasks.common.same_settings import refuse_other_settings, settings_that_stay
+from slimyolo.tasks.common.runs.going_on import goes_on_with
+from slimyolo.tasks.common.runs.provenance import run_provenance
+from slimyolo.tasks.common.runs.resuming import SETTINGS_FILES, find_run, given_name, refuse_other_data
+from slimyolo.tasks.common.runs.run_paths import STARTED_IN, inside_run, same_value, seen_from_here
+from slimyolo.tasks.common.runs.same_settings import refuse_other_settings, settings_that_stay
 from slimyolo.tasks.measure.validate import validate
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.prune.config import PruneConfig

@@ -43,7 +43,7 @@ from slimyolo.models import Detector
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.opened_model import answering_branch, size_of
-from slimyolo.tasks.common.provenance import run_provenance
+from slimyolo.tasks.common.runs.provenance import run_provenance
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.quantising import Calibration, quantise_file, tell_quantised

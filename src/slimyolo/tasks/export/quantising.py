@@ -32,7 +32,7 @@ from slimyolo.exporting import (
     quantise_within,
 )
 from slimyolo.models import Detector
-from slimyolo.tasks.common.comparing import estimates_line, interval_note, metrics_difference
+from slimyolo.tasks.common.comparison.comparing import estimates_line, interval_note, metrics_difference
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 
 __all__ = ["Calibration", "letterboxed_batches", "quantise_file", "tell_quantised"]

@@ -86,14 +86,7 @@ def cut_to_latency(
         log.info("the cut network should take %.2f ms on %s, where the dense one takes %.2f", said, price.device, dense)
     reached = chosen.measured_ms <= ALLOWED * budget_ms
     if not reached:
-        log.warning(
-            "--latency %.2fms is not reached: the smallest network that was tried takes %.2f ms (%.0f %% of the dense one's "
-            "%.2f). Its layers are at their floors: lower --floor, or give a smaller --imgsz or a longer --latency.",
-            budget_ms,
-            chosen.measured_ms,
-            100 * chosen.measured_ms / dense,
-            dense,
-        )
+        _warn_of_missed(budget_ms, chosen.measured_ms, dense)
     outcome = LatencyOutcome(
         asked_ms=budget_ms,
         dense_ms=dense,
@@ -105,6 +98,17 @@ def cut_to_latency(
         device=price.device,
     )
     return chosen.result, outcome
+
+
+def _warn_of_missed(budget_ms: float, reached_ms: float, dense_ms: float) -> None:
+    log.warning(
+        "--latency %.2fms is not reached: the smallest network that was tried takes %.2f ms (%.0f %% of the dense one's "
+        "%.2f). Its layers are at their floors: lower --floor, or give a smaller --imgsz or a longer --latency.",
+        budget_ms,
+        reached_ms,
+        100 * reached_ms / dense_ms,
+        dense_ms,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,8 @@ from slimyolo.storage import create_run_folder, write_json
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.opened_model import size_of
 from slimyolo.tasks.common.option_types import BenchPrecision
-from slimyolo.tasks.common.provenance import run_provenance
 from slimyolo.tasks.common.records import SizeRecord
+from slimyolo.tasks.common.runs.provenance import run_provenance
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.measure.bench_config import BenchConfig
 from slimyolo.tasks.measure.bench_files import Exports

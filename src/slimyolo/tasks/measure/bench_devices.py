@@ -12,7 +12,7 @@ from slimyolo.errors import ConfigError
 from slimyolo.storage import create_run_folder, write_json
 from slimyolo.tasks.common.budgets import latency_amounts
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.provenance import run_provenance
+from slimyolo.tasks.common.runs.provenance import run_provenance
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.latency.device.price import corrected_shares
 from slimyolo.tasks.latency.device.times import DeviceTimes, TimedNetwork, read_times

@@ -26,13 +26,19 @@ from slimyolo.detections import (
 from slimyolo.errors import ConfigError
 from slimyolo.reports.comparison_page import render_comparison
 from slimyolo.storage import create_run_folder, remove_earlier_files, write_json, write_text
-from slimyolo.tasks.common.compared_models import ComparedModel, is_measured_run, measured_model, measured_run
-from slimyolo.tasks.common.comparing import interval_note
+from slimyolo.tasks.common.comparison.compared_models import (
+    ComparedModel,
+    is_measured_run,
+    measured_model,
+    measured_run,
+)
+from slimyolo.tasks.common.comparison.comparing import interval_note
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring
 from slimyolo.tasks.common.opened_model import OpenedModel, open_model
-from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.records import SizeRecord
+from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenance
+from slimyolo.tasks.measure.asked import asked_measuring
 from slimyolo.tasks.measure.compare_config import CompareConfig
 from slimyolo.tasks.measure.compared_pictures import PICTURES_FILE, write_pictures
 
@@ -228,18 +234,7 @@ def _sides(config: CompareConfig) -> Sides:
 
 def _how(config: CompareConfig, models: Sequence[OpenedModel], rules: Sequence[RuleName]) -> Measuring:
     """How both are measured: by ``--rule``, by the rule of the runs, by that of the families, or by coco if these differ."""
-    how = Measuring(
-        imgsz=config.imgsz,
-        batch_size=config.batch_size,
-        conf=config.conf,
-        iou=config.iou,
-        max_det=config.max_det,
-        half=config.half,
-        single_class=config.single_cls,
-        rule=config.rule,
-        workers=config.workers,
-        cache=config.cache,
-    )
+    how = asked_measuring(config)
     if how.rule is not None:
         return how
     wanted = set(rules) or {how.for_model(model).rule or "coco" for model in models}

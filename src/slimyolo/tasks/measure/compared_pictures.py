@@ -14,7 +14,7 @@ from slimyolo.detections import ImageChange
 from slimyolo.geometry import Detections, cxcywh_to_xyxy
 from slimyolo.inference.picture_grid import jpeg_bytes
 from slimyolo.storage import write_bytes, write_text
-from slimyolo.tasks.common.compared_models import SHOWN_SCORE, ComparedModel
+from slimyolo.tasks.common.comparison.compared_models import SHOWN_SCORE, ComparedModel
 
 __all__ = ["PICTURES_FILE", "write_pictures"]
 

@@ -18,8 +18,8 @@ from slimyolo.geometry import Detections, xyxy_to_cxcywh
 from slimyolo.models import Detector
 from slimyolo.reports.plot_files import PLOT_FILES, write_plots
 from slimyolo.storage import create_run_folder, remove_earlier_files, write_json, write_text
-from slimyolo.tasks.common.compared_models import as_the_file_takes, measured_other
-from slimyolo.tasks.common.comparing import estimates_line, interval_note, keep_outcomes, metrics_intervals
+from slimyolo.tasks.common.comparison.compared_models import as_the_file_takes, measured_other
+from slimyolo.tasks.common.comparison.comparing import estimates_line, interval_note, keep_outcomes, metrics_intervals
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.opened_model import (
@@ -30,7 +30,6 @@ from slimyolo.tasks.common.opened_model import (
     size_of,
     size_of_exported,
 )
-from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.records import SizeRecord, ValidationRecord
 from slimyolo.tasks.common.report_files import (
     CURVES_FILE,
@@ -40,6 +39,8 @@ from slimyolo.tasks.common.report_files import (
     write_evidence,
     write_labels,
 )
+from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenance
+from slimyolo.tasks.measure.asked import asked_measuring
 from slimyolo.tasks.measure.detection_names import detection_names
 from slimyolo.tasks.measure.validate_config import ValConfig
 
@@ -96,18 +97,7 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
             sizes = [placement.source_size for placement in batch.placements]
             found.extend(zip(batch.paths, sizes, detections, strict=True))
 
-    asked = Measuring(
-        imgsz=config.imgsz,
-        batch_size=config.batch_size,
-        conf=config.conf,
-        iou=config.iou,
-        max_det=config.max_det,
-        half=config.half,
-        single_class=config.single_cls,
-        rule=config.rule,
-        workers=config.workers,
-        cache=config.cache,
-    )
+    asked = asked_measuring(config)
     how = as_the_file_takes(detector, asked)
     result = measure_split(detector, split, how, device=device, look=remember)
     record = _record(config, detector, result, {"data": data_provenance(dataset, {config.split: split})})
@@ -116,6 +106,12 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
         log.info("%s: %s", interval_note(record.intervals), estimates_line(record.intervals, signed=False))
     if config.against is not None:
         record = _beside_other(config, record, split, asked)
+    _log_costs(record)
+    _write(config, record, found, split, pictures)
+    return _without_outcomes(record)
+
+
+def _log_costs(record: ValidationRecord) -> None:
     log.info(
         "%.2f M parameters, %.2f GFLOPs at %d; %s ms per image on %s",
         record.size.params / 1e6,
@@ -124,8 +120,6 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
         ", ".join(f"{name} {value:.1f}" for name, value in record.speed_ms.items()),
         record.device,
     )
-    _write(config, record, found, split, pictures)
-    return _without_outcomes(record)
 
 
 def _without_outcomes(record: ValidationRecord) -> ValidationRecord:

@@ -20,11 +20,11 @@ from slimyolo.models import Detector
 from slimyolo.pruning import CutCost, Price, PruneResult, mask_module, replay_plan
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.common.budgets import BudgetUnit
-from slimyolo.tasks.common.comparing import estimates_line, interval_note, keep_outcomes, metrics_difference
+from slimyolo.tasks.common.comparison.comparing import estimates_line, interval_note, keep_outcomes, metrics_difference
 from slimyolo.tasks.common.distributed import refuse_several_processes
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.records import CutRecord, LatencyOutcome, RepairRecord, SizeRecord
+from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenance
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.cutter import Cutter, metrics_of, repair_batches, target_of

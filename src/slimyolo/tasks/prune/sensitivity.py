@@ -33,13 +33,13 @@ from slimyolo.pruning import (
 )
 from slimyolo.storage import create_run_folder, read_json, write_json, write_text
 from slimyolo.tasks.common.devices import pick_device
-from slimyolo.tasks.common.going_on import goes_on_with
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split
-from slimyolo.tasks.common.provenance import data_provenance, run_provenance
-from slimyolo.tasks.common.resuming import find_run, given_name
-from slimyolo.tasks.common.run_paths import STARTED_IN, seen_from_here
-from slimyolo.tasks.common.same_settings import refuse_other_settings, settings_that_stay
+from slimyolo.tasks.common.runs.going_on import goes_on_with
+from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenance
+from slimyolo.tasks.common.runs.resuming import find_run, given_name
+from slimyolo.tasks.common.runs.run_paths import STARTED_IN, seen_from_here
+from slimyolo.tasks.common.runs.same_settings import refuse_other_settings, settings_that_stay
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig

@@ -11,7 +11,7 @@ from slimyolo.data import EvalBatches
 from slimyolo.families import load_checkpoint
 from slimyolo.reports.plot_files import write_plots
 from slimyolo.storage import write_json
-from slimyolo.tasks.common.comparing import keep_outcomes
+from slimyolo.tasks.common.comparison.comparing import keep_outcomes
 from slimyolo.tasks.common.opened_model import size_of
 from slimyolo.tasks.common.records import TrainRecord, result_line
 from slimyolo.tasks.common.report_files import ValidationPictures, write_evidence

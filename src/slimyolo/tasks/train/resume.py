@@ -16,8 +16,8 @@ import yaml
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import option_name
-from slimyolo.tasks.common.run_paths import STARTED_IN, same_value, seen_from_here
-from slimyolo.tasks.common.same_settings import CHECKED_BY_CONTENT, FREE_TO_CHANGE
+from slimyolo.tasks.common.runs.run_paths import STARTED_IN, same_value, seen_from_here
+from slimyolo.tasks.common.runs.same_settings import CHECKED_BY_CONTENT, FREE_TO_CHANGE
 from slimyolo.tasks.train.config import TrainConfig
 
 __all__ = ["NEWEST", "OPTIONS_FILE", "find_resumable", "resumed_config", "write_options"]

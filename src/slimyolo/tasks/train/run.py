@@ -15,8 +15,8 @@ from torch import nn
 from slimyolo.models import Detector
 from slimyolo.sparsity import NoSparsity, Sparsity
 from slimyolo.tasks.common.distributed import joined_team
-from slimyolo.tasks.common.going_on import goes_on_with
 from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.common.runs.going_on import goes_on_with
 from slimyolo.tasks.train.assemble.assemble import (
     TrainingParts,
     assemble,

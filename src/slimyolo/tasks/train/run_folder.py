@@ -11,7 +11,7 @@ from slimyolo.data import SplitData
 from slimyolo.errors import ConfigError, TrainingError
 from slimyolo.families import load_checkpoint
 from slimyolo.storage import create_run_folder, remove_leftovers, write_text
-from slimyolo.tasks.common.run_paths import same_value
+from slimyolo.tasks.common.runs.run_paths import same_value
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.hyperparameters import HyperParameters
 from slimyolo.tasks.train.resume import write_options

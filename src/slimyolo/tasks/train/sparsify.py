@@ -71,17 +71,22 @@ def prunable_groups(
     return [ScaleGroup(ref.name, ref.members) for ref in chosen], graph, chosen
 
 
+def _reference(config: SparsifyConfig, model: Detector) -> Sparsity:
+    """The reference project's method: L1 on γ, and ten times its rate on β."""
+    skipped = set(model.reference_excluded()) if config.policy == "skip-shortcuts" else set()
+    layers = [name for name in deployed_batchnorms(model) if name not in skipped]
+    gammas = [f"{name}.weight" for name in layers]
+    log.info(
+        "sparsity: L1 on γ of %d layers with rate %g, which falls to a tenth; ten times this rate on β",
+        len(layers),
+        config.rate,
+    )
+    return ReferenceL1(model, gammas, [f"{name}.bias" for name in layers], config.rate)
+
+
 def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedule: Schedule) -> Sparsity:
     if config.method == "reference":
-        skipped = set(model.reference_excluded()) if config.policy == "skip-shortcuts" else set()
-        layers = [name for name in deployed_batchnorms(model) if name not in skipped]
-        gammas = [f"{name}.weight" for name in layers]
-        log.info(
-            "sparsity: L1 on γ of %d layers with rate %g, which falls to a tenth; ten times this rate on β",
-            len(layers),
-            config.rate,
-        )
-        return ReferenceL1(model, gammas, [f"{name}.bias" for name in layers], config.rate)
+        return _reference(config, model)
     groups, graph, refs = prunable_groups(model, config.policy, config.imgsz)
     if not groups:
         raise ConfigError(

@@ -22,7 +22,7 @@ from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, DetectorLoss, LossSettings
 from slimyolo.tasks.common.devices import pick_precision
 from slimyolo.tasks.common.distributed import loader_processes, share_of_batch
-from slimyolo.tasks.common.provenance import data_provenance, run_provenance
+from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenance
 from slimyolo.tasks.train.assemble.memory import answering_out_of_memory, measured_batch_size
 from slimyolo.tasks.train.assemble.preparing import check_image_size, freeze_, prepare_, read_splits, seed_everything
 from slimyolo.tasks.train.assemble.recipe import RunRecipe, hyperparameters_of, run_recipe

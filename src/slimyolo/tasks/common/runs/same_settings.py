@@ -8,7 +8,7 @@ from typing import Any
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import Config, option_name
-from slimyolo.tasks.common.run_paths import same_value
+from slimyolo.tasks.common.runs.run_paths import same_value
 
 __all__ = ["CHECKED_BY_CONTENT", "FREE_IN_STAGES", "FREE_TO_CHANGE", "refuse_other_settings", "settings_that_stay"]
 

@@ -16,7 +16,7 @@ from slimyolo import __version__
 from slimyolo.costs import processor_name
 from slimyolo.data import DatasetSpec, SplitData
 from slimyolo.tasks.common.config import Config
-from slimyolo.tasks.common.run_paths import STARTED_IN
+from slimyolo.tasks.common.runs.run_paths import STARTED_IN
 
 __all__ = ["data_provenance", "run_provenance"]
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import Config, option_name
-from slimyolo.tasks.common.run_paths import STARTED_IN, same_value, seen_from_here
-from slimyolo.tasks.common.same_settings import CHECKED_BY_CONTENT, FREE_IN_STAGES
+from slimyolo.tasks.common.runs.run_paths import STARTED_IN, same_value, seen_from_here
+from slimyolo.tasks.common.runs.same_settings import CHECKED_BY_CONTENT, FREE_IN_STAGES
 
 __all__ = ["NEWEST", "SETTINGS_FILES", "find_run", "given_name", "refuse_other_data", "resumed_stages"]
 
