@@ -27,6 +27,7 @@ def stand_in(name: str, rows: Sequence[Sequence[float]], network_ms: float) -> S
 
     return ServedModel(
         name=name,
+        runtime="torch",
         class_names=NAMES,
         file_bytes=4_000_000,
         params=1_770_000,

@@ -40,6 +40,7 @@ def test_models_and_limits(client: Client) -> None:
     assert [model["name"] for model in about["models"]] == ["dense.pt", "pruned.pt"]
     assert about["models"][0] == {
         "name": "dense.pt",
+        "runtime": "torch",
         "classes": list(NAMES),
         "file_mb": 4.0,
         "params": 1_770_000,
@@ -225,6 +226,11 @@ REQUESTS = [
     ("POST", {"content-type": "application/x-www-form-urlencoded"}, "header x-slimyolo is missing"),
     ("POST", {**OWN, "origin": "http://evil.example"}, "other sites"),
     ("POST", {**OWN, "origin": "null"}, "other sites"),
+    ("POST", {**OWN, "origin": "http://["}, "other sites"),  # no URL: urlsplit raises ValueError
+    ("POST", {**OWN, "origin": "http://[::1"}, "other sites"),
+    ("POST", {**OWN, "origin": ""}, "other sites"),
+    ("GET", {"upgrade": "websocket", "connection": "Upgrade"}, "no websockets"),
+    ("GET", {"upgrade": "h2c", "connection": "Upgrade"}, None),  # other upgrades may be ignored (RFC 9110, 7.8)
     ("POST", {**OWN, "origin": "http://127.0.0.1:9999"}, "other sites"),
     ("POST", {**OWN, "sec-fetch-site": "cross-site"}, "other sites"),
     ("POST", {**OWN, "sec-fetch-site": "same-site"}, "other sites"),

@@ -136,12 +136,16 @@ def test_a_picture_in_the_browser(address: str, browser: Any, width: int, scheme
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(address)
+    page.wait_for_selector(".model:nth-of-type(2)")
+    page.eval_on_selector(".model h2", "e => { e.textContent = 'a-long-name-'.repeat(12); }")
     page.set_input_files("#file", tmp_path / "photo.png")
     page.wait_for_selector(".model:nth-of-type(2) .found:has-text('Found')")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("[...document.querySelectorAll('canvas')].map(c => [c.width, c.height])") == [[400, 300]] * 2
     tops = page.evaluate("[...document.querySelectorAll('.model')].map(e => e.getBoundingClientRect().top)")
     assert (tops[0] == tops[1]) == (width == 1400)  # side by side where there is room
+    canvases = page.evaluate("[...document.querySelectorAll('canvas')].map(e => e.getBoundingClientRect().top)")
+    assert (canvases[0] == canvases[1]) == (width == 1400)  # whatever the names and the facts take
     assert " ms" in page.inner_text(".model:nth-of-type(2) .speed")
     assert said == []
     assert all(url.startswith((address, "blob:", "data:")) for url in asked)
@@ -153,9 +157,18 @@ def test_a_wrong_file_and_the_camera_in_the_browser(address: str, browser: Any, 
     context = browser.new_context(viewport={"width": 800, "height": 800})
     page = context.new_page()
     page.goto(address)
+    (tmp_path / "photo.png").write_bytes(picture_bytes(300, 400))
+    page.set_input_files("#file", tmp_path / "photo.png")
+    page.wait_for_selector(".model:nth-of-type(2) .found:has-text('Found')")
+    assert "in torch" in page.inner_text(".model:nth-of-type(2) .versus")
     page.set_input_files("#file", tmp_path / "notes.png")
     page.wait_for_selector(".message.error")
     assert "not a JPEG" in page.inner_text("#message")
+    assert page.eval_on_selector_all(".found, .versus, tbody", "all => all.map(e => e.textContent).join('')") == ""
+    assert page.eval_on_selector_all("canvas", "all => all.map(e => e.width)") == [
+        4,
+        4,
+    ]  # nothing of the earlier picture
     page.click("#camera")
     page.wait_for_selector(".model:nth-of-type(1) .found:has-text('Found')")
     assert page.inner_text("#camera") == "Stop the camera"

@@ -14,7 +14,9 @@ Every error is JSON: ``{"error": "what is wrong"}``. Pictures are not kept in me
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -29,6 +31,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slimyolo import __version__
+from slimyolo.inference import PredictedPicture
 from slimyolo.serving.guarding import SECURITY_HEADERS, AllowedHosts, why_refused
 from slimyolo.serving.models import ServedModel, describe_model, describe_result
 from slimyolo.serving.uploads import RefusedUpload, UploadLimits, decode_upload, read_upload
@@ -80,7 +83,16 @@ def create_app(
             raise RefusedUpload(408, f"The upload did not arrive within {bounds.seconds:g} s.") from None
         except ClientDisconnect:
             raise RefusedUpload(400, "The upload was interrupted. Send the picture again.") from None
-        return JSONResponse(await run_sync(_detect, models, content, least, repeat, bounds, limiter=one_at_a_time))
+        given_up = threading.Event()
+        try:
+            found = await run_sync(
+                partial(_detect, models, content, least, repeat, limits=bounds, given_up=given_up),
+                limiter=one_at_a_time,
+                abandon_on_cancel=True,  # the server ends at once, and the thread after the model that runs now
+            )
+        finally:
+            given_up.set()
+        return JSONResponse(found)
 
     return Starlette(
         routes=[
@@ -94,12 +106,23 @@ def create_app(
 
 
 def _detect(
-    models: Sequence[ServedModel], content: bytes, conf: float, repeat: int, limits: UploadLimits
+    models: Sequence[ServedModel],
+    content: bytes,
+    conf: float,
+    repeat: int,
+    *,
+    limits: UploadLimits,
+    given_up: threading.Event,
 ) -> dict[str, Any]:
     image = decode_upload(content, limits)
+    runs: list[list[PredictedPicture]] = [[] for _ in models]
     # the models alternate, so that a moment in which the machine is busy affects all of them equally
-    turns = [[model.detect(image, conf) for model in models] for _ in range(repeat)]
-    results = [describe_result(model, [turn[index] for turn in turns]) for index, model in enumerate(models)]
+    for _ in range(repeat):
+        for model, own in zip(models, runs, strict=True):
+            if given_up.is_set():
+                return {}
+            own.append(model.detect(image, conf))
+    results = [describe_result(model, own) for model, own in zip(models, runs, strict=True)]
     return {"width": image.shape[1], "height": image.shape[0], "results": results}
 
 
@@ -135,8 +158,12 @@ class _Guard:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def send_guarded(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 extra = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
                 message = {**message, "headers": [*message.get("headers", []), *extra]}
             await send(message)
@@ -146,7 +173,11 @@ class _Guard:
         if reason is not None:
             await JSONResponse({"error": reason}, 403)(scope, receive, send_guarded)
             return
-        await self._app(scope, receive, send_guarded)
+        try:
+            await self._app(scope, receive, send_guarded)
+        except anyio.get_cancelled_exc_class():  # the server ends; nothing is awaited but this answer
+            if not started:
+                await JSONResponse({"error": "slimyolo serve was stopped."}, 503)(scope, receive, send_guarded)
 
 
 async def _refused(_: Request, error: Exception) -> Response:

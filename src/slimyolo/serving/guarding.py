@@ -77,16 +77,26 @@ def why_refused(method: str, headers: Mapping[str, str], hosts: AllowedHosts) ->
             f"This page is not served under the host name {host[:100]!r}. Use the address that slimyolo serve printed, or "
             "start it with --allow-host NAME."
         )
+    if any(word.strip().lower() == "websocket" for word in headers.get("upgrade", "").split(",")):
+        return "This page answers plain HTTP requests only; it has no websockets. Leave the Upgrade header out."
     if method in SAFE_METHODS:
         return None
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    if origin is not None and _origin_place(origin) != host.lower():
         return "Requests from other sites are refused."
     if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return "Requests from other sites are refused."
     if OWN_HEADER not in headers:
         return f"The header {OWN_HEADER} is missing. The page sends it to prove that no other site made the request."
     return None
+
+
+def _origin_place(header: str) -> str | None:
+    """``host:port`` of an Origin header in lower case; None when the header is no URL."""
+    try:
+        return urlsplit(header).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _host_name(header: str) -> str | None:

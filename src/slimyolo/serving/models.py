@@ -16,11 +16,13 @@ __all__ = ["ServedModel", "describe_model", "describe_result"]
 class ServedModel:
     """One model of the page.
 
+    `runtime` is the program that runs it, such as ``onnxruntime``; milliseconds of two runtimes are not only the models'.
     `imgsz` is (height, width) of the input in pixels; `macs` are counted at that size. `params` and `macs` are None when
     an exported file does not state them. `detect` takes a BGR uint8 image ``[h, w, 3]`` and the minimum confidence.
     """
 
     name: str
+    runtime: str
     class_names: tuple[str, ...]
     file_bytes: int
     params: int | None
@@ -33,6 +35,7 @@ def describe_model(model: ServedModel) -> dict[str, Any]:
     """What the page shows about a model, as plain values for JSON. Paths are left out: the page must not reveal them."""
     return {
         "name": model.name,
+        "runtime": model.runtime,
         "classes": list(model.class_names),
         "file_mb": round(model.file_bytes / 1e6, 3),
         "params": model.params,

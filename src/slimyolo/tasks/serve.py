@@ -8,8 +8,10 @@ import math
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from slimyolo.costs import ModelCost
 from slimyolo.errors import ConfigError
@@ -17,16 +19,21 @@ from slimyolo.exporting import NetworkCost
 from slimyolo.inference import DetectionSettings, ImageArray, Picture, PredictedPicture, predict_picture
 from slimyolo.models import Detector
 from slimyolo.serving import AllowedHosts, ServedModel, UploadLimits
-from slimyolo.tasks.common.opened_model import deployed_cost, fixed_size, open_model, run_device
+from slimyolo.tasks.common.opened_model import OpenedModel, deployed_cost, fixed_size, open_model, run_device
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.serve_config import ServeConfig
 
-__all__ = ["serve", "served_models"]
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.applications import Starlette
+
+__all__ = ["page_server", "serve", "served_models"]
 
 log = logging.getLogger("slimyolo")
 
 WAITING = 32  # connections at once; a page needs three
 WARM_UP = 3
+GRACE_S = 0  # seconds that requests get to end after Ctrl-C; what is held gets an answer and ends
 
 
 def serve(config: ServeConfig) -> None:
@@ -35,8 +42,6 @@ def serve(config: ServeConfig) -> None:
     Raises `SlimyoloError` when a package is missing, a file cannot be read, or the port is in use.
     """
     _require_packages()
-    import uvicorn
-
     from slimyolo.serving.app import create_app
 
     connection = _listen(config)
@@ -53,19 +58,29 @@ def serve(config: ServeConfig) -> None:
         log.warning("--host %s: anybody who can reach this machine can use the page; it has no password", config.host)
     shown = f"[{config.host}]" if ":" in config.host else config.host
     log.info("open http://%s:%d in a browser; Ctrl-C stops the server", shown, port)
+    with connection:
+        page_server(app).run(sockets=[connection])
+
+
+def page_server(app: Starlette) -> uvicorn.Server:
+    """The server of `app`. When it is told to end, requests that are held open get an answer and end at once."""
+    import uvicorn
+
     settings = uvicorn.Config(
         app,
         log_config=None,
-        log_level="warning",
+        log_level="error",  # uvicorn answers wrong requests with warnings that advise to install other packages
         access_log=False,
         limit_concurrency=WAITING,
         timeout_keep_alive=20,
+        timeout_graceful_shutdown=GRACE_S,
         server_header=False,
         ws="none",
         lifespan="off",
     )
-    with connection:
-        uvicorn.Server(settings).run(sockets=[connection])
+    # its message about requests that Ctrl-C ends; each of them gets an answer, so nobody has to do anything
+    logging.getLogger("uvicorn.error").addFilter(lambda record: not str(record.msg).startswith("Cancel "))
+    return uvicorn.Server(settings)
 
 
 def served_models(config: ServeConfig) -> list[ServedModel]:
@@ -109,6 +124,7 @@ def _served(file: Path, name: str, config: ServeConfig) -> ServedModel:
 
     return ServedModel(
         name=name,
+        runtime=_runtime(model, device),
         class_names=tuple(model.names),
         file_bytes=_bytes(file),
         params=cost.params if cost else None,
@@ -116,6 +132,12 @@ def _served(file: Path, name: str, config: ServeConfig) -> ServedModel:
         imgsz=(height, width),
         detect=detect,
     )
+
+
+def _runtime(model: OpenedModel, device: torch.device) -> str:
+    """The runtime as `slimyolo bench` calls it, with the device unless that is the processor."""
+    name = "torch" if isinstance(model, Detector) else model.runtime
+    return name if device.type == "cpu" else f"{name} on {device}"
 
 
 def _bytes(path: Path) -> int:

@@ -4,6 +4,7 @@
 
 const byId = (id) => document.getElementById(id);
 const cards = []; // one for each model, in the order of the server
+const runtimes = []; // for each model the program that runs it
 const recent = []; // for each model its last network times; their median is shown, as single times vary
 const MEDIAN_OF = 15;
 const TURNS = 5; // how often a single picture is detected; the milliseconds are medians over these turns
@@ -46,6 +47,7 @@ async function start() {
     card.querySelector("canvas").setAttribute("aria-label", `Detections of ${model.name}`);
     byId("models").append(card);
     cards.push(card);
+    runtimes.push(model.runtime);
     recent.push([]);
   }
   byId("conf").value = about.conf;
@@ -54,17 +56,48 @@ async function start() {
   say("Waiting for a picture.");
 }
 
+// Detects in `blob` and shows the results; false when a newer request was made meanwhile.
 async function detect(blob, bitmap, turns) {
   const mine = ++asking;
-  const answer = await fetch(`/api/detect?conf=${encodeURIComponent(byId("conf").value)}&repeat=${turns}`, {
-    method: "POST",
-    headers: { "X-Slimyolo": "1", "Content-Type": blob.type || "application/octet-stream" },
-    body: blob,
-  });
-  const found = await answer.json();
-  if (mine !== asking) return;
+  try {
+    const found = await ask(blob, turns);
+    if (mine !== asking) return false;
+    show(found, bitmap);
+  } catch (error) {
+    if (mine !== asking) return false;
+    clear(); // otherwise the results of an earlier picture would look like results of this one
+    throw error;
+  }
+  return true;
+}
+
+async function ask(blob, turns) {
+  let answer;
+  try {
+    answer = await fetch(`/api/detect?conf=${encodeURIComponent(byId("conf").value)}&repeat=${turns}`, {
+      method: "POST",
+      headers: { "X-Slimyolo": "1", "Content-Type": blob.type || "application/octet-stream" },
+      body: blob,
+    });
+  } catch {
+    throw new Error("slimyolo does not answer. Is slimyolo serve still running?");
+  }
+  const found = await answer.json().catch(() => ({ error: `slimyolo answered with status ${answer.status}. Try again.` }));
   if (!answer.ok) throw new Error(found.error);
-  show(found, bitmap);
+  return found;
+}
+
+function clear() {
+  for (const times of recent) times.length = 0;
+  for (const card of cards) {
+    card.querySelector(".ms").textContent = "–";
+    card.querySelector(".versus").textContent = "";
+    card.querySelector(".found").textContent = "";
+    card.querySelector("tbody").replaceChildren();
+    const canvas = card.querySelector("canvas");
+    canvas.width = 4; // setting a size also erases
+    canvas.height = 3;
+  }
 }
 
 function show(found, bitmap) {
@@ -79,7 +112,9 @@ function show(found, bitmap) {
     card.querySelector(".ms").textContent = `${own.toFixed(1)} ms`;
     const versus = card.querySelector(".versus");
     const times = first / own;
-    versus.textContent = index === 0 ? "network" : `network, ${times.toFixed(2)}× as fast as the first model`;
+    const other = runtimes[index] === runtimes[0] ? "" : ` in ${runtimes[0]}`;
+    const ratio = index === 0 ? "" : `, ${times.toFixed(2)}× as fast as the first model${other}`;
+    versus.textContent = `network in ${runtimes[index]}${ratio}`;
     versus.classList.toggle("faster", index > 0 && times >= 1);
     versus.classList.toggle("slower", index > 0 && times < 1);
     draw(card.querySelector("canvas"), bitmap, found, result.detections);
@@ -152,8 +187,7 @@ async function take(blob) {
   }
   last = { blob, bitmap };
   try {
-    await detect(blob, bitmap, TURNS);
-    say(`${blob.name || "Picture"}: the boxes are given in pixels of the picture.`);
+    if (await detect(blob, bitmap, TURNS)) say(`${blob.name || "Picture"}: the boxes are given in pixels of the picture.`);
   } catch (error) {
     say(error.message, true);
   }

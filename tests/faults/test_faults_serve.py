@@ -1,0 +1,135 @@
+"""Table of cases: requests that are held, that ask for websockets, or whose Origin is no URL; and the end of the server."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+pytest.importorskip("starlette")
+pytest.importorskip("uvicorn")
+
+import cv2
+import numpy as np
+
+from slimyolo.geometry import Detections
+from slimyolo.inference import ImageArray, Picture, PredictedPicture, StageTimes
+from slimyolo.serving import ServedModel
+from slimyolo.serving.app import create_app
+from slimyolo.tasks.serve import page_server
+
+ENDS_WITHIN_S = 2.0
+MODEL_S = 0.3  # what the stand-in takes for a picture
+
+
+def slow_model() -> ServedModel:
+    """A model that finds nothing, slowly."""
+
+    def detect(image: ImageArray, conf: float) -> PredictedPicture:
+        time.sleep(MODEL_S)
+        return PredictedPicture(
+            Picture(image, "uploaded"), Detections.empty("source"), (64, 64), StageTimes(1.0, 1.0, 1.0)
+        )
+
+    return ServedModel(
+        name="slow.pt",
+        runtime="torch",
+        class_names=("a",),
+        file_bytes=1,
+        params=1,
+        macs=1,
+        imgsz=(64, 64),
+        detect=detect,
+    )
+
+
+class Running:
+    """A server on a free port of this machine, in a thread."""
+
+    def __init__(self) -> None:
+        self.line = socket.socket()
+        self.line.bind(("127.0.0.1", 0))
+        self.line.listen()
+        self.port = self.line.getsockname()[1]
+        self.server = page_server(create_app([slow_model()]))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.line]}, daemon=True)
+        self.thread.start()
+
+    def send(self, start: str, *headers: str, body: bytes = b"") -> socket.socket:
+        """Send a request and return its connection, open."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        head = "\r\n".join([f"{start} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", *headers])
+        connection.sendall(head.encode() + b"\r\n\r\n" + body)
+        return connection
+
+    def answer(self, start: str, *headers: str, body: bytes = b"") -> str:
+        """Send a request and return the whole answer."""
+        with closing(self.send(start, *headers, "Connection: close", body=body)) as connection:
+            return whole(connection)
+
+    def end(self) -> float:
+        """Tell the server to end, as Ctrl-C does; returns the seconds that it took."""
+        started = time.monotonic()
+        self.server.should_exit = True
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+        return time.monotonic() - started
+
+
+def whole(connection: socket.socket) -> str:
+    """What arrives until the other side ends."""
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+    return b"".join(parts).decode()
+
+
+@pytest.fixture
+def running(caplog: pytest.LogCaptureFixture) -> Iterator[Running]:
+    with caplog.at_level(logging.WARNING):
+        one = Running()
+        yield one
+        one.end()
+        one.line.close()
+
+
+def test_an_origin_that_is_no_url_is_refused_in_a_sentence(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    said = running.answer("POST /api/detect", "Origin: http://[", "X-Slimyolo: 1", "Content-Length: 1", body=b"x")
+    assert said.startswith("HTTP/1.1 403")
+    assert "Requests from other sites are refused." in said
+    assert not caplog.records
+
+
+def test_a_websocket_is_refused_without_advice_to_install_things(
+    running: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    with closing(running.send("GET /", "Connection: Upgrade", "Upgrade: websocket", key)) as connection:
+        said = ""
+        while not said.endswith("}"):  # the server keeps this connection open
+            said += connection.recv(65536).decode()
+    assert said.startswith("HTTP/1.1 403")
+    assert "no websockets" in said
+    assert not caplog.records  # uvicorn would print "pip install 'uvicorn[standard]'"
+
+
+def test_ctrl_c_ends_held_uploads_and_long_detections(running: Running, caplog: pytest.LogCaptureFixture) -> None:
+    own, picture = "X-Slimyolo: 1", cv2.imencode(".png", np.zeros((32, 32, 3), np.uint8))[1].tobytes()
+    held = [running.send("POST /api/detect", own, "Content-Length: 1000", body=b"abc") for _ in range(4)]
+    held += [running.send("POST /api/detect?repeat=20", own, f"Content-Length: {len(picture)}", body=picture)]
+    time.sleep(MODEL_S)
+    threads = set(threading.enumerate())
+    assert running.end() < ENDS_WITHIN_S
+    for connection in held:
+        assert "slimyolo serve was stopped." in whole(connection)
+        connection.close()
+    for thread in threads - {running.thread, threading.current_thread()}:
+        if thread.name.startswith("AnyIO"):  # the detection ends after the picture of now, not after twenty
+            thread.join(4 * MODEL_S)
+            assert not thread.is_alive()
+    assert not caplog.records  # neither tracebacks nor counts of cancelled tasks
