@@ -8,13 +8,19 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from slimyolo.cli.commands import Command
+from slimyolo.cli.waiting_threads import bound_spinning
 from slimyolo.tasks.common.config import Config
 
 __all__ = ["run_command"]
 
 
 def run_command(command: Command, settings: Config) -> int:
-    """Run the task of `command` with `settings`; returns the exit status. Raises what the task raises."""
+    """Run the task of `command` with `settings`; returns the exit status. Raises what the task raises.
+
+    `bench` leaves OpenMP as it is: it shows what the user's own program will see.
+    """
+    if command.name != "bench":
+        bound_spinning()
     module, function = command.task
     with importing():
         task = getattr(import_module(module), function)

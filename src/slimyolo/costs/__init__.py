@@ -5,6 +5,7 @@ from __future__ import annotations
 from slimyolo.costs.counting import LayerCost, ModelCost, model_cost
 from slimyolo.costs.latency_model import ConvolutionShape, LatencyModel, fit_latency
 from slimyolo.costs.machine import Machine, busy_warnings, describe_machine, processor_flags, processor_name
+from slimyolo.costs.neighbours import ProcessorTime, busy_neighbours, neighbour_warning, read_processor_time
 from slimyolo.costs.timing import Timing, summarise, time_interleaved
 
 __all__ = [
@@ -13,13 +14,17 @@ __all__ = [
     "LayerCost",
     "Machine",
     "ModelCost",
+    "ProcessorTime",
     "Timing",
+    "busy_neighbours",
     "busy_warnings",
     "describe_machine",
     "fit_latency",
     "model_cost",
+    "neighbour_warning",
     "processor_flags",
     "processor_name",
+    "read_processor_time",
     "summarise",
     "time_interleaved",
 ]

@@ -10,8 +10,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import torch
 from torch import nn
 
+from slimyolo.costs import ProcessorTime, busy_neighbours, neighbour_warning, read_processor_time
 from slimyolo.models import Detector
 from slimyolo.sparsity import NoSparsity, Sparsity
 from slimyolo.tasks.common.distributed import joined_team
@@ -78,11 +80,21 @@ def run_training(
     `step_every_batch` means an optimizer step after every batch and no clipping, as in the reference's sparse training.
     """
     with joined_team(config.device) as (team, device):
-        started = time.perf_counter()
+        started, work = time.perf_counter(), read_processor_time()
         parts = assemble(config, team, device, step_every_batch=step_every_batch)
         config = parts.config
+        if team.world == 1 and device.type == "cpu":
+            _warn_of_neighbours(work)
         with answering_out_of_memory(config, device), reproducible(config.deterministic, not config.multi_scale):
             return _fit_and_finish(parts, make_sparsity, started)
+
+
+def _warn_of_neighbours(since: ProcessorTime | None) -> None:
+    now = read_processor_time()
+    if now is not None:
+        text = neighbour_warning(busy_neighbours(since, now), torch.get_num_threads(), now.processors)
+        if text is not None:
+            log.warning("%s", text)
 
 
 def _fit_and_finish(parts: TrainingParts, make_sparsity: SparsityMaker | None, started: float) -> TrainRecord:
