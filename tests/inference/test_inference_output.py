@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from slimyolo.cli.main import run_command_line, run_safely
-from slimyolo.cli.speaking import speak
 from slimyolo.errors import ConfigError, StorageError
 from slimyolo.geometry import Detections
 from slimyolo.inference import (
@@ -37,6 +36,7 @@ from slimyolo.inference import (
 )
 from slimyolo.inference.drawing import _readable_on
 from slimyolo.inference.lettering import can_write
+from slimyolo.tasks.common.speaking import speak
 from slimyolo.tasks.predict.earlier_files import EarlierFiles
 
 TWO = Detections.from_rows([[10, 20, 50, 60, 0.9, 0], [0, 0, 100, 80, 0.5, 1]], "source")

@@ -12,10 +12,12 @@ from torch import Tensor
 from slimyolo.checkpoints.checkpoint import Checkpoint, Origin, dense_widths
 from slimyolo.checkpoints.loading import load_checkpoint
 from slimyolo.models import Families
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["CheckpointSummary", "summarise_checkpoint"]
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSummary:
     """Facts about a checkpoint file, to be printed or written as JSON.

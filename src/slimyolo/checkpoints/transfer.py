@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from slimyolo.checkpoints.checkpoint import Checkpoint
 from slimyolo.models import Detector
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["Mismatch", "TransferReport", "transfer_"]
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class Mismatch:
     """A tensor of the same name but another shape. The detector kept its own value."""
@@ -23,6 +25,7 @@ class Mismatch:
     expected: tuple[int, ...]
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class TransferReport:
     """What happened to each tensor, as lists of names.

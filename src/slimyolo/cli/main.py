@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from slimyolo import __version__
@@ -17,16 +16,11 @@ from slimyolo.cli.ctrl_c import noting_ctrl_c
 from slimyolo.cli.options import CONFIG_FILE, command_options, given_values, read_config_file
 from slimyolo.cli.running import run_command
 from slimyolo.cli.screens import command_screen, overview_screen
-from slimyolo.cli.speaking import speak
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, SlimyoloError, nearest_name_hint
-from slimyolo.tasks.chain.compress_config import CompressConfig
-from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.config import Config
-from slimyolo.tasks.common.runs.resuming import resumed_stages
-from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
-from slimyolo.tasks.train.config import TrainConfig
-from slimyolo.tasks.train.resume import find_resumable, resumed_config
+from slimyolo.tasks.common.speaking import speak
+from slimyolo.tasks.settings import settings_of
 
 __all__ = ["leave", "main", "make_settings", "run_command_line", "run_safely"]
 
@@ -99,19 +93,8 @@ def run_command_line(tokens: Sequence[str]) -> int:
 
 
 def make_settings(kind: type[Config], given: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> Config:
-    """Make the settings of one run from the `given` values. `defaults` are those of a reference script.
-
-    With ``resume`` the settings are those with which the run was started.
-    """
-    values = given_values(kind, given)
-    where = values.get("resume")
-    if issubclass(kind, TrainConfig) and where not in (None, "", False):
-        project = {**(defaults or {}), **values}.get("project", kind.model_fields["project"].default)
-        del values["resume"]
-        return resumed_config(kind, find_resumable(str(where), Path(project)), values)
-    if issubclass(kind, (CompressConfig, IterateConfig, SensitivityConfig)) and where not in (None, "", False):
-        return resumed_stages(kind, values)
-    return kind(**{**(defaults or {}), **values})
+    """Make the settings of one run from the words `given` on the command line, as `settings_of` does."""
+    return settings_of(kind, given_values(kind, given), defaults)
 
 
 def _find(tokens: Sequence[str]) -> tuple[Command, list[str]]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from slimyolo.costs.operators import macs_of
 from slimyolo.errors import ModelError
+from slimyolo.one_line import one_line_repr
 from slimyolo.tracing.restoring import left_as_it_was
 from slimyolo.tracing.watching import OperatorWatcher, operators_shown, running_modules
 
@@ -30,6 +31,7 @@ class LayerCost:
     macs: int
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class ModelCost:
     """Parameters and MACs at `input_size`: (height, width) of one image, or the full shape of another input.

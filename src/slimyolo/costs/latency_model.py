@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimyolo.errors import ConfigError
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["ConvolutionShape", "LatencyModel", "fit_latency", "work_of"]
 
@@ -46,6 +47,7 @@ class ConvolutionShape:
     positions: int
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class LatencyModel:
     """The predicted share of the dense network's time is `coefficients` · work (`work_of`).

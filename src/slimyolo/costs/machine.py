@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimyolo.costs.timing import Timing
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["Machine", "busy_warnings", "describe_machine", "processor_flags", "processor_name"]
 
@@ -30,6 +31,7 @@ INSTRUCTIONS = (
 )
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """The machine, read before anything was timed.

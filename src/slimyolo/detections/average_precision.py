@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from slimyolo.one_line import one_line_repr
+
 __all__ = [
     "CONFIDENCES",
     "F1_SMOOTHING",
@@ -29,6 +31,7 @@ RECALL_POINTS = np.linspace(0, 1, 101)
 TINY = 1e-16  # avoids 0/0; far smaller than any difference that matters
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class RankedClass:
     """The results of one class over a dataset, for T IoU thresholds and K confidences.

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from slimyolo.geometry import iou_matrix
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["CONFUSION_CONFIDENCE", "CONFUSION_IOU", "ConfusionMatrix", "confused_pairs", "confusion_matrix"]
 
@@ -18,6 +19,7 @@ CONFUSION_CONFIDENCE = 0.25
 CONFUSION_IOU = 0.45
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class ConfusionMatrix:
     """`counts` int64 ``[nc+1, nc+1]``: rows = detected class, columns = true class, last row and column = background.

@@ -24,6 +24,7 @@ from slimyolo.detections.rules import RuleName, find_rule
 from slimyolo.detections.ties import best_first
 from slimyolo.errors import DataError, ModelError
 from slimyolo.geometry import Detections
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["ClassMetrics", "DetectionMetrics", "MetricCurves", "MetricsAccumulator", "fitness", "metrics_from"]
 
@@ -41,6 +42,7 @@ class ClassMetrics:
     map50_95: float
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class MetricCurves:
     """The curves at IoU 0.5 of the C classes that have labels, with K = 1000 points.
@@ -80,6 +82,12 @@ class DetectionMetrics:
     curves: MetricCurves | None = field(default=None, compare=False, repr=False)
     confusion: ConfusionMatrix | None = field(default=None, compare=False, repr=False)
     outcomes: Outcomes | None = field(default=None, compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        return (
+            f"DetectionMetrics(P {self.precision:.3f}, R {self.recall:.3f}, mAP50 {self.map50:.3f}, mAP50-95 "
+            f"{self.map50_95:.3f}, rule {self.rule}; {len(self.per_class)} classes, {self.images} images, {self.labels} labels)"
+        )
 
     @property
     def f1(self) -> float:

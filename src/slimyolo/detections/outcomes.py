@@ -9,10 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from slimyolo.detections.rules import RuleName
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["Outcomes", "number_of_image"]
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcomes:
     """The outcomes of one detector on I images, with n detections and m labels in all.

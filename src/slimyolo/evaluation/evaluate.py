@@ -34,6 +34,7 @@ from slimyolo.evaluation.numbers import (
 from slimyolo.evaluation.stage_clock import StageClock, StageSpeed
 from slimyolo.geometry import Detections, Placement, RowLayout, SuppressionKind
 from slimyolo.models import Detector, Raw, map_raw
+from slimyolo.one_line import one_line_repr
 
 __all__ = [
     "DecodingDetector",
@@ -89,6 +90,7 @@ class DecodingDetector(Protocol):
     def __call__(self, images: Tensor, /) -> Any: ...
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
     """The metrics of a detector on a dataset, with the settings of the evaluation.

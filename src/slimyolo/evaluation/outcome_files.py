@@ -21,6 +21,7 @@ import numpy.typing as npt
 from slimyolo.detections import IOU_THRESHOLDS, RULES, MetricEstimates, Outcomes, metric_differences
 from slimyolo.detections.outcomes import number_of_image
 from slimyolo.errors import StorageError
+from slimyolo.one_line import one_line_repr
 from slimyolo.storage import atomic_file, to_plain
 
 __all__ = [
@@ -37,6 +38,7 @@ VERSION = 1
 LARGEST = 2**30  # bytes when unpacked; 100 million detections
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredOutcomes:
     """The outcomes of a detector with the `fingerprint` of the images and labels on which it was measured.

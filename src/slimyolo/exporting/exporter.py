@@ -23,6 +23,7 @@ from slimyolo.exporting.settings import ExportSettings, Written
 from slimyolo.exporting.table import check_settings, checker_version, require_packages
 from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind
 from slimyolo.models import Detector
+from slimyolo.one_line import one_line_repr
 from slimyolo.storage import atomic_file, atomic_folder
 
 __all__ = ["ExportedFile", "Suppress", "export_detector"]
@@ -31,6 +32,7 @@ Suppress = Callable[[Tensor], Sequence[Tensor]]
 """Decoded rows [B, rows, columns] → detections per image [n, 6] = xyxy, score, class, best first."""
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class ExportedFile:
     """A file (or folder) that was written and agrees with the model.

@@ -11,10 +11,12 @@ from torch import Tensor
 from slimyolo.exporting.int8.quantise import Quantiser
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, RunPrecision, Written
 from slimyolo.models import Detector
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["Example", "Format", "Int8", "Runtime"]
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """A program library that runs exported files: the `package` that ``pip install 'slimyolo[EXTRA]'`` installs.
@@ -32,6 +34,7 @@ class Runtime:
     devices: bool = False
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class Example:
     """The Python example that is written beside a file: what it imports, and its class ``Network``.
@@ -47,6 +50,7 @@ class Example:
     cpp: bool = False
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class Int8:
     """How files of a format are quantised: `make` takes the float ONNX file and calibration batches.
@@ -58,6 +62,7 @@ class Int8:
     packages: tuple[str, ...] = ()
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class Format:
     """One row of the table of formats.

@@ -22,6 +22,7 @@ from typing import Any, get_args
 from slimyolo.errors import CheckpointError
 from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind
 from slimyolo.models import Detector
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["METADATA_KEYS", "FileMetadata", "NetworkCost", "Suppression", "detector_metadata"]
 
@@ -66,6 +67,7 @@ class NetworkCost:
     imgsz: int
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class FileMetadata:
     """The metadata of one exported file.

@@ -65,6 +65,10 @@ class ExportedModel:
     family: str
     _runner: list[Runner]
 
+    def __repr__(self) -> str:
+        size = "any size" if self.size is None else f"{self.size[0]} x {self.size[1]} (height x width)"
+        return f"ExportedModel('{self.path}' in {self.runtime}, {self.precision}: {self.nc} classes, {size})"
+
     @property
     def nc(self) -> int:
         """Number of classes."""

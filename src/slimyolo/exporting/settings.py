@@ -11,6 +11,7 @@ from torch import Tensor
 
 from slimyolo.exporting.metadata import FileMetadata, Suppression
 from slimyolo.geometry import OutputLayout
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["ExportSettings", "Opened", "RunOptions", "RunPrecision", "Runner", "Written"]
 
@@ -21,6 +22,7 @@ RunPrecision = Literal["fp32", "fp16", "bf16", "auto"]
 """The number format in which a runtime multiplies float weights. With ``auto`` the runtime chooses."""
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
     """How a file is written.
@@ -60,6 +62,7 @@ class ExportSettings:
         return replace(self, layout=layout, nms=nms, metadata=metadata)
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class Written:
     """What a format reports about the file that it wrote.
@@ -87,6 +90,7 @@ class RunOptions:
         return torch.get_num_threads() if self.threads is None else self.threads
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class Opened:
     """A file opened in its runtime. `metadata` are the texts for `FileMetadata.from_text`, empty when the file has none.

@@ -45,6 +45,10 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
+    def __repr__(self) -> str:
+        scores = f", scores {self.scores[0]:.2f} to {self.scores[-1]:.2f}" if len(self) else ""
+        return f"Detections({len(self)} boxes in {self.frame} pixels{scores})"
+
     @classmethod
     def empty(cls, frame: Frame = "source") -> Detections:
         """The value for an image without detections."""

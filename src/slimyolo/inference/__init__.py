@@ -3,6 +3,7 @@
 from slimyolo.inference.drawing import class_colour, draw_detections
 from slimyolo.inference.free_names import FreeNames
 from slimyolo.inference.held import HeldPictures, held_pictures
+from slimyolo.inference.picture_detections import Detection, PictureDetections
 from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_picture_array
 from slimyolo.inference.predicting import (
     DetectionSettings,
@@ -34,12 +35,14 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "VIDEO_SUFFIXES",
     "BrokenPicture",
+    "Detection",
     "DetectionSettings",
     "FreeNames",
     "HeldPictures",
     "ImageArray",
     "Patience",
     "Picture",
+    "PictureDetections",
     "PictureSource",
     "PictureWindow",
     "PredictedPicture",

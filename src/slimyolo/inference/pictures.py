@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from slimyolo.errors import DataError
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["BrokenPicture", "ImageArray", "Picture", "as_picture_array"]
 
 ImageArray: TypeAlias = npt.NDArray[np.uint8]
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class Picture:
     """One picture: BGR uint8 ``[h, w, 3]``. For a frame of a video or stream, `video_frame` is its number (from 0)."""

@@ -18,9 +18,13 @@ from slimyolo.detections import Thresholds, find_detections
 from slimyolo.errors import DataError, ModelError
 from slimyolo.exporting import ExportedModel
 from slimyolo.geometry import Detections, RowLayout, SuppressionKind
+from slimyolo.inference.picture_detections import PictureDetections
 from slimyolo.inference.pictures import BrokenPicture, Picture
 from slimyolo.inference.sources import DEFAULT_PATIENCE, PictureSource, read_pictures
 from slimyolo.inference.streams import Patience
+from slimyolo.one_line import one_line_repr
+
+KEPT_BYTES = 2**30  # of the pictures from memory that `predict` keeps
 
 __all__ = ["DetectionSettings", "PredictedPicture", "StageTimes", "predict", "predict_picture", "predict_pictures"]
 
@@ -77,6 +81,7 @@ class StageTimes:
     nms_ms: float
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class PredictedPicture:
     """A picture, its detections (source pixels), the size of the network's input, and the time of each stage."""
@@ -98,8 +103,11 @@ def predict(
     classes: Collection[int] | None = None,
     agnostic: bool = False,
     fixed: bool = False,
-) -> list[Detections]:
+) -> list[PictureDetections]:
     """Detections of every picture of `source` (see `read_pictures`), in source pixels, best score first.
+
+    Each can draw itself. Pictures of files are read again for that. Those from memory are kept as long as they need less
+    than 1 GiB together; those of an iterator are copied, because a program may reuse its memory.
 
     The arguments are the fields of `DetectionSettings`, because people call this function by hand; code passes the value to
     `predict_pictures`. Raises `DataError` when a picture cannot be read, and `ModelError` when the detector is in train mode.
@@ -114,11 +122,17 @@ def predict(
         agnostic=agnostic,
         fixed=fixed,
     )
-    results = []
+    results: list[PictureDetections] = []
+    room = KEPT_BYTES
     for outcome in predict_pictures(detector, source, settings):
         if isinstance(outcome, BrokenPicture):
             raise DataError(outcome.reason)
-        results.append(outcome.detections)
+        picture = outcome.picture
+        kept = picture.image if picture.path is None and picture.image.nbytes <= room else None
+        room -= 0 if kept is None else kept.nbytes
+        if isinstance(source, Iterator) and kept is not None:
+            kept = kept.copy()
+        results.append(PictureDetections.of(outcome.detections, picture, tuple(detector.names), kept))
     return results
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from slimyolo.errors import ModelError, nearest_name_hint, shown_value
 from slimyolo.models.activations import DEFAULT_ACTIVATION, read_activation
+from slimyolo.one_line import one_line_repr
 
 if TYPE_CHECKING:
     from slimyolo.models.family import Families, Family
@@ -39,6 +40,7 @@ class LayerSpec:
     where: str = field(default="", compare=False, repr=False)
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """What a detector is made from, before the depth and width multiples are applied. `build_detector` makes the module.

@@ -17,6 +17,7 @@ from torch import nn
 from slimyolo.errors import ModelError
 from slimyolo.models import layers
 from slimyolo.models.architecture import LayerSpec
+from slimyolo.one_line import one_line_repr
 
 __all__ = [
     "BLOCKS",
@@ -72,6 +73,7 @@ class Incoming:
     pieces: tuple[tuple[int, ...], ...] = ()
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class Built:
     """A layer that has been made, its output channels and its output stride (input pixels per cell).

@@ -68,6 +68,13 @@ class PruneReport:
     output_error: float | None = None
     output_error_of_formula: float | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"PruneReport({self.removed_channels} of {self.prunable_channels} channels removed, parameters "
+            f"{self.before.params} to {self.after.params}, MACs {self.before.macs} to {self.after.macs}, relative difference "
+            f"{self.max_relative_difference:.1e}; {len(self.notes)} notes)"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class PruneResult(Generic[M]):

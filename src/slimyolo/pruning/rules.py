@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TypedDict
 
 from slimyolo.errors import ConfigError, nearest_name_hint
+from slimyolo.one_line import one_line_repr
 from slimyolo.pruning.scores.importance import ImportanceLike
 
 __all__ = [
@@ -33,6 +34,7 @@ _OTHER_SPELLINGS = {"skip-shortcuts": "reference"}  # the name in the options of
 _FLOOR = 0.1
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class CutRules:
     """The rules of a cut; only how much is cut is given separately (`Target`). Raises `ConfigError` for impossible values.

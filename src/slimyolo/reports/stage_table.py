@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slimyolo.detections import Estimate, interval_words, rule_words
+from slimyolo.one_line import one_line_repr
 from slimyolo.reports.stages import Run, Stage
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class StageRow:
     """What was measured of one stage of the chain, on the validation images.

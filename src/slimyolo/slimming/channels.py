@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slimyolo.one_line import one_line_repr
 from slimyolo.pruning import ChannelGraph, Constants, CutRules, Group, analyse_constants, cuttable_graph
 from slimyolo.pruning.graph.channel_graph import Emitter
 from slimyolo.pruning.selection.floors import kept_groups
@@ -23,6 +24,7 @@ __all__ = ["FadingChannels", "fading_channels"]
 _NORMS = {Kind.BATCH_NORM: 1, Kind.INSTANCE_NORM: 1, Kind.GROUP_NORM: 2}  # kind of norm → place of its scales
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FadingChannels:
     """The channels that can fade.

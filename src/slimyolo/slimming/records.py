@@ -54,6 +54,9 @@ class SlimmingResult(Generic[M]):
     difference: float
     alive: int
 
+    def __repr__(self) -> str:
+        return f"SlimmingResult({type(self.model).__name__}: {self.plan.summary()}; {self.alive} were not at zero)"
+
 
 @dataclass(frozen=True)
 class Moment:

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError, nearest_name_hint
+from slimyolo.one_line import one_line_repr
 from slimyolo.sparsity.rows import ChannelRows
 
 __all__ = ["ScaleGroup", "ScaleTable"]
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class ScaleGroup:
     """Channels that are kept or removed together in all `members`.

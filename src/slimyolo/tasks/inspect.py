@@ -11,12 +11,17 @@ from slimyolo.storage import to_plain
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.inspect_config import InspectConfig
 
-__all__ = ["describe", "inspect"]
+__all__ = ["describe", "inspect", "summarise"]
+
+
+def summarise(config: InspectConfig) -> CheckpointSummary:
+    """What the checkpoint ``config.file`` contains. Raises `CheckpointError`."""
+    return summarise_checkpoint(find_weights(config.file))
 
 
 def inspect(config: InspectConfig) -> str:
     """The description of ``config.file`` as text, or as JSON. Raises `CheckpointError`."""
-    summary = summarise_checkpoint(find_weights(config.file))
+    summary = summarise(config)
     return json.dumps(to_plain(summary), indent=2, ensure_ascii=False) if config.json_output else describe(summary)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from slimyolo import __version__
+from slimyolo.one_line import one_line_repr
 from slimyolo.reports.page import render_page
 from slimyolo.reports.stages import read_run
 from slimyolo.storage import write_text
@@ -20,6 +21,7 @@ __all__ = ["ReportRecord", "report", "write_report"]
 log = logging.getLogger("slimyolo")
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class ReportRecord:
     """The page that was written, and its size."""

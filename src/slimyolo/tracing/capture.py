@@ -13,6 +13,7 @@ from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
 from slimyolo.errors import PruningError
+from slimyolo.one_line import one_line_repr
 from slimyolo.tracing.driving import Driven, Drives, sizes_driven
 from slimyolo.tracing.recording import record
 from slimyolo.tracing.restoring import left_as_it_was
@@ -29,6 +30,7 @@ __all__ = [
 _PREFIX = "module."
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TracedProgram:
     """The operations of one run, in order.

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from slimyolo.errors import TrainingError
+from slimyolo.one_line import one_line_repr
 from slimyolo.sparsity import NoSparsity, Sparsity, SparsityStatus
 from slimyolo.training.compiling import eager
 from slimyolo.training.contracts import BatchSource, Objective, Validate
@@ -30,6 +31,7 @@ _FP32, _NO_SPARSITY, _NO_EMA, _NO_STOPPING, _NO_RESIZING = Fp32(), NoSparsity(),
 _ALONE, _NOTHING = Alone(), nn.ModuleList()
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
     """How a run ended. `epochs_done` includes epochs before a resume; `best_fitness` is None if no epoch counted."""

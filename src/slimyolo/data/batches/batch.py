@@ -14,10 +14,12 @@ from torch import Tensor
 
 from slimyolo.data.batches.scenes import Scene
 from slimyolo.geometry import Placement
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["Batch", "collate"]
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Images of one network size and their objects.

@@ -15,6 +15,7 @@ from slimyolo.data.dataset.label_files import LabelFinder
 from slimyolo.data.dataset.labels import Defect, label_path
 from slimyolo.data.dataset.splits import Sample, SplitData, read_split
 from slimyolo.errors import DataError
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["ClassCount", "DatasetReport", "DuplicateImages", "SplitReport", "check_dataset"]
 
@@ -33,6 +34,7 @@ class ClassCount:
     box_share: float
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class SplitReport:
     """The numbers of one split.
@@ -61,6 +63,7 @@ class SplitReport:
     error: str = ""
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class DuplicateImages:
     """Files with the same bytes, and the `splits` they are in. When a file is in train and in val, metrics look too good."""
@@ -79,6 +82,11 @@ class DatasetReport:
     imgsz: int
     splits: tuple[SplitReport, ...]
     duplicates: tuple[DuplicateImages, ...]
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{one.name} {one.images} images" for one in self.splits)
+        state = "nothing is wrong" if self.clean else "with defects" if self.usable else "cannot be used"
+        return f"DatasetReport('{self.source}': {len(self.names)} classes; {splits}; {state})"
 
     @property
     def usable(self) -> bool:

@@ -16,6 +16,7 @@ import yaml
 
 from slimyolo.data.dataset.listed_paths import with_slashes
 from slimyolo.errors import DataError
+from slimyolo.one_line import one_line_repr
 from slimyolo.storage import read_yaml
 
 __all__ = ["DATASETS_VARIABLE", "DatasetSpec", "read_dataset_yaml"]
@@ -26,6 +27,7 @@ _MOST_CLASSES = 100_000
 _KNOWN_KEYS = ("path", *_SPLITS, "nc", "names", "kpt_shape", "download")
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
     """A dataset as its YAML describes it. No image or label has been opened yet.

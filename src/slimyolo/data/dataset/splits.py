@@ -19,12 +19,14 @@ from slimyolo.data.dataset.labels import SKIPPED_IMAGE, Defect, LabelFile, Polyg
 from slimyolo.data.dataset.listing import list_images
 from slimyolo.data.pictures.image_scan import look_at_images
 from slimyolo.errors import DataError
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["Sample", "SplitData", "read_split"]
 
 _NO_BOXES = np.zeros((0, 5), np.float32)
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False)
 class Sample:
     """An image and its objects.

@@ -20,6 +20,7 @@ from slimyolo.detections.bootstrap.weighted_metrics import weighted_metrics
 from slimyolo.detections.outcomes import Outcomes
 from slimyolo.detections.rules import RuleName
 from slimyolo.errors import DataError
+from slimyolo.one_line import one_line_repr
 
 __all__ = [
     "LEAST_IMAGES",
@@ -62,6 +63,7 @@ class Estimate:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class ClassEstimates:
     """The four metrics of one class. `images` of the images have `labels` of it."""
@@ -93,6 +95,15 @@ class MetricEstimates:
     level: float
     resamples: int
     seed: int
+
+    def __repr__(self) -> str:
+        named = (("mAP50", self.map50), ("mAP50-95", self.map50_95))
+        said = ", ".join(f"{name} {one.value:.3f}{_interval(one)}" for name, one in named)
+        return f"MetricEstimates({said}, {self.level:.0%} intervals, rule {self.rule}; {self.images} images)"
+
+
+def _interval(one: Estimate) -> str:
+    return "" if one.low is None or one.high is None else f" ({one.low:.3f} to {one.high:.3f})"
 
 
 def metric_estimates(

@@ -24,6 +24,7 @@ from torch import Tensor
 from slimyolo.errors import ExportError
 from slimyolo.exporting.int8.harm import convolution_harm
 from slimyolo.models import Detector
+from slimyolo.one_line import one_line_repr
 from slimyolo.storage import atomic_file
 
 __all__ = ["Accuracy", "Quantisation", "QuantisedFile", "Quantiser", "quantise_within"]
@@ -56,6 +57,7 @@ class Quantisation:
     tolerance: float = 0.01
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class QuantisedFile:
     """An INT8 file that was written. `left_in_float` are the module paths of the convolutions that stay in float."""

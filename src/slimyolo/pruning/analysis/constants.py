@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from slimyolo.one_line import one_line_repr
 from slimyolo.pruning.analysis.constant_flow import flow_constants
 from slimyolo.pruning.graph.activations import activation_of, expected_value, preimage
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Consumer, Emitter
@@ -28,6 +29,7 @@ __all__ = ["WEAKEST_CARRIER", "Constants", "analyse_constants"]
 WEAKEST_CARRIER = 1e-3  # smallest value of a carrier: with a smaller one, the weights that read it would be too large
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Constants:
     """Result of `analyse_constants`. A carrier is a channel that stays and gives a constant to layers that need one.

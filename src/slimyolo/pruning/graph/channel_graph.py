@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from slimyolo.one_line import one_line_repr
 from slimyolo.tracing.capture import TracedProgram
 from slimyolo.tracing.code_lines import Line
 
@@ -26,6 +27,7 @@ __all__ = [
 ]
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False)
 class Member:
     """An axis of a tensor that a group cuts. Channel `i` of the group stands at the positions `index[i]` ([width, copies])."""
@@ -35,6 +37,7 @@ class Member:
     index: Tensor
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Group:
     """Channels that stand in the same tensors. Each of the `width` channels is one coupled set, which is cut or kept as one.
@@ -51,6 +54,7 @@ class Group:
     gammas: int
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Emitter:
     """A layer whose parameters decide which constant a removed channel emits.
@@ -69,6 +73,7 @@ class Emitter:
     shadowed: bool
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Consumer:
     """A convolution or linear layer that mixes channels. `units` [channels in] are the ids in the order of its input.
@@ -93,6 +98,7 @@ class Consumer:
         return 1 - self.axis
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False)
 class Adder:
     """An operation that adds channels up without weights of its own. A removed channel must be zero there.
@@ -104,6 +110,7 @@ class Adder:
     units: Tensor
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False)
 class Product:
     """Multiply-accumulates that no weight of the module causes, such as those of queries and keys: `macs` for one image.
@@ -115,6 +122,7 @@ class Product:
     axes: tuple[Tensor, ...] = ()
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False)
 class SizeSite:
     """A number in an attribute of a module that must shrink with the channels, such as `groups` or a split size.
@@ -209,6 +217,7 @@ def _part(path: str, place: str) -> str | None:
     return leading + place[len(leading) :].partition(".")[0] if place.startswith(leading) else None
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ChannelGraph:
     """Everything `score`, `select` and `apply` need to know about a module; made by `trace`.

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from slimyolo.one_line import one_line_repr
 from slimyolo.tracing.calls import normal_axis
 
 __all__ = ["Arrival", "Constant", "constant", "flat_only", "per_channel", "unknown"]
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False)
 class Arrival:
     """Constants where a consumer reads them: value and pattern per input channel."""

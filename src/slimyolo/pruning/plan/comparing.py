@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from slimyolo.one_line import one_line_repr
 from slimyolo.pruning.plan.costs import CutCost
 from slimyolo.pruning.plan.plan import GroupPlan, PrunePlan
 
 __all__ = ["GroupDifference", "PlanDifference", "compare_plans"]
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class GroupDifference:
     """A group that the two plans cut differently. `only_first` and `only_second` are channels that only this plan keeps.
@@ -26,6 +28,7 @@ class GroupDifference:
     only_second: tuple[int, ...]
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class PlanDifference:
     """How two plans differ.

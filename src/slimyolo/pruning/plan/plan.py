@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from slimyolo.errors import PruningError
+from slimyolo.one_line import one_line_repr
 from slimyolo.pruning.graph.channel_graph import shapes_of, spec_hash
 from slimyolo.pruning.plan.costs import CutCost
 from slimyolo.pruning.targets import Target, target_from_plain, target_to_plain
@@ -22,6 +23,7 @@ _VERSION = 1
 _LIVING = 0.05  # of the scales that stay
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class MemberPlan:
     """An axis of a tensor. Channel `i` of the group stands at all positions of the tuple `index[i]`."""
@@ -31,6 +33,7 @@ class MemberPlan:
     index: tuple[tuple[int, ...], ...]
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class GroupPlan:
     """The channels of a group that stay. `kept` includes the `carrier`, a channel that stays as a constant.
@@ -48,6 +51,7 @@ class GroupPlan:
     saves: CutCost | None = None
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class Emission:
     """How channels are made constant: γ, or the row along `axis`, of `weight` becomes zero, and `bias` becomes `values`."""
@@ -60,6 +64,7 @@ class Emission:
     values: tuple[float, ...]
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class ConsumerPlan:
     """How a convolution or linear layer is changed to replace the constants that it no longer receives.

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ConfigError, PruningError
+from slimyolo.one_line import one_line_repr
 from slimyolo.pruning.plan.plan import PrunePlan
 from slimyolo.pruning.repair.halting import HaltingPass, Halts, halting
 from slimyolo.pruning.repair.regression import Layer, RowSums, fits_regression, layer_rows, positions_of, solve_ridge
@@ -56,6 +57,7 @@ class LayerRepair:
     ridge: float | None
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionReport:
     """The result of `reconstruct_`. Errors of the network's outputs are measured by `output_error` on held-out images.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from slimyolo.one_line import one_line_repr
 from slimyolo.pruning.graph.channel_graph import ChannelGraph
 from slimyolo.pruning.plan.costs import CostTable
 from slimyolo.pruning.selection.floors import kept_groups
@@ -14,6 +15,7 @@ from slimyolo.pruning.selection.floors import kept_groups
 __all__ = ["ScaleRef", "scale_groups"]
 
 
+@one_line_repr
 @dataclass(frozen=True, eq=False)
 class ScaleRef:
     """A group as sparsity training needs it: norm scales that must reach zero together.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from slimyolo.errors import ConfigError
+from slimyolo.one_line import one_line_repr
 from slimyolo.pruning.analysis.constants import Constants
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group
 from slimyolo.pruning.plan.costs import CostTable
@@ -27,6 +28,7 @@ class SensitivityPoint:
     error: float
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class GroupSensitivity:
     """A group of coupled channels that was cut alone, further and further. `points` go from many kept channels to few."""

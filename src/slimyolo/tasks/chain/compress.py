@@ -9,6 +9,7 @@ from pathlib import Path
 from slimyolo.data import read_dataset_yaml
 from slimyolo.errors import SlimyoloError
 from slimyolo.models import Detector
+from slimyolo.one_line import one_line_repr
 from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.stages import TABLE_FILE, Stages
@@ -29,6 +30,7 @@ log = logging.getLogger("slimyolo")
 CHAIN_FILE, REPORT_FILE = "chain.json", "report.html"
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class ChainRecord:
     """A finished chain: its folder, one row per stage, and the final checkpoint."""

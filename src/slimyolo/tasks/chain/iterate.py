@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from slimyolo.one_line import one_line_repr
 from slimyolo.reports import StageRow, stage_table_markdown
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.chain.stages import TABLE_FILE, Stages
@@ -22,6 +23,7 @@ log = logging.getLogger("slimyolo")
 SETTINGS_FILE = "iterate.json"
 
 
+@one_line_repr
 @dataclass(frozen=True)
 class IterationRecord:
     """A finished run: its folder, the final checkpoint, and rows for the base and for each round (cut, trained)."""

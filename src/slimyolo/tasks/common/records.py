@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slimyolo.detections import DetectionMetrics, MetricEstimates
+from slimyolo.one_line import one_line_repr
 
 __all__ = [
     "CutRecord",
@@ -15,6 +16,7 @@ __all__ = [
     "SizeRecord",
     "TrainRecord",
     "ValidationRecord",
+    "accuracy_words",
     "result_line",
 ]
 
@@ -34,6 +36,9 @@ class SizeRecord:
     uncounted: tuple[str, ...] = ()
     training_params: int = 0
     training_macs: int = 0
+
+    def __repr__(self) -> str:
+        return f"SizeRecord({self.params / 1e6:.2f} M parameters, {self.gflops:.2f} GFLOPs at {self.imgsz})"
 
     @property
     def gflops(self) -> float:
@@ -66,6 +71,11 @@ class ValidationRecord:
     against: str = ""
     differences: MetricEstimates | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"ValidationRecord({self.weights!r} on the {self.split} split: {accuracy_words(self.metrics)}; {self.size})"
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRecord:
@@ -88,7 +98,13 @@ class TrainRecord:
     images_per_second: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return (
+            f"TrainRecord({self.best!r} after {self.epochs_done} epochs: {accuracy_words(self.metrics)}; {self.size})"
+        )
 
+
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class RepairRecord:
     """One step that repaired a cut detector. Errors are those of `pruning.output_error` against the dense detector.
@@ -106,6 +122,7 @@ class RepairRecord:
     seconds: float
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class LatencyOutcome:
     """The result of ``--latency``: what was asked for, and what was reached.
@@ -163,6 +180,19 @@ class CutRecord:
     tried: tuple[str, ...] = ()
     latency: LatencyOutcome | None = None
     differences: MetricEstimates | None = None
+
+    def __repr__(self) -> str:
+        accuracy = "" if self.metrics_after is None else f"; {accuracy_words(self.metrics_after)}"
+        return (
+            f"CutRecord({self.weights or 'not written'!r}: {self.channels_before} to {self.channels_after} channels, "
+            f"{self.before.params / 1e6:.2f} to {self.after.params / 1e6:.2f} M parameters, {self.before.gflops:.2f} to "
+            f"{self.after.gflops:.2f} GFLOPs at {self.after.imgsz}{accuracy})"
+        )
+
+
+def accuracy_words(metrics: DetectionMetrics) -> str:
+    """mAP50 and mAP50-95 in words."""
+    return f"mAP50 {metrics.map50:.3f}, mAP50-95 {metrics.map50_95:.3f}"
 
 
 def result_line(record: TrainRecord) -> str:

@@ -69,6 +69,10 @@ class ExportRecord:
     quantised: tuple[QuantisedFile, ...] = ()
     differences: tuple[MetricEstimates | None, ...] = ()
 
+    def __repr__(self) -> str:
+        files = ", ".join(str(file.path) for file in (*self.files, *self.quantised))
+        return f"ExportRecord({self.weights!r} as {files})"
+
 
 def export(config: ExportConfig) -> ExportRecord:
     """Write the checkpoint in each format of ``config.format``; the record is also logged.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from slimyolo.errors import ConfigError
 from slimyolo.exporting import RunPrecision, find_runtime, is_exported, open_exported, timed_format
 from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
+from slimyolo.one_line import one_line_repr
 from slimyolo.storage import create_run_folder, write_json
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.opened_model import size_of
@@ -29,6 +30,9 @@ from slimyolo.tasks.measure.bench_config import BenchConfig
 from slimyolo.tasks.measure.bench_files import Exports
 from slimyolo.tasks.measure.bench_stages import time_stages
 
+if TYPE_CHECKING:
+    from slimyolo.tasks.measure.bench_devices import DevicesRecord
+
 __all__ = ["BenchRecord", "BenchRow", "bench", "bench_here_or_elsewhere", "bench_table", "verdict"]
 
 log = logging.getLogger("slimyolo")
@@ -37,6 +41,7 @@ NO_GAIN = 1.05  # two runs of the same model may differ by a smaller ratio
 SCALES = 0.85  # a speed-up below this share of the MACs ratio is worth a remark
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class BenchRow:
     """One model on one runtime. `timing` is for one call of `batch` images, without pre- and post-processing.
@@ -77,6 +82,10 @@ class BenchRecord:
     verdicts: tuple[str, ...]
     warnings: tuple[str, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        times = ", ".join(f"{_short(row.weights)} {row.timing.median_ms:.2f} ms" for row in self.rows[:4])
+        return f"BenchRecord({len(self.rows)} rows: {times}{', …' if len(self.rows) > 4 else ''})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +158,7 @@ def bench(config: BenchConfig) -> BenchRecord:
     return record
 
 
-def bench_here_or_elsewhere(config: BenchConfig) -> object:
+def bench_here_or_elsewhere(config: BenchConfig) -> BenchRecord | DevicesRecord:
     """`bench`, or with ``--times`` the comparison of other devices (`bench_devices`)."""
     if config.times:
         from slimyolo.tasks.measure.bench_devices import bench_devices

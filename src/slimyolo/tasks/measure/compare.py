@@ -24,6 +24,7 @@ from slimyolo.detections import (
     rule_words,
 )
 from slimyolo.errors import ConfigError
+from slimyolo.one_line import one_line_repr
 from slimyolo.reports.comparison_page import render_comparison
 from slimyolo.storage import create_run_folder, remove_earlier_files, write_json, write_text
 from slimyolo.tasks.common.comparison.compared_models import (
@@ -52,6 +53,7 @@ OUTPUTS = ("record.json", REPORT_FILE, PICTURES_FILE, "pictures/*.jpg")
 """What this command writes into its folder. With ``--exist-ok``, files of an earlier run must not look like results of this."""
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class ComparedRecord:
     """One of the two models: its file or run folder, its size if known, and its metrics with intervals."""
@@ -78,6 +80,9 @@ class CompareRecord:
     changed: tuple[int, int]
     verdict: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"CompareRecord({self.first.path!r}, {self.second.path!r}: {self.verdict})"
 
 
 @dataclass(frozen=True)

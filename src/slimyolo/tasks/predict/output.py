@@ -28,6 +28,7 @@ from slimyolo.inference import (
     write_picture,
     yolo_lines,
 )
+from slimyolo.one_line import one_line_repr
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.predict.config import PredictConfig
@@ -41,6 +42,7 @@ LONGEST_GAP_S = 2.0  # a longer gap between two frames of a live stream is short
 STAGES = ("read", "prepare", "network", "nms", "write")
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class PredictRecord:
     """What ``slimyolo predict`` did. Times are means per picture; `broken` holds (picture, reason).

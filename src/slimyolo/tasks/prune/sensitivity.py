@@ -15,6 +15,7 @@ import torch
 from slimyolo.data import DatasetSpec, SplitData, read_dataset_yaml, read_split
 from slimyolo.errors import ConfigError, nearest_name_hint
 from slimyolo.models import Detector
+from slimyolo.one_line import one_line_repr
 from slimyolo.pruning import (
     ChannelGraph,
     Constants,
@@ -53,6 +54,7 @@ RECORD_FILE, TABLE_FILE, PLOT_FILE = "sensitivity.json", "sensitivity.md", "sens
 RECALIBRATION_IMAGES = 64
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class SensitivityRecord:
     """The measurement. `metric`: "error" (relative error of the raw outputs) or "map" (drop of mAP50-95 from `baseline`).

@@ -14,6 +14,7 @@ from slimyolo.errors import TrainingError
 from slimyolo.inference.picture_grid import jpeg_bytes
 from slimyolo.storage import write_bytes
 from slimyolo.tasks.common.report_files import train_picture, write_labels
+from slimyolo.tasks.common.speaking import is_speaking
 from slimyolo.tasks.train.assemble.assemble import TrainingParts
 from slimyolo.tasks.train.saving import CheckpointWriter
 from slimyolo.training import (
@@ -54,7 +55,7 @@ class RunObservers:
             *([] if parts.config.noplots else [FirstBatchesObserver(self._draw_batch)]),
             CsvObserver(folder / "results.csv", parts.model.family.recipe.loss_items),
             GammaObserver(folder / "gammas.json"),
-            *([RichProgressObserver()] if log.level <= logging.INFO else []),  # not with --quiet
+            *([RichProgressObserver()] if is_speaking() else []),
             *([] if self._tensorboard is None else [self._tensorboard]),
             self._speed,
             CheckpointObserver(writer.save, writer.begin),

@@ -1,4 +1,4 @@
-"""The Python API: load, predict, evaluate, compare, prune. Imported as ``slimyolo.load`` and so on."""
+"""Load, predict, evaluate, compare and prune in memory. These functions write nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from slimyolo.data import read_dataset_yaml, read_split
 from slimyolo.detections import DetectionMetrics, MetricEstimates, RuleName, metric_differences
 from slimyolo.errors import ModelError
 from slimyolo.exporting import ExportedModel
-from slimyolo.geometry import Detections
-from slimyolo.inference import PictureSource
+from slimyolo.inference import PictureDetections, PictureSource
 from slimyolo.inference import predict as predict_source
 from slimyolo.models import Detector
 from slimyolo.pruning import (
@@ -64,8 +63,11 @@ def predict(
     max_det: int = 1000,
     classes: Sequence[int] | None = None,
     agnostic: bool = False,
-) -> list[Detections]:
+) -> list[PictureDetections]:
     """The detections of each image, with boxes xyxy in pixels of the source image.
+
+    Each result has ``boxes``, ``scores`` and ``classes``, yields one `Detection` after the other, and has ``plot()``,
+    ``save()``, ``crop()`` and ``to_json()``; a notebook shows it as a picture.
 
     `image` is a file, folder or glob pattern; a picture in memory, which is a BGR uint8 array ``[H, W, 3]`` as OpenCV reads it,
     a Pillow image, an RGB tensor ``[3, H, W]`` in 0–1, or the bytes of an image file; a batch of arrays or tensors; or an

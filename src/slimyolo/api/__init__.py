@@ -1,0 +1,8 @@
+"""The Python API, which ``import slimyolo`` offers as ``slimyolo.NAME``. A name imports its module when it is first used.
+
+| module | functions |
+|---|---|
+| `in_memory` | take and return detectors, pictures and metrics; they write nothing |
+| `commands` | one for each command, with the same settings, by keyword; they write the run folder of the command |
+| `either` | `predict`, `prune` and `compare`, which are both |
+"""
