@@ -34,7 +34,7 @@ def offers(script: Path, line: str, folder: Path) -> set[str]:
 
 CASES = [
     ("slimyolo tr", {"train"}),
-    ("slimyolo data ", {"check", "synth"}),
+    ("slimyolo data ", {"check", "convert", "synth"}),
     ("slimyolo data ch", {"check"}),
     ("slimyolo sparsify --per", {"--percent"}),
     (

@@ -15,7 +15,7 @@ from slimyolo.cli.completion_config import CompletionConfig
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.config import Config
-from slimyolo.tasks.dataset_config import DataCheckConfig, DataSynthConfig
+from slimyolo.tasks.dataset_config import DataCheckConfig, DataConvertConfig, DataSynthConfig
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.inspect_config import InspectConfig
 from slimyolo.tasks.latency.pack_config import LatencyCheckConfig, LatencyPackConfig
@@ -259,6 +259,16 @@ COMMANDS: tuple[Command, ...] = (
         ending=_dataset_status,
         summary="show what is in a dataset, and what is wrong with it",
         examples=("slimyolo data check data/mask.yaml",),
+    ),
+    Command(
+        settings=DataConvertConfig,
+        task=("slimyolo.tasks.dataset", "convert"),
+        summary="convert COCO, VOC, CVAT, Label Studio … to YOLO layout",
+        examples=(
+            "slimyolo data convert annotations.json datasets/mine --images photos --split 0.8/0.2",
+            "slimyolo data convert VOC2007 datasets/voc --classes person,motorbike=motorcycle",
+            "slimyolo data convert frames datasets/frames --group-by '^([^/]+)/'    # a folder for each video",
+        ),
     ),
     Command(
         settings=DataSynthConfig,

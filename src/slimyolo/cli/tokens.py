@@ -65,6 +65,13 @@ def parse_tokens(
             words = [word for word in left if not word.startswith("-")]
             left = [word for word in left if word.startswith("-")]
             values[spec.key] = [*values.get(spec.key, []), *words]
+    for spec in specs:  # argparse gives a second word to nothing when options stand between the words
+        key = f"{spec.key} by place"
+        if spec.positional and spec.arity != "each" and key not in values and spec.key not in values:
+            word = next((word for word in left if not word.startswith("-")), None)
+            if word is not None:
+                left.remove(word)
+                values[key] = word
     if left:
         known = [name for spec in specs for name in spec.names]
         raise ConfigError(_left_over(left[0], known, program))

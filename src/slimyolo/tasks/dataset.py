@@ -1,17 +1,21 @@
-"""``slimyolo data check`` and ``slimyolo data synth``. The work is done in `slimyolo.data` and in `slimfaces`."""
+"""The commands ``slimyolo data check``, ``convert`` and ``synth``. The work is done in `slimyolo.data` and in `slimfaces`."""
 
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
+from slimyolo.data.convert.convert import Conversion, convert_dataset
+from slimyolo.data.convert.report import ConversionReport
+from slimyolo.data.convert.splitting import parse_shares
 from slimyolo.data.dataset.check import DatasetReport, check_dataset
 from slimyolo.data.dataset.dataset_yaml import read_dataset_yaml
-from slimyolo.errors import DataError, StorageError
+from slimyolo.errors import ConfigError, DataError, StorageError
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.dataset_config import DataCheckConfig, DataSynthConfig
+from slimyolo.tasks.dataset_config import DataCheckConfig, DataConvertConfig, DataSynthConfig
 
-__all__ = ["check", "describe", "synth"]
+__all__ = ["check", "convert", "describe", "synth"]
 
 log = logging.getLogger("slimyolo")
 
@@ -37,6 +41,43 @@ def describe(report: DatasetReport, limit: int) -> str:
     if len(shown) < len(defects):
         lines.append(f"  … and {len(defects) - len(shown)} more (--limit 0 shows all)")
     return "\n".join(lines)
+
+
+def convert(config: DataConvertConfig) -> ConversionReport:
+    """Convert the dataset ``config.source`` into the new folder ``config.folder``, and log what was done and left out.
+
+    Raises what `convert_dataset` raises, and `ConfigError` for a split or a pattern that cannot be read.
+    """
+    conversion = Conversion(
+        source=config.source,
+        folder=config.folder,
+        format=config.source_format,
+        images=config.images,
+        shares=None if config.split is None else _shares(config.split),
+        seed=config.seed,
+        group_by=None if config.group_by is None else _pattern(config.group_by),
+        classes=config.classes,
+        placing="copy" if config.copy_images else "link" if config.link else "auto",
+        first_pixel=None if config.first_pixel is None else int(config.first_pixel),
+    )
+    report = convert_dataset(conversion)
+    give_json(config.json_file, report)
+    log.info("%s", "\n".join(report.lines(config.limit)))
+    return report
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        return parse_shares(text)
+    except ValueError as error:
+        raise ConfigError(f"--split: {error}") from error
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise ConfigError(f"--group-by: {text!r} is not a regular expression: {error}.") from error
 
 
 def synth(config: DataSynthConfig) -> Path:

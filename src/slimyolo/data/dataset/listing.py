@@ -12,7 +12,7 @@ from slimyolo.data.dataset.listed_paths import find_listed, read_list
 from slimyolo.data.pictures.image_files import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from slimyolo.errors import DataError
 
-__all__ = ["ListedImages", "list_images"]
+__all__ = ["ListedImages", "files_below", "list_images"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def list_images(places: Sequence[Path], root: Path) -> ListedImages:
 def _images_of(place: Path, root: Path, defects: list[Defect]) -> Iterator[tuple[Path, Path, int | None]]:
     suffix = place.suffix.lower()
     if os.path.isdir(place):
-        for file in _files_below(place):
+        for file in files_below(place):
             if file.suffix.lower() in IMAGE_SUFFIXES:
                 yield file, file, None
             elif file.suffix.lower() in UNREAD_SUFFIXES:
@@ -65,7 +65,8 @@ def _images_of(place: Path, root: Path, defects: list[Defect]) -> Iterator[tuple
         raise DataError(f"The images {place} do not exist.{hint} Correct the dataset YAML, or put the images there.")
 
 
-def _files_below(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
+    """All files in `folder` and its subfolders, sorted, without those whose name or folder starts with a dot."""
     files: list[Path] = []
     entered: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):

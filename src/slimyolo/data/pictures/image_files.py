@@ -7,6 +7,8 @@ are never changed.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,13 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "UNREAD_SUFFIXES",
+    "ImageHeader",
     "decode_image",
+    "image_header",
     "image_size",
     "lacks_end_marker",
     "read_image_bytes",
+    "read_image_header",
 ]
 
 IMAGE_SUFFIXES = (".bmp", ".jfif", ".jpe", ".jpeg", ".jpg", ".mpo", ".png", ".tif", ".tiff", ".webp")
@@ -35,7 +40,8 @@ UNREAD_SUFFIXES = (
 """Suffixes of pictures that are not read. They are named, because otherwise a picture would be missing without a word."""
 MAX_PIXELS = 150_000_000  # 450 MB as BGR; the largest cameras have 150 megapixels
 _END_OF_IMAGE = b"\xff\xd9"
-_ROTATED = range(5, 9)  # EXIF orientations that swap height and width
+_ORIENTATIONS = range(1, 9)  # of EXIF; other values mean nothing
+_ROTATED = range(5, 9)  # these swap height and width
 _HEIF_BRANDS = frozenset(
     (
         b"heic",
@@ -63,6 +69,7 @@ _UNREAD_STARTS = {
     b"v/1\x01": "OpenEXR",
     b"#?RADIANCE": "Radiance HDR",
 }
+_HEAD = 2**16  # bytes; longer headers hold previews or colour profiles
 _FILLER = 128  # the grey with which libjpeg fills missing data
 
 Image = npt.NDArray[np.uint8]
@@ -79,30 +86,75 @@ def read_image_bytes(path: str | Path) -> bytes:
     return content
 
 
+@dataclass(frozen=True)
+class ImageHeader:
+    """What the header of an image says: (height, width) as `stored` in the file, and its EXIF `orientation` (1 to 8).
+
+    `size` is (height, width) after the rotation.
+    """
+
+    stored: tuple[int, int]
+    orientation: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the decoded image, rotated as its EXIF tag says."""
+        return self.stored[::-1] if self.orientation in _ROTATED else self.stored
+
+
 def image_size(content: bytes, path: str | Path = "") -> tuple[int, int] | None:
     """(height, width) of an encoded image after decoding and EXIF rotation, read from its header.
 
     The result is None for a format that this function does not know. `path` is for messages. Raises `DataError` for a
     damaged header.
     """
+    header = image_header(content, path)
+    return None if header is None else header.size
+
+
+def image_header(content: bytes, path: str | Path = "") -> ImageHeader | None:
+    """The header of an encoded image. The result and the errors are those of `image_size`."""
     try:
         if content[:2] == b"\xff\xd8":
-            size = _jpeg_size(content)
+            header = _jpeg_header(content)
         elif content[:8] == b"\x89PNG\r\n\x1a\n":
-            size = _png_size(content)
+            header = ImageHeader(_png_size(content))
         elif content[:2] == b"BM":
-            size = _bmp_size(content)
+            header = ImageHeader(_bmp_size(content))
         elif content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-            size = _webp_size(content)
+            header = ImageHeader(_webp_size(content))
         elif content[:4] in (b"II*\0", b"MM\0*"):
-            size = _tiff_size(content)
+            header = _tiff_header(content)
         else:
             return None
     except (struct.error, IndexError, ValueError) as error:
         raise DataError(f"The image {path} has a damaged header. Fetch it again, or remove it.") from error
-    if min(size) < 1:
-        raise DataError(f"The image {path} claims to have {size[1]} × {size[0]} pixels. Fetch it again, or remove it.")
-    return size
+    height, width = header.size
+    if min(height, width) < 1:
+        raise DataError(f"The image {path} claims to have {width} × {height} pixels. Fetch it again, or remove it.")
+    return header
+
+
+def read_image_header(path: str | Path) -> ImageHeader:
+    """The header of an image file. Only its beginning is read, if that is enough.
+
+    Raises `DataError` when the file cannot be read, is empty or damaged, or has a format that is not read.
+    """
+    try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise DataError(f"Cannot read the image {path}: it is not a file.")
+        with open(path, "rb") as file:
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise DataError(f"Cannot read the image {path}: {error.strerror}.") from error
+    with suppress(DataError):  # the header may be longer
+        if (header := image_header(head, path)) is not None:
+            return header
+    content = read_image_bytes(path)
+    header = image_header(content, path)
+    if header is None:
+        raise _cannot_decode(path, content)
+    return header
 
 
 def decode_image(path: str | Path, content: bytes | None = None) -> Image:
@@ -177,7 +229,7 @@ def _cannot_decode(path: str | Path, content: bytes) -> DataError:
     return DataError(f"The image {path} cannot be decoded: {wrong}. Fetch it again, or remove it.")
 
 
-def _jpeg_size(content: bytes) -> tuple[int, int]:
+def _jpeg_header(content: bytes) -> ImageHeader:
     position, orientation = 2, 1
     while True:
         while content[position] != 0xFF:  # allow stray bytes between segments, as decoders do
@@ -195,7 +247,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
             orientation = _tiff_tags(content[position + 8 : position + length]).get(274, 1)
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", content, position + 3)
-            return (width, height) if orientation in _ROTATED else (height, width)
+            return ImageHeader((height, width), orientation if orientation in _ORIENTATIONS else 1)
         position += max(length, 2)
 
 
@@ -221,12 +273,12 @@ def _webp_size(content: bytes) -> tuple[int, int]:
     return height, width
 
 
-def _tiff_size(content: bytes) -> tuple[int, int]:
+def _tiff_header(content: bytes) -> ImageHeader:
     tags = _tiff_tags(content)
     if 256 not in tags or 257 not in tags:
         raise ValueError("no size in the first directory")
-    size = tags[257], tags[256]
-    return size[::-1] if tags.get(274, 1) in _ROTATED else size
+    orientation = tags.get(274, 1)
+    return ImageHeader((tags[257], tags[256]), orientation if orientation in _ORIENTATIONS else 1)
 
 
 def _tiff_tags(content: bytes) -> dict[int, int]:

@@ -32,6 +32,7 @@ __all__ = [
     "Share",
     "SparsityMethod",
     "SquareSize",
+    "WordList",
     "parse_share",
     "pattern_shares",
     "split_commas",
@@ -209,6 +210,7 @@ DistillationTerms = Annotated[tuple[str, ...], BeforeValidator(parse_terms)]
 OptionalDistillationTerms = Annotated[
     tuple[str, ...] | None, BeforeValidator(lambda value: None if value is None else parse_terms(value))
 ]
+WordList = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
 Activation = Literal["silu", "hardswish", "relu", "relu6"]
 OptionalActivation = Annotated[Activation | None, BeforeValidator(empty_to_none)]
 OptionalOptimizer = Annotated[OptimizerName | None, BeforeValidator(empty_to_none)]

@@ -1,0 +1,1 @@
+"""Converts datasets of other tools into the YOLO layout."""

@@ -1,0 +1,1 @@
+"""Readers of annotation formats: one module for each format; `table` holds one row for each."""
