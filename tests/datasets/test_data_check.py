@@ -19,10 +19,13 @@ def check(source: Path) -> DatasetReport:
 
 
 def test_clean_dataset(make_dataset: MakeDataset) -> None:
-    source = make_dataset(train=9)
+    source = make_dataset(train=9, val=2)
     report = check(source)
-    (train,) = report.splits
+    train, val = report.splits
+    assert val.images == 2
     assert report.usable
+    assert report.obstacles == ()
+    assert report.verdict == "A training with this dataset would start."
     assert report.clean
     assert (train.images, train.boxes, train.backgrounds, train.unlabelled) == (9, 12, 3, 0)
     assert sum(row.boxes for row in train.classes) == 12
@@ -62,6 +65,25 @@ def test_split_that_cannot_be_used_is_part_of_the_report(make_dataset: MakeDatas
     assert not report.usable
     assert "do not exist" in report.splits[1].error
     assert "do not exist" in "\n".join(report.lines())
+
+
+@pytest.mark.parametrize(
+    ("places", "obstacle", "offered"),
+    [
+        ("train: images/train\n", "names no val images", True),
+        ("train: images/train\nval: images/none\n", "val: The images", True),
+        ("val: images/train\n", "names no train images", False),
+        ("train: images/none\nval: images/train\n", "train: The images", False),
+    ],
+)
+def test_what_a_training_lacks(places: str, obstacle: str, offered: bool, make_dataset: MakeDataset) -> None:
+    source = make_dataset(train=3)
+    source.write_text(f"{places}names: [face, face_mask]\n")
+    report = check(source)
+    assert obstacle in report.obstacles[0]
+    assert report.verdict.startswith("A training with this dataset would not start:")
+    assert ("--split 0.8/0.2" in report.verdict) == offered
+    assert "Nothing is wrong" not in "\n".join(report.lines())
 
 
 def test_split_of_backgrounds_has_no_box_sizes(make_dataset: MakeDataset) -> None:

@@ -24,6 +24,23 @@ def test_a_rendered_dataset_is_clean(dataset: Path, tmp_path: Path, capsys: pyte
     assert [split["images"] for split in json.loads(report.read_text())["splits"]] == [2, 1]
 
 
+def test_a_missing_val_is_said_at_the_end_and_by_the_status(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = dataset.read_text()
+    assert run_command_line(["data", "check", str(dataset)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "A training with this dataset would start."
+    dataset.write_text("".join(line for line in text.splitlines(keepends=True) if not line.startswith("val:")))
+    record = tmp_path / "report.json"
+    assert run_command_line(["data", "check", str(dataset), "--json", str(record)]) == 1
+    offer = capsys.readouterr().out.splitlines()[-1]
+    assert offer == f"  slimyolo data convert {dataset} NEW_FOLDER --split 0.8/0.2"
+    assert json.loads(record.read_text())["obstacles"] == [f"{dataset} names no val images."]
+    words = offer.replace("NEW_FOLDER", str(tmp_path / "new")).replace("0.8/0.2", "0.5/0.5").split()
+    assert run_command_line(words[1:]) == 0
+    assert run_command_line(["data", "check", str(tmp_path / "new" / "data.yaml")]) == 0
+
+
 def test_defects_are_listed_by_file_and_line(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     label = sorted((dataset.parent / "labels" / "train").glob("*.txt"))[0]
     label.write_text("9 0.5 0.5 0.1 0.1\n0 0.5 0.5 x 0.1\n0 0.5 0.5 0.1 0.1\n")

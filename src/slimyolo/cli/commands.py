@@ -67,8 +67,8 @@ def _prediction_status(config: PredictConfig, record: Any) -> int:
 
 
 def _dataset_status(config: DataCheckConfig, report: Any) -> int:
-    """1 when the dataset cannot be used for training, or, with ``--strict``, when it has any defect; otherwise 0."""
-    return 1 if not report.usable or (config.strict and not report.clean) else 0
+    """1 when a training would not start or a split cannot be used, or, with ``--strict``, for any defect; otherwise 0."""
+    return 1 if report.obstacles or not report.usable or (config.strict and not report.clean) else 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from slimyolo.data.convert.splitting import parse_shares
 from slimyolo.data.dataset.check import DatasetReport, check_dataset
 from slimyolo.data.dataset.dataset_yaml import read_dataset_yaml
 from slimyolo.errors import ConfigError, DataError, StorageError
+from slimyolo.storage import to_plain
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.dataset_config import DataCheckConfig, DataConvertConfig, DataSynthConfig
 
@@ -21,13 +22,15 @@ log = logging.getLogger("slimyolo")
 
 
 def check(config: DataCheckConfig) -> DatasetReport:
-    """Log what is in the dataset of ``config.data`` and what is wrong with it. With ``--json`` write it as JSON, too.
+    """Log what is in the dataset of ``config.data``, what is wrong with it, and whether a training would start.
+
+    With ``--json`` it is written as JSON, too.
 
     Raises `DataError` when the YAML or the folder of the dataset cannot be found.
     """
     report = check_dataset(read_dataset_yaml(config.data), imgsz=config.imgsz)
-    give_json(config.json_file, report)
-    log.info("%s", describe(report, config.limit))
+    give_json(config.json_file, {**to_plain(report), "obstacles": report.obstacles})
+    log.info("%s\n\n%s", describe(report, config.limit), report.verdict)
     return report
 
 

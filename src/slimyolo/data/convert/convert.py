@@ -218,7 +218,9 @@ class _Work:
             absent = [
                 name for number, name in enumerate(self.choice.names) if split in boxes and not boxes[split][number]
             ]
-            if absent and len(absent) < len(self.choice.names):
+            if absent and len(absent) == len(self.choice.names):
+                remarks.append(f"{split} has no box, so no accuracy can be measured with it.")
+            elif absent:
                 shown = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
                 remarks.append(f"{split} has no box of {len(absent)} classes: {shown}")
         paths = _relative([ready.file for ready in self.ready])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -90,7 +91,8 @@ class ConversionReport:
         lines += ["", *self.remarks] if self.remarks else []
         obstacle = self.obstacle
         verdict = f"A training would not start: {obstacle}." if obstacle else "A training would start."
-        return (*lines, "", f"Written: {self.data}. {verdict}", f"Next: slimyolo data check {self.data}")
+        data = shlex.quote(str(self.data))
+        return (*lines, "", f"Written: {self.data}. {verdict}", f"Next: slimyolo data check {data}")
 
     def _left_out(self, limit: int) -> list[str]:
         lines = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,6 +104,30 @@ class DatasetReport:
         )
 
     @property
+    def obstacles(self) -> tuple[str, ...]:
+        """Why a training with this dataset would not start, one sentence each. It needs usable train and val images."""
+        found = {split.name: split for split in self.splits}
+        return tuple(
+            f"{self.source} names no {name} images." if name not in found else f"{name}: {found[name].error}"
+            for name in ("train", "val")
+            if name not in found or found[name].error
+        )
+
+    @property
+    def verdict(self) -> str:
+        """Whether a training would start; if not, why, and what to type."""
+        if not self.obstacles:
+            return "A training with this dataset would start."
+        lines = ["A training with this dataset would not start:", *(f"  {reason}" for reason in self.obstacles)]
+        usable = [split.name for split in self.splits if not split.error]
+        if "train" in usable and "val" not in usable:
+            lines += [
+                "Take a part of the train images as val images, in a new folder that holds links to the same pictures:",
+                f"  slimyolo data convert {shlex.quote(str(self.source))} NEW_FOLDER --split 0.8/0.2",
+            ]
+        return "\n".join(lines)
+
+    @property
     def leaks(self) -> tuple[DuplicateImages, ...]:
         """Duplicates that are in more than one split."""
         return tuple(group for group in self.duplicates if len(group.splits) > 1)
@@ -121,7 +146,7 @@ class DatasetReport:
         lines += [
             "",
             "Nothing is wrong."
-            if self.clean
+            if self.clean and not self.obstacles
             else "No file was changed. The lines above say what happens to each defect.",
         ]
         return tuple(lines)
