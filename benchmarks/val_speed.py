@@ -33,7 +33,7 @@ def main() -> None:
         detector = build_detector(read_architecture(given.cfg).with_classes(split.nc), names=split.names, seed=0)
     else:
         detector = load_checkpoint(given.weights).detector()
-    fused = detector.fused()
+    fused = detector.deployed()
     settings = LoaderSettings(imgsz=given.imgsz, batch_size=given.batch, workers=given.workers, cache="ram")
     batches = EvalBatches(split, settings)
     images = len(split)

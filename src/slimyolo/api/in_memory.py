@@ -81,7 +81,7 @@ def predict(
     asked = image_size_for(model, imgsz)
     size = fixed_size(model, asked)
     return predict_source(
-        model.fused() if isinstance(model, Detector) else model,
+        model.deployed() if isinstance(model, Detector) else model,
         image,
         imgsz=size or asked,
         fixed=size is not None,

@@ -33,7 +33,7 @@ from slimyolo.evaluation.numbers import (
 )
 from slimyolo.evaluation.stage_clock import StageClock, StageSpeed
 from slimyolo.geometry import Detections, Placement, RowLayout, SuppressionKind
-from slimyolo.models import Detector, Raw, map_raw
+from slimyolo.models import Detector, Raw, image_memory_format, map_raw
 from slimyolo.one_line import one_line_repr
 
 __all__ = [
@@ -234,6 +234,7 @@ class _Tally:
         single_class: bool,
     ) -> None:
         self._model, self._kind, self._device = model, kind, device
+        self._order = image_memory_format(model)
         self._names: Sequence[str] = model.names  # type: ignore[assignment]
         self._layout: RowLayout = model.rows  # type: ignore[assignment]
         self._accumulator, self._suppress, self._loss, self._single_class = accumulator, suppress, loss, single_class
@@ -248,7 +249,7 @@ class _Tally:
     def take(self, batch: EvaluationBatch, number: int) -> list[Detections]:
         """Run one batch, the `number`-th of all processes, and add it to the sums. Returns its detections in source pixels."""
         self.clock.start()
-        images = to_float(batch.images, self._kind, self._device)
+        images = to_float(batch.images, self._kind, self._device, self._order)
         self.clock.lap("prepare")
         decoded, heads = self._run(images)
         self.clock.lap("infer")

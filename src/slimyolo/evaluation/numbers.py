@@ -71,6 +71,7 @@ def forward_numbers(kind: NumberKind, device: torch.device) -> contextlib.Abstra
     return torch.autocast(device.type, torch.float16 if device.type == "cuda" else torch.bfloat16)
 
 
-def to_float(images: Tensor, kind: NumberKind, device: torch.device) -> Tensor:
-    """uint8 images ``[B, 3, H, W]`` → values in 0–1 in the format of `kind`, on `device`."""
-    return images.to(device, non_blocking=True).to(image_dtype(kind)) / 255
+def to_float(images: Tensor, kind: NumberKind, device: torch.device, order: torch.memory_format) -> Tensor:
+    """uint8 images ``[B, 3, H, W]`` → values in 0–1 in the format of `kind`, on `device`, in the `order` in memory."""
+    placed = images.to(device, non_blocking=True).contiguous(memory_format=order)
+    return placed.to(image_dtype(kind)) / 255

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from slimyolo.data import letterbox
 from slimyolo.detections import Thresholds, find_detections
 from slimyolo.errors import DataError, ModelError
-from slimyolo.exporting import ExportedModel
 from slimyolo.geometry import Detections, RowLayout, SuppressionKind
 from slimyolo.inference.picture_detections import PictureDetections
 from slimyolo.inference.pictures import BrokenPicture, Picture
 from slimyolo.inference.sources import DEFAULT_PATIENCE, PictureSource, read_pictures
 from slimyolo.inference.streams import Patience
+from slimyolo.models import image_memory_format
 from slimyolo.one_line import one_line_repr
 
 KEPT_BYTES = 2**30  # of the pictures from memory that `predict` keeps
@@ -159,7 +159,7 @@ def predict_picture(detector: Predictor, picture: Picture, settings: DetectionSe
     stride = int(detector.stride.max())
     size = (_whole(settings.imgsz[0], stride), _whole(settings.imgsz[1], stride))
     image, placement = letterbox(picture.image, size, stride=stride, auto=not settings.fixed)
-    pixels = _rgb(image, _memory_format(detector)).to(device)
+    pixels = _rgb(image, image_memory_format(detector)).to(device)
     batch = pixels.to(torch.float16 if settings.half else dtype) / 255
     prepared = time.perf_counter()
     with torch.inference_mode():
@@ -178,11 +178,6 @@ def _rgb(image: npt.NDArray[np.uint8], memory_format: torch.memory_format) -> Te
     if memory_format is torch.channels_last:
         return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1]))[None].permute(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)))[None]
-
-
-def _memory_format(detector: object) -> torch.memory_format:
-    """The memory format in which the network takes images without a copy."""
-    return detector.memory_format if isinstance(detector, ExportedModel) else torch.contiguous_format
 
 
 def _numbers(detector: object) -> tuple[torch.device, torch.dtype]:

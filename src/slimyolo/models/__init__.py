@@ -37,6 +37,7 @@ from slimyolo.models.layers import (
     GhostBottleneck,
     GhostConv,
 )
+from slimyolo.models.memory_order import image_memory_format
 from slimyolo.models.module_table import (
     BLOCKS,
     OUTPUTS,
@@ -105,6 +106,7 @@ __all__ = [
     "build_detector",
     "chained",
     "deployed_batchnorms",
+    "image_memory_format",
     "map_raw",
     "narrow_",
     "scaled_channels",

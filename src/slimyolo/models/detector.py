@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import ModelError
@@ -178,6 +179,14 @@ class Detector(nn.Module):
         fuse_(copied)
         if not whole:
             copied.drop_undeployed_()
+        return copied
+
+    def deployed(self, device: torch.device | None = None, *, whole: bool = False) -> Detector:
+        """The copy that predicts fastest: `fused`, on `device`, with weights in channels-last order.
+
+        `device` None: where the detector is. Convolutions take images in channels-last order without a copy then.
+        """
+        copied: Detector = self.fused(whole=whole).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return copied
 
 

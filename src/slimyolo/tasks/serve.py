@@ -116,7 +116,7 @@ def _served(file: Path, name: str, config: ServeConfig) -> ServedModel:
     )
     cost: ModelCost | NetworkCost | None
     cost = deployed_cost(model, (height, width)) if isinstance(model, Detector) else model.cost
-    runner = model.fused().to(device) if isinstance(model, Detector) else model
+    runner = model.deployed(device) if isinstance(model, Detector) else model
 
     def detect(image: ImageArray, conf: float) -> PredictedPicture:
         settings = DetectionSettings(imgsz=(height, width), conf=conf, iou=config.iou, fixed=fixed is not None)

@@ -122,7 +122,7 @@ def measure_batches(
     how = how.for_model(model)
     together: dict[str, Any] = {} if team is None else {"shard": (team.rank, team.world), "gather": team.gather}
     return evaluate_detector(
-        model.fused(whole=loss is not None) if isinstance(model, Detector) else model,
+        model.deployed(whole=loss is not None) if isinstance(model, Detector) else model,
         batches,
         EvaluationSettings(
             conf=how.conf,

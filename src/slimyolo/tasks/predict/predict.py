@@ -39,7 +39,7 @@ def predict(config: PredictConfig) -> PredictRecord:
         half=config.half,
         fixed=size is not None,
     )
-    detector = model.fused().to(device) if isinstance(model, Detector) else model
+    detector = model.deployed(device) if isinstance(model, Detector) else model
     if config.half and isinstance(detector, Detector):
         detector = detector.half()
     patience = Patience(config.stream_timeout, config.reconnect)
