@@ -6,6 +6,7 @@ import builtins
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -248,3 +249,17 @@ def test_checkpoints_get_state_that_is_plain(toy: SimpleNamespace, tmp_path: Pat
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["epoch"] == 3
     assert bool(state["sparsity"]["reached"])
+
+
+@pytest.mark.parametrize("width", [200, 100, 80, 60])
+def test_lines_fit_the_terminal(toy: SimpleNamespace, width: int) -> None:
+    out = io.StringIO()
+    train(toy, RichProgressObserver(Console(file=out, width=width, force_terminal=True)), sparse=True)
+    lines = [
+        line
+        for line in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "\n", out.getvalue()).splitlines()
+        if line.startswith("epoch")
+    ]
+    assert lines
+    assert all(len(line.rstrip()) <= width for line in lines)
+    assert all("mAP50-95" in line for line in lines if "mAP50 " in line)

@@ -71,6 +71,11 @@ def _dataset_status(config: DataCheckConfig, report: Any) -> int:
     return 1 if report.obstacles or not report.usable or (config.strict and not report.clean) else 0
 
 
+def _chain_status(config: Config, record: Any) -> int:
+    """1 when a file that was asked for could not be exported or timed; otherwise 0. The checkpoints are there in any case."""
+    return 1 if record.ending.failures else 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """One command. `task` is (module, function); the function takes the settings.
@@ -188,7 +193,8 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         settings=CompressConfig,
         task=("slimyolo.tasks.chain.compress", "compress"),
-        summary="run the whole chain: train, sparsify, prune, fine-tune",
+        ending=_chain_status,
+        summary="run the whole chain: train, sparsify, prune, fine-tune, export",
         examples=(
             f"slimyolo compress {_DATA} --weights yolov5n.pt --cfg models/yolov5n_mask.yaml --percent 0.4",
             "slimyolo compress --resume                                         # the newest run goes on",
@@ -197,6 +203,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         settings=IterateConfig,
         task=("slimyolo.tasks.chain.iterate", "iterate"),
+        ending=_chain_status,
         summary="prune in several rounds, and train after each round",
         examples=(
             f"slimyolo iterate --weights {_BEST} {_DATA} --macs 0.5 --rounds 3 --round-epochs 5 --epochs 30",

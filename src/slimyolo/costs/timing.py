@@ -12,6 +12,7 @@ __all__ = ["Timing", "summarise", "time_interleaved"]
 
 BURST = 3  # timed runs in a row, after one untimed run: caches are warm, as in a server with one model
 LOW = 0.1
+LEAST_RUNS = 9  # of each candidate, however long they take
 
 
 @dataclass(frozen=True)
@@ -46,21 +47,26 @@ def time_interleaved(
     *,
     runs: int = 60,
     warmup: int = 5,
+    seconds: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Timing, ...]:
     """Time every candidate at least `runs` times, in turn (A A A, B B B, A A A …), after `warmup` untimed calls each.
 
     A turn is one untimed call and `BURST` timed ones. `clock` gives seconds. The order of the candidates is reversed in every
-    other round, so that none always runs after the same one.
+    other round, so that none always runs after the same one. With `seconds`, no new round begins after that time, as soon as
+    each candidate was timed `LEAST_RUNS` times.
     """
     if runs < 1 or warmup < 0:
         raise ConfigError(f"Expected runs of 1 or more and warmup of 0 or more, got {runs} and {warmup}.")
+    began = clock()
     for run in candidates:
         for _ in range(warmup):
             run()
     samples: list[list[float]] = [[] for _ in candidates]
     numbered = list(enumerate(candidates))
     for turn in range(-(-runs // BURST)):
+        if seconds is not None and turn * BURST >= LEAST_RUNS and clock() - began > seconds:
+            break
         for number, run in numbered if turn % 2 == 0 else reversed(numbered):
             run()
             for _ in range(BURST):

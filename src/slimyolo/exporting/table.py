@@ -191,17 +191,17 @@ def format_names() -> tuple[str, ...]:
     return tuple(FORMATS)
 
 
-def find_format(name: str) -> Format:
-    """The row of the format called `name`. Raises `ExportError` for other names."""
+def find_format(name: str, option: str = "--format") -> Format:
+    """The row of the format called `name`. Raises `ExportError` for other names, which names the `option`."""
     found = {alias: row.name for row in FORMATS.values() for alias in row.aliases}.get(name, name)
     if found in FORMATS:
         return FORMATS[found]
     known = f"slimyolo writes: {', '.join(FORMATS)}."
     if found in NOT_WRITTEN:
-        raise ExportError(f"--format {name}: slimyolo does not write this format. {known}")
+        raise ExportError(f"{option} {name}: slimyolo does not write this format. {known}")
     aliases = [alias for row in FORMATS.values() for alias in row.aliases]
     hint = nearest_name_hint(name, (*FORMATS, *aliases, *NOT_WRITTEN))
-    raise ExportError(f"--format {name}: there is no such format.{hint} {known}")
+    raise ExportError(f"{option} {name}: there is no such format.{hint} {known}")
 
 
 def runtimes() -> dict[str, Runtime]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from slimyolo.detections import Estimate, interval_words, rule_words
 from slimyolo.one_line import one_line_repr
@@ -32,7 +32,8 @@ class StageRow:
     (`detections.rules`); tables of older versions do not state it and always follow YOLOv5. `params` and `macs` are those
     of the exported network. `training_params` and `training_macs` are what a branch adds that only training reads.
     `map50_change` and `map50_95_change` are the differences to the first row with their 95 % intervals; None for the first
-    row, and in tables of older versions.
+    row, and in tables of older versions. `megabytes` (of 10⁶ bytes) are those of the exported file, by format, and
+    `milliseconds` the median time of one image, by runtime; both are empty for stages that were not exported.
     """
 
     stage: str
@@ -51,6 +52,8 @@ class StageRow:
     training_macs: int = 0
     map50_change: Estimate | None = None
     map50_95_change: Estimate | None = None
+    megabytes: Mapping[str, float] = field(default_factory=dict)
+    milliseconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def gflops(self) -> float:
@@ -58,11 +61,11 @@ class StageRow:
         return 2 * self.macs / 1e9
 
 
-def stage_table_markdown(rows: Sequence[StageRow]) -> str:
-    """The rows as a GitHub table, with parameters and GFLOPs also as a share of the first row.
+def stage_table_markdown(rows: Sequence[StageRow], notes: Sequence[str] = ()) -> str:
+    """The rows as a GitHub table, with parameters, GFLOPs, megabytes and milliseconds also as a share of the first row.
 
-    Differences to the first row have columns of their own when they are known. The last lines name the rule by which mAP is
-    computed, and say what a branch that only training reads adds.
+    Differences to the first row, files and times have columns of their own when they are known. The last lines name the rule
+    by which mAP is computed, and say what a branch that only training reads adds; `notes` follow, a paragraph each.
     """
     if not rows:
         return "No stage has finished yet.\n"
@@ -70,7 +73,10 @@ def stage_table_markdown(rows: Sequence[StageRow]) -> str:
     changed = any(row.map50_change is not None for row in rows)
     changes = (f"mAP50 − {first.stage}", f"mAP50-95 − {first.stage}") if changed else ()
     cost = f"GFLOPs @{first.imgsz}"
-    head = ("stage", "epochs", "P", "R", "mAP50", "mAP50-95", *changes, "params (M)", cost, "minutes")
+    files = tuple(dict.fromkeys(name for row in rows for name in row.megabytes))
+    runtimes = tuple(dict.fromkeys(name for row in rows for name in row.milliseconds))
+    measured = (*(f"{name} (MB)" for name in files), *(f"{name} (ms)" for name in runtimes))
+    head = ("stage", "epochs", "P", "R", "mAP50", "mAP50-95", *changes, "params (M)", cost, *measured, "minutes")
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for row in rows:
         cells = (
@@ -83,6 +89,8 @@ def stage_table_markdown(rows: Sequence[StageRow]) -> str:
             *(_change(one) for one in (row.map50_change, row.map50_95_change) if changed),
             f"{row.params / 1e6:.2f} ({row.params / max(first.params, 1):.0%})",
             f"{row.gflops:.2f} ({row.macs / max(first.macs, 1):.0%})",
+            *(_with_share(row.megabytes, first.megabytes, name) for name in files),
+            *(_with_share(row.milliseconds, first.milliseconds, name) for name in runtimes),
             f"{row.minutes:.1f}",
         )
         lines.append("| " + " | ".join(cells) + " |")
@@ -91,6 +99,7 @@ def stage_table_markdown(rows: Sequence[StageRow]) -> str:
         lines.append("In brackets: 95 % intervals of the differences, by resampling the validation images.")
     added = training_words([(row.training_params, row.training_macs) for row in rows])
     lines += [added] if added else []
+    lines += [line for note in notes for line in ("", note)]
     return "\n".join(lines) + "\n"
 
 
@@ -133,6 +142,13 @@ def gflops_words(sizes: Iterable[int | None]) -> str:
 
 def _change(one: Estimate | None) -> str:
     return "" if one is None else interval_words(one)
+
+
+def _with_share(amounts: Mapping[str, float], firsts: Mapping[str, float], name: str) -> str:
+    """The amount of this name, and its share of the first row's; empty when it is not known."""
+    if name not in amounts:
+        return ""
+    return f"{amounts[name]:.2f}" + (f" ({amounts[name] / firsts[name]:.0%})" if firsts.get(name) else "")
 
 
 def training_words(added: Sequence[tuple[int, int]]) -> str:

@@ -66,7 +66,7 @@ def test_two_networks_side_by_side(
     assert record.prepare.median_ms > 0
     assert record.finish.median_ms > 0
     assert len(record.verdicts) == len(runtimes)
-    assert "per image (noise of 640 x 480 px" in caplog.text
+    assert "per image (noise of 480 x 640 px (height x width)" in caplog.text
     plain = json.loads((tmp_path / "b.json").read_text())
     assert plain["machine"]["cores"] == record.machine.cores
     assert (plain["threads"], plain["batch"], plain["device"]) == (1, 1, "cpu")

@@ -84,6 +84,11 @@ class SplitData:
         """Number of images without a label file; these count as backgrounds."""
         return sum(sample.label is None for sample in self.samples)
 
+    @property
+    def wrong_classes(self) -> int:
+        """Number of label rows that were skipped because the dataset YAML has no class of their number."""
+        return sum(defect.kind == "class" for defect in self.defects)
+
     def class_counts(self) -> npt.NDArray[np.int64]:
         """Number of boxes ``[nc]`` of each class."""
         classes = np.concatenate([_NO_BOXES[:, 0], *(sample.boxes[:, 0] for sample in self.samples)]).astype(np.int64)

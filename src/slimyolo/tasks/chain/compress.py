@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 from slimyolo.data import read_dataset_yaml
-from slimyolo.errors import SlimyoloError
 from slimyolo.models import Detector
-from slimyolo.one_line import one_line_repr
-from slimyolo.reports import StageRow, stage_table_markdown
+from slimyolo.reports import StageRow
 from slimyolo.tasks.chain.compress_config import CompressConfig
-from slimyolo.tasks.chain.stages import TABLE_FILE, Stages
+from slimyolo.tasks.chain.doubts import base_doubt
+from slimyolo.tasks.chain.ending import ChainRecord, ended_chain
+from slimyolo.tasks.chain.exports import check_formats
+from slimyolo.tasks.chain.reachable import refuse_unreachable
+from slimyolo.tasks.chain.stages import Stages
 from slimyolo.tasks.chain.time_left import refuse_other_times
 from slimyolo.tasks.common.distributed import refuse_several_processes
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.measure.validate_config import ValConfig
-from slimyolo.tasks.report import write_report
 from slimyolo.tasks.train.assemble.starting import starting_detector
 from slimyolo.tasks.train.finetune import finetune
 from slimyolo.tasks.train.sparsify import sparsify
@@ -27,44 +27,39 @@ __all__ = ["ChainRecord", "compress"]
 
 log = logging.getLogger("slimyolo")
 
-CHAIN_FILE, REPORT_FILE = "chain.json", "report.html"
-
-
-@one_line_repr
-@dataclass(frozen=True)
-class ChainRecord:
-    """A finished chain: its folder, one row per stage, and the final checkpoint."""
-
-    folder: str
-    rows: tuple[StageRow, ...]
-    weights: str
+CHAIN_FILE = "chain.json"
 
 
 def compress(config: CompressConfig) -> ChainRecord:
-    """Train, sparsify, prune, fine-tune; write ``table.md`` and ``table.json`` after every stage.
+    """Train, sparsify, prune, fine-tune, export; write ``table.md`` and ``table.json`` after every stage.
 
     Each stage has its own folder (``base``, ``sparse``, ``pruned``, ``finetuned``) and is finished when its row is in
     ``table.json``. With ``resume`` the chain continues after the last finished stage, and an interrupted training after its
-    last whole epoch. When a stage fails, the earlier stages stay as they are.
+    last whole epoch. When a stage fails, the earlier stages stay as they are. At the end the first and the last model are
+    exported into ``exported`` and timed in turn. Before the first stage, a budget that no cut can reach is refused.
     """
     refuse_several_processes("compress")
-    if config.times:
-        refuse_other_times(_first_detector(config), config.imgsz, config.timing)
+    check_formats(config)
+    if config.resume is None:
+        detector = _first_detector(config)
+        if config.times:
+            refuse_other_times(detector, config.imgsz, config.timing)
+        refuse_unreachable(detector, config)
     stages = Stages.begun(config, CHAIN_FILE, "chain")
     folder = stages.folder
     log.info("chain folder: %s", folder)
     if config.epochs:
-        base = _weights(stages.trained("base", train, config.train_config(folder)))
+        first = stages.trained("base", train, config.train_config(folder))
     else:
-        base = _weights(stages.measured("base", _base_config(config, folder)))
-    sparse = _weights(stages.trained("sparse", sparsify, config.sparsify_config(folder, base)))
-    weights = _weights(stages.cut("pruned", config.prune_config(folder, sparse)))
+        first = stages.measured("base", _base_config(config, folder))
+    if doubt := base_doubt(first):
+        log.warning("%s", doubt)
+    base = _weights(first)
+    last = stages.trained("sparse", sparsify, config.sparsify_config(folder, base))
+    last = stages.cut("pruned", config.prune_config(folder, _weights(last)))
     if config.finetune_epochs:
-        weights = _weights(stages.trained("finetuned", finetune, config.finetune_config(folder, weights, base)))
-    rows = tuple(stages.rows.values())
-    log.info("\n%s\nwritten: %s", stage_table_markdown(rows), folder / TABLE_FILE)
-    _write_report(folder)
-    return ChainRecord(str(folder), rows, weights.as_posix())
+        last = stages.trained("finetuned", finetune, config.finetune_config(folder, _weights(last), base))
+    return ended_chain(config, stages, first, last, cut=folder / "pruned")
 
 
 def _weights(row: StageRow) -> Path:
@@ -93,13 +88,3 @@ def _base_config(config: CompressConfig, folder: Path) -> ValConfig:
         name="base",
         exist_ok=True,
     )
-
-
-def _write_report(folder: Path) -> None:
-    """Write the report page of the chain. A missing report never fails a finished chain."""
-    try:
-        page = write_report([folder], folder / REPORT_FILE).page
-    except SlimyoloError as error:
-        log.warning("the report was not written: %s Try again with: slimyolo report %s", error, folder)
-    else:
-        log.info("written: %s", page)

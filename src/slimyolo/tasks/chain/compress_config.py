@@ -14,6 +14,7 @@ from slimyolo.tasks.common.option_types import (
     BatchSize,
     CouplingPolicy,
     Device,
+    ExportFormats,
     ImageCache,
     OptionalActivation,
     OptionalDistillationTerms,
@@ -31,6 +32,7 @@ from slimyolo.tasks.common.shared_options import (
     cache_option,
     device_option,
     exist_ok_option,
+    export_option,
     image_size_option,
     name_option,
     project_option,
@@ -132,6 +134,7 @@ class CompressConfig(Config):
     workers: int = workers_option(SHARED)
     cache: ImageCache = cache_option(SHARED)
 
+    export: ExportFormats = export_option(OUTPUT)
     project: Path = project_option("runs/compress", OUTPUT)
     name: str = name_option(OUTPUT)
     exist_ok: bool = exist_ok_option(OUTPUT)

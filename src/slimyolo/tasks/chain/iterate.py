@@ -3,49 +3,47 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
-from slimyolo.one_line import one_line_repr
-from slimyolo.reports import StageRow, stage_table_markdown
+from slimyolo.tasks.chain.doubts import base_doubt
+from slimyolo.tasks.chain.ending import ChainRecord, ended_chain
+from slimyolo.tasks.chain.exports import check_formats
 from slimyolo.tasks.chain.iterate_config import IterateConfig
-from slimyolo.tasks.chain.stages import TABLE_FILE, Stages
+from slimyolo.tasks.chain.reachable import refuse_unreachable
+from slimyolo.tasks.chain.stages import Stages
 from slimyolo.tasks.chain.time_left import refuse_other_times, share_left, share_of_time
 from slimyolo.tasks.common.budgets import BudgetUnit
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.train.finetune import finetune
 
-__all__ = ["IterationRecord", "iterate", "share_of_round"]
+__all__ = ["iterate", "share_of_round"]
 
 log = logging.getLogger("slimyolo")
 
 SETTINGS_FILE = "iterate.json"
 
 
-@one_line_repr
-@dataclass(frozen=True)
-class IterationRecord:
-    """A finished run: its folder, the final checkpoint, and rows for the base and for each round (cut, trained)."""
-
-    folder: str
-    rows: tuple[StageRow, ...]
-    weights: str
-
-
-def iterate(config: IterateConfig) -> IterationRecord:
-    """Cut and fine-tune in ``config.rounds``; write ``table.md`` and ``table.json`` after every stage.
+def iterate(config: IterateConfig) -> ChainRecord:
+    """Cut and fine-tune in ``config.rounds``, export; write ``table.md`` and ``table.json`` after every stage.
 
     After round i of n the share budget^(i/n) stays, so each cut removes the same share of what is left. The folders are
     ``round1-cut``, ``round1`` … With ``resume`` the run continues after its last finished stage, and an interrupted
-    training after its last whole epoch.
+    training after its last whole epoch. At the end the first and the last model are exported into ``exported`` and timed in
+    turn. Before the first stage, a budget that no cut can reach is refused.
     """
-    if config.times:
-        refuse_other_times(load_weights(config.weights).detector(), config.imgsz, config.timing)
+    check_formats(config)
+    if config.resume is None:
+        detector = load_weights(config.weights).detector()
+        if config.times:
+            refuse_other_times(detector, config.imgsz, config.timing)
+        refuse_unreachable(detector, config, config.rounds)
     stages = Stages.begun(config, SETTINGS_FILE, "run")
     folder = stages.folder
     log.info("run folder: %s", folder)
     base = now = stages.measured("base", _base_config(config, folder))
+    if doubt := base_doubt(base):
+        log.warning("%s", doubt)
     unit, wanted = config.budget
     if config.latency is not None:
         unit, wanted = "latency-share", share_of_time(load_weights(config.weights).detector(), config)
@@ -60,9 +58,7 @@ def iterate(config: IterateConfig) -> IterationRecord:
         epochs = config.epochs if number == config.rounds else config.round_epochs
         training = config.training_config(folder, f"round{number}", Path(cut.weights), epochs)
         now = stages.trained(f"round {number}", finetune, training)
-    rows = tuple(stages.rows.values())
-    log.info("\n%s\nwritten: %s", stage_table_markdown(rows), folder / TABLE_FILE)
-    return IterationRecord(str(folder), rows, now.weights)
+    return ended_chain(config, stages, base, now, cut=folder / f"round{config.rounds}-cut")
 
 
 def _base_config(config: IterateConfig, folder: Path) -> ValConfig:

@@ -14,6 +14,7 @@ from slimyolo.tasks.common.option_types import (
     BatchSize,
     CouplingPolicy,
     Device,
+    ExportFormats,
     ImageCache,
     OptionalOptimizer,
     OptionalPath,
@@ -27,6 +28,7 @@ from slimyolo.tasks.common.shared_options import (
     cache_option,
     device_option,
     exist_ok_option,
+    export_option,
     image_size_option,
     name_option,
     project_option,
@@ -110,6 +112,7 @@ class IterateConfig(Config):
     workers: int = workers_option(TRAINING)
     cache: ImageCache = cache_option(TRAINING)
 
+    export: ExportFormats = export_option(OUTPUT)
     project: Path = project_option("runs/iterate", OUTPUT)
     name: str = name_option(OUTPUT)
     exist_ok: bool = exist_ok_option(OUTPUT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ from slimyolo.detections import DetectionMetrics, Estimate
 from slimyolo.errors import SlimyoloError, StorageError
 from slimyolo.families import load_checkpoint
 from slimyolo.reports import StageRow, stage_table_markdown
-from slimyolo.storage import create_run_folder, read_json, write_json, write_text
+from slimyolo.storage import create_run_folder, read_json, remove_earlier_files, write_json, write_text
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.comparison.comparing import difference_of_folders, estimates_line, interval_note
@@ -35,6 +35,12 @@ __all__ = ["TABLE_FILE", "Stages"]
 log = logging.getLogger("slimyolo")
 
 TABLE_FILE, ROWS_FILE = "table.md", "table.json"
+STAGE_FOLDERS = ("base", "sparse", "pruned", "finetuned", "round*", "exported", "bench")
+EARLIER = (
+    *(ROWS_FILE, TABLE_FILE, "report.html"),
+    *(f"{stage}/{file}" for stage in STAGE_FOLDERS for file in ("record.json", "opt.yaml")),
+)
+"""Files by which a stage counts as finished or interrupted, and tables and pages about them."""
 FIRST_STAGE = "base"  # the folder of the model that went in
 AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
 
@@ -62,6 +68,9 @@ class Stages:
         settings = settings_that_stay(config)
         if config.resume is None:
             folder = create_run_folder(config.project, config.name, config.exist_ok)
+            remove_earlier_files(
+                folder, EARLIER
+            )  # with --exist-ok: stages of the earlier run are not those of this one
             write_json(folder / file, {"settings": settings, **run_provenance(config)})
             return cls(folder, _rows_of(folder), config.command, is_new=not config.exist_ok)
         found = find_run(config.command, str(config.resume), config.project, given_name(config), what)
@@ -91,8 +100,7 @@ class Stages:
                 if self.is_new and not self.rows:
                     _remove_unused(self.folder)
                 raise
-            write_json(self.folder / ROWS_FILE, list(self.rows.values()))
-            write_text(self.folder / TABLE_FILE, stage_table_markdown(list(self.rows.values())))
+            self._write_tables()
         row = self.rows[name]
         weights = self._written(row.weights)
         if not weights.is_file():
@@ -101,6 +109,20 @@ class Stages:
                 f"{self.folder / ROWS_FILE} to run all stages again."
             )
         return row if row.weights == str(weights) else replace(row, weights=str(weights))
+
+    def add_measured(
+        self, name: str, megabytes: Mapping[str, float], milliseconds: Mapping[str, float], notes: Sequence[str]
+    ) -> StageRow:
+        """Write into the row of a stage what its exported files take. `notes` stand below the table. Returns the row."""
+        row = replace(self.rows[name], megabytes=dict(megabytes), milliseconds=dict(milliseconds))
+        self.rows[name] = row
+        self._write_tables(notes)
+        return row
+
+    def _write_tables(self, notes: Sequence[str] = ()) -> None:
+        rows = list(self.rows.values())
+        write_json(self.folder / ROWS_FILE, rows)
+        write_text(self.folder / TABLE_FILE, stage_table_markdown(rows, notes))
 
     def _written(self, weights: str) -> Path:
         """The checkpoint of a stage, also when the run was begun in another working directory, or moved."""

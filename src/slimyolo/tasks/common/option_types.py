@@ -16,6 +16,7 @@ __all__ = [
     "CouplingPolicy",
     "Device",
     "DistillationTerms",
+    "ExportFormats",
     "ImageCache",
     "ImageSize",
     "LayerIndices",
@@ -175,6 +176,17 @@ def split_commas(value: Any) -> Any:
     return tuple(dict.fromkeys(part for word in words for part in word.split(",") if part))
 
 
+def parse_formats(value: Any) -> Any:
+    """``"onnx,openvino"`` or a list of names → the names. None, "none" and an empty list → no name."""
+    words = split_commas(() if value is None else value)
+    if not isinstance(words, Sequence) or not all(isinstance(word, str) for word in words):
+        return value
+    names = tuple(word.strip().lower() for word in words if word.strip())
+    if "none" in names and len(names) > 1:
+        raise ValueError(f"got {' '.join(names)!r}: none stands alone. Give formats such as onnx,openvino, or none.")
+    return () if names == ("none",) else names
+
+
 def parse_pattern_shares(value: Any) -> Any:
     """The texts ``PATTERN=SHARE``, checked and unchanged."""
     items = [value] if isinstance(value, str) else list(value or ())
@@ -214,4 +226,6 @@ WordList = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
 Activation = Literal["silu", "hardswish", "relu", "relu6"]
 OptionalActivation = Annotated[Activation | None, BeforeValidator(empty_to_none)]
 OptionalOptimizer = Annotated[OptimizerName | None, BeforeValidator(empty_to_none)]
+ExportFormats = Annotated[tuple[str, ...], BeforeValidator(parse_formats)]
+"""Names of export formats (`exporting.table`, which needs torch to import); empty: no file is exported."""
 ImageCache = Annotated[Literal["ram"] | None, BeforeValidator(check_cache)]

@@ -14,6 +14,7 @@ __all__ = [
     "class_names_option",
     "device_option",
     "exist_ok_option",
+    "export_option",
     "image_size_option",
     "json_option",
     "name_option",
@@ -105,6 +106,12 @@ def project_option(default: str, group: str, *, rare: bool | tuple[str, ...] = T
 def name_option(group: str) -> Any:
     """The field for ``--name``, the folder of the run in ``--project``."""
     return option("exp", "name of the run; if exp exists: exp2, exp3 …", group=group, metavar="NAME")
+
+
+def export_option(group: str) -> Any:
+    """The field for ``--export``, of the commands that end with an exported file."""
+    words = "formats of the exported file, onnx openvino …; none: no file"
+    return option(("onnx",), words, group=group, metavar="FORMAT …", shown_default="onnx")
 
 
 def exist_ok_option(group: str) -> Any:

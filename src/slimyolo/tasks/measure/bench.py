@@ -33,7 +33,7 @@ from slimyolo.tasks.measure.bench_stages import time_stages
 if TYPE_CHECKING:
     from slimyolo.tasks.measure.bench_devices import DevicesRecord
 
-__all__ = ["BenchRecord", "BenchRow", "bench", "bench_here_or_elsewhere", "bench_table", "verdict"]
+__all__ = ["BenchRecord", "BenchRow", "bench", "bench_here_or_elsewhere", "bench_table", "timed_models", "verdict"]
 
 log = logging.getLogger("slimyolo")
 
@@ -65,14 +65,14 @@ class BenchRow:
 
 @dataclass(frozen=True, kw_only=True)
 class BenchRecord:
-    """A benchmark. `prepare` (letterbox, conversion to float) and `finish` (NMS, back to source pixels) are per image.
-
-    They were timed on the image that `picture` describes.
+    """A benchmark. `prepare` (letterbox, conversion to float) and `finish` (choice of detections, back to source pixels) are
+    per image. They were timed on the image that `picture` describes. `choosing` names how detections are chosen: NMS, or none.
     """
 
     rows: tuple[BenchRow, ...]
     prepare: Timing
     finish: Timing
+    choosing: str
     picture: str
     machine: Machine
     device: str
@@ -110,8 +110,25 @@ class _Candidate:
 def bench(config: BenchConfig) -> BenchRecord:
     """Time the models as `config` says. The record is also written to ``record.json`` in a new run folder.
 
+    Raises what `timed_models` raises.
+    """
+    record = timed_models(config)
+    _tell(record)
+    folder_made = create_run_folder(config.project, config.name, config.exist_ok)
+    write_json(folder_made / "record.json", record)
+    give_json(config.json_file, record)
+    log.info("written: %s", folder_made)
+    return record
+
+
+def timed_models(
+    config: BenchConfig, files: Mapping[tuple[Path, str], Path] | None = None, seconds: float | None = None
+) -> BenchRecord:
+    """Time the models as `config` says, and write nothing.
+
     The models of one runtime, in all precisions, are timed in turn, so that other load on the machine affects all of them
-    alike. Checkpoints are first exported to a temporary folder (for ``torch`` they run directly, with folded batch norms).
+    alike. Checkpoints are first exported to a temporary folder (for ``torch`` they run directly, with folded batch norms),
+    unless `files` holds one: (checkpoint, runtime) → exported file. `seconds` limits the time for each runtime.
     Raises `ConfigError` when no combination can be timed, and the errors of exporting.
     """
     for name in config.runtime:
@@ -123,39 +140,32 @@ def bench(config: BenchConfig) -> BenchRecord:
     try:
         torch.set_num_threads(config.threads)
         with tempfile.TemporaryDirectory(prefix="slimyolo-bench-", ignore_cleanup_errors=True) as folder:
-            exports = Exports(Path(folder), config)
+            exports = Exports(Path(folder), config, files or {})
             for runtime in config.runtime:
-                rows += _timed(models, runtime, config, exports)
+                rows += _timed(models, runtime, config, exports, seconds)
             if not rows:
                 raise ConfigError(
                     f"None of {', '.join(map(str, config.weights))} can be timed with --runtime {' '.join(config.runtime)} "
                     f"--precision {' '.join(config.precision)}; the warnings above say why."
                 )
-            prepare, finish, picture = time_stages(config, models[0].detector, exports.any_file())
+            stages = time_stages(config, models[0].detector, exports.any_file())
     finally:
         torch.set_num_threads(before)
-    verdicts = tuple(verdict(row) for row in rows if row.speedup is not None)
-    warnings = busy_warnings(machine, config.threads, tuple(row.timing for row in rows))
-    record = BenchRecord(
+    return BenchRecord(
         rows=tuple(rows),
-        prepare=prepare,
-        finish=finish,
-        picture=picture,
+        prepare=stages.prepare,
+        finish=stages.finish,
+        choosing=stages.choosing,
+        picture=stages.picture,
         machine=machine,
         device="cpu",
         imgsz=config.imgsz,
         batch=config.batch,
         threads=config.threads,
-        verdicts=verdicts,
-        warnings=warnings,
+        verdicts=tuple(verdict(row) for row in rows if row.speedup is not None),
+        warnings=busy_warnings(machine, config.threads, tuple(row.timing for row in rows)),
         provenance=run_provenance(config),
     )
-    _tell(record)
-    folder_made = create_run_folder(config.project, config.name, config.exist_ok)
-    write_json(folder_made / "record.json", record)
-    give_json(config.json_file, record)
-    log.info("written: %s", folder_made)
-    return record
 
 
 def bench_here_or_elsewhere(config: BenchConfig) -> BenchRecord | DevicesRecord:
@@ -197,7 +207,9 @@ def _square(config: BenchConfig) -> bool:
     return config.imgsz[0] == config.imgsz[1]
 
 
-def _timed(models: Sequence[_Model], runtime: str, config: BenchConfig, exports: Exports) -> list[BenchRow]:
+def _timed(
+    models: Sequence[_Model], runtime: str, config: BenchConfig, exports: Exports, seconds: float | None
+) -> list[BenchRow]:
     """The rows of one runtime. What the runtime cannot compute is left out, with a warning."""
     images = torch.rand(config.batch, 3, *config.imgsz, generator=torch.Generator().manual_seed(0))
     with ExitStack() as opened:
@@ -210,7 +222,9 @@ def _timed(models: Sequence[_Model], runtime: str, config: BenchConfig, exports:
                 candidates.append(one)
         if not candidates:
             return []
-        timings = time_interleaved([one.run for one in candidates], runs=config.runs, warmup=config.warmup)
+        timings = time_interleaved(
+            [one.run for one in candidates], runs=config.runs, warmup=config.warmup, seconds=seconds
+        )
     rows = []
     first, first_timing = candidates[0], timings[0]
     for place, (one, timing) in enumerate(zip(candidates, timings, strict=True)):
@@ -291,7 +305,7 @@ def verdict(row: BenchRow) -> str:
 def _tell(record: BenchRecord) -> None:
     machine = record.machine
     log.info(
-        "%s, %d cores, governor %s, load %s before the start; %d threads, batch %d, %d x %d px",
+        "%s, %d cores, governor %s, load %s before the start; %d threads, batch %d, %d x %d px (height x width)",
         machine.processor,
         machine.cores,
         machine.governor or "not readable",
@@ -302,10 +316,11 @@ def _tell(record: BenchRecord) -> None:
     )
     log.info("%s", bench_table(record))
     log.info(
-        "per image (%s), before the network: letterbox and conversion to float %.2f ms; after it: NMS and back to source "
+        "per image (%s), before the network: letterbox and conversion to float %.2f ms; after it: %s and back to source "
         "pixels %.2f ms",
         record.picture,
         record.prepare.median_ms,
+        record.choosing,
         record.finish.median_ms,
     )
     for verdict in record.verdicts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,10 +24,10 @@ __all__ = ["Exports"]
 
 
 class Exports:
-    """Makes the files that are timed, each one once, in `folder`."""
+    """Makes the files that are timed, each one once, in `folder`. `given` are files that exist already, by (path, runtime)."""
 
-    def __init__(self, folder: Path, config: BenchConfig) -> None:
-        self._folder, self._config = folder, config
+    def __init__(self, folder: Path, config: BenchConfig, given: Mapping[tuple[Path, str], Path]) -> None:
+        self._folder, self._config, self._given = folder, config, given
         self._made: dict[tuple[Path, str], Path] = {}
 
     def any_file(self) -> Path | None:
@@ -37,6 +38,8 @@ class Exports:
         """The file of a checkpoint for `runtime`. An exported file is returned unchanged."""
         if detector is None:
             return path
+        if (path, runtime) in self._given:
+            return self._given[path, runtime]
         row, config = timed_format(find_runtime(runtime)), self._config
         key = (path, row.name)
         if key not in self._made:

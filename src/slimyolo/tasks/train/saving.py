@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.training import EpochReport, Snapshot
 
 __all__ = ["CheckpointWriter", "best_or_last", "strip_last"]
+
+
+EARLIER = "earlier"
+"""The folder in ``weights`` for weights of an earlier run in the same folder, until the first epoch has ended."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class CheckpointWriter:
         period = self.config.save_period
         if period > 0 and (report.epoch + 1) % period == 0:
             save_checkpoint(weights / f"epoch{report.epoch}.pt", averaged, provenance=about)
+        shutil.rmtree(weights / EARLIER, ignore_errors=True)
 
     def _save_state(self, snapshot: Snapshot, about: Mapping[str, Any]) -> None:
         """Write ``last.pt``, from which the run is resumed: the loop's state, and the class mAP for ``--image-weights``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -15,6 +16,9 @@ __all__ = ["RichProgressObserver"]
 
 _REFRESH_SECONDS = 0.5  # reading a loss waits for the device, so it is not read at every batch
 _PLAIN_SECONDS = 30.0
+_BAR, _MARGIN = 20, 3  # columns of the bar, and of the spaces around it
+_SHORTENED = ("zeros", "speed", "losses", "zeros", "losses", "zeros", "left")
+"""What is shortened first when a line is wider than the terminal."""
 
 
 class RichProgressObserver:
@@ -33,7 +37,7 @@ class RichProgressObserver:
         self._run, self._began = report, time.perf_counter()
         self._begin_epoch()
         if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[facts]}"))
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=_BAR), TextColumn("{task.fields[facts]}"))
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._task = self._bar.add_task("", total=report.steps_per_epoch, facts="")
             self._bar.start()
@@ -48,13 +52,21 @@ class RichProgressObserver:
         self._shown = now
         progress = report.progress
         speed = self._images / max(now - self._epoch_began, 1e-9)
-        losses = _losses({name: float(value) for name, value in report.losses.items()})
+        losses = {name: float(value) for name, value in report.losses.items()}
         label = f"epoch {progress.epoch + 1}/{progress.epochs}"
-        facts = f"{speed:.1f} img/s  {losses}  {self._left(progress.iteration + 1)} left{_zeros(report.sparsity())}"
+        facts = _Facts(
+            speed=f"{speed:.1f} img/s",
+            losses=losses,
+            left=f"{self._left(progress.iteration + 1)} left",
+            status=report.sparsity(),
+        )
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=progress.step + 1, description=label, facts=facts)
+            beside = len(label) + _BAR + _MARGIN
+            words = facts.fitting(self._console.width - beside)
+            self._bar.update(self._task, completed=progress.step + 1, description=label, facts=words)
         else:
-            self._say(f"{label}  batch {progress.step + 1}/{progress.steps_per_epoch}  {facts}")
+            before = f"{label}  batch {progress.step + 1}/{progress.steps_per_epoch}"
+            self._say(replace(facts, before=before).fitting(None))
 
     def epoch_done(self, report: EpochReport) -> None:
         """Print the line of an epoch, which stays."""
@@ -64,11 +76,15 @@ class RichProgressObserver:
             if key in report.metrics
         )
         speed = report.images / max(report.train_seconds, 1e-9)
-        facts = [f"epoch {report.epoch + 1}/{report.progress.epochs}", f"{speed:.1f} img/s", _losses(report.losses)]
-        if metrics:
-            facts.append(metrics + (" *best" if report.is_best else ""))
-        facts.append(f"{self._left(report.progress.iteration + 1)} left{_zeros(report.sparsity)}")
-        self._say("  ".join(facts))
+        facts = _Facts(
+            before=f"epoch {report.epoch + 1}/{report.progress.epochs}",
+            speed=f"{speed:.1f} img/s",
+            losses=report.losses,
+            metrics=metrics + (" *best" if metrics and report.is_best else ""),
+            left=f"{self._left(report.progress.iteration + 1)} left",
+            status=report.sparsity,
+        )
+        self._say(facts.fitting(self._console.width if self._console.is_terminal else None))
         self._begin_epoch()
 
     def ended(self) -> None:
@@ -91,15 +107,47 @@ class RichProgressObserver:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """The parts of a line. `before` and `metrics` may be empty; `losses` are by name."""
+
+    speed: str
+    losses: Mapping[str, float]
+    left: str
+    status: SparsityStatus
+    before: str = ""
+    metrics: str = ""
+
+    def fitting(self, width: int | None) -> str:
+        """The line, with as many facts as fit into `width` columns; None: all of them, as for a log file."""
+        shown = {
+            "before": [self.before],
+            "speed": [self.speed, ""],
+            "losses": [_losses(self.losses), f"loss {sum(self.losses.values()):.3f}", ""],
+            "metrics": [self.metrics],
+            "left": [self.left, ""],
+            "zeros": [*_zeros(self.status), ""],
+        }
+        for shortened in ("", *_SHORTENED):
+            if shortened and len(shown[shortened]) > 1:
+                shown[shortened].pop(0)
+            line = "  ".join(words[0] for words in shown.values() if words[0])
+            if width is None or len(line) <= width:
+                break
+        return line
+
+
 def _losses(losses: Mapping[str, float]) -> str:
     return " ".join(f"{name.removesuffix('_loss')} {value:.4f}" for name, value in losses.items())
 
 
-def _zeros(status: SparsityStatus) -> str:
+def _zeros(status: SparsityStatus) -> tuple[str, ...]:
+    """The channels at zero in words, from the longest to the shortest; empty when no channel is counted."""
     if not status.channels:
-        return ""
+        return ()
     wanted = f" of {status.target_share:.1%} wanted" if status.target_share is not None else ""
-    return f"  zero {status.zero_channels}/{status.channels} ({status.share:.1%}{wanted})"
+    count = f"zero {status.zero_channels}/{status.channels}"
+    return f"{count} ({status.share:.1%}{wanted})", f"zero {status.share:.1%}{wanted}", f"zero {status.share:.1%}"
 
 
 def _duration(seconds: float) -> str:

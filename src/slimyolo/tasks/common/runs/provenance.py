@@ -18,7 +18,7 @@ from slimyolo.data import DatasetSpec, SplitData
 from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.common.runs.run_paths import STARTED_IN
 
-__all__ = ["data_provenance", "run_provenance"]
+__all__ = ["data_provenance", "run_provenance", "wrong_classes_words"]
 
 
 def run_provenance(config: Config) -> dict[str, Any]:
@@ -53,7 +53,10 @@ def machine() -> dict[str, str | int]:
 
 
 def data_provenance(dataset: DatasetSpec, splits: Mapping[str, SplitData]) -> dict[str, Any]:
-    """The dataset: its file, its classes, and for each split the images, boxes, defects and fingerprint."""
+    """The dataset: its file, its classes, and for each split the images, boxes, defects and fingerprint.
+
+    ``wrong_classes`` are the label rows that were skipped because of their class number.
+    """
     return {
         "file": str(dataset.source),
         "names": list(dataset.names),
@@ -62,8 +65,18 @@ def data_provenance(dataset: DatasetSpec, splits: Mapping[str, SplitData]) -> di
                 "images": len(split),
                 "boxes": split.boxes,
                 "defects": len(split.defects),
+                "wrong_classes": split.wrong_classes,
                 "fingerprint": split.fingerprint,
             }
             for name, split in splits.items()
         },
     }
+
+
+def wrong_classes_words(split: str, dropped: int, boxes: int, data: object) -> str:
+    """The warning that `dropped` label rows of `split` were skipped because of their class numbers; `boxes` are in use."""
+    return (
+        f"{split}: {dropped} of {dropped + boxes} labels ({dropped / (dropped + boxes):.0%}) have a class number that "
+        f"`names:` of {data} does not hold. They were dropped, so the detector learns that these objects are background. "
+        f"Add the missing names, or correct the labels: slimyolo data check {data}"
+    )

@@ -13,6 +13,7 @@ import torch
 from slimyolo.data import DatasetSpec, SplitData, read_split
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, TrainingBoxes
+from slimyolo.tasks.common.runs.provenance import wrong_classes_words
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.hyperparameters import HyperParameters
 
@@ -35,6 +36,8 @@ def read_splits(dataset: DatasetSpec, config: TrainConfig) -> tuple[SplitData, S
                 split.defects[0],
                 config.data,
             )
+        if split.wrong_classes:
+            log.warning("%s", wrong_classes_words(name, split.wrong_classes, split.boxes, config.data))
         splits.append(split)
     if not splits[0].boxes:
         log.warning("train: no image has a box, so the detector can only learn to detect nothing")
