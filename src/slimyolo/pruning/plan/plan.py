@@ -15,6 +15,7 @@ from slimyolo.errors import PruningError
 from slimyolo.one_line import one_line_repr
 from slimyolo.pruning.graph.channel_graph import shapes_of, spec_hash
 from slimyolo.pruning.plan.costs import CutCost
+from slimyolo.pruning.plan.outline import outline
 from slimyolo.pruning.targets import Target, target_from_plain, target_to_plain
 
 __all__ = ["ConsumerPlan", "Emission", "GroupPlan", "MemberPlan", "PrunePlan", "SizeChange"]
@@ -186,6 +187,10 @@ class PrunePlan:
             for row in rows
         ]
         return "\n".join(line.rstrip() for line in [*lines, self.summary()])
+
+    def outline(self) -> str:
+        """`summary` below a table of a dozen rows: for each part of the network, how many channels stay."""
+        return f"{outline(self.groups)}\n{self.summary()}"
 
     def summary(self) -> str:
         """One line: channels removed and cost before → after."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -54,7 +55,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     _check_cfg(config, checkpoint)
     data = _data_of(config, detector)
     cutter, made = _made_cut(config, detector, data, price)
-    _say_and_check(made.result)
+    _say_and_check(made.result, whole_table=config.table)
     made = _with_living_note(config, detector, made)
     if config.plan_out is not None:
         write_text(config.plan_out, made.result.plan.to_json())
@@ -69,6 +70,8 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
         record = replace(record, repairs=repairs, seconds=time.perf_counter() - started)
         write_json(folder / "record.json", record)
         log.info("written: %s", record.weights)
+        if not config.table:
+            log.info("every layer of the cut: slimyolo plan show %s", shlex.quote(str(folder)))
         if record.latency is not None and record.latency.measured_ms is None:
             times = " ".join(str(path) for path in config.times)
             log.info("let the device time it: slimyolo latency check --weights %s --times %s", record.weights, times)
@@ -170,10 +173,10 @@ def _with_living_note(config: PruneConfig, detector: Detector, made: _Cut) -> _C
     return replace(made, result=replace(made.result, report=replace(report, notes=(*report.notes, note))))
 
 
-def _say_and_check(result: PruneResult[Detector]) -> None:
-    """Log the plan. Raise `PruningError` when the cut network differs from the plan by more than rounding."""
+def _say_and_check(result: PruneResult[Detector], *, whole_table: bool) -> None:
+    """Log the plan, with `whole_table` a row for each layer. Raise `PruningError` when the cut differs by more than rounding."""
     report = result.report
-    log.info("%s", result.plan.table())
+    log.info("%s", result.plan.table() if whole_table else result.plan.outline())
     for note in report.notes:
         log.info("note: %s", note)
     log.info("cut against masked, on random images: relative difference %.1e", report.max_relative_difference)
