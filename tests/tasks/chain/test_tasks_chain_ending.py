@@ -359,7 +359,7 @@ def test_unreachable_times(
 
 
 def test_several_rounds_reach_more_than_one(base_run: TrainRecord, tiny_data: Path, detector: Detector) -> None:
-    config = IterateConfig(weights=base_run.best, data=tiny_data, macs=0.01, imgsz=64)
+    config = IterateConfig(weights=base_run.best, data=tiny_data, macs=0.02, imgsz=64)
     with pytest.raises(ConfigError, match=r"cannot be reached: with at least 0.1 of each layer"):
         refuse_unreachable(detector, config)
     refuse_unreachable(detector, config, rounds=3)
