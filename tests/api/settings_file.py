@@ -27,6 +27,7 @@ WRITTEN: dict[str, str] = {
     "parse_image_size": "Size",
     "parse_square_size": "Size",
     "parse_layers": "int | Sequence[int]",
+    "parse_formats": "str | Sequence[str] | None",
     "parse_terms": "str | Sequence[str]",
     "<lambda>": "bool | str | Sequence[str] | None",
     "parse_pattern_shares": "Pairs",

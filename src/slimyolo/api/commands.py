@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from slimyolo.api import settings as of
     from slimyolo.checkpoints import CheckpointSummary
     from slimyolo.data import DatasetReport
-    from slimyolo.tasks.chain.compress import ChainRecord
-    from slimyolo.tasks.chain.iterate import IterationRecord
+    from slimyolo.tasks.chain.ending import ChainRecord
     from slimyolo.tasks.common.records import CutRecord, TrainRecord, ValidationRecord
     from slimyolo.tasks.export.export import ExportRecord
     from slimyolo.tasks.latency.pack import PackRecord
@@ -108,7 +107,7 @@ def compress(*, verbose: bool = False, **settings: Unpack[of.CompressSettings]) 
 
 
 @with_settings_of(IterateConfig)
-def iterate(*, verbose: bool = False, **settings: Unpack[of.IterateSettings]) -> IterationRecord:
+def iterate(*, verbose: bool = False, **settings: Unpack[of.IterateSettings]) -> ChainRecord:
     """Prune in several rounds, and train after each one. The record has ``weights`` and two rows for each round."""
     from slimyolo.tasks.chain.iterate import iterate as task
 

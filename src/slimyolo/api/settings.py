@@ -130,6 +130,7 @@ class PruneSettings(TypedDict, total=False):
     device: str | int
     half: bool
     workers: int
+    table: bool
     json_file: bool | PathText | None
     file_name: str
     masked_file_name: str | None
@@ -338,6 +339,7 @@ class CompressSettings(TypedDict, total=False):
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     workers: int
     cache: bool | Literal["ram"] | None
+    export: str | Sequence[str] | None
     project: PathText
     name: str
     exist_ok: bool
@@ -379,6 +381,7 @@ class IterateSettings(TypedDict, total=False):
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     workers: int
     cache: bool | Literal["ram"] | None
+    export: str | Sequence[str] | None
     project: PathText
     name: str
     exist_ok: bool
@@ -478,6 +481,22 @@ class DataCheckSettings(TypedDict, total=False):
     json_file: bool | PathText | None
     imgsz: Size
     strict: bool
+    limit: int
+
+
+class DataConvertSettings(TypedDict, total=False):
+    """Settings of ``slimyolo data convert``."""
+
+    source_format: Literal["coco", "voc", "label-studio", "cvat", "createml", "yolo"] | None
+    images: PathTexts
+    first_pixel: Literal["0", "1"] | None
+    split: str | None
+    seed: int
+    group_by: str | None
+    classes: str | Sequence[str]
+    copy_images: bool
+    link: bool
+    json_file: bool | PathText | None
     limit: int
 
 
