@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from slimyolo.api.either import compare, predict, prune
     from slimyolo.api.in_memory import Pruned, evaluate, load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Pruned",
     "__version__",
