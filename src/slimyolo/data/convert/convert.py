@@ -242,7 +242,7 @@ def _header(file: Path) -> ImageHeader | str:
 
 def _row(category: int, box: Sequence[float], outline: Sequence[tuple[float, float]]) -> str:
     values = [value for point in outline for value in point] if outline else box
-    return " ".join([str(category), *(f"{value:.8f}".rstrip("0").rstrip(".") or "0" for value in values)])
+    return " ".join([str(category), *(f"{value:.7f}".rstrip("0").rstrip(".") or "0" for value in values)])
 
 
 def _splits(conversion: Conversion, work: _Work) -> tuple[tuple[str, ...], str]:

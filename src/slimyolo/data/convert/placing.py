@@ -21,7 +21,7 @@ from slimyolo.data.pictures.image_files import ImageHeader
 __all__ = ["Frame", "PlacedBox", "frame_of", "place_box", "turned_back"]
 
 _SILENT_OVERSHOOT = 1e-5  # a rounding error
-_SMALLEST = 1e-8  # the resolution of the numbers that are written
+_SMALLEST = 1e-7  # the resolution of the numbers that are written
 
 _TURN: dict[int, Callable[[float, float], Point]] = {
     1: lambda x, y: (x, y),

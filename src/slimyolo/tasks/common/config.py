@@ -160,7 +160,9 @@ EXPECTED = {
 def _sentence(item: Any, config: type[Config]) -> str:
     """One pydantic error as a sentence: the option, what was got, what was expected."""
     field = str(item["loc"][0]) if item["loc"] else "value"
-    where, kind, got = option_name(field), item["type"], item["input"]
+    known_field = config.model_fields.get(field)
+    flag = option_facts(known_field).flag if known_field is not None else None
+    where, kind, got = flag or option_name(field), item["type"], item["input"]
     if kind == "missing":
         if option_facts(config.model_fields[field]).positional:
             return f"{field.upper()} is required: slimyolo {config.command} {field.upper()}."

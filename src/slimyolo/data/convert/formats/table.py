@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from slimyolo.data.convert.annotation_files import root_tag
+from slimyolo.data.convert.annotation_files import read_json_file, root_tag
 from slimyolo.data.convert.formats.coco import is_coco, is_coco_detections, read_coco
 from slimyolo.data.convert.formats.create_ml import is_create_ml, read_create_ml
 from slimyolo.data.convert.formats.cvat import read_cvat
@@ -84,7 +84,8 @@ def _only(found: dict[FormatName, _Found], source: Path) -> FormatName:
         return next(iter(found))
     known = ", ".join(f"{title} ({name})" for name, title in FORMATS.items())
     if not found:
-        raise DataError(f"{source} holds no annotations that are read here. Known formats: {known}.")
+        hint = _known_otherwise(source) if source.is_file() and source.suffix.casefold() == ".json" else ""
+        raise DataError(f"{source} holds no annotations that are read here.{hint} Known formats: {known}.")
     several = " and ".join(f"{FORMATS[name]} ({one.files[0].name})" for name, one in found.items())
     raise DataError(f"{source} holds {several}. Say which is meant: --from {' or --from '.join(found)}.")
 
@@ -175,6 +176,18 @@ def _format_of_data(data: Any) -> FormatName | None:
     if is_coco_detections(data):
         return None
     return next((name for name, test in tests.items() if test(data)), None)
+
+
+def _known_otherwise(file: Path) -> str:
+    """What a JSON file is that is not read, and what to do. Raises `DataError` when it is not JSON."""
+    data = read_json_file(file)
+    if is_coco_detections(data):
+        return " It holds detections (COCO results). Give the annotation file that they belong to."
+    if isinstance(data, dict) and "shapes" in data:
+        return " It is a file of labelme. Convert it to COCO or VOC first, with the scripts that come with labelme."
+    if isinstance(data, dict) and any(str(key).startswith("_via_") for key in data):
+        return " It is a project of the VGG Image Annotator. Export it as COCO."
+    return ""
 
 
 def _format_of_head(text: str) -> FormatName | None:
