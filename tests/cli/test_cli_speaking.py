@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from slimyolo.cli.closed_pipes import _UntilClosed
 from slimyolo.cli.commands import COMMANDS
 from slimyolo.cli.main import run_command_line, run_safely
 from slimyolo.cli.options import command_options
+from slimyolo.cli.standard_streams import _Lasting
 
 MEASURING = ("val", "prune", "predict", "export", "data check")
 
@@ -132,7 +132,7 @@ def test_what_follows_a_closed_pipe_is_dropped() -> None:
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stream:
         os.close(reading)
-        gone = _UntilClosed(stream)
+        gone = _Lasting(stream)
         for _ in range(3):
             assert gone.write("x" * 100) == 100
             gone.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 import threading
@@ -10,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from slimyolo import __version__
-from slimyolo.cli.closed_pipes import silent_when_closed
 from slimyolo.cli.commands import COMMANDS, Command
 from slimyolo.cli.ctrl_c import noting_ctrl_c
 from slimyolo.cli.options import CONFIG_FILE, command_options, given_values, read_config_file
 from slimyolo.cli.running import run_command
 from slimyolo.cli.screens import command_screen, overview_screen
+from slimyolo.cli.standard_streams import lasting_streams, lost_output
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, SlimyoloError, nearest_name_hint
 from slimyolo.tasks.common.config import Config
@@ -38,20 +39,24 @@ def leave(status: int) -> NoReturn:
     wait_for_threads: Callable[[], None] = vars(threading)["_shutdown"]  # the interpreter's own first step at its end
     wait_for_threads()
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, AttributeError):  # closed, or None when it was closed from the start
+            stream.flush()
     os._exit(status)
 
 
 def run_safely(action: Callable[[], int]) -> int:
     """Run `action` and return its exit status. A `SlimyoloError` is printed on stderr (status 2); Ctrl-C gives 130."""
-    with silent_when_closed(), noting_ctrl_c() as interrupted:
+    with lasting_streams() as streams, noting_ctrl_c() as interrupted:
         speak()
         try:
             status = action()
         except (KeyboardInterrupt, Exception) as error:
             return _ending(error, bool(interrupted))
-    return status
+        lost = lost_output(streams)
+        if lost is not None:
+            print(f"slimyolo: {lost}", file=sys.stderr)
+    return FAILED if lost is not None and status == 0 else status
 
 
 def _ending(error: BaseException, interrupted: bool) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
 from slimyolo.cli.commands import Command
 from slimyolo.cli.waiting_threads import bound_spinning
+from slimyolo.errors import StorageError
 from slimyolo.tasks.common.config import Config
 
 __all__ = ["run_command"]
@@ -19,6 +21,7 @@ def run_command(command: Command, settings: Config) -> int:
 
     `bench` leaves OpenMP as it is: it shows what the user's own program will see.
     """
+    _refuse_deleted_folder()
     if command.name != "bench":
         bound_spinning()
     module, function = command.task
@@ -29,6 +32,14 @@ def run_command(command: Command, settings: Config) -> int:
 
             settings = with_stored_size(settings)
     return command.ending(settings, task(settings))
+
+
+def _refuse_deleted_folder() -> None:
+    """Raise `StorageError` when the working directory does not exist: torch would end the process with another message."""
+    try:
+        os.getcwd()
+    except OSError:
+        raise StorageError("The working directory was deleted. Go to a folder that exists (cd FOLDER) first.") from None
 
 
 @contextmanager

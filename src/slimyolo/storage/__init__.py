@@ -6,8 +6,10 @@ from slimyolo.storage.plain_text import decode_text
 from slimyolo.storage.plain_yaml import compose_yaml, parse_yaml, read_yaml, read_yaml_text, scalar_value
 from slimyolo.storage.records import read_json, to_plain, write_json
 from slimyolo.storage.run_folders import create_run_folder, latest_run_folder, remove_earlier_files
+from slimyolo.storage.run_lock import LOCK_FILE, only_run_in
 
 __all__ = [
+    "LOCK_FILE",
     "ForeignClass",
     "ForeignObject",
     "atomic_file",
@@ -16,6 +18,7 @@ __all__ = [
     "create_run_folder",
     "decode_text",
     "latest_run_folder",
+    "only_run_in",
     "parse_yaml",
     "read_foreign_pickle",
     "read_json",

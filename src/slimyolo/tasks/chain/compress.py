@@ -46,6 +46,11 @@ def compress(config: CompressConfig) -> ChainRecord:
             refuse_other_times(detector, config.imgsz, config.timing)
         refuse_unreachable(detector, config)
     stages = Stages.begun(config, CHAIN_FILE, "chain")
+    with stages.only_here():
+        return _through_the_stages(config, stages)
+
+
+def _through_the_stages(config: CompressConfig, stages: Stages) -> ChainRecord:
     folder = stages.folder
     log.info("chain folder: %s", folder)
     if config.epochs:

@@ -39,6 +39,11 @@ def iterate(config: IterateConfig) -> ChainRecord:
             refuse_other_times(detector, config.imgsz, config.timing)
         refuse_unreachable(detector, config, config.rounds)
     stages = Stages.begun(config, SETTINGS_FILE, "run")
+    with stages.only_here():
+        return _through_the_rounds(config, stages)
+
+
+def _through_the_rounds(config: IterateConfig, stages: Stages) -> IterationRecord:
     folder = stages.folder
     log.info("run folder: %s", folder)
     base = now = stages.measured("base", _base_config(config, folder))

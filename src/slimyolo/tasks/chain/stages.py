@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,15 @@ from slimyolo.detections import DetectionMetrics, Estimate
 from slimyolo.errors import SlimyoloError, StorageError
 from slimyolo.families import load_checkpoint
 from slimyolo.reports import StageRow, stage_table_markdown
-from slimyolo.storage import create_run_folder, read_json, remove_earlier_files, write_json, write_text
+from slimyolo.storage import (
+    LOCK_FILE,
+    create_run_folder,
+    only_run_in,
+    read_json,
+    remove_earlier_files,
+    write_json,
+    write_text,
+)
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.comparison.comparing import difference_of_folders, estimates_line, interval_note
@@ -82,6 +91,13 @@ class Stages:
             stored["data"] = settings["data"]
         refuse_other_settings(found, stored, settings)
         return cls(found, _rows_of(found), config.command, started_in)
+
+    @contextmanager
+    def only_here(self) -> Iterator[None]:
+        """Inside the block no other process works in this run folder. Raises `StorageError` when one does."""
+        with only_run_in(self.folder):
+            self.rows = _rows_of(self.folder)  # another process may have finished a stage until now
+            yield
 
     def done(self, name: str, config: ValConfig | PruneConfig | TrainConfig, run: Callable[[], StageRow]) -> StageRow:
         """The row of a stage with these settings. The stage is run unless it is finished already.
@@ -153,7 +169,7 @@ class Stages:
 
 def _remove_unused(folder: Path) -> None:
     """Remove a run folder that holds nothing but settings."""
-    if all(path.name in SETTINGS_FILES.values() for path in folder.rglob("*") if path.is_file()):
+    if all(path.name in (*SETTINGS_FILES.values(), LOCK_FILE) for path in folder.rglob("*") if path.is_file()):
         shutil.rmtree(folder, ignore_errors=True)
 
 

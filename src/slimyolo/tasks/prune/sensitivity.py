@@ -32,7 +32,7 @@ from slimyolo.pruning import (
     score,
     trace,
 )
-from slimyolo.storage import create_run_folder, read_json, write_json, write_text
+from slimyolo.storage import create_run_folder, only_run_in, read_json, write_json, write_text
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split
@@ -102,7 +102,7 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     found = list(done)
     groups = _wanted(graph, config.layers)
     record = _record(config, meter, dataset, split, found, len(groups), before)
-    with goes_on_with(config.command, folder):
+    with goes_on_with(config.command, folder), only_run_in(folder):
         for number, group in enumerate(groups, 1):
             if any(one.name == group.name for one in found):
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import nn
 from slimyolo.costs import ProcessorTime, busy_neighbours, neighbour_warning, read_processor_time
 from slimyolo.models import Detector
 from slimyolo.sparsity import NoSparsity, Sparsity
+from slimyolo.storage import only_run_in
 from slimyolo.tasks.common.distributed import joined_team
 from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.common.runs.going_on import goes_on_with
@@ -37,7 +38,7 @@ from slimyolo.tasks.train.class_accuracy import ClassAccuracy
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.finish import finish
 from slimyolo.tasks.train.observers import RunObservers
-from slimyolo.tasks.train.run_folder import run_folder
+from slimyolo.tasks.train.run_folder import folder_of, run_folder
 from slimyolo.tasks.train.saving import CheckpointWriter
 from slimyolo.tasks.train.validation import measured, validation_batches, validation_of
 from slimyolo.training import (
@@ -79,14 +80,16 @@ def run_training(
 
     `step_every_batch` means an optimizer step after every batch and no clipping, as in the reference's sparse training.
     """
-    with joined_team(config.device) as (team, device):
+    with joined_team(config.device) as (team, device), ExitStack() as held:
         started, work = time.perf_counter(), read_processor_time()
+        if config.resume is not None and team.rank == 0:
+            held.enter_context(only_run_in(folder_of(config.resume)))
         parts = assemble(config, team, device, step_every_batch=step_every_batch)
         config = parts.config
         if team.world == 1 and device.type == "cpu":
             _warn_of_neighbours(work)
         with answering_out_of_memory(config, device), reproducible(config.deterministic, not config.multi_scale):
-            return _fit_and_finish(parts, make_sparsity, started)
+            return _fit_and_finish(parts, make_sparsity, started, held)
 
 
 def _warn_of_neighbours(since: ProcessorTime | None) -> None:
@@ -97,7 +100,10 @@ def _warn_of_neighbours(since: ProcessorTime | None) -> None:
             log.warning("%s", text)
 
 
-def _fit_and_finish(parts: TrainingParts, make_sparsity: SparsityMaker | None, started: float) -> TrainRecord:
+def _fit_and_finish(
+    parts: TrainingParts, make_sparsity: SparsityMaker | None, started: float, held: ExitStack
+) -> TrainRecord:
+    """The rest of `run_training`. `held` is what the training holds until its end, such as the lock of its folder."""
     model, team, device, resumed = parts.model, parts.team, parts.device, parts.resumed
     objective, beside = objective_of(parts.config, model, loss_of(parts, team.sum), device)
     if parts.config.seconds is not None and resumed is None:
@@ -118,6 +124,8 @@ def _fit_and_finish(parts: TrainingParts, make_sparsity: SparsityMaker | None, s
     classes = ClassAccuracy.of_state(state)
     stopper: Stopper = recipe.stopper(config.patience)
     folder = team.told(run_folder(config, hyperparameters_of(config, model.family)) if team.rank == 0 else Path())
+    if config.resume is None and team.rank == 0:
+        held.enter_context(only_run_in(folder))
     log.info("run folder: %s", folder)
     with (
         goes_on_with(config.command, folder),

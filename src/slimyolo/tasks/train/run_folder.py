@@ -19,7 +19,7 @@ from slimyolo.tasks.train.hyperparameters import HyperParameters
 from slimyolo.tasks.train.resume import write_options
 from slimyolo.tasks.train.saving import EARLIER
 
-__all__ = ["check_same_data", "resumable", "run_folder"]
+__all__ = ["check_same_data", "folder_of", "resumable", "run_folder"]
 
 log = logging.getLogger("slimyolo")
 
@@ -71,6 +71,11 @@ def check_same_data(config: TrainConfig, checkpoint: Checkpoint, splits: Sequenc
     log.warning("--resume: the data were changed since the run began: %s", difference)
 
 
+def folder_of(checkpoint: str | Path) -> Path:
+    """The run folder of ``weights/last.pt``."""
+    return Path(checkpoint).resolve().parent.parent
+
+
 def run_folder(config: TrainConfig, hyp: HyperParameters) -> Path:
     """A new folder with ``opt.yaml`` and ``hyp.yaml``, or the folder of the run to resume, cleaned of unfinished files.
 
@@ -78,10 +83,10 @@ def run_folder(config: TrainConfig, hyp: HyperParameters) -> Path:
     ``weights/earlier`` until the first epoch has ended: nobody takes them for weights of the new run.
     """
     if config.resume is not None:
-        weights = Path(config.resume).resolve().parent
-        remove_leftovers(weights)
-        write_options(weights.parent, config.changed(resume=None))  # the dataset may have another place now
-        return weights.parent
+        folder = folder_of(config.resume)
+        remove_leftovers(folder / "weights")
+        write_options(folder, config.changed(resume=None))  # the dataset may have another place now
+        return folder
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     if config.exist_ok:
         _set_earlier_run_aside(folder)
