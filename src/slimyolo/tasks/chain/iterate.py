@@ -43,7 +43,7 @@ def iterate(config: IterateConfig) -> ChainRecord:
         return _through_the_rounds(config, stages)
 
 
-def _through_the_rounds(config: IterateConfig, stages: Stages) -> IterationRecord:
+def _through_the_rounds(config: IterateConfig, stages: Stages) -> ChainRecord:
     folder = stages.folder
     log.info("run folder: %s", folder)
     base = now = stages.measured("base", _base_config(config, folder))

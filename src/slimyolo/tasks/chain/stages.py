@@ -77,10 +77,9 @@ class Stages:
         settings = settings_that_stay(config)
         if config.resume is None:
             folder = create_run_folder(config.project, config.name, config.exist_ok)
-            remove_earlier_files(
-                folder, EARLIER
-            )  # with --exist-ok: stages of the earlier run are not those of this one
-            write_json(folder / file, {"settings": settings, **run_provenance(config)})
+            with only_run_in(folder):  # with --exist-ok another process may work there
+                remove_earlier_files(folder, EARLIER)  # stages of an earlier run are not those of this one
+                write_json(folder / file, {"settings": settings, **run_provenance(config)})
             return cls(folder, _rows_of(folder), config.command, is_new=not config.exist_ok)
         found = find_run(config.command, str(config.resume), config.project, given_name(config), what)
         plain = read_json(found / file)
