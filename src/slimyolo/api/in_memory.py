@@ -63,6 +63,7 @@ def predict(
     max_det: int = 1000,
     classes: Sequence[int] | None = None,
     agnostic: bool = False,
+    trust_code: bool = False,
 ) -> list[PictureDetections]:
     """The detections of each image, with boxes xyxy in pixels of the source image.
 
@@ -75,9 +76,10 @@ def predict(
 
     `imgsz` is one side or (height, width); None: that of the checkpoint or file, else 320. `conf` is the minimum score. NMS
     drops the box with the lower score when two boxes of a class have an IoU above `iou`. An exported file (its path, or opened
-    with `slimyolo.exporting.open_exported`) can be used like a detector; if it has a fixed size, that size replaces `imgsz`.
+    with `slimyolo.exporting.open_exported`) can be used like a detector; if it has a fixed size, that size replaces `imgsz`. With
+    `trust_code` a TorchScript file, which is a program, is run although somebody else wrote it.
     """
-    model = _model(detector_or_path)
+    model = _model(detector_or_path, trust_code)
     asked = image_size_for(model, imgsz)
     size = fixed_size(model, asked)
     return predict_source(
@@ -104,6 +106,7 @@ def evaluate(
     max_det: int = 300,
     workers: int = 0,
     rule: RuleName | None = None,
+    trust_code: bool = False,
 ) -> DetectionMetrics:
     """Precision, recall, mAP50 and mAP50-95, overall and per class, on one split of a dataset (``.map50`` and so on).
 
@@ -113,10 +116,10 @@ def evaluate(
     is computed: ``yolov5``, ``coco`` or ``ultralytics``. When `rule` or `iou` is None, the detector's family decides. Raises
     `DataError` when the data are missing, and `ModelError` when the classes of detector and dataset do not fit.
 
-    It takes ten arguments because each is an option of ``slimyolo val`` that matters from Python, with the same name and
+    It takes eleven arguments because each is an option of ``slimyolo val`` that matters from Python, with the same name and
     default.
     """
-    detector = _model(detector_or_path)
+    detector = _model(detector_or_path, trust_code)
     asked = image_size_for(detector, imgsz)
     size = fixed_size(detector, asked) or (asked if asked[0] != asked[1] else None)
     dataset = read_dataset_yaml(Path(data_yaml))
@@ -146,6 +149,7 @@ def compare(
     rule: RuleName | None = None,
     level: float = 0.95,
     resamples: int = 1000,
+    trust_code: bool = False,
 ) -> MetricEstimates:
     """The metrics of `second` minus those of `first` on the same images, each with its interval: ``.map50_95.low`` and so on.
 
@@ -153,7 +157,7 @@ def compare(
     intervals have this `level` of confidence; they come from a paired bootstrap over the images with this number of
     `resamples`. When `rule` is None, the families decide, or it is ``coco`` when they differ.
     """
-    one, other = _model(first), _model(second)
+    one, other = _model(first, trust_code), _model(second, trust_code)
     imgsz = max(image_size_for(one, imgsz))  # both are measured at the same size
     if rule is None:
         rules = {Measuring(imgsz=imgsz).for_model(model).rule for model in (one, other)}
@@ -213,10 +217,10 @@ def prune(
     return Pruned(result.model, result.plan, report)
 
 
-def _model(detector_or_path: ModelOrPath) -> OpenedModel:
+def _model(detector_or_path: ModelOrPath, trust_code: bool) -> OpenedModel:
     if isinstance(detector_or_path, (Detector, ExportedModel)):
         return detector_or_path
-    return open_model(Path(detector_or_path))
+    return open_model(Path(detector_or_path), trust_code=trust_code)
 
 
 def _detector(detector_or_path: DetectorOrPath) -> Detector:

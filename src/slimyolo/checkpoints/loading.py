@@ -15,7 +15,7 @@ from slimyolo.checkpoints.pickled_model import is_model_object, model_objects
 from slimyolo.checkpoints.saving import FORMAT, VERSION
 from slimyolo.errors import CheckpointError, ModelError
 from slimyolo.models import Architecture, Families, widths_from_plain
-from slimyolo.storage import read_foreign_pickle
+from slimyolo.storage import check_user_file, read_foreign_pickle
 
 __all__ = ["load_checkpoint", "read_tensors"]
 
@@ -183,6 +183,7 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
+        check_user_file(file, "checkpoint")
         return {name: _as_float32(tensor) for name, tensor in load_file(file).items()}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"Cannot read {file} as safetensors: {error}. Copy or download it again.") from error

@@ -22,7 +22,7 @@ from slimyolo.detections import IOU_THRESHOLDS, RULES, MetricEstimates, Outcomes
 from slimyolo.detections.outcomes import number_of_image
 from slimyolo.errors import StorageError
 from slimyolo.one_line import one_line_repr
-from slimyolo.storage import atomic_file, to_plain
+from slimyolo.storage import atomic_file, open_user_file, to_plain
 
 __all__ = [
     "OUTCOMES_FILE",
@@ -84,12 +84,14 @@ def write_outcomes(path: Path, stored: StoredOutcomes) -> None:
 def read_outcomes(path: Path) -> StoredOutcomes:
     """Read a file of `write_outcomes`. Raises `StorageError` when it is missing, damaged or of another version."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-        if unpacked > LARGEST:
-            raise StorageError(f"{path} would unpack to {unpacked:,} bytes; no record of outcomes is that large.")
-        with np.load(path, allow_pickle=False) as file:
-            tables = {name: file[name] for name in file.files}
+        with open_user_file(path, "archive") as opened:
+            with zipfile.ZipFile(opened) as archive:
+                unpacked = sum(entry.file_size for entry in archive.infolist())
+            if unpacked > LARGEST:
+                raise StorageError(f"{path} would unpack to {unpacked:,} bytes; no record of outcomes is that large.")
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as file:
+                tables = {name: file[name] for name in file.files}
         header = json.loads(tables["header"].tobytes())
         if header["version"] != VERSION:
             raise StorageError(

@@ -16,7 +16,7 @@ from slimyolo.exporting.metadata import METADATA_KEYS, FileMetadata, NetworkCost
 from slimyolo.exporting.network import captured_network, output_layout, top_detections
 from slimyolo.exporting.quiet import quiet, without_telemetry
 from slimyolo.exporting.resizing import random_values, repeating_values, resized_onnx, write_quick_onnx
-from slimyolo.exporting.runtimes import ExportedModel, is_exported, open_exported
+from slimyolo.exporting.runtimes import ExportedModel, is_exported, open_exported, stated_size
 from slimyolo.exporting.settings import ExportSettings, Opened, Runner, RunOptions, RunPrecision, Written
 from slimyolo.exporting.table import (
     FORMATS,
@@ -80,6 +80,7 @@ __all__ = [
     "require_packages",
     "resized_onnx",
     "runtimes",
+    "stated_size",
     "timed_format",
     "top_detections",
     "without_telemetry",

@@ -15,7 +15,7 @@ from slimyolo.errors import ExportError
 from slimyolo.exporting.format import Example
 from slimyolo.exporting.metadata import FileMetadata
 from slimyolo.exporting.table import find_format
-from slimyolo.storage import write_text
+from slimyolo.storage import read_user_file, write_text
 
 __all__ = ["write_examples"]
 
@@ -38,7 +38,7 @@ def write_examples(format_name: str, model: Path, metadata: FileMetadata) -> tup
     written, kept = [], []
     for name, text in example_texts(row.example, model.name, metadata).items():
         path = folder / name
-        if path.exists() and not _is_ours(path.read_text(encoding="utf-8", errors="replace")):
+        if path.exists() and not _is_ours(read_user_file(path, "table").decode("utf-8", "replace")):
             kept.append(path)
             continue
         write_text(path, text)

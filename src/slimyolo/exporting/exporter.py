@@ -24,7 +24,7 @@ from slimyolo.exporting.table import check_settings, checker_version, require_pa
 from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind
 from slimyolo.models import Detector
 from slimyolo.one_line import one_line_repr
-from slimyolo.storage import atomic_file, atomic_folder
+from slimyolo.storage import atomic_file, atomic_folder, read_user_file, remember_own_file
 
 __all__ = ["ExportedFile", "Suppress", "export_detector"]
 
@@ -106,6 +106,8 @@ def export_detector(
             raise _failed(row, error) from error
         _check_found(row, found, tolerance)
         _move(draft.path, path)
+    if row.runtime is not None and row.runtime.program:
+        remember_own_file(read_user_file(row.file_in(path), "exported model"))
     shapes = _shapes(detector, settings)
     return ExportedFile(
         format=row.name,
@@ -142,7 +144,9 @@ class _Draft:
     def opened(self) -> ExportedModel | None:
         """The file, opened as its users will open it, with its metadata. None when nothing on this machine can open it."""
         runtime = self._row.runtime
-        return None if runtime is None else open_exported(self.path, runtime=runtime, device=self._place)
+        return (
+            None if runtime is None else open_exported(self.path, runtime=runtime, device=self._place, trust_code=True)
+        )
 
     def move_aside(self) -> None:
         """Move the written file to another folder. It may still be open."""

@@ -72,9 +72,11 @@ def foreign_metadata(
 
 
 def texts_of_json(content: str) -> dict[str, str]:
-    """The entries of a JSON object as one text each; empty when `content` is empty or something else."""
+    """The entries of a JSON object as one text each; empty when `content` is empty or something else. A text stays as it is."""
     found = _plain(content) if content else None
-    return {str(key): json.dumps(value) for key, value in found.items()} if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in found.items()}
 
 
 def read_metadata_yaml(model: Path) -> dict[str, str]:

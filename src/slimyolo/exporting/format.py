@@ -16,13 +16,20 @@ from slimyolo.one_line import one_line_repr
 __all__ = ["Example", "Format", "Int8", "Runtime"]
 
 
+def no_others(path: Path) -> tuple[Path, ...]:
+    """A file of one piece: nothing besides `path` is read."""
+    return ()
+
+
 @one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
     """A program library that runs exported files: the `package` that ``pip install 'slimyolo[EXTRA]'`` installs.
 
     `suffixes` are those of the files that it opens, `precisions` the number formats that it can compute in. `open` opens
-    such a file. With `devices` it runs on GPUs as well as on the processor.
+    such a file. `others` names the files that it reads besides, such as weights. `texts` reads the metadata alone and
+    runs nothing; without it the file is opened to read them. With `devices` it runs on GPUs as well as on the processor. With
+    `program` its files can do more than compute: `open` runs only those that slimyolo wrote, or that the user trusts.
     """
 
     name: str
@@ -31,7 +38,10 @@ class Runtime:
     suffixes: tuple[str, ...]
     precisions: tuple[RunPrecision, ...]
     open: Callable[[Path, RunOptions], Opened]
+    others: Callable[[Path], tuple[Path, ...]] = no_others
+    texts: Callable[[Path], Mapping[str, str]] | None = None
     devices: bool = False
+    program: bool = False
 
 
 @one_line_repr

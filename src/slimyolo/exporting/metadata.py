@@ -44,6 +44,7 @@ METADATA_KEYS = (
 )
 """The keys that are written, in this order."""
 
+LARGEST_METADATA = 1_000_000  # bytes
 LARGEST_SIDE = 16384
 LARGEST_STRIDE = 1024
 MOST_CLASSES = 10_000

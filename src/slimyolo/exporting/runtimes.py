@@ -17,11 +17,12 @@ from slimyolo.errors import CheckpointError, ConfigError, ModelError, SlimyoloEr
 from slimyolo.exporting.foreign_metadata import foreign_metadata, is_foreign
 from slimyolo.exporting.format import Runtime
 from slimyolo.exporting.metadata import FileMetadata, NetworkCost, Suppression
+from slimyolo.exporting.neighbours import check_exported_files
 from slimyolo.exporting.settings import Opened, Runner, RunOptions, RunPrecision
 from slimyolo.exporting.table import FORMATS, find_runtime, runtimes
 from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind, xyxy_to_cxcywh
 
-__all__ = ["ExportedModel", "is_exported", "open_exported"]
+__all__ = ["ExportedModel", "is_exported", "open_exported", "stated_size"]
 
 
 DETECTION_COLUMNS = 6  # x1, y1, x2, y2, score, class
@@ -170,6 +171,7 @@ def open_exported(
     precision: RunPrecision = "fp32",
     names: tuple[str, ...] = (),
     device: torch.device | None = None,
+    trust_code: bool = False,
 ) -> ExportedModel:
     """Open a file that ``slimyolo export`` wrote (``.onnx``, ``.xml``, ``.param``, ``.torchscript`` …), or its folder.
 
@@ -179,9 +181,10 @@ def open_exported(
     | `threads` | threads inside one operation; None: as many as torch uses |
     | `names` | class names that replace those in the file; a file of another tool has none |
     | `device` | where a TorchScript file runs |
+    | `trust_code` | also open a file that is a program (TorchScript) and that slimyolo did not write for this user |
 
-    A TorchScript file is a program: open only files that you trust. Raises `CheckpointError` when the file is missing or
-    damaged, or its metadata are not sufficient; `ConfigError` when the runtime cannot do what is asked.
+    Raises `CheckpointError` when the file is missing or damaged, or its metadata are not sufficient; `UnsafeCheckpointError`
+    when it is a program that is not trusted; `ConfigError` when the runtime cannot do what is asked.
     """
     file = exported_file(Path(path))
     row = _runtime(file, runtime)
@@ -197,7 +200,8 @@ def open_exported(
             f"Running {file.name} needs {row.package}, which this Python does not have. "
             f"Type: pip install 'slimyolo[{row.extra}]'"
         )
-    options = RunOptions(threads, precision, device or torch.device("cpu"))
+    check_exported_files(file, row.others(file))
+    options = RunOptions(threads, precision, device or torch.device("cpu"), trust_code)
     try:
         opened = row.open(file, options)
     except SlimyoloError:
@@ -208,6 +212,26 @@ def open_exported(
             "Export the checkpoint again."
         ) from error
     return _described(file, row, opened, options, names)
+
+
+def stated_size(path: str | Path) -> tuple[int, int] | None:
+    """The (height, width) that an exported file states, or None. A file that is a program is not run for this.
+
+    Raises `CheckpointError` when the file cannot be read.
+    """
+    file = exported_file(Path(path))
+    row = _runtime(file, None)
+    if row.texts is None:
+        with open_exported(file) as model:
+            return model.imgsz
+    check_exported_files(file, ())
+    text = row.texts(file)
+    about = (
+        foreign_metadata(text, (), None, None, str(file))
+        if is_foreign(text)
+        else FileMetadata.from_text(text, str(file))
+    )
+    return about.imgsz if min(about.imgsz) > 0 else None
 
 
 def is_exported(path: str | Path) -> bool:

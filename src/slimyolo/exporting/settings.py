@@ -78,11 +78,15 @@ class Written:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run a file. `threads` None: as many as torch uses. `device` is for TorchScript; other files run on the CPU."""
+    """How to run a file. `threads` None: as many as torch uses. `device` is for TorchScript; other files run on the CPU.
+
+    With `trust_code` a file that is a program is run whoever wrote it.
+    """
 
     threads: int | None = None
     precision: RunPrecision = "fp32"
     device: torch.device = torch.device("cpu")  # noqa: RUF009 - a constant
+    trust_code: bool = False
 
     @property
     def thread_count(self) -> int:

@@ -15,9 +15,15 @@ from slimyolo.exporting.formats.ncnn import NCNN_EXAMPLE, open_ncnn, write_ncnn
 from slimyolo.exporting.formats.onnx import ONNX_EXAMPLE, open_onnx, write_onnx
 from slimyolo.exporting.formats.openvino import OPENVINO_EXAMPLE, open_openvino, write_openvino
 from slimyolo.exporting.formats.tensorrt import write_tensorrt
-from slimyolo.exporting.formats.torchscript import TORCHSCRIPT_EXAMPLE, open_torchscript, write_torchscript
+from slimyolo.exporting.formats.torchscript import (
+    TORCHSCRIPT_EXAMPLE,
+    open_torchscript,
+    torchscript_texts,
+    write_torchscript,
+)
 from slimyolo.exporting.int8.onnx import OnnxQuantiser
 from slimyolo.exporting.int8.openvino import OpenvinoQuantiser
+from slimyolo.exporting.neighbours import bin_beside, onnx_data
 from slimyolo.exporting.settings import ExportSettings
 
 __all__ = [
@@ -41,6 +47,7 @@ ONNXRUNTIME = Runtime(
     suffixes=(".onnx",),
     precisions=("fp32", "auto"),
     open=open_onnx,
+    others=onnx_data,
 )
 WEIGHTS_ALONE = "These are weights: give the .xml (OpenVINO) or .param (ncnn) file beside them, or the folder."
 APPLE_ONLY = "CoreML models run on Apple's systems only."
@@ -76,6 +83,7 @@ FORMATS: dict[str, Format] = {
                 suffixes=(".xml", ".onnx"),
                 precisions=("fp32", "fp16", "bf16", "auto"),
                 open=open_openvino,
+                others=bin_beside,
             ),
             folder=True,
             example=OPENVINO_EXAMPLE,
@@ -97,6 +105,7 @@ FORMATS: dict[str, Format] = {
                 suffixes=(".param",),
                 precisions=("fp32", "fp16", "bf16", "auto"),
                 open=open_ncnn,
+                others=bin_beside,
             ),
             able=frozenset({"half"}),
             folder=True,
@@ -118,7 +127,9 @@ FORMATS: dict[str, Format] = {
                 suffixes=(".torchscript",),
                 precisions=("fp32", "auto"),
                 open=open_torchscript,
+                texts=torchscript_texts,
                 devices=True,
+                program=True,
             ),
             bound=True,
             example=TORCHSCRIPT_EXAMPLE,

@@ -18,6 +18,7 @@ from slimyolo.errors import DataError, nearest_name_hint
 from slimyolo.inference.held import HeldPictures, held_pictures, holds_bytes, is_held
 from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_picture_array
 from slimyolo.inference.streams import Patience, is_stream_address, read_address, read_camera, silent_video_library
+from slimyolo.storage import check_user_file
 
 __all__ = ["VIDEO_SUFFIXES", "PictureSource", "named_files", "read_pictures"]
 
@@ -174,8 +175,10 @@ def _read_image(path: Path) -> Picture | BrokenPicture:
 
 
 def _read_video(path: Path, vid_stride: int) -> Iterator[Picture | BrokenPicture]:
-    if not os.path.isfile(path):
-        yield BrokenPicture(str(path), f"Cannot read the video {path}: there is no such file.")
+    try:
+        check_user_file(path, "video")
+    except OSError as error:
+        yield BrokenPicture(str(path), f"Cannot read the video {path}: {error.strerror}.")
         return
     with silent_video_library():
         capture = cv2.VideoCapture(str(path))

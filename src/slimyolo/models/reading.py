@@ -18,14 +18,13 @@ from slimyolo.errors import ModelError, nearest_name_hint, shown_value
 from slimyolo.models.architecture import Architecture, LayerSpec, read_anchors, read_row
 from slimyolo.models.checking import check_layers
 from slimyolo.models.family import BuiltIn, Families, Family, Written
-from slimyolo.storage import compose_yaml, decode_text, scalar_value
+from slimyolo.storage import compose_yaml, decode_text, read_user_file, scalar_value
 
 __all__ = ["architecture_names", "parse_architecture", "read_architecture"]
 
 _ROWS = ("backbone", "head")
 _KEYS = ("nc", "depth_multiple", "width_multiple", "anchors", *_ROWS)
 _OPTIONAL_KEYS = ("activation", "scales", "scale")
-_LARGEST_FILE = 1 << 20  # bytes
 _SCALED_NAME = re.compile(r"yolov?\d+([a-z])", re.IGNORECASE)
 
 
@@ -48,10 +47,7 @@ def read_architecture(source: str | Path, families: Families) -> Architecture:
     path = Path(source)
     names = architecture_names(families)
     try:
-        size = path.stat().st_size
-        if size > _LARGEST_FILE:
-            raise ModelError(f"{path} has {size} bytes; an architecture YAML has a few thousand. Is it a checkpoint?")
-        text = decode_text(path.read_bytes())
+        text = decode_text(read_user_file(path, "YAML file"))
     except OSError as error:
         hint = nearest_name_hint(path.stem, names)
         raise ModelError(

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from slimyolo.errors import StorageError
 from slimyolo.reports.run_files import SampleImage, SampleSet
+from slimyolo.storage import read_user_file
 
 __all__ = ["BOX_COLOURS", "Panel", "PictureRow", "picture_rows"]
 
@@ -67,7 +68,7 @@ def picture_rows(samples: Sequence[tuple[str, SampleSet]], count: int, prefix: s
 
 def _definition(image: SampleImage, mark: str) -> Markup:
     try:
-        content = base64.b64encode(image.jpeg.read_bytes()).decode()
+        content = base64.b64encode(read_user_file(image.jpeg, "picture")).decode()
     except OSError as error:
         raise StorageError(f"Cannot read {image.jpeg}: {error.strerror}.") from error
     size = f'width="{image.width}" height="{image.height}"'

@@ -7,6 +7,7 @@ any time after a run.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 
 from slimyolo.errors import StorageError
-from slimyolo.storage import read_json, read_yaml
+from slimyolo.storage import read_json, read_user_file, read_yaml
 
 __all__ = [
     "Curves",
@@ -160,8 +161,7 @@ def read_history(folder: Path) -> History | None:
     if not path.is_file():
         return None
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = list(csv.DictReader(io.StringIO(read_user_file(path, "table").decode("utf-8"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise StorageError(f"Cannot read {path}: {error}.") from error
     names = [str(name).strip() for name in (rows[0] if rows else {})]

@@ -2,6 +2,7 @@
 
 from slimyolo.storage.atomic import atomic_file, atomic_folder, remove_leftovers, write_bytes, write_text
 from slimyolo.storage.foreign_pickle import ForeignClass, ForeignObject, read_foreign_pickle
+from slimyolo.storage.own_files import is_own_file, remember_own_file
 from slimyolo.storage.plain_text import decode_text
 from slimyolo.storage.plain_yaml import compose_yaml, parse_yaml, read_yaml, read_yaml_text, scalar_value
 from slimyolo.storage.records import read_json, to_plain, write_json
@@ -10,20 +11,34 @@ from slimyolo.storage.run_lock import LOCK_FILE, only_run_in
 
 __all__ = [
     "LOCK_FILE",
+from slimyolo.storage.user_files import (
+    FileRole,
+    UnsuitableFileError,
+    check_user_file,
+    open_user_file,
+    read_user_file,
+)
+    "FileRole",
     "ForeignClass",
     "ForeignObject",
+    "UnsuitableFileError",
     "atomic_file",
     "atomic_folder",
+    "check_user_file",
     "compose_yaml",
     "create_run_folder",
     "decode_text",
+    "is_own_file",
     "latest_run_folder",
     "only_run_in",
+    "open_user_file",
     "parse_yaml",
     "read_foreign_pickle",
     "read_json",
+    "read_user_file",
     "read_yaml",
     "read_yaml_text",
+    "remember_own_file",
     "remove_earlier_files",
     "remove_leftovers",
     "scalar_value",

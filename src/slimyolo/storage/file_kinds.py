@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from slimyolo.errors import CheckpointError
+from slimyolo.storage.user_files import open_user_file
 
 __all__ = ["FileKind", "describe_file"]
 
@@ -47,7 +48,7 @@ def describe_file(path: Path) -> FileKind:
     """The kind of a file. Raises `CheckpointError` for a folder or an empty file, `OSError` for a missing one."""
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder, expected a checkpoint file such as {path / 'weights' / 'best.pt'}.")
-    with path.open("rb") as file:
+    with open_user_file(path, "checkpoint") as file:
         head = file.read(512)
     if not head:
         raise CheckpointError(f"{path} is empty (0 bytes); its download or copy probably failed. Fetch it again.")

@@ -27,6 +27,7 @@ from slimyolo.storage.file_kinds import describe_file
 from slimyolo.storage.inert_builders import ALLOWED_NAMES, FOREIGN_PREFIXES, Storage, StorageType, ViewBudget
 from slimyolo.storage.inert_pickle import InertMachine
 from slimyolo.storage.plain_tree import ForeignClass, ForeignObject, check_tree
+from slimyolo.storage.user_files import open_user_file, read_user_file
 
 __all__ = ["ForeignClass", "ForeignObject", "read_foreign_pickle"]
 
@@ -72,7 +73,7 @@ def read_foreign_pickle(path: str | os.PathLike[str]) -> Any:
 
 def _read_zip(file: Path, size: int) -> Any:
     try:
-        with zipfile.ZipFile(file) as archive:
+        with open_user_file(file, "checkpoint") as opened, zipfile.ZipFile(opened) as archive:
             members = _checked_members(archive, size)
             content = _member(archive, members, "data.pkl", MAX_PICKLE_BYTES)
             if "byteorder" in members and _member(archive, members, "byteorder", 64).strip() != b"little":
@@ -149,7 +150,7 @@ class _ZipStorages:
 
 def _read_legacy(file: Path, size: int) -> Any:
     """The stream of torch < 1.6: five pickles (magic number, protocol, system, content, storage keys), then the storages."""
-    stream = io.BytesIO(file.read_bytes())
+    stream = io.BytesIO(read_user_file(file, "checkpoint in the format of torch 1.5"))
     storages = _LegacyStorages(size)
     for expected in (_LEGACY_MAGIC, _LEGACY_PROTOCOL):
         if _interpret(stream, storages.resolve) != expected:

@@ -1,8 +1,8 @@
 """Reads YAML files of other people: only as data, and within limits.
 
 `yaml.safe_load` runs nothing, but a few lines can still use up all memory or time: aliases that unfold a thousand times
-("billion laughs"), a hundred thousand brackets, numbers with a million digits. Here a file has at most `LARGEST_FILE`
-bytes, `MAX_DEPTH` levels and `MAX_VALUES` values, where an alias counts as much as the value it stands for. So the
+("billion laughs"), a hundred thousand brackets, numbers with a million digits. Here a file has at most 1 MiB
+(`LARGEST_BYTES`), `MAX_DEPTH` levels and `MAX_VALUES` values, where an alias counts as much as the value it stands for. So the
 result can be walked, copied and printed. Every problem is a `yaml.YAMLError`, with its line when the line is known.
 """
 
@@ -16,10 +16,10 @@ from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
 from slimyolo.storage.plain_text import decode_text
+from slimyolo.storage.user_files import read_user_file
 
 __all__ = ["compose_yaml", "parse_yaml", "read_yaml", "read_yaml_text", "scalar_value"]
 
-LARGEST_FILE = 2**20  # bytes: five seconds of work for PyYAML, and a hundred times more than public datasets need
 MAX_DEPTH = 50
 MAX_VALUES = 500_000
 _TEXT_PER_VALUE = 8  # characters that count as one value
@@ -33,13 +33,8 @@ def read_yaml(path: Path) -> Any:
 
 
 def read_yaml_text(path: Path) -> str:
-    """The text of a YAML file, without a byte-order mark. Raises `UnicodeDecodeError`, and `yaml.YAMLError` above
-    `LARGEST_FILE`."""
-    with path.open("rb") as file:
-        content = file.read(LARGEST_FILE + 1)
-    if len(content) > LARGEST_FILE:
-        raise yaml.YAMLError(f"it is larger than {LARGEST_FILE:,} bytes, and no such file needs that")
-    return decode_text(content)
+    """The text of a YAML file, without a byte-order mark. Raises `OSError` and `UnicodeDecodeError`."""
+    return decode_text(read_user_file(path, "YAML file"))
 
 
 def parse_yaml(text: str) -> Any:

@@ -10,10 +10,9 @@ from typing import Any
 
 from slimyolo.errors import StorageError
 from slimyolo.storage.atomic import write_text
+from slimyolo.storage.user_files import read_user_file
 
 __all__ = ["read_json", "to_plain", "write_json"]
-
-LARGEST_JSON = 64 * 2**20  # bytes; a file of brackets takes about 20 times its size in memory
 
 
 def to_plain(value: Any) -> Any:
@@ -44,13 +43,9 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """The data in a JSON file of at most `LARGEST_JSON` bytes. Raises `StorageError` when it is missing or not JSON."""
+    """The data in a JSON file. Raises `StorageError` when it is missing or not JSON."""
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_JSON + 1)
-        if len(content) > LARGEST_JSON:
-            raise StorageError(f"{path} is larger than {LARGEST_JSON:,} bytes; no record is that large.")
-        return json.loads(content.decode("utf-8"))
+        return json.loads(read_user_file(path, "JSON file").decode("utf-8"))
     except OSError as error:
         raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:

@@ -106,7 +106,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _served(file: Path, name: str, config: ServeConfig) -> ServedModel:
-    model = open_model(file, (), config.device)
+    model = open_model(file, (), config.device, trust_code=config.trust_code)
     device = run_device(model, config.device, half=False)
     fixed = fixed_size(model, config.imgsz)
     stride = int(model.stride.max())

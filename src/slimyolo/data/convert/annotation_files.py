@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-import stat
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from slimyolo.errors import DataError
-from slimyolo.storage import decode_text
+from slimyolo.storage import decode_text, open_user_file, read_user_file
 from slimyolo.storage.plain_xml import PlainXmlError, parse_xml
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "split_of_folders",
 ]
 
-LARGEST_FILE = 2 * 2**30  # bytes; COCO's largest file has 450 MB, that of Objects365 1.2 GB
 _HEAD = 4096
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -38,14 +36,7 @@ _YEAR = re.compile(r"(?<=[a-z])(19|20)\d\d$")
 def read_annotations(path: Path) -> bytes:
     """The content of an annotation file. Raises `DataError` when it is not a file, too large or not readable."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"Cannot read {path}: it is not a file.")
-        if status.st_size > LARGEST_FILE:
-            raise DataError(
-                f"{path} has {status.st_size:,} bytes, and at most {LARGEST_FILE:,} are read of an annotation file."
-            )
-        return path.read_bytes()
+        return read_user_file(path, "annotation file")
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
 
@@ -76,9 +67,7 @@ def read_xml_file(path: Path) -> Element:
 def root_tag(path: Path) -> str:
     """The name of the root element of an XML file, found in its beginning; empty when there is none."""
     try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
+        with open_user_file(path, "annotation file") as file:
             head = file.read(_HEAD)
     except OSError:
         return ""

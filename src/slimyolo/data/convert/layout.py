@@ -24,7 +24,7 @@ from typing import Literal
 import yaml
 
 from slimyolo.errors import DataError, StorageError
-from slimyolo.storage import atomic_folder
+from slimyolo.storage import atomic_folder, open_user_file
 
 __all__ = ["Placing", "ReadyImage", "refuse_used_folder", "unique_names", "write_layout"]
 
@@ -128,7 +128,7 @@ def _place(source: Path, target: Path, placing: Placing) -> str:
 
 def _copy(source: str, target: Path) -> None:
     try:
-        opened = open(source, "rb")  # noqa: SIM115  # its errors are told apart from those of writing
+        opened = open_user_file(source, "picture")  # its errors are told apart from those of writing
     except OSError as error:
         raise DataError(f"Cannot read the picture {source}: {error.strerror}.") from error
     with opened, target.open("xb") as written:

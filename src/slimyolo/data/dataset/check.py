@@ -17,6 +17,7 @@ from slimyolo.data.dataset.labels import Defect, label_path
 from slimyolo.data.dataset.splits import Sample, SplitData, read_split
 from slimyolo.errors import DataError
 from slimyolo.one_line import one_line_repr
+from slimyolo.storage import read_user_file
 
 __all__ = ["ClassCount", "DatasetReport", "DuplicateImages", "SplitReport", "check_dataset"]
 
@@ -237,7 +238,7 @@ def _duplicates(images: dict[Path, str]) -> tuple[DuplicateImages, ...]:
     groups: dict[str, list[Path]] = defaultdict(list)
     for same_size in sizes.values():
         for image in same_size if len(same_size) > 1 else ():
-            groups[hashlib.sha256(image.read_bytes()).hexdigest()].append(image)
+            groups[hashlib.sha256(read_user_file(image, "picture")).hexdigest()].append(image)
     return tuple(
         DuplicateImages(tuple(group), tuple(dict.fromkeys(images[image] for image in group)))
         for group in groups.values()

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slimyolo.data.dataset.labels import label_path
+from slimyolo.storage import read_user_file
 
 __all__ = ["FoundLabel", "LabelFinder"]
 
@@ -109,8 +110,12 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
 
 
+def _content(file: Path) -> bytes:
+    return read_user_file(file, "label file")
+
+
 def _differ(one: Path, other: Path) -> bool:
     try:
-        return not os.path.samefile(one, other) and one.read_bytes() != other.read_bytes()
+        return not os.path.samefile(one, other) and _content(one) != _content(other)
     except OSError:
         return True

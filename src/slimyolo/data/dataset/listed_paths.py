@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimyolo.storage import decode_text
+from slimyolo.storage import decode_text, read_user_file
 
 __all__ = ["ListedPath", "find_listed", "read_list", "with_slashes"]
 
@@ -30,7 +30,7 @@ def read_list(path: Path) -> list[tuple[int, str]]:
 
     Raises `OSError`. A byte that is not UTF-8 stays as it is in the file name.
     """
-    lines = decode_text(path.read_bytes(), errors="surrogateescape").splitlines()
+    lines = decode_text(read_user_file(path, "list"), errors="surrogateescape").splitlines()
     stripped = ((number, line.strip()) for number, line in enumerate(lines, 1))
     return [(number, line) for number, line in stripped if line and not line.startswith("#")]
 

@@ -20,6 +20,7 @@ from slimyolo.data.dataset.listing import list_images
 from slimyolo.data.pictures.image_scan import look_at_images
 from slimyolo.errors import DataError
 from slimyolo.one_line import one_line_repr
+from slimyolo.storage import read_user_file
 
 __all__ = ["Sample", "SplitData", "read_split"]
 
@@ -173,7 +174,7 @@ def _not_used(file: Path, used: Path | None) -> Defect:
 
 def _read_labels(path: Path, spec: DatasetSpec) -> LabelFile | None:
     try:
-        return parse_labels(path.read_bytes(), path, spec.nc, spec.keypoints)
+        return parse_labels(read_user_file(path, "label file"), path, spec.nc, spec.keypoints)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimyolo.errors import DataError
+from slimyolo.storage import open_user_file, read_user_file
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -78,7 +79,7 @@ Image = npt.NDArray[np.uint8]
 def read_image_bytes(path: str | Path) -> bytes:
     """The content of a file. Raises `DataError` when it cannot be read or is empty."""
     try:
-        content = Path(path).read_bytes()
+        content = read_user_file(path, "picture")
     except OSError as error:
         raise DataError(f"Cannot read the image {path}: {error.strerror}.") from error
     if not content:
@@ -141,9 +142,7 @@ def read_image_header(path: str | Path) -> ImageHeader:
     Raises `DataError` when the file cannot be read, is empty or damaged, or has a format that is not read.
     """
     try:
-        if Path(path).exists() and not Path(path).is_file():
-            raise DataError(f"Cannot read the image {path}: it is not a file.")
-        with open(path, "rb") as file:
+        with open_user_file(path, "picture") as file:
             head = file.read(_HEAD)
     except OSError as error:
         raise DataError(f"Cannot read the image {path}: {error.strerror}.") from error

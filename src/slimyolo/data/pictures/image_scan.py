@@ -23,7 +23,7 @@ import numpy as np
 
 from slimyolo.data.pictures.image_files import decode_image, image_size, lacks_end_marker, read_image_bytes, refuse_huge
 from slimyolo.errors import DataError, StorageError
-from slimyolo.storage import write_text
+from slimyolo.storage import read_json, write_text
 
 __all__ = ["ImageLook", "cache_folder", "look_at_images"]
 
@@ -119,10 +119,10 @@ def _read_cache(file: Path | None) -> Mapping[str, Any]:
     if file is None:
         return {}
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         if content["version"] == [_VERSION, cv2.__version__]:
             return dict(content["images"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (StorageError, ValueError, KeyError, TypeError):
         pass  # a cache that cannot be read is written again
     return {}
 

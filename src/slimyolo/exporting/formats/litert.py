@@ -17,14 +17,13 @@ from torch import Tensor
 
 from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.ncnn import METADATA_FILE, read_metadata_json
+from slimyolo.exporting.metadata import LARGEST_METADATA
 from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
 
 __all__ = ["LITERT_EXAMPLE", "open_litert", "write_litert"]
-
-LARGEST_METADATA = 1_000_000  # bytes
 
 LITERT_EXAMPLE = Example(
     network='''\

@@ -24,6 +24,7 @@ from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
+from slimyolo.storage import read_user_file
 
 __all__ = ["METADATA_FILE", "NCNN_EXAMPLE", "open_ncnn", "read_metadata_json", "write_ncnn"]
 
@@ -115,7 +116,12 @@ def open_ncnn(path: Path, options: RunOptions) -> Opened:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    return read_metadata_json(path.read_bytes(), str(path)) if path.is_file() else {}
+    try:
+        return read_metadata_json(read_user_file(path, "JSON file"), str(path))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise CheckpointError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 def read_metadata_json(content: bytes, source: str) -> dict[str, str]:

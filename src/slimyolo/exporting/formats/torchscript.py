@@ -7,22 +7,26 @@ A trace computes the sizes of the head's grids from the input, so the file also 
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from slimyolo.errors import CheckpointError, UnsafeCheckpointError
 from slimyolo.exporting.foreign_metadata import texts_of_json
 from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.torchscript_nms import with_nms
-from slimyolo.exporting.metadata import METADATA_KEYS
+from slimyolo.exporting.metadata import LARGEST_METADATA, METADATA_KEYS
 from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
+from slimyolo.storage import is_own_file, read_user_file
 
-__all__ = ["TORCHSCRIPT_EXAMPLE", "open_torchscript", "write_torchscript"]
+__all__ = ["TORCHSCRIPT_EXAMPLE", "open_torchscript", "torchscript_texts", "write_torchscript"]
 
 FOREIGN_CONFIG = "config.txt"  # where YOLOv5 and ultralytics put the metadata, as JSON
 jit: Any = torch.jit  # has no type annotations
@@ -64,10 +68,21 @@ def write_torchscript(detector: Detector, path: Path, settings: ExportSettings) 
 
 
 def open_torchscript(path: Path, options: RunOptions) -> Opened:
-    """Open the file on ``options.device``. The number of threads is set for torch in the whole process."""
-    extra = dict.fromkeys((*METADATA_KEYS, FOREIGN_CONFIG), "")
+    """Open the file on ``options.device``. The number of threads is set for torch in the whole process.
+
+    A TorchScript file is a program: it can read and write files, print, and never end, also while it is loaded. Raises
+    `UnsafeCheckpointError` unless slimyolo wrote it for this user, or ``options.trust_code`` says that the user trusts it.
+    """
+    content = read_user_file(path, "exported model")  # once, so that what is run is what was looked at
+    metadata = _texts(content, str(path))
+    if not options.trust_code and not is_own_file(content):
+        raise UnsafeCheckpointError(
+            f"{path} is a TorchScript file, which is a program: it can read, write and send files as you can. slimyolo on this "
+            "computer has no note that it wrote this file for you, so nothing in it was run. If you trust the person who made "
+            "it, add --trust-code (in Python: trust_code=True). ONNX, OpenVINO, ncnn and LiteRT files can only compute."
+        )
     with quiet():
-        module = jit.load(str(path), map_location=options.device, _extra_files=extra)
+        module = jit.load(io.BytesIO(content), map_location=options.device)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
 
@@ -77,6 +92,31 @@ def open_torchscript(path: Path, options: RunOptions) -> Opened:
         rows: Tensor = given[0] if isinstance(given, (tuple, list)) else given  # files of YOLOv5 also give raw outputs
         return rows
 
-    metadata = {key: value if isinstance(value, str) else bytes(value).decode() for key, value in extra.items()}
-    metadata |= texts_of_json(metadata.pop(FOREIGN_CONFIG))
-    return Opened(run, {key: value for key, value in metadata.items() if value}, None, {"torch": torch.__version__})
+    return Opened(run, metadata, None, {"torch": torch.__version__})
+
+
+def torchscript_texts(path: Path) -> dict[str, str]:
+    """The metadata of the file, read from its zip archive. Nothing in it is run."""
+    try:
+        return _texts(read_user_file(path, "exported model"), str(path))
+    except OSError as error:
+        raise CheckpointError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+def _texts(content: bytes, source: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for entry in archive.infolist():
+                folder, _, key = entry.filename.partition("/extra/")
+                if "/" in folder or key not in (*METADATA_KEYS, FOREIGN_CONFIG):
+                    continue
+                if entry.file_size > LARGEST_METADATA:
+                    raise ValueError(f"its {key} has {entry.file_size:,} bytes")
+                found[key] = archive.read(entry).decode()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError, RuntimeError, zlib.error) as error:
+        raise CheckpointError(
+            f"torch cannot open {source}: {error}. It is damaged, or not a valid .torchscript file. Export the checkpoint again."
+        ) from error
+    found |= texts_of_json(found.pop(FOREIGN_CONFIG, ""))
+    return {key: value for key, value in found.items() if value}

@@ -38,15 +38,18 @@ log = logging.getLogger("slimyolo")
 OpenedModel = Detector | ExportedModel
 
 
-def open_model(weights: str | Path, names: Sequence[str] = (), device: str = "auto") -> OpenedModel:
+def open_model(
+    weights: str | Path, names: Sequence[str] = (), device: str = "auto", *, trust_code: bool = False
+) -> OpenedModel:
     """The detector of a checkpoint (float32, on the CPU), or an exported file in its runtime.
 
-    `names` are the class names of an exported file that does not state them; `device` is where a TorchScript file runs.
-    Raises `CheckpointError` when the file does not exist or cannot be read, `ConfigError` for `names` with a checkpoint.
+    `names` are the class names of an exported file that does not state them; `device` is where a TorchScript file runs,
+    and `trust_code` says that it may run although somebody else wrote it. Raises `CheckpointError` when the file does not
+    exist or cannot be read, `ConfigError` for `names` with a checkpoint.
     """
     file = find_weights(weights)
     if is_exported(file):
-        return open_exported(file, names=tuple(names), device=_place(file, device))
+        return open_exported(file, names=tuple(names), device=_place(file, device), trust_code=trust_code)
     if names:
         raise ConfigError(f"--names is for exported files that do not state their classes; {file} does. Leave it out.")
     return load_checkpoint(file).detector()

@@ -22,6 +22,7 @@ __all__ = [
     "project_option",
     "threads_option",
     "times_option",
+    "trust_option",
     "workers_option",
 ]
 
@@ -50,6 +51,12 @@ def class_names_option(group: str) -> Any:
     """The field for ``--names``, for exported files of other tools."""
     words = "class names, for an exported file that does not state them"
     return option((), words, group=group, names=("--names",), metavar="NAME …", rare=True)
+
+
+def trust_option(group: str) -> Any:
+    """The field for ``--trust-code``, for commands that open exported files."""
+    words = "run TorchScript files of other people, which are programs"
+    return option(False, words, group=group, rare=True)
 
 
 def device_option(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slimyolo.errors import SlimyoloError
-from slimyolo.exporting import is_exported, open_exported
+from slimyolo.exporting import is_exported, stated_size
 from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.common.weights import find_weights, load_weights
 
@@ -48,8 +48,7 @@ def stored_size(weights: str | Path) -> tuple[int, int] | None:
         file = find_weights(weights)
         if not is_exported(file):
             return load_weights(file).imgsz
-        with open_exported(file) as model:
-            return model.imgsz
+        return stated_size(file)
     except SlimyoloError:
         return None
 

@@ -27,7 +27,7 @@ from slimyolo.costs import (
 from slimyolo.errors import StorageError
 from slimyolo.models import Detector
 from slimyolo.pruning import PrunePlan
-from slimyolo.storage import write_text
+from slimyolo.storage import read_json, write_text
 from slimyolo.tasks.latency.networks import Networks
 from slimyolo.tasks.latency.shapes import CutGroup, NetworkFacts, Shapes, cut_groups, random_shapes, shapes_after
 
@@ -202,12 +202,12 @@ def cache_folder() -> Path:
 def _cached(path: Path) -> LatencyModel | None:
     """The model of an earlier run; None when there is none that can be read."""
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))["model"]
+        plain = read_json(path)["model"]
         return LatencyModel(
             tuple(float(one) for one in plain["coefficients"]),
             float(plain["error"]),
             float(plain["worst"]),
             int(plain["samples"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (StorageError, ValueError, KeyError, TypeError):
         return None

@@ -282,7 +282,9 @@ def _candidate(
     if not file.is_dir() and file.suffix not in able.suffixes:
         return f"it opens only {' and '.join(able.suffixes)} files"
     kind: RunPrecision = "fp32" if precision == "int8" else precision
-    exported = opened.enter_context(open_exported(file, runtime=runtime, threads=config.threads, precision=kind))
+    exported = opened.enter_context(
+        open_exported(file, runtime=runtime, threads=config.threads, precision=kind, trust_code=config.trust_code)
+    )
     cost = exported.cost
     size = model.size or (None if cost is None else SizeRecord(cost.params, cost.macs, cost.imgsz))
     images = images.contiguous(memory_format=exported.memory_format)  # as `predict` prepares them

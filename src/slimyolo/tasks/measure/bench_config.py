@@ -17,6 +17,7 @@ from slimyolo.tasks.common.shared_options import (
     json_option,
     name_option,
     project_option,
+    trust_option,
 )
 
 __all__ = ["BenchConfig", "BenchPrecision"]
@@ -41,6 +42,7 @@ class BenchConfig(Config):
     precision: Annotated[tuple[BenchPrecision, ...], BeforeValidator(split_commas)] = option(
         ("fp32",), "one or more of fp32, int8, bf16, fp16, auto (the runtime chooses)", group=WHAT
     )
+    trust_code: bool = trust_option(WHAT)
     data: OptionalPath = option(None, "dataset YAML, for a real image to time and for int8", group=WHAT, metavar="YAML")
 
     times: tuple[Path, ...] = option(

@@ -53,7 +53,7 @@ def time_stages(config: BenchConfig, detector: Detector | None, file: Path | Non
         return images[None], placement
 
     images, placement = prepare()
-    model, rows = _rows(detector, file, images)
+    model, rows = _rows(detector, file, images, config.trust_code)
 
     def finish() -> Detections:
         (found,) = find_detections(model, rows, THRESHOLDS)
@@ -74,7 +74,9 @@ def _picture(config: BenchConfig) -> tuple[npt.NDArray[np.uint8], str]:
     return image, f"{sample.image.name} of {image.shape[0]} x {image.shape[1]} px (height x width)"
 
 
-def _rows(detector: Detector | None, file: Path | None, images: Tensor) -> tuple[Detector | ExportedModel, Tensor]:
+def _rows(
+    detector: Detector | None, file: Path | None, images: Tensor, trust_code: bool
+) -> tuple[Detector | ExportedModel, Tensor]:
     """The model that computed the rows, and the decoded rows of `images`."""
     if detector is not None:
         with torch.inference_mode():
@@ -82,5 +84,5 @@ def _rows(detector: Detector | None, file: Path | None, images: Tensor) -> tuple
         return detector, rows
     if file is None:
         raise AssertionError("something was timed, so there is a detector or a file")
-    with open_exported(file) as exported:
+    with open_exported(file, trust_code=trust_code) as exported:
         return exported, exported(images)

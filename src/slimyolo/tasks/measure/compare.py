@@ -228,7 +228,9 @@ def _sides(config: CompareConfig) -> Sides:
                 "file instead of the folder, so that it is measured again."
             )
     models = {
-        path: open_model(path, config.class_names, config.device) for path in dict.fromkeys(paths) if path not in runs
+        path: open_model(path, config.class_names, config.device, trust_code=config.trust_code)
+        for path in dict.fromkeys(paths)
+        if path not in runs
     }
     how = _how(config, list(models.values()), [run.outcomes.rule for run in runs.values()])
     for path, model in models.items():

@@ -16,6 +16,7 @@ from slimyolo.tasks.common.shared_options import (
     json_option,
     name_option,
     project_option,
+    trust_option,
     workers_option,
 )
 
@@ -46,6 +47,7 @@ class CompareConfig(Config):
     )
     imgsz: SquareSize = image_size_option(320, "image size", MODEL)
     class_names: tuple[str, ...] = class_names_option(MODEL)
+    trust_code: bool = trust_option(MODEL)
     single_cls: bool = option(False, "treat all classes as one", group=MODEL, rare=True)
 
     rule: Literal["yolov5", "coco", "ultralytics"] | None = option(

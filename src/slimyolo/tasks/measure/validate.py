@@ -72,7 +72,8 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     that size, which may be a rectangle. Raises `ConfigError` when model and dataset have different numbers of classes.
     """
     if detector is None:
-        detector = answering_branch(open_model(config.weights, config.class_names, config.device), config.one2many)
+        opened = open_model(config.weights, config.class_names, config.device, trust_code=config.trust_code)
+        detector = answering_branch(opened, config.one2many)
     device = run_device(detector, config.device, config.half)
     dataset = read_dataset_yaml(config.data)
     if not config.single_cls:
@@ -131,7 +132,9 @@ def _beside_other(config: ValConfig, record: ValidationRecord, split: SplitData,
     """The record with the differences to the model ``--against``, which is measured by the same rule."""
     assert config.against is not None  # the caller has asked; narrows the type
     own = record.metrics
-    other = measured_other(config.against, split, replace(how, rule=own.rule), device=config.device)
+    other = measured_other(
+        config.against, split, replace(how, rule=own.rule), device=config.device, trust_code=config.trust_code
+    )
     assert own.outcomes is not None  # a fresh measurement holds its outcomes; narrows the type
     differences = metric_differences(other.outcomes, outcomes_in_dataset(own.outcomes, split.root))
     words = estimates_line(differences, signed=True)

@@ -20,6 +20,7 @@ from slimyolo.tasks.common.shared_options import (
     name_option,
     one2many_option,
     project_option,
+    trust_option,
     workers_option,
 )
 
@@ -38,6 +39,7 @@ class ValConfig(Config):
 
     weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL, metavar="FILE")
     class_names: tuple[str, ...] = class_names_option(MODEL)
+    trust_code: bool = trust_option(MODEL)
     data: Path = option(help="dataset YAML", group=MODEL, metavar="YAML")
     split: Literal["val", "train", "test"] = option(
         "val", "split of the dataset to measure on", group=MODEL, names=("--task",)

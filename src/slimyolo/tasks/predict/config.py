@@ -18,6 +18,7 @@ from slimyolo.tasks.common.shared_options import (
     json_option,
     name_option,
     project_option,
+    trust_option,
 )
 
 __all__ = ["PredictConfig"]
@@ -35,6 +36,7 @@ class PredictConfig(Config):
 
     weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL, metavar="FILE")
     class_names: tuple[str, ...] = class_names_option(MODEL)
+    trust_code: bool = trust_option(MODEL)
     source: str = option(
         help="image, video, folder, 'glob*.jpg', list.txt, camera number or stream address",
         group=MODEL,

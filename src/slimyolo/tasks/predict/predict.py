@@ -25,7 +25,7 @@ def predict(config: PredictConfig) -> PredictRecord:
     source has no pictures, there is no display for ``show``, or the run folder cannot be written.
     """
     window = open_window(f"slimyolo {config.source}") if config.show else None
-    model = open_model(config.weights, config.class_names, config.device)
+    model = open_model(config.weights, config.class_names, config.device, trust_code=config.trust_code)
     device = run_device(model, config.device, config.half)
     _check_classes(config.classes, model.names)
     size = fixed_size(model, config.imgsz)

@@ -8,7 +8,7 @@ from typing import Any
 
 from slimyolo.errors import PruningError
 from slimyolo.pruning import PrunePlan, compare_plans
-from slimyolo.storage import to_plain
+from slimyolo.storage import read_user_file, to_plain
 from slimyolo.tasks.prune.plan_config import PlanDiffConfig, PlanShowConfig
 
 __all__ = ["diff", "read_plan", "show"]
@@ -18,7 +18,7 @@ def read_plan(path: Path) -> PrunePlan:
     """The plan in a JSON file, or in the ``plan.json`` of a run folder. Raises `PruningError` naming the file."""
     file = path / "plan.json" if path.is_dir() else path
     try:
-        return PrunePlan.from_json(file.read_text(encoding="utf-8"))
+        return PrunePlan.from_json(read_user_file(file, "JSON file").decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise PruningError(
             f"Cannot read the plan {file}: {error}. `slimyolo prune` writes a plan to plan.json in its run folder, and "

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slimyolo.errors import StorageError
-from slimyolo.storage import write_text
+from slimyolo.storage import read_user_file, write_text
 from slimyolo.training.events import BatchReport, EpochReport, RunReport
 
 __all__ = ["CSV_COLUMNS", "CsvObserver", "csv_columns"]
@@ -73,7 +73,7 @@ class CsvObserver:
 def _rows_before(path: Path, epoch: int, columns: tuple[str, ...]) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with io.StringIO(read_user_file(path, "table").decode("utf-8"), newline="") as file:
         reader = csv.DictReader(file)
         if tuple(reader.fieldnames or ()) != columns:
             raise StorageError(

@@ -26,7 +26,7 @@ from slimyolo.data.convert.source import FormatName, Source
 from slimyolo.data.dataset.listing import files_below
 from slimyolo.data.pictures.image_files import IMAGE_SUFFIXES
 from slimyolo.errors import DataError
-from slimyolo.storage import decode_text, read_yaml
+from slimyolo.storage import decode_text, open_user_file, read_yaml
 
 __all__ = ["FORMATS", "read_source"]
 
@@ -153,9 +153,7 @@ def _xml_format(file: Path) -> FormatName | None:
 
 def _json_format(file: Path) -> FormatName | None:
     try:
-        if not file.is_file():
-            return None
-        with file.open("rb") as opened:
+        with open_user_file(file, "annotation file") as opened:
             content = opened.read(_PARSED_WHOLE + 1)
     except OSError:
         return None

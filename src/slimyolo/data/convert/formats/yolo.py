@@ -24,7 +24,7 @@ from slimyolo.data.dataset.listed_paths import find_listed, with_slashes
 from slimyolo.data.dataset.listing import files_below, list_images
 from slimyolo.data.pictures.image_files import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from slimyolo.errors import DataError
-from slimyolo.storage import decode_text
+from slimyolo.storage import decode_text, open_user_file
 
 __all__ = ["is_label_text", "read_yolo"]
 
@@ -42,7 +42,7 @@ def is_label_text(file: Path) -> bool:
     if file.name in NAMES_FILES or file.suffix.casefold() != ".txt":
         return False
     try:
-        with file.open("rb") as opened:
+        with open_user_file(file, "label file") as opened:
             text = decode_text(opened.read(4096), errors="replace")
         words = next((line.split() for line in text.splitlines() if line.strip()), [])
         return (

@@ -96,11 +96,11 @@ def measured_model(
 
 
 def measured_other(
-    path: Path, split: SplitData, how: Measuring, *, device: str, names: Sequence[str] = ()
+    path: Path, split: SplitData, how: Measuring, *, device: str, names: Sequence[str] = (), trust_code: bool = False
 ) -> ComparedModel:
     """The model or run `path`, measured on `split` as `how` says. Raises `ConfigError` when the run is of other data."""
     if not is_measured_run(path):
-        return measured_model(path, open_model(path, names, device), split, how, device=device)
+        return measured_model(path, open_model(path, names, device, trust_code=trust_code), split, how, device=device)
     run = measured_run(path)
     if run.fingerprint != split.fingerprint:
         raise ConfigError(

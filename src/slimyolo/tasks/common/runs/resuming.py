@@ -6,14 +6,13 @@ of the run, except those that cannot change the result.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slimyolo.errors import ConfigError
+from slimyolo.errors import ConfigError, StorageError
 from slimyolo.tasks.common.config import Config, option_name
 from slimyolo.tasks.common.runs.run_paths import STARTED_IN, same_value, seen_from_here
 from slimyolo.tasks.common.runs.same_settings import CHECKED_BY_CONTENT, FREE_IN_STAGES
@@ -107,23 +106,27 @@ def refuse_other_data(folder: Path, data: Path) -> None:
 
 def _fingerprints(folder: Path) -> dict[str, str]:
     """Split → the fingerprint that the records of the stages hold."""
+    from slimyolo.storage import read_json  # not at the top: it imports torch, and `--help` must answer at once
+
     found: dict[str, str] = {}
     for record in sorted(folder.glob("*/record.json")):
         try:
-            splits = json.loads(record.read_text(encoding="utf-8"))["provenance"]["data"]["splits"]
+            splits = read_json(record)["provenance"]["data"]["splits"]
             found |= {str(name): str(about["fingerprint"]) for name, about in splits.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (StorageError, KeyError, TypeError, AttributeError):
             continue
     return found
 
 
 def _stored_settings(folder: Path, kind: type[Config]) -> dict[str, Any]:
+    from slimyolo.storage import read_json  # not at the top: it imports torch, and `--help` must answer at once
+
     path = folder / SETTINGS_FILES[kind.command]
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = read_json(path)
         about = plain.get("provenance", plain)
         settings = dict(about["settings"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (StorageError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"--resume: {path}, which says how the run was started, cannot be read ({error}). Start a new run."
         ) from None

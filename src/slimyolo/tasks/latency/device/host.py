@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from slimyolo.errors import ConfigError
-from slimyolo.storage import write_bytes
+from slimyolo.storage import read_user_file, write_bytes
 from slimyolo.tasks.common.device_host import DeviceHost
 from slimyolo.tasks.latency.device.archive import FOLDER, INSTALLED, archive_kind
 from slimyolo.tasks.latency.device.messages import PROBE, PROBE_MARK, ssh_failure
@@ -93,7 +93,7 @@ class _Board:
 
     def __init__(self, host: DeviceHost, archive: Path) -> None:
         self._host, self._archive = host, archive
-        content = archive.read_bytes()
+        content = read_user_file(archive, "archive")
         self._digest, self._size = hashlib.sha256(content).hexdigest(), len(content)
         name = f"slimyolo-latency-{self._digest[:16]}"
         self.shown_folder = f"{host.folder.rstrip('/') or '~'}/{name}"
