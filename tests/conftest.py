@@ -23,6 +23,14 @@ def _one_thread() -> None:
     torch.set_num_threads(1)  # the tests themselves run in parallel; spinning threads would fight
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What slimyolo remembers of the user stays out of the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_voice() -> Iterator[None]:
     """Reset the log of slimyolo after each test, because the command line changes it."""

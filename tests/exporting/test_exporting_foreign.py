@@ -146,6 +146,14 @@ def test_metadata_in_other_places(tmp_path: Path) -> None:
     assert read_metadata_yaml(tmp_path / "best.xml") == {}
 
 
+def test_texts_in_json_stay_as_they_are() -> None:
+    text = texts_of_json(
+        '{"task": "detect", "imgsz": [64, 64], "stride": 32, "names": {"0": "face", "1": "face_mask"}}'
+    )
+    about = foreign_metadata(text, (), None, (1, 6, 84), "a.torchscript")
+    assert (about.names, about.layout) == (NAMES, "columns")
+
+
 def test_a_torchscript_file_of_another_program(tmp_path: Path) -> None:
     class Answer(torch.nn.Module):
         def __init__(self) -> None:
@@ -158,5 +166,5 @@ def test_a_torchscript_file_of_another_program(tmp_path: Path) -> None:
     traced = torch.jit.trace(Answer(), torch.zeros(1, 3, 64, 64))
     config = '{"shape": [1, 3, 64, 64], "stride": 32, "names": {"0": "face", "1": "face_mask"}}'
     torch.jit.save(traced, str(tmp_path / "best.torchscript"), _extra_files={"config.txt": config})
-    (found,) = predict(open_exported(tmp_path / "best.torchscript"), IMAGE, imgsz=64, fixed=True)
+    (found,) = predict(open_exported(tmp_path / "best.torchscript", trust_code=True), IMAGE, imgsz=64, fixed=True)
     np.testing.assert_allclose(found.boxes, [[22, 16, 42, 32]], atol=1e-4)

@@ -187,7 +187,7 @@ def test_a_user_without_home_exports_and_runs_in_one_command(home: Path, detecto
 
     save_checkpoint(slimyolo_save, detector)
     environment = {key: value for key, value in os.environ.items() if key not in ("HOME", "XDG_STATE_HOME")}
-    words = ["export", str(slimyolo_save), "--format", "torchscript", "--imgsz", "64", "--no-examples"]
+    words = ["export", "--weights", str(slimyolo_save), "--format", "torchscript", "--imgsz", "64", "--no-examples"]
     done = subprocess.run(
         [sys.executable, "-m", "slimyolo", *words],
         env={**environment, "HOME": "/nonexistent", "OMP_NUM_THREADS": "1"},

@@ -185,7 +185,7 @@ def test_a_record_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     with path.open("wb") as file:
         file.truncate(100 * 2**20)
-    with pytest.raises(StorageError, match="larger than"):
+    with pytest.raises(StorageError, match="at most 64 MiB are read"):
         read_json(path)
 
 

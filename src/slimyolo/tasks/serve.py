@@ -45,7 +45,11 @@ def serve(config: ServeConfig) -> None:
     from slimyolo.serving.app import create_app
 
     connection = _listen(config)
-    models = served_models(config)
+    try:
+        models = served_models(config)
+    except BaseException:
+        connection.close()
+        raise
     limits = UploadLimits(int(config.max_megabytes * 1e6), int(config.max_megapixels * 1e6))
     hosts = AllowedHosts.of(config.allow_host, any_address=not config.loopback)
     app = create_app(models, hosts=hosts, limits=limits, conf=config.conf)
