@@ -8,9 +8,6 @@ from slimyolo.storage.plain_yaml import compose_yaml, parse_yaml, read_yaml, rea
 from slimyolo.storage.records import read_json, to_plain, write_json
 from slimyolo.storage.run_folders import create_run_folder, latest_run_folder, remove_earlier_files
 from slimyolo.storage.run_lock import LOCK_FILE, only_run_in
-
-__all__ = [
-    "LOCK_FILE",
 from slimyolo.storage.user_files import (
     FileRole,
     UnsuitableFileError,
@@ -18,6 +15,9 @@ from slimyolo.storage.user_files import (
     open_user_file,
     read_user_file,
 )
+
+__all__ = [
+    "LOCK_FILE",
     "FileRole",
     "ForeignClass",
     "ForeignObject",
