@@ -14,11 +14,12 @@ from slimyolo import __version__
 from slimyolo.cli.commands import COMMANDS, Command
 from slimyolo.cli.ctrl_c import noting_ctrl_c
 from slimyolo.cli.options import CONFIG_FILE, command_options, given_values, read_config_file
+from slimyolo.cli.other_words import is_family, no_such_command, refuse_other_style
 from slimyolo.cli.running import run_command
-from slimyolo.cli.screens import command_screen, overview_screen
+from slimyolo.cli.screens import command_screen, family_screen, overview_screen
 from slimyolo.cli.standard_streams import lasting_streams, lost_output
 from slimyolo.cli.tokens import parse_tokens
-from slimyolo.errors import ConfigError, SlimyoloError, nearest_name_hint
+from slimyolo.errors import ConfigError, SlimyoloError
 from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.common.speaking import speak
 from slimyolo.tasks.settings import settings_of
@@ -77,10 +78,13 @@ def _ending(error: BaseException, interrupted: bool) -> int:
 def run_command_line(tokens: Sequence[str]) -> int:
     """Run ``slimyolo TOKENS``; returns the exit status. Raises `SlimyoloError` on wrong input."""
     if not tokens or tokens[0] in (*HELP, HELP_ALL, "help"):
-        print(command_screen(_find(tokens[1:])[0]) if len(tokens) > 1 else overview_screen(__version__))
+        print(_screen(tokens[1:]))
         return 0
     if tokens[0] in ("--version", "-V"):
         print(f"slimyolo {__version__}")
+        return 0
+    if len(tokens) == 2 and tokens[1] in (*HELP, HELP_ALL) and is_family(tokens[0]):
+        print(family_screen(tokens[0]))
         return 0
     command, rest = _find(tokens)
     if any(token in (*HELP, HELP_ALL) for token in rest):
@@ -89,7 +93,12 @@ def run_command_line(tokens: Sequence[str]) -> int:
     quiet = any(token in QUIET for token in rest)
     rest = [token for token in rest if token not in QUIET]
     specs = [option.spec for option in command_options(command.settings)]
-    given = parse_tokens(specs, rest, program=f"slimyolo {command.name}")
+    given = parse_tokens(
+        specs,
+        rest,
+        program=f"slimyolo {command.name}",
+        look_at_words=lambda words: refuse_other_style(command, rest, words),
+    )
     path = given.pop(CONFIG_FILE, None)
     recipe = read_config_file(path, command.settings) if path is not None else {}
     settings = make_settings(command.settings, {**recipe, **given})
@@ -102,6 +111,13 @@ def make_settings(kind: type[Config], given: Mapping[str, Any], defaults: Mappin
     return settings_of(kind, given_values(kind, given), defaults)
 
 
+def _screen(words: Sequence[str]) -> str:
+    """The help screen for a command, for the first word of some, or of all commands."""
+    if not words:
+        return overview_screen(__version__)
+    return family_screen(words[0]) if len(words) == 1 and is_family(words[0]) else command_screen(_find(words)[0])
+
+
 def _find(tokens: Sequence[str]) -> tuple[Command, list[str]]:
     for command in COMMANDS:
         words = command.name.split()
@@ -109,8 +125,4 @@ def _find(tokens: Sequence[str]) -> tuple[Command, list[str]]:
             return command, list(tokens[len(words) :])
     if tokens[0] in QUIET:
         raise ConfigError(f"Write {tokens[0]} after the command: slimyolo COMMAND … {tokens[0]}.")
-    names = [command.name for command in COMMANDS]
-    family = any(name.startswith(f"{tokens[0]} ") for name in names)
-    typed = " ".join(tokens[:2]) if family else tokens[0]
-    hint = nearest_name_hint(typed, names)
-    raise ConfigError(f"There is no command {typed!r}.{hint} Commands: {', '.join(names)}.")
+    raise ConfigError(no_such_command(tokens))

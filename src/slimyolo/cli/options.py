@@ -102,7 +102,7 @@ def _from_field(name: str, field: FieldInfo, command: str) -> CommandOption:
         arity = "many"
     names = tuple(dict.fromkeys((facts.flag or option_name(name), *facts.names)))
     return CommandOption(
-        spec=OptionSpec(name, names, arity, facts.bare, facts.positional),
+        spec=OptionSpec(name, names, arity, facts.bare, facts.positional, facts.by_place),
         group=facts.group,
         value_word="" if arity == "flag" else _value_word(facts, types, choices),
         help=field.description or "",

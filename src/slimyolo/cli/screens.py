@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from slimyolo.cli.commands import COMMANDS, Command
 from slimyolo.cli.options import CommandOption, command_options
 
-__all__ = ["command_screen", "heading", "overview_screen", "two_columns"]
+__all__ = ["command_screen", "family_screen", "heading", "overview_screen", "two_columns"]
 
 WIDTH = min(max(shutil.get_terminal_size((110, 24)).columns, 80), 110)
 NAME_WIDTH = 33  # beside a longer name, an explanation would not have enough room in 80 columns
@@ -38,6 +38,20 @@ def overview_screen(version: str) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def family_screen(word: str) -> str:
+    """The screen of ``slimyolo data --help``: the commands whose first word is `word`, with an example of each."""
+    commands = [command for command in COMMANDS if command.name.startswith(f"{word} ")]
+    return "\n".join(
+        (
+            heading(f"Commands of slimyolo {word}"),
+            *two_columns([(command.name, command.summary) for command in commands], 14),
+            heading("Examples"),
+            *(line for command in commands for line in _example(command.examples[0])),
+            f"slimyolo {commands[0].name} --help shows the options of one.",
+        )
+    )
 
 
 def command_screen(command: Command, *, everything: bool = False) -> str:
@@ -107,7 +121,10 @@ def two_columns(rows: Sequence[tuple[str, str]], name_width: int) -> list[str]:
 
 
 def _usage(option: CommandOption) -> str:
-    return option.value_word if option.spec.positional else f"{option.spec.names[0]} {option.value_word}"
+    if option.spec.positional:
+        return option.value_word
+    name = f"[{option.spec.names[0]}]" if option.spec.by_place else option.spec.names[0]
+    return f"{name} {option.value_word}"
 
 
 def _row(option: CommandOption, *, every_name: bool) -> tuple[str, str]:

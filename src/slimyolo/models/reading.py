@@ -16,6 +16,7 @@ import yaml
 
 from slimyolo.errors import ModelError, nearest_name_hint, shown_value
 from slimyolo.models.architecture import Architecture, LayerSpec, read_anchors, read_row
+from slimyolo.models.asked_names import built_in_name, no_such_architecture
 from slimyolo.models.checking import check_layers
 from slimyolo.models.family import BuiltIn, Families, Family, Written
 from slimyolo.storage import compose_yaml, decode_text, read_user_file, scalar_value
@@ -41,19 +42,17 @@ def read_architecture(source: str | Path, families: Families) -> Architecture:
     anchors for each level); and optionally activation (``nn.ReLU()``). Raises `ModelError` with the file and the line of
     the mistake.
     """
-    for family in families.values():
-        if str(source) in family.architectures:
-            return _built_in(str(source), family, families)
     path = Path(source)
     names = architecture_names(families)
+    name = str(source) if str(source) in names or path.exists() else built_in_name(str(source), names)
+    for family in families.values():
+        if name in family.architectures:
+            return _built_in(name, family, families)
     try:
         text = decode_text(read_user_file(path, "YAML file"))
     except OSError as error:
-        hint = nearest_name_hint(path.stem, names)
-        raise ModelError(
-            f"Cannot read the architecture {source}: {error.strerror}. Give a YAML file or a built-in name "
-            f"({_shown_names(families)}).{hint}"
-        ) from error
+        said = no_such_architecture(str(source), names, _shown_names(families))
+        raise ModelError(f"Cannot read the architecture {source}: {error.strerror}. {said}") from error
     except UnicodeDecodeError as error:
         raise ModelError(f"{path} is not text; an architecture is a YAML file.") from error
     return parse_architecture(text, families, name=path.stem, shown=str(path))

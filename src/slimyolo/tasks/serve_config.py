@@ -25,7 +25,9 @@ class ServeConfig(Config):
 
     command: ClassVar[str] = "serve"
 
-    weights: tuple[Path, ...] = option(help="one to four checkpoints, shown side by side", group=MODEL, metavar="FILE")
+    weights: tuple[Path, ...] = option(
+        help="one to four checkpoints, shown side by side", group=MODEL, metavar="FILE", by_place=True
+    )
     imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height and width", MODEL)
     conf: float = option(
         0.25, "confidence threshold when the page opens", group=MODEL, names=("--conf-thres",), ge=0.001, le=1

@@ -5,6 +5,7 @@ The names of the ultralytics package are those of its documentation (``yolo TASK
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -101,27 +102,27 @@ def our_name(name: str, value: Any, kind: type[Config]) -> str | None:
     return next((one for one in OTHER_NAMES.get(name, ()) if one in fields), None)
 
 
-def option_for(name: str, value: str, kind: type[Config]) -> str | None:
-    """``name=value``, as other programs write it, as the option of `kind`; None when there is none.
+def option_for(name: str, value: str, kind: type[Config]) -> list[str] | None:
+    """``name=value``, as other programs write it, as words for the command of `kind`; None when there is no such option.
 
-    A flag that is switched off is an empty text: it needs no option here.
+    A flag that is switched off needs no words.
     """
     key = name.replace("-", "_")
     field = key if key in kind.model_fields else our_name(key, value, kind)
     if (number := hyper_parameter(key, kind)) is not None:
-        return f"--hyp-set {number}={value}"
+        return ["--hyp-set", f"{number}={value}"]
     if field is None or (field.startswith("no") and not key.startswith("no")):
         return _negated(field, value)
     facts = option_facts(kind.model_fields[field])
     option = facts.flag or option_name(field)
     if kind.model_fields[field].annotation is bool:
-        return option if value.lower() in ("true", "1") else ""
-    words = value.strip("[]()").replace(",", " ")
-    if facts.bare is not None and words.lower() == "true":
-        return option
-    if words.lower() in ("none", "false", ""):
-        return ""
-    return f"{option} {words}"
+        return [option] if value.lower() in ("true", "1") else []
+    if value.lower() in ("none", "false", ""):
+        return []
+    if facts.bare is not None and value.lower() == "true":
+        return [option]
+    several = facts.lone_word or typing.get_origin(kind.model_fields[field].annotation) is tuple
+    return [option, *(value.strip("[]()").replace(",", " ").split() if several else [value])]
 
 
 def hyper_parameter(key: str, kind: type[Config]) -> str | None:
@@ -131,8 +132,8 @@ def hyper_parameter(key: str, kind: type[Config]) -> str | None:
     return name if known else None
 
 
-def _negated(field: str | None, value: str) -> str | None:
+def _negated(field: str | None, value: str) -> list[str] | None:
     """``plots=False`` → ``--noplots``; ``plots=True`` needs no option."""
     if field is None:
         return None
-    return option_name(field) if value.lower() in ("false", "0") else ""
+    return [option_name(field)] if value.lower() in ("false", "0") else []

@@ -53,7 +53,7 @@ class IterateConfig(Config):
 
     command: ClassVar[str] = "iterate"
 
-    weights: Path = option(help="trained checkpoint", group=WHAT, metavar="FILE")
+    weights: Path = option(help="trained checkpoint", group=WHAT, metavar="FILE", by_place=True)
     data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
     percent: Share | None = option(
         None, "share of BatchNorm channels to remove, in all rounds together", group=WHAT, metavar="SHARE"

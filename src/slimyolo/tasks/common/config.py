@@ -39,7 +39,8 @@ class OptionFacts:
     | `flag` | the option's name, when it differs from the field's name |
     | `names` | further names (``--img``) |
     | `metavar` | the word that stands for the value; None: the word of the type |
-    | `positional` | the value may stand without the option's name |
+    | `positional` | the value may stand without the option's name; help shows it so |
+    | `by_place` | the value may stand without the option's name; help shows it with its name |
     | `bare` | the value when the option is given without one (``--cache``) |
     | `shown_default` | what help prints as the default when it is computed |
     | `rare` | only ``--help-all`` shows the option: in every command, or in the commands named |
@@ -51,6 +52,7 @@ class OptionFacts:
     names: tuple[str, ...]
     metavar: str | None
     positional: bool
+    by_place: bool
     bare: str | None
     shown_default: str | None
     rare: bool | tuple[str, ...]
@@ -66,6 +68,7 @@ def option(
     names: Sequence[str] = (),
     metavar: str | None = None,
     positional: bool = False,
+    by_place: bool = False,
     bare: str | None = None,
     shown_default: str | None = None,
     rare: bool | tuple[str, ...] = False,
@@ -82,6 +85,7 @@ def option(
         names=tuple(names),
         metavar=metavar,
         positional=positional,
+        by_place=by_place,
         bare=bare,
         shown_default=shown_default,
         rare=rare,

@@ -24,7 +24,7 @@ class ExportConfig(Config):
 
     command: ClassVar[str] = "export"
 
-    weights: Path = option(help="checkpoint", group=MODEL, metavar="FILE")
+    weights: Path = option(help="checkpoint", group=MODEL, metavar="FILE", by_place=True)
     format: tuple[str, ...] = option(
         ("onnx",),
         "one or more of onnx openvino ncnn torchscript coreml litert tensorrt",

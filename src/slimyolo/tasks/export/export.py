@@ -70,7 +70,9 @@ class ExportRecord:
     differences: tuple[MetricEstimates | None, ...] = ()
 
     def __repr__(self) -> str:
-        files = ", ".join(str(file.path) for file in (*self.files, *self.quantised))
+        files = ", ".join(
+            str(path) for path in (*(one.path for one in self.files), *(one.path for one in self.quantised))
+        )
         return f"ExportRecord({self.weights!r} as {files})"
 
 

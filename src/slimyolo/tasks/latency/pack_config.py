@@ -37,7 +37,7 @@ class LatencyPackConfig(Config):
 
     command: ClassVar[str] = "latency pack"
 
-    weights: Path = option(help="checkpoint that will be cut", group=WHAT, metavar="FILE")
+    weights: Path = option(help="checkpoint that will be cut", group=WHAT, metavar="FILE", by_place=True)
     runtime: DeviceRuntime = option("onnxruntime", "runtime that will serve the network on the device", group=WHAT)
     imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height and width", WHAT)
 
@@ -77,7 +77,9 @@ class LatencyCheckConfig(Config):
 
     command: ClassVar[str] = "latency check"
 
-    weights: tuple[Path, ...] = option(help="cut checkpoints that the device should time", group=WHAT, metavar="FILE …")
+    weights: tuple[Path, ...] = option(
+        help="cut checkpoints that the device should time", group=WHAT, metavar="FILE …", by_place=True
+    )
     times: Path = option(help="times.json of the device, from `latency pack`", group=WHAT, metavar="FILE")
     latency: Latency | None = option(
         None, "budget: 8ms, or 50% of the dense time", group=WHAT, metavar="MS|SHARE", shown_default="that of the cut"

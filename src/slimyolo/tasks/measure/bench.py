@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,11 +27,9 @@ from slimyolo.tasks.common.records import SizeRecord
 from slimyolo.tasks.common.runs.provenance import run_provenance
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.measure.bench_config import BenchConfig
+from slimyolo.tasks.measure.bench_devices import DevicesRecord, bench_devices
 from slimyolo.tasks.measure.bench_files import Exports
 from slimyolo.tasks.measure.bench_stages import time_stages
-
-if TYPE_CHECKING:
-    from slimyolo.tasks.measure.bench_devices import DevicesRecord
 
 __all__ = ["BenchRecord", "BenchRow", "bench", "bench_here_or_elsewhere", "bench_table", "timed_models", "verdict"]
 
@@ -171,8 +169,6 @@ def timed_models(
 def bench_here_or_elsewhere(config: BenchConfig) -> BenchRecord | DevicesRecord:
     """`bench`, or with ``--times`` the comparison of other devices (`bench_devices`)."""
     if config.times:
-        from slimyolo.tasks.measure.bench_devices import bench_devices
-
         return bench_devices(config)
     return bench(config)
 

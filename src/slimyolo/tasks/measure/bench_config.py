@@ -34,7 +34,7 @@ class BenchConfig(Config):
     command: ClassVar[str] = "bench"
 
     weights: tuple[Path, ...] = option(
-        (), "checkpoints and exported files; all are compared with the first", group=WHAT, metavar="FILE"
+        (), "checkpoints and exported files; all are compared with the first", group=WHAT, metavar="FILE", by_place=True
     )
     runtime: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = option(
         ("onnxruntime",), "one or more of onnxruntime, openvino, ncnn, torch, litert", group=WHAT, metavar="RUNTIME …"

@@ -37,10 +37,10 @@ class ValConfig(Config):
 
     command: ClassVar[str] = "val"
 
-    weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL, metavar="FILE")
+    weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL, metavar="FILE", by_place=True)
     class_names: tuple[str, ...] = class_names_option(MODEL)
     trust_code: bool = trust_option(MODEL)
-    data: Path = option(help="dataset YAML", group=MODEL, metavar="YAML")
+    data: Path = option(help="dataset YAML", group=MODEL, metavar="YAML", by_place=True)
     split: Literal["val", "train", "test"] = option(
         "val", "split of the dataset to measure on", group=MODEL, names=("--task",)
     )

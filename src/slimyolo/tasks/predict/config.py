@@ -34,13 +34,14 @@ class PredictConfig(Config):
 
     command: ClassVar[str] = "predict"
 
-    weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL, metavar="FILE")
+    weights: Path = option(help="checkpoint, or exported file or folder", group=MODEL, metavar="FILE", by_place=True)
     class_names: tuple[str, ...] = class_names_option(MODEL)
     trust_code: bool = trust_option(MODEL)
     source: str = option(
         help="image, video, folder, 'glob*.jpg', list.txt, camera number or stream address",
         group=MODEL,
         metavar="SOURCE",
+        by_place=True,
     )
     imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height and width", MODEL)
     vid_stride: int = option(1, "use only every N-th frame of a video", group=MODEL, ge=1)

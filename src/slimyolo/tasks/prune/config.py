@@ -60,7 +60,7 @@ class PruneConfig(Config):
 
     command: ClassVar[str] = "prune"
 
-    weights: Path = option(help="checkpoint to prune", group=WHAT, metavar="FILE")
+    weights: Path = option(help="checkpoint to prune", group=WHAT, metavar="FILE", by_place=True)
     percent: Share | None = option(
         None, "share of BatchNorm channels to remove", group=WHAT, shown_default="0.4", metavar="SHARE"
     )

@@ -36,8 +36,8 @@ class SensitivityConfig(Config):
 
     command: ClassVar[str] = "sensitivity"
 
-    weights: Path = option(help="checkpoint", group=WHAT, metavar="FILE")
-    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
+    weights: Path = option(help="checkpoint", group=WHAT, metavar="FILE", by_place=True)
+    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML", by_place=True)
     metric: Literal["error", "map"] = option(
         "error", "error of the outputs (needs no labels), or drop of mAP50-95", group=WHAT
     )

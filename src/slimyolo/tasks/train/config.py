@@ -311,7 +311,7 @@ class FinetuneConfig(TrainConfig):
 
     command: ClassVar[str] = "finetune"
 
-    weights: Path = option(help="pruned checkpoint", group=WHAT, metavar="FILE")
+    weights: Path = option(help="pruned checkpoint", group=WHAT, metavar="FILE", by_place=True)
     epochs: int = option(100, "passes over the training images", group=HOW, ge=1)
 
     @classmethod

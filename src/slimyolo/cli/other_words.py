@@ -1,0 +1,82 @@
+"""Answers people who type a command line as other programs take it, with the line to type here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from slimyolo.cli.commands import COMMANDS, Command
+from slimyolo.errors import ConfigError, nearest_name_hint
+from slimyolo.tasks.spellings import COMMAND_WORDS, TASK_WORDS, option_for
+
+__all__ = ["is_family", "no_such_command", "refuse_other_style"]
+
+PAIR = re.compile(r"([A-Za-z_][\w-]*)=(.*)", re.DOTALL)
+OF_TASKS = ("task", "mode")  # keys of `yolo TASK MODE key=value` that the command itself answers
+
+
+def is_family(word: str) -> bool:
+    """Whether `word` is the first of several commands of two words, such as ``data``."""
+    return any(command.name.startswith(f"{word} ") for command in COMMANDS)
+
+
+def no_such_command(tokens: Sequence[str]) -> str:
+    """The message for a command that does not exist. A word of other programs is answered with the command that does it."""
+    names = [command.name for command in COMMANDS]
+    word = tokens[0]
+    typed = " ".join(tokens[:2]) if is_family(word) else word
+    following = tokens[1] if len(tokens) > 1 else ""
+    meant = COMMAND_WORDS.get(following, following)
+    if word in TASK_WORDS and meant in names:  # yolo detect train …
+        if word != "detect":
+            return f"slimyolo detects boxes; it has no task {word!r}."
+        command = next(command for command in COMMANDS if command.name == meant)
+        line = _line(command, tokens[2:])[0]
+        return f"There is no command {word!r}: slimyolo detects, and nothing else. Type: {line}"
+    if word in COMMAND_WORDS:
+        hint = f" Did you mean {COMMAND_WORDS[word]!r}?"
+    elif len(tokens) == 1 and is_family(word):
+        own = " or ".join(repr(name) for name in names if name.startswith(f"{word} "))
+        hint = f" Did you mean {own}?"
+    else:
+        hint = nearest_name_hint(typed, names)
+    return f"There is no command {typed!r}.{hint} Commands: {', '.join(names)}."
+
+
+def refuse_other_style(command: Command, tokens: Sequence[str], words: Sequence[str]) -> None:
+    """Raise `ConfigError` with the line to type when one of `words` is ``key=value``, as the ultralytics package takes it.
+
+    `tokens` is all that follows the command; `words` are those that stand without an option. The name of a file that exists
+    is no pair.
+    """
+    pairs = [word for word in words if _is_pair(word, command)]
+    if not pairs:
+        return
+    line, unknown = _line(command, tokens)
+    left_out = f" There is no option for {', '.join(unknown)}." if unknown else ""
+    raise ConfigError(f"{pairs[0]!r}: options are written --name value here, not name=value.{left_out} Type: {line}")
+
+
+def _is_pair(word: str, command: Command) -> bool:
+    match = PAIR.fullmatch(word)
+    if match is None or Path(word).exists():
+        return False
+    return match[1] in OF_TASKS or option_for(match[1], match[2], command.settings) is not None
+
+
+def _line(command: Command, tokens: Sequence[str]) -> tuple[str, list[str]]:
+    """(the line to type, the keys for which there is no option)."""
+    parts, unknown = [f"slimyolo {command.name}"], []
+    for token in tokens:
+        match = PAIR.fullmatch(token)
+        if match is None:
+            parts.append(shlex.quote(token))
+            continue
+        words = option_for(match[1], match[2], command.settings)
+        if words is None:
+            unknown += [match[1]] if match[1] not in OF_TASKS else []
+        else:
+            parts += [shlex.quote(word) for word in words]
+    return " ".join(parts), unknown
