@@ -132,7 +132,7 @@ WRONG = [
     (["trian"], "There is no command 'trian'. Did you mean 'train'?"),
     (["data"], "There is no command 'data'"),
     (["data", "chek"], "Did you mean 'data check'"),
-    (["data"], "Did you mean 'data check' or 'data synth'?"),
+    (["data"], "Did you mean 'data check' or "),
     (["train", "--epoch", "3"], "Unknown option --epoch. Did you mean '--epochs'? See `slimyolo train --help`."),
     (["train", "--cfg", "yolov5n"], "--data is required: add --data VALUE."),
     (["val", "--weights", "w.pt", "--data", "d.yaml", "--save-conf"], "add --save-txt"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from slimyolo.api.calling import run_task, with_settings_of
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
-from slimyolo.tasks.dataset_config import DataCheckConfig, DataSynthConfig
+from slimyolo.tasks.dataset_config import DataCheckConfig, DataConvertConfig, DataSynthConfig
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.inspect_config import InspectConfig
 from slimyolo.tasks.latency.pack_config import LatencyCheckConfig, LatencyPackConfig
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from slimyolo.api import settings as of
     from slimyolo.checkpoints import CheckpointSummary
     from slimyolo.data import DatasetReport
+    from slimyolo.data.convert.report import ConversionReport
     from slimyolo.tasks.chain.ending import ChainRecord
     from slimyolo.tasks.common.records import CutRecord, TrainRecord, ValidationRecord
     from slimyolo.tasks.export.export import ExportRecord
@@ -48,6 +49,7 @@ __all__ = [
     "compare",
     "compress",
     "data_check",
+    "data_convert",
     "data_synth",
     "export",
     "finetune",
@@ -207,6 +209,16 @@ def data_check(data: of.PathText, *, verbose: bool = False, **settings: Unpack[o
     from slimyolo.tasks.dataset import check as task
 
     return run_task(task, DataCheckConfig, {"data": data, **settings}, verbose=verbose)
+
+
+@with_settings_of(DataConvertConfig)
+def data_convert(
+    source: of.PathText, folder: of.PathText, *, verbose: bool = False, **settings: Unpack[of.DataConvertSettings]
+) -> ConversionReport:
+    """Make a dataset of another tool a folder in YOLO layout. The report has the ``splits`` and what was left out."""
+    from slimyolo.tasks.dataset import convert as task
+
+    return run_task(task, DataConvertConfig, {"source": source, "folder": folder, **settings}, verbose=verbose)
 
 
 @with_settings_of(DataSynthConfig)

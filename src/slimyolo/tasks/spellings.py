@@ -33,7 +33,7 @@ COMMAND_WORDS: Mapping[str, str] = {
     "quantize": "export --int8",
     "quantise": "export --int8",
     "int8": "export --int8",
-    "convert": "export",
+    "convert": "data convert",
     "onnx": "export --format onnx",
     "benchmark": "bench",
     "time": "bench",

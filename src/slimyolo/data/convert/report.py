@@ -10,10 +10,12 @@ from pathlib import Path
 
 from slimyolo.data.convert.formats.table import FORMATS
 from slimyolo.data.convert.source import FormatName, Note
+from slimyolo.one_line import one_line_repr
 
 __all__ = ["ConversionReport", "ConvertedSplit", "readable"]
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class ConvertedSplit:
     """The numbers of one split. `class_boxes` has the number of boxes of each class."""
@@ -26,6 +28,7 @@ class ConvertedSplit:
     class_boxes: Mapping[str, int]
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class ConversionReport:
     """What `convert_dataset` did.

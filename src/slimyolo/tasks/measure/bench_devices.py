@@ -9,6 +9,7 @@ from typing import Any
 
 from slimyolo.costs import fit_latency
 from slimyolo.errors import ConfigError
+from slimyolo.one_line import one_line_repr
 from slimyolo.storage import create_run_folder, write_json
 from slimyolo.tasks.common.budgets import latency_amounts
 from slimyolo.tasks.common.json_output import give_json
@@ -46,6 +47,7 @@ class CandidateTime:
     meets: bool | None
 
 
+@one_line_repr
 @dataclass(frozen=True, kw_only=True)
 class DevicesRecord:
     """The times of all candidates on all devices, and sentences that say which candidate meets the budget on which."""
