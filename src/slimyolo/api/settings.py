@@ -215,6 +215,7 @@ class ValSettings(TypedDict, total=False):
 
     weights: PathText
     class_names: str | Sequence[str]
+    trust_code: bool
     data: PathText
     split: Literal["val", "train", "test"]
     imgsz: Size
@@ -247,6 +248,7 @@ class CompareSettings(TypedDict, total=False):
     split: Literal["val", "train", "test"]
     imgsz: Size
     class_names: str | Sequence[str]
+    trust_code: bool
     single_cls: bool
     rule: Literal["yolov5", "coco", "ultralytics"] | None
     conf: float
@@ -273,6 +275,7 @@ class PredictSettings(TypedDict, total=False):
 
     weights: PathText
     class_names: str | Sequence[str]
+    trust_code: bool
     source: str
     imgsz: Size
     vid_stride: int
@@ -422,6 +425,7 @@ class BenchSettings(TypedDict, total=False):
     precision: (
         Literal["fp32", "fp16", "bf16", "auto", "int8"] | Sequence[Literal["fp32", "fp16", "bf16", "auto", "int8"]]
     )
+    trust_code: bool
     data: PathText | None
     times: PathTexts
     latency: Share | None
@@ -517,6 +521,7 @@ class ServeSettings(TypedDict, total=False):
     conf: float
     iou: float
     device: str | int
+    trust_code: bool
     host: str
     port: int
     allow_host: str | Sequence[str]
