@@ -36,7 +36,7 @@ class ExportConfig(Config):
     batch_size: BatchSize = option(1, "number of images per call", group=MODEL, ge=1)
     output: OptionalPath = option(None, "file or folder to write to; none: beside the checkpoint", group=MODEL)
 
-    half: bool = option(False, "store the weights in 16 bits", group=FORMAT)
+    half: bool = option(False, "store the weights in 16 bits; with --data, measure what that changes", group=FORMAT)
     int8: bool = option(False, "compute convolutions in 8 bits (onnx, openvino); needs --data", group=FORMAT)
     calibration_images: int = option(
         128, "number of training images that set the ranges of --int8", group=FORMAT, ge=1, rare=True

@@ -46,6 +46,7 @@ from slimyolo.tasks.common.opened_model import answering_branch, size_of
 from slimyolo.tasks.common.runs.provenance import run_provenance
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.export.config import ExportConfig
+from slimyolo.tasks.export.halved import halved_differences
 from slimyolo.tasks.export.quantising import Calibration, quantise_file, tell_quantised
 
 __all__ = ["ExportRecord", "export"]
@@ -60,7 +61,8 @@ _MOST_WITH_NMS = 100
 class ExportRecord:
     """The files that were written from one checkpoint, in the order of the formats; `quantised` are the INT8 files.
 
-    `differences` are those of the metrics of each INT8 file to the float file, with 95 % intervals.
+    `differences` are those of the metrics of each INT8 file to the float file, or of each file with ``half`` to the checkpoint,
+    with 95 % intervals.
     """
 
     weights: str
@@ -70,10 +72,8 @@ class ExportRecord:
     differences: tuple[MetricEstimates | None, ...] = ()
 
     def __repr__(self) -> str:
-        files = ", ".join(
-            str(path) for path in (*(one.path for one in self.files), *(one.path for one in self.quantised))
-        )
-        return f"ExportRecord({self.weights!r} as {files})"
+        paths = [file.path for file in self.files] + [file.path for file in self.quantised]
+        return f"ExportRecord({self.weights!r} as {', '.join(map(str, paths))})"
 
 
 def export(config: ExportConfig) -> ExportRecord:
@@ -113,7 +113,11 @@ def export(config: ExportConfig) -> ExportRecord:
         _tell(file)
         files.append(file)
         _write_examples(config, row.name, path, settings.giving(file.layout, settings.nms))
-    record = ExportRecord(str(weights), tuple(files), run_provenance(config))
+    differences: tuple[MetricEstimates | None, ...] = ()
+    if config.half and config.data is not None and not config.nms:
+        written = list(zip(rows, files, strict=True))
+        differences = halved_differences(detector, config.data, written, config.imgsz)
+    record = ExportRecord(str(weights), tuple(files), run_provenance(config), differences=differences)
     give_json(config.json_file, record)
     return record
 
