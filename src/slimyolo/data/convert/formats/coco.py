@@ -12,7 +12,7 @@ from slimyolo.data.convert.annotation_files import finite, read_json_file, split
 from slimyolo.data.convert.source import Note, Notes, Source, SourceBox, SourceImage, around
 from slimyolo.errors import DataError, shown_value
 
-__all__ = ["is_coco", "is_coco_detections", "read_coco"]
+__all__ = ["categories_of", "image_names", "image_size_of", "is_coco", "is_coco_detections", "read_coco"]
 
 
 def is_coco(data: Any) -> bool:
@@ -68,7 +68,7 @@ class _Document:
         self.file, self.split, self.notes = file, split, Notes(file)
         self._images, self._categories = data["images"], data["categories"]
         self._annotations = data.get("annotations")
-        self._names = self._read_categories()
+        self._names = categories_of(self._categories, file)
         self._used: set[Any] = set()
 
     def classes(self, remarks: list[str]) -> list[str]:
@@ -103,7 +103,7 @@ class _Document:
         for number, item in enumerate(self._images):
             if not isinstance(item, Mapping) or _key(item.get("id")) is None:
                 raise DataError(f"{self.file}: entry {number} of 'images' has no 'id', got {shown_value(item)}.")
-            names = _names_of(item)
+            names = image_names(item)
             if not names:
                 raise DataError(f"{self.file}: the image {item['id']} has no 'file_name'.")
             own = boxes.pop(_key(item["id"]), [])
@@ -112,7 +112,7 @@ class _Document:
                     origin=self.file,
                     names=names,
                     boxes=tuple(own),
-                    size=_size(item),
+                    size=image_size_of(item),
                     split=self.split,
                     labelled=self._annotations is not None,
                 )
@@ -122,21 +122,6 @@ class _Document:
                 "picture missing", f"image {image}", f"{len(left)} annotations name an image that is not listed"
             )
         return images
-
-    def _read_categories(self) -> dict[int, str]:
-        names: dict[int, str] = {}
-        if not isinstance(self._categories, list) or not self._categories:
-            raise DataError(f"{self.file} has no 'categories', so its classes have no names.")
-        for item in self._categories:
-            number = item.get("id") if isinstance(item, Mapping) else None
-            if not isinstance(number, int) or not isinstance(item.get("name"), str) or not item["name"].strip():
-                raise DataError(f"{self.file}: a category needs a number 'id' and a 'name', got {shown_value(item)}.")
-            if number in names:
-                raise DataError(
-                    f"{self.file}: the category number {number} is used for {names[number]!r} and {item['name']!r}."
-                )
-            names[number] = item["name"].strip()
-        return names
 
     def _boxes(self) -> dict[Any, list[SourceBox]]:
         boxes: dict[Any, list[SourceBox]] = defaultdict(list)
@@ -177,6 +162,21 @@ class _Document:
         return None
 
 
+def categories_of(items: Any, file: Path) -> dict[int, str]:
+    """Category number → class name. Raises `DataError` for categories without a number or a name, or with the same number."""
+    names: dict[int, str] = {}
+    if not isinstance(items, list) or not items:
+        raise DataError(f"{file} has no 'categories', so its classes have no names.")
+    for item in items:
+        number = item.get("id") if isinstance(item, Mapping) else None
+        if not isinstance(number, int) or not isinstance(item.get("name"), str) or not item["name"].strip():
+            raise DataError(f"{file}: a category needs a number 'id' and a 'name', got {shown_value(item)}.")
+        if number in names:
+            raise DataError(f"{file}: the category number {number} is used for {names[number]!r} and {item['name']!r}.")
+        names[number] = item["name"].strip()
+    return names
+
+
 def _key(image: Any) -> Any:
     """The number of an image as it is compared: some tools write it as text in one place."""
     if isinstance(image, bool) or not isinstance(image, (int, str, float)):
@@ -184,7 +184,7 @@ def _key(image: Any) -> Any:
     return str(int(image)) if isinstance(image, float) and image.is_integer() else str(image)
 
 
-def _names_of(item: Mapping[str, Any]) -> tuple[str, ...]:
+def image_names(item: Mapping[str, Any]) -> tuple[str, ...]:
     """The file name; for LVIS, which has none, the end of the address."""
     names = [item.get("file_name"), item.get("path")]
     addresses = [urlsplit(url).path for url in (item.get("coco_url"), item.get("flickr_url")) if isinstance(url, str)]
@@ -193,7 +193,8 @@ def _names_of(item: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*given, *plain, *(unquote(path) for path in addresses if path))))
 
 
-def _size(item: Mapping[str, Any]) -> tuple[int, int] | None:
+def image_size_of(item: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(height, width) of an image as the file states it, or None."""
     try:
         height, width = int(finite(item.get("height"))), int(finite(item.get("width")))
     except (ValueError, OverflowError):
