@@ -64,7 +64,7 @@ def coco_document(pictures: Sequence[Picture], *, first: int = 1, **more: Any) -
     ]
     annotations = [
         {
-            "id": 1000 * place + number,
+            "id": 1000 * place + number + 1,
             "image_id": 100 + place,
             "category_id": numbers[name],
             "bbox": [left, top, right - left, bottom - top],

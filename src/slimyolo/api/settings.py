@@ -235,6 +235,7 @@ class ValSettings(TypedDict, total=False):
     save_txt: bool
     save_conf: bool
     save_json: bool
+    coco: PathText | None
     noplots: bool
     project: PathText
     name: str

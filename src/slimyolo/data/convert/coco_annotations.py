@@ -36,7 +36,8 @@ class CocoAnnotations:
 
     `images` are sorted by their number, as pycocotools sorts them. `categories` maps a class name to its number. The objects
     have one entry each in `box_images` (place in `images`), `box_categories`, `boxes` ``[m, 4]`` (left, top, width, height in
-    pixels), `areas` and `crowds`.
+    pixels), `areas` and `crowds`. `has_number_0` says whether an annotation has the number 0: pycocotools takes such an object as
+    never found.
     """
 
     file: Path
@@ -47,6 +48,7 @@ class CocoAnnotations:
     boxes: npt.NDArray[np.float64]
     areas: npt.NDArray[np.float64]
     crowds: npt.NDArray[np.bool_]
+    has_number_0: bool
 
     def numbers_of(self, names: Sequence[str]) -> tuple[int, ...]:
         """The category number of each class name. Raises `ConfigError` for a class that the file does not have."""
@@ -107,7 +109,7 @@ def read_coco_annotations(file: Path) -> CocoAnnotations:
             raise DataError(f"{file}: an image needs 'id' and 'file_name', got {shown_value(item)}.")
         images.append(CocoImage(id=item["id"], names=names, size=image_size_of(item)))
     try:
-        images.sort(key=lambda image: image.id)  # type: ignore[arg-type, return-value]  # refused below
+        images.sort(key=lambda image: image.id)
     except TypeError as error:
         raise DataError(f"{file}: the numbers of its images are partly text. Write all of them as numbers.") from error
     categories = categories_of(data["categories"], file)
@@ -158,6 +160,7 @@ def _objects(annotations: Sequence[Any], images: Sequence[CocoImage], file: Path
         "boxes": table[:, 2:6],
         "areas": table[:, 6],
         "crowds": table[:, 7].astype(np.bool_),
+        "has_number_0": any(item.get("id") == 0 for item in annotations),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slimyolo.detections import DetectionMetrics, MetricEstimates
+from slimyolo.detections.coco_scores import CocoScores
 from slimyolo.one_line import one_line_repr
 
 __all__ = [
@@ -51,6 +52,7 @@ class ValidationRecord:
     """The metrics and speed of a detector on one split. `speed_ms`: mean milliseconds per image of each step on `device`.
 
     `intervals` are the metrics with their 95 % intervals. `differences` are those to the model `against`, if one was given.
+    `coco` are the scores against the original COCO annotations, if they were given.
     """
 
     weights: str
@@ -70,6 +72,7 @@ class ValidationRecord:
     intervals: MetricEstimates | None = None
     against: str = ""
     differences: MetricEstimates | None = None
+    coco: CocoScores | None = None
 
     def __repr__(self) -> str:
         return (

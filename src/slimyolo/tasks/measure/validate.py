@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,6 +40,8 @@ from slimyolo.tasks.common.report_files import (
 )
 from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenance
 from slimyolo.tasks.measure.asked import asked_measuring
+from slimyolo.tasks.measure.coco_rows import coco_rows
+from slimyolo.tasks.measure.coco_scoring import FoundInImage, original_numbers
 from slimyolo.tasks.measure.detection_names import detection_names
 from slimyolo.tasks.measure.validate_config import ValConfig
 
@@ -86,8 +87,9 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
             config.split,
             config.data,
         )
-    found: list[tuple[Path, tuple[int, int], Detections]] = []
-    keep = config.save_txt or config.save_json
+    original = None if config.coco is None else original_numbers(config.coco, dataset, split)
+    found: list[FoundInImage] = []
+    keep = config.save_txt or config.save_json or original is not None
 
     pictures = None if config.noplots else ValidationPictures(split, single_class=config.single_cls)
 
@@ -108,7 +110,14 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     if config.against is not None:
         record = _beside_other(config, record, split, asked)
     _log_costs(record)
-    _write(config, record, found, split, pictures)
+    rows = None
+    if original is not None:
+        rows = original.rows(found)
+        record = replace(record, coco=original.scores(rows))
+        _log_coco(config, record, len(original.places))
+    elif config.save_json:
+        rows = _own_rows(found)
+    _write(config, record, found, rows, split, pictures)
     return _without_outcomes(record)
 
 
@@ -120,6 +129,16 @@ def _log_costs(record: ValidationRecord) -> None:
         record.size.imgsz,
         ", ".join(f"{name} {value:.1f}" for name, value in record.speed_ms.items()),
         record.device,
+    )
+
+
+def _log_coco(config: ValConfig, record: ValidationRecord, images: int) -> None:
+    assert record.coco is not None  # the caller has set it; narrows the type
+    log.info(
+        "predictions.json against %s on %d images (crowds ignored), as pycocotools computes it:\n  %s",
+        config.coco,
+        images,
+        "\n  ".join(record.coco.lines()),
     )
 
 
@@ -221,7 +240,8 @@ def _record(
 def _write(
     config: ValConfig,
     record: ValidationRecord,
-    found: Sequence[tuple[Path, tuple[int, int], Detections]],
+    found: Sequence[FoundInImage],
+    rows: Sequence[dict[str, Any]] | None,
     split: SplitData,
     pictures: ValidationPictures | None,
 ) -> None:
@@ -231,14 +251,11 @@ def _write(
     write_json(folder / "record.json", _without_outcomes(record))
     give_json(config.json_file, _without_outcomes(record))
     keep_outcomes(folder, record.metrics, split, weights=str(config.weights), imgsz=config.imgsz)
-    names = detection_names([path for path, _, _ in found])
     if config.save_txt:
+        names = detection_names([path for path, _, _ in found])
         for (_, size, detections), name in zip(found, names.files, strict=True):
             write_text(folder / "labels" / f"{name}.txt", _label_rows(detections, size, config.save_conf))
-    if config.save_json:
-        rows = [
-            row for (_, _, one), image in zip(found, names.image_ids, strict=True) for row in _coco_rows(image, one)
-        ]
+    if rows is not None:
         write_json(folder / "predictions.json", rows)
     write_evidence(folder, record.metrics)
     write_labels(folder, {config.split: split})
@@ -258,16 +275,10 @@ def _label_rows(detections: Detections, size: tuple[int, int], with_scores: bool
     return "".join(f"{line}\n" for line in lines)
 
 
-def _coco_rows(image: int | str, detections: Detections) -> list[dict[str, Any]]:
-    return [
-        {
-            "image_id": image,
-            "category_id": int(number),
-            "bbox": [round(float(value), 3) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1])],
-            "score": round(float(score), 5),
-        }
-        for box, score, number in zip(detections.boxes, detections.scores, detections.classes, strict=True)
-    ]
+def _own_rows(found: Sequence[FoundInImage]) -> list[dict[str, Any]]:
+    """Rows with the ids of `detection_names`, and the class numbers of the dataset."""
+    images = detection_names([path for path, _, _ in found]).image_ids
+    return [row for (_, _, one), image in zip(found, images, strict=True) for row in coco_rows(image, one.boxes, one)]
 
 
 def _shortened(names: Sequence[str]) -> str:

@@ -84,6 +84,12 @@ class ValConfig(Config):
     save_txt: bool = option(False, "write detections as YOLO label files", group=OUTPUT)
     save_conf: bool = option(False, "also write the confidences into the label files", group=OUTPUT, rare=True)
     save_json: bool = option(False, "write detections as COCO JSON", group=OUTPUT)
+    coco: OptionalPath = option(
+        None,
+        "COCO annotations: write COCO JSON with their numbers, and score it against them",
+        group=OUTPUT,
+        metavar="FILE",
+    )
     noplots: bool = option(False, "write no plots and pictures", group=OUTPUT, rare=True)
     project: Path = project_option("runs/val", OUTPUT)
     name: str = name_option(OUTPUT)
@@ -93,4 +99,6 @@ class ValConfig(Config):
     def _refuse_contradictions(self) -> ValConfig:
         if self.save_conf and not self.save_txt:
             raise ConfigError("--save-conf adds confidences to label files: add --save-txt.")
+        if self.coco is not None and self.single_cls:
+            raise ConfigError("--coco needs the classes of the file, and --single-cls ignores them: give one of them.")
         return self
