@@ -227,7 +227,7 @@ def test_what_is_not_a_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(source / "cat.jpg")
     report = convert(source, tmp_path / "new")
     assert report.counts == {"picture not readable": 1}
-    assert "it is not a file" in report.left_out[0].message
+    assert "it is a pipe, expected a file" in report.left_out[0].message
     assert stat.S_ISFIFO((source / "cat.jpg").stat().st_mode)
 
 

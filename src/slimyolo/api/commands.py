@@ -215,7 +215,7 @@ def data_check(data: of.PathText, *, verbose: bool = False, **settings: Unpack[o
 def data_convert(
     source: of.PathText, folder: of.PathText, *, verbose: bool = False, **settings: Unpack[of.DataConvertSettings]
 ) -> ConversionReport:
-    """Make a dataset of another tool a folder in YOLO layout. The report has the ``splits`` and what was left out."""
+    """Convert a dataset of another tool into a new folder in YOLO layout. The report says what was left out, and why."""
     from slimyolo.tasks.dataset import convert as task
 
     return run_task(task, DataConvertConfig, {"source": source, "folder": folder, **settings}, verbose=verbose)

@@ -24,7 +24,7 @@ from slimyolo.data.dataset.listed_paths import find_listed, with_slashes
 from slimyolo.data.dataset.listing import files_below, list_images
 from slimyolo.data.pictures.image_files import IMAGE_SUFFIXES, UNREAD_SUFFIXES
 from slimyolo.errors import DataError
-from slimyolo.storage import decode_text, open_user_file
+from slimyolo.storage import decode_text, open_user_file, read_user_file
 
 __all__ = ["is_label_text", "read_yolo"]
 
@@ -197,7 +197,12 @@ class _Reader:
     def _add(self, image: Path | None, names: tuple[str, ...], label: Path | None, split: str) -> None:
         labels = None
         if label is not None:
-            labels = parse_labels(read_annotations(label), label, self.nc, self.keypoints)
+            try:
+                content = read_user_file(label, "label file")
+            except OSError as error:
+                self.notes.append(Note("picture not annotated", label, "", f"cannot be read: {error.strerror}"))
+                return
+            labels = parse_labels(content, label, self.nc, self.keypoints)
             self._take_defects(labels)
             if not labels.usable:
                 return
