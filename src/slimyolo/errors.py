@@ -38,6 +38,7 @@ __all__ = [
     "TrainingError",
     "UnknownOperationError",
     "UnsafeCheckpointError",
+    "is_out_of_memory",
     "nearest_name_hint",
     "shown_value",
 ]
@@ -93,6 +94,18 @@ class ExportError(SlimyoloError):
 
 class StorageError(SlimyoloError):
     """A folder or file cannot be written or read."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that there is not enough memory, as Python, torch and the system's loader of libraries say it."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(sign in said for sign in _OUT_OF_MEMORY)
+
+
+_OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory", "bad_alloc"),
+    "failed to map segment from shared object",
+)
 
 
 def nearest_name_hint(name: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from slimyolo.errors import CheckpointError, ModelError
@@ -73,6 +73,7 @@ class Checkpoint:
         tensors = self.best_tensors(prefer_ema)
         detector = self._built(tensors)
         _check_tensors(self.source or "The checkpoint", detector.state_dict(), tensors)
+        _check_values(self.source or "The checkpoint", detector, tensors)
         detector.load_state_dict(tensors)
         detector.imgsz = self.imgsz
         return detector.eval()
@@ -129,6 +130,23 @@ def _check_tensors(source: str, expected: Mapping[str, Tensor], got: Mapping[str
             else "The architecture and the tensors in the file disagree: it was altered, or written by another program."
         )
         raise CheckpointError(f"{source} does not fit its own architecture: {shown}. {hint}")
+
+
+def _check_values(source: str, detector: Detector, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse values with which no output means anything: NaN, infinities, variances below zero."""
+    variances = {f"{name}.running_var" for name, one in detector.named_modules() if isinstance(one, nn.BatchNorm2d)}
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            continue
+        wrong = int((~torch.isfinite(tensor)).sum())
+        what = "are NaN or infinite"
+        if not wrong and name in variances:
+            wrong, what = int((tensor < 0).sum()), "are variances below zero"
+        if wrong:
+            raise CheckpointError(
+                f"{source}: {wrong} of the {tensor.numel()} values of {name} {what}, so nothing that this model answers would "
+                "mean anything. Its training went wrong, or the file is damaged: take an earlier checkpoint."
+            )
 
 
 @contextmanager

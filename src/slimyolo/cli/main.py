@@ -18,6 +18,7 @@ from slimyolo.cli.other_words import is_family, no_such_command, refuse_other_st
 from slimyolo.cli.running import run_command
 from slimyolo.cli.screens import command_screen, family_screen, overview_screen
 from slimyolo.cli.standard_streams import lasting_streams, lost_output
+from slimyolo.cli.system_errors import system_sentence
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, SlimyoloError
 from slimyolo.tasks.common.config import Config
@@ -69,8 +70,9 @@ def _ending(error: BaseException, interrupted: bool) -> int:
     if isinstance(error, SlimyoloError):
         print(f"slimyolo: {error}", file=sys.stderr)
         return FAILED
-    if isinstance(error, OSError) and error.errno is not None:  # a name too long, no permission, no space, …
-        print(f"slimyolo: {error}", file=sys.stderr)
+    sentence = system_sentence(error)
+    if sentence is not None:
+        print(f"slimyolo: {sentence}", file=sys.stderr)
         return FAILED
     raise error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from slimyolo.exporting.table import check_settings, checker_version, require_pa
 from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind
 from slimyolo.models import Detector
 from slimyolo.one_line import one_line_repr
-from slimyolo.storage import atomic_file, atomic_folder, read_user_file, remember_own_file
+from slimyolo.storage import atomic_file, atomic_folder, read_user_file, remember_own_file, temporary_folder
 
 __all__ = ["ExportedFile", "Suppress", "export_detector"]
 
@@ -94,7 +93,7 @@ def export_detector(
         notes = (f"--simplify does nothing for {row.name}: there is no graph to simplify.",)
     place = device if row.bound and device is not None else torch.device("cpu")
     tolerance = Tolerance.float16(settings.size) if settings.half else Tolerance.float32(settings.size)
-    with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         draft = _Draft(detector, row, Path(folder), path.name, place)
         try:
             written, found = _compared(draft, settings, tolerance, real_images, suppress)

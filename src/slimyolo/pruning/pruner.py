@@ -25,7 +25,7 @@ from slimyolo.pruning.plan.plan import PrunePlan
 from slimyolo.pruning.rules import CutRules, RuleFields, rules_with
 from slimyolo.pruning.scores.importance import scores_by
 from slimyolo.pruning.selection.select import Price, select
-from slimyolo.pruning.surgery.check import rms_difference, unseen_inputs, verify
+from slimyolo.pruning.surgery.check import refuse_nonfinite, rms_difference, unseen_inputs, verify
 from slimyolo.pruning.surgery.cut import apply, mask_module
 from slimyolo.pruning.surgery.precision import half_types, in_single, of_single_inputs, rounded_as, single
 from slimyolo.pruning.targets import ChannelShare, LatencyBudget, Target
@@ -346,6 +346,8 @@ def _difference(
         difference = verify(masked, cut, inputs, forward=forward)
     except PruningError:  # other shapes
         return None
+    if math.isinf(difference):
+        refuse_nonfinite(masked, inputs, forward=forward)
     if not exact or difference <= _EXACT:
         return difference
     doubles = tuple(i.double() if isinstance(i, Tensor) and i.is_floating_point() else i for i in inputs)

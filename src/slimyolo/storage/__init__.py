@@ -8,6 +8,7 @@ from slimyolo.storage.plain_yaml import compose_yaml, parse_yaml, read_yaml, rea
 from slimyolo.storage.records import read_json, to_plain, write_json
 from slimyolo.storage.run_folders import create_run_folder, latest_run_folder, remove_earlier_files
 from slimyolo.storage.run_lock import LOCK_FILE, only_run_in
+from slimyolo.storage.temporary import temporary_folder
 from slimyolo.storage.user_files import (
     FileRole,
     UnsuitableFileError,
@@ -42,6 +43,7 @@ __all__ = [
     "remove_earlier_files",
     "remove_leftovers",
     "scalar_value",
+    "temporary_folder",
     "to_plain",
     "write_bytes",
     "write_json",

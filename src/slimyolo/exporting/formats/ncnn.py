@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
-from slimyolo.storage import read_user_file
+from slimyolo.storage import read_user_file, temporary_folder
 
 __all__ = ["METADATA_FILE", "NCNN_EXAMPLE", "open_ncnn", "read_metadata_json", "write_ncnn"]
 
@@ -65,7 +64,7 @@ def write_ncnn(detector: Detector, path: Path, settings: ExportSettings) -> Writ
     height, width = settings.size
     module = captured_network(detector, replace(settings, half=False), fixed=True)
     example = torch.zeros(1, 3, height, width)
-    with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         with quiet(), torch.no_grad():
             jit.save(jit.trace(module, example, check_trace=False), f"{folder}/model.pt")
         # pnnx writes seven files beside its input, and prints a lot

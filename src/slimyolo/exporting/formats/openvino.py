@@ -6,7 +6,6 @@ then differ between machines.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from slimyolo.exporting.metadata import METADATA_KEYS
 from slimyolo.exporting.quiet import without_telemetry
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
+from slimyolo.storage import temporary_folder
 
 __all__ = ["OPENVINO_EXAMPLE", "import_openvino", "open_openvino", "write_openvino"]
 
@@ -66,7 +66,7 @@ def write_openvino(detector: Detector, path: Path, settings: ExportSettings) -> 
     """
     openvino = import_openvino()
     whole = replace(settings, half=False, opset=None, simplify=False)
-    with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         source = Path(folder) / "model.onnx"
         source.write_bytes(onnx_model(detector, whole).SerializeToString())
         model = openvino.Core().read_model(str(source))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from slimyolo.exporting.quiet import quiet
+from slimyolo.storage import temporary_folder
 
 __all__ = ["OnnxQuantiser"]
 
@@ -60,7 +60,7 @@ class OnnxQuantiser:
                 batch = next(remaining, None)
                 return None if batch is None else {name: batch.numpy()}
 
-        with tempfile.TemporaryDirectory(prefix="slimyolo-") as folder, _silent():
+        with temporary_folder() as folder, _silent():
             calibrator = create_calibrator(
                 self._source, ["Conv"], str(Path(folder) / "augmented.onnx"), calibrate_method=CalibrationMethod.MinMax
             )

@@ -12,7 +12,6 @@ calibration images.
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from slimyolo.errors import ExportError
 from slimyolo.exporting.int8.harm import convolution_harm
 from slimyolo.models import Detector
 from slimyolo.one_line import one_line_repr
-from slimyolo.storage import atomic_file
+from slimyolo.storage import atomic_file, temporary_folder
 
 __all__ = ["Accuracy", "Quantisation", "QuantisedFile", "Quantiser", "quantise_within"]
 
@@ -105,7 +104,7 @@ def quantise_within(
         raise ExportError(f"{source.name} has no convolution that could be quantised besides the last ones.")
     ranked: list[str] = []
     found: list[tuple[float, Accuracy, int, Path]] = []
-    with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         for count in _counts(len(free)):
             if count and not ranked:
                 harm = convolution_harm(detector, _some(asked.images))

@@ -283,6 +283,11 @@ class _Selection:
                 out = out[:most]
             self.room.take(group, out.numel())
             removed[group.id] = out
+        if share > 0 and threshold != 0.0 and not any(bool((self.scores[g.id] < threshold).any()) for g in self.groups):
+            self.notes.append(
+                f"The reference rule removes channels whose score is below the threshold, and no score is below {threshold:g}, "
+                "which is also the lowest: nothing is removed. Use policy='coupled', which orders equal scores by their place."
+            )
         return removed
 
 

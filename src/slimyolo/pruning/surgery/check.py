@@ -14,7 +14,7 @@ from slimyolo.errors import PruningError
 from slimyolo.tracing.outputs import output_tensors
 from slimyolo.tracing.running import Forward, as_inputs, calling, evaluating
 
-__all__ = ["OutputReference", "output_error", "rms_difference", "unseen_inputs", "verify"]
+__all__ = ["OutputReference", "output_error", "refuse_nonfinite", "rms_difference", "unseen_inputs", "verify"]
 
 
 def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward | None = None) -> float:
@@ -39,6 +39,15 @@ def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward |
         largest = float(one.abs().max())
         worst = max(worst, difference / max(largest, 1e-12) if difference == difference else float("inf"))
     return worst
+
+
+def refuse_nonfinite(module: nn.Module, inputs: Any, *, forward: Forward | None = None) -> None:
+    """Raise `PruningError` when `module` answers NaN or infinity, with which no cut could be compared."""
+    if not all(bool(torch.isfinite(output).all()) for output in _floating(_outputs(module, inputs, forward))):
+        raise PruningError(
+            "The model answers NaN or infinity, so no cut of it can be checked. Look for such values in its weights and its "
+            "running statistics, or give example inputs of the kind that it is made for."
+        )
 
 
 def rms_difference(dense: nn.Module, other: nn.Module, inputs: Any, forward: Forward | None = None) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -40,6 +39,7 @@ from slimyolo.exporting import (
 from slimyolo.families import load_checkpoint
 from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
+from slimyolo.storage import temporary_folder
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.opened_model import answering_branch, size_of
@@ -140,7 +140,7 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
     stem = weights.with_name(f"{weights.stem}_int8.pt")
     targets = [_target(config, stem, row, alone=len(rows) == 1) for row in rows]
     files, changes = [], []
-    with tempfile.TemporaryDirectory(prefix="slimyolo-", ignore_cleanup_errors=True) as folder:
+    with temporary_folder() as folder:
         exported = export_detector(
             detector,
             float_row,

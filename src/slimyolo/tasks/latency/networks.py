@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from slimyolo.exporting import (
 )
 from slimyolo.models import Detector, LayerWidth, narrow_, widths_of
 from slimyolo.pruning import SaysSizes
+from slimyolo.storage import temporary_folder
 
 __all__ = ["Networks"]
 
@@ -56,7 +56,7 @@ class Networks:
         self._runtime, self._threads = runtime, threads
         self._settings = ExportSettings(size=size, metadata=detector_metadata(detector, size, __version__))
         self._images = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
-        self._folder = tempfile.TemporaryDirectory(prefix="slimyolo-latency-", ignore_cleanup_errors=True)
+        self._folder = temporary_folder("slimyolo-latency-")
         self._template: bytes | None = None
         self._compressible = compressible
         self._count = 0

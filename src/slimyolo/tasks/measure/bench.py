@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from slimyolo.exporting import RunPrecision, find_runtime, is_exported, open_exp
 from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.one_line import one_line_repr
-from slimyolo.storage import create_run_folder, write_json
+from slimyolo.storage import create_run_folder, temporary_folder, write_json
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.opened_model import size_of
 from slimyolo.tasks.common.option_types import BenchPrecision
@@ -137,7 +136,7 @@ def timed_models(
     rows: list[BenchRow] = []
     try:
         torch.set_num_threads(config.threads)
-        with tempfile.TemporaryDirectory(prefix="slimyolo-bench-", ignore_cleanup_errors=True) as folder:
+        with temporary_folder("slimyolo-bench-") as folder:
             exports = Exports(Path(folder), config, files or {})
             for runtime in config.runtime:
                 rows += _timed(models, runtime, config, exports, seconds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from slimyolo import __version__
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector
 from slimyolo.pruning import PrunePlan
+from slimyolo.storage import temporary_folder
 from slimyolo.tasks.common.device_host import DeviceHost
 from slimyolo.tasks.latency.device.archive import Pack, write_pack
 from slimyolo.tasks.latency.device.host import time_on
@@ -44,7 +44,7 @@ class DevicePrice:
         self._host, self._fit, self.device, self.runtime = host, fit, fit.device, fit.runtime
         self.facts: NetworkFacts = self._price.facts
         self._networks = Networks(detector, fit.runtime, size, fit.threads, compressible=True)
-        self._folder = tempfile.TemporaryDirectory(prefix="slimyolo-latency-", ignore_cleanup_errors=True)
+        self._folder = temporary_folder("slimyolo-latency-")
 
     def close(self) -> None:
         """Remove the temporary files."""
@@ -90,7 +90,7 @@ def fitted_on(
         pass  # there is none that can be read
     networks = Networks(detector, runtime, size, threads, compressible=True)
     try:
-        with tempfile.TemporaryDirectory(prefix="slimyolo-latency-") as folder:
+        with temporary_folder("slimyolo-latency-") as folder:
             return _timed(content, networks, host, Path(folder), kept)
     finally:
         networks.close()

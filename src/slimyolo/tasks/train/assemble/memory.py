@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from slimyolo.errors import TrainingError
+from slimyolo.errors import TrainingError, is_out_of_memory
 from slimyolo.models import Detector
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.training import Precision
@@ -23,7 +23,6 @@ log = logging.getLogger("slimyolo")
 _SHARE = 0.8  # of the free memory; the rest is for loaders, the averaged copy and validation
 _MOST_ON_CPU, _MOST_ON_GPU = 16, 256  # more is not faster on a processor, and needs another schedule on any device
 _TRIED = (2, 6)
-_SIGNS = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory", "bad_alloc")
 
 
 def measured_batch_size(model: Detector, imgsz: int, images: int, device: torch.device, precision: Precision) -> int:
@@ -78,7 +77,7 @@ def answering_out_of_memory(config: TrainConfig, device: torch.device) -> Iterat
     try:
         yield
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        if not isinstance(error, MemoryError) and not any(sign in str(error).lower() for sign in _SIGNS):
+        if not is_out_of_memory(error):
             raise
         raise TrainingError(_what_to_lower(config, device, str(error))) from error
 
