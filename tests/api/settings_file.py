@@ -5,6 +5,7 @@ After a setting was added or changed: ``python tests/api/settings_file.py``.
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from collections.abc import Sequence
@@ -120,7 +121,7 @@ def written(paths: Sequence[Path] = (FILE,)) -> None:
 
     for path in paths:
         path.write_text(settings_file(), encoding="utf-8")
-        subprocess.run(["ruff", "format", "-q", str(path)], check=True)
+        subprocess.run([sys.executable, "-m", "ruff", "format", "-q", str(path)], check=True)
 
 
 if __name__ == "__main__":

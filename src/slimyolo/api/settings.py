@@ -208,6 +208,7 @@ class FinetuneSettings(TypedDict, total=False):
     nosave: bool
     noval: bool
     noplots: bool
+    lr_factor: float | None
 
 
 class ValSettings(TypedDict, total=False):
@@ -328,6 +329,7 @@ class CompressSettings(TypedDict, total=False):
     epochs: int
     sparse_epochs: int
     finetune_epochs: int
+    finetune_lr_factor: float | None
     resume: bool | PathText | None
     distill: bool | str | Sequence[str] | None
     activation: Literal["silu", "hardswish", "relu", "relu6"] | None

@@ -188,6 +188,7 @@ class TrainingRecipe:
     | `rule` | name in `detections.RULES`: how mAP is computed, and how the best epoch is chosen |
     | `iou` | IoU above which NMS drops the box with the lower score when mAP is measured |
     | `loss_items` | names of the loss's items, in the order of the columns of ``results.csv`` |
+    | `finetune_lr` | first learning rate of a fine-tuning, as a share of that of a training |
     | `faster` | the modules of a detector that MuSGD trains with three times the learning rate |
     """
 
@@ -202,6 +203,7 @@ class TrainingRecipe:
     rule: Literal["yolov5", "coco", "ultralytics"] = "yolov5"
     iou: float = 0.6
     loss_items: tuple[str, ...] = ("box", "obj", "cls")
+    finetune_lr: float = 1.0
     faster: Callable[[Detector], Sequence[nn.Module]] = _no_modules
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from slimyolo.errors import ConfigError
 from slimyolo.families import FAMILIES
 from slimyolo.models import Family, TrainingRecipe
+from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.train.assemble.recipe import hyperparameters_of, run_recipe
 from slimyolo.tasks.train.config import FinetuneConfig, TrainConfig
+from slimyolo.tasks.train.resume import resumed_config
 
 YOLOV5 = FAMILIES["yolov5"]
 LATER = dataclasses.replace(
@@ -28,6 +32,7 @@ LATER = dataclasses.replace(
         decay_of_short_runs=True,
         strict_patience=True,
         rule="ultralytics",
+        finetune_lr=0.25,
     ),
 )
 
@@ -104,3 +109,39 @@ def test_the_rest_of_the_recipe_arrives() -> None:
 def test_numbers_without_effect_are_refused(values: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         run_recipe(config(**values), LATER, images=100, nc=2)
+
+
+@pytest.mark.parametrize(
+    ("family", "values", "lr0"),
+    [
+        (LATER, {}, 0.25 * 0.001667),
+        (LATER, {"optimizer": "SGD"}, 0.25 * 0.01),
+        (LATER, {"hyp": "scratch-low"}, 0.25 * 0.001667),
+        (LATER, {"lr_factor": 1.0}, 0.001667),
+        (LATER, {"activation": "relu"}, 0.001667),  # the network has to learn anew
+        (LATER, {"optimizer": "SGD", "hyp_set": ("lr0=0.02",)}, 0.02),  # what is given counts as it is
+        (LATER, {"optimizer": "SGD", "hyp_set": ("lr0=0.02",), "lr_factor": 0.5}, 0.01),
+        (YOLOV5, {}, 0.01),  # as the reference
+    ],
+)
+def test_a_fine_tuning_begins_with_a_share_of_the_rate(family: Family, values: dict[str, Any], lr0: float) -> None:
+    gentle = FinetuneConfig(data="data.yaml", weights="pruned.pt", **values)
+    assert run_recipe(gentle, family, images=100, nc=2).hyp.lr0 == pytest.approx(lr0)
+
+
+def test_the_families_say_how_they_are_fine_tuned() -> None:
+    assert {name: family.recipe.finetune_lr for name, family in FAMILIES.items()} == {
+        name: 1.0 if name == "yolov5" else 0.25 for name in FAMILIES
+    }
+    chain = CompressConfig(data="data.yaml", weights="a.pt", epochs=0, finetune_lr_factor=0.5)
+    assert chain.finetune_config(Path("run"), Path("cut.pt"), Path("base.pt")).lr_factor == 0.5
+
+
+def test_a_fine_tuning_of_an_older_version_goes_on_as_it_began(tmp_path: Path) -> None:
+    for name, stored in (("old", {}), ("new", {"lr_factor": None})):
+        weights = tmp_path / name / "weights" / "last.pt"
+        weights.parent.mkdir(parents=True)
+        weights.touch()
+        options = {"command": "finetune", "data": "data.yaml", "weights": "a.pt", **stored}
+        (tmp_path / name / "opt.yaml").write_text(yaml.safe_dump(options))
+        assert resumed_config(FinetuneConfig, weights, {}).lr_share(0.25) == (1.0 if name == "old" else 0.25)

@@ -20,6 +20,7 @@ RECIPE = TrainingRecipe(
     hyp={"box": 7.5, "cls": 0.5, "dfl": 1.5, "lrf": 0.01, "cls_pw": 0.0},
     unused=("obj", "obj_pw", "iou_t", "anchor_t", "anchors", "fl_gamma"),
     optimizer="auto",
+    finetune_lr=0.25,
     close_mosaic=10,
     schedule={"one_epoch_late": False, "shortest_warmup": 0, "spare_last_epoch": True},
     loading={

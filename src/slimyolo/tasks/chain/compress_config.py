@@ -92,6 +92,15 @@ class CompressConfig(Config):
     epochs: int = option(100, "epochs of the base training; 0: start from --weights as they are", group=STAGES, ge=0)
     sparse_epochs: int = option(60, "epochs of sparse training", group=STAGES, ge=1)
     finetune_epochs: int = option(60, "epochs of fine-tuning; 0: do not fine-tune", group=STAGES, ge=0)
+    finetune_lr_factor: float | None = option(
+        None,
+        "first learning rate of fine-tuning, as a share of that of training",
+        group=STAGES,
+        shown_default="the family's: 1 for YOLOv5, else 0.25",
+        gt=0,
+        le=10,
+        rare=True,
+    )
     resume: ResumedRun = option(
         None, "continue the newest run, or this one", bare="newest", group=STAGES, metavar="[FOLDER]"
     )
@@ -220,7 +229,13 @@ class CompressConfig(Config):
             shared |= {"hyp": "scratch-low", "hyp_set": ("warmup_bias_lr=0", *self.hyp_set)}
         if self.distill is not None:
             shared |= {"teacher": base, "distill": self.distill}
-        return FinetuneConfig(weights=weights, epochs=self.finetune_epochs, activation=self.activation, **shared)
+        return FinetuneConfig(
+            weights=weights,
+            epochs=self.finetune_epochs,
+            lr_factor=self.finetune_lr_factor,
+            activation=self.activation,
+            **shared,
+        )
 
     def _shared(self, folder: Path, stage: str) -> dict[str, Any]:
         shared = {name: getattr(self, name) for name in SHARED_FIELDS}

@@ -172,7 +172,14 @@ class IterateConfig(Config):
         if self.hyp is None:
             shared |= {"hyp": "scratch-low", "hyp_set": ("warmup_bias_lr=0", *self.hyp_set)}
         return FinetuneConfig(
-            weights=weights, epochs=epochs, noautoanchor=True, project=folder, name=stage, exist_ok=True, **shared
+            weights=weights,
+            epochs=epochs,
+            lr_factor=1.0,
+            noautoanchor=True,
+            project=folder,
+            name=stage,
+            exist_ok=True,
+            **shared,
         )
 
     @model_validator(mode="after")

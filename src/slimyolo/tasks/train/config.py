@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, model_validator
@@ -40,7 +41,7 @@ from slimyolo.tasks.common.shared_options import (
     times_option,
     workers_option,
 )
-from slimyolo.tasks.train.hyperparameters import HyperParameters, read_hyperparameters
+from slimyolo.tasks.train.hyperparameters import PRESETS, HyperParameters, read_hyperparameters
 
 __all__ = ["FinetuneConfig", "SparsifyConfig", "SparsityMethod", "TrainConfig"]
 
@@ -77,9 +78,13 @@ Duration = Annotated[str | None, BeforeValidator(_check_duration)]
 
 
 class TrainConfig(Config):
-    """Settings of ``slimyolo train``. Sizes in pixels; `weights` None trains from scratch."""
+    """Settings of ``slimyolo train``. Sizes in pixels; `weights` None trains from scratch.
+
+    `OF_OLDER_RUNS` are the values of options that older versions did not have, so that their runs go on as they began.
+    """
 
     command: ClassVar[str] = "train"
+    OF_OLDER_RUNS: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
     weights: OptionalPath = option(
@@ -178,6 +183,10 @@ class TrainConfig(Config):
     def seconds(self) -> float | None:
         """`time` in seconds."""
         return None if self.time is None else duration_seconds(self.time)
+
+    def lr_share(self, family: float) -> float:
+        """The first learning rate as a share of the recipe's; `family` is the share that the family's fine-tuning takes."""
+        return 1.0
 
     @property
     def hyperparameters(self) -> HyperParameters:
@@ -310,9 +319,30 @@ class FinetuneConfig(TrainConfig):
     """Settings of ``slimyolo finetune``: training that starts from a (pruned) checkpoint and keeps its widths."""
 
     command: ClassVar[str] = "finetune"
+    OF_OLDER_RUNS: ClassVar[Mapping[str, Any]] = MappingProxyType({"lr_factor": 1.0})
 
     weights: Path = option(help="pruned checkpoint", group=WHAT, metavar="FILE", by_place=True)
     epochs: int = option(100, "passes over the training images", group=HOW, ge=1)
+    lr_factor: float | None = option(
+        None,
+        "first learning rate, as a share of the recipe's",
+        group=HOW,
+        shown_default="1 for YOLOv5, with --activation, and for an lr0 that is given; else 0.25",
+        gt=0,
+        le=10,
+        rare=True,
+    )
+
+    def lr_share(self, family: float) -> float:
+        """`lr_factor`; else `family`, or 1 when the learning rate is given or the activation is replaced."""
+        if self.lr_factor is not None:
+            return self.lr_factor
+        given = any(one.partition("=")[0].strip() == "lr0" for one in self.hyp_set)
+        return (
+            1.0
+            if given or self.activation is not None or (self.hyp is not None and str(self.hyp) not in PRESETS)
+            else family
+        )
 
     @classmethod
     def _preset(cls) -> str:

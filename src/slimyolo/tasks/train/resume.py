@@ -69,7 +69,7 @@ def resumed_config(kind: type[AnyTrainConfig], checkpoint: Path, given: Mapping[
     started_in = stored.pop(STARTED_IN, None)
     if command != kind.command:
         raise ConfigError(f"--resume: {checkpoint} belongs to a run of `{command}`; resume it with that command.")
-    stored = seen_from_here(stored, kind, started_in)
+    stored = seen_from_here({**kind.OF_OLDER_RUNS, **stored}, kind, started_in)
     stored["hyp"] = _hyper_parameters(stored.get("hyp"), checkpoint)
     free = (*FREE_TO_CHANGE, *CHECKED_BY_CONTENT)
     merged = {**stored, **{key: value for key, value in given.items() if key in free}, "resume": checkpoint}

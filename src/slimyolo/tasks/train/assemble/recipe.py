@@ -104,7 +104,8 @@ def hyperparameters_of(config: TrainConfig, family: Family) -> HyperParameters:
 def run_recipe(config: TrainConfig, family: Family, *, images: int, nc: int) -> RunRecipe:
     """How the run of `config` trains a detector of `family` with `nc` classes on `images` images.
 
-    ``--optimizer auto`` picks an optimizer, its learning rate and its momentum, and sets `warmup_bias_lr` to 0. Raises
+    ``--optimizer auto`` picks an optimizer, its learning rate and its momentum, and sets `warmup_bias_lr` to 0. A fine-tuning
+    begins with a share of that learning rate. Raises
     `ConfigError` when these numbers are given as well.
     """
     own = family.recipe
@@ -116,6 +117,7 @@ def run_recipe(config: TrainConfig, family: Family, *, images: int, nc: int) -> 
         picked = fitting_optimizer(images, config.batch_size, config.epochs, nc)
         name, momentum = picked.name, picked.momentum
         hyp = hyp.changed(lr0=picked.lr0, warmup_bias_lr=0.0)
+    hyp = hyp.changed(lr0=hyp.lr0 * config.lr_share(own.finetune_lr))
     close = min(own.close_mosaic, config.epochs // 2) if config.close_mosaic is None else config.close_mosaic
     return RunRecipe(
         family=family,
