@@ -46,7 +46,7 @@ def read_architecture(source: str | Path, families: Families) -> Architecture:
     names = architecture_names(families)
     name = str(source) if str(source) in names or path.exists() else built_in_name(str(source), names)
     for family in families.values():
-        if name in family.architectures:
+        if name is not None and name in family.architectures:
             return _built_in(name, family, families)
     try:
         text = decode_text(read_user_file(path, "YAML file"))
