@@ -27,7 +27,7 @@ from slimyolo.exporting import open_exported
 from slimyolo.families import read_architecture
 from slimyolo.models import build_detector
 from slimyolo.pruning import ChannelShare, PrunePlan, prune_module, replay_plan
-from slimyolo.reports.run_files import read_options
+from slimyolo.reports.records.run_files import read_options
 from slimyolo.storage import parse_yaml, read_json
 from slimyolo.tasks.prune.plan import read_plan
 from slimyolo.tasks.train.config import TrainConfig

@@ -33,6 +33,58 @@ class Records:
         self.training(folder / "finetuned", "finetune", 0.75, epochs=1, params=700_000)
         return folder
 
+    def iterate(self, folder: Path) -> Path:
+        """A run of two rounds of cutting and training."""
+        folder.mkdir(parents=True)
+        about = self.provenance("iterate")
+        about["settings"] = {"data": "d.yaml", "macs": 0.5}
+        write(folder / "iterate.json", about)
+        self.training(folder / "base", "train", 0.8, evidence=False)
+        for number, (params, divisor) in enumerate(((700_000, 1), (400_000, 2)), 1):
+            self.cut(folder / f"round{number}-cut")
+            record = json.loads((folder / f"round{number}-cut" / "record.json").read_text())
+            if number == 2:
+                record |= {"channels_before": 778, "channels_after": 600}
+                record["layers"] = [[name, kept, kept // divisor] for name, _, kept in record["layers"]]
+                write(folder / f"round{number}-cut" / "record.json", record)
+            self.training(folder / f"round{number}", "finetune", 0.7, epochs=2, params=params)
+        return folder
+
+    def sensitivity(self, folder: Path) -> Path:
+        """A measurement of twelve groups; a later group is more sensitive."""
+        groups = [
+            {
+                "name": f"model.{n}.conv",
+                "layers": [f"model.{n}.conv", f"model.{n}.bn"],
+                "width": 16,
+                "points": [{"kept": 13, "error": 0.001 * (n + 1)}, {"kept": 3, "error": 0.01 * (n + 1)}],
+            }
+            for n in range(12)
+        ]
+        about = {
+            "weights": "my.pt",
+            "data": "d.yaml",
+            "metric": "error",
+            "images": 32,
+            "imgsz": 320,
+            "importance": "gamma",
+        }
+        provenance = self.provenance("sensitivity")
+        provenance["settings"] = {"weights": "my.pt", "data": "d.yaml"}
+        plain = {**about, "recalibrate": False, "baseline": 0.0, "complete": True, "groups": groups, "seconds": 60.0}
+        write(folder / "sensitivity.json", {**plain, "provenance": provenance})
+        return folder
+
+    def exported(self, folder: Path) -> Path:
+        """The exported files of a chain."""
+        rows = []
+        for model, name, size in (("slim", "slim model.onnx", 1_300_000), ("base", "base.onnx", 7_080_000)):
+            (folder / "exported").mkdir(exist_ok=True)
+            (folder / "exported" / name).write_bytes(b"onnx")
+            rows.append({"model": model, "format": "onnx", "path": f"elsewhere/exported/{name}", "bytes": size})
+        write(folder / "exported" / "record.json", {"files": rows, "provenance": self.provenance("compress")})
+        return folder
+
     def training(
         self,
         folder: Path,

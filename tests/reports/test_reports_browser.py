@@ -21,6 +21,10 @@ WIDE = """[...document.querySelectorAll('main *')].filter(one => one.getBounding
   && !one.closest('.scroll, .looks')).map(one => one.tagName + '.' + one.className + ' ' + one.textContent.slice(0, 40))"""
 
 
+SCROLLED = """[...document.querySelectorAll('.scroll, .looks, pre, .card')].filter(one => one.scrollWidth > one.clientWidth + 1)
+  .map(one => one.className + ' ' + one.ariaLabel + ' ' + one.scrollWidth + ' > ' + one.clientWidth)"""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -37,9 +41,13 @@ def test_nothing_overflows_complains_or_runs(browser: Any, tmp_path: Path, recor
     writer = records((NASTY, QUOTED, LONG, "口罩 $x^{"))
     chain = writer.chain(tmp_path / "chain")
     writer.bench(chain / "bench")
+    writer.exported(chain)
     older = writer.training(tmp_path / LONG, "sparsify", 0.6, evidence=False)
+    others = [writer.iterate(tmp_path / "rounds"), writer.sensitivity(tmp_path / "sens")]
+    many = records([f"{LONG[:30]}{number}" for number in range(30)]).training(tmp_path / "many", "train", 0.5)
     page = tmp_path / "page.html"
-    page.write_text(render_page([read_run(chain), read_run(older)]), encoding="utf-8")
+    runs = [read_run(folder) for folder in (chain, older, *others, many)]
+    page.write_text(render_page(runs, place=tmp_path), encoding="utf-8")
     for width in (390, 1400):
         for theme in ("light", "dark"):
             context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme)
@@ -52,9 +60,11 @@ def test_nothing_overflows_complains_or_runs(browser: Any, tmp_path: Path, recor
             assert not foreign, (width, theme)
             assert len([words for words in said if words.startswith("file://")]) == 1  # the page itself
             assert tab.evaluate("document.documentElement.scrollWidth") <= width, tab.evaluate(WIDE)
-            assert tab.title().startswith("slimyolo report: chain")
+            assert tab.title().startswith("slimyolo report: my data")
             tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
             assert tab.evaluate("document.documentElement.scrollWidth") <= width, (width, theme)
+            if width == 390:
+                assert tab.evaluate(SCROLLED) == []  # on a phone nothing has to be moved sideways to be read
             dark = tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
             assert dark == (theme == "dark")
             if theme == "dark":

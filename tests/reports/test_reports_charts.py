@@ -6,7 +6,7 @@ import pytest
 
 from slimyolo.reports.charts import timed_points
 from slimyolo.reports.gamma_figures import gamma_quantile
-from slimyolo.reports.run_files import GammaEpoch
+from slimyolo.reports.records.run_files import GammaEpoch
 from slimyolo.reports.stages import read_run
 
 EPOCH = GammaEpoch(epoch=0, zeros=10, counts=(0, 10, 20), above=10, median=0.5, share=0.2, target_share=0.4)

@@ -8,6 +8,7 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ import pytest
 from slimyolo.detections import IOU_THRESHOLDS, Outcomes
 from slimyolo.errors import ConfigError, StorageError
 from slimyolo.evaluation import OUTCOMES_FILE, StoredOutcomes, write_outcomes
+from slimyolo.reports.origins import files_of, run_title
 from slimyolo.reports.page import render_page
-from slimyolo.reports.stages import read_run
+from slimyolo.reports.stages import Run, read_run, whole_cut
 
 NASTY = "<script>document.title='run'</script>"
 QUOTED = '"><img src=x onerror="document.title=\'run\'">&amp;'
@@ -63,12 +65,14 @@ def test_changes_have_intervals_where_outcomes_were_kept(chain: Path) -> None:
     page = page_of(chain)
     head = re.findall(r"<th scope=\"col\">(Δ[^<]*)</th>", page)
     assert head == ["Δ mAP50", "Δ mAP50-95"]
-    assert len(re.findall(r"<td>−\.\d{3} \(−\.\d{3}, −\.\d{3}\)</td>", page)) == 2
+    assert len(re.findall(r"<td[^>]*>−\.\d{3} \(−\.\d{3}, −\.\d{3}\)</td>", page)) == 2
     assert "with its 95 % interval from resampling the images" in page
     keep_outcomes(chain / "finetuned", 0)
     assert "(±.000 (±.000, ±.000) to base)" in page_of(chain)
     both = page_of(chain / "base", chain / "pruned")
-    assert len(re.findall(r"<td>−\.\d{3} \(−\.\d{3}, −\.\d{3}\)</td>", both)) == 4  # in the comparison and its chapter
+    assert (
+        len(re.findall(r"<td[^>]*>−\.\d{3} \(−\.\d{3}, −\.\d{3}\)</td>", both)) == 4
+    )  # in the comparison and its chapter
     (chain / "base" / OUTCOMES_FILE).write_bytes(b"damaged")
     with pytest.raises(StorageError, match="is not a record of outcomes"):
         page_of(chain)
@@ -118,7 +122,9 @@ def test_a_page_stands_alone(chain: Path) -> None:
         for name, value in attributes.items():
             assert not name.startswith("on"), (tag, name)
             if name in ("src", "href", "xlink:href"):
-                assert (value or "").startswith(("#", "data:")), (tag, value)
+                place = urlsplit(value or "")
+                in_run = tag == "a" and not place.scheme and not place.netloc and (chain / unquote(place.path)).exists()
+                assert (value or "").startswith(("#", "data:")) or in_run, (tag, value)
     assert not re.search(r"url\(|@import", page)
     assert "default-src 'none'" in page
 
@@ -256,3 +262,106 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         read_run(tmp_path)
     with pytest.raises(ConfigError, match=r"There is no run folder .*none.*such as runs/compress/exp"):
         read_run(tmp_path / "none")
+
+
+# -- title, files, and pages of other commands ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("provenance", "title"),
+    [
+        ({"settings": {"data": "data/mask.yaml", "cfg": "yolov5n"}}, "mask · yolov5n"),
+        ({"settings": {"data": "datasets/synth/data.yaml", "cfg": "models/yolov5n_mask.yaml"}}, "synth · yolov5n_mask"),
+        ({"settings": {"data": "data.yaml", "weights": "my/yolov8s.pt"}}, "data · yolov8s"),
+        ({"settings": {"weights": "runs/train/exp/weights/best.pt"}}, "run"),
+        (
+            {"model": "yolo11n", "data": {"file": "/data/coco/coco.yaml"}, "settings": {"cfg": "x.yaml"}},
+            "coco · yolo11n",
+        ),
+        ({}, "run"),
+    ],
+)
+def test_the_title_names_dataset_and_model(tmp_path: Path, provenance: dict[str, Any], title: str) -> None:
+    run = Run(name="run", folder=tmp_path, is_chain=False, stages=(), provenance=provenance)
+    assert run_title(run) == title
+
+
+def test_files_are_linked_from_where_the_page_is(chain: Path, records: Any) -> None:
+    records().exported(chain)
+    run = read_run(chain)
+    links = {link.words: link.href for link in files_of(run, None)}
+    assert links["chain.json"] == "chain.json"
+    assert links["exported/slim model.onnx"] == "exported/slim%20model.onnx"
+    elsewhere = {link.words: link.href for link in files_of(run, chain.parent / "pages")}
+    assert elsewhere["finetuned/record.json"] == f"../{chain.name}/finetuned/record.json"
+    assert 'href="exported/slim%20model.onnx"' in page_of(chain)
+
+
+def test_files_and_times_before_and_after(chain: Path, records: Any) -> None:
+    assert "before" not in Reader(page_of(chain)).text.split("Sparsity")[0].split("Latency")[-1]
+    records().bench(chain / "bench")
+    records().exported(chain)
+    page = page_of(chain)
+    for name, cells in (
+        ("onnx file, MB", ("7.08", "1.30", "18%")),
+        ("onnxruntime, ms", ("20.00", "12.50", "1.60 × as fast")),
+    ):
+        labelled = zip(("before", "after", "change"), cells, strict=True)
+        row = "".join(f'<td data-label="{label}">{cell}</td>' for label, cell in labelled)
+        assert f'<th scope="row">{name}</th>{row}' in page
+    assert "<dt>ms, onnxruntime</dt><dd><strong>12.50</strong> <span>from 20.00</span>" in page
+
+
+def test_legends_say_the_ap(chain: Path, tmp_path: Path, records: Any) -> None:
+    text = Reader(page_of(chain)).text
+    for words in ("base, mAP50 .800", "sparse, mAP50 .700", "finetuned, mAP50 .750"):
+        assert text.count(words) == 1, words
+    alone = Reader(page_of(records(("cat", "dog", "cow")).training(tmp_path / "run", "train", 0.8))).text
+    assert "all classes, mAP50 .800" in alone
+    assert "cat, AP .800" in alone
+    assert "cow, AP" not in alone  # it has no labels
+
+
+def test_a_page_of_iterate(tmp_path: Path, records: Any) -> None:
+    folder = records().iterate(tmp_path / "rounds")
+    run = read_run(folder)
+    assert [stage.name for stage in run.stages] == ["base", "round 1 cut", "round 1", "round 2 cut", "round 2"]
+    text = Reader(page_of(folder)).text
+    assert "slimyolo iterate --data d.yaml --macs 0.5" in text
+    assert "iterate, rounds" in text
+    cut = whole_cut(run.stages)
+    assert cut is not None
+    assert cut.channels == (1248, 600)  # before the first cut, after the last
+    assert "648 of 1,248 prunable channels were removed" in text
+    assert cut.layers[0] == ("model.0.conv", 16, 5)
+
+
+def test_a_page_of_sensitivity(tmp_path: Path, records: Any) -> None:
+    folder = records().sensitivity(tmp_path / "sens")
+    page = page_of(folder)
+    text = Reader(page).text
+    assert "12 groups of channels, each cut alone, on 32 images. Most sensitive: model.11.conv" in text
+    assert "Relative error of the outputs, each group alone" in text
+    assert "The other 4 groups are drawn faintly." in text
+    assert page.count("<polyline") == 12
+    assert '<td data-label="channels">16</td><td data-label="80%">.012</td><td data-label="20%">.120</td>' in page
+    assert "slimyolo sensitivity --weights my.pt" in text
+    assert "Stages" not in text
+    record = folder / "sensitivity.json"
+    plain = json.loads(record.read_text())
+    record.write_text(json.dumps({**plain, "groups": [], "complete": False}))
+    assert "No group has been measured yet." in Reader(page_of(folder)).text
+    record.write_text(json.dumps({**plain, "complete": False}))
+    assert "The measurement was interrupted" in Reader(page_of(folder)).text
+    record.write_text(json.dumps({"groups": 3}))
+    with pytest.raises(
+        StorageError, match=r"sensitivity.json is not a record of this version .* Run slimyolo sensitivity again"
+    ):
+        read_run(folder)
+
+
+def test_a_damaged_record_of_exports_is_named(chain: Path, records: Any) -> None:
+    records().exported(chain)
+    (chain / "exported" / "record.json").write_text("{}")
+    with pytest.raises(StorageError, match=r"exported/record.json is not a record of this version .* Move it away"):
+        read_run(chain)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from slimyolo.data import image_size
-from slimyolo.reports.lettering import plain_names
-from slimyolo.reports.plot_files import PLOT_FILES, write_plots
+from slimyolo.reports.plots.lettering import plain_names
+from slimyolo.reports.plots.plot_files import PLOT_FILES, write_plots
 
 
 def test_every_record_gives_its_plots(tmp_path: Path, records: Any) -> None:

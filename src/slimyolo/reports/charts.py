@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate
-from pathlib import Path
 
-from slimyolo.reports.run_files import Curves, LabelCounts
+from slimyolo.reports.deployment import same_file
+from slimyolo.reports.records.run_files import Curves, LabelCounts
+from slimyolo.reports.stage_table import three_decimals
 from slimyolo.reports.stages import Run, Stage
 from slimyolo.reports.svg import Chart, Figure, Legend, finite_range, nice_ticks
 
@@ -167,32 +168,49 @@ def normalised_layers(layers: Sequence[tuple[str, int, int]]) -> tuple[tuple[str
     return tuple(sorted(chosen, key=lambda layer: [int(p) if p.isdigit() else -1 for p in layer[0].split(".")]))
 
 
-def curve_figures(stages: Sequence[tuple[str, Curves]]) -> tuple[Figure, ...]:
+def curve_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
     """Plot precision by recall, and F1, precision and recall by confidence, all at IoU 0.5.
 
-    Every stage is drawn as the mean over its classes. A single stage with few classes also shows each class.
+    Every stage is drawn as the mean over its classes. A single stage with few classes also shows each class. The legend of
+    precision by recall says the AP of each line.
     """
-    known = [(name, curves) for name, curves in stages if curves.classes]
+    known = [(stage, stage.curves) for stage in stages if stage.curves is not None and stage.curves.classes]
     figures = []
     for title, across, up, read in CURVES if known else ():
         chart = Chart(title=f"{title}, IoU 0.5", x=(0.0, 1.0), y=(0.0, 1.0), x_label=across, y_label=up)
         legend = []
         alone = len(known) == 1 and 1 < len(known[0][1].classes) < MOST_LINES
-        for series, (name, curves) in enumerate(known):
+        with_ap = across == "recall"
+        for series, (stage, curves) in enumerate(known):
             xs = curves.recall_axis if across == "recall" else curves.confidence
             lines = read(curves)
             if alone:
                 for place, line in enumerate(lines):
                     chart.line(list(zip(xs, line, strict=True)), place + 1, thin=True)
-                    legend.append(Legend(curves.name(place), place + 1))
+                    words = curves.name(place)
+                    legend.append(Legend(words + _ap(stage, words) if with_ap else words, place + 1))
             mean = [sum(column) / len(lines) for column in zip(*lines, strict=True)]
             chart.line(list(zip(xs, mean, strict=True)), series, dashed=series == 0 and len(known) > 1)
-            legend.insert(series, Legend("all classes" if alone else name, series, series == 0 and len(known) > 1))
+            words = ("all classes" if alone else stage.name) + (_ap(stage) if with_ap else "")
+            legend.insert(series, Legend(words, series, series == 0 and len(known) > 1))
             best = max(range(len(mean)), key=mean.__getitem__)
             if up == "F1" and series == len(known) - 1:
                 chart.rule(x=xs[best], text=f"best {mean[best]:.2f} at {xs[best]:.2f}")
         figures.append(Figure(title, chart.svg(), "", tuple(legend)))
     return tuple(figures)
+
+
+def _ap(stage: Stage, name: str | None = None) -> str:
+    """``, AP .601``: the AP at IoU 0.5 of a class of the stage, or the mean over its classes; empty when it is not known."""
+    if stage.numbers is None:
+        return ""
+    value = stage.numbers.map50
+    if name is not None:
+        found = next((one.map50 for one in stage.numbers.per_class if one.name == name), None)
+        if found is None:
+            return ""
+        value = found
+    return f", {'AP' if name else 'mAP50'} {three_decimals(value)}"
 
 
 def label_figures(labels: LabelCounts) -> tuple[Figure, ...]:
@@ -246,17 +264,8 @@ def timed_points(run: Run) -> tuple[tuple[Point, ...], str]:
                 (stage.name, line.median_ms, stage.numbers.map50, stage.numbers.map50_95)
                 for stage in run.stages
                 for line in bench.lines
-                if (line.runtime, line.precision) == kind and stage.numbers and _same_file(line.weights, stage.weights)
+                if (line.runtime, line.precision) == kind and stage.numbers and same_file(line.weights, stage.weights)
             )
             if len(points) > 1:
                 return points, " ".join(kind)
     return (), ""
-
-
-def _same_file(first: str, second: str) -> bool:
-    """Whether two paths, typed in different working folders, mean the same checkpoint.
-
-    They do when the longer path ends with the shorter one, and the shorter one names at least a folder and a file.
-    """
-    parts = sorted((Path(first).parts, Path(second).parts), key=len)
-    return len(parts[0]) > 1 and parts[1][-len(parts[0]) :] == parts[0]

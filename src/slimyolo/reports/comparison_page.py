@@ -11,7 +11,7 @@ from slimyolo.detections import Estimate, interval_words, rule_words
 from slimyolo.errors import StorageError
 from slimyolo.reports.commands import command_line
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
-from slimyolo.reports.run_files import SampleImage, SampleSet
+from slimyolo.reports.records.run_files import SampleImage, SampleSet
 from slimyolo.reports.svg import SERIES, Chart, Figure, finite_range, nice_ticks
 from slimyolo.storage import read_json
 

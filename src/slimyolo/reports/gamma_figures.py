@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate
 
-from slimyolo.reports.run_files import GammaEpoch, GammaHistory
+from slimyolo.reports.records.run_files import GammaEpoch, GammaHistory
 from slimyolo.reports.stages import Stage
 from slimyolo.reports.svg import Chart, Figure, Legend, nice_ticks
 

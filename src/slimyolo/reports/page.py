@@ -5,10 +5,9 @@ The file needs no script and no network. It follows the light or dark theme of t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 from slimyolo.detections import Estimate, interval_words, rule_words
 from slimyolo.reports.charts import (
@@ -23,11 +22,22 @@ from slimyolo.reports.charts import (
     trade_off,
 )
 from slimyolo.reports.commands import bench_command, command_line, validation_command
+from slimyolo.reports.deployment import deployment_rows, times_of
 from slimyolo.reports.gamma_figures import gamma_figures
+from slimyolo.reports.origins import (
+    FileLink,
+    commands_of,
+    facts_of,
+    files_of,
+    page_title,
+    run_title,
+    settings_of,
+)
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
-from slimyolo.reports.run_files import Curves, LabelCounts
+from slimyolo.reports.records.run_files import Curves, LabelCounts
+from slimyolo.reports.sensitivity_figure import sensitivity_figure, sensitivity_headline, sensitivity_rows, shares_of
 from slimyolo.reports.stage_table import TableRow, gflops_words, stage_head, stage_row, three_decimals, training_words
-from slimyolo.reports.stages import Numbers, Run, Stage, with_changes
+from slimyolo.reports.stages import Numbers, Run, Stage, whole_cut, with_changes
 from slimyolo.reports.svg import SERIES, Figure
 
 __all__ = ["render_page"]
@@ -71,10 +81,15 @@ class Chapter:
 
     mark: str
     run: Run
+    title: str
     headline: str
     tiles: tuple[Tile, ...]
     head: tuple[str, ...]
     rows: tuple[TableRow, ...]
+    deployment: tuple[TableRow, ...]
+    sensitivity: Figure | None
+    sensitivity_head: tuple[str, ...]
+    sensitivity_rows: tuple[TableRow, ...]
     trades: tuple[Figure, ...]
     histories: tuple[Figure, ...]
     gammas: tuple[Figure, ...]
@@ -88,13 +103,17 @@ class Chapter:
     label_sets: tuple[tuple[LabelCounts, tuple[Figure, ...]], ...]
     commands: tuple[tuple[str, str], ...]
     facts: tuple[tuple[str, str], ...]
+    files: tuple[FileLink, ...]
     settings: tuple[tuple[str, str], ...]
     missing: Mapping[str, Missing] = field(default_factory=dict)
 
 
-def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made: str = "") -> str:
+def render_page(
+    runs: Sequence[Run], *, images: int = 6, version: str = "", made: str = "", place: Path | None = None
+) -> str:
     """The HTML page about `runs`, with at most `images` validation pictures of each run.
 
+    `place` is the folder of the page, from which files are linked (None: the folder of each run).
     `version` (of slimyolo) and `made` (date and time) are printed at the foot of the page. Names and paths from the
     records are escaped, so they cannot become markup.
     """
@@ -109,13 +128,13 @@ def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made
     )
     runs = with_changes(runs)
     columns = any(stage.changes is not None for run in runs for stage in run.stages)
-    chapters = tuple(_chapter(run, f"r{number}", images, columns) for number, run in enumerate(runs))
+    chapters = tuple(_chapter(run, f"r{number}", images, columns, place) for number, run in enumerate(runs))
     several = len(runs) > 1
     sizes = {stage.imgsz for run in runs for stage in run.stages}
     measured = [(run.name, points) for run in runs if (points := measured_points(run))]
     compared = compared_trade_offs(measured, gflops_words(sizes)) if several and measured else ()
     return environment.get_template("report.html").render(
-        title=", ".join(run.name for run in runs),
+        title=page_title(runs),
         head=stage_head([stage for run in runs for stage in run.stages], columns),
         changes=columns,
         chapters=chapters,
@@ -129,36 +148,42 @@ def render_page(runs: Sequence[Run], *, images: int = 6, version: str = "", made
     )
 
 
-def _chapter(run: Run, mark: str, images: int, columns: bool) -> Chapter:
+def _chapter(run: Run, mark: str, images: int, columns: bool, place: Path | None) -> Chapter:
     """What the page says about `run`. With `columns`, its table has columns for changes."""
     ends, histories = _ends(run), history_figures(run.stages)
     sparse = next((stage for stage in run.stages if stage.command == "sparsify"), None)
-    cut = next((stage for stage in run.stages if stage.layers), None)
-    with_curves = [(stage.name, stage.curves) for stage in run.stages if stage.curves is not None and stage.numbers]
+    cut, found = whole_cut(run.stages), run.sensitivity
+    with_curves = [stage for stage in run.stages if stage.curves is not None and stage.numbers]
     samples = [(_title(stage, run), stage.sample) for stage in ends if stage.sample is not None]
     return Chapter(
         mark=mark,
         run=run,
+        title=run_title(run),
         headline=_headline(run),
         tiles=_tiles(run),
         head=stage_head(run.stages, columns),
         rows=tuple(stage_row(stage, run, columns) for stage in run.stages),
+        deployment=deployment_rows(run),
+        sensitivity=None if found is None else sensitivity_figure(found),
+        sensitivity_head=() if found is None else ("group", "channels", *(f"{one:.0%}" for one in shares_of(found))),
+        sensitivity_rows=() if found is None else sensitivity_rows(found),
         trades=_trades(run),
         histories=histories,
         gammas=gamma_figures(sparse, _removed_share(cut)) if sparse is not None else (),
         cut=cut,
         layers=layer_figure(cut) if cut else None,
         layer_rows=normalised_layers(cut.layers) if cut else (),
-        curves=curve_figures(with_curves[:4]),
+        curves=curve_figures([*with_curves[:1], *with_curves[1:][-3:]]),
         matrices=tuple(
             _matrix(_title(stage, run), stage.curves) for stage in ends if stage.curves and stage.curves.counts
         ),
         pictures=picture_rows(samples, images, mark),
         classes=samples[0][1].names if samples else (),
         label_sets=tuple((labels, label_figures(labels)) for labels in _labels(run)),
-        commands=_commands(run),
-        facts=_facts(run),
-        settings=_settings(run),
+        commands=commands_of(run),
+        facts=facts_of(run),
+        files=files_of(run, place),
+        settings=settings_of(run),
         missing=_missing(run, histories),
     )
 
@@ -176,6 +201,8 @@ def _labels(run: Run) -> tuple[LabelCounts, ...]:
 def _missing(run: Run, histories: Sequence[Figure]) -> dict[str, Missing]:
     """For each section of the page that lacks records: why it is empty and which commands fill it."""
     missing: dict[str, Missing] = {}
+    if run.sensitivity is not None:
+        return missing
     ends = _ends(run)
     sparse = next((stage for stage in run.stages if stage.command == "sparsify"), None)
     if not histories and any(stage.is_training for stage in run.stages):
@@ -229,6 +256,8 @@ def _title(stage: Stage, run: Run) -> str:
 
 def _headline(run: Run) -> str:
     dense, slim = run.dense, run.slim
+    if run.sensitivity is not None:
+        return sensitivity_headline(run.sensitivity)
     if not run.stages and run.benches:
         return " ".join(run.benches[0].verdicts) or "One model was timed."
     if dense is None or dense.numbers is None:
@@ -274,6 +303,9 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
     if last.gflops is not None:
         note = f"from {first.gflops:.2f}" if first and first.gflops is not None else ""
         tiles.append(Tile(f"GFLOPs @{last.imgsz}", f"{last.gflops:.2f}", note))
+    for bench in run.benches[:1]:
+        for name, (before_line, after_line) in list(times_of(bench, run).items())[:2]:
+            tiles.append(Tile(f"ms, {name}", f"{after_line.median_ms:.2f}", f"from {before_line.median_ms:.2f}"))
     return tuple(tiles)
 
 
@@ -319,52 +351,6 @@ def _to_validate(why: str, stages: Sequence[Stage]) -> Missing:
 def _how_to_fill(commands: int) -> str:
     """The sentence above the commands that fill a section."""
     return f"Run the command{'s' if commands > 1 else ''} below to fill this section, then make the report again:"
-
-
-def _commands(run: Run) -> tuple[tuple[str, str], ...]:
-    rows = []
-    asked = run.provenance.get("command_line")
-    if asked:
-        rows.append(("the command as typed", str(asked)))
-    if run.is_chain:
-        rows.append(("the chain", command_line("compress", run.provenance.get("settings", {}))))
-    rows += [(stage.name, command_line(stage.command, stage.settings)) for stage in run.stages if stage.settings]
-    for bench in run.benches:
-        rows.append((f"{bench.folder.name} (benchmark)", command_line("bench", bench.provenance.get("settings", {}))))
-    return tuple(rows)
-
-
-def _facts(run: Run) -> tuple[tuple[str, str], ...]:
-    provenance = run.provenance or next((stage.provenance for stage in run.stages if stage.provenance), {})
-    rows = [
-        (name, str(provenance[name]))
-        for name in ("slimyolo", "torch", "python", "platform", "threads")
-        if name in provenance
-    ]
-    machine = provenance.get("machine", {})
-    if isinstance(machine, dict):
-        rows += [(str(name).replace("_", " "), str(value)) for name, value in machine.items()]
-    data: Mapping[str, Any] = next(
-        (stage.provenance["data"] for stage in run.stages if isinstance(stage.provenance.get("data"), dict)), {}
-    )
-    if data:
-        rows.append(("data", str(data.get("file", ""))))
-        rows.append(("classes", ", ".join(map(str, data.get("names", [])))))
-    splits: dict[str, Mapping[str, Any]] = {}
-    for stage in run.stages:
-        about = stage.provenance.get("data")
-        if isinstance(about, dict) and isinstance(about.get("splits"), dict):
-            splits = {**about["splits"], **splits}
-    for name, split in splits.items():
-        counts = f"{split.get('images')} images, {split.get('boxes')} boxes, {split.get('defects')} defects"
-        rows.append((f"{name} split", f"{counts}; fingerprint {split.get('fingerprint')}"))
-    return tuple(rows)
-
-
-def _settings(run: Run) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (stage.name, json.dumps(stage.settings, ensure_ascii=False, indent=1)) for stage in run.stages if stage.settings
-    )
 
 
 def _millions(count: int) -> str:

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from slimyolo.errors import StorageError
-from slimyolo.reports.run_files import SampleImage, SampleSet
+from slimyolo.reports.records.run_files import SampleImage, SampleSet
 from slimyolo.storage import read_user_file
 
 __all__ = ["BOX_COLOURS", "Panel", "PictureRow", "picture_rows"]
 
 BOX_COLOURS = 8
 MOST_WORDS = 10  # boxes that get a text; with more boxes, the texts would hide the picture
-LETTER = 0.6  # width of a bold letter, relative to its height
+LETTER_HEIGHT = 0.045  # of a text, relative to the longer side of the picture
+LETTER = 0.68  # width of a bold letter, relative to its height
 
 Words = tuple[float, float, str]
 """Left edge and baseline of a text, in pixels of the image, and the text."""
@@ -84,7 +85,9 @@ def _panel(
 ) -> Panel:
     counts = Counter(_name(names, int(number)) for number, _, _ in boxes)
     said = ", ".join(f"{count} × {name}" for name, count in counts.most_common(4)) or "nothing"
-    letter = max(0.042 * max(image.width, image.height), 8)
+    letter = LETTER_HEIGHT * max(
+        image.width, image.height
+    )  # the page scales small pictures up, and their letters with them
     parts = [
         f'<svg class="photo" viewBox="0 0 {image.width} {image.height}" role="img"',
         f' aria-label="{escape(title)}, {escape(image.name)}: {escape(said)}">',

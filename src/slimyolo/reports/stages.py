@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any, TypeVar
 from slimyolo.detections import Estimate
 from slimyolo.errors import ConfigError, StorageError
 from slimyolo.evaluation import folder_differences
-from slimyolo.reports.bench_records import Bench, read_bench
-from slimyolo.reports.run_files import (
+from slimyolo.reports.records.bench import Bench, read_bench
+from slimyolo.reports.records.exported import ExportedRow, read_exported
+from slimyolo.reports.records.run_files import (
     Curves,
     GammaHistory,
     History,
@@ -24,12 +26,17 @@ from slimyolo.reports.run_files import (
     read_options,
     read_sample,
 )
+from slimyolo.reports.records.sensitivity import Sensitivity, read_sensitivity_record
 from slimyolo.storage import read_json
 
-__all__ = ["ClassNumbers", "Numbers", "Run", "Stage", "read_run", "with_changes"]
+__all__ = ["ClassNumbers", "Numbers", "Run", "Stage", "read_run", "whole_cut", "with_changes"]
 
 Record = TypeVar("Record")
+ROUND = re.compile(r"round(\d+)-cut")
 CHAIN_STAGES = ("base", "sparse", "pruned", "finetuned")
+CHAINS: Mapping[str, str] = {"chain.json": "compress", "iterate.json": "iterate"}
+"""The file that a run of several stages keeps → its command."""
+WRITERS = "train, sparsify, prune, finetune, val, bench, sensitivity, compress or iterate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +133,9 @@ class Stage:
 class Run:
     """A single run or a chain of stages.
 
-    `provenance` is that of the chain, or that of the only stage when there is no chain. `benches` are the benchmarks
-    in the folder. A folder that ``slimyolo bench`` wrote is a run without stages.
+    `provenance` is that of the chain, or that of the only stage when there is no chain. `command` wrote the folder.
+    `benches` are the benchmarks in the folder, `exported` the files that a chain exported. A folder that ``slimyolo bench``
+    or ``slimyolo sensitivity`` wrote is a run without stages.
     """
 
     name: str
@@ -135,7 +143,10 @@ class Run:
     is_chain: bool
     stages: tuple[Stage, ...]
     provenance: Mapping[str, Any]
+    command: str = ""
     benches: tuple[Bench, ...] = ()
+    exported: tuple[ExportedRow, ...] = ()
+    sensitivity: Sensitivity | None = None
 
     @property
     def dense(self) -> Stage | None:
@@ -155,39 +166,60 @@ def read_run(folder: Path) -> Run:
     Raises `ConfigError` when the folder is neither, and `StorageError` when a record is damaged.
     """
     if not folder.is_dir():
-        raise ConfigError(
-            f"There is no run folder {folder}. Give one that train, sparsify, prune, finetune, val, bench or compress "
-            "wrote, such as runs/compress/exp."
-        )
+        raise ConfigError(f"There is no run folder {folder}. Give one that {WRITERS} wrote, such as runs/compress/exp.")
     name = folder.resolve().name
-    if (folder / "chain.json").is_file():
-        provenance = _mapping(read_json(folder / "chain.json"), folder / "chain.json")
-        stages = [_read_stage(folder / stage, stage) for stage in CHAIN_STAGES if _is_stage(folder / stage)]
-        return Run(
-            name=name,
-            folder=folder,
-            is_chain=True,
-            stages=tuple(stages),
-            provenance=provenance,
-            benches=_benches(folder),
-        )
+    for file, command in CHAINS.items():
+        if (folder / file).is_file():
+            provenance = _mapping(read_json(folder / file), folder / file)
+            stages = tuple(_read_stage(folder / place, words) for place, words in _stages_of(folder, command))
+            return Run(
+                name=name,
+                folder=folder,
+                is_chain=True,
+                stages=stages,
+                provenance=provenance,
+                command=command,
+                benches=_benches(folder),
+                exported=read_exported(folder),
+            )
+    alone: dict[str, Any] = {"name": name, "folder": folder, "is_chain": False}
     bench = read_bench(folder)
     if bench is not None:
-        return Run(name=name, folder=folder, is_chain=False, stages=(), provenance=bench.provenance, benches=(bench,))
+        return Run(**alone, stages=(), provenance=bench.provenance, command="bench", benches=(bench,))
+    sensitivity = read_sensitivity_record(folder)
+    if sensitivity is not None:
+        provenance = sensitivity.provenance
+        return Run(**alone, stages=(), provenance=provenance, command="sensitivity", sensitivity=sensitivity)
     if not _is_stage(folder):
         raise ConfigError(
-            f"{folder} is not a run folder: it holds no chain.json (written by compress), record.json or opt.yaml. Give "
-            "a folder that train, sparsify, prune, finetune, val, bench or compress wrote."
+            f"{folder} is not a run folder: it holds no chain.json (written by compress), iterate.json, record.json or "
+            f"opt.yaml. Give a folder that {WRITERS} wrote."
         )
     stage = _read_stage(folder, name)
-    return Run(
-        name=name,
-        folder=folder,
-        is_chain=False,
-        stages=(stage,),
-        provenance=stage.provenance,
-        benches=_benches(folder),
-    )
+    return Run(**alone, stages=(stage,), provenance=stage.provenance, command=stage.command, benches=_benches(folder))
+
+
+def _stages_of(folder: Path, command: str) -> list[tuple[str, str]]:
+    """(folder, name) of the stages of a chain that have begun, in their order."""
+    if command == "compress":
+        places = [(stage, stage) for stage in CHAIN_STAGES]
+    else:
+        numbers = sorted(int(found[1]) for path in folder.glob("round*-cut") if (found := ROUND.fullmatch(path.name)))
+        rounds = (((f"round{n}-cut", f"round {n} cut"), (f"round{n}", f"round {n}")) for n in numbers)
+        places = [("base", "base"), *(place for two in rounds for place in two)]
+    return [(place, words) for place, words in places if _is_stage(folder / place)]
+
+
+def whole_cut(stages: Sequence[Stage]) -> Stage | None:
+    """The cut among `stages`; of several cuts the last one, with the channels before the first of them. None without a cut."""
+    cuts = [stage for stage in stages if stage.layers]
+    if len(cuts) < 2:
+        return cuts[0] if cuts else None
+    before = {name: width for name, width, _ in cuts[0].layers}
+    last = cuts[-1]
+    layers = tuple((name, before.get(name, width), kept) for name, width, kept in last.layers)
+    known = [stage.channels for stage in cuts if stage.channels is not None]
+    return replace(last, layers=layers, channels=(known[0][0], known[-1][1]) if known else None)
 
 
 def with_changes(runs: Sequence[Run]) -> list[Run]:
@@ -296,8 +328,7 @@ def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
         }
         return facts | _size(record["size"]) | own
     raise StorageError(
-        f"{path} is not the record of a training, a cut or a validation. Give a folder that train, sparsify, prune, "
-        "finetune, val, bench or compress wrote."
+        f"{path} is not the record of a training, a cut or a validation. Give a folder that {WRITERS} wrote."
     )
 
 

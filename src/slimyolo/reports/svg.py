@@ -63,9 +63,12 @@ class Chart:
     _marks: list[str] = field(init=False, default_factory=list)
     _labels: list[tuple[float, float, float, float]] = field(init=False, default_factory=list)
 
-    def line(self, points: Sequence[Point], series: int, *, dashed: bool = False, thin: bool = False) -> None:
+    def line(
+        self, points: Sequence[Point], series: int, *, dashed: bool = False, thin: bool = False, faint: bool = False
+    ) -> None:
         """Draw a line through `points`. A None interrupts it; a point between two gaps becomes a dot."""
         classes = f"line s{series % SERIES}" + (" dashed" if dashed else "") + (" thin" if thin else "")
+        classes += " faint" if faint else ""
         for part in _parts(points):
             if len(part) == 1:
                 self.dot(part[0][0], part[0][1], series, small=True)

@@ -46,6 +46,8 @@ def report(config: ReportConfig) -> ReportRecord:
 def write_report(runs: Sequence[Path], page: Path, *, images: int = 6) -> ReportRecord:
     """Write the page about `runs` to `page`, with at most `images` validation images of each run."""
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    text = render_page([read_run(run) for run in runs], images=images, version=__version__, made=made)
+    text = render_page(
+        [read_run(run) for run in runs], images=images, version=__version__, made=made, place=page.parent
+    )
     write_text(page, text)
     return ReportRecord(str(page), tuple(str(run) for run in runs), len(text.encode()))

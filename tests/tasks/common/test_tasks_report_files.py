@@ -15,8 +15,8 @@ from slimyolo.data import image_size, read_dataset_yaml, read_split
 from slimyolo.data.dataset.label_statistics import label_statistics
 from slimyolo.errors import ConfigError
 from slimyolo.geometry import Detections, Placement
-from slimyolo.reports.plot_files import PLOT_FILES
-from slimyolo.reports.run_files import read_curves, read_gammas, read_labels, read_sample
+from slimyolo.reports.plots.plot_files import PLOT_FILES
+from slimyolo.reports.records.run_files import read_curves, read_gammas, read_labels, read_sample
 from slimyolo.tasks.common.records import TrainRecord
 from slimyolo.tasks.common.report_files import ValidationPictures, train_picture, write_evidence
 from slimyolo.tasks.common.runs.provenance import machine, typed_command

@@ -15,7 +15,7 @@ from slimyolo.errors import ConfigError
 from slimyolo.evaluation import OUTCOMES_FILE, EvaluationBatch, EvaluationResult, outcomes_in_dataset
 from slimyolo.geometry import Detections, xyxy_to_cxcywh
 from slimyolo.models import Detector
-from slimyolo.reports.plot_files import PLOT_FILES, write_plots
+from slimyolo.reports.plots.plot_files import PLOT_FILES, write_plots
 from slimyolo.storage import create_run_folder, remove_earlier_files, write_json, write_text
 from slimyolo.tasks.common.comparison.compared_models import as_the_file_takes, measured_other
 from slimyolo.tasks.common.comparison.comparing import estimates_line, interval_note, keep_outcomes, metrics_intervals

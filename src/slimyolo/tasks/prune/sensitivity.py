@@ -45,12 +45,14 @@ from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
 from slimyolo.tasks.prune.training_images import plain_images
+from slimyolo.tasks.report import write_report
 
 __all__ = ["SensitivityRecord", "read_sensitivity", "sensitivity", "sensitivity_caps", "sensitivity_table"]
 
 log = logging.getLogger("slimyolo")
 
 RECORD_FILE, TABLE_FILE, PLOT_FILE = "sensitivity.json", "sensitivity.md", "sensitivity.png"
+PAGE_FILE = "report.html"
 RECALIBRATION_IMAGES = 64
 
 
@@ -79,7 +81,7 @@ class SensitivityRecord:
 
 
 def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
-    """Cut each group alone to each of ``config.kept``; write ``sensitivity.json``, ``.md`` and ``.png``.
+    """Cut each group alone to each of ``config.kept``; write ``sensitivity.json``, ``.md``, ``.png`` and a page about them.
 
     Channels are masked, which gives the same outputs as cutting. The record is written after every group; with ``resume``
     the run continues after the last one. Labels are read for ``metric map`` only.
@@ -112,10 +114,12 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
             write_json(folder / RECORD_FILE, record)
     write_text(folder / TABLE_FILE, sensitivity_table(record))
     if not config.noplots:
-        from slimyolo.reports.sensitivity_plot import draw_sensitivity
+        from slimyolo.reports.plots.sensitivity_plot import draw_sensitivity
 
         draw_sensitivity(folder / PLOT_FILE, record.groups, record.metric)
     log.info("written: %s", folder / RECORD_FILE)
+    if not config.noplots:
+        log.info("written: %s", write_report([folder], folder / PAGE_FILE).page)
     give_json(config.json_file, record)
     return record
 

@@ -65,7 +65,7 @@ class SensitivityConfig(Config):
     )
 
     json_file: OptionalPath = json_option(OUTPUT)
-    noplots: bool = option(False, "draw no picture", group=OUTPUT, rare=True)
+    noplots: bool = option(False, "draw no picture and write no page", group=OUTPUT, rare=True)
     project: Path = project_option("runs/sensitivity", OUTPUT)
     name: str = name_option(OUTPUT)
     exist_ok: bool = exist_ok_option(OUTPUT)

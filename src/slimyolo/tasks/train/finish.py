@@ -9,7 +9,7 @@ from pathlib import Path
 
 from slimyolo.data import EvalBatches
 from slimyolo.families import load_checkpoint
-from slimyolo.reports.plot_files import write_plots
+from slimyolo.reports.plots.plot_files import write_plots
 from slimyolo.storage import write_json
 from slimyolo.tasks.common.comparison.comparing import keep_outcomes
 from slimyolo.tasks.common.opened_model import size_of

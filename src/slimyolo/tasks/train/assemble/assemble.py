@@ -161,4 +161,5 @@ def train_batches(parts: TrainingParts, classes: ClassAccuracy) -> TrainBatches:
 def provenance_of(parts: TrainingParts) -> dict[str, Any]:
     """The provenance that is written into the checkpoints and the record of the run."""
     splits = {"train": parts.train_split, "val": parts.val_split}
-    return {**run_provenance(parts.config), "data": data_provenance(parts.dataset, splits)}
+    about = {"model": parts.model.architecture.name, "data": data_provenance(parts.dataset, splits)}
+    return {**run_provenance(parts.config), **about}

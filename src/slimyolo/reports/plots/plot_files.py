@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from slimyolo.reports.lettering import plain_names
-from slimyolo.reports.run_files import Curves, History, LabelCounts, read_curves, read_history, read_labels
+from slimyolo.reports.plots.lettering import plain_names
+from slimyolo.reports.records.run_files import Curves, History, LabelCounts, read_curves, read_history, read_labels
 from slimyolo.storage import atomic_file
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _figure(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from slimyolo.reports.lettering import font_families
+    from slimyolo.reports.plots.lettering import font_families
 
     with rc_context({"font.family": list(font_families())}):
         figure = Figure(figsize=inches, layout=layout)

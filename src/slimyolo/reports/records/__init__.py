@@ -1,0 +1,1 @@
+"""Reads what runs left in their folders, as plain values."""
