@@ -75,6 +75,18 @@ class Records:
         write(folder / "sensitivity.json", {**plain, "provenance": provenance})
         return folder
 
+    def devices(self, folder: Path) -> Path:
+        """Times of another device: a cut that was timed there, and one that was predicted."""
+        timed = {"candidate": "pruned.pt", "device": "Pi 5", "runtime": "ncnn", "threads": 4, "milliseconds": 30.0}
+        timed |= {"share": 0.5, "p95_ms": 31.0, "measured": True, "budget_ms": 32.0, "meets": True}
+        said = {**timed, "candidate": "other.pt", "milliseconds": 36.0, "share": 0.6, "p95_ms": None, "measured": False}
+        said |= {"budget_ms": None, "meets": None}
+        plain = {"candidates": [timed, said], "findings": ["pruned.pt meets the budget on: Pi 5."]}
+        write(
+            folder / "record.json", {**plain, "warnings": ["Pi 5: it was hot."], "provenance": self.provenance("bench")}
+        )
+        return folder
+
     def exported(self, folder: Path) -> Path:
         """The exported files of a chain."""
         rows = []

@@ -43,7 +43,11 @@ def test_nothing_overflows_complains_or_runs(browser: Any, tmp_path: Path, recor
     writer.bench(chain / "bench")
     writer.exported(chain)
     older = writer.training(tmp_path / LONG, "sparsify", 0.6, evidence=False)
-    others = [writer.iterate(tmp_path / "rounds"), writer.sensitivity(tmp_path / "sens")]
+    others = [
+        writer.iterate(tmp_path / "rounds"),
+        writer.sensitivity(tmp_path / "sens"),
+        writer.devices(tmp_path / "devices"),
+    ]
     many = records([f"{LONG[:30]}{number}" for number in range(30)]).training(tmp_path / "many", "train", 0.5)
     page = tmp_path / "page.html"
     runs = [read_run(folder) for folder in (chain, older, *others, many)]

@@ -181,8 +181,8 @@ UPLOADS = [
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "not a JPEG"),
     (b"\xff\xd8\xff", 422, "damaged header"),
     (b"\x89PNG\r\n\x1a\n", 422, "damaged header"),
-    (png_header(30_000, 30_000), 413, "has 30000 × 30000 pixels; at most 1 megapixels"),
-    (png_header(0, 10), 422, "claims to have 0 × 10 pixels"),
+    (png_header(30_000, 30_000), 413, "has 30000 x 30000 pixels (height x width); at most 1 megapixels"),
+    (png_header(0, 10), 422, "claims to have 10 x 0 pixels (height x width)"),
     (picture_bytes()[:60], 422, "cannot be decoded"),
     (b"\xff\xd8" + b"\0" * 60_000, 413, "larger than 0.05 MB"),
 ]

@@ -52,5 +52,7 @@ def jpeg_bytes(image: ImageArray, *, longest_side: int = 480, quality: int = 82)
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     encoded, content = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not encoded:
-        raise StorageError(f"A picture of {image.shape[1]} × {image.shape[0]} pixels could not be encoded as JPEG.")
+        raise StorageError(
+            f"A picture of {image.shape[0]} x {image.shape[1]} pixels (height x width) could not be encoded as JPEG."
+        )
     return bytes(content.tobytes())

@@ -89,7 +89,9 @@ def write_picture(path: Path, image: ImageArray) -> Path:
         path = path.with_name(f"{path.name}.jpg")
     encoded, content = cv2.imencode(path.suffix.lower(), image)
     if not encoded:
-        raise StorageError(f"The picture {path} ({image.shape[1]} × {image.shape[0]}) could not be encoded.")
+        raise StorageError(
+            f"The picture {path} ({image.shape[0]} x {image.shape[1]}, height x width) could not be encoded."
+        )
     write_bytes(path, content.tobytes())
     return path
 

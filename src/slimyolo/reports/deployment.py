@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from slimyolo.reports.records.bench import Bench, BenchLine
+from slimyolo.reports.records.devices import Devices
 from slimyolo.reports.records.exported import ExportedRow
 from slimyolo.reports.stage_table import TableRow
 from slimyolo.reports.stages import Run, Stage
 
-__all__ = ["deployment_rows", "same_file", "times_of"]
+__all__ = ["DEVICE_HEAD", "deployment_rows", "device_rows", "same_file", "times_of"]
+
+DEVICE_HEAD = ("network", "device", "ms", "p95", "of dense", "budget")
 
 
 def deployment_rows(run: Run) -> tuple[TableRow, ...]:
@@ -43,6 +46,23 @@ def deployment_rows(run: Run) -> tuple[TableRow, ...]:
             if after.median_ms > 0
         ]
     return tuple(rows)
+
+
+def device_rows(devices: Devices) -> tuple[TableRow, ...]:
+    """Rows (network, then `DEVICE_HEAD`): a row for each network on each device."""
+    return tuple(
+        TableRow(
+            line.candidate,
+            (
+                line.device,
+                f"{line.milliseconds:.2f}",
+                "predicted" if line.p95_ms is None else f"{line.p95_ms:.2f}",
+                f"{line.share:.0%}",
+                "" if line.budget_ms is None else f"{line.budget_ms:.2f} ms, {'met' if line.meets else 'not met'}",
+            ),
+        )
+        for line in devices.lines
+    )
 
 
 def times_of(bench: Bench, run: Run) -> dict[str, tuple[BenchLine, BenchLine]]:

@@ -22,7 +22,7 @@ from slimyolo.reports.charts import (
     trade_off,
 )
 from slimyolo.reports.commands import bench_command, command_line, validation_command
-from slimyolo.reports.deployment import deployment_rows, times_of
+from slimyolo.reports.deployment import DEVICE_HEAD, deployment_rows, device_rows, times_of
 from slimyolo.reports.gamma_figures import gamma_figures
 from slimyolo.reports.origins import (
     FileLink,
@@ -87,6 +87,7 @@ class Chapter:
     head: tuple[str, ...]
     rows: tuple[TableRow, ...]
     deployment: tuple[TableRow, ...]
+    devices: tuple[TableRow, ...]
     sensitivity: Figure | None
     sensitivity_head: tuple[str, ...]
     sensitivity_rows: tuple[TableRow, ...]
@@ -145,6 +146,7 @@ def render_page(
         rule=_rules(runs),
         box_colours=BOX_COLOURS,
         series=SERIES,
+        device_head=DEVICE_HEAD,
     )
 
 
@@ -164,6 +166,7 @@ def _chapter(run: Run, mark: str, images: int, columns: bool, place: Path | None
         head=stage_head(run.stages, columns),
         rows=tuple(stage_row(stage, run, columns) for stage in run.stages),
         deployment=deployment_rows(run),
+        devices=() if run.devices is None else device_rows(run.devices),
         sensitivity=None if found is None else sensitivity_figure(found),
         sensitivity_head=() if found is None else ("group", "channels", *(f"{one:.0%}" for one in shares_of(found))),
         sensitivity_rows=() if found is None else sensitivity_rows(found),
@@ -201,7 +204,7 @@ def _labels(run: Run) -> tuple[LabelCounts, ...]:
 def _missing(run: Run, histories: Sequence[Figure]) -> dict[str, Missing]:
     """For each section of the page that lacks records: why it is empty and which commands fill it."""
     missing: dict[str, Missing] = {}
-    if run.sensitivity is not None:
+    if run.sensitivity is not None or run.devices is not None:
         return missing
     ends = _ends(run)
     sparse = next((stage for stage in run.stages if stage.command == "sparsify"), None)
@@ -258,6 +261,8 @@ def _headline(run: Run) -> str:
     dense, slim = run.dense, run.slim
     if run.sensitivity is not None:
         return sensitivity_headline(run.sensitivity)
+    if run.devices is not None:
+        return " ".join(run.devices.findings) or "Networks on other devices."
     if not run.stages and run.benches:
         return " ".join(run.benches[0].verdicts) or "One model was timed."
     if dense is None or dense.numbers is None:

@@ -12,6 +12,7 @@ from slimyolo.detections import Estimate
 from slimyolo.errors import ConfigError, StorageError
 from slimyolo.evaluation import folder_differences
 from slimyolo.reports.records.bench import Bench, read_bench
+from slimyolo.reports.records.devices import Devices, read_devices
 from slimyolo.reports.records.exported import ExportedRow, read_exported
 from slimyolo.reports.records.run_files import (
     Curves,
@@ -134,8 +135,8 @@ class Run:
     """A single run or a chain of stages.
 
     `provenance` is that of the chain, or that of the only stage when there is no chain. `command` wrote the folder.
-    `benches` are the benchmarks in the folder, `exported` the files that a chain exported. A folder that ``slimyolo bench``
-    or ``slimyolo sensitivity`` wrote is a run without stages.
+    `benches` are the benchmarks in the folder, `exported` the files that a chain exported. `devices` are times of other
+    devices. A folder that ``slimyolo bench`` or ``slimyolo sensitivity`` wrote is a run without stages.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Run:
     benches: tuple[Bench, ...] = ()
     exported: tuple[ExportedRow, ...] = ()
     sensitivity: Sensitivity | None = None
+    devices: Devices | None = None
 
     @property
     def dense(self) -> Stage | None:
@@ -186,6 +188,9 @@ def read_run(folder: Path) -> Run:
     bench = read_bench(folder)
     if bench is not None:
         return Run(**alone, stages=(), provenance=bench.provenance, command="bench", benches=(bench,))
+    devices = read_devices(folder)
+    if devices is not None:
+        return Run(**alone, stages=(), provenance=devices.provenance, command="bench", devices=devices)
     sensitivity = read_sensitivity_record(folder)
     if sensitivity is not None:
         provenance = sensitivity.provenance

@@ -69,7 +69,8 @@ def decode_upload(content: bytes, limits: UploadLimits) -> ImageArray:
         if size[0] * size[1] > limits.max_pixels:
             raise RefusedUpload(
                 413,
-                f"The picture has {size[1]} × {size[0]} pixels; at most {limits.max_pixels / 1e6:g} megapixels are accepted.",
+                f"The picture has {size[0]} x {size[1]} pixels (height x width); at most "
+                f"{limits.max_pixels / 1e6:g} megapixels are accepted.",
             )
         return decode_image("uploaded", content)
     except DataError as error:

@@ -20,7 +20,7 @@ class ReportConfig(Config):
     command: ClassVar[str] = "report"
 
     runs: tuple[Path, ...] = option(
-        help="folders that compress or a single command wrote", positional=True, metavar="RUN …"
+        help="folders that compress, iterate or a single command wrote", positional=True, metavar="RUN …"
     )
     output: OptionalPath = option(
         None,

@@ -57,7 +57,7 @@ def serve(config: ServeConfig) -> None:
     for model in models:
         size = "" if model.params is None else f", {model.params / 1e6:.2f} M parameters"
         size += "" if model.macs is None else f", {2 * model.macs / 1e9:.2f} GFLOPs"
-        log.info("%s: %.2f MB%s at %d x %d", model.name, model.file_bytes / 1e6, size, model.imgsz[1], model.imgsz[0])
+        log.info("%s: %.2f MB%s at %d x %d (height x width)", model.name, model.file_bytes / 1e6, size, *model.imgsz)
     if not config.loopback:
         log.warning("--host %s: anybody who can reach this machine can use the page; it has no password", config.host)
     shown = f"[{config.host}]" if ":" in config.host else config.host

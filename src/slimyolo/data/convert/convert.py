@@ -150,7 +150,10 @@ class _Work:
         frame = frame_of(image.size, header)
         if frame is None:
             stated, (height, width) = image.size or (0, 0), header.size
-            message = f"{file} has {width} × {height} pixels, but the annotations are for {stated[1]} × {stated[0]}"
+            message = (
+                f"{file} has {height} x {width} pixels (height x width), but the annotations are for "
+                f"{stated[0]} x {stated[1]}"
+            )
             self.notes.append(Note("picture of another size", image.origin, where, message))
             return
         self.scaled += frame.scaled and bool(image.boxes) and not image.relative

@@ -132,7 +132,9 @@ def image_header(content: bytes, path: str | Path = "") -> ImageHeader | None:
         raise DataError(f"The image {path} has a damaged header. Fetch it again, or remove it.") from error
     height, width = header.size
     if min(height, width) < 1:
-        raise DataError(f"The image {path} claims to have {width} × {height} pixels. Fetch it again, or remove it.")
+        raise DataError(
+            f"The image {path} claims to have {height} x {width} pixels (height x width). Fetch it again, or remove it."
+        )
     return header
 
 
@@ -193,7 +195,7 @@ def refuse_huge(size: tuple[int, int] | None, path: str | Path) -> None:
     """Raises `DataError` when `size` (height, width) has more than `MAX_PIXELS` pixels."""
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise DataError(
-            f"The image {path} unpacks to {size[1]} × {size[0]} pixels; at most {MAX_PIXELS:,} pixels are decoded. "
+            f"The image {path} unpacks to {size[0]} x {size[1]} pixels (height x width); at most {MAX_PIXELS:,} are decoded. "
             f"Scale it down, or remove it."
         )
 

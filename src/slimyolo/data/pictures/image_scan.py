@@ -69,7 +69,9 @@ def look_at_image(image: Path) -> ImageLook:
     except DataError as error:
         return ImageLook(None, str(error))
     if min(size) < MIN_SIDE:
-        return ImageLook(None, f"The image is {size[1]} × {size[0]} pixels; each side must have {MIN_SIDE} or more.")
+        return ImageLook(
+            None, f"The image is {size[0]} x {size[1]} pixels (height x width); each side must have {MIN_SIDE} or more."
+        )
     return ImageLook(size)
 
 

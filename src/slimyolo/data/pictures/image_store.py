@@ -69,8 +69,8 @@ class ImageStore:
         image = decode_image(sample.image)
         if image.shape[:2] != sample.size:
             raise DataError(
-                f"The image {sample.image} has changed since it was first read: it was {sample.size[1]} × "
-                f"{sample.size[0]} pixels and now is {image.shape[1]} × {image.shape[0]}. Start again."
+                f"The image {sample.image} has changed since it was first read: it was {sample.size[0]} x "
+                f"{sample.size[1]} pixels (height x width) and now is {image.shape[0]} x {image.shape[1]}. Start again."
             )
         return fit_inside(image, self._frame, shrinking=self._shrinking, rounding=self._rounding)
 

@@ -71,7 +71,7 @@ def read_bench(folder: Path) -> Bench | None:
         machine, size = record["machine"], record["imgsz"]
         measured_on = (
             f"{machine['processor']}, {machine['cores']} cores; {record['device']}, threads: {record['threads']}, batch "
-            f"{record['batch']}, {size[0]} × {size[1]} px"
+            f"{record['batch']}, {size[0]} x {size[1]} px (height x width)"
         )
         return Bench(
             folder=folder,

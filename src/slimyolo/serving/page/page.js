@@ -29,7 +29,7 @@ function median(values) {
 }
 
 function facts(model) {
-  const size = model.imgsz[0] === model.imgsz[1] ? `${model.imgsz[0]}` : `${model.imgsz[1]} × ${model.imgsz[0]}`;
+  const size = model.imgsz[0] === model.imgsz[1] ? `${model.imgsz[0]}` : `${model.imgsz[0]} x ${model.imgsz[1]} (height x width)`;
   const words = [`${model.file_mb.toFixed(2)} MB`];
   if (model.params !== null) words.push(`${(model.params / 1e6).toFixed(2)} M parameters`);
   words.push(model.gflops === null ? `@${size}` : `${model.gflops.toFixed(2)} GFLOPs @${size}`);

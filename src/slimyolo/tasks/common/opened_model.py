@@ -101,7 +101,9 @@ def fixed_size(model: OpenedModel, asked: tuple[int, int]) -> tuple[int, int] | 
     """The only (height, width) that the file takes, or None when it takes any. Warns when `asked` differs from it."""
     size = model.size if isinstance(model, ExportedModel) else None
     if size is not None and size != asked:
-        log.warning("the file takes images of %d x %d pixels; --imgsz %d %d is not used", *size, *asked)
+        log.warning(
+            "the file takes images of %d x %d pixels (height x width); --imgsz %d %d is not used", *size, *asked
+        )
     return size
 
 

@@ -98,12 +98,12 @@ def devices_table(record: DevicesRecord) -> str:
         device = f"{row.device}, {row.runtime}, {row.threads} threads"
         if device != previous:
             lines += ["", device] if previous else [device]
-            lines.append(f"  {'network':<36} {'ms':>9} {'p95':>9} {'of dense':>9}  {'budget':>9}")
+            lines.append(f"  {'network':<28} {'ms':>9} {'p95':>9} {'of dense':>9}  {'budget':>9}")
             previous = device
         p95 = "predicted" if row.p95_ms is None else f"{row.p95_ms:.2f}"
         budget = "" if row.budget_ms is None else f"{row.budget_ms:>9.2f}  {'met' if row.meets else 'not met'}"
-        name = row.candidate if len(row.candidate) <= 36 else f"…{row.candidate[-35:]}"
-        lines.append(f"  {name:<36} {row.milliseconds:>9.2f} {p95:>9} {100 * row.share:>8.1f}%  {budget}".rstrip())
+        name = row.candidate if len(row.candidate) <= 28 else f"…{row.candidate[-27:]}"
+        lines.append(f"  {name:<28} {row.milliseconds:>9.2f} {p95:>9} {100 * row.share:>8.1f}%  {budget}".rstrip())
     return "\n".join(lines)
 
 

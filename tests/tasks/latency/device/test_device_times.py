@@ -115,7 +115,7 @@ def test_times_of_another_network_are_refused(detector: Detector, times: Path, t
             detector,
             (96, 96),
             None,
-            r"holds times for images of 64 x 64 pixels, and the size here is 96 x 96: give --imgsz 64",
+            r"holds times for images of 64 x 64 pixels \(height x width\), and the size here is 96 x 96: give --imgsz 64",
         ),
         (detector, (64, 64), "ncnn", r"holds times of onnxruntime, not of ncnn: leave --runtime out, or pack"),
         (

@@ -82,10 +82,10 @@ class DeviceTimes:
             )
         if facts.size != self.facts.size:
             own, asked = (f"{size[0]} x {size[1]}" for size in (self.facts.size, facts.size))
-            fitting = self.facts.size[0] if self.facts.size[0] == self.facts.size[1] else f"{own}"
+            fitting = " ".join(map(str, dict.fromkeys(self.facts.size)))
             raise ConfigError(
-                f"{self.file} holds times for images of {own} pixels, and the size here is {asked}: give --imgsz {fitting}, or "
-                f"{again}"
+                f"{self.file} holds times for images of {own} pixels (height x width), and the size here is {asked}: "
+                f"give --imgsz {fitting}, or {again}"
             )
         if facts.activation != self.facts.activation:
             raise ConfigError(
