@@ -24,7 +24,7 @@ from slimyolo.exporting import open_exported
 from slimyolo.exporting.neighbours import onnx_data
 from slimyolo.families import load_checkpoint, read_architecture
 from slimyolo.inference import BrokenPicture, read_pictures
-from slimyolo.reports.run_files import read_history, read_options
+from slimyolo.reports.records.run_files import read_history, read_options
 from slimyolo.storage import UnsuitableFileError, check_user_file, open_user_file, read_json, read_user_file
 from slimyolo.storage.user_files import LARGEST_BYTES
 from slimyolo.tasks.prune.plan import read_plan
