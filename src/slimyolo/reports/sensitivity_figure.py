@@ -31,7 +31,12 @@ def sensitivity_figure(found: Sensitivity) -> Figure:
     title = f"{words[:1].upper()}{words[1:]}, each group alone"
     errors = [error for group in found.groups for _, error in group.points]
     chart = Chart(
-        title=title, x=(1.0, 0.0), y=finite_range([0.0, *errors]), x_label="share of channels kept", y_label=words
+        title=title,
+        x=(1.0, 0.0),
+        y=finite_range([0.0, *errors]),
+        x_label="share of channels kept",
+        y_label=words,
+        x_ticks=(1, 0.8, 0.6, 0.4, 0.2, 0),
     )
     for place, group in reversed(list(enumerate(found.groups))):
         points = [(1.0, 0.0), *((kept / max(group.width, 1), error) for kept, error in group.points)]

@@ -245,7 +245,11 @@ def _about(
     data: tuple[DatasetSpec, SplitData] | None,
     after: DetectionMetrics | None,
 ) -> dict[str, Any]:
-    about = {**run_provenance(config), "source": dict(checkpoint.provenance)}
+    about = {
+        **run_provenance(config),
+        "model": checkpoint.architecture.name,
+        "source": dict(checkpoint.provenance),
+    }
     about["source"].pop("source", None)  # only the direct source is kept, not its own sources
     if data is not None:
         about["data"] = data_provenance(data[0], {"val": data[1]})

@@ -154,7 +154,7 @@ class _Meter:
 
     def __init__(self, config: SensitivityConfig, dense: Detector, dataset: DatasetSpec, split: SplitData) -> None:
         self._config, self._split, self._dataset = config, split, dataset
-        self._stride = int(dense.stride.max())
+        self._stride, self.model = int(dense.stride.max()), dense.architecture.name
         self._device = pick_device(config.device)
         self.images = min(config.images or len(split), len(split))
         self.baseline = 0.0
@@ -240,7 +240,11 @@ def _record(
         groups=tuple(found),
         seconds=seconds,
         settings=settings_that_stay(config, "batch_size"),
-        provenance={**run_provenance(config), "data": data_provenance(dataset, {"val": split})},
+        provenance={
+            **run_provenance(config),
+            "model": meter.model,
+            "data": data_provenance(dataset, {"val": split}),
+        },
     )
 
 
