@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from slimyolo.checkpoints import loading, save_checkpoint
+from slimyolo.data.convert.convert import Conversion, convert_dataset
+from slimyolo.data.convert.formats.table import FORMATS, Format
+from slimyolo.data.convert.source import Source, SourceBox, SourceImage
 from slimyolo.errors import ConfigError, UnknownOperationError
 from slimyolo.families.yolov5 import YOLOV5
 from slimyolo.geometry import RowLayout
@@ -223,3 +229,32 @@ def test_a_family_is_one_value(tmp_path: Path) -> None:
     parts = loss(detector(IMAGES), torch.zeros(0, 6))
     parts.total.backward()
     assert all(parameter.grad is not None for parameter in detector.parameters())
+
+
+# --- an annotation format -------------------------------------------------------------------------------------------
+
+
+def read_toy(files: Sequence[Path], root: Path) -> Source:
+    """``{"toy": {"a.jpg": ["cat", left, top, right, bottom]}}``"""
+    images = [
+        SourceImage(
+            origin=file,
+            names=(name,),
+            boxes=(SourceBox(name=box[0], corners=tuple(box[1:]), place="its box"),),
+        )
+        for file in files
+        for name, box in json.loads(file.read_text())["toy"].items()
+    ]
+    return Source(format="toy", names=("cat",), images=tuple(images), roots=(root,))  # type: ignore[arg-type]  # a new name
+
+
+def test_an_annotation_format_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Format(title="Toy JSON", read=read_toy, suffix=".json", recognise=lambda data: "toy" in data)
+    monkeypatch.setitem(FORMATS, "toy", row)  # type: ignore[arg-type]  # a new name
+    for name in ("a.jpg", "b.jpg"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((40, 80, 3), np.uint8))
+    (tmp_path / "my.json").write_text('{"toy": {"a.jpg": ["cat", 8, 4, 24, 12], "b.jpg": ["cat", 70, 4, 99, 12]}}')
+    report = convert_dataset(Conversion(source=tmp_path, folder=tmp_path / "new", shares=(0.5, 0.5)))
+    assert report.lines()[0] == f"{tmp_path}: Toy JSON, 1 classes (cat)"
+    assert next((tmp_path / "new").glob("labels/*/a.txt")).read_text() == "0 0.2 0.2 0.2 0.2\n"
+    assert report.changed == {"boxes over the edge of the picture clipped": 1}

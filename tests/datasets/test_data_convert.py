@@ -50,3 +50,35 @@ def test_every_format_gives_the_same_boxes(kind: str, tmp_path: Path) -> None:
     for name, rows in wanted.items():
         np.testing.assert_allclose(found[name], rows, rtol=0, atol=1e-6)
     assert sum(split.images for split in report.splits) == 3
+
+
+EXACT = [kind for kind in WRITERS if "yolo" not in kind]  # text files have six decimals, when others write them
+
+
+@pytest.mark.parametrize("kind", EXACT)
+def test_random_boxes_come_back(kind: str, tmp_path: Path) -> None:
+    """From pixels through the format into rows and back into pixels: the same to 1e-6 of the side."""
+    generator = np.random.default_rng(len(kind))
+    pictures = []
+    for number, size in enumerate(((37, 91), (480, 640))):
+        height, width = size
+        low = generator.uniform(0, 0.7, (40, 2))
+        high = low + generator.uniform(0.01, 0.3, (40, 2))
+        boxes = np.concatenate([low, high], 1) * (width, height, width, height)
+        pictures.append(Picture(f"{number}.png", size, tuple(("cat", *row) for row in boxes.round(2).tolist())))
+    report = convert(WRITERS[kind](tmp_path / "source", pictures), tmp_path / "new")
+    assert report.counts == {}
+    found, wanted = boxes_of(report), expected(tuple(pictures))
+    for name, rows in wanted.items():
+        np.testing.assert_allclose(found[name], rows, rtol=0, atol=1e-6)
+
+
+def test_converting_again_changes_nothing(tmp_path: Path) -> None:
+    first = convert(WRITERS["coco"](tmp_path / "source"), tmp_path / "new")
+    again = convert(first.data, tmp_path / "again", shares=None)
+    third = convert(tmp_path / "again", tmp_path / "third", shares=None)
+    assert again.splits == first.splits == third.splits
+    for folder in ("again", "third"):
+        for file in sorted((tmp_path / "new").rglob("*")):
+            if file.is_file() and file.name != "conversion.json":
+                assert (tmp_path / folder / file.relative_to(tmp_path / "new")).read_bytes() == file.read_bytes()

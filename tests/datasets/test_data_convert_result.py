@@ -443,6 +443,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["--split", "0.9"], "--split: got '0.9', expected two or three shares"),
         (["--group-by", "("], r"--group-by: '\(' is not a regular expression"),
         (["--from", "cocoa"], "--from: got 'cocoa', expected one of coco, voc.* Did you mean 'coco'"),
+        (["--first-pixel", "1"], "--first-pixel is for Pascal VOC, and .* holds COCO JSON. Leave it out"),
         (["--first-pixel", "2"], "--first-pixel: got '2', expected one of 0, 1"),
     ],
 )

@@ -75,7 +75,7 @@ class ConversionReport:
     def lines(self, limit: int = 3) -> tuple[str, ...]:
         """The report as lines to print, with at most `limit` examples of each reason (0: all)."""
         lines = [
-            f"{self.source}: {FORMATS[self.format]}, {len(self.names)} classes ({_first(self.names)})",
+            f"{self.source}: {FORMATS[self.format].title}, {len(self.names)} classes ({_first(self.names)})",
             self.divided,
         ]
         for split in self.splits:

@@ -25,20 +25,37 @@ from slimyolo.data.convert.formats.yolo import is_label_text, read_yolo
 from slimyolo.data.convert.source import FormatName, Source
 from slimyolo.data.dataset.listing import files_below
 from slimyolo.data.pictures.image_files import IMAGE_SUFFIXES
-from slimyolo.errors import DataError
+from slimyolo.errors import ConfigError, DataError
 from slimyolo.storage import decode_text, open_user_file, read_yaml
 
-__all__ = ["FORMATS", "read_source"]
+__all__ = ["FORMATS", "Format", "read_source"]
 
-FORMATS: dict[FormatName, str] = {
-    "coco": "COCO JSON",
-    "voc": "Pascal VOC XML",
-    "label-studio": "Label Studio JSON",
-    "cvat": "CVAT XML",
-    "createml": "CreateML JSON",
-    "yolo": "YOLO text files",
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """One format. `read` takes its files and the folder around them; `suffix` is that of its files.
+
+    `recognise` says whether the data of a JSON file have this format; `root` is the root element of an XML file of it.
+    """
+
+    title: str
+    read: Callable[[Sequence[Path], Path], Source]
+    suffix: str
+    recognise: Callable[[Any], bool] | None = None
+    root: str = ""
+
+
+FORMATS: dict[FormatName, Format] = {
+    "coco": Format(title="COCO JSON", read=read_coco, suffix=".json", recognise=is_coco),
+    "voc": Format(title="Pascal VOC XML", read=read_voc, suffix=".xml", root="annotation"),
+    "label-studio": Format(
+        title="Label Studio JSON", read=read_label_studio, suffix=".json", recognise=is_label_studio
+    ),
+    "cvat": Format(title="CVAT XML", read=read_cvat, suffix=".xml", root="annotations"),
+    "createml": Format(title="CreateML JSON", read=read_create_ml, suffix=".json", recognise=is_create_ml),
+    "yolo": Format(title="YOLO text files", read=read_yolo, suffix=".txt"),
 }
-"""The name of a format for ``--from`` → its title."""
+"""The name of a format for ``--from`` → what it is. A folder of YOLO text files is recognised in `_formats_of_folder`."""
 _PARSED_WHOLE = 16 * 2**20  # bytes; the format of a larger JSON file is seen in its beginning
 _HEAD = 2**16
 _ANNOTATION_FOLDERS = ("annotations", "annotation", "anns", "ann", "xml", "xmls", "labels", "label")
@@ -70,23 +87,21 @@ def read_source(source: Path, forced: FormatName | None = None, *, first_pixel: 
     root = folder.absolute()
     if root.name.casefold() in _ANNOTATION_FOLDERS:  # the pictures are beside it
         root = root.parent
-    files = found[name].files
+    if first_pixel is not None and name != "voc":
+        raise ConfigError(f"--first-pixel is for Pascal VOC, and {source} holds {FORMATS[name].title}. Leave it out.")
     if name == "voc":
-        return read_voc(files, root, first_pixel)
-    if name == "yolo":
-        return read_yolo(files[0], root)
-    readers = {"coco": read_coco, "label-studio": read_label_studio, "cvat": read_cvat, "createml": read_create_ml}
-    return readers[name](files, root)
+        return read_voc(found[name].files, root, first_pixel)
+    return FORMATS[name].read(found[name].files, root)
 
 
 def _only(found: dict[FormatName, _Found], source: Path) -> FormatName:
     if len(found) == 1:
         return next(iter(found))
-    known = ", ".join(f"{title} ({name})" for name, title in FORMATS.items())
+    known = ", ".join(f"{row.title} ({name})" for name, row in FORMATS.items())
     if not found:
         hint = _known_otherwise(source) if source.is_file() and source.suffix.casefold() == ".json" else ""
         raise DataError(f"{source} holds no annotations that are read here.{hint} Known formats: {known}.")
-    several = " and ".join(f"{FORMATS[name]} ({one.files[0].name})" for name, one in found.items())
+    several = " and ".join(f"{FORMATS[name].title} ({one.files[0].name})" for name, one in found.items())
     raise DataError(f"{source} holds {several}. Say which is meant: --from {' or --from '.join(found)}.")
 
 
@@ -94,10 +109,10 @@ def _all_of(forced: FormatName, source: Path) -> tuple[Path, ...]:
     """The files that can hold the format `forced`, when none was recognised: reading them says what is wrong."""
     if source.is_file() or forced == "yolo":
         return (source.absolute(),)
-    suffix = ".xml" if forced in ("voc", "cvat") else ".json"
+    suffix = FORMATS[forced].suffix
     files = tuple(file for file in files_below(source.absolute()) if file.suffix.casefold() == suffix)
     if not files:
-        raise DataError(f"{source} holds no {suffix} file, so it is not {FORMATS[forced]}.")
+        raise DataError(f"{source} holds no {suffix} file, so it is not {FORMATS[forced].title}.")
     return files
 
 
@@ -147,8 +162,8 @@ def _is_dataset_yaml(file: Path) -> bool:
 
 
 def _xml_format(file: Path) -> FormatName | None:
-    formats: dict[str, FormatName] = {"annotation": "voc", "annotations": "cvat"}
-    return formats.get(root_tag(file))
+    tag = root_tag(file)
+    return next((name for name, row in FORMATS.items() if row.root and row.root == tag), None)
 
 
 def _json_format(file: Path) -> FormatName | None:
@@ -166,14 +181,9 @@ def _json_format(file: Path) -> FormatName | None:
 
 
 def _format_of_data(data: Any) -> FormatName | None:
-    tests: dict[FormatName, Callable[[Any], bool]] = {
-        "coco": is_coco,
-        "label-studio": is_label_studio,
-        "createml": is_create_ml,
-    }
     if is_coco_detections(data):
         return None
-    return next((name for name, test in tests.items() if test(data)), None)
+    return next((name for name, row in FORMATS.items() if row.recognise is not None and row.recognise(data)), None)
 
 
 def _known_otherwise(file: Path) -> str:

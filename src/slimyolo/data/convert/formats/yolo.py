@@ -52,8 +52,9 @@ def is_label_text(file: Path) -> bool:
         return False
 
 
-def read_yolo(source: Path, root: Path) -> Source:
-    """Read the dataset of `source`: a YAML, a ``.data`` file or a folder; pictures without a known place lie below `root`."""
+def read_yolo(files: Sequence[Path], root: Path) -> Source:
+    """Read the dataset of the first of `files`: a YAML, a ``.data`` file, or else the text files below `root`."""
+    source = files[0]
     if source.is_file() and source.suffix.casefold() in (".yaml", ".yml"):
         return _from_yaml(source)
     if source.is_file() and source.suffix.casefold() == ".data":
