@@ -220,6 +220,8 @@ OWN_FILES = {
     # modules that open files which are not files of users, and why
     "storage/user_files.py": "the one place",
     "storage/atomic.py": "writes",
+    "storage/run_lock.py": "a lock of its own",
+    "cli/standard_streams.py": "os.devnull",
     "data/convert/layout.py": "writes",
     "costs/machine.py": "/proc and /sys",
     "costs/neighbours.py": "/proc/stat",

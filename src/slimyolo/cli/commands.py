@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimyolo.cli.completion_config import CompletionConfig
+from slimyolo.shown_text import shown
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.config import Config
@@ -41,19 +42,19 @@ def _done(config: Config, result: object) -> int:
 
 
 def _print_text(config: Config, text: str) -> int:
-    print(text)
+    print(shown(text))
     return 0
 
 
 def _print_difference(config: Config, result: tuple[str, bool]) -> int:
     text, equal = result
-    print(text)
+    print(shown(text))
     return 0 if equal else 1
 
 
 def _show_description(config: InspectConfig, text: str) -> int:
     if config.json_output:
-        print(text)
+        print(shown(text))
     else:
         log.info("%s", text)
     return 0

@@ -21,6 +21,7 @@ from slimyolo.cli.standard_streams import lasting_streams, lost_output
 from slimyolo.cli.system_errors import system_sentence
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, SlimyoloError
+from slimyolo.shown_text import shown
 from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.common.speaking import speak
 from slimyolo.tasks.settings import settings_of
@@ -65,14 +66,14 @@ def _ending(error: BaseException, interrupted: bool) -> int:
     if interrupted or isinstance(error, KeyboardInterrupt):
         print("slimyolo: stopped.", file=sys.stderr)
         if isinstance(error, KeyboardInterrupt) and error.args and str(error):
-            print(f"Go on with: {error}", file=sys.stderr)
+            print(shown(f"Go on with: {error}"), file=sys.stderr)
         return INTERRUPTED
     if isinstance(error, SlimyoloError):
-        print(f"slimyolo: {error}", file=sys.stderr)
+        print(shown(f"slimyolo: {error}"), file=sys.stderr)
         return FAILED
     sentence = system_sentence(error)
     if sentence is not None:
-        print(f"slimyolo: {sentence}", file=sys.stderr)
+        print(shown(f"slimyolo: {sentence}"), file=sys.stderr)
         return FAILED
     raise error
 

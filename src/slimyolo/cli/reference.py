@@ -20,6 +20,7 @@ from slimyolo.cli.running import run_command
 from slimyolo.cli.screens import heading, two_columns
 from slimyolo.cli.tokens import OptionSpec, parse_tokens
 from slimyolo.errors import ConfigError
+from slimyolo.shown_text import shown
 from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.common.weights import same_file_of_newest_run
 
@@ -85,7 +86,7 @@ def _run(script: ReferenceScript, tokens: Sequence[str]) -> int:
         return 0
     settings, notes = translate(script, tokens)
     for note in (*notes, *([f"note: {script.note}."] if script.note else ())):
-        print(note, file=sys.stderr)
+        print(shown(note), file=sys.stderr)
     command = next(command for command in COMMANDS if command.settings is script.settings)
     return run_command(command, settings)
 

@@ -23,6 +23,7 @@ import yaml
 from slimyolo.errors import CheckpointError
 from slimyolo.exporting.metadata import LARGEST_SIDE, LARGEST_STRIDE, MOST_CLASSES, FileMetadata
 from slimyolo.geometry import OutputLayout
+from slimyolo.shown_text import storable
 from slimyolo.storage import read_yaml
 
 __all__ = ["foreign_metadata", "is_foreign", "read_metadata_yaml", "texts_of_json"]
@@ -121,7 +122,7 @@ def _names(text: Mapping[str, str], source: str) -> tuple[str, ...]:
         and 0 < len(found) <= MOST_CLASSES
         and all(isinstance(one, str) for one in found)
     ):
-        return tuple(found)
+        return tuple(map(storable, found))
     raise CheckpointError(
         f"{source}: the class names in its metadata cannot be read: {text['names'][:80]!r}. Give them in their order: "
         "--names face face_mask (in Python: names=(...))."

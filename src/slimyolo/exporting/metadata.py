@@ -23,6 +23,7 @@ from slimyolo.errors import CheckpointError
 from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind
 from slimyolo.models import Detector
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import storable
 
 __all__ = ["METADATA_KEYS", "FileMetadata", "NetworkCost", "Suppression", "detector_metadata"]
 
@@ -190,7 +191,7 @@ def _names(text: Mapping[str, str], source: str) -> tuple[str, ...]:
         raise _damaged(source, "names", names)
     if not all(isinstance(name, str) for name in names):
         raise _damaged(source, "names", names)
-    return tuple(names)
+    return tuple(map(storable, names))
 
 
 def _pair(text: Mapping[str, str], source: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from slimyolo.models.architecture import Architecture
 from slimyolo.models.checking import absolute_sources, rule_of
 from slimyolo.models.family import Family, Head, Raw, TwoBranches
 from slimyolo.models.fusing import TrainingBranch, fuse_
+from slimyolo.shown_text import storable
 
 __all__ = ["Detector", "batchnorm_names", "deployed_batchnorms"]
 
@@ -37,7 +38,7 @@ class Detector(nn.Module):
                 f"{architecture.name} has {architecture.nc} classes, got {len(names)} names: {list(names)[:10]}."
             )
         self.architecture = architecture
-        self.names = tuple(str(name) for name in names)
+        self.names = tuple(storable(str(name)) for name in names)
         self.imgsz = None
         self.model = nn.ModuleList(layers)
         self._routes = tuple(absolute_sources(row.sources, index) for index, row in enumerate(architecture.layers))

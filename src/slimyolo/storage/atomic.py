@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from slimyolo.errors import StorageError
+from slimyolo.shown_text import storable
 
 __all__ = ["atomic_file", "atomic_folder", "remove_leftovers", "write_bytes", "write_text"]
 
@@ -100,8 +101,8 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:
-    """Write `content` to `path` as UTF-8, atomically."""
-    write_bytes(path, content.encode())
+    """Write `content` to `path` as UTF-8, atomically. Half characters of file names are escaped, see `storable`."""
+    write_bytes(path, storable(content).encode())
 
 
 def _umask() -> int:

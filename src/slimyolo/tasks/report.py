@@ -13,6 +13,7 @@ from slimyolo import __version__
 from slimyolo.one_line import one_line_repr
 from slimyolo.reports.page import render_page
 from slimyolo.reports.stages import read_run
+from slimyolo.shown_text import storable
 from slimyolo.storage import write_text
 from slimyolo.tasks.report_config import ReportConfig
 
@@ -50,4 +51,4 @@ def write_report(runs: Sequence[Path], page: Path, *, images: int = 6) -> Report
         [read_run(run) for run in runs], images=images, version=__version__, made=made, place=page.parent
     )
     write_text(page, text)
-    return ReportRecord(str(page), tuple(str(run) for run in runs), len(text.encode()))
+    return ReportRecord(str(page), tuple(str(run) for run in runs), len(storable(text).encode()))

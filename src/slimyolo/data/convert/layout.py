@@ -24,6 +24,7 @@ from typing import Literal
 import yaml
 
 from slimyolo.errors import DataError, StorageError
+from slimyolo.shown_text import storable
 from slimyolo.storage import atomic_folder, open_user_file
 
 __all__ = ["Placing", "ReadyImage", "refuse_used_folder", "unique_names", "write_layout"]
@@ -140,7 +141,7 @@ def _copy(source: str, target: Path) -> None:
 def _write(target: Path, text: str) -> None:
     if target.exists():
         raise StorageError(f"{target} would be written twice.")
-    target.write_bytes(text.encode())
+    target.write_bytes(storable(text).encode())
 
 
 def _yaml(splits: Sequence[str], names: Sequence[str]) -> str:

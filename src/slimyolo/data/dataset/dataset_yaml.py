@@ -17,6 +17,7 @@ import yaml
 from slimyolo.data.dataset.listed_paths import with_slashes
 from slimyolo.errors import DataError
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import storable
 from slimyolo.storage import read_yaml
 
 __all__ = ["DATASETS_VARIABLE", "DatasetSpec", "read_dataset_yaml"]
@@ -170,7 +171,7 @@ def _read_names(content: Mapping[str, Any], source: Path) -> tuple[str, ...]:
         raise DataError(
             f"{source}: nc is {nc}, but there are {len(names)} names. Correct one of them, or leave nc out."
         )
-    return tuple(str(name) for name in names)
+    return tuple(storable(str(name)) for name in names)
 
 
 def _names_in_order(names: Mapping[Any, Any], source: Path) -> list[Any]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from slimyolo.shown_text import shown
 from slimyolo.storage import to_plain, write_json
 
 __all__ = ["STANDARD_OUTPUT", "give_json"]
@@ -18,6 +19,6 @@ def give_json(file: Path | None, record: Any) -> None:
     if file is None:
         return
     if file == STANDARD_OUTPUT:
-        print(json.dumps(to_plain(record), indent=2, ensure_ascii=False))
+        print(shown(json.dumps(to_plain(record), indent=2, ensure_ascii=False)))
     else:
         write_json(file, record)

@@ -5,15 +5,30 @@ A library prints nothing that nobody asked for, so this happens on the command l
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
+
+from slimyolo.shown_text import one_shown_line, shown
 
 __all__ = ["is_speaking", "speak", "speaking_aloud"]
 
 log = logging.getLogger("slimyolo")
+
+
+class _Plain(logging.Formatter):
+    """Control characters in names never reach the terminal, see `slimyolo.shown_text`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        arguments = record.args
+        if isinstance(arguments, tuple) and any(isinstance(one, PurePath) for one in arguments):
+            record = copy.copy(record)
+            record.args = tuple(one_shown_line(str(one)) if isinstance(one, PurePath) else one for one in arguments)
+        return shown(super().format(record))
 
 
 class _Facts(logging.Filter):
@@ -36,7 +51,8 @@ def speak(*, quiet: bool = False, output_is_json: bool = False) -> None:
     warnings = logging.StreamHandler(sys.stderr)
     facts.addFilter(_Facts())
     warnings.setLevel(logging.WARNING)
-    warnings.setFormatter(logging.Formatter("warning: %(message)s"))
+    facts.setFormatter(_Plain("%(message)s"))
+    warnings.setFormatter(_Plain("warning: %(message)s"))
     log.addHandler(facts)
     log.addHandler(warnings)
 
