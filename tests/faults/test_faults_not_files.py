@@ -228,7 +228,6 @@ OWN_FILES = {
     "storage/own_files.py": "an empty file of its own",
     "data/pictures/image_store.py": "/proc/meminfo",
     "tasks/train/assemble/memory.py": "/proc/meminfo",
-    "cli/closed_pipes.py": "os.devnull",
     "tasks/latency/device/host.py": "standard input of ssh: a file that was just made, or os.devnull",
     "exporting/formats/coreml.py": "os.devnull",
     "exporting/formats/litert.py": "os.devnull, and the file that was just written",
