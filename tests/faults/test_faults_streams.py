@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import subprocess
 import sys
 from typing import Any
 
@@ -75,3 +76,14 @@ def test_a_working_directory_that_was_deleted(tmp_path: Any, monkeypatch: pytest
     assert run_safely(lambda: run_command_line(["data", "check", str(tmp_path / "data.yaml")])) == 2
     assert "slimyolo: The working directory was deleted. Go to a folder that exists" in capsys.readouterr().err
     assert run_safely(lambda: run_command_line(["--version"])) == 0
+
+
+def test_a_library_that_closes_standard_error_at_the_end_closes_nothing() -> None:
+    """As ``absl.logging`` does, which openvino and nncf import."""
+    with lasting_streams():
+        kept = sys.stderr
+    kept.close()
+    assert not sys.stderr.closed
+    program = "import atexit, sys\nfrom slimyolo.cli.main import leave\natexit.register(sys.stderr.close)\nleave(0)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -43,7 +43,9 @@ def leave(status: int) -> NoReturn:
     wait_for_threads()
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, AttributeError):  # closed, or None when it was closed from the start
+        with contextlib.suppress(
+            OSError, AttributeError, ValueError
+        ):  # closed, or None when it was closed from the start
             stream.flush()
     os._exit(status)
 

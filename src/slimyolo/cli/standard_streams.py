@@ -43,6 +43,10 @@ class _Lasting:
         with self._dropping():
             self._stream.flush()
 
+    def close(self) -> None:
+        """Does nothing: the process closes its streams. ``absl.logging`` closes at the end what was standard error when it was
+        imported, unless it still is."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
