@@ -27,6 +27,7 @@ WRITTEN: dict[str, str] = {
     "parse_device": "str | int",
     "parse_image_size": "Size",
     "parse_square_size": "Size",
+    "parse_side_or_rectangle": "Size",
     "parse_layers": "int | Sequence[int]",
     "parse_formats": "str | Sequence[str] | None",
     "parse_terms": "str | Sequence[str]",

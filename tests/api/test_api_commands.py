@@ -7,6 +7,7 @@ import logging
 import re
 import subprocess
 import sys
+import typing
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from settings_file import FILE, WITHOUT_FUNCTION, settings_file
 
 import slimyolo
-from slimyolo.api import calling, commands
+from slimyolo.api import calling, commands, either, in_memory
 from slimyolo.cli.commands import COMMANDS, Command
 from slimyolo.cli.main import make_settings
 from slimyolo.cli.options import command_options
@@ -65,6 +66,15 @@ def test_each_command_is_a_function_with_its_settings(command: Command, monkeypa
         if not in_memory and not computed:
             assert parameters[one].default == field.default, one
     assert name in slimyolo.__all__
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="typing.get_overloads is new in Python 3.11")
+@pytest.mark.parametrize("name", ["predict", "prune", "compare"])
+def test_the_form_in_memory_is_typed_as_it_is(name: str) -> None:
+    first = typing.get_overloads(getattr(either, name))[0]
+    typed, real = (list(inspect.signature(one).parameters.values()) for one in (first, getattr(in_memory, name)))
+    assert [one.name for one in typed] == [one.name for one in real]
+    assert all(one.default in (other.default, ...) for one, other in zip(typed, real, strict=True))
 
 
 def test_the_types_of_settings_are_those_of_the_commands() -> None:

@@ -49,6 +49,7 @@ def predict(
     max_det: int = 1000,
     classes: Sequence[int] | None = None,
     agnostic: bool = False,
+    trust_code: bool = False,
 ) -> list[PictureDetections]: ...
 @overload
 def predict(*, verbose: bool = False, **settings: Unpack[of.PredictSettings]) -> PredictRecord: ...
@@ -89,6 +90,7 @@ def compare(
     rule: RuleName | None = None,
     level: float = 0.95,
     resamples: int = 1000,
+    trust_code: bool = False,
 ) -> MetricEstimates: ...
 @overload
 def compare(

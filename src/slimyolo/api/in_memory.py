@@ -144,7 +144,7 @@ def compare(
     first: ModelOrPath,
     second: ModelOrPath,
     data_yaml: str | os.PathLike[str],
-    imgsz: int | None = None,
+    imgsz: int | tuple[int, int] | None = None,
     split: str = "val",
     rule: RuleName | None = None,
     level: float = 0.95,
@@ -158,9 +158,10 @@ def compare(
     `resamples`. When `rule` is None, the families decide, or it is ``coco`` when they differ.
     """
     one, other = _model(first, trust_code), _model(second, trust_code)
-    imgsz = max(image_size_for(one, imgsz))  # both are measured at the same size
+    if imgsz is None:
+        imgsz = max(image_size_for(one, None))  # both are measured at the same size
     if rule is None:
-        rules = {Measuring(imgsz=imgsz).for_model(model).rule for model in (one, other)}
+        rules = {Measuring(imgsz=max(image_size_for(one, imgsz))).for_model(model).rule for model in (one, other)}
         rule = rules.pop() if len(rules) == 1 else "coco"
     outcomes = [evaluate(model, data_yaml, imgsz, split, rule=rule).outcomes for model in (one, other)]
     assert outcomes[0] is not None  # a fresh measurement holds its outcomes; narrows the type

@@ -31,6 +31,7 @@ __all__ = [
     "ResumedRun",
     "RuntimeName",
     "Share",
+    "SideOrRectangle",
     "SparsityMethod",
     "SquareSize",
     "WordList",
@@ -117,6 +118,12 @@ def parse_square_size(value: Any) -> Any:
             f"{max(height, width)}."
         )
     return height
+
+
+def parse_side_or_rectangle(value: Any) -> Any:
+    """What `parse_image_size` takes: a square → its side; a rectangle → (height, width)."""
+    height, width = parse_image_size(value)
+    return height if height == width else (height, width)
 
 
 def parse_layers(value: Any) -> Any:
@@ -211,6 +218,8 @@ ImageSize = Annotated[tuple[int, int], BeforeValidator(parse_image_size)]
 SquareSize = Annotated[int, BeforeValidator(parse_square_size), Field(ge=32)]
 """The side in pixels, for commands that letterbox images to squares: training, validation, pruning. It is written in the
 same ways as an `ImageSize`."""
+SideOrRectangle = Annotated[int | tuple[int, int], BeforeValidator(parse_side_or_rectangle)]
+"""The longer side in pixels, or (height, width) into which every image is fitted, for commands that measure."""
 LayerIndices = Annotated[tuple[int, ...], BeforeValidator(parse_layers)]
 PatternShares = Annotated[tuple[str, ...], BeforeValidator(parse_pattern_shares)]
 OptionalPath = Annotated[Path | None, BeforeValidator(empty_to_none)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from slimyolo.tasks.common.config import Config, option
-from slimyolo.tasks.common.option_types import BatchSize, Device, ImageCache, OptionalPath, Share, SquareSize
+from slimyolo.tasks.common.option_types import BatchSize, Device, ImageCache, OptionalPath, Share, SideOrRectangle
 from slimyolo.tasks.common.shared_options import (
     cache_option,
     class_names_option,
@@ -45,7 +45,9 @@ class CompareConfig(Config):
     split: Literal["val", "train", "test"] = option(
         "val", "split of the dataset to measure on", group=MODEL, names=("--task",)
     )
-    imgsz: SquareSize = image_size_option(320, "image size", MODEL)
+    imgsz: SideOrRectangle = image_size_option(
+        320, "longer side; or height and width, which every image is fitted into", MODEL
+    )
     class_names: tuple[str, ...] = class_names_option(MODEL)
     trust_code: bool = trust_option(MODEL)
     single_cls: bool = option(False, "treat all classes as one", group=MODEL, rare=True)

@@ -39,7 +39,7 @@ from slimyolo.tasks.common.report_files import (
     write_labels,
 )
 from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenance
-from slimyolo.tasks.measure.asked import asked_measuring
+from slimyolo.tasks.measure.asked import asked_measuring, longer_side
 from slimyolo.tasks.measure.coco_rows import coco_rows
 from slimyolo.tasks.measure.coco_scoring import FoundInImage, original_numbers
 from slimyolo.tasks.measure.detection_names import detection_names
@@ -218,7 +218,7 @@ def _record(
         data=str(config.data),
         split=config.split,
         metrics=result.metrics,
-        size=_size(detector, config.imgsz),
+        size=_size(detector, longer_side(config.imgsz)),
         speed_ms={
             "prepare": speed.prepare_ms,
             "infer": speed.infer_ms,
@@ -250,7 +250,7 @@ def _write(
         remove_earlier_files(folder, OUTPUTS)
     write_json(folder / "record.json", _without_outcomes(record))
     give_json(config.json_file, _without_outcomes(record))
-    keep_outcomes(folder, record.metrics, split, weights=str(config.weights), imgsz=config.imgsz)
+    keep_outcomes(folder, record.metrics, split, weights=str(config.weights), imgsz=longer_side(config.imgsz))
     if config.save_txt:
         names = detection_names([path for path, _, _ in found])
         for (_, size, detections), name in zip(found, names.files, strict=True):

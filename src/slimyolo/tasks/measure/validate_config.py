@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import Config, option
-from slimyolo.tasks.common.option_types import BatchSize, Device, ImageCache, OptionalPath, SquareSize
+from slimyolo.tasks.common.option_types import BatchSize, Device, ImageCache, OptionalPath, SideOrRectangle
 from slimyolo.tasks.common.shared_options import (
     cache_option,
     class_names_option,
@@ -44,7 +44,9 @@ class ValConfig(Config):
     split: Literal["val", "train", "test"] = option(
         "val", "split of the dataset to measure on", group=MODEL, names=("--task",)
     )
-    imgsz: SquareSize = image_size_option(320, "image size", MODEL)
+    imgsz: SideOrRectangle = image_size_option(
+        320, "longer side; or height and width, which every image is fitted into", MODEL
+    )
     single_cls: bool = option(False, "treat all classes as one", group=MODEL, rare=True)
 
     conf: float = option(0.001, "confidence threshold", group=DETECTION, names=("--conf-thres",), ge=0, le=1)

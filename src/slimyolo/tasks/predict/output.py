@@ -183,15 +183,8 @@ class PredictOutput:
         found = ", ".join(f"{count} {name}" for count, name in counts if count) or "nothing"
         place = "" if picture.video_frame is None else f" frame {picture.video_frame}"
         height, width = outcome.network_size
-        log.info(
-            "%s%s: %s (%dx%d, %.1f ms)",
-            picture.path or picture.name,
-            place,
-            found,
-            width,
-            height,
-            outcome.times.network_ms,
-        )
+        size = f"{height}x{width}" if height == width else f"{height}x{width} height x width"
+        log.info("%s%s: %s (%s, %.1f ms)", picture.path or picture.name, place, found, size, outcome.times.network_ms)
 
     def _remember(self, outcome: PredictedPicture) -> None:
         """Count, and keep only what the tables need: a camera sends pictures without end."""

@@ -117,10 +117,12 @@ def measured_other(
 
 def as_the_file_takes(model: OpenedModel, how: Measuring) -> Measuring:
     """`how`, with the size that an exported file takes when it takes one size only. Every image is fitted into it."""
-    size = fixed_size(model, (how.imgsz, how.imgsz))
+    size = fixed_size(model, how.frame or (how.imgsz, how.imgsz))
     if size is None:
         return how
-    return replace(how, imgsz=size[0], rect=False) if size[0] == size[1] else replace(how, imgsz=max(size), frame=size)
+    if size[0] == size[1]:
+        return replace(how, imgsz=size[0], rect=False, frame=None)
+    return replace(how, imgsz=max(size), frame=size)
 
 
 def _some(names: Sequence[str]) -> str:
