@@ -122,7 +122,16 @@ def running_mean_behind(node: Node, tensors: Mapping[str, str]) -> str | None:
 
 def shape_of(node: Node) -> tuple[int, ...] | None:
     """Shape of the tensor that a traced operation returns; None when it returns something else."""
-    return shape_of_value(node.meta.get("val"))
+    value = node.meta.get("val")
+    if isinstance(value, Tensor) and not all(isinstance(size, int) for size in value.shape):
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        path = str(stack[-1][0]).removeprefix("module").removeprefix(".") if stack else ""
+        raise PruningError(
+            f"The size of what {operation_name(node.target)} returns{f' in module {path!r}' if path else ''} depends on values "
+            "of the input, but pruning needs fixed sizes. Pass forward= to trace the part before it, such as "
+            "forward=lambda model, images: model.backbone(images)."
+        )
+    return shape_of_value(value)
 
 
 def real_shape(node: Node) -> tuple[int, ...]:

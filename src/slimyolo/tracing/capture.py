@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import sys
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from slimyolo.errors import PruningError
 from slimyolo.one_line import one_line_repr
 from slimyolo.tracing.driving import Driven, Drives, sizes_driven
+from slimyolo.tracing.explaining import why_not_captured
 from slimyolo.tracing.recording import record
 from slimyolo.tracing.restoring import left_as_it_was
 from slimyolo.tracing.running import Forward, calling, evaluating
@@ -96,26 +101,52 @@ def record_program(module: nn.Module, example_inputs: Any, forward: Forward | No
 
 
 def export_program(module: nn.Module, example_inputs: Any, forward: Forward | None = None) -> TracedProgram:
-    """The operations of one run, found by `torch.export`. Raises `PruningError` when it cannot capture the module."""
+    """The operations of one run, found by `torch.export`. Raises `PruningError` when it cannot capture the module.
+
+    What torch prints about a failure (the whole graph, two or three times) is dropped; the error says where it happened.
+    """
     inputs, run = calling(example_inputs, forward)
     with left_as_it_was(module), evaluating(module), torch.no_grad(), warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "The tensor attribute", UserWarning
         )  # attributes that are restored afterwards
+        call = _Call(module, run).eval()
         try:
-            exported = torch.export.export(_Call(module, run).eval(), inputs, strict=False)
+            with _without_graphs_on_stderr():
+                exported = torch.export.export(call, inputs, strict=False)
         except Exception as error:  # torch.export raises many types; all of them mean "not captured"
-            raise PruningError(
-                f"torch.export could not capture {type(module).__name__} ({type(error).__name__}: {error}). Pruning needs "
-                f"a module whose forward runs on the example input without data-dependent branches; pass forward= to trace "
-                f"another method."
-            ) from error
+            failure = _plain_failure(call, inputs)
+            reason = why_not_captured(module, failure or error, runs=failure is None)
+            raise PruningError(reason) from error
     signature = exported.graph_signature
     named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     constants = {place: exported.constants[name] for place, name in signature.inputs_to_lifted_tensor_constants.items()}
     output = next(node for node in exported.graph.nodes if node.op == "output")
     found = exported.graph.nodes, named, constants, output.all_input_nodes
     return _program(module, inputs, *found, lambda path, attribute, item: {})
+
+
+def _plain_failure(call: nn.Module, inputs: Sequence[Any]) -> Exception | None:
+    """The error of an ordinary run on the example input; None when it runs."""
+    try:
+        call(*inputs)
+    except Exception as error:  # the module is the user's
+        return error
+    return None
+
+
+@contextmanager
+def _without_graphs_on_stderr() -> Iterator[None]:
+    """Drop what torch.export prints and logs when it fails; pass it on when it does not."""
+    talkative = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level, said = talkative.level, io.StringIO()
+    talkative.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(said):
+            yield
+        sys.stderr.write(said.getvalue())
+    finally:
+        talkative.setLevel(level)
 
 
 def _program(
