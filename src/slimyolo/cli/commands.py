@@ -195,7 +195,7 @@ COMMANDS: tuple[Command, ...] = (
         settings=CompressConfig,
         task=("slimyolo.tasks.chain.compress", "compress"),
         ending=_chain_status,
-        summary="run the whole chain: train, sparsify, prune, fine-tune, export",
+        summary="train, sparsify, prune, fine-tune, export: the whole chain",
         examples=(
             f"slimyolo compress {_DATA} --weights yolov5n.pt --cfg models/yolov5n_mask.yaml --percent 0.4",
             "slimyolo compress --resume                                         # the newest run goes on",

@@ -141,7 +141,7 @@ class CompressConfig(Config):
     device: Device = device_option(SHARED)
     precision: Precision = option("auto", "number format of training", group=SHARED, rare=True)
     workers: int = workers_option(SHARED)
-    cache: ImageCache = cache_option(SHARED)
+    cache: ImageCache = cache_option(SHARED, rare=True)
 
     export: ExportFormats = export_option(OUTPUT)
     project: Path = project_option("runs/compress", OUTPUT)

@@ -117,7 +117,7 @@ def name_option(group: str) -> Any:
 
 def export_option(group: str) -> Any:
     """The field for ``--export``, of the commands that end with an exported file."""
-    words = "formats of the exported file, onnx openvino …; none: no file"
+    words = "formats to export: onnx openvino ncnn …, or none"
     return option(("onnx",), words, group=group, metavar="FORMAT …", shown_default="onnx")
 
 

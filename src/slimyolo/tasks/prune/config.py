@@ -140,7 +140,7 @@ class PruneConfig(Config):
     half: bool = option(False, "validate in half precision (GPU)", group=CHECK, rare=True)
     workers: int = workers_option(CHECK)
 
-    table: bool = option(False, "print a row for each layer, in place of the summary", group=OUTPUT)
+    table: bool = option(False, "print a row for each layer, in place of the summary", group=OUTPUT, rare=True)
     json_file: OptionalPath = json_option(OUTPUT, rare=True)
     file_name: str = option(
         "pruned.pt", "name of the pruned checkpoint in the run folder", group=OUTPUT, metavar="NAME", rare=True
