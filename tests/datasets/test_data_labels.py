@@ -35,7 +35,7 @@ def test_readable_forms(content: bytes) -> None:
         ("0 0.5 0.5 0.2", "columns", "has 4 numbers"),
         ("0 0.5 0.5 0.2 0.2 0.9", "columns", "is the sixth a confidence?"),
         ("0 0.1 0.1 0.2 0.2 0.3 0.3 0.4", "columns", "has 8 numbers"),  # an outline with half a point
-        ("0 0.5 0.5 0.2 face", "not a number", "'face' is not a number"),
+        ("0 0.5 0.5 0.2 face", "not a number", "its word 5 is not a number"),
         ("0,0.5,0.5,0.2,0.2", "not a number", "is not a number"),  # CSV
         ("0 nan 0.5 0.2 0.2", "not finite", "NaN"),
         ("0 0.5 inf 0.2 0.2", "not finite", "infinity"),

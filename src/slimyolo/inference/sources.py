@@ -18,15 +18,17 @@ from slimyolo.errors import DataError, nearest_name_hint
 from slimyolo.inference.held import HeldPictures, held_pictures, holds_bytes, is_held
 from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_picture_array
 from slimyolo.inference.streams import Patience, is_stream_address, read_address, read_camera, silent_video_library
-from slimyolo.storage import check_user_file
+from slimyolo.storage import check_user_file, in_home
 
 __all__ = ["VIDEO_SUFFIXES", "PictureSource", "named_files", "read_pictures"]
 
 log = logging.getLogger("slimyolo")
 
 VIDEO_SUFFIXES = (".asf", ".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
+KNOWN_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES + UNREAD_SUFFIXES  # the last are named one by one when they are read
 LIST_SUFFIXES = (".txt", ".streams")
 TIFF_STARTS = (b"II*\0", b"MM\0*")
+_CAMERA_DIGITS = 4
 DEFAULT_PATIENCE = Patience()
 OneSource: TypeAlias = "str | os.PathLike[str] | ImageArray | HeldPictures"
 PictureSource: TypeAlias = "OneSource | Iterable[OneSource]"
@@ -99,7 +101,9 @@ def _read_named(source: str, vid_stride: int, patience: Patience) -> Iterator[Pi
 
 def _entries(source: str, *, silent: bool = False) -> list[Path | int | str]:
     """What `source` names: files, the number of a camera, addresses. `silent` leaves out what is said about a list."""
-    if source.isdecimal() and not os.path.exists(source):
+    if source.isascii() and source.isdigit() and not os.path.exists(source):
+        if len(source) > _CAMERA_DIGITS:
+            raise DataError(f"There is no camera {source[:20]}… and no such file: cameras are numbered from 0 to 9999.")
         return [int(source)]
     if is_stream_address(source):
         return [source]
@@ -113,10 +117,11 @@ def _is_video(path: Path) -> bool:
 
 
 def _find_files(source: str) -> list[Path]:
-    path = Path(source).expanduser()
+    path = in_home(source)
     if os.path.isdir(path):
-        known = IMAGE_SUFFIXES + VIDEO_SUFFIXES + UNREAD_SUFFIXES  # the last are named one by one when they are read
-        found = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in known and not _is_hidden(entry))
+        found = sorted(
+            entry for entry in path.iterdir() if entry.suffix.lower() in KNOWN_SUFFIXES and not _is_hidden(entry)
+        )
         if not found:
             raise DataError(
                 f"The folder {path} holds no images or videos ({', '.join(sorted(IMAGE_SUFFIXES))}, …). Subfolders are "
@@ -144,17 +149,22 @@ def _is_hidden(path: Path) -> bool:
 
 def _read_list(path: Path, silent: bool) -> list[Path | str]:
     try:
-        entries = [entry for _, entry in read_list(path)]
+        entries = read_list(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read the list {path}: {error}.") from None
     if not entries:
         raise DataError(f"The list {path} names no image. Write one path on each line.")
     left_out: Counter[str] = Counter()
     found: list[Path | str] = []
-    for entry in entries:
-        file = None if is_stream_address(entry) else Path(entry).expanduser()
+    for number, entry in entries:
+        file = None if is_stream_address(entry) else in_home(entry)
         listed = None if file is None else find_listed(str(file), (path.parent, Path()))
         left_out.update([listed.left_out] if listed is not None else [])
+        if listed is None and file is not None and file.suffix.lower() not in KNOWN_SUFFIXES:
+            raise DataError(
+                f"{path}:{number} names neither a picture nor a video that exists, nor an address. (The line itself is not "
+                "told, because a list can be a link to another file.) Write one path on each line."
+            )
         found.append(listed.path if listed is not None else file or entry)  # what is missing is named when it is read
     for beginning, count in left_out.items():
         if beginning and not silent:

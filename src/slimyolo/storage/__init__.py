@@ -13,6 +13,7 @@ from slimyolo.storage.user_files import (
     FileRole,
     UnsuitableFileError,
     check_user_file,
+    in_home,
     open_user_file,
     read_user_file,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "compose_yaml",
     "create_run_folder",
     "decode_text",
+    "in_home",
     "is_own_file",
     "latest_run_folder",
     "only_run_in",

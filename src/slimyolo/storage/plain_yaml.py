@@ -67,6 +67,11 @@ class _BoundedLoader(yaml.SafeLoader):
         self._open: list[int] = []  # for each unfinished node, the number of its values until now
         self._sizes: dict[int, int] = {}  # of finished nodes, by id
 
+    def get_mark(self) -> yaml.Mark:
+        """The place without the lines around it: an error must not print them, as the file can be a link to another one."""
+        mark = super().get_mark()
+        return yaml.Mark(mark.name, mark.index, mark.line, mark.column, None, 0)
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         is_alias = self.check_event(yaml.AliasEvent)

@@ -16,9 +16,18 @@ import io
 import operator
 import os
 import stat
+from pathlib import Path
 from typing import BinaryIO, Literal
 
-__all__ = ["LARGEST_BYTES", "FileRole", "UnsuitableFileError", "check_user_file", "open_user_file", "read_user_file"]
+__all__ = [
+    "LARGEST_BYTES",
+    "FileRole",
+    "UnsuitableFileError",
+    "check_user_file",
+    "in_home",
+    "open_user_file",
+    "read_user_file",
+]
 
 FileRole = Literal[
     "picture",
@@ -67,6 +76,14 @@ class UnsuitableFileError(OSError):
 
     ``strerror`` is a clause such as "it is a pipe, expected a file".
     """
+
+
+def in_home(path: str | os.PathLike[str]) -> Path:
+    """`path` with the home folder for a leading ``~``. Where there is no such folder (``~nobody``) it stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def read_user_file(path: str | os.PathLike[str], role: FileRole) -> bytes:

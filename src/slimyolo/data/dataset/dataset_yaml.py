@@ -18,7 +18,7 @@ from slimyolo.data.dataset.listed_paths import with_slashes
 from slimyolo.errors import DataError
 from slimyolo.one_line import one_line_repr
 from slimyolo.shown_text import storable
-from slimyolo.storage import read_yaml
+from slimyolo.storage import in_home, read_yaml
 
 __all__ = ["DATASETS_VARIABLE", "DatasetSpec", "read_dataset_yaml"]
 
@@ -103,7 +103,7 @@ def read_dataset_yaml(path: str | Path, *, search: Sequence[str | Path] = ()) ->
 
 
 def _existing_file(path: Path) -> Path:
-    path = path.expanduser()
+    path = in_home(path)
     if os.path.isfile(path):
         return path
     if os.path.isdir(path):
@@ -209,7 +209,7 @@ def _find_root(path: Any, source: Path, search: Sequence[Path], download: Any) -
         return beside.absolute()
     if not isinstance(path, str):
         raise DataError(f"{source}: path must be one folder, got {path!r}.")
-    wanted = Path(path if os.path.isdir(beside / path) else with_slashes(path)).expanduser()
+    wanted = in_home(path if os.path.isdir(beside / path) else with_slashes(path))
     shelves = [Path(shelf) for shelf in os.environ.get(DATASETS_VARIABLE, "").split(os.pathsep) if shelf]
     if wanted.is_absolute():
         candidates = [wanted]
@@ -241,10 +241,10 @@ def _read_places(value: Any, split: str, root: Path, source: Path) -> tuple[Path
 
 
 def _place(root: Path, entry: str) -> Path:
-    place = root / Path(entry).expanduser()
+    place = root / in_home(entry)
     if not os.path.exists(place):
         entry = with_slashes(entry)
-        place = root / Path(entry).expanduser()
+        place = root / in_home(entry)
     # a well-known service writes ../train/images into its exports but means train/images
     if not os.path.exists(place) and entry.startswith("../") and os.path.exists(root / entry[3:]):
         place = root / entry[3:]

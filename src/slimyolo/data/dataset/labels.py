@@ -152,7 +152,7 @@ def _numbers(words: list[str], nc: int, keypoints: tuple[int, int] | None) -> tu
     try:
         values = tuple(float(word) for word in words)
     except ValueError as error:
-        raise _BadRowError("not a number", f"{_first_non_number(words)!r} is not a number") from error
+        raise _BadRowError("not a number", f"its word {_first_non_number(words)} is not a number") from error
     count = len(values)
     if keypoints is not None:
         each, wanted = keypoints[0] * keypoints[1], 5 + keypoints[0] * keypoints[1]
@@ -167,7 +167,7 @@ def _numbers(words: list[str], nc: int, keypoints: tuple[int, int] | None) -> tu
         raise _BadRowError("columns", f"has {count} numbers, a box has 5 (class cx cy w h){hint}")
     if not values[0].is_integer() or not 0 <= values[0] < nc:
         known = f"classes are 0 to {nc - 1}" if nc > 1 else "the only class is 0"
-        raise _BadRowError("class", f"has class {words[0]}, but the {known}")
+        raise _BadRowError("class", f"has class {values[0]:g}, but the {known}")
     low, high = min(values[1:]), max(values[1:])
     if low < -_READABLE_OVERSHOOT or high > 1 + _READABLE_OVERSHOOT:
         worst = low if low < -_READABLE_OVERSHOOT else high
@@ -176,13 +176,18 @@ def _numbers(words: list[str], nc: int, keypoints: tuple[int, int] | None) -> tu
     return values
 
 
-def _first_non_number(words: list[str]) -> str:
-    for word in words:
+def _first_non_number(words: list[str]) -> int:
+    """The place of the first word that is not a number, from 1.
+
+    The word itself is not told: what is named like a label can be a link to any file of the user, whose lines must not be
+    printed and stored.
+    """
+    for place, word in enumerate(words, 1):
         try:
             float(word)
         except ValueError:
-            return word[:40]
-    return ""
+            return place
+    return 0
 
 
 def _box(values: tuple[float, ...]) -> tuple[tuple[float, ...], Polygon | None, float]:

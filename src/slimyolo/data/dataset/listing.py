@@ -14,6 +14,9 @@ from slimyolo.errors import DataError
 
 __all__ = ["ListedImages", "files_below", "list_images"]
 
+_SYSTEM = tuple(map(Path, ("/dev", "/proc", "/sys")))
+_LONGEST_PATH = 4096  # letters; no system opens longer ones
+
 
 @dataclass(frozen=True)
 class ListedImages:
@@ -45,6 +48,8 @@ def list_images(places: Sequence[Path], root: Path) -> ListedImages:
 
 def _images_of(place: Path, root: Path, defects: list[Defect]) -> Iterator[tuple[Path, Path, int | None]]:
     suffix = place.suffix.lower()
+    if str(place) == place.anchor or place in _SYSTEM:
+        raise DataError(f"{place} is not a folder of images: it holds the whole system. Name the folder of the images.")
     if os.path.isdir(place):
         for file in files_below(place):
             if file.suffix.lower() in IMAGE_SUFFIXES:
@@ -91,8 +96,10 @@ def _images_of_list(file: Path, root: Path, defects: list[Defect]) -> Iterator[t
     for number, entry in entries:
         found = find_listed(entry, folders)
         if found is None:
-            looked = ", ".join(dict.fromkeys(os.path.normpath((folder / entry).parent) for folder in folders))
-            message = f"{entry} does not exist (looked in {looked})"
+            below = os.path.dirname(entry) if _names_picture(entry) else ""  # a line that is no path may hold anything
+            looked = ", ".join(dict.fromkeys(os.path.normpath(folder / below) for folder in folders))
+            named = entry if _names_picture(entry) else "the file that this line names"
+            message = f"{named} does not exist (looked in {looked})"
             defects.append(Defect(file, number, "missing image", message, SKIPPED_IMAGE))
             continue
         if found.left_out:
@@ -104,6 +111,13 @@ def _images_of_list(file: Path, root: Path, defects: list[Defect]) -> Iterator[t
     for beginning, lines in moved.items():
         message = f"{len(lines)} of its paths exist only without their beginning {beginning!r}"
         defects.append(Defect(file, lines[0], "path of another place", message, f"read without {beginning!r}"))
+
+
+def _names_picture(entry: str) -> bool:
+    """Whether an entry of a list looks like the path of a picture. Others are not told: what is named like a list can be a
+    link to any file of the user, whose lines must not be printed and stored."""
+    suffix = os.path.splitext(entry)[1].lower()
+    return len(entry) <= _LONGEST_PATH and suffix in (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES)
 
 
 def _unsupported(image: Path, file: Path, line: int | None) -> Defect:

@@ -10,18 +10,19 @@ from slimyolo.checkpoints import Checkpoint
 from slimyolo.errors import CheckpointError
 from slimyolo.exporting import is_exported
 from slimyolo.families import load_checkpoint
+from slimyolo.storage import in_home
 
 __all__ = ["find_weights", "load_weights", "same_file_of_newest_run", "weight_places"]
 
 
 def weight_places(name: str | Path) -> tuple[Path, ...]:
     """The paths tried for `name`, in order: as given, in ``weights/``, and under ``$SLIMYOLO_WEIGHTS``."""
-    given = Path(name).expanduser()
+    given = in_home(name)
     places = [given]
     if not given.is_absolute():
         places.append(Path("weights") / given.name)
         if folder := os.environ.get("SLIMYOLO_WEIGHTS"):
-            places.append(Path(folder).expanduser() / given.name)
+            places.append(in_home(folder) / given.name)
     return tuple(dict.fromkeys(places))
 
 

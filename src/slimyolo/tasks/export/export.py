@@ -39,7 +39,7 @@ from slimyolo.exporting import (
 from slimyolo.families import load_checkpoint
 from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
-from slimyolo.storage import temporary_folder
+from slimyolo.storage import in_home, temporary_folder
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.opened_model import answering_branch, size_of
@@ -207,7 +207,7 @@ def _target(config: ExportConfig, weights: Path, row: Format, *, alone: bool) ->
     output, name = config.output, weights.stem + row.ending
     if output is None:
         return weights.with_name(name)
-    output = output.expanduser()
+    output = in_home(output)
     if output.name.endswith(row.ending) and output.name != row.ending and (row.folder or not output.is_dir()):
         if not alone:
             raise ConfigError(f"--output {output} is one file, but --format asks for several. Give a folder.")

@@ -27,7 +27,7 @@ from slimyolo.costs import (
 from slimyolo.errors import StorageError
 from slimyolo.models import Detector
 from slimyolo.pruning import PrunePlan
-from slimyolo.storage import read_json, write_text
+from slimyolo.storage import in_home, read_json, write_text
 from slimyolo.tasks.latency.networks import Networks
 from slimyolo.tasks.latency.shapes import CutGroup, NetworkFacts, Shapes, cut_groups, random_shapes, shapes_after
 
@@ -195,8 +195,8 @@ class LatencyPrice:
 def cache_folder() -> Path:
     """The folder ``$SLIMYOLO_CACHE`` if set, else ``slimyolo`` in ``$XDG_CACHE_HOME`` or ``~/.cache``."""
     if given := os.environ.get("SLIMYOLO_CACHE"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "slimyolo"
+        return in_home(given)
+    return in_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "slimyolo"
 
 
 def _cached(path: Path) -> LatencyModel | None:

@@ -26,7 +26,7 @@ from slimyolo.data.convert.source import FormatName, Source
 from slimyolo.data.dataset.listing import files_below
 from slimyolo.data.pictures.image_files import IMAGE_SUFFIXES
 from slimyolo.errors import ConfigError, DataError
-from slimyolo.storage import decode_text, open_user_file, read_yaml
+from slimyolo.storage import decode_text, in_home, open_user_file, read_yaml
 
 __all__ = ["FORMATS", "Format", "read_source"]
 
@@ -74,7 +74,7 @@ def read_source(source: Path, forced: FormatName | None = None, *, first_pixel: 
 
     `first_pixel` is for VOC files. Raises `DataError` when no format is found, when several are, or when a file is damaged.
     """
-    source = source.expanduser()
+    source = in_home(source)
     if not source.exists():
         raise DataError(f"There is no file or folder {source} (looked from {Path.cwd()}).")
     if source.suffix.casefold() in _ARCHIVES and source.is_file():
