@@ -28,7 +28,6 @@ from slimyolo.cli.main import run_command_line
 from slimyolo.data.convert import layout
 from slimyolo.data.convert.convert import Conversion, convert_dataset
 from slimyolo.data.convert.layout import unique_names
-from slimyolo.data.convert.report import readable
 from slimyolo.errors import ConfigError, DataError, StorageError
 
 HALVES = (0.5, 0.5)
@@ -155,8 +154,14 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     (source / "cat.txt").rename(source / f"{odd[:-4]}.txt")
     report = convert(source, tmp_path / "new")
     assert sum(split.boxes for split in report.splits) == 3
-    json.dumps(report.lines()).encode()
-    assert readable(odd) == "m\\xfcde\\n.jpg"
+    "\n".join(report.lines()).encode()
+    twin = source / "more" / odd
+    twin.parent.mkdir()
+    twin.write_bytes((source / odd).read_bytes())
+    report = convert(source, tmp_path / "newer")
+    written = json.loads((tmp_path / "newer" / "conversion.json").read_text())
+    assert written["renamed"] == dict(report.renamed)
+    assert str(twin) in report.renamed.values()
 
 
 # --- classes

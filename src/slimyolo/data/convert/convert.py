@@ -16,11 +16,12 @@ from slimyolo.data.convert.formats.table import read_source
 from slimyolo.data.convert.layout import Placing, ReadyImage, refuse_used_folder, unique_names, write_layout
 from slimyolo.data.convert.pictures import FoundPictures, find_pictures
 from slimyolo.data.convert.placing import Frame, frame_of, place_box
-from slimyolo.data.convert.report import ConversionReport, ConvertedSplit, readable
+from slimyolo.data.convert.report import ConversionReport, ConvertedSplit
 from slimyolo.data.convert.source import FormatName, Note, NoteKind, Source, SourceImage
 from slimyolo.data.convert.splitting import SPLITS, divide, group_of, looks_numbered
 from slimyolo.data.pictures.image_files import ImageHeader, read_image_header
 from slimyolo.errors import DataError
+from slimyolo.shown_text import one_shown_line
 from slimyolo.storage import to_plain
 
 __all__ = ["RECORD_FILE", "Conversion", "convert_dataset"]
@@ -101,7 +102,7 @@ def convert_dataset(conversion: Conversion) -> ConversionReport:
         changed=work.changes(),
         left_out=tuple(work.notes),
         renamed=_renamed(images),
-        remarks=tuple(readable(remark) for remark in remarks),
+        remarks=tuple(one_shown_line(remark) for remark in remarks),
     )
     placed = write_layout(
         conversion.folder, images, choice.names, {RECORD_FILE: _record(report)}, placing=conversion.placing
@@ -287,11 +288,7 @@ def _numbers(split: str, ready: Sequence[_Ready], splits: Sequence[str], names: 
 
 
 def _renamed(images: Sequence[ReadyImage]) -> dict[str, str]:
-    return {
-        readable(f"images/{image.split}/{image.name}"): readable(str(image.file))
-        for image in images
-        if image.name != image.file.name
-    }
+    return {f"images/{image.split}/{image.name}": str(image.file) for image in images if image.name != image.file.name}
 
 
 def _record(report: ConversionReport) -> str:
@@ -310,7 +307,7 @@ def _refuse_missing_folders(folders: Sequence[Path]) -> None:
 def _nothing_found(conversion: Conversion, source: Source, roots: Sequence[Path], notes: Sequence[Note]) -> DataError:
     if not source.images and not notes:
         return DataError(f"{conversion.source} names no picture.")
-    first = f" The first problem: {readable(str(notes[0]))}." if notes else ""
+    first = f" The first problem: {one_shown_line(str(notes[0]))}." if notes else ""
     missing = all(note.kind == "picture missing" for note in notes if note.kind.startswith("picture"))
     advice = " Say where the pictures are: --images FOLDER." if missing else ""
     looked = ", ".join(str(root) for root in roots)

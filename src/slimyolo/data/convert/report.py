@@ -11,8 +11,9 @@ from pathlib import Path
 from slimyolo.data.convert.formats.table import FORMATS
 from slimyolo.data.convert.source import FormatName, Note
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import one_shown_line
 
-__all__ = ["ConversionReport", "ConvertedSplit", "readable"]
+__all__ = ["ConversionReport", "ConvertedSplit"]
 
 
 @one_line_repr
@@ -75,7 +76,7 @@ class ConversionReport:
     def lines(self, limit: int = 3) -> tuple[str, ...]:
         """The report as lines to print, with at most `limit` examples of each reason (0: all)."""
         lines = [
-            f"{self.source}: {FORMATS[self.format].title}, {len(self.names)} classes ({_first(self.names)})",
+            f"{one_shown_line(str(self.source))}: {FORMATS[self.format].title}, {len(self.names)} classes ({_first(self.names)})",
             self.divided,
         ]
         for split in self.splits:
@@ -102,17 +103,11 @@ class ConversionReport:
         for kind, count in self.counts.items():
             notes = [note for note in self.left_out if note.kind == kind]
             shown = notes if limit == 0 else notes[:limit]
-            lines += [f"  {kind}: {count}", *(f"    {readable(str(note))}" for note in shown)]
+            lines += [f"  {kind}: {count}", *(f"    {one_shown_line(str(note))}" for note in shown)]
             if len(shown) < count:
                 lines.append(f"    … and {count - len(shown)} more")
         return lines
 
 
-def readable(text: str) -> str:
-    """`text` for files and terminals: bytes of file names that are not UTF-8, and control characters, are escaped."""
-    plain = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in plain)
-
-
 def _first(names: Sequence[str]) -> str:
-    return readable(", ".join(names[:8])) + (", …" if len(names) > 8 else "")
+    return one_shown_line(", ".join(names[:8])) + (", …" if len(names) > 8 else "")
