@@ -10,17 +10,26 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from conftest import QUICK
+from slimyolo.checkpoints import save_checkpoint
 from slimyolo.cli.main import run_safely
 from slimyolo.cli.system_errors import system_sentence
-from slimyolo.errors import StorageError
-from slimyolo.families import load_checkpoint
+from slimyolo.errors import ExportError, StorageError
+from slimyolo.families import load_checkpoint, read_architecture
+from slimyolo.inference import VideoFile
+from slimyolo.models import build_detector
 from slimyolo.storage import atomic_folder, temporary_folder, write_text
+from slimyolo.tasks.export.config import ExportConfig
+from slimyolo.tasks.export.export import export
+from slimyolo.tasks.report import write_report
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.train import train
 
@@ -80,6 +89,9 @@ import json, resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
 resource.setrlimit(resource.RLIMIT_AS, (3_000_000_000, 3_000_000_000))
+from slimyolo.tasks.export.config import ExportConfig
+from slimyolo.tasks.export.export import export
+from slimyolo.tasks.report import write_report
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.train import train
 assert not __debug__ or sys.exit("assertions are on")
@@ -131,3 +143,58 @@ def test_few_file_handles_are_enough_for_loader_processes(tiny_data: Path, small
         train(TrainConfig(data=tiny_data, cfg=small_cfg, project=tmp_path, name="few", **settings))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Every write beyond `size` bytes of a file fails, as on a full disk, but without mounting one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def add_noise(video: VideoFile, frames: int) -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(frames):
+        video.add(generator.integers(0, 255, (64, 64, 3), np.uint8), 25.0)
+
+
+def test_a_video_that_does_not_arrive_whole_is_an_error_and_is_removed(tmp_path: Path) -> None:
+    """OpenCV writes on as if nothing had happened when the disk is full."""
+    video = VideoFile(tmp_path / "clip")
+    with files_of_at_most(20_000):
+        add_noise(video, 30)
+        with pytest.raises(StorageError, match=r"clip\.mp4 could not be written whole \(\d+ of 30 frames.*full disk"):
+            video.close()
+    assert not list(tmp_path.iterdir())
+    with VideoFile(tmp_path / "clip") as whole:
+        add_noise(whole, 30)
+        assert not (tmp_path / "clip.mp4").exists()  # only a hidden file until it is complete
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_a_video_stops_soon_after_the_disk_became_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slimyolo.inference.video_file._free_bytes", lambda folder: 1000.0)
+    with pytest.raises(StorageError, match=r"no space left on the disk.*--project FOLDER"):
+        add_noise(VideoFile(tmp_path / "clip"), 1)
+
+
+@pytest.mark.slow
+def test_a_report_and_an_export_on_a_full_disk(small_cfg: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "weights").mkdir(parents=True)
+    detector = build_detector(read_architecture(small_cfg).with_classes(2), names=("a", "b"), seed=0)
+    save_checkpoint(run / "weights" / "best.pt", detector)
+    write_text(run / "results.csv", "epoch,mAP50\n1,0.5\n2,0.6\n")
+    write_text(run / "opt.yaml", "command: train\n")
+    with files_of_at_most(2000):
+        with pytest.raises(StorageError, match=r"Cannot write .*page\.html: File too large"):
+            write_report([run], tmp_path / "page.html")
+        with pytest.raises((StorageError, ExportError), match=r"best|torchscript"):
+            export(
+                ExportConfig(weights=run / "weights" / "best.pt", format=("torchscript",), imgsz=64, output=tmp_path)
+            )
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]  # nothing half written

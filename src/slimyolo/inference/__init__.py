@@ -15,11 +15,11 @@ from slimyolo.inference.predicting import (
 )
 from slimyolo.inference.sources import DEFAULT_PATIENCE, VIDEO_SUFFIXES, PictureSource, named_files, read_pictures
 from slimyolo.inference.streams import Patience, without_password
+from slimyolo.inference.video_file import VideoFile
 from slimyolo.inference.window import PictureWindow, open_window
 from slimyolo.inference.writing import (
     CSV_COLUMNS,
     PICTURE_SUFFIXES,
-    VideoFile,
     crop_detection,
     csv_text,
     detection_rows,

@@ -20,7 +20,6 @@ from slimyolo.storage import write_bytes, write_text
 __all__ = [
     "CSV_COLUMNS",
     "PICTURE_SUFFIXES",
-    "VideoFile",
     "crop_detection",
     "csv_text",
     "detection_rows",
@@ -104,39 +103,3 @@ def write_labels(path: Path, lines: Sequence[str]) -> None:
 def safe_file_name(text: str) -> str:
     """`text` without letters that file systems refuse, because a class name may hold any letter."""
     return re.sub(r"[^\w.\- ]+", "_", text).strip(". ") or "unnamed"
-
-
-class VideoFile:
-    """The MP4 file `path` + ``.mp4``, to which frames are added. The first frame opens it. Close it, or use it in a ``with``
-    block."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.with_name(f"{path.name}.mp4")  # not with_suffix: clip.front and clip.back are two videos
-        self._writer: Any = None
-        self._size = (0, 0)
-
-    def add(self, image: ImageArray, fps: float) -> None:
-        """Append a frame, resized to the size of the first one. Raises `StorageError` when the file cannot be written."""
-        if self._writer is None:
-            self._size = (image.shape[1], image.shape[0])
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), fps, self._size)
-            if not self._writer.isOpened():
-                raise StorageError(
-                    f"The video {self.path} cannot be written. Choose another --project, or use --nosave."
-                )
-        if (image.shape[1], image.shape[0]) != self._size:
-            image = cv2.resize(image, self._size)
-        self._writer.write(image)
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
-
-    def __enter__(self) -> VideoFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

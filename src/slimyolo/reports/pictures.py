@@ -16,6 +16,8 @@ from slimyolo.errors import StorageError
 from slimyolo.reports.records.run_files import SampleImage, SampleSet
 from slimyolo.storage import read_user_file
 
+JPEG = b"\xff\xd8"  # the first bytes
+
 __all__ = ["BOX_COLOURS", "Panel", "PictureRow", "picture_rows"]
 
 BOX_COLOURS = 8
@@ -69,11 +71,13 @@ def picture_rows(samples: Sequence[tuple[str, SampleSet]], count: int, prefix: s
 
 def _definition(image: SampleImage, mark: str) -> Markup:
     try:
-        content = base64.b64encode(read_user_file(image.jpeg, "picture")).decode()
+        content = read_user_file(image.jpeg, "picture")
     except OSError as error:
         raise StorageError(f"Cannot read {image.jpeg}: {error.strerror}.") from error
-    size = f'width="{image.width}" height="{image.height}"'
-    return Markup(f'<image id="{mark}" {size} preserveAspectRatio="none" href="data:image/jpeg;base64,{content}"/>')
+    if not content.startswith(JPEG):
+        raise StorageError(f"{image.jpeg} is not a JPEG picture. Remove it to make the report without it.")
+    size, data = f'width="{image.width}" height="{image.height}"', base64.b64encode(content).decode()
+    return Markup(f'<image id="{mark}" {size} preserveAspectRatio="none" href="data:image/jpeg;base64,{data}"/>')
 
 
 def _panel(

@@ -271,9 +271,20 @@ def read_sample(folder: Path) -> SampleSet | None:
                 detections=_rows(row["detections"]),
             )
             for number, row in enumerate(plain["images"])
-            if (jpeg := folder / "sample" / Path(str(row["file"])).name).is_file()
+            if (jpeg := _inside(folder, Path(str(row["file"])).name)).is_file()
         )
         return SampleSet(tuple(str(name) for name in plain["names"]), float(plain["shown_score"]), images)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file `name` of the sample. Raises `StorageError` when a link leads out of the run folder: the page would hold a copy of
+    a file that somebody else chose, and pages are sent to others."""
+    file = folder / "sample" / name
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise StorageError(
+            f"{file} is a link that leads out of the run folder. Remove it to make the report without it."
+        )
+    return file
 
 
 class _complaint:
