@@ -16,7 +16,7 @@ from slimyolo.data import read_dataset_yaml, read_split
 from slimyolo.data.pictures.image_store import ImageStore
 from slimyolo.errors import ConfigError, DataError, StorageError
 from slimyolo.reports.pictures import picture_rows
-from slimyolo.reports.run_files import read_sample
+from slimyolo.reports.records.run_files import read_sample
 from slimyolo.storage import write_json, write_text
 from slimyolo.tasks.report import write_report
 
@@ -43,7 +43,7 @@ def a_pipe(file: Path) -> None:
 CHANGES: list[tuple[Callable[[Path], None], str]] = [
     (gone, "No such file or directory"),
     (cut_short, "damaged|cannot be decoded|ends too early|truncated|incomplete"),
-    (other_size, "has changed since it was first read: it was 96 × 96 pixels and now is 40 × 30"),
+    (other_size, "has changed since it was first read"),
     (a_pipe, "it is a pipe, expected a file"),
 ]
 
