@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from slimyolo.errors import ExportError
 from slimyolo.exporting import (
@@ -110,6 +111,38 @@ def test_an_exporter_that_raises_leaves_the_older_file(small_detector: Detector,
         export_detector(small_detector, row, path, SETTINGS)
     assert path.read_bytes() == b"older"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x.odd"]
+
+
+class Branch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if bool(x.mean() > 0) else x
+
+
+class Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise RuntimeError("out of order\n" + "line\n" * 40)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (
+            Branch(),
+            r"What the network computes in module 'model\.0\.act' \(Branch\), .* line \d+: `return .*` depends on values",
+        ),
+        (Broken(), r"RuntimeError in module 'model\.0\.act' \(Broken\), .* line \d+: `raise .*`: out of order$"),
+    ],
+    ids=["branch", "error"],
+)
+def test_a_network_that_cannot_be_captured_is_answered_in_a_sentence(
+    part: nn.Module, said: str, small_detector: Detector, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    detector = copy.deepcopy(small_detector)
+    detector.get_submodule("model.0").act = part
+    with pytest.raises(ExportError, match=said):
+        export_detector(detector, FORMATS["onnx"], tmp_path / "x.onnx", SETTINGS)
+    assert capfd.readouterr() == ("", "")  # torch would print the graph of the whole network
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_of_another_shape(small_detector: Detector) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,9 +25,11 @@ from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind
 from slimyolo.models import Detector
 from slimyolo.one_line import one_line_repr
 from slimyolo.storage import atomic_file, atomic_folder, read_user_file, remember_own_file, temporary_folder
+from slimyolo.tracing.explaining import depends_on_values, place_of
 
 __all__ = ["ExportedFile", "Suppress", "export_detector"]
 
+LONGEST_REASON = 200  # letters of the first line of what a package says
 Suppress = Callable[[Tensor], Sequence[Tensor]]
 """Decoded rows [B, rows, columns] → detections per image [n, 6] = xyxy, score, class, best first."""
 
@@ -254,7 +257,17 @@ def _shapes(detector: Detector, settings: ExportSettings) -> tuple[tuple[int | s
 
 
 def _failed(row: Format, error: Exception) -> ExportError:
+    """The error for a failed export, in a sentence; it names the module of the network in which it failed, if it was in one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    place = place_of(None, error)
+    place = replace(place, path=re.sub(r"^(detector\.)+", "", place.path))  # of the wrappers around the detector
+    where = f" {place}" if place.path else ""
+    if depends_on_values(error):
+        return ExportError(
+            f"{row.name}: the export failed and nothing was written. What the network computes{where} depends on values of the "
+            "input, but a file is a fixed list of operations: move this decision out of forward."
+        )
     return ExportError(
-        f"{row.name}: the export failed and nothing was written. {type(error).__name__}: {lines[0] if lines else 'no message'}"
+        f"{row.name}: the export failed and nothing was written. {type(error).__name__}{where}: "
+        f"{lines[0][:LONGEST_REASON] if lines else 'no message'}"
     )

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 __all__ = ["quiet", "without_telemetry"]
 
 TALKATIVE = (
+    "torch.fx.experimental.symbolic_shapes",
     "torch.onnx",
     "torch.onnx._internal.exporter._registration",
     "onnxscript",

@@ -11,7 +11,7 @@ from types import FrameType
 import torch
 from torch import nn
 
-__all__ = ["Place", "first_line", "place_of", "why_not_captured"]
+__all__ = ["Place", "depends_on_values", "first_line", "place_of", "why_not_captured"]
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _TRACING = os.path.dirname(__file__) + os.sep
@@ -48,7 +48,7 @@ def why_not_captured(module: nn.Module, error: BaseException, *, runs: bool) -> 
             f"slimyolo could not capture {name} because its forward does not run on the example input ({type(error).__name__} "
             f"{place}: {first_line(error)}). Give an example input that it takes. {_ADVICE}"
         )
-    if type(error).__name__ in _ON_VALUES:
+    if depends_on_values(error):
         return (
             f"slimyolo could not capture {name} because what it computes depends on values of the input ({place}): it is no "
             f"fixed list of operations. {_ADVICE} Or move this decision out of forward."
@@ -56,8 +56,16 @@ def why_not_captured(module: nn.Module, error: BaseException, *, runs: bool) -> 
     return f"slimyolo could not capture {name} ({type(error).__name__} {place}: {first_line(error)}). {_ADVICE}"
 
 
-def place_of(module: nn.Module, error: BaseException) -> Place:
-    """The place in `module` where `error` came from."""
+def depends_on_values(error: BaseException) -> bool:
+    """Whether torch could not capture a module because a branch, a loop or a size depends on values of the input."""
+    return type(error).__name__ in _ON_VALUES
+
+
+def place_of(module: nn.Module | None, error: BaseException) -> Place:
+    """The place in `module` where `error` came from; None: in the outermost module that is not one of torch."""
+    if module is None:
+        parts = (frame.f_locals.get("self") for frame, _ in _frames(error))
+        module = next((part for part in parts if isinstance(part, nn.Module) and not _of_torch(part)), nn.Module())
     names = {id(part): path for path, part in module.named_modules()}
     path, kind, line = "", type(module).__name__, ""
     for frame, number in _frames(error):
@@ -75,6 +83,10 @@ def first_line(error: BaseException) -> str:
     """The first line of the message of `error`, shortened, without a full stop at its end."""
     lines = str(error).strip().splitlines() or [""]
     return lines[0][:_LONGEST].rstrip(" .")
+
+
+def _of_torch(module: nn.Module) -> bool:
+    return type(module).__module__.partition(".")[0] == "torch"
 
 
 def _frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:

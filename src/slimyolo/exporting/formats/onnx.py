@@ -7,7 +7,9 @@ onnx 1.23).
 
 from __future__ import annotations
 
+import io
 import re
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ def onnx_model(detector: Detector, settings: ExportSettings) -> Any:
     import onnx
 
     asked = _asked(settings)
-    with quiet():
+    with quiet(), redirect_stderr(io.StringIO()):  # a failed capture prints the whole graph, twice
         model = _captured(detector, settings, min(max(asked, OLDEST_DIRECT), NEWEST))
         model = _converted(model, asked)
         if settings.simplify:
