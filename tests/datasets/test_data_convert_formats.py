@@ -25,6 +25,7 @@ from slimyolo.data import decode_image, read_dataset_yaml, read_split
 from slimyolo.data.convert.convert import Conversion, convert_dataset
 from slimyolo.data.convert.placing import turned_back
 from slimyolo.data.convert.report import ConversionReport
+from slimyolo.errors import ConfigError
 
 ONE = Picture("a.jpg", (50, 100), (("cat", 10.0, 5.0, 60.0, 25.0),))
 TWO = Picture("b.jpg", (50, 100), (("cat", 0.0, 0.0, 100.0, 50.0),))
@@ -330,8 +331,18 @@ def test_roboflow_splits_and_the_missing_one(tmp_path: Path) -> None:
     (folder / "data.yaml").write_text(
         "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: ['cat']\n"
     )
+    for split in ("train", "valid"):
+        write_pictures(folder / split / "images", (Picture(f"clip_mp4-{len(split)}_jpg.rf.0a.jpg", (50, 100), ()),))
+    with pytest.raises(
+        ConfigError, match=r"--group-by is for dividing, and the splits of the source are kept. Add --split"
+    ):
+        convert(folder, shares=None, group_by=re.compile("x"))
     report = convert(folder, shares=None)
     assert [split.name for split in report.splits] == ["train", "val"]
+    assert any(
+        remark.startswith("1 groups of frames or copies are in several splits of the source (the first: clip)")
+        for remark in report.remarks
+    )
     assert any(remark.startswith("test: The images") for remark in report.remarks)
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from slimyolo.data.convert.classes import choose_classes
-from slimyolo.data.convert.splitting import divide, group_of, looks_numbered, parse_shares
+from slimyolo.data.convert.splitting import divide, group_of, looks_numbered, parse_shares, torn_groups
 from slimyolo.errors import ConfigError, DataError
 
 HALVES = (0.5, 0.5)
@@ -106,3 +106,14 @@ def test_classes_that_are_not_possible(names: tuple[str, ...], wanted: tuple[str
 
 def test_names_with_equals_signs() -> None:
     assert choose_classes(("a=b", "a"), ("a=b", "a=c")).names == ("a=b", "c")
+
+
+def test_groups_that_the_source_has_torn() -> None:
+    paths = [
+        "train/a_jpg.rf.01.jpg",
+        "valid/a_jpg.rf.02.jpg",
+        "train/b_jpg.rf.03.jpg",
+        "train/frame_1.jpg",
+        "valid/frame_2.jpg",
+    ]
+    assert torn_groups(paths, ["train", "val", "train", "train", "val"]) == ("a",)

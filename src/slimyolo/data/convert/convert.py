@@ -18,9 +18,9 @@ from slimyolo.data.convert.pictures import FoundPictures, find_pictures
 from slimyolo.data.convert.placing import Frame, frame_of, place_box
 from slimyolo.data.convert.report import ConversionReport, ConvertedSplit
 from slimyolo.data.convert.source import FormatName, Note, NoteKind, Source, SourceImage
-from slimyolo.data.convert.splitting import SPLITS, divide, group_of, looks_numbered
+from slimyolo.data.convert.splitting import SPLITS, divide, group_of, looks_numbered, torn_groups
 from slimyolo.data.pictures.image_files import ImageHeader, read_image_header
-from slimyolo.errors import DataError
+from slimyolo.errors import ConfigError, DataError
 from slimyolo.shown_text import one_shown_line
 from slimyolo.storage import to_plain
 
@@ -228,8 +228,15 @@ class _Work:
                 shown = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
                 remarks.append(f"{split} has no box of {len(absent)} classes: {shown}")
         paths = _relative([ready.file for ready in self.ready])
+        kept = conversion.shares is None and any(ready.split for ready in self.ready)
+        torn = torn_groups(paths, splits) if kept else ()
+        if torn:
+            remarks.append(
+                f"{len(torn)} groups of frames or copies are in several splits of the source (the first: {torn[0]}), so the "
+                "metrics of val are too good. --split 0.8/0.2 divides again, and keeps them together."
+            )
         pattern = looks_numbered(paths) if conversion.group_by is None else ""
-        if pattern and (conversion.shares or not any(ready.split for ready in self.ready)):
+        if pattern and not kept:
             remarks.append(
                 "Most names end in a number. If these are frames of videos, convert again with "
                 f"--group-by '{pattern}', so that the frames of one video are not in train and in val."
@@ -254,6 +261,8 @@ def _splits(conversion: Conversion, work: _Work) -> tuple[tuple[str, ...], str]:
     own = [ready.split for ready in work.ready]
     shares = conversion.shares
     if shares is None and any(own):
+        if conversion.group_by is not None:
+            raise ConfigError("--group-by is for dividing, and the splits of the source are kept. Add --split 0.8/0.2.")
         lost = own.count("")
         more = f" {lost} pictures that belong to none are in train." if lost else ""
         return tuple(split or "train" for split in own), f"The splits are those of the source.{more}"

@@ -24,7 +24,7 @@ from pathlib import PurePosixPath
 
 from slimyolo.errors import ConfigError
 
-__all__ = ["SPLITS", "divide", "group_of", "looks_numbered", "parse_shares"]
+__all__ = ["SPLITS", "divide", "group_of", "looks_numbered", "parse_shares", "torn_groups"]
 
 SPLITS = ("train", "val", "test")
 _ROBOFLOW = re.compile(r"^(?P<name>.+)_(?:jpe?g|png|webp|bmp|tiff?)\.rf\.[0-9A-Za-z]+$", re.I)
@@ -113,3 +113,14 @@ def looks_numbered(paths: Sequence[str]) -> str:
     starts = [found[1] for path in paths if (found := _NUMBERED.match(PurePosixPath(path).stem))]
     several = 1 < len(set(starts)) < len(starts) / 3
     return r"([^/]+?)[\W_]+\d+\.\w+$" if several and len(starts) > len(paths) / 2 else ""
+
+
+def torn_groups(paths: Sequence[str], splits: Sequence[str]) -> tuple[str, ...]:
+    """The groups whose pictures are in several splits, by the names of the files alone: splits are folders in many sources."""
+    places: dict[str, set[str]] = defaultdict(set)
+    for path, split in zip(paths, splits, strict=True):
+        name = PurePosixPath(path).name
+        group = group_of(name)
+        if group not in (name, "./"):
+            places[group.removeprefix("./")].add(split)
+    return tuple(group for group, found in places.items() if len(found) > 1)
