@@ -27,6 +27,7 @@ from slimyolo.pruning import (
     Target,
     rules_with,
 )
+from slimyolo.ranges import check_ranges
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.opened_model import OpenedModel, fixed_size, open_model
 from slimyolo.tasks.common.stored_size import image_size_for
@@ -79,6 +80,7 @@ def predict(
     with `slimyolo.exporting.open_exported`) can be used like a detector; if it has a fixed size, that size replaces `imgsz`. With
     `trust_code` a TorchScript file, which is a program, is run although somebody else wrote it.
     """
+    check_ranges(imgsz=imgsz, conf=conf, iou=iou, max_det=max_det, classes=classes)
     model = _model(detector_or_path, trust_code)
     asked = image_size_for(model, imgsz)
     size = fixed_size(model, asked)
@@ -119,6 +121,7 @@ def evaluate(
     It takes eleven arguments because each is an option of ``slimyolo val`` that matters from Python, with the same name and
     default.
     """
+    check_ranges(imgsz=imgsz, batch_size=batch_size, conf=conf, iou=iou, max_det=max_det, workers=workers)
     detector = _model(detector_or_path, trust_code)
     asked = image_size_for(detector, imgsz)
     size = fixed_size(detector, asked) or (asked if asked[0] != asked[1] else None)
@@ -157,6 +160,7 @@ def compare(
     intervals have this `level` of confidence; they come from a paired bootstrap over the images with this number of
     `resamples`. When `rule` is None, the families decide, or it is ``coco`` when they differ.
     """
+    check_ranges(imgsz=imgsz, level=level, resamples=resamples)
     one, other = _model(first, trust_code), _model(second, trust_code)
     if imgsz is None:
         imgsz = max(image_size_for(one, None))  # both are measured at the same size

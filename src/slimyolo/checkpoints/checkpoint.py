@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from slimyolo.errors import CheckpointError, ModelError
 from slimyolo.models import Architecture, Detector, Widths, build_detector, widths_of
+from slimyolo.ranges import MOST_PIXELS, RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ __all__ = ["Checkpoint", "Origin", "dense_widths"]
 Origin = Literal["slimyolo", "ultralytics"]
 
 _MOST_ROWS = 1_000
-_LARGEST_SIDE = 16_384  # pixels
+_LARGEST_SIDE = int(RANGES["imgsz"][1])  # pixels
 _MOST_ELEMENTS = 500_000_000  # allocated while a model is built; yolov5x6, the largest known model, has 141 million
 
 
@@ -103,7 +104,7 @@ def _image_size(value: Any) -> tuple[int, int] | None:
     """640 or [height, width] → (height, width); None for anything that is no size of images."""
     sides = value if isinstance(value, (list, tuple)) else (value, value)
     if len(sides) == 2 and all(type(side) is int and 32 <= side <= _LARGEST_SIDE for side in sides):
-        return sides[0], sides[1]
+        return (sides[0], sides[1]) if sides[0] * sides[1] <= MOST_PIXELS else None
     return None
 
 

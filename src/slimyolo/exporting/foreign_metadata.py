@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import yaml
 from slimyolo.errors import CheckpointError
 from slimyolo.exporting.metadata import LARGEST_SIDE, LARGEST_STRIDE, MOST_CLASSES, FileMetadata
 from slimyolo.geometry import OutputLayout
+from slimyolo.ranges import MOST_PIXELS
 from slimyolo.shown_text import storable
 from slimyolo.storage import read_yaml
 
@@ -136,13 +138,17 @@ def _size(text: Mapping[str, str], shape: Sides | None, source: str) -> tuple[in
     else:
         sides = _plain(text.get("imgsz", "")) or (_plain(text.get("shape", "")) or [])[-2:]
     sides = [sides, sides] if isinstance(sides, int) else list(sides)
-    free = all(isinstance(side, (int, str)) for side in sides) and "stride" in text
-    known = all(isinstance(side, int) and 1 <= side <= LARGEST_SIDE for side in sides)
+    free = "stride" in text and all(isinstance(side, str) or _is_side(side) for side in sides)
+    known = all(_is_side(side) for side in sides) and math.prod(sides) <= MOST_PIXELS
     if len(sides) != 2 or not (known or free):
         raise CheckpointError(
             f"{source} does not state the size of its images. Export it with a fixed size, or with slimyolo."
         )
     return sides[0], sides[1]
+
+
+def _is_side(side: object) -> bool:
+    return type(side) is int and 1 <= side <= LARGEST_SIDE
 
 
 def _layout(output: Sides | None, nc: int, text: Mapping[str, str], source: str) -> tuple[OutputLayout, bool]:

@@ -15,6 +15,7 @@ A value that is more than one word is JSON.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
@@ -23,9 +24,10 @@ from slimyolo.errors import CheckpointError
 from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind
 from slimyolo.models import Detector
 from slimyolo.one_line import one_line_repr
+from slimyolo.ranges import MOST_INPUT_PIXELS, MOST_PIXELS, RANGES, in_range
 from slimyolo.shown_text import storable
 
-__all__ = ["METADATA_KEYS", "FileMetadata", "NetworkCost", "Suppression", "detector_metadata"]
+__all__ = ["METADATA_KEYS", "FileMetadata", "NetworkCost", "Suppression", "check_input_shape", "detector_metadata"]
 
 METADATA_KEYS = (
     "names",
@@ -46,7 +48,7 @@ METADATA_KEYS = (
 """The keys that are written, in this order."""
 
 LARGEST_METADATA = 1_000_000  # bytes
-LARGEST_SIDE = 16384
+LARGEST_SIDE = int(RANGES["imgsz"][1])
 LARGEST_STRIDE = 1024
 MOST_CLASSES = 10_000
 
@@ -138,7 +140,7 @@ class FileMetadata:
             names=_names(text, source),
             stride=_whole(_value(text, "stride", source), "stride", LARGEST_STRIDE, source),
             imgsz=_pair(text, source),
-            batch=_whole(_value(text, "batch", source, "1"), "batch", LARGEST_SIDE, source),
+            batch=_whole(_value(text, "batch", source, "1"), "batch", int(RANGES["batch"][1]), source),
             dynamic=_value(text, "dynamic", source, "false") is True,
             half=_value(text, "half", source, "false") is True,
             layout=_one_of(text, "layout", get_args(OutputLayout), "rows" if nms is None else "detections", source),
@@ -148,6 +150,24 @@ class FileMetadata:
             nms=None if nms is None else _suppression(nms, source),
             cost=None if cost is None else _cost(cost, source),
             slimyolo=text.get("slimyolo", ""),
+        )
+
+
+def check_input_shape(shape: Sequence[int | str], source: str) -> None:
+    """Raise `CheckpointError` when the input [B, 3, H, W] of a file is none of a detector, or larger than any picture.
+
+    Names stand for sizes that are free. It is called before memory is taken for such an input.
+    """
+    if len(shape) != 4 or shape[1] != 3:
+        raise CheckpointError(f"{source} takes inputs {list(shape)}; a detector takes [batch, 3, height, width].")
+    known = [side for side in shape if isinstance(side, int)]
+    batch, _, *sides = shape
+    fits = not isinstance(batch, int) or in_range("batch", batch)
+    fits = fits and all(1 <= side <= LARGEST_SIDE for side in sides if isinstance(side, int))
+    if not fits or math.prod(known) > 3 * MOST_INPUT_PIXELS:
+        raise CheckpointError(
+            f"{source} takes inputs {list(shape)}. A batch has 1 to {int(RANGES['batch'][1]):,} images, a side 1 to "
+            f"{LARGEST_SIDE:,} pixels, and a whole batch at most {MOST_INPUT_PIXELS:,}. Export it for a smaller size."
         )
 
 
@@ -199,6 +219,8 @@ def _pair(text: Mapping[str, str], source: str) -> tuple[int, int]:
     if not isinstance(sides, list) or len(sides) != 2:
         raise _damaged(source, "imgsz", sides)
     height, width = (_whole(side, "imgsz", LARGEST_SIDE, source) for side in sides)
+    if height * width > MOST_PIXELS:
+        raise _damaged(source, "imgsz", sides)
     return height, width
 
 
@@ -216,7 +238,7 @@ def _suppression(values: Mapping[str, Any], source: str) -> Suppression:
     return Suppression(
         conf=float(shares[0]),
         iou=float(shares[1]),
-        max_det=_whole(values.get("max_det"), "nms", LARGEST_SIDE**2, source),
+        max_det=_whole(values.get("max_det"), "nms", int(RANGES["max_det"][1]), source),
     )
 
 

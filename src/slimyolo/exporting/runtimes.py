@@ -16,7 +16,7 @@ from torch import Tensor
 from slimyolo.errors import CheckpointError, ConfigError, ModelError, SlimyoloError
 from slimyolo.exporting.foreign_metadata import foreign_metadata, is_foreign
 from slimyolo.exporting.format import Runtime
-from slimyolo.exporting.metadata import FileMetadata, NetworkCost, Suppression
+from slimyolo.exporting.metadata import FileMetadata, NetworkCost, Suppression, check_input_shape
 from slimyolo.exporting.neighbours import check_exported_files
 from slimyolo.exporting.settings import Opened, Runner, RunOptions, RunPrecision
 from slimyolo.exporting.table import FORMATS, find_runtime, runtimes
@@ -292,6 +292,8 @@ def _runtime(file: Path, asked: str | Runtime | None) -> Runtime:
 def _described(file: Path, row: Runtime, opened: Opened, options: RunOptions, names: tuple[str, ...]) -> ExportedModel:
     text = dict(opened.metadata)
     shape = opened.input_shape
+    if shape is not None:
+        check_input_shape(shape, str(file))
     if is_foreign(text):
         about = foreign_metadata(text, names, shape, None, str(file)) if opened.output_shape is None else None
         output = opened.output_shape or _tried_output(opened, about)
@@ -317,8 +319,7 @@ def _tried_output(opened: Opened, about: FileMetadata | None) -> tuple[int | str
 def _model(
     file: Path, row: Runtime, opened: Opened, options: RunOptions, about: FileMetadata, shape: tuple[int | str, ...]
 ) -> ExportedModel:
-    if len(shape) != 4 or shape[1] != 3:
-        raise CheckpointError(f"{file} takes inputs {list(shape)}; a detector takes [batch, 3, height, width].")
+    check_input_shape(shape, str(file))
     return ExportedModel(
         path=file,
         names=about.names,

@@ -12,6 +12,7 @@ from torch import Tensor
 from slimyolo.errors import ModelError, nearest_name_hint, shown_value
 from slimyolo.models.activations import DEFAULT_ACTIVATION, read_activation
 from slimyolo.one_line import one_line_repr
+from slimyolo.ranges import MOST_CLASSES
 
 if TYPE_CHECKING:
     from slimyolo.models.family import Families, Family
@@ -25,7 +26,6 @@ _PLAIN_KEYS = ("name", "nc", "depth_multiple", "width_multiple", "anchors", "lay
 _OPTIONAL_KEYS = ("activation", "family", "scale", "max_channels")
 FIRST_FAMILY = "yolov5"
 """The family of plain data that name no family, as the files of slimyolo 0.1 do."""
-_MOST_CLASSES = 100_000
 _MOST_REPEATS = 1_000
 
 
@@ -71,9 +71,9 @@ class Architecture:
             raise ModelError(
                 f"{self.name}: max_channels should be a whole number above 0, got {shown_value(self.max_channels)}."
             )
-        if type(self.nc) is not int or not 1 <= self.nc <= _MOST_CLASSES:
+        if type(self.nc) is not int or not 1 <= self.nc <= MOST_CLASSES:
             raise ModelError(
-                f"{self.name}: nc should be a whole number from 1 to {_MOST_CLASSES}, got {shown_value(self.nc)}."
+                f"{self.name}: nc should be a whole number from 1 to {MOST_CLASSES}, got {shown_value(self.nc)}."
             )
         for key in ("depth_multiple", "width_multiple"):
             value = getattr(self, key)

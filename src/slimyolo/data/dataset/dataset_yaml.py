@@ -17,6 +17,7 @@ import yaml
 from slimyolo.data.dataset.listed_paths import with_slashes
 from slimyolo.errors import DataError
 from slimyolo.one_line import one_line_repr
+from slimyolo.ranges import MOST_CLASSES
 from slimyolo.shown_text import storable
 from slimyolo.storage import in_home, read_yaml
 
@@ -24,7 +25,6 @@ __all__ = ["DATASETS_VARIABLE", "DatasetSpec", "read_dataset_yaml"]
 
 DATASETS_VARIABLE = "SLIMYOLO_DATASETS"
 _SPLITS = ("train", "val", "test")
-_MOST_CLASSES = 100_000
 _KNOWN_KEYS = ("path", *_SPLITS, "nc", "names", "kpt_shape", "download")
 
 
@@ -154,8 +154,8 @@ def _refuse_misspelt_keys(content: Mapping[str, Any], source: Path) -> None:
 
 def _read_names(content: Mapping[str, Any], source: Path) -> tuple[str, ...]:
     nc, names = content.get("nc"), content.get("names")
-    if nc is not None and (not isinstance(nc, int) or isinstance(nc, bool) or not 1 <= nc <= _MOST_CLASSES):
-        raise DataError(f"{source}: nc must be a whole number of classes from 1 to {_MOST_CLASSES:,}, got {nc!r}.")
+    if nc is not None and (not isinstance(nc, int) or isinstance(nc, bool) or not 1 <= nc <= MOST_CLASSES):
+        raise DataError(f"{source}: nc must be a whole number of classes from 1 to {MOST_CLASSES:,}, got {nc!r}.")
     if names is None:
         if nc is None:
             raise DataError(f"{source}: no class names. Add a line such as 'names: [face, face_mask]'.")
@@ -177,7 +177,7 @@ def _read_names(content: Mapping[str, Any], source: Path) -> tuple[str, ...]:
 def _names_in_order(names: Mapping[Any, Any], source: Path) -> list[Any]:
     try:
         numbered = {int(key): value for key, value in names.items()}
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{source}: names maps class numbers to names, got the keys {list(names)}.") from error
     missing = [number for number in range(len(numbered)) if number not in numbered]
     if missing:

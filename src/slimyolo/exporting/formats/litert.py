@@ -17,7 +17,7 @@ from torch import Tensor
 
 from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.ncnn import METADATA_FILE, read_metadata_json
-from slimyolo.exporting.metadata import LARGEST_METADATA
+from slimyolo.exporting.metadata import LARGEST_METADATA, check_input_shape
 from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
@@ -67,6 +67,7 @@ def open_litert(path: Path, options: RunOptions) -> Opened:
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(path), num_threads=options.thread_count)
+    check_input_shape(tuple(int(side) for side in interpreter.get_input_details()[0]["shape"]), str(path))
     interpreter.allocate_tensors()
     (source,), target = interpreter.get_input_details(), interpreter.get_output_details()[0]
 

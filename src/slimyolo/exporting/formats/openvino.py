@@ -16,7 +16,7 @@ from torch import Tensor
 from slimyolo.exporting.foreign_metadata import read_metadata_yaml
 from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.onnx import onnx_model
-from slimyolo.exporting.metadata import METADATA_KEYS
+from slimyolo.exporting.metadata import METADATA_KEYS, check_input_shape
 from slimyolo.exporting.quiet import without_telemetry
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
@@ -90,6 +90,7 @@ def open_openvino(path: Path, options: RunOptions) -> Opened:
         side.get_length() if side.is_static else name
         for side, name in zip(model.input(0).get_partial_shape(), ("batch", "channels", "height", "width"), strict=True)
     ]
+    check_input_shape(shape, str(path))
     request = core.compile_model(_taking_channels_last(openvino, model), "CPU", hints).create_infer_request()
 
     def run(images: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from slimyolo.errors import ConfigError, nearest_name_hint
+from slimyolo.ranges import RANGES, in_range, numbers_in, range_sentence
 
 __all__ = [
     "Config",
@@ -125,9 +126,14 @@ class Config(BaseModel):
         if isinstance(data, Mapping):
             refuse_unknown_keys(data, tuple(cls.model_fields), cls.__name__)
         try:
-            return handler(data)
+            config = handler(data)
         except ValidationError as error:
             raise ConfigError("\n".join(_sentence(item, cls) for item in error.errors())) from None
+        except OverflowError:  # infinity where a whole number is expected
+            raise ConfigError(f"A number for {cls.__name__} is infinite or too large. Give a smaller one.") from None
+        for name in cls.model_fields:
+            _refuse_out_of_range(name, getattr(config, name), cls)
+        return config
 
     def to_plain(self) -> dict[str, Any]:
         """JSON- and YAML-ready data; ``type(config)(**config.to_plain())`` is the same configuration."""
@@ -144,6 +150,17 @@ def refuse_unknown_keys(data: Mapping[Any, Any], known: Sequence[str], what: str
         if key not in known:
             hint = nearest_name_hint(str(key), known)
             raise ConfigError(f"Unknown key {key!r} for {what}.{hint} Known keys: {', '.join(known)}.")
+
+
+def _refuse_out_of_range(name: str, value: Any, config: type[Config]) -> None:
+    """Raise `ConfigError` unless all numbers in `value` are in the range of the setting `name`, see `slimyolo.ranges`."""
+    wrong = [number for number in numbers_in(value) if name not in RANGES or not in_range(name, number)]
+    if not wrong:
+        return
+    if name not in RANGES:
+        raise AssertionError(f"the setting {name} of {config.__name__} has no range in slimyolo.ranges")
+    flag = option_facts(config.model_fields[name]).flag
+    raise ConfigError(f"{flag or option_name(name)}: {range_sentence(name, wrong[0])}.")
 
 
 EXPECTED = {

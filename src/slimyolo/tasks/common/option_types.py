@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from slimyolo.ranges import RANGES
+
 __all__ = [
     "DISTILLATION_TERMS",
     "Activation",
@@ -100,7 +102,7 @@ def parse_image_size(value: Any) -> Any:
     parts = list(value) if isinstance(value, (list, tuple)) else [value]
     try:
         sizes = [int(part) for part in parts]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         sizes = []
     if not 1 <= len(sizes) <= 2 or min(sizes) < 32:
         raise ValueError(f"got {value!r}, expected one number, or height and width, of at least 32 pixels.")
@@ -131,9 +133,12 @@ def parse_layers(value: Any) -> Any:
     try:
         single = isinstance(value, (int, str)) and not isinstance(value, bool)
         layers = range(int(value)) if single else sorted({int(item) for item in value or ()})
-        if (single and int(value) < 0) or any(layer < 0 for layer in layers):
+        most = RANGES["freeze"][1]
+        if (single and not 0 <= int(value) <= most) or any(
+            not 0 <= layer <= most for layer in (() if single else layers)
+        ):
             raise ValueError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"got {value!r}, expected a number of layers (10) or layer indices (0 1 2).") from None
     return tuple(layers)
 
@@ -150,7 +155,12 @@ def empty_to_none(value: Any) -> Any:
 def check_batch_size(value: Any) -> Any:
     """A whole number of 1 or more, or -1: as many images as memory allows."""
     text = str(value).strip()
-    if isinstance(value, bool) or not text.lstrip("-").isdigit() or (int(text) < 1 and int(text) != -1):
+    if (
+        isinstance(value, bool)
+        or not text.isascii()
+        or not text.lstrip("-").isdigit()
+        or (int(text) < 1 and int(text) != -1)
+    ):
         raise ValueError(f"got {value!r}, expected a whole number of 1 or more, or -1: as many as memory allows.")
     return int(text)
 
