@@ -387,3 +387,23 @@ def test_a_page_of_times_on_other_devices(tmp_path: Path, records: Any) -> None:
     (folder / "record.json").write_text(json.dumps({"candidates": [{}], "findings": []}))
     with pytest.raises(StorageError, match=r"Run slimyolo bench --times again to replace it"):
         read_run(folder)
+
+
+def test_warnings_of_a_chain_stand_at_the_top(chain: Path) -> None:
+    (chain / "ending.json").write_text(json.dumps({"warnings": ["--latency was not <reached>."]}))
+    page = page_of(chain)
+    assert "<b>Warning:</b> --latency was not &lt;reached&gt;." in page
+    assert page.index("Warning:") < page.index("Stages")
+    (chain / "ending.json").write_text("{}")
+    with pytest.raises(StorageError, match=r"ending\.json is not a record of this version"):
+        read_run(chain)
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path: Path, records: Any) -> None:
+    one, two = (
+        records().training(tmp_path / "a" / "exp", "train", 0.5),
+        records().training(tmp_path / "b" / "exp", "train", 0.6),
+    )
+    text = Reader(page_of(one, two)).text
+    assert "a/exp" in text
+    assert "b/exp" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
@@ -13,11 +13,28 @@ from urllib.parse import quote
 from slimyolo.reports.commands import command_line
 from slimyolo.reports.stages import Run
 
-__all__ = ["FileLink", "commands_of", "facts_of", "files_of", "page_title", "run_title", "settings_of"]
+__all__ = [
+    "FileLink",
+    "commands_of",
+    "distinct_names",
+    "facts_of",
+    "files_of",
+    "page_title",
+    "run_title",
+    "settings_of",
+]
 
 COMMON_NAMES = ("data", "dataset", "dataset_config", "config")  # of dataset YAMLs, which say nothing about the dataset
 OF_EVERY_RUN = ("best", "last", "pruned", "masked", "best_strip", "weights", "model")  # names of checkpoints
-RUN_FILES = ("table.md", "table.json", "chain.json", "iterate.json", "sensitivity.json", "sensitivity.md")
+RUN_FILES = (
+    "table.md",
+    "table.json",
+    "ending.json",
+    "chain.json",
+    "iterate.json",
+    "sensitivity.json",
+    "sensitivity.md",
+)
 STAGE_FILES = ("record.json", "results.csv", "plan.json", "weights/best.pt", "pruned.pt")
 
 
@@ -38,6 +55,15 @@ def run_title(run: Run) -> str:
 def page_title(runs: Sequence[Run]) -> str:
     """The title of a page: those of its runs, each once."""
     return ", ".join(dict.fromkeys(run_title(run) for run in runs))
+
+
+def distinct_names(runs: Sequence[Run]) -> list[Run]:
+    """The same runs; those whose folders have the same name are called by the folder above as well: ``compress/exp``."""
+    names = [run.name for run in runs]
+    return [
+        replace(run, name=f"{run.folder.resolve().parent.name}/{run.name}") if names.count(run.name) > 1 else run
+        for run in runs
+    ]
 
 
 def files_of(run: Run, place: Path | None) -> tuple[FileLink, ...]:

@@ -27,6 +27,7 @@ from slimyolo.reports.gamma_figures import gamma_figures
 from slimyolo.reports.origins import (
     FileLink,
     commands_of,
+    distinct_names,
     facts_of,
     files_of,
     page_title,
@@ -127,7 +128,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    runs = with_changes(runs)
+    runs = distinct_names(with_changes(runs))
     columns = any(stage.changes is not None for run in runs for stage in run.stages)
     chapters = tuple(_chapter(run, f"r{number}", images, columns, place) for number, run in enumerate(runs))
     several = len(runs) > 1

@@ -13,7 +13,7 @@ from slimyolo.errors import ConfigError, StorageError
 from slimyolo.evaluation import folder_differences
 from slimyolo.reports.records.bench import Bench, read_bench
 from slimyolo.reports.records.devices import Devices, read_devices
-from slimyolo.reports.records.exported import ExportedRow, read_exported
+from slimyolo.reports.records.exported import ExportedRow, read_exported, read_warnings
 from slimyolo.reports.records.run_files import (
     Curves,
     GammaHistory,
@@ -135,7 +135,8 @@ class Run:
     """A single run or a chain of stages.
 
     `provenance` is that of the chain, or that of the only stage when there is no chain. `command` wrote the folder.
-    `benches` are the benchmarks in the folder, `exported` the files that a chain exported. `devices` are times of other
+    `benches` are the benchmarks in the folder, `exported` the files that a chain exported, and `warnings`
+    what makes its result doubtful. `devices` are times of other
     devices. A folder that ``slimyolo bench`` or ``slimyolo sensitivity`` wrote is a run without stages.
     """
 
@@ -147,6 +148,7 @@ class Run:
     command: str = ""
     benches: tuple[Bench, ...] = ()
     exported: tuple[ExportedRow, ...] = ()
+    warnings: tuple[str, ...] = ()
     sensitivity: Sensitivity | None = None
     devices: Devices | None = None
 
@@ -183,6 +185,7 @@ def read_run(folder: Path) -> Run:
                 command=command,
                 benches=_benches(folder),
                 exported=read_exported(folder),
+                warnings=read_warnings(folder),
             )
     alone: dict[str, Any] = {"name": name, "folder": folder, "is_chain": False}
     bench = read_bench(folder)

@@ -87,6 +87,9 @@ def test_a_chain_ends_with_files_and_times(
     assert "torchscript (MB) | torch (ms) |" in (folder / "table.md").read_text()
     assert "64 x 64 pixels (height x width), 2 threads, both networks in turn" in (folder / "table.md").read_text()
     assert "**Warning:** The last model has lost most" in (folder / "table.md").read_text()
+    plain = json.loads((folder / "ending.json").read_text())
+    assert plain["ending"]["megabytes"] == table["pruned"]["megabytes"]
+    assert plain["warnings"] == list(record.warnings)
     lines = [line for line in caplog.text.splitlines() if line.startswith("  slimyolo ")]
     assert [shlex.split(line)[1] for line in lines[-3:]] == ["predict", "serve", "bench"]
     assert all(

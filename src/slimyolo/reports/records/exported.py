@@ -1,4 +1,4 @@
-"""Reads which files a chain exported at its end, as values for the report."""
+"""Reads what a chain left at its end, as values for the report: the files that it exported, and its warnings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from slimyolo.errors import StorageError
 from slimyolo.storage import read_json
 
-__all__ = ["ExportedRow", "read_exported"]
+__all__ = ["ExportedRow", "read_exported", "read_warnings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,3 +42,17 @@ def read_exported(folder: Path) -> tuple[ExportedRow, ...]:
             "without it."
         ) from error
     return tuple(row for row in rows if row.path.exists())
+
+
+def read_warnings(folder: Path) -> tuple[str, ...]:
+    """What makes the result of a chain doubtful, from ``ending.json``; empty without it. Raises `StorageError` when damaged."""
+    record = folder / "ending.json"
+    if not record.is_file():
+        return ()
+    try:
+        return tuple(map(str, read_json(record)["warnings"]))
+    except (KeyError, TypeError) as error:
+        raise StorageError(
+            f"{record} is not a record of this version ({type(error).__name__}: {error}). Move it away to make the report "
+            "without it."
+        ) from error

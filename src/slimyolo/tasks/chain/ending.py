@@ -9,6 +9,7 @@ from pathlib import Path
 from slimyolo.errors import SlimyoloError
 from slimyolo.one_line import one_line_repr
 from slimyolo.reports import StageRow
+from slimyolo.storage import write_json
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.doubts import chain_doubts
 from slimyolo.tasks.chain.exports import Ending, end
@@ -22,6 +23,7 @@ __all__ = ["ChainRecord", "ended_chain"]
 log = logging.getLogger("slimyolo")
 
 REPORT_FILE = "report.html"
+ENDING_FILE = "ending.json"  # the report reads its warnings
 
 
 @one_line_repr
@@ -55,6 +57,7 @@ def ended_chain(
     stages.add_measured(last.stage, ending.megabytes, ending.milliseconds, notes)
     stages.add_measured(first.stage, ending.base_megabytes, ending.base_milliseconds, notes)
     rows = tuple(stages.rows.values())
+    write_json(folder / ENDING_FILE, {"weights": last.weights, "ending": ending, "warnings": doubts})
     page = _written_report(folder)
     exported = [(f"{name} file", path) for name, path in ending.files.items()]
     say_last_lines(

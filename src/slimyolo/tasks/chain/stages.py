@@ -46,7 +46,7 @@ log = logging.getLogger("slimyolo")
 TABLE_FILE, ROWS_FILE = "table.md", "table.json"
 STAGE_FOLDERS = ("base", "sparse", "pruned", "finetuned", "round*", "exported", "bench")
 EARLIER = (
-    *(ROWS_FILE, TABLE_FILE, "report.html"),
+    *(ROWS_FILE, TABLE_FILE, "report.html", "ending.json"),
     *(f"{stage}/{file}" for stage in STAGE_FOLDERS for file in ("record.json", "opt.yaml")),
 )
 """Files by which a stage counts as finished or interrupted, and tables and pages about them."""
