@@ -255,6 +255,7 @@ class CompareSettings(TypedDict, total=False):
     rule: Literal["yolov5", "coco", "ultralytics"] | None
     conf: float
     iou: float | None
+    one2many: bool
     max_det: int
     level: Share
     resamples: int

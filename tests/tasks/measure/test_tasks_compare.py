@@ -212,3 +212,22 @@ def test_a_page_needs_a_whole_record(tmp_path: Path) -> None:
         StorageError, match=r"is not the record of a comparison of this version \(KeyError.* slimyolo compare"
     ):
         render_comparison(tmp_path)
+
+
+def test_models_of_two_branches_are_compared_by_the_same_one(folder: Path, data: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    detector = build_detector(read_architecture("yolo26n").with_classes(2), names=("x", "y"), seed=0)
+    for one in detector.modules():
+        if isinstance(one, torch.nn.Conv2d) and one.bias is not None and one.out_channels == 2:
+            torch.nn.init.normal_(one.bias)  # other scores in the two branches
+    save_checkpoint(tmp_path / "26.pt", detector)
+    file = tmp_path / "26.pt"
+    asked = ValConfig(weights=file, data=data, against=file, one2many=True, project=tmp_path, name="val", **QUICK)
+    differences = validate(asked).differences
+    assert differences is not None
+    assert (differences.map50.value, differences.map50.low, differences.map50.high) == (0, 0, 0)
+    shared = {**QUICK, "data": data, "one2many": True, "project": tmp_path}
+    record = compare(CompareConfig(first=file, second=folder / "a.pt", name="mixed", **shared))
+    assert record.differences is not None
+    with pytest.raises(ConfigError, match="--one2many: no model that has to be measured has a head with two branches"):
+        compare(CompareConfig(first=folder / "a.pt", second=folder / "b.pt", name="none", **shared))

@@ -29,6 +29,7 @@ __all__ = [
     "fixed_size",
     "open_model",
     "run_device",
+    "same_branch",
     "size_of",
     "size_of_exported",
 ]
@@ -69,6 +70,12 @@ def answering_branch(model: OpenedModel, one2many: bool) -> OpenedModel:
     if model.family.other_branch is None:
         raise ConfigError(f"--one2many: the head of {model.family.title} has one branch. Leave --one2many out.")
     return model.family.other_branch(model)
+
+
+def same_branch(model: OpenedModel, one2many: bool) -> OpenedModel:
+    """What is compared with a model that answers by `answering_branch`: the same branch of a head that has two."""
+    two = isinstance(model, Detector) and model.family.other_branch is not None
+    return answering_branch(model, one2many and two)
 
 
 def _place(file: Path, device: str) -> torch.device | None:

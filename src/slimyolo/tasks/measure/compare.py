@@ -36,7 +36,7 @@ from slimyolo.tasks.common.comparison.compared_models import (
 from slimyolo.tasks.common.comparison.comparing import interval_note
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring
-from slimyolo.tasks.common.opened_model import OpenedModel, open_model
+from slimyolo.tasks.common.opened_model import OpenedModel, open_model, same_branch
 from slimyolo.tasks.common.records import SizeRecord
 from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenance
 from slimyolo.tasks.measure.asked import asked_measuring
@@ -227,11 +227,14 @@ def _sides(config: CompareConfig) -> Sides:
                 f"The run {path} measured other images or labels than the {config.split} split has now. Give the model "
                 "file instead of the folder, so that it is measured again."
             )
-    models = {
+    opened = {
         path: open_model(path, config.class_names, config.device, trust_code=config.trust_code)
         for path in dict.fromkeys(paths)
         if path not in runs
     }
+    models = {path: same_branch(model, config.one2many) for path, model in opened.items()}
+    if config.one2many and all(models[path] is opened[path] for path in opened):
+        raise ConfigError("--one2many: no model that has to be measured has a head with two branches. Leave it out.")
     how = _how(config, list(models.values()), [run.outcomes.rule for run in runs.values()])
     for path, model in models.items():
         log.info("measuring %s", path)

@@ -15,6 +15,7 @@ from slimyolo.tasks.common.shared_options import (
     image_size_option,
     json_option,
     name_option,
+    one2many_option,
     project_option,
     trust_option,
     workers_option,
@@ -69,6 +70,7 @@ class CompareConfig(Config):
         rare=True,
         shown_default="the family's",
     )
+    one2many: bool = one2many_option(DETECTION)
     max_det: int = option(300, "largest number of detections per image", group=DETECTION, ge=1, rare=True)
 
     level: Share = option(0.95, "confidence level of the intervals", group=INTERVALS, metavar="SHARE")

@@ -152,7 +152,12 @@ def _beside_other(config: ValConfig, record: ValidationRecord, split: SplitData,
     assert config.against is not None  # the caller has asked; narrows the type
     own = record.metrics
     other = measured_other(
-        config.against, split, replace(how, rule=own.rule), device=config.device, trust_code=config.trust_code
+        config.against,
+        split,
+        replace(how, rule=own.rule),
+        device=config.device,
+        one2many=config.one2many,
+        trust_code=config.trust_code,
     )
     assert own.outcomes is not None  # a fresh measurement holds its outcomes; narrows the type
     differences = metric_differences(other.outcomes, outcomes_in_dataset(own.outcomes, split.root))

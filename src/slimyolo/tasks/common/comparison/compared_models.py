@@ -19,6 +19,7 @@ from slimyolo.tasks.common.opened_model import (
     fixed_size,
     open_model,
     run_device,
+    same_branch,
     size_of,
     size_of_exported,
 )
@@ -96,11 +97,15 @@ def measured_model(
 
 
 def measured_other(
-    path: Path, split: SplitData, how: Measuring, *, device: str, names: Sequence[str] = (), trust_code: bool = False
+    path: Path, split: SplitData, how: Measuring, *, device: str, one2many: bool = False, trust_code: bool = False
 ) -> ComparedModel:
-    """The model or run `path`, measured on `split` as `how` says. Raises `ConfigError` when the run is of other data."""
+    """The model or run `path`, measured on `split` as `how` says. Raises `ConfigError` when the run is of other data.
+
+    With `one2many` a head of two branches answers with the one that needs NMS.
+    """
     if not is_measured_run(path):
-        return measured_model(path, open_model(path, names, device, trust_code=trust_code), split, how, device=device)
+        model = same_branch(open_model(path, (), device, trust_code=trust_code), one2many)
+        return measured_model(path, model, split, how, device=device)
     run = measured_run(path)
     if run.fingerprint != split.fingerprint:
         raise ConfigError(
