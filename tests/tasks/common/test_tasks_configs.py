@@ -159,7 +159,7 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (PruneConfig, {**PRUNE, "cap": "model.9=2"}, "--cap: got '2', expected a share above 0 and below 1"),
     (ValConfig, {"weights": "w", "data": "d", "save_conf": True}, "add --save-txt"),
     (PredictConfig, {"weights": "w", "source": "s", "save_conf": True}, "add --save-txt"),
-    (PredictConfig, {"weights": "w", "source": "s", "classes": (-1,)}, "expected class numbers of 0 or more"),
+    (PredictConfig, {"weights": "w", "source": "s", "classes": (-1,)}, "got -1, expected a number from 0 to 99,999"),
     (PredictConfig, {"weights": "w", "source": "s", "imgsz": (1, 2, 3)}, "expected one number, or height and width"),
     (PredictConfig, {"weights": "w", "source": "s", "imgsz": "big"}, "--imgsz: got 'big'"),
     (ExportConfig, {"weights": "w", "int8": True}, "--int8 needs images for calibration"),

@@ -78,6 +78,4 @@ class PredictConfig(Config):
     def _refuse_contradictions(self) -> PredictConfig:
         if self.save_conf and not self.save_txt:
             raise ConfigError("--save-conf adds confidences to label files: add --save-txt.")
-        if any(number < 0 for number in self.classes):
-            raise ConfigError(f"--classes: got {list(self.classes)}, expected class numbers of 0 or more.")
         return self
