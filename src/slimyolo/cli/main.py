@@ -12,12 +12,13 @@ from typing import Any, NoReturn
 
 from slimyolo import __version__
 from slimyolo.cli.commands import COMMANDS, Command
+from slimyolo.cli.crashes import tell_crashes
 from slimyolo.cli.ctrl_c import noting_ctrl_c
 from slimyolo.cli.options import CONFIG_FILE, command_options, given_values, read_config_file
 from slimyolo.cli.other_words import is_family, no_such_command, refuse_other_style
 from slimyolo.cli.running import run_command
 from slimyolo.cli.screens import command_screen, family_screen, overview_screen
-from slimyolo.cli.standard_streams import lasting_streams, lost_output
+from slimyolo.cli.standard_streams import fill_closed_numbers, lasting_streams, lost_output
 from slimyolo.cli.system_errors import system_sentence
 from slimyolo.cli.tokens import parse_tokens
 from slimyolo.errors import ConfigError, SlimyoloError
@@ -34,6 +35,8 @@ FAILED, INTERRUPTED = 2, 130
 
 def main() -> None:
     """Entry point of ``slimyolo`` and ``python -m slimyolo``."""
+    fill_closed_numbers()
+    tell_crashes()
     leave(run_safely(lambda: run_command_line(sys.argv[1:])))
 
 

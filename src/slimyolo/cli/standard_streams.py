@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
-__all__ = ["lasting_streams", "lost_output"]
+__all__ = ["fill_closed_numbers", "lasting_streams", "lost_output"]
 
 
 class _Lasting:
@@ -64,7 +64,7 @@ class _Lasting:
 @contextmanager
 def lasting_streams() -> Iterator[Sequence[_Lasting]]:
     """Inside the block nothing that happens to standard output and standard error ends the command. Yields the two."""
-    _fill_closed_numbers()
+    fill_closed_numbers()
     before = sys.stdout, sys.stderr
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         lasting = tuple(_Lasting(nowhere if stream is None else stream) for stream in before)
@@ -87,7 +87,7 @@ def lost_output(streams: Sequence[_Lasting]) -> str | None:
     return f"not all output could be written: {error.strerror}. The command has ended well; what it wrote into files is complete."
 
 
-def _fill_closed_numbers() -> None:
+def fill_closed_numbers() -> None:
     """Open the null device as file number 0, 1 and 2 where these are closed: the next file that is opened gets the lowest free
     number, and libraries print there."""
     for number in range(3):

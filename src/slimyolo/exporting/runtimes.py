@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from slimyolo.at_work import Work
 from slimyolo.errors import CheckpointError, ConfigError, ModelError, SlimyoloError
 from slimyolo.exporting.foreign_metadata import foreign_metadata, is_foreign
 from slimyolo.exporting.format import Runtime
@@ -65,6 +66,7 @@ class ExportedModel:
     suppression: SuppressionKind
     family: str
     _runner: list[Runner]
+    _work: Work
 
     def __repr__(self) -> str:
         size = "any size" if self.size is None else f"{self.size[0]} x {self.size[1]} (height x width)"
@@ -122,7 +124,8 @@ class ExportedModel:
         if not self._runner:
             raise ModelError(f"{self.path} was closed. Open it again: open_exported({str(self.path)!r}).")
         try:
-            return self._runner[0](images)
+            with self._work:
+                return self._runner[0](images)
         except MemoryError:
             raise
         except Exception as error:  # runtimes have their own error classes, and notice some damage only when they run
@@ -202,8 +205,10 @@ def open_exported(
         )
     check_exported_files(file, row.others(file))
     options = RunOptions(threads, precision, device or torch.device("cpu"), trust_code)
+    work = Work(row.name, file)
     try:
-        opened = row.open(file, options)
+        with work:
+            opened = row.open(file, options)
     except SlimyoloError:
         raise
     except Exception as error:  # runtimes have their own error classes for files that they cannot read
@@ -211,7 +216,7 @@ def open_exported(
             f"{row.name} cannot open {file}: {_first_line(error)}. It is damaged, or not a valid {file.suffix} file. "
             "Export the checkpoint again."
         ) from error
-    return _described(file, row, opened, options, names)
+    return _described(file, row, opened, options, names, work)
 
 
 def stated_size(path: str | Path) -> tuple[int, int] | None:
@@ -289,21 +294,24 @@ def _runtime(file: Path, asked: str | Runtime | None) -> Runtime:
     return row
 
 
-def _described(file: Path, row: Runtime, opened: Opened, options: RunOptions, names: tuple[str, ...]) -> ExportedModel:
+def _described(
+    file: Path, row: Runtime, opened: Opened, options: RunOptions, names: tuple[str, ...], work: Work
+) -> ExportedModel:
     text = dict(opened.metadata)
     shape = opened.input_shape
     if shape is not None:
         check_input_shape(shape, str(file))
     if is_foreign(text):
         about = foreign_metadata(text, names, shape, None, str(file)) if opened.output_shape is None else None
-        output = opened.output_shape or _tried_output(opened, about)
+        with work:
+            output = opened.output_shape or _tried_output(opened, about)
         about = foreign_metadata(text, names, shape, output, str(file))
-        return _model(file, row, opened, options, about, shape or (1, 3, *about.imgsz))
+        return _model(file, row, opened, options, about, shape or (1, 3, *about.imgsz), work)
     metadata = FileMetadata.from_text(text, str(file))
     if shape is None:
         free = ("batch", 3, "height", "width")
         shape = free if metadata.dynamic else (metadata.batch, 3, *metadata.imgsz)
-    return _model(file, row, opened, options, replace(metadata, names=names or metadata.names), shape)
+    return _model(file, row, opened, options, replace(metadata, names=names or metadata.names), shape, work)
 
 
 def _tried_output(opened: Opened, about: FileMetadata | None) -> tuple[int | str, ...] | None:
@@ -317,7 +325,13 @@ def _tried_output(opened: Opened, about: FileMetadata | None) -> tuple[int | str
 
 
 def _model(
-    file: Path, row: Runtime, opened: Opened, options: RunOptions, about: FileMetadata, shape: tuple[int | str, ...]
+    file: Path,
+    row: Runtime,
+    opened: Opened,
+    options: RunOptions,
+    about: FileMetadata,
+    shape: tuple[int | str, ...],
+    work: Work,
 ) -> ExportedModel:
     check_input_shape(shape, str(file))
     return ExportedModel(
@@ -338,6 +352,7 @@ def _model(
         suppression=about.suppression,
         family=about.family,
         _runner=[opened.run],
+        _work=work,
     )
 
 
