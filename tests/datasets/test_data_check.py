@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slimyolo.data import DatasetReport, check_dataset, read_dataset_yaml
+from slimyolo.data import DatasetReport, check_dataset, empty_classes_words, read_dataset_yaml
 from slimyolo.storage import to_plain
 
 MakeDataset = Callable[..., Path]
@@ -101,3 +101,45 @@ def test_shipped_yaml_files(mask_photographs: Path, monkeypatch: pytest.MonkeyPa
     assert report.clean
     assert [split.boxes for split in report.splits] == [3296, 776]
     assert report.leaks == ()
+
+
+def test_a_class_without_a_box_is_told(make_dataset: MakeDataset) -> None:
+    source = make_dataset(train=9, val=2)
+    source.write_text(source.read_text().replace("face_mask]", "face_mask, hat]"))
+    report = check(source)
+    assert report.usable
+    assert not report.clean
+    (sentence,) = report.doubts
+    assert sentence.startswith(
+        "train: no box of 1 of the 3 classes (hat). A detector does not learn what it is never shown"
+    )
+    assert sentence in report.lines()
+    assert "Nothing is wrong." not in report.lines()
+
+
+def test_pictures_of_both_splits_are_told(make_dataset: MakeDataset) -> None:
+    source = make_dataset(train=9)
+    source.write_text(source.read_text() + "val: images/train\n")
+    report = check(source)
+    (sentence,) = report.doubts
+    assert sentence.startswith("9 of the 9 val images are train images, too. The metrics will look better")
+    assert len(report.leaks) == 9
+    assert all(leak.splits == ("train", "val") and len(leak.images) == 1 for leak in report.leaks)
+
+
+@pytest.mark.parametrize(
+    ("names", "boxes", "expected"),
+    [
+        (["a", "b"], [1, 2], ""),
+        (["a", "b"], [0, 0], ""),  # told elsewhere
+        (
+            [f"c{n}" for n in range(11)],
+            [5] + [0] * 10,
+            "no box of 10 of the 11 classes (c1, c2, c3, c4, c5, c6, c7, c8 and 2 more)",
+        ),
+    ],
+)
+def test_empty_classes_in_words(names: list[str], boxes: list[int], expected: str) -> None:
+    words = empty_classes_words("train", names, boxes)
+    assert words.startswith(f"train: {expected}" if expected else "")
+    assert bool(words) == bool(expected)

@@ -181,7 +181,7 @@ class Records:
                 "imgsz": [320, 320],
                 "batch": 1,
                 "threads": 2,
-                "verdicts": ["finetuned: 1.60 times faster."],
+                "verdicts": ["finetuned: 1.60 times as fast."],
                 "warnings": ["The machine was busy."],
                 "provenance": self.provenance("bench"),
             },

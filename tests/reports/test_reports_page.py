@@ -99,7 +99,7 @@ def test_a_chain_has_all_its_sections(chain: Path, records: Any) -> None:
         "F1 by confidence",
         "Confusion, dense (base)",
         "Confusion, slim (finetuned)",
-        "finetuned: 1.60 times faster.",
+        "finetuned: 1.60 times as fast.",
         "Warning: The machine was busy.",
         "Box centres, val",
         "slimyolo compress --data 'my data.yaml'",

@@ -14,6 +14,7 @@ from slimyolo.data.dataset.dataset_yaml import read_dataset_yaml
 from slimyolo.errors import ConfigError, DataError, StorageError
 from slimyolo.storage import to_plain
 from slimyolo.tasks.common.json_output import give_json
+from slimyolo.tasks.common.runs.provenance import wrong_classes_words
 from slimyolo.tasks.dataset_config import DataCheckConfig, DataConvertConfig, DataSynthConfig
 
 __all__ = ["check", "convert", "describe", "synth"]
@@ -43,6 +44,9 @@ def describe(report: DatasetReport, limit: int) -> str:
         lines += ["", f"Defects ({len(defects)}):", *(f"  {defect}" for defect in shown)]
     if len(shown) < len(defects):
         lines.append(f"  … and {len(defects) - len(shown)} more (--limit 0 shows all)")
+    for split in report.splits:
+        if dropped := sum(defect.kind == "class" for defect in split.defects):
+            lines += ["", wrong_classes_words(split.name, dropped, split.boxes, report.source, where=False)]
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ import pytest
 import slimyolo
 from slimyolo.checkpoints import Checkpoint, save_checkpoint
 from slimyolo.cli.main import run_command_line
+from slimyolo.errors import ConfigError
 from slimyolo.families import load_checkpoint, read_architecture
 from slimyolo.models import build_detector
 from slimyolo.tasks.common.stored_size import image_size_for, stored_size, with_stored_size
@@ -88,3 +89,13 @@ def test_the_command_line_and_the_api_do(folder: Path, capsys: pytest.CaptureFix
     pruned.save(tmp_path / "pruned.pt")  # what a program saves keeps the size
     assert load_checkpoint(tmp_path / "pruned.pt").imgsz == stored_size(folder / "a.pt") == (192, 192)
     assert image_size_for(slimyolo.load(folder / "none.pt"), None) == (320, 320)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["prune --percent 0.3 --weights", "bench --weights", "export --weights", "latency pack --weights"],
+)
+def test_a_size_that_is_no_multiple_of_the_stride_is_refused(folder: Path, command: str) -> None:
+    words = [*command.split(), str(folder / "none.pt"), "--imgsz", "100"]
+    with pytest.raises(ConfigError, match=r"^--imgsz 100: the sides of images .* multiples of 32. Use --imgsz 96\.$"):
+        run_command_line(words)

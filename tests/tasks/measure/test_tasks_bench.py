@@ -116,9 +116,9 @@ def row(speedup: float | None, macs: float | None) -> BenchRow:
     [
         (0.8, 2.0, "slower than the first (0.80 times its speed) at 1/2.00 of the MACs"),
         (1.02, 2.0, "no speed-up (1.02) at 1/2.00 of the MACs"),
-        (1.3, 2.0, "1.30 times faster at 1/2.00 of the MACs: the runtime gains less than the MACs suggest"),
-        (1.8, 2.0, "1.80 times faster at 1/2.00 of the MACs."),
-        (1.8, None, "1.80 times faster."),
+        (1.3, 2.0, "1.30 times as fast at 1/2.00 of the MACs: the runtime gains less than the MACs suggest"),
+        (1.8, 2.0, "1.80 times as fast at 1/2.00 of the MACs."),
+        (1.8, None, "1.80 times as fast."),
     ],
 )
 def test_ratios_in_words(speedup: float, macs: float | None, words: str) -> None:

@@ -11,8 +11,12 @@ import pytest
 import torch
 
 import slimyolo
+from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import ConfigError, PruningError
+from slimyolo.families import read_architecture
+from slimyolo.models import build_detector
 from slimyolo.pruning import PrunePlan
+from slimyolo.storage import write_json
 from slimyolo.tasks.chain.iterate import iterate, share_of_round
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.records import TrainRecord
@@ -79,6 +83,38 @@ def test_a_plan_is_shown_compared_and_replayed(base_run: TrainRecord, tiny_data:
     file.write_text("{}")
     with pytest.raises(PruningError, match=r"plan.json: This JSON is not a prune plan"):
         show(PlanShowConfig(file=file))
+
+
+def test_sensitivity_measures_both_halves_of_a_split_convolution(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = build_detector(read_architecture("yolov8n").with_classes(2), names=("face", "face_mask"), seed=0).eval()
+    save_checkpoint(tmp_path / "a.pt", detector)
+    settings: dict[str, Any] = dict(
+        weights=tmp_path / "a.pt",
+        data=tiny_data,
+        kept=(0.5,),
+        images=2,
+        layers=("model.2.cv1.*",),
+        noplots=True,
+        project=tmp_path,
+        name="s",
+        **QUICK,
+    )
+    first = sensitivity(SensitivityConfig(**settings))
+    assert [group.name for group in first.groups] == ["model.2.cv1.conv"] * 2
+    assert "model.2.m.0.cv2.conv" in {layer for group in first.groups for layer in group.layers}
+    assert first.complete
+    write_json(tmp_path / "s" / "sensitivity.json", replace(first, groups=first.groups[:1], complete=False))
+    measured = sensitivity_task._measured
+    calls: list[str] = []
+    monkeypatch.setattr(
+        sensitivity_task, "_measured", lambda group, *rest: (calls.append(group.name), measured(group, *rest))[1]
+    )
+    again = sensitivity(SensitivityConfig(**settings, resume=True))
+    assert len(calls) == 1
+    assert sorted(again.groups, key=str) == sorted(first.groups, key=str)
+    assert again.complete
 
 
 def test_sensitivity_resumes_and_caps_a_cut(
@@ -223,3 +259,17 @@ def test_the_budget_is_spread_evenly() -> None:
 def test_contradictions_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         PruneConfig(weights="a.pt", **settings)
+
+
+def test_a_budget_that_was_missed_is_a_warning(
+    base_run: TrainRecord, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prune(PruneConfig(weights=base_run.best, macs=0.001, project=tmp_path, dry_run=True, **QUICK))
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings[0] == (
+        "The budget for MACs could not be reached: every remaining channel is kept by a floor. Lower --floor, or ask for less."
+    )
+    record = prune(PruneConfig(weights=base_run.best, macs=0.001, project=tmp_path, dry_run=True, **QUICK))
+    (floors,) = [note for note in record.notes if note.startswith("At the floor of")]
+    assert floors.count("(keeps ") == 8
+    assert floors.endswith(" more.")

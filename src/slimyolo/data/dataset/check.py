@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from slimyolo.data.dataset.dataset_yaml import DatasetSpec
+from slimyolo.data.dataset.doubts import empty_classes_words, shared_images_words
 from slimyolo.data.dataset.label_files import LabelFinder
 from slimyolo.data.dataset.labels import Defect, label_path
 from slimyolo.data.dataset.splits import Sample, SplitData, read_split
@@ -68,7 +69,10 @@ class SplitReport:
 @one_line_repr
 @dataclass(frozen=True)
 class DuplicateImages:
-    """Files with the same bytes, and the `splits` they are in. When a file is in train and in val, metrics look too good."""
+    """Files with the same bytes, or one file of several splits, and the `splits` they are in.
+
+    When a file is in train and in val, metrics look too good.
+    """
 
     images: tuple[Path, ...]
     splits: tuple[str, ...]
@@ -101,6 +105,7 @@ class DatasetReport:
         return (
             self.usable
             and not self.leaks
+            and not self.doubts
             and not any(split.defects or split.orphan_labels or split.shared_labels for split in self.splits)
         )
 
@@ -133,6 +138,19 @@ class DatasetReport:
         """Duplicates that are in more than one split."""
         return tuple(group for group in self.duplicates if len(group.splits) > 1)
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What a training would learn less of than the names and the metrics promise, one sentence each."""
+        found = {split.name: split for split in self.splits if not split.error}
+        sentences = []
+        if "train" in found:
+            classes = found["train"].classes
+            sentences.append(empty_classes_words("train", [c.name for c in classes], [c.boxes for c in classes]))
+        if "val" in found:
+            shared = sum({"train", "val"} <= set(group.splits) for group in self.duplicates)
+            sentences.append(shared_images_words(shared, found["val"].images))
+        return tuple(sentence for sentence in sentences if sentence)
+
     def lines(self) -> tuple[str, ...]:
         """The report as lines to print."""
         lines = [f"{self.source}: {len(self.names)} classes ({', '.join(self.names[:12])}), images in {self.root}"]
@@ -144,12 +162,11 @@ class DatasetReport:
                 f"identical files: {len(self.duplicates)} groups, {len(self.leaks)} of them in several splits",
             ]
             lines += [f"  {', '.join(str(image) for image in group.images)}" for group in self.duplicates[:10]]
-        lines += [
-            "",
-            "Nothing is wrong."
-            if self.clean and not self.obstacles
-            else "No file was changed. The lines above say what happens to each defect.",
-        ]
+        lines += [line for doubt in self.doubts for line in ("", doubt)]
+        if self.clean and not self.obstacles:
+            lines += ["", "Nothing is wrong."]
+        elif any(split.defects for split in self.splits):
+            lines += ["", "No file was changed. The lines above say what happens to each defect."]
         return tuple(lines)
 
 
@@ -159,7 +176,7 @@ def check_dataset(spec: DatasetSpec, *, imgsz: int = 640) -> DatasetReport:
     All files are read and none is changed. A split that cannot be used is part of the report, not an error.
     """
     splits: list[SplitReport] = []
-    images: dict[Path, str] = {}
+    images: dict[Path, list[str]] = {}
     for name in ("train", "val", "test"):
         if not getattr(spec, name):
             continue
@@ -170,7 +187,7 @@ def check_dataset(spec: DatasetSpec, *, imgsz: int = 640) -> DatasetReport:
             continue
         splits.append(_describe(split, imgsz))
         for sample in split.samples:
-            images.setdefault(sample.image, name)
+            images.setdefault(sample.image, []).append(name)
     return DatasetReport(
         source=spec.source,
         root=spec.root,
@@ -231,7 +248,8 @@ def _shared(split: SplitData) -> tuple[Path, ...]:
     return tuple(sorted(label for label, count in uses.items() if count > 1))
 
 
-def _duplicates(images: dict[Path, str]) -> tuple[DuplicateImages, ...]:
+def _duplicates(images: dict[Path, list[str]]) -> tuple[DuplicateImages, ...]:
+    """Files with the same bytes, and files that several splits name. `images` are the files, and the splits of each."""
     sizes: dict[int, list[Path]] = defaultdict(list)
     for image in images:
         sizes[image.stat().st_size].append(image)
@@ -239,10 +257,12 @@ def _duplicates(images: dict[Path, str]) -> tuple[DuplicateImages, ...]:
     for same_size in sizes.values():
         for image in same_size if len(same_size) > 1 else ():
             groups[hashlib.sha256(read_user_file(image, "picture")).hexdigest()].append(image)
+    same = [group for group in groups.values() if len(group) > 1]
+    grouped = {image for group in same for image in group}
+    same += [[image] for image, splits in images.items() if len(set(splits)) > 1 and image not in grouped]
     return tuple(
-        DuplicateImages(tuple(group), tuple(dict.fromkeys(images[image] for image in group)))
-        for group in groups.values()
-        if len(group) > 1
+        DuplicateImages(tuple(group), tuple(dict.fromkeys(split for image in group for split in images[image])))
+        for group in same
     )
 
 

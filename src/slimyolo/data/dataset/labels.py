@@ -166,8 +166,8 @@ def _numbers(words: list[str], nc: int, keypoints: tuple[int, int] | None) -> tu
         hint = "; is the sixth a confidence?" if count == 6 else ""
         raise _BadRowError("columns", f"has {count} numbers, a box has 5 (class cx cy w h){hint}")
     if not values[0].is_integer() or not 0 <= values[0] < nc:
-        known = f"classes are 0 to {nc - 1}" if nc > 1 else "the only class is 0"
-        raise _BadRowError("class", f"has class {values[0]:g}, but the {known}")
+        known = f"the classes are 0 to {nc - 1}" if nc > 1 else "the only class is 0"
+        raise _BadRowError("class", f"has class {values[0]:g}, but {known}")
     low, high = min(values[1:]), max(values[1:])
     if low < -_READABLE_OVERSHOOT or high > 1 + _READABLE_OVERSHOOT:
         worst = low if low < -_READABLE_OVERSHOOT else high

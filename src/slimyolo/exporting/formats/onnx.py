@@ -54,7 +54,8 @@ class Network(Metadata):
 def write_onnx(detector: Detector, path: Path, settings: ExportSettings) -> Written:
     """Write `detector` (fused, eval mode, on the CPU) to `path` as ``settings`` says.
 
-    When the operator set that was asked for cannot be written, the nearest possible one is written, and a note says so.
+    When the operator set that was asked for cannot be written, the nearest possible one is written, and a note says so. Without
+    ``opset``, nothing is said: the record names the operator set of the file.
     Raises the errors of the exporter.
     """
     model = onnx_model(detector, settings)
@@ -62,7 +63,7 @@ def write_onnx(detector: Detector, path: Path, settings: ExportSettings) -> Writ
     asked, opset = _asked(settings), _opset_of(model)
     notes = (
         ()
-        if opset == asked
+        if opset == asked or settings.opset is None
         else (f"operator set {asked} cannot be written; operator set {opset} was written instead.",)
     )
     return Written({"opset": str(opset), "ir_version": str(model.ir_version)}, notes)

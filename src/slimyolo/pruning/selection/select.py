@@ -45,6 +45,7 @@ _UNITS: dict[type, str] = {
     MacsBudget: "MACs",
     LatencyBudget: "milliseconds",
 }
+NAMED_AT_FLOOR = 8  # so many layers at their floor are named in a note
 _LEAST_RATE = 0.01  # of the mean saving per slot
 
 
@@ -259,7 +260,9 @@ class _Selection:
             own = max((self.rules.share_kept_of(layer) for layer in group.layers), default=least)
             special = "" if own == least else f", own floor {own:g}"
             names.append(f"{group.name} (keeps {left} of {group.width}{special})")
-        return [f"At the floor of {least:g} of each layer, at least one channel: {', '.join(names)}."]
+        more = f" … and {len(names) - NAMED_AT_FLOOR} more" if len(names) > NAMED_AT_FLOOR else ""
+        shown = ", ".join(names[:NAMED_AT_FLOOR])
+        return [f"At the floor of {least:g} of each layer, at least one channel: {shown}{more}."]
 
     # -- the reference policy --------------------------------------------------------------------------------------
 

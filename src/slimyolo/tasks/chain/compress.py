@@ -16,6 +16,7 @@ from slimyolo.tasks.chain.reachable import refuse_unreachable
 from slimyolo.tasks.chain.stages import Stages
 from slimyolo.tasks.chain.time_left import refuse_other_times
 from slimyolo.tasks.common.distributed import refuse_several_processes
+from slimyolo.tasks.common.stored_size import refuse_odd_sides
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.train.assemble.starting import starting_detector
@@ -42,6 +43,7 @@ def compress(config: CompressConfig) -> ChainRecord:
     check_formats(config)
     if config.resume is None:
         detector = _first_detector(config)
+        refuse_odd_sides(detector, config.imgsz)
         if config.times:
             refuse_other_times(detector, config.imgsz, config.timing)
         refuse_unreachable(detector, config)

@@ -9,13 +9,13 @@ from typing import Any
 from slimyolo.errors import StorageError
 from slimyolo.reports import StageRow
 from slimyolo.storage import read_json
+from slimyolo.tasks.common.budgets import missed_budget_words
 from slimyolo.tasks.common.runs.provenance import wrong_classes_words
 
 __all__ = ["base_doubt", "chain_doubts"]
 
 LEARNT = 0.05  # mAP50; a detector that has learnt anything reaches more on the images that it was trained for
 KEPT = 0.5  # of the mAP50 of the base
-NOT_REACHED = "could not be reached"  # words of the note of a cut, `pruning.selection.select`
 
 
 def base_doubt(base: StageRow) -> str:
@@ -66,7 +66,7 @@ def _missed_budget(cut: Mapping[str, Any]) -> list[str]:
             f"({latency['dense_ms']:.2f} ms before the cut). Lower --floor, or give a smaller --imgsz or a longer --latency."
         )
         return [words]
-    return [f"{note} Lower --floor, or ask for less." for note in cut.get("notes", ()) if NOT_REACHED in str(note)]
+    return [warning for note in cut.get("notes", ()) if (warning := missed_budget_words(str(note)))]
 
 
 def _record(folder: Path) -> Mapping[str, Any]:

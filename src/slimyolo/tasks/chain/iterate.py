@@ -13,6 +13,7 @@ from slimyolo.tasks.chain.reachable import refuse_unreachable
 from slimyolo.tasks.chain.stages import Stages
 from slimyolo.tasks.chain.time_left import refuse_other_times, share_left, share_of_time
 from slimyolo.tasks.common.budgets import BudgetUnit
+from slimyolo.tasks.common.stored_size import refuse_odd_sides
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.train.finetune import finetune
@@ -35,6 +36,7 @@ def iterate(config: IterateConfig) -> ChainRecord:
     check_formats(config)
     if config.resume is None:
         detector = load_weights(config.weights).detector()
+        refuse_odd_sides(detector, config.imgsz)
         if config.times:
             refuse_other_times(detector, config.imgsz, config.timing)
         refuse_unreachable(detector, config, config.rounds)

@@ -13,11 +13,12 @@ from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.device_host import DeviceHost
 from slimyolo.tasks.common.option_types import parse_share
 
-__all__ = ["Amount", "BudgetUnit", "Latency", "TimingSource", "budget_of", "latency_amounts"]
+__all__ = ["Amount", "BudgetUnit", "Latency", "TimingSource", "budget_of", "latency_amounts", "missed_budget_words"]
 
 BudgetUnit = Literal["channels", "params", "macs", "latency", "latency-share", "max-drop"]
 
 _FACTORS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9}
+_NOT_REACHED = "could not be reached"  # words of the note of a cut, `pruning.selection.select`
 _LEAST_COUNT = 1000  # a smaller number is too small for any detector; the user may have meant per cent
 
 
@@ -151,6 +152,11 @@ def latency_amounts(latency: str | None) -> tuple[float | None, float | None]:
     if latency.endswith("%"):
         return float(latency.removesuffix("%")) / 100, None
     return None, float(latency.removesuffix("ms"))
+
+
+def missed_budget_words(note: str) -> str:
+    """The warning for a `note` of a cut, when the note says that a budget was not reached; else empty."""
+    return f"{note} Lower --floor, or ask for less." if _NOT_REACHED in note else ""
 
 
 Amount = Annotated[float | int, BeforeValidator(parse_amount)]

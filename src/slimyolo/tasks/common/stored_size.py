@@ -6,12 +6,13 @@ import logging
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slimyolo.errors import SlimyoloError
+from slimyolo.errors import ConfigError, SlimyoloError
 from slimyolo.exporting import is_exported, stated_size
+from slimyolo.models import Detector
 from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.common.weights import find_weights, load_weights
 
-__all__ = ["FALLBACK", "image_size_for", "stored_size", "with_stored_size"]
+__all__ = ["FALLBACK", "image_size_for", "refuse_odd_sides", "stored_size", "with_stored_size"]
 
 log = logging.getLogger("slimyolo")
 
@@ -59,3 +60,16 @@ def image_size_for(model: Any, asked: int | tuple[int, int] | None) -> tuple[int
         return (asked, asked) if isinstance(asked, int) else asked
     own: tuple[int, int] | None = model.imgsz
     return own or FALLBACK
+
+
+def refuse_odd_sides(detector: Detector, imgsz: int | tuple[int, ...]) -> None:
+    """Raise `ConfigError` when a side of ``--imgsz`` is no multiple of the largest stride of `detector`."""
+    sides = (imgsz,) if isinstance(imgsz, int) else imgsz
+    stride = int(detector.stride.max())
+    if all(side % stride == 0 for side in sides):
+        return
+    nearest = " ".join(str(max(round(side / stride), 1) * stride) for side in sides)
+    given = " ".join(str(side) for side in sides)
+    raise ConfigError(
+        f"--imgsz {given}: the sides of images for this model must be multiples of {stride}. Use --imgsz {nearest}."
+    )

@@ -15,6 +15,7 @@ from slimyolo.pruning import trace
 from slimyolo.storage import read_json
 from slimyolo.tasks.common.budgets import latency_amounts
 from slimyolo.tasks.common.device_host import DeviceHost
+from slimyolo.tasks.common.stored_size import refuse_odd_sides
 from slimyolo.tasks.common.weights import find_weights, load_weights
 from slimyolo.tasks.latency.device.archive import Pack, PackedNetwork, archive_kind, write_pack
 from slimyolo.tasks.latency.device.times import DeviceTimes, read_times
@@ -54,6 +55,7 @@ def pack(config: LatencyPackConfig) -> PackRecord:
     output = config.output or Path(f"{config.weights.stem}-{config.runtime}-{side}.zip")
     archive_kind(output)
     detector = load_weights(config.weights).detector()
+    refuse_odd_sides(detector, config.imgsz)
     record = _written(output, fit_pack(config, detector), detector)
     following = f"slimyolo prune --weights {config.weights} --imgsz {side} --latency 30ms --times"
     if config.host is not None:

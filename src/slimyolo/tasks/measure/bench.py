@@ -24,6 +24,7 @@ from slimyolo.tasks.common.opened_model import size_of
 from slimyolo.tasks.common.option_types import BenchPrecision
 from slimyolo.tasks.common.records import SizeRecord
 from slimyolo.tasks.common.runs.provenance import run_provenance
+from slimyolo.tasks.common.stored_size import refuse_odd_sides
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.measure.bench_config import BenchConfig
 from slimyolo.tasks.measure.bench_devices import DevicesRecord, bench_devices
@@ -195,6 +196,7 @@ def _model(path: Path, config: BenchConfig) -> _Model:
         return _Model(str(path), path, None, None)
     file = find_weights(path)
     detector = load_checkpoint(file).detector()
+    refuse_odd_sides(detector, config.imgsz)
     return _Model(str(path), file, detector, size_of(detector, config.imgsz[0]) if _square(config) else None)
 
 
@@ -295,8 +297,8 @@ def verdict(row: BenchRow) -> str:
     if speedup < NO_GAIN:
         return f"{what}: no speed-up ({speedup:.2f}){macs}."
     if row.macs_ratio is not None and speedup < SCALES * row.macs_ratio:
-        return f"{what}: {speedup:.2f} times faster{macs}: the runtime gains less than the MACs suggest."
-    return f"{what}: {speedup:.2f} times faster{macs}."
+        return f"{what}: {speedup:.2f} times as fast{macs}: the runtime gains less than the MACs suggest."
+    return f"{what}: {speedup:.2f} times as fast{macs}."
 
 
 def _tell(record: BenchRecord) -> None:

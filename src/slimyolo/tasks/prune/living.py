@@ -16,7 +16,7 @@ def living_note(plan: PrunePlan, detector: Detector) -> str:
     if living <= SILENT_SHARE * removed:
         return ""
     on_data = plan.importance in ("taylor", "fisher")
-    scored = "" if on_data else "--importance taylor and "
+    scored = "" if on_data else "--importance taylor "
     return (
         f"{living} of the {removed} removed channels were not at zero: they still worked, and what they did is lost. Train the "
         "checkpoint sparse first (slimyolo sparsify, or slimyolo compress for the whole chain), or repair the cut: "

@@ -20,12 +20,13 @@ from slimyolo.families import read_architecture
 from slimyolo.models import Detector
 from slimyolo.pruning import CutCost, Price, PruneResult, mask_module, replay_plan
 from slimyolo.storage import create_run_folder, write_json, write_text
-from slimyolo.tasks.common.budgets import BudgetUnit
+from slimyolo.tasks.common.budgets import BudgetUnit, missed_budget_words
 from slimyolo.tasks.common.comparison.comparing import estimates_line, interval_note, keep_outcomes, metrics_difference
 from slimyolo.tasks.common.distributed import refuse_several_processes
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.records import CutRecord, LatencyOutcome, RepairRecord, SizeRecord
 from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenance
+from slimyolo.tasks.common.stored_size import refuse_odd_sides
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.cutter import Cutter, metrics_of, repair_batches, target_of
@@ -52,6 +53,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     started = time.perf_counter()
     checkpoint = load_weights(config.weights)
     detector = checkpoint.detector()
+    refuse_odd_sides(detector, config.imgsz)
     _check_cfg(config, checkpoint)
     data = _data_of(config, detector)
     cutter, made = _made_cut(config, detector, data, price)
@@ -178,7 +180,10 @@ def _say_and_check(result: PruneResult[Detector], *, whole_table: bool) -> None:
     report = result.report
     log.info("%s", result.plan.table() if whole_table else result.plan.outline())
     for note in report.notes:
-        log.info("note: %s", note)
+        if warning := missed_budget_words(note):
+            log.warning("%s", warning)
+        else:
+            log.info("note: %s", note)
     log.info("cut against masked, on random images: relative difference %.1e", report.max_relative_difference)
     if report.exact and not report.max_relative_difference <= EXACT:
         raise PruningError(

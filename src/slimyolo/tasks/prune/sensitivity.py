@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -41,6 +42,7 @@ from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenanc
 from slimyolo.tasks.common.runs.resuming import find_run, given_name
 from slimyolo.tasks.common.runs.run_paths import STARTED_IN, seen_from_here
 from slimyolo.tasks.common.runs.same_settings import refuse_other_settings, settings_that_stay
+from slimyolo.tasks.common.stored_size import refuse_odd_sides
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.sensitivity_config import SensitivityConfig
@@ -87,6 +89,7 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     the run continues after the last one. Labels are read for ``metric map`` only.
     """
     detector = load_weights(config.weights).detector()
+    refuse_odd_sides(detector, config.imgsz)
     dataset = read_dataset_yaml(config.data)
     if dataset.nc != detector.nc:
         raise ConfigError(
@@ -103,10 +106,12 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     constants = analyse_constants(graph)
     found = list(done)
     groups = _wanted(graph, config.layers)
+    finished = Counter((one.name, one.layers) for one in done)  # the halves of a split convolution have the same name
     record = _record(config, meter, dataset, split, found, len(groups), before)
     with goes_on_with(config.command, folder), only_run_in(folder):
         for number, group in enumerate(groups, 1):
-            if any(one.name == group.name for one in found):
+            if finished[group.name, group.layers] > 0:
+                finished[group.name, group.layers] -= 1
                 continue
             found.append(_measured(group, graph, scores, constants, config, detector, meter.error))
             log.info("%d/%d %s", number, len(groups), _line(found[-1]))

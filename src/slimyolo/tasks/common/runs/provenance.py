@@ -73,10 +73,13 @@ def data_provenance(dataset: DatasetSpec, splits: Mapping[str, SplitData]) -> di
     }
 
 
-def wrong_classes_words(split: str, dropped: int, boxes: int, data: object) -> str:
-    """The warning that `dropped` label rows of `split` were skipped because of their class numbers; `boxes` are in use."""
+def wrong_classes_words(split: str, dropped: int, boxes: int, data: object, where: bool = True) -> str:
+    """The warning that `dropped` label rows of `split` were skipped because of their class numbers; `boxes` are in use.
+
+    With `where` it names the command that lists these rows.
+    """
     return (
         f"{split}: {dropped} of {dropped + boxes} labels ({dropped / (dropped + boxes):.0%}) have a class number that "
         f"`names:` of {data} does not hold. They were dropped, so the detector learns that these objects are background. "
-        f"Add the missing names, or correct the labels: slimyolo data check {data}"
+        f"Add the missing names, or correct the labels{f': slimyolo data check {data}' if where else '.'}"
     )

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from slimyolo.data import DatasetSpec, SplitData, read_split
+from slimyolo.data import DatasetSpec, SplitData, empty_classes_words, read_split, shared_images_words
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, TrainingBoxes
 from slimyolo.tasks.common.runs.provenance import wrong_classes_words
@@ -41,7 +41,17 @@ def read_splits(dataset: DatasetSpec, config: TrainConfig) -> tuple[SplitData, S
         splits.append(split)
     if not splits[0].boxes:
         log.warning("train: no image has a box, so the detector can only learn to detect nothing")
+    for doubt in _doubts(*splits):
+        log.warning("%s", doubt)
     return splits[0], splits[1]
+
+
+def _doubts(train: SplitData, val: SplitData) -> list[str]:
+    """Sentences about classes without boxes, and about images that are in both splits."""
+    shared = {sample.image for sample in train.samples} & {sample.image for sample in val.samples}
+    counts = [int(count) for count in train.class_counts()]
+    found = (empty_classes_words("train", train.names, counts), shared_images_words(len(shared), len(val)))
+    return [sentence for sentence in found if sentence]
 
 
 def prepare_(model: Detector, split: SplitData, config: TrainConfig, hyp: HyperParameters) -> None:

@@ -1,0 +1,31 @@
+"""Sentences about datasets that can be read, but from which a training learns less than its metrics or its names promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["empty_classes_words", "shared_images_words"]
+
+_NAMED = 8  # so many classes are named
+
+
+def empty_classes_words(split: str, names: Sequence[str], boxes: Sequence[int]) -> str:
+    """A sentence that names the classes without a box in `split`, from the number of `boxes` of each class; else empty."""
+    empty = [name for name, count in zip(names, boxes, strict=True) if not count]
+    if not empty or len(empty) == len(names):  # a split without any box is told elsewhere
+        return ""
+    shown = ", ".join(empty[:_NAMED]) + (f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else "")
+    return (
+        f"{split}: no box of {len(empty)} of the {len(names)} classes ({shown}). A detector does not learn what it is never "
+        "shown: add such pictures and boxes, or take the names out of the dataset file."
+    )
+
+
+def shared_images_words(shared: int, val: int) -> str:
+    """A sentence that `shared` of the `val` validation images are training images, too; empty when there are none."""
+    if not shared:
+        return ""
+    return (
+        f"{shared} of the {val} val images are train images, too. The metrics will look better than the detector is on new "
+        "pictures. Give val pictures of its own: slimyolo data convert … --split 0.8/0.2 divides a dataset."
+    )
