@@ -64,7 +64,7 @@ def image_size_for(model: Any, asked: int | tuple[int, int] | None) -> tuple[int
 
 def refuse_odd_sides(detector: Detector, imgsz: int | tuple[int, ...]) -> None:
     """Raise `ConfigError` when a side of ``--imgsz`` is no multiple of the largest stride of `detector`."""
-    sides = (imgsz,) if isinstance(imgsz, int) else imgsz
+    sides = (imgsz,) if isinstance(imgsz, int) else imgsz[:1] if len(set(imgsz)) == 1 else imgsz
     stride = int(detector.stride.max())
     if all(side % stride == 0 for side in sides):
         return
