@@ -4,8 +4,9 @@
 
 One file of each kind is written. Copies of it are damaged: bits, bytes and numbers are changed, parts are removed, repeated
 and moved, and words with a special meaning are inserted. The copies are read while a Python audit hook forbids running
-anything. The counts, the slowest read and every unexpected error are written to --out. The command fails when there was an
-unexpected error. Linux only: RLIMIT_AS limits the memory.
+anything; exported files (every format that is installed) in a child process with a limit of time, because a runtime may crash
+(``fuzzing/exported.py``). The counts, the slowest read and every unexpected error are written to --out. The command fails
+when there was an unexpected error. Linux only: RLIMIT_AS limits the memory.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import logging
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import time
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from fuzzing.exported import GRAPH_WORDS, KINDS, Reader, ReadingError, write_exported
 
 from slimfaces import render_dataset
 from slimyolo.checkpoints import save_checkpoint
@@ -31,13 +34,10 @@ from slimyolo.data import read_dataset_yaml
 from slimyolo.data.dataset.labels import parse_labels
 from slimyolo.data.pictures.image_files import decode_image
 from slimyolo.errors import SlimyoloError
-from slimyolo.exporting import open_exported
 from slimyolo.families import load_checkpoint, read_architecture
 from slimyolo.models import build_detector
 from slimyolo.pruning import PrunePlan, replay_plan
 from slimyolo.storage import write_json
-from slimyolo.tasks.export.config import ExportConfig
-from slimyolo.tasks.export.export import export
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.plan import read_plan
 from slimyolo.tasks.prune.prune import prune
@@ -85,7 +85,7 @@ PICKLE_WORDS = (
 Read = Callable[[Path], object]
 
 
-def corpus(folder: Path) -> dict[str, tuple[bytes, Read]]:
+def corpus(folder: Path, reader: Reader) -> dict[str, tuple[bytes, Read]]:
     """Kind of file → the content of a real file, and the function that reads it."""
     data = render_dataset(folder / "data", train=2, val=1, size=64, seed=0)
     small = folder / "small.yaml"
@@ -101,7 +101,8 @@ def corpus(folder: Path) -> dict[str, tuple[bytes, Read]]:
             weights=folder / "a.pt", percent=0.2, imgsz=64, plan_out=folder / "plan.json", project=folder / "runs"
         )
     )
-    export(ExportConfig(weights=folder / "a.pt", format=("onnx",), imgsz=(64, 64), device="cpu"))
+    write_exported(folder / "whole")
+    shutil.copytree(folder / "whole", folder, dirs_exist_ok=True)
 
     def cut(path: Path) -> object:
         plan: PrunePlan = read_plan(path)
@@ -114,10 +115,10 @@ def corpus(folder: Path) -> dict[str, tuple[bytes, Read]]:
     def checkpoint(path: Path) -> object:
         return load_checkpoint(path).detector()
 
-    def onnx(path: Path) -> object:
-        with open_exported(path, threads=1) as model:
-            return model(torch.zeros(1, 3, 64, 64))
+    def exported(opened: str) -> Read:
+        return lambda path: reader.read(folder / opened)
 
+    written = {kind: opened for kind, opened in KINDS.items() if (folder / kind).is_file()}
     images = {path.suffix: path for path in (data.parent / "images").rglob("*.*")}
     return {
         "a.pt": ((folder / "a.pt").read_bytes(), checkpoint),
@@ -130,7 +131,7 @@ def corpus(folder: Path) -> dict[str, tuple[bytes, Read]]:
         ),
         "plan.json": ((folder / "plan.json").read_bytes(), cut),
         "label.txt": (b"0 0.5 0.5 0.2 0.2\n1 .1 .2 .3 .2 .3 .4 .1 .4\n" * 3, labels),
-        "a.onnx": ((folder / "a.onnx").read_bytes(), onnx),
+        **{kind: ((folder / kind).read_bytes(), exported(opened)) for kind, opened in written.items()},
         **{f"image{suffix}": (path.read_bytes(), decode_image) for suffix, path in images.items()},
     }
 
@@ -139,6 +140,8 @@ def spoilt(content: bytes, generator: random.Random, kind: str) -> bytes:
     """A damaged copy with one to four changes, mostly near the beginning or end, where most files keep their structure."""
     out = bytearray(content)
     words: list[bytes] = list(PICKLE_WORDS) if kind.endswith(".pt") else [word.encode() for word in TEXT_WORDS]
+    if kind in KINDS:
+        words += GRAPH_WORDS * 3
     for _ in range(generator.choice((1, 1, 1, 2, 4))):
         edge = min(len(out), generator.choice((64, 1024, 16384, len(out) or 1)))
         at = generator.randrange(edge + 1)
@@ -168,8 +171,11 @@ def spoilt(content: bytes, generator: random.Random, kind: str) -> bytes:
 class Trial:
     """Reads damaged copies of `files` in `folder`, and counts the results."""
 
-    def __init__(self, folder: Path, files: dict[str, tuple[bytes, Read]], out: Path, generator: random.Random) -> None:
-        self._folder, self._files, self._out, self._generator = folder, files, out, generator
+    def __init__(self, folder: Path, reader: Reader, options: argparse.Namespace) -> None:
+        files = corpus(folder, reader)
+        self._folder, self._reader, self._out = folder, reader, options.out
+        self._files = {kind: entry for kind, entry in files.items() if not options.kinds or kind in options.kinds}
+        self._generator = random.Random(options.seed)
         self.reads, self.refused = Counter[str](), Counter[str]()
         self.slowest = (0.0, "")
         self.unexpected: dict[str, dict[str, Any]] = {}
@@ -183,10 +189,10 @@ class Trial:
             try:
                 read(self._folder / kind)
             except SlimyoloError:
-                assert kind == "old.pt", f"the undamaged {kind} is refused"
+                assert kind == "old.pt" or "torchscript" in kind, f"the undamaged {kind} is refused"
         sys.addaudithook(self._hook)
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, taken + MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (taken + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
     def read_one(self) -> None:
         """Read one damaged copy of a file of a random kind."""
@@ -195,7 +201,7 @@ class Trial:
         changed = spoilt(content, self._generator, kind)
         path = self._folder / kind
         path.write_bytes(changed)
-        start, self._watching = time.process_time(), True
+        start, self._watching = self._clock(), kind not in KINDS
         try:
             read(path)
         except SlimyoloError as error:
@@ -207,8 +213,12 @@ class Trial:
             self._keep(kind, error, changed)
         finally:
             self._watching = False
+            path.write_bytes(content)  # a file beside it may be damaged next
         self.reads[kind] += 1
-        self.slowest = max(self.slowest, (time.process_time() - start, kind))
+        self.slowest = max(self.slowest, (self._clock() - start, kind))
+
+    def _clock(self) -> float:
+        return time.process_time() + self._reader.spent_s
 
     def record(self, minutes: float, seed: int) -> dict[str, Any]:
         """The counts, as values for a JSON file."""
@@ -220,7 +230,8 @@ class Trial:
             "code_run": self.ran,
             "slowest_cpu_s": self.slowest[0],
             "slowest_kind": self.slowest[1],
-            "memory_peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "memory_peak_mib": max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, self._reader.peak_mib),
+            "children": self._reader.children,
             "unexpected": self.unexpected,
         }
 
@@ -232,9 +243,10 @@ class Trial:
     def _keep(self, kind: str, error: Exception, changed: bytes) -> None:
         """Count an unexpected error, and keep the first file that caused it."""
         where = traceback.extract_tb(error.__traceback__)[-1]
-        key = f"{kind}: {type(error).__name__} at {Path(where.filename).name}:{where.lineno}"
+        place = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}"
+        key = f"{kind}: {error.where if isinstance(error, ReadingError) else place}"
         if key not in self.unexpected:
-            kept = self._out.with_name(f"{self._out.stem}-{len(self.unexpected)}-{kind}")
+            kept = self._out.with_name(f"{self._out.stem}-{len(self.unexpected)}-{kind.replace('/', '-')}")
             kept.write_bytes(changed)
             text = "".join(traceback.format_exception(error))[-3000:]
             self.unexpected[key] = {"file": str(kept), "times": 0, "text": text}
@@ -248,12 +260,14 @@ def main() -> int:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="slimyolo-fuzz-") as name:
         folder = Path(name)
-        files = {kind: entry for kind, entry in corpus(folder).items() if not options.kinds or kind in options.kinds}
-        trial = Trial(folder, files, options.out, random.Random(options.seed))
+        (folder / "whole").mkdir()
+        reader = Reader(folder, FORBIDDEN, MEMORY)
+        trial = Trial(folder, reader, options)
         trial.prepare()
         began = time.monotonic()
         while time.monotonic() - began < options.minutes * 60:
             trial.read_one()
+        reader.close()
         record = trial.record((time.monotonic() - began) / 60, options.seed)
     write_json(options.out, record)
     reads, refused = sum(trial.reads.values()), sum(trial.refused.values())
@@ -263,7 +277,7 @@ def main() -> int:
         f"{len(trial.unexpected)} kinds of unexpected error"
     )
     for key, entry in trial.unexpected.items():
-        print(f"  {key}: {entry.get('file')}")
+        print(f"  {key}: {entry.get('times')} times, {entry.get('file')}")
     return 1 if trial.ran or trial.unexpected or trial.slowest[0] > SLOW_S else 0
 
 

@@ -198,6 +198,19 @@ def test_a_plan_that_was_altered_is_answered(small_cfg: str) -> None:
         replay_plan(detector, altered, example)
 
 
+def test_a_damaged_onnx_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    helper = pytest.importorskip("onnx.helper")
+    images, rows = (helper.make_tensor_value_info(name, 1, [1, 3, 64, 64]) for name in ("images", "rows"))
+    graph = helper.make_graph([helper.make_node("Identity__", ["images"], ["rows"])], "a", [images], [rows])
+    content = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    path = tmp_path / "a.onnx"
+    path.write_bytes(content.replace(b"Identity__", b"Identity\xff\xff"))  # its message is no text for Python
+    with pytest.raises(CheckpointError, match=r"a\.onnx: 'utf-8' codec can't decode"):
+        open_exported(path)
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize("content", [b"", b"\x08\x07" + b"\xff" * 500, b"hello", b"\x08" + bytes(10_000)])
 @pytest.mark.parametrize("suffix", [".onnx", ".torchscript"])
 def test_corrupt_exports_are_answered(tmp_path: Path, content: bytes, suffix: str) -> None:

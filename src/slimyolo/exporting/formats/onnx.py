@@ -101,7 +101,8 @@ def open_onnx(path: Path, options: RunOptions) -> Opened:
     asked.log_severity_level = 3
     # otherwise its threads keep the processor busy between runs, and slow down whatever runs next
     asked.add_session_config_entry("session.force_spinning_stop", "1")
-    session = onnxruntime.InferenceSession(str(path), asked, providers=["CPUExecutionProvider"])
+    # with its fallback it would print on standard output, and try the same again
+    session = onnxruntime.InferenceSession(str(path), asked, providers=["CPUExecutionProvider"], enable_fallback=0)
     source, target = session.get_inputs()[0], session.get_outputs()[0].name
     half = source.type == "tensor(float16)"  # only in files of other tools: ours always take float32
 

@@ -1,0 +1,1 @@
+"""Parts of ``fuzz_files.py``."""
