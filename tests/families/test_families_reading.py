@@ -178,5 +178,5 @@ def test_an_area_attention_of_odd_width_is_refused() -> None:
 
 
 def test_names_that_are_not_there_get_a_short_list() -> None:
-    with pytest.raises(ModelError, match=r"yolov5n … yolov5x6, .*yolov8n … yolov8x-p6\)\."):
+    with pytest.raises(ModelError, match=r"yolov5n … yolov5x6, .*yolov8n … yolov8x-p6.* Did you mean \'yolo11n\'\?"):
         read_architecture("yolo1ln")

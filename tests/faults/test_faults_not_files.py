@@ -225,6 +225,7 @@ OWN_FILES = {
     "data/convert/layout.py": "writes",
     "costs/machine.py": "/proc and /sys",
     "costs/neighbours.py": "/proc/stat",
+    "inference/video_file.py": "the video that it has just written",
     "storage/own_files.py": "an empty file of its own",
     "data/pictures/image_store.py": "/proc/meminfo",
     "tasks/train/assemble/memory.py": "/proc/meminfo",

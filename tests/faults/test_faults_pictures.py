@@ -51,7 +51,7 @@ def _saved(kind: str, mode: str = "RGB", frames: int = 1) -> bytes:
 
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
-    "true PNG of 30000 × 30000": (lambda: _png(30_000, 30_000), "unpacks to 30000 x 30000 pixels (height x width)"),
+    "true PNG of 30000 × 30000": (lambda: _png(30_000, 30_000), "unpacks to 30000 x 30000 pixels \\(height x width\\)"),
     "PGM of 30000 × 30000": (lambda: b"P5\n30000 30000\n255\n" + bytes(1000), "PNG, WebP, BMP and TIFF can be read"),
     "Radiance HDR of 30000 × 30000": (
         lambda: b"#?RADIANCE\n\n-Y 30000 +X 30000\n" + bytes(100),

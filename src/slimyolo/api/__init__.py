@@ -6,3 +6,7 @@
 | `commands` | one for each command, with the same settings, by keyword; they write the run folder of the command |
 | `either` | `predict`, `prune` and `compare`, which are both |
 """
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -39,7 +39,9 @@ def no_such_architecture(asked: str, names: Sequence[str], shown: str) -> str:
     number, size = version.groups()
     alike = [name for name in names if re.fullmatch(rf"yolov?{number}\D.*", name)]
     if not alike:
-        return f"slimyolo has no built-in YOLO of version {number}. Built-in names: {shown}. Or give a YAML file."
+        typed = "yolo" + asked.lower().removeprefix("yolo").replace("l", "1")  # the letter looks like the digit
+        hint = f" Did you mean {typed!r}?" if typed in names else ""
+        return f"slimyolo has no built-in YOLO of version {number}. Built-in names: {shown}. Or give a YAML file.{hint}"
     if not size:
         sizes = [name for name in alike if re.fullmatch(rf"yolov?{number}[a-z]", name)]
         return f"Name the size as well: {', '.join(sizes or alike)}."

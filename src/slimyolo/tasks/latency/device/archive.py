@@ -34,7 +34,7 @@ PackKind = Literal["fit", "check"]
 """``fit``: networks of random widths, to learn how time follows from widths. ``check``: cut networks that are to be timed."""
 
 README = """\
-This archive times networks on the device that will serve them (slimyolo {version}, {runtime},
+This archive times networks on the device that will serve them (slimyolo {version}, {runtime}, \
 images of {height} x {width} pixels, height x width).
 1. Copy it to the device, unpack it there, and go into its folder: cd {folder}
 2. Install the runtime, if it is not there: python3 -m pip install numpy {package}
