@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from slimyolo.tasks.chain.last_lines import next_commands
 from slimyolo.tasks.chain.reachable import refuse_unreachable
 from slimyolo.tasks.chain.stages import Stages
 from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.common.stored_size import stored_size
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
 
@@ -248,6 +250,16 @@ def test_next_commands_can_be_pasted(tiny_data: Path) -> None:
     assert next_commands(FIRST, LAST, Ending(), Path("gone.yaml"))[0].endswith(
         "--weights runs/finetuned/best.pt --source photo.jpg"
     )
+
+
+def test_next_commands_keep_the_image_size_of_the_chain(base_run: TrainRecord, tiny_data: Path) -> None:
+    assert stored_size(base_run.best) == (64, 64)
+    given = replace(FIRST, weights=str(base_run.best), imgsz=128)
+    _, serve, bench = next_commands(given, LAST, Ending(), tiny_data)
+    assert serve.endswith("runs/finetuned/best.pt --imgsz 128")
+    assert bench.endswith("runs/finetuned/best.pt --imgsz 128")
+    _, serve, _ = next_commands(replace(given, imgsz=64), LAST, Ending(), tiny_data)
+    assert serve.endswith("runs/finetuned/best.pt")
 
 
 # -- what makes a result doubtful ----------------------------------------------------------------------------------------

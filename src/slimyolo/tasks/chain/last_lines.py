@@ -14,6 +14,7 @@ from slimyolo.errors import SlimyoloError
 from slimyolo.reports import StageRow
 from slimyolo.reports.drawn_table import drawn_comparison, drawn_stages
 from slimyolo.tasks.chain.exports import Ending
+from slimyolo.tasks.common.stored_size import stored_size
 
 __all__ = ["next_commands", "say_last_lines"]
 
@@ -53,10 +54,12 @@ def next_commands(first: StageRow, last: StageRow, ending: Ending, data: Path) -
     """The commands that look at, compare and time the result: ``predict``, ``serve`` and ``bench``, ready to be pasted."""
     file = next(iter(ending.files.values()), Path(last.weights))
     runtimes = ["--runtime", ",".join(ending.milliseconds)] if ending.milliseconds else []
+    stated = stored_size(first.weights)  # with it, serve and bench work where --imgsz is not given
+    sides = [] if stated is None or stated == (first.imgsz, first.imgsz) else ["--imgsz", first.imgsz]
     commands = (
         ("predict", "--weights", file, "--source", _picture(data)),
-        ("serve", "--weights", first.weights, last.weights),
-        ("bench", "--weights", first.weights, last.weights, *runtimes),
+        ("serve", "--weights", first.weights, last.weights, *sides),
+        ("bench", "--weights", first.weights, last.weights, *sides, *runtimes),
     )
     return tuple(shlex.join(["slimyolo", *map(str, words)]) for words in commands)
 

@@ -164,9 +164,11 @@ class PredictOutput:
         )
         speeds = ", ".join(f"{stage} {mean:.1f}" for stage, mean in zip(STAGES, means, strict=True))
         log.info(
-            "%d pictures, %d detections, %d skipped; ms per picture: %s",
+            "%d picture%s, %d detection%s, %d skipped; ms per picture: %s",
             record.images,
+            "" if record.images == 1 else "s",
             record.detections,
+            "" if record.detections == 1 else "s",
             len(record.broken),
             speeds,
         )
