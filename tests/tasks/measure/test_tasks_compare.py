@@ -23,7 +23,7 @@ from slimyolo.models import build_detector
 from slimyolo.reports.comparison_page import render_comparison
 from slimyolo.storage import write_json
 from slimyolo.tasks.common.comparison.compared_models import ComparedModel
-from slimyolo.tasks.measure.compare import Sides, compare, compared, comparison_table
+from slimyolo.tasks.measure.compare import Sides, compare, compared, comparison_table, log_images
 from slimyolo.tasks.measure.compare_config import CompareConfig
 from slimyolo.tasks.measure.compared_pictures import write_pictures
 from slimyolo.tasks.measure.validate import validate
@@ -182,6 +182,17 @@ def test_images_that_changed_are_listed_and_pictured(sides: Sides, tmp_path: Pat
     assert "<one>.pt" not in page
     assert "−.083 (" in page
     assert images[3] in page
+
+
+def test_the_list_of_images_says_what_it_counts(sides: Sides, caplog: pytest.LogCaptureFixture) -> None:
+    record = compared(sides, config_of())
+    caplog.set_level("INFO", "slimyolo")
+    log_images(record)
+    first, *lines = [one.getMessage() for one in caplog.records]
+    assert first == "Errors of an image are its missed labels and wrong detections, as a mean over IoU 0.5 to 0.95."
+    changes = [line for line in lines if line.startswith("  ")]
+    assert len(changes) == len(record.worse) + len(record.better) > 0
+    assert all(line.split(": ")[1][0] in "+−" and " errors; at IoU 0.5 missed " in line for line in changes)
 
 
 def test_the_table_says_how_certain_a_difference_is(sides: Sides) -> None:

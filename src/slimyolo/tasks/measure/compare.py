@@ -43,7 +43,16 @@ from slimyolo.tasks.measure.asked import asked_measuring
 from slimyolo.tasks.measure.compare_config import CompareConfig
 from slimyolo.tasks.measure.compared_pictures import PICTURES_FILE, write_pictures
 
-__all__ = ["CompareRecord", "ComparedRecord", "Sides", "compare", "compared", "comparison_table", "verdict"]
+__all__ = [
+    "CompareRecord",
+    "ComparedRecord",
+    "Sides",
+    "compare",
+    "compared",
+    "comparison_table",
+    "log_images",
+    "verdict",
+]
 
 log = logging.getLogger("slimyolo")
 
@@ -105,7 +114,7 @@ def compare(config: CompareConfig) -> CompareRecord:
     record = compared(sides, config)
     log.info("%s", comparison_table(record))
     log.info("%s", record.verdict)
-    _log_images(record)
+    log_images(record)
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     if config.exist_ok:
         remove_earlier_files(folder, OUTPUTS)
@@ -259,7 +268,10 @@ def _refuse_other_data(paths: Sequence[Path], fingerprints: Sequence[str]) -> No
         )
 
 
-def _log_images(record: CompareRecord) -> None:
+def log_images(record: CompareRecord) -> None:
+    """Log the images that got worse and better, with their errors."""
+    if record.worse or record.better:
+        log.info("Errors of an image are its missed labels and wrong detections, as a mean over IoU 0.5 to 0.95.")
     for words, changes, count in (
         ("worse", record.worse, record.changed[0]),
         ("better", record.better, record.changed[1]),
@@ -267,8 +279,9 @@ def _log_images(record: CompareRecord) -> None:
         log.info("%d of %d images got %s%s", count, record.differences.images, words, ":" if changes else "")
         for one in changes:
             log.info(
-                "  %s: missed %d → %d, wrong %d → %d (of %d)",
+                "  %s: %s errors; at IoU 0.5 missed %d → %d, wrong %d → %d (of %d)",
                 one.image,
+                f"{one.change:+.1f}".replace("-", "−"),
                 *one.missed,
                 *one.wrong,
                 one.labels,
