@@ -102,9 +102,7 @@ def export_detector(
             written, found = _compared(draft, settings, tolerance, real_images, suppress)
         except SlimyoloError:
             raise
-        except (
-            Exception
-        ) as error:  # converters and runtimes raise many kinds of errors; the user gets one kind of message
+        except Exception as error:  # converters and runtimes raise many kinds; the user gets one kind of message
             raise _failed(row, error) from error
         _check_found(row, found, tolerance)
         _move(draft.path, path)

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
-from slimyolo.errors import ConfigError
+from slimyolo.errors import ConfigError, SlimyoloError
 from slimyolo.families import FAMILIES
 from slimyolo.models import Family, TrainingRecipe
 from slimyolo.tasks.chain.compress_config import CompressConfig
+from slimyolo.tasks.train.assemble import assemble
 from slimyolo.tasks.train.assemble.recipe import hyperparameters_of, run_recipe
 from slimyolo.tasks.train.config import FinetuneConfig, TrainConfig
 from slimyolo.tasks.train.resume import resumed_config
+from slimyolo.training import Alone
 
 YOLOV5 = FAMILIES["yolov5"]
 LATER = dataclasses.replace(
@@ -145,3 +148,13 @@ def test_a_fine_tuning_of_an_older_version_goes_on_as_it_began(tmp_path: Path) -
         options = {"command": "finetune", "data": "data.yaml", "weights": "a.pt", **stored}
         (tmp_path / name / "opt.yaml").write_text(yaml.safe_dump(options))
         assert resumed_config(FinetuneConfig, weights, {}).lr_share(0.25) == (1.0 if name == "old" else 0.25)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("bf16", True), ("fp32", False)])
+def test_a_training_says_which_number_format_was_picked(
+    kind: str, said: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(assemble, "automatic_precision", lambda device: kind)
+    with caplog.at_level("INFO", logger="slimyolo"), pytest.raises(SlimyoloError):
+        assemble.assemble(config(), Alone(), torch.device("cpu"), step_every_batch=False)  # there is no data.yaml
+    assert (f"precision: {kind}, which cpu computes fastest" in caplog.text) == said

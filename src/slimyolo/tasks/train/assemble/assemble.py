@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from slimyolo.data import (
 )
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, DetectorLoss, LossSettings
-from slimyolo.tasks.common.devices import pick_precision
+from slimyolo.tasks.common.devices import automatic_precision, pick_precision
 from slimyolo.tasks.common.distributed import loader_processes, share_of_batch
 from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenance
 from slimyolo.tasks.train.assemble.memory import answering_out_of_memory, measured_batch_size
@@ -34,6 +35,8 @@ from slimyolo.tasks.train.run_folder import check_same_data, resumable
 from slimyolo.training import Alone, Precision, Recipe, Team, share_batchnorms_
 
 __all__ = ["TrainingParts", "assemble", "loss_of", "provenance_of", "schedule_of", "train_batches"]
+
+log = logging.getLogger("slimyolo")
 
 _ALONE = Alone()
 
@@ -81,6 +84,12 @@ def assemble(config: TrainConfig, team: Team, device: torch.device, *, step_ever
             "torchrun --nproc_per_node 2 -m slimyolo train …"
         )
     precision = pick_precision(config.precision, device)
+    if config.precision == "auto" and automatic_precision(device) != "fp32":
+        log.info(
+            "precision: %s, which %s computes fastest (--precision fp32 changes it)",
+            automatic_precision(device),
+            device,
+        )
     dataset = read_dataset_yaml(config.data)
     train_split, val_split = read_splits(dataset, config)
     seed_everything(config.seed)
