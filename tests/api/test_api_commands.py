@@ -147,7 +147,7 @@ def test_errors_are_those_of_slimyolo_and_never_end_the_program(tmp_path: Path, 
 
 def test_importing_is_light() -> None:
     program = "import sys, slimyolo; slimyolo.train, slimyolo.compress; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=280)
 
 
 def test_a_run_from_python_prints_nothing(

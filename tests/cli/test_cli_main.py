@@ -277,7 +277,7 @@ pool.submit(lambda: (time.sleep(0.2), print('pool')))
 threading.Thread(target=lambda: (time.sleep(0.4), print('thread'))).start()
 leave(3)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=280)
     assert (done.returncode, done.stdout.split("\n"), done.stderr) == (3, ["pool", "thread", "cleaned up", ""], "")
 
 

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+LIMIT_S = 280  # of wall time, for processes that end in a few seconds; a busy machine may need many more
+
 ENDLESS = """
 import ctypes, sys
 from slimyolo.cli.main import run_safely
@@ -27,10 +29,10 @@ def act():
 
 sys.exit(run_safely(act))
 """
-PATIENT = ENDLESS.replace("    endless()", "    import time; time.sleep(60)")
+PATIENT = ENDLESS.replace("    endless()", "    import time; time.sleep(600)")
 FORKED = ENDLESS.replace(
     "    endless()",
-    "    import os, signal, time\n    child = os.fork()\n    if child == 0:\n        time.sleep(60)\n"
+    "    import os, signal, time\n    child = os.fork()\n    if child == 0:\n        time.sleep(600)\n"
     "    time.sleep(1); os.kill(child, signal.SIGINT); os.waitpid(child, 0); time.sleep(0.5)",
 )
 
@@ -56,7 +58,7 @@ def test_a_second_ctrl_c_ends_an_endless_loop_at_once() -> None:
     for _ in range(2):
         os.kill(process.pid, signal.SIGINT)
         time.sleep(0.6)
-    out = process.communicate(timeout=30)
+    out = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
     assert "stopped, while a library was computing" in out[1]
 
@@ -65,7 +67,7 @@ def test_a_second_ctrl_c_ends_an_endless_loop_at_once() -> None:
 def test_one_ctrl_c_ends_an_endless_loop_after_a_while() -> None:
     process = _started(ENDLESS)
     os.kill(process.pid, signal.SIGINT)
-    out = process.communicate(timeout=30)
+    out = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
     assert "Ctrl-C again ends it at once" in out[1]
 
@@ -73,12 +75,13 @@ def test_one_ctrl_c_ends_an_endless_loop_after_a_while() -> None:
 def test_what_notices_ctrl_c_ends_as_before() -> None:
     process = _started(PATIENT)
     os.kill(process.pid, signal.SIGINT)
-    out = process.communicate(timeout=30)
+    out = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
-    assert out[1] == "slimyolo: stopped.\n"
+    assert out[1].splitlines()[-1] == "slimyolo: stopped."
+    assert "while a library was computing" not in out[1]
 
 
 def test_a_signal_to_a_forked_process_is_not_for_the_command() -> None:
     process = _started(FORKED)
-    out = process.communicate(timeout=30)
+    out = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0, out[1]

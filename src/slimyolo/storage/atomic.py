@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from typing import IO
 
 from slimyolo.errors import StorageError
 from slimyolo.shown_text import storable
+from slimyolo.storage.part_folders import NEW, OLD, part_folder
 
 __all__ = ["atomic_file", "atomic_folder", "remove_leftovers", "write_bytes", "write_text"]
 
@@ -53,24 +53,20 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        holder = Path(tempfile.mkdtemp(prefix=f".{target.name[:80]}.", suffix=".part", dir=target.parent))
+        with part_folder(target) as holder:
+            fresh, old = holder / NEW, holder / OLD
+            fresh.mkdir()
+            try:
+                yield fresh
+                if target.exists() or target.is_symlink():
+                    _refuse_strangers(target, fresh)
+                    target.rename(old)
+                fresh.rename(target)
+            finally:
+                if old.exists() and not target.exists():
+                    old.rename(target)
     except OSError as error:
         raise _cannot_write(target, error) from error
-    fresh = holder / "new"
-    try:
-        fresh.mkdir()
-        yield fresh
-        if target.exists() or target.is_symlink():
-            _refuse_strangers(target, fresh)
-            target.rename(holder / "old")
-        fresh.rename(target)
-    except OSError as error:
-        raise _cannot_write(target, error) from error
-    finally:
-        if (holder / "old").exists() and not target.exists():
-            (holder / "old").rename(target)
-        shutil.rmtree(holder, ignore_errors=True)
 
 
 def _refuse_strangers(target: Path, fresh: Path) -> None:
