@@ -9,6 +9,7 @@ rounds, so other load disturbs them little; with one thread, processor time coun
     python benchmarks/other_device.py --weights best.pt
     python benchmarks/other_device.py --weights best.pt --runtime onnxruntime --threads-here 2     # one thread against two
     python benchmarks/other_device.py --weights best.pt --device-prefix 'qemu-x86_64-static -cpu Nehalem'
+    python benchmarks/other_device.py --weights best.pt --runtime onnxruntime --device-python ./python-of-64-bit-arm
 
 Prints a table, and writes it as JSON with ``--json``.
 """
@@ -44,6 +45,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--isa", default="AVX2", help="ONEDNN_MAX_CPU_ISA of the device; empty: all")
     parser.add_argument("--core", default="0", help="the core of the device")
     parser.add_argument("--device-prefix", default="", help="words before python on the device, such as an emulator")
+    parser.add_argument("--device-python", default=sys.executable, help="the device's Python, in place of this one")
+    parser.add_argument("--runs", type=int, help="calls of each network in a round of the device")
     parser.add_argument("--networks", type=int, help="number of networks of the fit")
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("runs/other-device"))
@@ -52,15 +55,19 @@ def arguments() -> argparse.Namespace:
 
 
 def timed(
-    archive: Path, folder: Path, output: Path, words: list[str], environment: dict[str, str], prefix: str
+    archive: Path, folder: Path, output: Path, words: list[str], environment: dict[str, str], python: list[str]
 ) -> Path:
-    """Unpack the archive and run its run.py as a device does. Returns times.json."""
+    """Unpack the archive and run its run.py as a device does, by the command `python`. Returns times.json."""
     shutil.rmtree(folder, ignore_errors=True)
     with zipfile.ZipFile(archive) as packed:
         packed.extractall(folder)
-    command = [*shlex.split(prefix), sys.executable, "run.py", "--output", str(output.resolve()), *words]
+    command = [*python, "run.py", "--output", str(output.resolve()), *words]
     subprocess.run(command, cwd=folder / "slimyolo-latency", env={**os.environ, **environment}, check=True)
     return output
+
+
+def device_python(asked: argparse.Namespace) -> list[str]:
+    return [*shlex.split(asked.device_prefix), *shlex.split(asked.device_python)]
 
 
 class Trial:
@@ -71,6 +78,7 @@ class Trial:
     ) -> None:
         self.asked, self.answers, self.words, self.isa, self.share = asked, answers, words, isa, share
         self.latency = f"{100 * share:g}%"
+        self.python = device_python(asked)
 
     def rows(self) -> list[dict[str, object]]:
         cuts = {name: self.cut(name, (path,)) for name, path in self.answers.items()}
@@ -108,7 +116,7 @@ class Trial:
             )
         )
         answer, words = output.with_suffix(".json"), [*self.words, "--restart"]
-        return timed(output, folder / "check", answer, words, self.isa, self.asked.device_prefix)
+        return timed(output, folder / "check", answer, words, self.isa, self.python)
 
 
 def main() -> None:
@@ -116,6 +124,7 @@ def main() -> None:
     folder: Path = asked.folder
     folder.mkdir(parents=True, exist_ok=True)
     device_words = ["--threads", "1", "--cores", asked.core]
+    device_words += [] if asked.runs is None else ["--runs", str(asked.runs)]
     isa = {"ONEDNN_MAX_CPU_ISA": asked.isa} if asked.isa else {}
     settings = {"weights": asked.weights, "runtime": asked.runtime, "imgsz": asked.imgsz, "networks": asked.networks}
     archive = folder / "fit.zip"
@@ -123,9 +132,9 @@ def main() -> None:
     passes = ["--passes", str(asked.passes)]
     here_words = ["--threads", str(asked.threads_here), *passes]
     answers = {
-        "here": timed(archive, folder / "here", folder / "here.json", here_words, {}, ""),
+        "here": timed(archive, folder / "here", folder / "here.json", here_words, {}, [sys.executable]),
         "device": timed(
-            archive, folder / "device", folder / "device.json", [*device_words, *passes], isa, asked.device_prefix
+            archive, folder / "device", folder / "device.json", [*device_words, *passes], isa, device_python(asked)
         ),
     }
     fits = {name: read_times(path) for name, path in answers.items()}

@@ -22,8 +22,13 @@ from slimyolo.detections import (
     metric_differences,
     metric_estimates,
 )
-from slimyolo.detections.bootstrap.estimates import METRICS
+from slimyolo.detections.average_precision import CONFIDENCES
+from slimyolo.detections.bootstrap.estimates import METRICS, resample_weights
+from slimyolo.detections.bootstrap.f1_bounds import best_ranges, coarse_places, f1_bounds
+from slimyolo.detections.bootstrap.operating_points import weighted_operating_points
+from slimyolo.detections.bootstrap.ranking import class_rankings
 from slimyolo.detections.bootstrap.weighted_metrics import weighted_metrics
+from slimyolo.detections.ties import best_first
 from slimyolo.errors import DataError
 from slimyolo.geometry import Detections
 
@@ -91,6 +96,41 @@ def test_a_weight_is_a_number_of_copies_of_an_image(rule: RuleName, shape: tuple
     for row, values in zip(drawn, found.overall, strict=True):
         metrics = plain(outcomes.chosen(row))
         assert values == pytest.approx(four(metrics) if metrics.labels else [math.nan] * 4, abs=1e-12, nan_ok=True)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_confidences_that_are_left_out_cannot_be_the_best(rule: RuleName) -> None:
+    """The bounds of F1 leave most confidences out; precision and recall are those of all confidences, bit for bit."""
+    for images, nc, ties in ((400, 2, False), (60, 9, False), (40, 2, True)):
+        outcomes = drawn_pair(images, 11, rule=rule, nc=nc)[0]
+        if ties:
+            outcomes = dataclasses.replace(outcomes, scores=np.round(outcomes.scores, 1))
+        weights = resample_weights(images, 70, np.random.default_rng(5)).T.copy()
+        classes = class_rankings(outcomes)
+        labels = [one.labels(weights) for one in classes]
+        places = [coarse_places(one) for one in classes]
+        before = [
+            np.stack([weights[one.images[:end]].sum(0, dtype=np.float64) for end in ends])
+            for one, ends in zip(classes, places, strict=True)
+        ]
+        ranges = best_ranges(
+            f1_bounds(one, sums, weights, known) for one, sums, known in zip(classes, before, labels, strict=True)
+        )
+        everywhere = np.tile([0, len(CONFIDENCES) - 1], (70, 1))
+        found, expected = (weighted_operating_points(classes, weights, labels, part) for part in (ranges, everywhere))
+        assert np.array_equal(found, expected)
+        assert np.diff(ranges).mean() < (350 if images == 400 else len(CONFIDENCES))
+
+
+def test_rankings_class_by_class() -> None:
+    outcomes = drawn_pair(30, 4, nc=5)[0]
+    outcomes = dataclasses.replace(outcomes, scores=np.round(outcomes.scores, 1))  # many ties
+    for one in class_rankings(outcomes):
+        own = np.flatnonzero(outcomes.classes == one.number)
+        own = own[best_first(outcomes.scores[own])]
+        assert np.array_equal(one.images, outcomes.image_of[own])
+        assert np.array_equal(one.correct, outcomes.correct[own])
+        assert np.array_equal(one.label_images, outcomes.label_image[outcomes.label_classes == one.number])
 
 
 def test_the_outcomes_of_an_accumulator_give_its_metrics() -> None:

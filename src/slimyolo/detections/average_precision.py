@@ -18,8 +18,10 @@ __all__ = [
     "Curve",
     "RankedClass",
     "average_precision",
+    "moving_mean",
     "ranked_class",
     "smooth",
+    "smoothing_width",
 ]
 
 Curve = Literal["slope", "drop", "points"]
@@ -100,9 +102,18 @@ def average_precision(recall: npt.ArrayLike, precision: npt.ArrayLike, curve: Cu
 
 def smooth(values: FloatArray, fraction: float) -> FloatArray:
     """The moving mean of `values` ``[n]`` over about `fraction` of their number; the end values are repeated."""
-    width = round(len(values) * fraction * 2) // 2 + 1
-    padded = np.pad(values, width // 2, mode="edge")
-    return np.convolve(padded, np.full(width, 1 / width), mode="valid")[: len(values)]
+    width = smoothing_width(len(values), fraction)
+    return moving_mean(np.pad(values, width // 2, mode="edge"), width)[: len(values)]
+
+
+def moving_mean(values: FloatArray, width: int) -> FloatArray:
+    """``[n - width + 1]``: the means of `width` neighbouring ones of `values` ``[n]``."""
+    return np.convolve(values, np.full(width, 1 / width), mode="valid")
+
+
+def smoothing_width(count: int, fraction: float) -> int:
+    """Over how many of `count` values `smooth` takes the mean."""
+    return round(count * fraction * 2) // 2 + 1
 
 
 def _envelope(recall: FloatArray, precision: FloatArray, drops: bool = False) -> tuple[FloatArray, FloatArray]:

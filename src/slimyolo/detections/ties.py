@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["best_first", "first_of_equals", "last_of_equals", "ranked"]
+__all__ = ["best_first", "best_first_of_classes", "first_of_equals", "grouped", "last_of_equals", "ranked"]
 
 _LOW_HALF = 0xFFFFFFFF
 
@@ -42,6 +42,25 @@ def best_first(scores: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Positions ``[n]`` of `scores` ``[n]``, best score first; equal scores keep their order."""
     order: npt.NDArray[np.int64] = np.argsort(-scores, kind="stable")
     return order
+
+
+def best_first_of_classes(
+    scores: npt.NDArray[Any], classes: npt.NDArray[np.int64], count: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(positions ``[n]``, bounds ``[count + 1]``): class by class, each as `best_first` would order it.
+
+    Class number c, of `count` classes, has the positions from ``bounds[c]`` to ``bounds[c + 1]``.
+    """
+    order = best_first(scores)
+    places, bounds = grouped(classes[order], count)
+    return order[places], bounds
+
+
+def grouped(classes: npt.NDArray[np.int64], count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(positions ``[n]``, bounds ``[count + 1]``) of `classes` ``[n]``, class by class; equal ones keep their order."""
+    short = classes.astype(np.uint16) if count <= 2**16 else classes  # 16 bits are sorted by counting
+    order: npt.NDArray[np.int64] = np.argsort(short, kind="stable")
+    return order, np.concatenate(([0], np.bincount(classes, minlength=count).cumsum()))
 
 
 def first_of_equals(table: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

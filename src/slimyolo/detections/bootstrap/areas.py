@@ -1,7 +1,9 @@
 """Average precision for many sets of weights of the images.
 
 Between two correct detections precision falls, so the precision envelope is a step function: its steps are the correct
-detections. Only the running number of detections at these has to be known.
+detections. From one correct detection to the next precision rises if there is no other detection between them, whatever the
+weights are. So a step can only be the last one of a run of correct detections, and only there the running numbers of
+detections are needed.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimyolo.detections.average_precision import RECALL_POINTS, Curve, FloatArray
-from slimyolo.detections.bootstrap.ranking import ClassRanking, running_sums, sums_of_spans
+from slimyolo.detections.bootstrap.ranking import ClassRanking, Ints, running_sums, sums_of_spans
 
 __all__ = ["weighted_average_precisions"]
 
@@ -21,57 +23,69 @@ _MOST_SETS = 1024
 
 
 def weighted_average_precisions(
-    one: ClassRanking, weights: npt.NDArray[np.float32], labels: FloatArray, curve: Curve
-) -> FloatArray:
-    """``[S, T]``: the average precision of one class at each threshold, for `weights` ``[images, S]``.
+    one: ClassRanking, weights: npt.NDArray[np.float32], labels: FloatArray, curve: Curve, places: Ints
+) -> tuple[FloatArray, FloatArray]:
+    """``[S, T]``: the average precision of one class at each threshold, for `weights` ``[images, S]``. And ``[P, S]``: the
+    weighted numbers of detections before each of `places` ``[P]``, positions in the ranking from 0 to n, which are summed anyway.
 
-    `labels` ``[S]`` are the weighted numbers of labels. The value of a set without labels means nothing.
+    `labels` ``[S]`` are the weighted numbers of labels. The precision of a set without labels means nothing.
     """
-    hits = np.flatnonzero(one.correct.any(1))
-    ap = np.zeros((weights.shape[1], one.correct.shape[1]))
-    if not len(hits):
-        return ap
-    size = max(1, min(_MOST_SETS, _MOST_VALUES // (len(hits) + 1)))
+    runs = [_Runs(column) for column in one.correct.T]
+    ends = np.unique(np.concatenate([[0, len(one.images)], places, *(of_level.ends for of_level in runs)]))
+    rows = [np.searchsorted(ends, of_level.ends) for of_level in runs]
+    asked = np.searchsorted(ends, places)
+    ap, before = np.zeros((weights.shape[1], len(runs))), np.empty((len(places), weights.shape[1]))
+    size = max(1, min(_MOST_SETS, _MOST_VALUES // len(ends)))
     for start in range(0, len(ap), size):
         part = slice(start, start + size)
-        own = np.ascontiguousarray(weights[:, part])
-        ends = np.concatenate(([0], hits + 1, [len(one.images)]))
-        found = np.maximum(_LAST * running_sums(sums_of_spans(one.images, ends, own)), 1)
-        of_hits, known = _LAST * own[one.images[hits]], np.maximum(labels[part], 1)
-        for level in range(ap.shape[1]):
-            chosen = np.flatnonzero(one.correct[hits, level])
-            if len(chosen):
-                ap[part, level] = _areas(of_hits, found, chosen, known, curve)
-    return ap
+        own, known = np.ascontiguousarray(weights[:, part]), np.maximum(labels[part], 1)
+        found = np.zeros((len(ends), own.shape[1]))
+        found[1:] = sums_of_spans(one.images, ends, own)
+        running_sums(found)
+        before[:, part] = found[asked]
+        found *= _LAST
+        np.maximum(found, 1, out=found)
+        for level, of_level in enumerate(runs):
+            if len(of_level.ends):
+                right = running_sums(_LAST * sums_of_spans(one.images[of_level.right], of_level.edges, own))
+                ap[part, level] = _areas(right, found, rows[level], known, curve)
+    return ap, before
 
 
-def _areas(
-    of_hits: npt.NDArray[np.float32], found: FloatArray, chosen: npt.NDArray[np.int64], labels: FloatArray, curve: Curve
-) -> FloatArray:
-    """``[S]``: the areas under the envelope whose steps are the `chosen` hits.
+class _Runs:
+    """The runs of correct detections at one threshold: no other detection lies between those of a run.
 
-    `of_hits` ``[H, S]`` is 100 times the weight of each hit. `found` ``[H + 1, S]`` is 100 times the weight of the detections
-    up to each hit, and of all in its last row. The steps are taken from the last to the first: the envelope is the largest
-    precision so far.
+    `right` ``[H]`` are the positions of the correct detections. Run i holds those from ``edges[i]`` to ``edges[i + 1]``, and
+    ``ends[i]`` is the position after its last one.
+    """
+
+    def __init__(self, correct: npt.NDArray[np.bool_]) -> None:
+        self.right = np.flatnonzero(correct)
+        last = np.flatnonzero(np.diff(self.right, append=len(correct) + 1) > 1)
+        self.ends = self.right[last] + 1
+        self.edges = np.concatenate(([0], last + 1))
+
+
+def _areas(right: FloatArray, found: FloatArray, rows: Ints, labels: FloatArray, curve: Curve) -> FloatArray:
+    """``[S]``: the areas under the envelope with R steps.
+
+    `right` ``[R, S]`` is 100 times the weight of the correct detections up to each step; ``found[rows]`` is 100 times that of
+    all detections up to there, and the last row of `found` that of all detections. The steps are taken from the last to the
+    first: the envelope is the largest precision so far.
     """
     shares, size = _SHARES[curve], max(1, _IN_CACHE // len(labels))
-    right = of_hits[chosen].sum(0, dtype=np.float64)
     area = np.zeros_like(labels)
     if curve == "slope":
-        rest = 1 - right / (_LAST * labels)
-        slope = right / found[-1] / np.where(rest > 0, rest, 1)
-        area += np.where(rest > 0, slope * _SLOPE_SHARES[_place(right, labels)], 0)
+        rest = 1 - right[-1] / (_LAST * labels)
+        slope = right[-1] / found[-1] / np.where(rest > 0, rest, 1)
+        area += np.where(rest > 0, slope * _SLOPE_SHARES[_place(right[-1], labels)], 0)
     later = np.zeros_like(labels)  # the envelope of the step after
-    for start in range((len(chosen) - 1) // size * size, -1, -size):
-        rows = chosen[start : start + size]
-        own = of_hits[rows].astype(np.float64)
-        right -= own.sum(0)
-        own[0] += right
-        running_sums(own)
-        envelope = np.empty((len(rows) + 1, len(labels)))
-        np.divide(own, found[rows], out=envelope[:-1])
+    for start in range((len(rows) - 1) // size * size, -1, -size):
+        own = right[start : start + size]
+        envelope = np.empty((len(own) + 1, len(labels)))
+        np.divide(own, found[rows[start : start + size]], out=envelope[:-1])
         envelope[-1] = later
-        for place in range(len(rows) - 1, -1, -1):
+        for place in range(len(own) - 1, -1, -1):
             np.maximum(envelope[place], envelope[place + 1], out=envelope[place])
         later = envelope[0].copy()
         steps = envelope[:-1]

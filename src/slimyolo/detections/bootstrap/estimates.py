@@ -129,8 +129,10 @@ def metric_differences(
 
 def resample_weights(images: int, resamples: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
     """``[resamples, images]``: how often each image comes when as many images are drawn as there are."""
-    draws = (generator.integers(0, images, images) for _ in range(resamples))
-    return np.stack([np.bincount(drawn, minlength=images).astype(np.float32) for drawn in draws])
+    weights = np.empty((resamples, images), np.float32)
+    for row in weights:
+        row[:] = np.bincount(generator.integers(0, images, images), minlength=images)
+    return weights
 
 
 def interval_words(one: Estimate, *, signed: bool = True) -> str:
@@ -161,11 +163,15 @@ def _resampled(
     """
     images, generator = len(outcomes), np.random.default_rng(seed)
     size = max(1, _MOST_VALUES // max(images, 1))
-    parts = [weighted_metrics(outcomes, np.ones((1, images)))]
     enough = len(np.unique(outcomes.label_image)) >= LEAST_IMAGES
-    for start in range(0, resamples if enough else 0, size):
-        weights = resample_weights(images, min(size, resamples - start), generator)
-        parts.append(weighted_metrics(outcomes, weights if order is None else weights[:, order]))
+    drawn, parts = resamples if enough else 0, []
+    for start in range(0, max(drawn, 1), size):
+        weights = resample_weights(images, min(size, drawn - start), generator)
+        if order is not None:
+            weights = weights[:, order]
+        if start == 0:
+            weights = np.concatenate([np.ones((1, images), np.float32), weights])
+        parts.append(weighted_metrics(outcomes, weights))
     return np.concatenate([part.overall for part in parts]), np.concatenate([part.per_class for part in parts])
 
 

@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from slimyolo.detections.average_precision import CONFIDENCES, F1_SMOOTHING, TINY, FloatArray, smooth
+from slimyolo.detections.average_precision import (
+    CONFIDENCES,
+    F1_SMOOTHING,
+    TINY,
+    FloatArray,
+    moving_mean,
+    smoothing_width,
+)
 from slimyolo.detections.bootstrap.ranking import ClassRanking, Ints, running_sums, sums_of_spans
 
 __all__ = ["weighted_operating_points"]
@@ -22,51 +30,101 @@ _DENSE = 4  # detections of a span that are looked at for all sets; the weight o
 
 
 def weighted_operating_points(
-    classes: Sequence[ClassRanking], weights: npt.NDArray[np.float32], labels: Sequence[FloatArray]
+    classes: Sequence[ClassRanking],
+    weights: npt.NDArray[np.float32],
+    labels: Sequence[FloatArray],
+    ranges: npt.NDArray[np.int64],
 ) -> FloatArray:
     """``[S, classes, 2]``: precision and recall of each class at IoU 0.5, for `weights` ``[images, S]``.
 
-    `labels` are the weighted numbers of labels ``[S]`` of each class. The values of a class without labels mean nothing.
+    `labels` are the weighted numbers of labels ``[S]`` of each class. `ranges` ``[S, 2]`` are the first and the last of the
+    confidences that may have the highest F1 (`best_ranges`); others are not looked at. The values of a class without labels mean
+    nothing.
     """
-    grids = [_Grid(one) for one in classes]
+    grids = [_Grid.of(one) for one in classes]
+    order = np.lexsort((ranges[:, 1], ranges[:, 0]))  # sets with nearly the same range are treated together
 
     def points(start: int) -> FloatArray:
-        part = slice(start, start + _SETS)
-        return _points(grids, np.ascontiguousarray(weights[:, part]), [of_class[part] for of_class in labels])
+        part = order[start : start + _SETS]
+        first, last = int(ranges[part, 0].min()), int(ranges[part, 1].max())
+        return _points(
+            grids, np.ascontiguousarray(weights[:, part]), [of_class[part] for of_class in labels], first, last
+        )
 
+    found = np.empty((len(order), len(classes), 2))
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        return np.concatenate(list(threads.map(points, range(0, weights.shape[1], _SETS))))
+        found[order] = np.concatenate(list(threads.map(points, range(0, len(order), _SETS))))
+    return found
 
 
-def _points(grids: Sequence[_Grid], weights: npt.NDArray[np.float32], labels: Sequence[FloatArray]) -> FloatArray:
-    """The same as `weighted_operating_points`, for as many sets as fit into the cache."""
-    sets = weights.shape[1]
-    f1, known = np.zeros((len(CONFIDENCES), sets)), np.zeros(sets)
-    scratch = np.empty((4, len(CONFIDENCES), sets))
-    counts = [_NodeCounts(grid, weights, of_class) for grid, of_class in zip(grids, labels, strict=True)]
+def _points(
+    grids: Sequence[_Grid], weights: npt.NDArray[np.float32], labels: Sequence[FloatArray], first: int, last: int
+) -> FloatArray:
+    """The same as `weighted_operating_points`, for as many sets as fit into the cache. The best confidence is one of those
+    from `first` to `last`, which are numbers of `CONFIDENCES`."""
+    width = smoothing_width(len(CONFIDENCES), F1_SMOOTHING)
+    reach = width // 2
+    lowest, highest = max(0, first - reach), min(len(CONFIDENCES) - 1, last + reach)
+    count, sets = highest - lowest + 1, weights.shape[1]
+    f1, known = np.zeros((count, sets)), np.zeros(sets)
+    scratch = np.empty((4, count, sets))
+    parts = [grid.part(lowest, highest) for grid in grids]
+    counts = [_NodeCounts(grid, weights, of_class) for grid, of_class in zip(parts, labels, strict=True)]
     for one in counts:
         one.add_f1_(f1, scratch)
         known += one.labels > 0
     f1 /= np.maximum(known, 1)
-    best = np.array([smooth(column, F1_SMOOTHING).argmax() for column in np.ascontiguousarray(f1.T)], np.int64)
+    missing = reach - (first - lowest), reach - (highest - last)  # beyond the ends, where the end values are repeated
+    around = np.pad(np.ascontiguousarray(f1.T), ((0, 0), missing), mode="edge")
+    best = first - lowest + np.array([moving_mean(column, width).argmax() for column in around], np.int64)
     return np.stack([one.at(best) for one in counts], 1)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _Grid:
-    """The detections of one class beside the grid of K confidences.
+    """The detections of one class beside K confidences, those of the numbers from `lowest` on.
 
     The `nodes` ``[U]`` are the different numbers of detections at or above a confidence; `node_of` ``[K]`` is the node of
-    each confidence.
+    each confidence. The first `right_ends` ``[U]`` of the detections in `right_images` are the correct ones up to each node.
     """
 
-    def __init__(self, one: ClassRanking) -> None:
+    ranking: ClassRanking
+    lowest: int
+    nodes: Ints
+    node_of: Ints
+    right_images: Ints
+    right_ends: Ints
+
+    @classmethod
+    def of(cls, one: ClassRanking) -> _Grid:
+        """The grid of all confidences."""
         above = np.searchsorted(-one.scores, -CONFIDENCES, side="right")
         nodes, node_of = np.unique(above, return_inverse=True)
         right = np.flatnonzero(one.correct[:, 0])
-        self.ranking, self.nodes, self.node_of = one, nodes, node_of.reshape(-1)
-        self.edges = np.concatenate(([0], nodes, [len(one.images)]))
-        self.right_images = one.images[right]
-        self.right_edges = np.concatenate(([0], np.searchsorted(right, nodes)))
+        return cls(
+            ranking=one,
+            lowest=0,
+            nodes=nodes,
+            node_of=node_of.reshape(-1),
+            right_images=one.images[right],
+            right_ends=np.searchsorted(right, nodes),
+        )
+
+    def part(self, lowest: int, highest: int) -> _Grid:
+        """The grid of the confidences from number `lowest` to number `highest`."""
+        first, last = self.node_of[highest], self.node_of[lowest]  # high confidences come first in the ranking
+        return replace(
+            self,
+            lowest=lowest,
+            nodes=self.nodes[first : last + 1],
+            node_of=self.node_of[lowest : highest + 1] - first,
+            right_ends=self.right_ends[first : last + 1],
+        )
+
+    @property
+    def confidences(self) -> FloatArray:
+        """The K confidences."""
+        return CONFIDENCES[self.lowest : self.lowest + len(self.node_of)]
 
 
 class _NodeCounts:
@@ -74,11 +132,13 @@ class _NodeCounts:
 
     def __init__(self, grid: _Grid, weights: npt.NDArray[np.float32], labels: FloatArray) -> None:
         self.labels, self._grid, self._weights = labels, grid, weights
-        spans = sums_of_spans(grid.ranking.images, grid.edges, weights)
+        edges = np.concatenate(([0], grid.nodes, [len(grid.ranking.images)]))
+        spans = sums_of_spans(grid.ranking.images, edges, weights)
         self._held = spans > 0
         found = running_sums(spans)
         self._found, self._empty = found[:-1].astype(np.float32), found[-1] == 0
-        self._right = running_sums(sums_of_spans(grid.right_images, grid.right_edges, weights)).astype(np.float32)
+        right = sums_of_spans(grid.right_images, np.concatenate(([0], grid.right_ends)), weights)
+        self._right = running_sums(right).astype(np.float32)
 
     def add_f1_(self, f1: FloatArray, scratch: FloatArray) -> None:
         """Add the F1 of this class to `f1` ``[K, S]``, where it has labels. `scratch` is ``[4, K, S]``."""
@@ -91,7 +151,7 @@ class _NodeCounts:
         here, starts, slopes = self._lines(found, right, before, after)
         step, precision, recall, product = scratch
         np.take(here, node_of, 0, out=step, mode="clip")
-        np.subtract(-CONFIDENCES[:, None], step, out=step)
+        np.subtract(-self._grid.confidences[:, None], step, out=step)
         for values, start, slope in zip((precision, recall), starts, slopes, strict=True):
             np.take(slope, node_of, 0, out=values, mode="clip")
             values *= step
@@ -107,7 +167,7 @@ class _NodeCounts:
         f1 += product
 
     def at(self, confidences: Ints) -> FloatArray:
-        """``[S, 2]``: precision and recall of each set at its own place in the grid of `confidences` ``[S]``."""
+        """``[S, 2]``: precision and recall of each set at its own place in the grid, `confidences` ``[S]``."""
         grid, sets = self._grid, np.arange(len(confidences))
         count = len(grid.ranking.images)
         if not count:
@@ -118,7 +178,7 @@ class _NodeCounts:
         after = _search(grid.ranking.images, self._weights, grid.nodes[node], 1)
         after, before = np.where(after < count, after, np.maximum(before, 0)), np.maximum(before, 0)
         here, starts, slopes = self._lines(found, right, before[None], after[None])
-        step = -CONFIDENCES[confidences] - here[0]
+        step = -grid.confidences[confidences] - here[0]
         return np.stack([slope[0] * step + start[0] for start, slope in zip(starts, slopes, strict=True)], 1)
 
     def _lines(
@@ -148,11 +208,13 @@ def _neighbours(grid: _Grid, held: npt.NDArray[np.bool_], weights: npt.NDArray[n
 
     `held` ``[U + 1, S]`` says which spans between the nodes hold such a detection.
     """
-    images, lengths = grid.ranking.images, np.diff(grid.edges)
+    images = grid.ranking.images
+    edges_of_all = np.concatenate(([0], grid.nodes, [len(images)]))
+    lengths = np.diff(edges_of_all)
     present = weights > 0
     count = len(images)
     first, last = np.full(held.shape, count), np.full(held.shape, -1)
-    for table, edges, step in ((first, grid.edges[:-1], 1), (last, grid.edges[1:] - 1, -1)):
+    for table, edges, step in ((first, edges_of_all[:-1], 1), (last, edges_of_all[1:] - 1, -1)):
         for distance in range(_DENSE - 1, -1, -1):  # from far to near, so that the nearest one remains
             rows = np.flatnonzero(lengths > distance)
             places = edges[rows] + step * distance

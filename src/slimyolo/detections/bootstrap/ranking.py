@@ -11,9 +11,9 @@ from torch import Tensor
 
 from slimyolo.detections.average_precision import FloatArray
 from slimyolo.detections.outcomes import Outcomes
-from slimyolo.detections.ties import best_first
+from slimyolo.detections.ties import best_first_of_classes, grouped
 
-__all__ = ["ClassRanking", "Ints", "running_sums", "sums_of_spans"]
+__all__ = ["ClassRanking", "Ints", "class_rankings", "running_sums", "sums_of_spans"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -33,23 +33,29 @@ class ClassRanking:
     correct: npt.NDArray[np.bool_]
     label_images: Ints
 
-    @classmethod
-    def of(cls, outcomes: Outcomes, number: int) -> ClassRanking:
-        """The ranking of class `number`. Equal scores keep their order, as in the metrics themselves."""
-        own = np.flatnonzero(outcomes.classes == number)
-        own = own[best_first(outcomes.scores[own])]
-        return cls(
-            number=int(number),
-            images=outcomes.image_of[own],
-            scores=outcomes.scores[own].astype(np.float64),
-            correct=outcomes.correct[own],
-            label_images=outcomes.label_image[outcomes.label_classes == number],
-        )
-
     def labels(self, weights: npt.NDArray[np.float32]) -> FloatArray:
         """The weighted number of labels ``[S]`` for `weights` ``[images, S]``."""
         total: FloatArray = sums_of_spans(self.label_images, np.array([0, len(self.label_images)]), weights)[0]
         return total
+
+
+def class_rankings(outcomes: Outcomes) -> list[ClassRanking]:
+    """The rankings of all classes that have labels. Equal scores keep their order, as in the metrics themselves."""
+    order, bounds = best_first_of_classes(outcomes.scores, outcomes.classes, len(outcomes.names))
+    truth, starts = grouped(outcomes.label_classes, len(outcomes.names))
+    rankings = []
+    for number in np.flatnonzero(np.diff(starts)):
+        own = order[bounds[number] : bounds[number + 1]]
+        rankings.append(
+            ClassRanking(
+                number=int(number),
+                images=outcomes.image_of[own],
+                scores=outcomes.scores[own].astype(np.float64),
+                correct=outcomes.correct[own],
+                label_images=outcomes.label_image[truth[starts[number] : starts[number + 1]]],
+            )
+        )
+    return rankings
 
 
 def sums_of_spans(images: Ints, ends: Ints, weights: npt.NDArray[np.float32]) -> FloatArray:

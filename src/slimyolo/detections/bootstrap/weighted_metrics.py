@@ -14,8 +14,9 @@ import torch
 
 from slimyolo.detections.average_precision import FloatArray
 from slimyolo.detections.bootstrap.areas import weighted_average_precisions
+from slimyolo.detections.bootstrap.f1_bounds import F1Bounds, best_ranges, coarse_places, f1_bounds
 from slimyolo.detections.bootstrap.operating_points import weighted_operating_points
-from slimyolo.detections.bootstrap.ranking import ClassRanking
+from slimyolo.detections.bootstrap.ranking import class_rankings
 from slimyolo.detections.outcomes import Outcomes
 from slimyolo.detections.rules import find_rule
 
@@ -44,23 +45,24 @@ def weighted_metrics(outcomes: Outcomes, weights: npt.ArrayLike) -> WeightedMetr
     if rows.ndim != 2 or rows.shape[1] != len(outcomes):
         raise ValueError(f"Expected weights [sets, {len(outcomes)}], got {list(rows.shape)}.")
     table = np.ascontiguousarray(rows.T, np.float32)
-    present = np.flatnonzero(outcomes.labels_per_class())
-    classes = [ClassRanking.of(outcomes, int(number)) for number in present]
+    classes = class_rankings(outcomes)
     labels = [one.labels(table) for one in classes]
     found = np.full((len(rows), len(classes), 4), np.nan)
-    if classes:
-        found[:, :, :2] = weighted_operating_points(classes, table, labels)
     curve = find_rule(outcomes.rule).curve
 
-    def fill(place: int) -> None:
-        ap = weighted_average_precisions(classes[place], table, labels[place], curve)
+    def fill(place: int) -> F1Bounds:
+        one, known = classes[place], labels[place]
+        ap, before = weighted_average_precisions(one, table, known, curve, coarse_places(one))
         found[:, place, 2], found[:, place, 3] = ap[:, 0], ap.mean(1)
-        found[labels[place] == 0, place] = np.nan
+        return f1_bounds(one, before, table, known)
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        list(threads.map(fill, range(len(classes))))
+    if classes:
+        with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+            ranges = best_ranges(threads.map(fill, range(len(classes))))
+        found[:, :, :2] = weighted_operating_points(classes, table, labels, ranges)
+        found[np.stack(labels, 1) == 0] = np.nan
     per_class = np.full((len(rows), len(outcomes.names), 4), np.nan)
-    per_class[:, present] = found
+    per_class[:, [one.number for one in classes]] = found
     known = ~np.isnan(found[:, :, :1])
     counts = known.sum(1)
     return WeightedMetrics(np.where(known, found, 0).sum(1) / np.where(counts, counts, np.nan), per_class)
