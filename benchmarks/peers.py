@@ -11,10 +11,11 @@ The programs take turns (A B A B …) on the same photographs, with the same ima
 * Validation: the difference between whole commands on many and on few photographs, in which the start is left out.
 
 Nothing inside a program is read or changed, except that the ultralytics package gets the number of threads in a callback,
-because it sets its own. Its mosaic is not closed, and no program validates between epochs. Validation uses one file of weights
-for all: `--weights`, or what the peer has just trained, which slimyolo reads. Each number is printed with its spread, with the
-load of the machine before the command (1 minute), and with the cores that the command kept busy: fewer than `--threads` means
-that something else was running. The commands take about ten minutes with the numbers above on two cores.
+because it sets its own. Its mosaic is not closed, and no program validates between epochs. All train in fp32; slimyolo alone
+would choose bf16 where the processor has units for it (`--precision auto`). Validation uses one file of weights for all:
+`--weights`, or what the peer has just trained, which slimyolo reads. Each number is printed with its spread, with the load of
+the machine before the command (1 minute), and with the cores that the command kept busy: fewer than `--threads` means that
+something else was running. The commands take about ten minutes with the numbers above on two cores.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Work:
     workers: int | None
     project: Path
     name: str
+    precision: str
     weights: Path | None = None
 
 
@@ -245,6 +247,7 @@ def _slimyolo(python: Path, work: Work) -> list[str]:
     if work.weights is not None:
         return [str(python), "-m", "slimyolo", "val", "--weights", str(work.weights), *shared]
     own = ["--cfg", work.network, "--epochs", str(work.epochs), "--optimizer", "SGD", "--close-mosaic", "0", "--noval"]
+    own += ["--precision", work.precision]
     return [str(python), "-m", "slimyolo", "train", *own, *shared]
 
 
@@ -291,6 +294,7 @@ def _work(
         epochs=given.epochs,
         workers=given.workers,
         project=folder / program.name,
+        precision=given.precision,
         name=f"{network}_{'train' if weights is None else 'val'}{number}",
         weights=weights,
     )
@@ -351,6 +355,7 @@ def _heading(given: argparse.Namespace, programs: Sequence[Program]) -> str:
     machine = next(iter(_processor()), "unknown processor")
     return (
         f"{machine}, {os.cpu_count()} processors; {given.imgsz} px, batch {given.batch}, {given.threads} threads, "
+        f"slimyolo trains in {given.precision}, "
         f"{given.train_images} images a training epoch, {given.val_images[0]} and {given.val_images[1]} images of validation, "
         f"{given.rounds} rounds; {'; '.join(one.versions() for one in programs)}\n"
     )
@@ -409,6 +414,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--imgsz", type=int, default=320)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--precision", default="fp32", help="in which slimyolo trains; the others train in fp32 on a processor"
+    )
     parser.add_argument("--workers", type=int, help="loader processes; without it, each program's own choice")
     parser.add_argument("--weights", nargs="+", default=[], metavar="NETWORK=FILE", help="what is validated")
     parser.add_argument("--json", type=Path, help="write all samples to this file")
