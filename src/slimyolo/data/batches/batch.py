@@ -24,8 +24,9 @@ __all__ = ["Batch", "collate"]
 class Batch:
     """Images of one network size and their objects.
 
-    `images` is uint8 ``[B, 3, H, W]`` RGB, channels-last in memory. `targets` is float32 ``[N, 6]``: image index in the batch, class, and
-    cx, cy, w, h relative to the network image (0–1). `paths` are the files of the images (for a mosaic, its own image).
+    `images` is uint8 ``[B, 3, H, W]`` RGB, channels-last in memory. `targets` is float32 ``[N, 6]``: image index in the batch,
+    class, and cx, cy, w, h relative to the network image (0–1). `paths` are the files of the images (for a mosaic, its own
+    image).
     Batches for evaluation also have `placements` (source ↔ network pixels) and `truths`, float32 ``[n, 5]`` for each image:
     class, x1, y1, x2, y2 in pixels of the source image. Both are empty in training, where one image of the batch may be made
     from several files.
