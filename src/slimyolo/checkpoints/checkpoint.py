@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -68,6 +68,10 @@ class Checkpoint:
     def best_tensors(self, prefer_ema: bool = True) -> dict[str, Tensor]:
         """The EMA weights when the file has them and `prefer_ema` is true, else the tensors of the trained model."""
         return self.ema if prefer_ema and self.ema is not None else self.tensors
+
+    def without_tensors(self) -> Checkpoint:
+        """What is known about the detector, without its tensors, whose memory is then free."""
+        return replace(self, tensors={}, ema=None, training=None)
 
     def detector(self, prefer_ema: bool = True) -> Detector:
         """The detector in eval mode, float32, on the CPU. Raises `CheckpointError` when the tensors do not fit it."""
@@ -152,9 +156,22 @@ def _check_values(source: str, detector: Detector, tensors: Mapping[str, Tensor]
 
 @contextmanager
 def _allocating_at_most(elements: int, source: str) -> Iterator[None]:
-    """Refuse to build a model of more than `elements`, so that a damaged file cannot request all the memory."""
+    """Refuse to build a model of more than `elements`, so that a damaged file cannot request all the memory.
+
+    Random initial values are not drawn, because the tensors of a file replace them: what they would fill stays undefined.
+    """
     with _AllocationLimit(elements, source):
         yield
+
+
+_RANDOM_FILLS = (
+    nn.init.kaiming_uniform_,
+    nn.init.kaiming_normal_,
+    nn.init.uniform_,
+    nn.init.normal_,
+    Tensor.uniform_,
+    Tensor.normal_,
+)
 
 
 class _AllocationLimit(TorchFunctionMode):
@@ -174,4 +191,6 @@ class _AllocationLimit(TorchFunctionMode):
                 raise CheckpointError(
                     f"{self._source} describes a model far larger than it can be, so it is not built. Copy or download it again."
                 )
+        if func in _RANDOM_FILLS:
+            return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))

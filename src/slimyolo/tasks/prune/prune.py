@@ -52,7 +52,7 @@ def prune(config: PruneConfig, *, price: Price | None = None) -> CutRecord:
     refuse_several_processes("prune")
     started = time.perf_counter()
     checkpoint = load_weights(config.weights)
-    detector = checkpoint.detector()
+    detector, checkpoint = checkpoint.detector(), checkpoint.without_tensors()
     refuse_odd_sides(detector, config.imgsz)
     _check_cfg(config, checkpoint)
     data = _data_of(config, detector)
