@@ -1,4 +1,4 @@
-"""How names that come from outside are written, in files and on the terminal. There is one escaped form: ``\\udcff``.
+"""How names that come from outside are written, and how numbers are. There is one escaped form: ``\\udcff``.
 
 Linux allows any bytes in file names. Python keeps a byte that is not UTF-8 as half a character, U+DC80 to U+DCFF, which no
 text file can hold. JSON, CSV, text, HTML and terminals get ``\\udcff`` for it: JSON and YAML readers of Python turn this back
@@ -9,8 +9,10 @@ of a terminal, so a terminal gets ``\\u001b`` for them; lines and tabs stay.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 
-__all__ = ["one_shown_line", "shown", "storable"]
+__all__ = ["counted", "file_size", "one_shown_line", "shown", "storable", "told_apart"]
 
 _HALVES = re.compile("[\ud800-\udfff]")
 _UNSEEN = (
@@ -36,6 +38,29 @@ def shown(text: str) -> str:
 def one_shown_line(name: str) -> str:
     """`name` as a terminal may get it, on one line: lines and tabs are escaped, too."""
     return _CONTROLS_AND_LINES.sub(_escape, name)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 image``, ``2 images``. `many` is the plural of `one` where it is more than `one` and an s."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
+def file_size(size_bytes: float) -> str:
+    """``3.12 MB``, ``812 kB``, ``97 bytes``: the size of a file, in the largest unit that gives a number of 1 or more."""
+    if size_bytes >= 999_500:
+        return f"{size_bytes / 1e6:.2f} MB"
+    return f"{size_bytes / 1e3:.0f} kB" if size_bytes >= 1000 else counted(round(size_bytes), "byte")
+
+
+def told_apart(names: Iterable[str]) -> list[str]:
+    """`names` in their order. A name that stands there several times gets its place: ``cv1 (1 of 2)``, ``cv1 (2 of 2)``."""
+    names = list(names)
+    count, seen = Counter(names), Counter[str]()
+    told = []
+    for name in names:
+        seen[name] += 1
+        told.append(name if count[name] == 1 else f"{name} ({seen[name]} of {count[name]})")
+    return told
 
 
 def _escape(found: re.Match[str]) -> str:

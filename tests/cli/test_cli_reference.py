@@ -231,6 +231,12 @@ def test_a_rank_that_torchrun_set_is_not_refused(monkeypatch: Any) -> None:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
+def test_the_help_fits_80_columns(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slimyolo.cli.screens.WIDTH", 80)
+    assert [line for line in script_screen(SCRIPTS[script]).splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_the_help_names_every_option(script: str) -> None:
     screen = script_screen(SCRIPTS[script])
     for row in OPTIONS[script]:

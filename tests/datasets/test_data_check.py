@@ -32,7 +32,8 @@ def test_clean_dataset(make_dataset: MakeDataset) -> None:
     assert sum(row.box_share for row in train.classes) == pytest.approx(1)
     assert list(train.box_sides_px) == sorted(train.box_sides_px)
     assert 32 < train.box_sides_px[2] < 160  # boxes are 10 to 50 % of the side
-    assert report.lines()[-1] == "Nothing is wrong."
+    assert [one.split(".")[0] for one in report.remarks] == ["train: 9 images", "val: 2 images"]
+    assert report.lines()[-3:] == (report.remarks[-1], "", "Nothing else is wrong.")
     assert to_plain(report)["splits"][0]["images"] == 9
 
 
@@ -55,7 +56,10 @@ def test_defects_are_told(make_dataset: MakeDataset) -> None:
     text = "\n".join(report.lines())
     for words in ("001.txt:2: has class 9", "without an image: 1", "of several images: 1", "in several splits"):
         assert words in text
-    assert "No file was changed" in text
+    assert "no file was changed" in text
+    assert text.count("001.txt:2: has class 9") == 1
+    assert "\n  defects, class: 1\n" in text
+    assert "003.txt" not in "\n".join(report.lines(limit=1)).partition("Defects")[2]
 
 
 def test_split_that_cannot_be_used_is_part_of_the_report(make_dataset: MakeDataset) -> None:

@@ -340,7 +340,7 @@ def test_roboflow_splits_and_the_missing_one(tmp_path: Path) -> None:
     report = convert(folder, shares=None)
     assert [split.name for split in report.splits] == ["train", "val"]
     assert any(
-        remark.startswith("1 groups of frames or copies are in several splits of the source (the first: clip)")
+        remark.startswith("Groups of frames or copies that are in several splits of the source: 1 (the first: clip).")
         for remark in report.remarks
     )
     assert any(remark.startswith("test: The images") for remark in report.remarks)
@@ -363,7 +363,9 @@ def test_pictures_in_several_places(tmp_path: Path) -> None:
     assert report.counts == {"picture ambiguous": 1, "picture named twice": 2, "picture missing": 1}
     found = {Path(path).name for path in map(str, report.folder.glob("images/*/*"))}
     assert found == {"0.jpg", "2.jpg", "4.gif.jpg"}
-    assert any(remark.startswith("3 pictures are named by no annotation") for remark in report.remarks)
+    assert any(
+        remark.startswith("Pictures that no annotation names, and that are left out: 3.") for remark in report.remarks
+    )
 
 
 def test_training_reads_what_was_converted(tmp_path: Path) -> None:

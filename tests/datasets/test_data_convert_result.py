@@ -176,7 +176,7 @@ def test_classes_are_chosen_ordered_and_renamed(tmp_path: Path) -> None:
     assert sum(split.boxes for split in report.splits) == 3
     report = convert(source, tmp_path / "c", classes=("cat",))
     assert report.counts == {"class not chosen": 2}
-    assert "1 pictures had boxes, and have none now. They are kept as pictures without objects." in report.remarks
+    assert "Pictures that had boxes, and have none now: 1. They are kept as pictures without objects." in report.remarks
 
 
 # --- errors
@@ -334,7 +334,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert lines[0] == f"{source}: COCO JSON, 1 classes (dog)"
     assert lines[-1] == f"Next: slimyolo data check {new / 'data.yaml'}"
     assert "  class not chosen: 1" in lines
-    assert any(line.startswith("1 pictures are named by no annotation") for line in lines)
+    assert any(line.startswith("Pictures that no annotation names, and that are left out: 1.") for line in lines)
     written = json.loads(record.read_text())
     assert written["placed"] == {"linked": 3}
     assert [split["name"] for split in written["splits"]] == ["train", "val"]

@@ -65,7 +65,7 @@ def test_the_seed_decides() -> None:
 
 
 def test_too_few_groups() -> None:
-    with pytest.raises(ConfigError, match=r"the 5 pictures form 1 group .* give --group-by '\.\*'"):
+    with pytest.raises(ConfigError, match=r"5 pictures, which form 1 group .* give --group-by '\.\*'"):
         divide(["clip"] * 5, HALVES, 0)
 
 

@@ -20,7 +20,7 @@ def dataset(tmp_path: Path) -> Path:
 def test_a_rendered_dataset_is_clean(dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.json"
     assert run_command_line(["data", "check", str(dataset), "--strict", "--json", str(report)]) == 0
-    assert "Nothing is wrong." in capsys.readouterr().out
+    assert "Nothing else is wrong." in capsys.readouterr().out
     assert [split["images"] for split in json.loads(report.read_text())["splits"]] == [2, 1]
 
 
@@ -45,11 +45,19 @@ def test_defects_are_listed_by_file_and_line(dataset: Path, capsys: pytest.Captu
     label = sorted((dataset.parent / "labels" / "train").glob("*.txt"))[0]
     label.write_text("9 0.5 0.5 0.1 0.1\n0 0.5 0.5 x 0.1\n0 0.5 0.5 0.1 0.1\n")
     assert run_command_line(["data", "check", str(dataset)]) == 0
-    assert f"{label}:1" in capsys.readouterr().out
+    assert capsys.readouterr().out.count(f"{label}:1") == 1
     assert run_command_line(["data", "check", str(dataset), "--strict", "--limit", "1"]) == 1
     printed = capsys.readouterr().out
     assert f"{label}:2" not in printed.partition("Defects")[2]
     assert "and 1 more (--limit 0 shows all)" in printed
+
+
+def test_a_split_that_cannot_be_used_is_explained_once(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset.write_text(dataset.read_text().replace("images/val", "images/none"))
+    assert run_command_line(["data", "check", str(dataset)]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("do not exist") == 1
+    assert "  val cannot be used, as said above." in printed
 
 
 def test_a_dataset_that_is_not_there(tmp_path: Path) -> None:

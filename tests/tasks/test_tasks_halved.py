@@ -34,5 +34,7 @@ def test_half_with_data_measures_the_change(tmp_path: Path, caplog: pytest.LogCa
     assert json.loads((tmp_path / "out.json").read_text())["differences"][0]["map50"]["value"] == difference.map50.value
     caplog.clear()
     assert export(ExportConfig(weights=tmp_path / "3.pt", **shared)).differences == (None,)
-    assert "has 2 classes, the checkpoint 3: what 16 bits change is not measured." in caplog.text
+    assert (
+        "has another number of classes (2) than the checkpoint (3): what 16 bits change is not measured." in caplog.text
+    )
     assert export(ExportConfig(weights=tmp_path / "2.pt", **{**shared, "half": False})).differences == ()

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import re
 import textwrap
 import typing
 from collections.abc import Callable, Mapping
@@ -23,8 +22,9 @@ from typing import Any, TypeVar
 
 from pydantic.fields import FieldInfo
 
+from slimyolo.api.wording import naming_keywords, setting_names
 from slimyolo.errors import ConfigError, nearest_name_hint
-from slimyolo.tasks.common.config import Config, option_facts, option_name
+from slimyolo.tasks.common.config import Config, option_facts
 from slimyolo.tasks.common.speaking import speaking_aloud
 from slimyolo.tasks.settings import settings_of
 from slimyolo.tasks.spellings import hyper_parameter, our_name
@@ -35,8 +35,6 @@ C = TypeVar("C", bound=Config)
 R = TypeVar("R")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-OPTION = re.compile(r"--([a-z][a-z0-9-]*)(?:( )(?=[A-Z]{2,}\b)([A-Z]{2,}))?")
-
 
 def run_task(task: Callable[[C], R], kind: type[C], given: Mapping[str, Any], *, verbose: bool) -> R:
     """The result of `task` with settings of `kind`, made from the values `given` by keyword.
@@ -44,11 +42,8 @@ def run_task(task: Callable[[C], R], kind: type[C], given: Mapping[str, Any], *,
     Raises `ConfigError` for a name that is no setting (with the nearest one), and for a value that the command would refuse.
     """
     values = _values(kind, given)
-    with speaking_aloud() if verbose else nullcontext():
-        try:
-            settings = settings_of(kind, values)
-        except ConfigError as error:
-            raise ConfigError(_as_keywords(str(error), kind)) from None
+    with speaking_aloud() if verbose else nullcontext(), naming_keywords(kind):
+        settings = settings_of(kind, values)
         assert isinstance(settings, kind)  # narrows the type
         if "imgsz" in kind.model_fields:
             from slimyolo.tasks.common.stored_size import with_stored_size  # it imports torch, as the task does
@@ -102,7 +97,7 @@ def _row(name: str, field: FieldInfo) -> list[str]:
 
 def _values(kind: type[Config], given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` as the settings take them: other names of an option, single values and mappings are brought into shape."""
-    names = _names(kind)
+    names = setting_names(kind)
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in names:
@@ -122,16 +117,6 @@ def _no_setting(key: str, value: Any, kind: type[Config]) -> str:
     else:
         hint = f" Did you mean {meant!r}?" if meant is not None else nearest_name_hint(key, kind.model_fields)
     return f"{function} has no setting {key!r}.{hint} help({function}) lists them."
-
-
-def _names(kind: type[Config]) -> dict[str, str]:
-    """Every name of a setting → the setting: the field itself, and the names of its option (``names``, ``json``, ``img``)."""
-    found = {name: name for name in kind.model_fields}
-    for name, field in kind.model_fields.items():
-        facts = option_facts(field)
-        for other in (facts.flag or option_name(name), *facts.names):
-            found.setdefault(other.lstrip("-").replace("-", "_"), name)
-    return found
 
 
 def _shaped(value: Any, field: FieldInfo, name: str, kind: type[Config]) -> Any:
@@ -161,16 +146,3 @@ def _shaped(value: Any, field: FieldInfo, name: str, kind: type[Config]) -> Any:
 def _is_model(value: object) -> bool:
     """Whether `value` is a network or an opened file. Asked without importing torch, which a path does not need."""
     return callable(value) and not isinstance(value, (str, os.PathLike, type))
-
-
-def _as_keywords(message: str, kind: type[Config]) -> str:
-    """A message of the command line with the options of `kind` as keywords: ``--batch-size`` → ``batch_size``."""
-    fields = _names(kind)
-
-    def keyword(match: re.Match[str]) -> str:
-        name = fields.get(match[1].replace("-", "_"))
-        if name is None:
-            return match[0]
-        return name if match[3] is None else f"{name}=…"
-
-    return OPTION.sub(keyword, message)

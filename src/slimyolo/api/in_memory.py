@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimyolo.api.wording import with_keywords_of
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.data import read_dataset_yaml, read_split
 from slimyolo.detections import DetectionMetrics, MetricEstimates, RuleName, metric_differences
@@ -28,22 +30,32 @@ from slimyolo.pruning import (
     rules_with,
 )
 from slimyolo.ranges import check_ranges
-from slimyolo.tasks.common.measuring import Measuring, measure_split
+from slimyolo.shown_text import counted
+from slimyolo.tasks.common.measuring import Measuring, measure_split, say_split_doubts
 from slimyolo.tasks.common.opened_model import OpenedModel, fixed_size, open_model
-from slimyolo.tasks.common.stored_size import image_size_for
+from slimyolo.tasks.common.stored_size import image_size_for, refuse_odd_sides
 from slimyolo.tasks.common.weights import load_weights
+from slimyolo.tasks.measure.compare_config import CompareConfig
+from slimyolo.tasks.measure.validate_config import ValConfig
+from slimyolo.tasks.predict.config import PredictConfig
+from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.cutter import cut_detector
-from slimyolo.tasks.prune.living import living_note
+from slimyolo.tasks.prune.living import living_note, say_notes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = ["Pruned", "compare", "evaluate", "load", "predict", "prune"]
 
+log = logging.getLogger("slimyolo")
+
 DetectorOrPath = Detector | str | os.PathLike[str]
 ModelOrPath = Detector | ExportedModel | str | os.PathLike[str]
+USUAL_TARGET = ChannelShare(0.4)
+REPAIR_CALL = "slimyolo.prune(weights=…, data=…, importance='taylor', reconstruct=True)"
 
 
+@with_keywords_of(PredictConfig)
 def load(path: str | os.PathLike[str]) -> Detector:
     """The detector in a checkpoint of slimyolo, or in a published or trained ``.pt`` file of a family in `slimyolo.families`.
 
@@ -55,6 +67,7 @@ def load(path: str | os.PathLike[str]) -> Detector:
     return load_weights(Path(path)).detector()
 
 
+@with_keywords_of(PredictConfig)
 def predict(
     detector_or_path: ModelOrPath,
     image: PictureSource,
@@ -84,7 +97,7 @@ def predict(
     model = _model(detector_or_path, trust_code)
     asked = image_size_for(model, imgsz)
     size = fixed_size(model, asked)
-    return predict_source(
+    found = predict_source(
         model.deployed() if isinstance(model, Detector) else model,
         image,
         imgsz=size or asked,
@@ -95,8 +108,12 @@ def predict(
         classes=classes,
         agnostic=agnostic,
     )
+    if not found:
+        log.warning("there was no picture to detect in: the source is empty, and so is the list of results")
+    return found
 
 
+@with_keywords_of(ValConfig)
 def evaluate(
     detector_or_path: ModelOrPath,
     data_yaml: str | os.PathLike[str],
@@ -128,7 +145,8 @@ def evaluate(
     dataset = read_dataset_yaml(Path(data_yaml))
     if dataset.nc != detector.nc:
         raise ModelError(
-            f"The detector has {detector.nc} classes, but {data_yaml} has {dataset.nc}. Give a dataset with its classes."
+            f"The detector has {counted(detector.nc, 'class', 'classes')}, but {data_yaml} has {dataset.nc}. Give a "
+            f"dataset with its classes."
         )
     how = Measuring(
         imgsz=max(size or asked),
@@ -140,9 +158,14 @@ def evaluate(
         workers=workers,
         rule=rule,
     )
-    return measure_split(detector, read_split(dataset, split), how).metrics
+    if detector.names != dataset.names:
+        log.warning("class names differ: detector %s, dataset %s", list(detector.names), list(dataset.names))
+    images = read_split(dataset, split)
+    say_split_doubts(images, data_yaml)
+    return measure_split(detector, images, how).metrics
 
 
+@with_keywords_of(CompareConfig)
 def compare(
     first: ModelOrPath,
     second: ModelOrPath,
@@ -189,9 +212,10 @@ class Pruned:
         save_checkpoint(path, self.model, provenance={"command": "slimyolo.prune", "plan": self.plan.summary()})
 
 
+@with_keywords_of(PruneConfig)
 def prune(
     detector_or_path: DetectorOrPath,
-    target: Target = ChannelShare(0.4),  # noqa: B008 - a frozen value
+    target: Target = USUAL_TARGET,
     imgsz: int | None = None,
     rules: CutRules | None = None,
     *,
@@ -206,18 +230,30 @@ def prune(
     image for which costs are counted; None: that of the checkpoint, else 320. `rules`, and single `fields` of it such as
     ``round_to=8``, are those of `slimyolo.pruning.CutRules`; `price` and `calibration` are those of
     `slimyolo.pruning.prune_module`. The policy "reference" (also "skip-shortcuts") does not prune the layers around shortcuts.
-    ``.report.notes`` says, among other things, how many of the removed channels still worked.
+    What makes the cut doubtful is in ``.report.notes`` and goes to the logger ``slimyolo`` as warnings: removed channels that
+    still worked, a budget that was not reached.
     """
     detector = _detector(detector_or_path)
+    side = max(image_size_for(detector, imgsz))
+    refuse_odd_sides(detector, side)
+    if target is USUAL_TARGET:
+        log.warning(
+            "no target was given: %.0f %% of the channels are removed, as `slimyolo prune` does. To choose, give for instance "
+            "target=slimyolo.pruning.MacsShare(0.5), which keeps half of the MACs",
+            100 * USUAL_TARGET.share,
+        )
     result = cut_detector(
         detector,
         target,
         rules_with(rules, fields),
-        imgsz=max(image_size_for(detector, imgsz)),
+        imgsz=side,
         price=price,
         calibration=calibration,
     )
-    note = living_note(result.plan, detector)
+    say_notes(result.report.notes)
+    note = living_note(result.plan, detector, REPAIR_CALL)
+    if note:
+        log.warning("%s", note)
     report = replace(result.report, notes=(*result.report.notes, note)) if note else result.report
     return Pruned(result.model, result.plan, report)
 

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from slimyolo.errors import CheckpointError, ModelError
 from slimyolo.models import Architecture, Detector, Widths, build_detector, widths_of
 from slimyolo.ranges import MOST_PIXELS, RANGES
+from slimyolo.shown_text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +50,7 @@ class Checkpoint:
 
     def __repr__(self) -> str:
         pruned = "" if self.widths is None else ", pruned"
-        return f"Checkpoint({self.source!r}: {self.architecture.name}, {len(self.names)} classes{pruned})"
+        return f"Checkpoint({self.source!r}: {self.architecture.name}, {counted(len(self.names), 'class', 'classes')}{pruned})"
 
     @property
     def anchors(self) -> Tensor:

@@ -15,6 +15,7 @@ from slimyolo.checkpoints.pickled_model import is_model_object, model_objects
 from slimyolo.checkpoints.saving import FORMAT, VERSION
 from slimyolo.errors import CheckpointError, ModelError
 from slimyolo.models import Architecture, Families, widths_from_plain
+from slimyolo.shown_text import counted
 from slimyolo.storage import check_user_file, read_foreign_pickle
 
 __all__ = ["load_checkpoint", "read_tensors"]
@@ -134,7 +135,9 @@ def _read_own(source: str, tree: Mapping[str, Any], families: Families) -> Check
     except ModelError as error:
         raise CheckpointError(f"{source} does not describe a detector: {error}") from error
     if len(names) != architecture.nc:
-        raise CheckpointError(f"{source} is damaged: it has {architecture.nc} classes but {len(names)} names.")
+        raise CheckpointError(
+            f"{source} is damaged: it has {counted(architecture.nc, 'class', 'classes')} but {counted(len(names), 'name')}."
+        )
     return checkpoint
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from slimyolo.errors import CheckpointError, shown_value
+from slimyolo.shown_text import counted
 from slimyolo.storage import ForeignObject
 
 __all__ = [
@@ -53,7 +54,7 @@ def class_names(source: str, names: Any, nc: int) -> tuple[str, ...]:
     if isinstance(names, dict) and sorted(names, key=str) == sorted(range(nc), key=str):
         names = [names[index] for index in range(nc)]
     if not isinstance(names, (list, tuple)) or len(names) != nc:
-        raise CheckpointError(f"{source} has {nc} classes, but its names are not a list of {nc}.")
+        raise CheckpointError(f"{source} has {counted(nc, 'class', 'classes')}, but its names are not a list of {nc}.")
     return tuple(str(name)[:200] if isinstance(name, (str, int)) else f"class{i}" for i, name in enumerate(names))
 
 

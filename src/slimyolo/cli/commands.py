@@ -73,8 +73,13 @@ def _dataset_status(config: DataCheckConfig, report: Any) -> int:
 
 
 def _chain_status(config: Config, record: Any) -> int:
-    """1 when a file that was asked for could not be exported or timed; otherwise 0. The checkpoints are there in any case."""
-    return 1 if record.ending.failures else 0
+    """1 when a file could not be exported or timed, or a budget was not reached; otherwise 0. The checkpoints are there."""
+    return 1 if record.ending.failures or record.missed else 0
+
+
+def _cut_status(config: PruneConfig, record: Any) -> int:
+    """1 when the budget was not reached; otherwise 0. The cut is there in any case."""
+    return 1 if record.missed_budget else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +128,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         settings=PruneConfig,
         task=("slimyolo.tasks.prune.prune", "prune"),
+        ending=_cut_status,
         summary="remove channels, and keep what they contributed",
         examples=(
             f"slimyolo prune --weights {_BEST} --percent 0.4 {_DATA}",

@@ -15,7 +15,7 @@ from slimyolo.cli.commands import COMMANDS, Command
 from slimyolo.cli.crashes import tell_crashes
 from slimyolo.cli.ctrl_c import noting_ctrl_c
 from slimyolo.cli.options import CONFIG_FILE, command_options, given_values, read_config_file
-from slimyolo.cli.other_words import is_family, no_such_command, refuse_other_style
+from slimyolo.cli.other_words import advice_of, is_family, no_such_command
 from slimyolo.cli.running import run_command
 from slimyolo.cli.screens import command_screen, family_screen, overview_screen
 from slimyolo.cli.standard_streams import fill_closed_numbers, lasting_streams, lost_output
@@ -105,7 +105,7 @@ def run_command_line(tokens: Sequence[str]) -> int:
         specs,
         rest,
         program=f"slimyolo {command.name}",
-        look_at_words=lambda words: refuse_other_style(command, rest, words),
+        advice=advice_of(command, rest),
     )
     path = given.pop(CONFIG_FILE, None)
     recipe = read_config_file(path, command.settings) if path is not None else {}

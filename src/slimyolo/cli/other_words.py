@@ -4,17 +4,67 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from slimyolo.cli.commands import COMMANDS, Command
+from slimyolo.cli.options import command_options
+from slimyolo.cli.tokens import Advice
 from slimyolo.errors import ConfigError, nearest_name_hint
-from slimyolo.tasks.spellings import COMMAND_WORDS, TASK_WORDS, option_for
+from slimyolo.tasks.common.config import option_facts, option_name
+from slimyolo.tasks.spellings import COMMAND_WORDS, FILE_WORDS, TASK_WORDS, option_for, our_name
 
-__all__ = ["is_family", "no_such_command", "refuse_other_style"]
+__all__ = ["advice_of", "is_family", "no_such_command", "refuse_other_style"]
 
 PAIR = re.compile(r"([A-Za-z_][\w-]*)=(.*)", re.DOTALL)
 OF_TASKS = ("task", "mode")  # keys of `yolo TASK MODE key=value` that the command itself answers
+
+
+SEVERAL: Mapping[tuple[str, str], str] = {
+    ("val", "weights"): "To measure two on the same images: slimyolo compare {two} --data YAML.",
+    ("predict", "weights"): "To see several side by side: slimyolo serve {all}.",
+    ("predict", "source"): "Quote a pattern ('photos/*.jpg'), or the shell replaces it; or give a folder or a .txt list.",
+    ("compare", "second"): "It compares two models; slimyolo bench --weights {all} times several.",
+    ("compress", "weights"): "A chain begins with one.",
+    ("train", "weights"): "A training begins with one.",
+    ("sparsify", "weights"): "A training begins with one.",
+    ("finetune", "weights"): "A training begins with one.",
+    ("iterate", "weights"): "A chain begins with one.",
+    ("data convert", "folder"): "Put the files of one source into a folder, and convert this folder.",
+    ("plan diff", "second"): "It compares two plans.",
+}  # fmt: skip
+"""(command, key of an option that takes one value) → what to type for several."""
+
+
+def advice_of(command: Command, tokens: Sequence[str]) -> Advice:
+    """What `command` says about words in `tokens`, all that follows it, which it cannot take."""
+    return Advice(
+        words=partial(refuse_other_style, command, tokens),
+        unknown=partial(_meant_option, command, tokens),
+        several=partial(_for_several, command),
+    )
+
+
+def _meant_option(command: Command, tokens: Sequence[str], name: str) -> str:
+    """The hint for the unknown option `name`: our word for it, or the line without it where a file stands alone."""
+    key = name.lstrip("-").replace("-", "_")
+    ours = our_name(key, "", command.settings)
+    alone = [option for option in command_options(command.settings) if option.spec.positional and option.required]
+    if alone and (key in FILE_WORDS or ours in {option.spec.key for option in alone}):
+        words = [word.removeprefix(f"{name}=") for word in tokens if word != name]
+        stand = "s stand" if len(alone) > 1 else " stands"
+        values = " ".join(option.value_word for option in alone)
+        return f" {values}: the value{stand} without an option. Type: {shlex.join(['slimyolo', *command.name.split(), *words])}"
+    if ours is None:
+        return ""
+    return f" Did you mean {option_facts(command.settings.model_fields[ours]).flag or option_name(ours)!r}?"
+
+
+def _for_several(command: Command, key: str, values: Sequence[str]) -> str:
+    """What to type for several `values` of an option that takes one."""
+    said = SEVERAL.get((command.name, key), f"Type slimyolo {command.name} once for each.")
+    return f" {said.format(two=shlex.join(values[:2]), all=shlex.join(values))}"
 
 
 def is_family(word: str) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slimyolo.cli import screens
 from slimyolo.cli.commands import COMMANDS
 from slimyolo.cli.main import leave, make_settings, run_safely
 from slimyolo.cli.options import command_options
@@ -65,7 +67,8 @@ def translate(script: ReferenceScript, tokens: Sequence[str]) -> tuple[Config, t
 
 def script_screen(script: ReferenceScript) -> str:
     """The screen of ``python SCRIPT --help``: options that work, that change nothing, and that are refused."""
-    lines = [f"python {script.path}: takes the reference's options and runs `slimyolo {script.settings.command}`", ""]
+    what = f"python {script.path}: takes the reference's options and runs `slimyolo {script.settings.command}`"
+    lines = [*textwrap.wrap(what, screens.WIDTH), ""]
     words = {option.spec.key: option.help for option in command_options(script.settings)}
     rows = {"works": "Options", "harmless": "Accepted, but without effect", "refused": "Refused"}
     for kind, title in rows.items():

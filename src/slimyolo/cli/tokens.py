@@ -15,11 +15,27 @@ from typing import Any, Literal, NoReturn
 
 from slimyolo.errors import ConfigError, nearest_name_hint
 
-__all__ = ["Arity", "OptionSpec", "parse_tokens"]
+__all__ = ["Advice", "Arity", "OptionSpec", "parse_tokens"]
 
 Arity = Literal["flag", "one", "maybe", "many", "each"]
-MEANT = (("--weights", (".pt", ".pth", ".onnx")), ("--data", (".yaml", ".yml")))
+MODELS, YAMLS = (".pt", ".pth", ".onnx"), (".yaml", ".yml")
+MEANT = (("--weights", MODELS), ("--data", YAMLS))
 """Option → suffixes of the files that it takes, for a word without an option."""
+OTHER_FILES = {"data": MODELS, "config file": MODELS, "weights": YAMLS}
+"""Key of an option → suffixes of files that it cannot take."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What a command says about words that it cannot take. Each function returns a sentence, or an empty text.
+
+    `words` sees the words without an option, and may refuse them. `unknown` gets the name of an unknown option, `several` the
+    key of an option that takes one value, and all values that were given for it.
+    """
+
+    words: Callable[[Sequence[str]], None] = lambda words: None
+    unknown: Callable[[str], str] = lambda name: ""
+    several: Callable[[str, Sequence[str]], str] = lambda key, values: ""
 
 
 @dataclass(frozen=True)
@@ -58,13 +74,13 @@ def parse_tokens(
     *,
     program: str,
     abbreviations: bool = False,
-    look_at_words: Callable[[Sequence[str]], None] | None = None,
+    advice: Advice = Advice(),
 ) -> dict[str, Any]:
     """The options given in `tokens`, as key → text, list of texts, or True for a flag. Options not given are absent.
 
     With `abbreviations` the first letters of a name are enough when they are unique, as in the reference's scripts.
-    `look_at_words` is called with the words that stand without a name, and may refuse them. Raises `ConfigError` for an
-    unknown option (naming the nearest one), a missing value, or a word that belongs to no option.
+    Raises `ConfigError` for an unknown option (naming the nearest one), a missing value, or a word that belongs to no option,
+    with the `advice` of the command.
     """
     parser = _Parser(prog=program, add_help=False, allow_abbrev=abbreviations, argument_default=argparse.SUPPRESS)
     for spec in specs:
@@ -72,32 +88,44 @@ def parse_tokens(
     given, left = parser.parse_known_args(list(tokens))
     values = vars(given)
     words = [word for word in left if not word.startswith("-")]
-    if look_at_words is not None:
-        look_at_words(words)
+    advice.words(words)
     unknown = [word for word in left if word.startswith("-") and word != "--"]
     if unknown:
         known = [name for spec in specs for name in spec.names]
         name = unknown[0].partition("=")[0]
+        if hint := advice.unknown(name):
+            raise ConfigError(f"Unknown option {name}.{hint}")
         raise ConfigError(f"Unknown option {name}.{nearest_name_hint(name, known)} See `{program} --help`.")
     named = dict(values)
-    left_over = _placed(specs, words, values)
-    if left_over:
-        raise ConfigError(_left_over(left_over[0], specs, named, program))
+    left = _placed(specs, words, values)
+    if left:
+        raise ConfigError(f"{_left_over(left, specs, values, named, advice)} See `{program} --help`.")
     return values
 
 
 def _placed(specs: Sequence[OptionSpec], words: Sequence[str], values: dict[str, Any]) -> list[str]:
-    """Put `words` without a name into `values`; returns those that belong to no option."""
-    left = list(words)
-    for spec in specs:
-        if not left or not (spec.positional or spec.by_place):
-            continue
-        if spec.arity == "each":
-            values[spec.key] = [*values.get(spec.key, []), *left]
-            left = []
-        elif spec.key not in values:
-            values[spec.key] = left.pop(0)
+    """Put `words` without a name into `values`; returns those that belong to no option.
+
+    A file goes to the first free option that can take a file of its suffix, so ``val data.yaml best.pt`` is understood, too.
+    """
+    left = []
+    for word in words:
+        spec = next((one for one in _by_place(specs, word) if one.arity == "each" or one.key not in values), None)
+        if spec is None:
+            left.append(word)
+        elif spec.arity == "each":
+            values[spec.key] = [*values.get(spec.key, []), word]
+        else:
+            values[spec.key] = word
     return left
+
+
+def _by_place(specs: Sequence[OptionSpec], word: str) -> list[OptionSpec]:
+    """The options whose value may stand without a name, and can be `word`."""
+    suffix = PurePath(word).suffix.lower()
+    return [
+        spec for spec in specs if (spec.positional or spec.by_place) and suffix not in OTHER_FILES.get(spec.key, ())
+    ]
 
 
 def _add(parser: argparse.ArgumentParser, spec: OptionSpec) -> None:
@@ -113,14 +141,26 @@ def _add(parser: argparse.ArgumentParser, spec: OptionSpec) -> None:
         parser.add_argument(*spec.names, dest=spec.key)
 
 
-def _left_over(word: str, specs: Sequence[OptionSpec], named: Mapping[str, Any], program: str) -> str:
-    twice = [spec for spec in specs if (spec.positional or spec.by_place) and spec.key in named]
-    if len(twice) == 1:
-        return f"{twice[0].names[0]} is given twice: {word} and {named[twice[0].key]}. See `{program} --help`."
-    names = {name for spec in specs for name in spec.names}
-    meant = next(
-        (name for name, suffixes in MEANT if name in names and PurePath(word).suffix.lower() in suffixes), None
-    )
-    if meant is not None:
-        return f"Unexpected word {word!r}: options begin with --. Did you mean {meant} {word}? See `{program} --help`."
-    return f"Unexpected word {word!r}: options begin with --. See `{program} --help`."
+def _left_over(
+    left: Sequence[str],
+    specs: Sequence[OptionSpec],
+    values: Mapping[str, Any],
+    named: Mapping[str, Any],
+    advice: Advice,
+) -> str:
+    """What to say about the words `left`, which no option can take. `named` are the values that were given by name."""
+    word = left[0]
+    suffix = PurePath(word).suffix.lower()
+    meant = next((name for name, suffixes in MEANT if suffix in suffixes), "")
+    takers = [spec for spec in specs if meant in spec.names] or _by_place(specs, word)
+    filled = [spec for spec in takers if spec.key in values and spec.arity != "each"]
+    if not filled:
+        known = meant in {name for spec in specs for name in spec.names}
+        hint = f" Did you mean {meant} {word}?" if known else ""
+        return f"Unexpected word {word!r}: options begin with --.{hint}"
+    spec = filled[-1]
+    given = [*(str(values[one.key]) for one in filled), *left] if spec.positional else [str(values[spec.key]), *left]
+    more = advice.several(spec.key, given)
+    if spec.key in named and spec.by_place:
+        return f"{spec.names[0]} is given twice: {word} and {named[spec.key]}.{more}"
+    return f"Unexpected word {word!r}: {spec.names[0]} takes one value, and has {values[spec.key]}.{more}"

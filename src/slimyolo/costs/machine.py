@@ -9,6 +9,7 @@ from pathlib import Path
 
 from slimyolo.costs.timing import Timing
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
 
 __all__ = ["Machine", "busy_warnings", "describe_machine", "processor_flags", "processor_name"]
 
@@ -88,11 +89,14 @@ def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...]) -
     found = []
     if machine.load is not None and machine.load > LOAD_ALLOWED:
         found.append(
-            f"Other programs are running (load average {machine.load:.1f} on {machine.cores} cores): times are too long and "
+            f"Other programs are running (load average {machine.load:.1f} on {counted(machine.cores, 'core')}): times are "
+            f"too long and "
             "ratios uncertain. Measure again on a quiet machine."
         )
     if threads > machine.cores:
-        found.append(f"{threads} threads share {machine.cores} cores: give --threads {machine.cores} or fewer.")
+        found.append(
+            f"{counted(threads, 'thread')} share {counted(machine.cores, 'core')}: give --threads {machine.cores} or fewer."
+        )
     worst = max((one.spread for one in timings), default=1.0)
     if worst > SPREAD_ALLOWED:
         found.append(

@@ -7,7 +7,7 @@ from slimyolo.data.batches.settings import YOLOV5_LOADING, LoaderSettings, Loadi
 from slimyolo.data.batches.train_batches import TrainBatches, class_balance_weights, image_weights_of_classes
 from slimyolo.data.dataset.check import ClassCount, DatasetReport, DuplicateImages, SplitReport, check_dataset
 from slimyolo.data.dataset.dataset_yaml import DATASETS_VARIABLE, DatasetSpec, read_dataset_yaml
-from slimyolo.data.dataset.doubts import empty_classes_words, shared_images_words
+from slimyolo.data.dataset.doubts import empty_classes_words, few_images_words, shared_images_words
 from slimyolo.data.dataset.labels import Defect, label_path
 from slimyolo.data.dataset.listed_paths import find_listed, read_list
 from slimyolo.data.dataset.splits import Sample, SplitData, read_split
@@ -47,6 +47,7 @@ __all__ = [
     "class_balance_weights",
     "decode_image",
     "empty_classes_words",
+    "few_images_words",
     "find_listed",
     "image_size",
     "image_weights_of_classes",

@@ -25,6 +25,7 @@ from slimyolo.detections.ties import best_first
 from slimyolo.errors import DataError, ModelError
 from slimyolo.geometry import Detections
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
 
 __all__ = ["ClassMetrics", "DetectionMetrics", "MetricCurves", "MetricsAccumulator", "fitness", "metrics_from"]
 
@@ -86,7 +87,8 @@ class DetectionMetrics:
     def __repr__(self) -> str:
         return (
             f"DetectionMetrics(P {self.precision:.3f}, R {self.recall:.3f}, mAP50 {self.map50:.3f}, mAP50-95 "
-            f"{self.map50_95:.3f}, rule {self.rule}; {len(self.per_class)} classes, {self.images} images, {self.labels} labels)"
+            f"{self.map50_95:.3f}, rule {self.rule}; {counted(len(self.per_class), 'class', 'classes')}, "
+            f"{counted(self.images, 'image')}, {counted(self.labels, 'label')})"
         )
 
     @property

@@ -24,6 +24,7 @@ from slimyolo.exporting.table import check_settings, checker_version, require_pa
 from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind
 from slimyolo.models import Detector
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
 from slimyolo.storage import atomic_file, atomic_folder, read_user_file, remember_own_file, temporary_folder
 from slimyolo.tracing.explaining import depends_on_values, place_of
 
@@ -199,9 +200,9 @@ def _check_found(row: Format, found: Mapping[str, Agreement], tolerance: Toleran
     for kind, one in found.items():
         if not one.within(tolerance):
             images = (
-                f"{one.images} images, in the choice of detections"
+                f"{counted(one.images, 'image')}, in the choice of detections"
                 if kind == "suppressed"
-                else f"{one.images} {kind} images"
+                else f"{counted(one.images, f'{kind} image')}"
             )
             raise ExportError(
                 f"{row.name}: the file disagrees with the model on {images}: boxes by {one.boxes_px:.3g} px "

@@ -22,6 +22,7 @@ from slimyolo.exporting.neighbours import check_exported_files
 from slimyolo.exporting.settings import Opened, Runner, RunOptions, RunPrecision
 from slimyolo.exporting.table import FORMATS, find_runtime, runtimes
 from slimyolo.geometry import OutputLayout, RowLayout, SuppressionKind, xyxy_to_cxcywh
+from slimyolo.shown_text import counted
 
 __all__ = ["ExportedModel", "is_exported", "open_exported", "stated_size"]
 
@@ -70,7 +71,7 @@ class ExportedModel:
 
     def __repr__(self) -> str:
         size = "any size" if self.size is None else f"{self.size[0]} x {self.size[1]} (height x width)"
-        return f"ExportedModel('{self.path}' in {self.runtime}, {self.precision}: {self.nc} classes, {size})"
+        return f"ExportedModel('{self.path}' in {self.runtime}, {self.precision}: {counted(self.nc, 'class', 'classes')}, {size})"
 
     @property
     def nc(self) -> int:
@@ -160,8 +161,8 @@ class ExportedModel:
     def _expected(self, columns: int) -> str:
         """The expected shape of the output, in words."""
         return {
-            "rows": f"decoded rows [B, rows, {columns}] of {len(self.names)} classes",
-            "columns": f"decoded rows [B, {columns}, rows] of {len(self.names)} classes",
+            "rows": f"decoded rows [B, rows, {columns}] of {counted(len(self.names), 'class', 'classes')}",
+            "columns": f"decoded rows [B, {columns}, rows] of {counted(len(self.names), 'class', 'classes')}",
             "detections": "detections [B, max_det, 6]",
         }[self.layout]
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from slimyolo.geometry.boxes import clip_boxes
 from slimyolo.geometry.placement import Placement
+from slimyolo.shown_text import counted
 
 __all__ = ["Detections", "Frame"]
 
@@ -36,8 +37,8 @@ class Detections:
         object.__setattr__(self, "classes", np.asarray(self.classes, np.int64).reshape(-1))
         if not len(self.boxes) == len(self.scores) == len(self.classes):
             raise ValueError(
-                f"Detections need one score and one class per box, got {len(self.boxes)} boxes, "
-                f"{len(self.scores)} scores and {len(self.classes)} classes"
+                f"Detections need one score and one class per box, got {counted(len(self.boxes), 'box', 'boxes')}, "
+                f"{counted(len(self.scores), 'score')} and {counted(len(self.classes), 'class', 'classes')}"
             )
         if self.frame not in ("source", "network"):
             raise ValueError(f"Detections.frame must be 'source' or 'network', got {self.frame!r}")
@@ -47,7 +48,7 @@ class Detections:
 
     def __repr__(self) -> str:
         scores = f", scores {self.scores[0]:.2f} to {self.scores[-1]:.2f}" if len(self) else ""
-        return f"Detections({len(self)} boxes in {self.frame} pixels{scores})"
+        return f"Detections({counted(len(self), 'box', 'boxes')} in {self.frame} pixels{scores})"
 
     @classmethod
     def empty(cls, frame: Frame = "source") -> Detections:

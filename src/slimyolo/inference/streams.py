@@ -24,6 +24,7 @@ import numpy as np
 from slimyolo.data import IMAGE_SUFFIXES, decode_image
 from slimyolo.errors import DataError
 from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_picture_array
+from slimyolo.shown_text import counted
 
 __all__ = ["STREAM_PREFIXES", "Patience", "is_stream_address", "read_address", "read_camera", "silent_video_library"]
 
@@ -136,7 +137,8 @@ def _read_live(
 def _why_it_ended(source: str | int, shown: str, frames: int, patience: Patience) -> str:
     if frames:
         return (
-            f"The stream {shown} broke off after {frames} frames: nothing came for {patience.timeout_s:g} s, or it was "
+            f"The stream {shown} broke off after {counted(frames, 'frame')}: nothing came for {patience.timeout_s:g} s, "
+            f"or it was "
             f"closed, and {patience.attempts} new attempts failed."
         )
     if isinstance(source, int):

@@ -13,6 +13,7 @@ from slimyolo.errors import ConfigError, TrainingError
 from slimyolo.losses.distillation import channel_wise_divergence
 from slimyolo.losses.objectives import EpochOfRun, LossParts
 from slimyolo.models import Detector, DetectorLoss
+from slimyolo.shown_text import counted
 
 __all__ = ["DISTILLATION_TERMS", "Distilled", "Projectors", "check_teacher", "neck_widths"]
 
@@ -104,7 +105,8 @@ def check_teacher(student: Detector, teacher: Detector) -> None:
         )
     if teacher.nc != student.nc:
         raise ConfigError(
-            f"--teacher detects {teacher.nc} classes ({_shown(teacher.names)}), but the model to train has {student.nc} "
+            f"--teacher detects {counted(teacher.nc, 'class', 'classes')} ({_shown(teacher.names)}), but the model to "
+            f"train has {student.nc} "
             f"({_shown(student.names)}). Give a teacher that was trained on the same data."
         )
     if tuple(teacher.names) != tuple(student.names):

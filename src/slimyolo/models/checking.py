@@ -8,6 +8,7 @@ from typing import Any
 from slimyolo.errors import ModelError, nearest_name_hint
 from slimyolo.models.architecture import Architecture, LayerSpec
 from slimyolo.models.module_table import Built, Incoming, ModuleRule, bind_arguments
+from slimyolo.shown_text import counted
 
 __all__ = ["absolute_sources", "check_layers", "rule_of"]
 
@@ -64,11 +65,12 @@ def _check_head(architecture: Architecture, row: LayerSpec, values: Mapping[str,
         raise ModelError(f"{shown}, {row.where}: the number of {row.module} should be 1, got {row.repeats}.")
     if values.get("nc", "nc") not in ("nc", architecture.nc):
         raise ModelError(
-            f"{shown}, {row.where}: {row.module} is given {values['nc']} classes but nc is {architecture.nc}. Write nc."
+            f"{shown}, {row.where}: {row.module} is given {counted(values['nc'], 'class', 'classes')} but nc is "
+            f"{architecture.nc}. Write nc."
         )
     if architecture.family.anchors_of is not None and len(row.sources) != len(architecture.anchors):
         raise ModelError(
-            f"{shown}, {row.where}: {row.module} has {len(row.sources)} levels, "
+            f"{shown}, {row.where}: {row.module} has {counted(len(row.sources), 'level')}, "
             f"but there are anchors for {len(architecture.anchors)}."
         )
 

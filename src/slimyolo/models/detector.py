@@ -16,7 +16,7 @@ from slimyolo.models.architecture import Architecture
 from slimyolo.models.checking import absolute_sources, rule_of
 from slimyolo.models.family import Family, Head, Raw, TwoBranches
 from slimyolo.models.fusing import TrainingBranch, fuse_
-from slimyolo.shown_text import storable
+from slimyolo.shown_text import counted, storable
 
 __all__ = ["Detector", "batchnorm_names", "deployed_batchnorms"]
 
@@ -35,7 +35,8 @@ class Detector(nn.Module):
         super().__init__()
         if len(names) != architecture.nc:
             raise ModelError(
-                f"{architecture.name} has {architecture.nc} classes, got {len(names)} names: {list(names)[:10]}."
+                f"{architecture.name} has {counted(architecture.nc, 'class', 'classes')}, got {len(names)} names: "
+                f"{list(names)[:10]}."
             )
         self.architecture = architecture
         self.names = tuple(storable(str(name)) for name in names)

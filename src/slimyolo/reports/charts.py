@@ -13,6 +13,7 @@ from slimyolo.reports.records.run_files import Curves, LabelCounts
 from slimyolo.reports.stage_table import three_decimals
 from slimyolo.reports.stages import Run, Stage
 from slimyolo.reports.svg import Chart, Figure, Legend, finite_range, nice_ticks
+from slimyolo.shown_text import counted
 
 __all__ = [
     "compared_trade_offs",
@@ -113,7 +114,7 @@ def history_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:
             continue
         x = (0.5, max(total + 0.5, 1.5))
         chart = Chart(
-            title=f"{title} over {total} epochs",
+            title=f"{title} over {counted(total, 'epoch')}",
             x=x,
             y=finite_range(values, zero=True),
             x_label="epoch",
@@ -156,7 +157,9 @@ def layer_figure(stage: Stage) -> Figure:
     before, kept = sum(row[1] for row in layers), sum(row[2] for row in layers)
     carriers = kept - stage.channels[1] if stage.channels else 0
     note = f", {carriers:,} of them as constant carriers" if carriers > 0 else ""
-    return Figure(title, chart.svg(), f"{kept:,} of {before:,} channels in {len(layers)} layers were kept{note}.")
+    return Figure(
+        title, chart.svg(), f"{kept:,} of {before:,} channels in {counted(len(layers), 'layer')} were kept{note}."
+    )
 
 
 def normalised_layers(layers: Sequence[tuple[str, int, int]]) -> tuple[tuple[str, int, int], ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from slimyolo.reports.records.sensitivity import MeasuredGroup, Sensitivity
 from slimyolo.reports.stage_table import TableRow, three_decimals
 from slimyolo.reports.svg import Chart, Figure, Legend, finite_range
+from slimyolo.shown_text import counted
 
 __all__ = ["sensitivity_figure", "sensitivity_headline", "sensitivity_rows", "shares_of"]
 
@@ -20,7 +21,8 @@ def sensitivity_headline(found: Sensitivity) -> str:
     names = ", ".join(group.name for group in groups[:3])
     unfinished = "" if found.complete else " The measurement was interrupted; slimyolo sensitivity --resume goes on."
     return (
-        f"{len(groups)} groups of channels, each cut alone, on {found.images} images. Most sensitive: {names}; least: "
+        f"{counted(len(groups), 'group')} of channels, each cut alone, on {counted(found.images, 'image')}. Most "
+        f"sensitive: {names}; least: "
         f"{groups[-1].name}.{unfinished}"
     )
 

@@ -37,13 +37,7 @@ def check(config: DataCheckConfig) -> DatasetReport:
 
 def describe(report: DatasetReport, limit: int) -> str:
     """The report as text, with the file and line of the first `limit` defects (0: all)."""
-    defects = [defect for split in report.splits for defect in split.defects]
-    shown = defects if limit == 0 else defects[:limit]
-    lines = list(report.lines())
-    if shown:
-        lines += ["", f"Defects ({len(defects)}):", *(f"  {defect}" for defect in shown)]
-    if len(shown) < len(defects):
-        lines.append(f"  … and {len(defects) - len(shown)} more (--limit 0 shows all)")
+    lines = list(report.lines(limit))
     for split in report.splits:
         if dropped := sum(defect.kind == "class" for defect in split.defects):
             lines += ["", wrong_classes_words(split.name, dropped, split.boxes, report.source, where=False)]

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
+import textwrap
 from typing import Any
 
 from slimyolo.checkpoints import CheckpointSummary
 from slimyolo.families import summarise_checkpoint
+from slimyolo.shown_text import counted, file_size
 from slimyolo.storage import to_plain
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.inspect_config import InspectConfig
 
 __all__ = ["describe", "inspect", "summarise"]
+
+TOGETHER = "\N{NO-BREAK SPACE}"  # a line does not end here
+LEAST_TEXT = 30  # characters beside the names, on a terminal however narrow
 
 
 def summarise(config: InspectConfig) -> CheckpointSummary:
@@ -22,17 +28,19 @@ def summarise(config: InspectConfig) -> CheckpointSummary:
 def inspect(config: InspectConfig) -> str:
     """The description of ``config.file`` as text, or as JSON. Raises `CheckpointError`."""
     summary = summarise(config)
-    return json.dumps(to_plain(summary), indent=2, ensure_ascii=False) if config.json_output else describe(summary)
+    if config.json_output:
+        return json.dumps(to_plain(summary), indent=2, ensure_ascii=False)
+    return describe(summary, shutil.get_terminal_size().columns)
 
 
-def describe(summary: CheckpointSummary) -> str:
-    """The summary as aligned lines of text."""
+def describe(summary: CheckpointSummary, columns: int = 80) -> str:
+    """The summary as aligned lines of text, which fit into `columns`. ``--json`` holds all values as they are."""
     origin = "slimyolo" if summary.origin == "slimyolo" else f"{summary.family} (Ultralytics)"
     pruned = "no"
     if summary.pruned:
         share = 1 - summary.batchnorm_channels / summary.batchnorm_channels_dense
         pruned = (
-            f"yes: {summary.pruned_layers} layers narrowed, {summary.batchnorm_channels:,} of "
+            f"yes: {counted(summary.pruned_layers, 'layer')} narrowed, {summary.batchnorm_channels:,} of "
             f"{summary.batchnorm_channels_dense:,} BatchNorm channels left ({share:.1%} removed)"
         )
     scales = f"depth {summary.depth_multiple:g}, width {summary.width_multiple:g}"
@@ -42,10 +50,10 @@ def describe(summary: CheckpointSummary) -> str:
     if summary.training_params:
         training = f", and {summary.training_params:,} of a branch that only training reads (export drops it)"
     rows: list[tuple[str, str]] = [
-        ("File", f"{summary.path}, {summary.file_size_bytes / 1e6:.2f} MB, written by {origin}"),
+        ("File", f"{summary.path}, {file_size(summary.file_size_bytes)}, written by {origin}"),
         (
             "Architecture",
-            f"{summary.architecture} ({summary.family}), {summary.layers} layers, {scales}, {summary.activation}",
+            f"{summary.architecture} ({summary.family}), {counted(summary.layers, 'layer')}, {scales}, {summary.activation}",
         ),
         ("Parameters", f"{summary.params:,}{training}"),
         ("Pruned", pruned),
@@ -59,7 +67,20 @@ def describe(summary: CheckpointSummary) -> str:
     known = {key: value for key, value in summary.provenance.items() if key != "metrics" and value is not None}
     rows += [(key, _value(value)) for key, value in known.items()]
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:{width}}  {text}" for name, text in rows)
+    return "\n".join(line for name, text in rows for line in _wrapped(name, text, width + 2, columns))
+
+
+def _wrapped(name: str, text: str, indent: int, columns: int) -> list[str]:
+    """`text` beside `name`, on as many lines as it takes. Words that belong together stay on one line."""
+    lines = textwrap.wrap(
+        text,
+        max(columns, indent + LEAST_TEXT),
+        initial_indent=f"{name:{indent}}",
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(TOGETHER, " ") for line in lines] or [name]
 
 
 def _names(names: tuple[str, ...]) -> str:
@@ -67,11 +88,17 @@ def _names(names: tuple[str, ...]) -> str:
     return shown if len(names) <= 12 else f"{shown}, … ({len(names) - 12} more)"
 
 
+def _empty(value: Any) -> bool:
+    return value is None or value in ("", [], {}, ())
+
+
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_value(item)}" for key, item in value.items())
+        told = [f"{key} {_value(item)}".replace(" ", TOGETHER) for key, item in value.items() if not _empty(item)]
+        unset = [str(key) for key, item in value.items() if _empty(item)]
+        return ", ".join(told) + (f"; without a value: {', '.join(unset)}" if unset else "")
     if isinstance(value, (list, tuple)):
         return ", ".join(_value(item) for item in value)
     return str(value)

@@ -13,7 +13,7 @@ from slimyolo import __version__
 from slimyolo.one_line import one_line_repr
 from slimyolo.reports.page import render_page
 from slimyolo.reports.stages import read_run
-from slimyolo.shown_text import storable
+from slimyolo.shown_text import file_size, storable
 from slimyolo.storage import write_text
 from slimyolo.tasks.report_config import ReportConfig
 
@@ -38,7 +38,7 @@ def report(config: ReportConfig) -> ReportRecord:
     Raises `ConfigError` for a folder that no command wrote, `StorageError` for a damaged record.
     """
     record = write_report(config.runs, config.page, images=config.images)
-    log.info("written: %s (%.1f MB)", record.page, record.size_bytes / 1e6)
+    log.info("written: %s (%s)", record.page, file_size(record.size_bytes))
     if config.open and not webbrowser.open(Path(record.page).resolve().as_uri()):
         log.warning("no browser could be opened on this machine; the page is %s", record.page)
     return record

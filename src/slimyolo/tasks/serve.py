@@ -19,6 +19,7 @@ from slimyolo.exporting import NetworkCost
 from slimyolo.inference import DetectionSettings, ImageArray, Picture, PredictedPicture, predict_picture
 from slimyolo.models import Detector
 from slimyolo.serving import AllowedHosts, ServedModel, UploadLimits
+from slimyolo.shown_text import file_size
 from slimyolo.tasks.common.opened_model import OpenedModel, deployed_cost, fixed_size, open_model, run_device
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.serve_config import ServeConfig
@@ -57,7 +58,7 @@ def serve(config: ServeConfig) -> None:
     for model in models:
         size = "" if model.params is None else f", {model.params / 1e6:.2f} M parameters"
         size += "" if model.macs is None else f", {2 * model.macs / 1e9:.2f} GFLOPs"
-        log.info("%s: %.2f MB%s at %d x %d (height x width)", model.name, model.file_bytes / 1e6, size, *model.imgsz)
+        log.info("%s: %s%s at %d x %d (height x width)", model.name, file_size(model.file_bytes), size, *model.imgsz)
     if not config.loopback:
         log.warning("--host %s: anybody who can reach this machine can use the page; it has no password", config.host)
     shown = f"[{config.host}]" if ":" in config.host else config.host

@@ -13,7 +13,7 @@ from typing import Any
 from slimyolo.tasks.common.config import Config, option_facts, option_name
 from slimyolo.tasks.train.hyperparameters import HyperParameters
 
-__all__ = ["COMMAND_WORDS", "TASK_WORDS", "hyper_parameter", "option_for", "our_name"]
+__all__ = ["COMMAND_WORDS", "FILE_WORDS", "TASK_WORDS", "hyper_parameter", "option_for", "our_name"]
 
 COMMAND_WORDS: Mapping[str, str] = {
     "detect": "predict",
@@ -59,8 +59,15 @@ COMMAND_WORDS: Mapping[str, str] = {
 TASK_WORDS = ("detect", "segment", "classify", "pose", "obb")
 """The first word of ``yolo TASK MODE``; slimyolo detects, and nothing else."""
 
+FILE_WORDS = (
+    *("weights", "model", "models", "checkpoint", "checkpoints", "file", "files", "source", "input", "data", "dataset"),
+    *("run", "runs", "folder", "output", "plan", "plans", "path"),
+)
+"""Names under which people give a file, to commands whose files stand without an option."""
+
 OTHER_NAMES: Mapping[str, Sequence[str]] = {
     "model": ("weights", "file"),
+    "models": ("weights", "file"),
     "checkpoint": ("weights", "file"),
     "pt": ("weights", "file"),
     "input": ("source",),

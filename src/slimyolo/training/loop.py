@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from slimyolo.errors import TrainingError
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
 from slimyolo.sparsity import NoSparsity, Sparsity, SparsityStatus
 from slimyolo.training.compiling import eager
 from slimyolo.training.contracts import BatchSource, Objective, Validate
@@ -90,7 +91,7 @@ def fit(
     """
     if len(batches) == 0 or epochs < 1:
         raise TrainingError(
-            f"There is nothing to train: {epochs} epochs of {len(batches)} batches. "
+            f"There is nothing to train: {counted(epochs, 'epoch')} of {counted(len(batches), 'batch', 'batches')}. "
             f"Give training images and --epochs 1 or more."
         )
     layout = torch.channels_last if channels_last else torch.contiguous_format

@@ -10,6 +10,7 @@ from torch import nn
 
 from slimyolo.errors import TrainingError
 from slimyolo.pruning import CutRules, Target, rules_with
+from slimyolo.shown_text import counted
 from slimyolo.slimming import Slimming
 from slimyolo.ultralytics.state import read_state, write_state
 from slimyolo.ultralytics.theirs import (
@@ -175,5 +176,6 @@ class _SparseRun:
         else:
             print(
                 f"slimyolo: WARNING: the run ended before the target: {status.gone:.1%} of the {status.unit} are at zero, "
-                f"{status.target:.1%} were asked for, after {self.steps} steps of the optimizer. Train for more epochs."
+                f"{status.target:.1%} were asked for, after {counted(self.steps, 'step')} of the optimizer. Train for "
+                f"more epochs."
             )

@@ -9,6 +9,7 @@ from torch import nn
 
 from slimyolo.checkpoints.pickled_model import UNCUT_BACKBONE
 from slimyolo.errors import ConfigError
+from slimyolo.shown_text import counted
 from slimyolo.ultralytics.theirs import Yolo, input_channels, refuse_spawning, trainer_class
 
 __all__ = ["finetune_trainer", "given_network", "guard_", "is_guarded"]
@@ -63,7 +64,8 @@ def given_network(network: nn.Module, data: dict[str, Any]) -> nn.Module:
     have, want = _names(network.names), _names(data["names"])
     if len(have) != len(want) or not _keypoints(network, data):
         raise ConfigError(
-            f"The network has {len(have)} classes ({_shown(have)}), but the dataset has {len(want)} ({_shown(want)})"
+            f"The network has {counted(len(have), 'class', 'classes')} ({_shown(have)}), but the dataset has {len(want)} "
+            f"({_shown(want)})"
             f"{'' if _keypoints(network, data) else ' and other keypoints'}. The head of a cut network is not remade. "
             "Train the dense network on this dataset first, then sparsify and cut it."
         )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import slimyolo
+from slimyolo.cli.commands import COMMANDS
 from slimyolo.errors import ConfigError, ExportError
 from slimyolo.models import Detector
 from slimyolo.reports import StageRow, stage_table_markdown
@@ -19,14 +22,14 @@ from slimyolo.reports.drawn_table import drawn_comparison, drawn_stages
 from slimyolo.storage import write_json
 from slimyolo.tasks.chain import exports, reachable
 from slimyolo.tasks.chain.compress_config import CompressConfig
-from slimyolo.tasks.chain.doubts import base_doubt, chain_doubts
-from slimyolo.tasks.chain.ending import ended_chain
+from slimyolo.tasks.chain.doubts import base_doubt, chain_doubts, missed_budgets
+from slimyolo.tasks.chain.ending import ChainRecord, ended_chain
 from slimyolo.tasks.chain.exports import Ending, check_formats, end
 from slimyolo.tasks.chain.iterate_config import IterateConfig
-from slimyolo.tasks.chain.last_lines import next_commands
+from slimyolo.tasks.chain.last_lines import as_typed_here, next_commands
 from slimyolo.tasks.chain.reachable import refuse_unreachable
 from slimyolo.tasks.chain.stages import Stages
-from slimyolo.tasks.common.records import TrainRecord
+from slimyolo.tasks.common.records import CutRecord, LatencyOutcome, TrainRecord
 from slimyolo.tasks.common.stored_size import stored_size
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.prune import prune
@@ -252,6 +255,27 @@ def test_next_commands_can_be_pasted(tiny_data: Path) -> None:
     )
 
 
+def test_next_commands_name_files_as_a_person_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "best.pt").write_bytes(b"x")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "runs")
+    assert as_typed_here(tmp_path / "elsewhere" / ".." / "runs" / "best.pt") == "best.pt"
+    assert as_typed_here("../runs/best.pt") == "best.pt"
+    assert as_typed_here("../elsewhere") == str(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "runs" / "deep").mkdir()
+    (tmp_path / "runs" / "deep" / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert as_typed_here("deep/link/../runs") == "deep/link/../runs"  # "deep/runs" does not exist
+
+
+def test_a_next_command_says_what_it_lacks(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else found(name))
+    lines = next_commands(FIRST, LAST, Ending(), tiny_data)
+    assert [line.partition("    # ")[2] for line in lines] == ["", "first: pip install 'slimyolo[serve]'", ""]
+
+
 def test_next_commands_keep_the_image_size_of_the_chain(base_run: TrainRecord, tiny_data: Path) -> None:
     assert stored_size(base_run.best) == (64, 64)
     given = replace(FIRST, weights=str(base_run.best), imgsz=128)
@@ -288,6 +312,7 @@ def test_doubts(tmp_path: Path) -> None:
         cut / "record.json",
         {"notes": ["The budget for MACs could not be reached: every remaining channel is kept by a floor."]},
     )
+    assert len(missed_budgets(cut)) == 1
     assert chain_doubts(tmp_path, [good], good, row("x", map50=0.3), cut)[1:] == (
         "The budget for MACs could not be reached: every remaining channel is kept by a floor. Lower --floor, or ask for less.",
         (
@@ -295,6 +320,30 @@ def test_doubts(tmp_path: Path) -> None:
             "longer after it."
         ),
     )
+
+
+MISSED = "The budget for MACs could not be reached: every remaining channel is kept by a floor."
+SLOW = LatencyOutcome(
+    asked_ms=5.0, dense_ms=60.0, predicted_ms=7.0, measured_ms=8.0, round_to=8, reached=False, attempts=()
+)
+
+
+@pytest.mark.parametrize(
+    ("latency", "notes", "status"),
+    [
+        (None, (), 0),
+        (None, ("a carrier was kept",), 0),
+        (None, (MISSED,), 1),
+        (SLOW, (), 1),
+        (replace(SLOW, reached=True), (), 0),
+    ],
+)
+def test_a_missed_budget_is_the_exit_status(latency: Any, notes: tuple[str, ...], status: int) -> None:
+    commands = {command.name: command for command in COMMANDS}
+    missed = CutRecord.missed_budget.fget(SimpleNamespace(latency=latency, notes=notes))  # type: ignore[attr-defined]
+    assert commands["prune"].ending(None, SimpleNamespace(missed_budget=missed)) == status
+    record = ChainRecord("runs/x", (), "runs/x/best.pt", missed=(MISSED,) if missed else ())
+    assert commands["compress"].ending(None, record) == commands["iterate"].ending(None, record) == status
 
 
 # -- budgets that no cut can reach ---------------------------------------------------------------------------------------

@@ -72,6 +72,13 @@ def test_commands_take_the_stored_size(folder: Path, caplog: pytest.LogCaptureFi
     assert "different sizes" in caplog.text
 
 
+def test_answers_of_devices_have_their_own_size(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "slimyolo")
+    config = BenchConfig(weights=(folder / "a.pt",), times=(Path("times.json"),))
+    assert with_stored_size(config) is config
+    assert caplog.messages == []
+
+
 def test_the_command_line_and_the_api_do(folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     import cv2
 

@@ -125,7 +125,7 @@ def test_a_part_of_the_file(folder: Path, caplog: pytest.LogCaptureFixture) -> N
     np.testing.assert_allclose([record.coco.ap, record.coco.ar100], [expected[0], expected[8]], rtol=0, atol=1e-12)
     assert "1 of 5 pictures are not in" in caplog.text
     assert "numbers an annotation 0. pycocotools takes this object as never found" in caplog.text
-    assert "names 1 more images. An evaluation server counts their objects as not found." in caplog.text
+    assert "names 1 more image. An evaluation server counts their objects as not found." in caplog.text
 
 
 def changed(folder: Path, **values: Any) -> Path:

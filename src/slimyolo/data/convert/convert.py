@@ -21,7 +21,7 @@ from slimyolo.data.convert.source import FormatName, Note, NoteKind, Source, Sou
 from slimyolo.data.convert.splitting import SPLITS, divide, group_of, looks_numbered, torn_groups
 from slimyolo.data.pictures.image_files import ImageHeader, read_image_header
 from slimyolo.errors import ConfigError, DataError
-from slimyolo.shown_text import one_shown_line
+from slimyolo.shown_text import counted, one_shown_line
 from slimyolo.storage import to_plain
 
 __all__ = ["RECORD_FILE", "Conversion", "convert_dataset"]
@@ -210,11 +210,11 @@ class _Work:
         remarks = []
         if self.emptied:
             remarks.append(
-                f"{self.emptied} pictures had boxes, and have none now. They are kept as pictures without objects."
+                f"Pictures that had boxes, and have none now: {self.emptied}. They are kept as pictures without objects."
             )
         if found.unnamed:
             more = f" The first: {found.unnamed[0]}" if found.unnamed else ""
-            remarks.append(f"{len(found.unnamed)} pictures are named by no annotation, and are left out.{more}")
+            remarks.append(f"Pictures that no annotation names, and that are left out: {len(found.unnamed)}.{more}")
         boxes = {split: Counter[int]() for split in set(splits)}
         for ready, split in zip(self.ready, splits, strict=True):
             boxes[split].update(ready.counts)
@@ -226,13 +226,14 @@ class _Work:
                 remarks.append(f"{split} has no box, so no accuracy can be measured with it.")
             elif absent:
                 shown = ", ".join(absent[:10]) + (", …" if len(absent) > 10 else "")
-                remarks.append(f"{split} has no box of {len(absent)} classes: {shown}")
+                remarks.append(f"{split} has no box of {counted(len(absent), 'class', 'classes')}: {shown}")
         paths = _relative([ready.file for ready in self.ready])
         kept = conversion.shares is None and any(ready.split for ready in self.ready)
         torn = torn_groups(paths, splits) if kept else ()
         if torn:
             remarks.append(
-                f"{len(torn)} groups of frames or copies are in several splits of the source (the first: {torn[0]}), so the "
+                f"Groups of frames or copies that are in several splits of the source: {len(torn)} (the first: "
+                f"{torn[0]}). So the "
                 "metrics of val are too good. --split 0.8/0.2 divides again, and keeps them together."
             )
         pattern = looks_numbered(paths) if conversion.group_by is None else ""
@@ -264,7 +265,7 @@ def _splits(conversion: Conversion, work: _Work) -> tuple[tuple[str, ...], str]:
         if conversion.group_by is not None:
             raise ConfigError("--group-by is for dividing, and the splits of the source are kept. Add --split 0.8/0.2.")
         lost = own.count("")
-        more = f" {lost} pictures that belong to none are in train." if lost else ""
+        more = f" Pictures that belong to none, and are now in train: {lost}." if lost else ""
         return tuple(split or "train" for split in own), f"The splits are those of the source.{more}"
     again = " again, in place of the splits of the source," if any(own) else ""
     shares = shares or DEFAULT_SHARES
@@ -273,7 +274,7 @@ def _splits(conversion: Conversion, work: _Work) -> tuple[tuple[str, ...], str]:
     splits = divide(groups, shares, conversion.seed)
     size = Counter(groups)
     joined = sum(count > 1 for count in size.values())
-    words = f", {joined} groups of pictures together" if joined else ""
+    words = f", {counted(joined, 'group')} of pictures together" if joined else ""
     text = "/".join(f"{share:g}" for share in shares)
     return splits, f"Divided{again} by chance, {text} (seed {conversion.seed}){words}:"
 

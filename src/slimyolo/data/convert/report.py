@@ -11,7 +11,7 @@ from pathlib import Path
 from slimyolo.data.convert.formats.table import FORMATS
 from slimyolo.data.convert.source import FormatName, Note
 from slimyolo.one_line import one_line_repr
-from slimyolo.shown_text import one_shown_line
+from slimyolo.shown_text import counted, one_shown_line
 
 __all__ = ["ConversionReport", "ConvertedSplit"]
 
@@ -75,19 +75,22 @@ class ConversionReport:
 
     def lines(self, limit: int = 3) -> tuple[str, ...]:
         """The report as lines to print, with at most `limit` examples of each reason (0: all)."""
+        classes = counted(len(self.names), "class", "classes")
         lines = [
-            f"{one_shown_line(str(self.source))}: {FORMATS[self.format].title}, {len(self.names)} classes ({_first(self.names)})",
+            f"{one_shown_line(str(self.source))}: {FORMATS[self.format].title}, {classes} ({_first(self.names)})",
             self.divided,
         ]
         for split in self.splits:
             empty = f"{split.backgrounds} without objects" + (
                 f" ({split.unlabelled} of them without labels)" if split.unlabelled else ""
             )
-            lines.append(f"  {split.name}: {split.images} images, {split.boxes} boxes; {empty}")
+            lines.append(
+                f"  {split.name}: {counted(split.images, 'image')}, {counted(split.boxes, 'box', 'boxes')}; {empty}"
+            )
         placed = ", ".join(f"{count} {how}" for how, count in self.placed.items())
         lines.append(f"Pictures: {placed}. The source was not changed.")
         if self.renamed:
-            lines.append(f"{len(self.renamed)} pictures have a new name, because theirs was not unique.")
+            lines.append(f"Pictures with a new name, because theirs was not unique: {len(self.renamed)}.")
         if self.changed:
             lines += ["", "Changed:", *(f"  {what}: {count}" for what, count in self.changed.items())]
         if self.left_out:

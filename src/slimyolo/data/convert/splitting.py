@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from slimyolo.errors import ConfigError
+from slimyolo.shown_text import counted
 
 __all__ = ["SPLITS", "divide", "group_of", "looks_numbered", "parse_shares", "torn_groups"]
 
@@ -87,8 +88,8 @@ def divide(groups: Sequence[str], shares: Sequence[float], seed: int) -> tuple[s
     names = SPLITS[: len(shares)]
     if len(members) < len(names):
         raise ConfigError(
-            f"--split: the {len(groups)} pictures form {len(members)} group{'s' if len(members) > 1 else ''} (frames of one "
-            f"video stay together), too few for {len(names)} splits. To divide single pictures give --group-by '.*'. Then "
+            f"--split: {counted(len(groups), 'picture')}, which form {counted(len(members), 'group')} (frames of one "
+            f"video stay together), are too few for {len(names)} splits. To divide single pictures give --group-by '.*'. Then "
             "neighbouring frames are in train and in val, and the metrics of val are too good."
         )
     order = sorted(members)

@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from slimyolo.data.dataset.dataset_yaml import DatasetSpec
-from slimyolo.data.dataset.doubts import empty_classes_words, shared_images_words
+from slimyolo.data.dataset.doubts import empty_classes_words, few_images_words, shared_images_words
 from slimyolo.data.dataset.label_files import LabelFinder
 from slimyolo.data.dataset.labels import Defect, label_path
 from slimyolo.data.dataset.splits import Sample, SplitData, read_split
 from slimyolo.errors import DataError
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
 from slimyolo.storage import read_user_file
 
 __all__ = ["ClassCount", "DatasetReport", "DuplicateImages", "SplitReport", "check_dataset"]
@@ -90,9 +91,9 @@ class DatasetReport:
     duplicates: tuple[DuplicateImages, ...]
 
     def __repr__(self) -> str:
-        splits = ", ".join(f"{one.name} {one.images} images" for one in self.splits)
+        splits = ", ".join(f"{one.name} {counted(one.images, 'image')}" for one in self.splits)
         state = "nothing is wrong" if self.clean else "with defects" if self.usable else "cannot be used"
-        return f"DatasetReport('{self.source}': {len(self.names)} classes; {splits}; {state})"
+        return f"DatasetReport('{self.source}': {counted(len(self.names), 'class', 'classes')}; {splits}; {state})"
 
     @property
     def usable(self) -> bool:
@@ -124,7 +125,13 @@ class DatasetReport:
         """Whether a training would start; if not, why, and what to type."""
         if not self.obstacles:
             return "A training with this dataset would start."
-        lines = ["A training with this dataset would not start:", *(f"  {reason}" for reason in self.obstacles)]
+        unusable = [split.name for split in self.splits if split.error]
+        reasons = [
+            f"{name} cannot be used, as said above." if name in unusable else f"{self.source} names no {name} images."
+            for name in ("train", "val")
+            if name in unusable or name not in {split.name for split in self.splits}
+        ]
+        lines = ["A training with this dataset would not start:", *(f"  {reason}" for reason in reasons)]
         usable = [split.name for split in self.splits if not split.error]
         if "train" in usable and "val" not in usable:
             lines += [
@@ -151,23 +158,40 @@ class DatasetReport:
             sentences.append(shared_images_words(shared, found["val"].images))
         return tuple(sentence for sentence in sentences if sentence)
 
-    def lines(self) -> tuple[str, ...]:
-        """The report as lines to print."""
-        lines = [f"{self.source}: {len(self.names)} classes ({', '.join(self.names[:12])}), images in {self.root}"]
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Why numbers that are measured with this dataset say little, one sentence each. They are no defects."""
+        images = {split.name: split.images for split in self.splits if not split.error}
+        return tuple(sentence for name, count in images.items() if (sentence := few_images_words(name, count)))
+
+    def lines(self, limit: int = 20) -> tuple[str, ...]:
+        """The report as lines to print, with the file and line of the first `limit` defects (0: all)."""
+        lines = [
+            f"{self.source}: {counted(len(self.names), 'class', 'classes')} ({', '.join(self.names[:12])}), images in {self.root}"
+        ]
         for split in self.splits:
             lines += ["", *(_split_lines(split, self.imgsz) if not split.error else (f"{split.name}: {split.error}",))]
         if self.duplicates:
             lines += [
                 "",
-                f"identical files: {len(self.duplicates)} groups, {len(self.leaks)} of them in several splits",
+                f"identical files: {counted(len(self.duplicates), 'group')}, {len(self.leaks)} of them in several splits",
             ]
             lines += [f"  {', '.join(str(image) for image in group.images)}" for group in self.duplicates[:10]]
-        lines += [line for doubt in self.doubts for line in ("", doubt)]
+        lines += self._defect_lines(limit)
+        lines += [line for doubt in (*self.doubts, *self.remarks) for line in ("", doubt)]
         if self.clean and not self.obstacles:
-            lines += ["", "Nothing is wrong."]
-        elif any(split.defects for split in self.splits):
-            lines += ["", "No file was changed. The lines above say what happens to each defect."]
+            lines += ["", "Nothing else is wrong." if self.remarks else "Nothing is wrong."]
         return tuple(lines)
+
+    def _defect_lines(self, limit: int) -> list[str]:
+        """Each defect once, and what was done about it."""
+        defects = [defect for split in self.splits for defect in split.defects]
+        shown = defects if limit == 0 else defects[:limit]
+        if not defects:
+            return []
+        lines = ["", f"Defects ({len(defects)}; no file was changed):", *(f"  {defect}" for defect in shown)]
+        more = len(defects) - len(shown)
+        return [*lines, f"  … and {more} more (--limit 0 shows all)"] if more else lines
 
 
 def check_dataset(spec: DatasetSpec, *, imgsz: int = 640) -> DatasetReport:
@@ -280,7 +304,8 @@ def _split_lines(split: SplitReport, imgsz: int) -> list[str]:
         lines.append(
             f"  box sizes at {imgsz} px input (5/25/50/75/95 %): {sizes} px; {split.tiny_boxes} of 2 px or less"
         )
-    lines += [f"  {line}" for line in split.summary[1:]]
+    kinds = Counter(defect.kind for defect in split.defects)
+    lines += [f"  defects, {kind}: {count}" for kind, count in kinds.items()]
     return [
         *lines,
         *_listed("label files without an image", split.orphan_labels),

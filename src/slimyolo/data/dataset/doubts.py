@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["empty_classes_words", "shared_images_words"]
+from slimyolo.shown_text import counted
 
+__all__ = ["empty_classes_words", "few_images_words", "shared_images_words"]
+
+FEW = 10
 _NAMED = 8  # so many classes are named
 
 
@@ -18,6 +21,23 @@ def empty_classes_words(split: str, names: Sequence[str], boxes: Sequence[int]) 
     return (
         f"{split}: no box of {len(empty)} of the {len(names)} classes ({shown}). A detector does not learn what it is never "
         "shown: add such pictures and boxes, or take the names out of the dataset file."
+    )
+
+
+def few_images_words(split: str, images: int) -> str:
+    """A sentence when `split` has so few `images` that numbers mean nothing; else empty."""
+    if split == "train":
+        return (
+            f"train: {counted(images, 'image')}. A detector that sees so few pictures learns them by heart, whatever its mAP on "
+            "them says. Hundreds of each class are usual."
+            if images < FEW
+            else ""
+        )
+    return (
+        f"{split}: {counted(images, 'image')}. Precision, recall and mAP of so few pictures mean nothing: the next pictures will "
+        "give other numbers, and best.pt is picked by chance. A hundred or more are usual."
+        if images < FEW
+        else ""
     )
 
 

@@ -20,6 +20,7 @@ from slimyolo.data.dataset.listing import list_images
 from slimyolo.data.pictures.image_scan import look_at_images
 from slimyolo.errors import DataError
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
 from slimyolo.storage import read_user_file
 
 __all__ = ["Sample", "SplitData", "read_split"]
@@ -63,7 +64,7 @@ class SplitData:
         return len(self.samples)
 
     def __repr__(self) -> str:
-        return f"SplitData({self.summary()[0]}; {len(self.defects)} defects)"
+        return f"SplitData({self.summary()[0]}; {counted(len(self.defects), 'defect')})"
 
     @property
     def nc(self) -> int:
@@ -97,8 +98,8 @@ class SplitData:
 
     def summary(self, limit: int = 10) -> tuple[str, ...]:
         """Lines to print: the counts, then the defects, with at most `limit` examples of each kind."""
-        empty = f"{self.backgrounds} images without objects ({self.unlabelled} of them without a label file)"
-        lines = [f"{self.name}: {len(self)} images, {self.boxes} boxes, {empty}"]
+        empty = f"{counted(self.backgrounds, 'image')} without objects ({self.unlabelled} of them without a label file)"
+        lines = [f"{self.name}: {counted(len(self), 'image')}, {counted(self.boxes, 'box', 'boxes')}, {empty}"]
         for kind, count in Counter(defect.kind for defect in self.defects).items():
             shown = [str(defect) for defect in self.defects if defect.kind == kind][:limit]
             lines += [f"{kind}: {count}", *(f"  {line}" for line in shown)]

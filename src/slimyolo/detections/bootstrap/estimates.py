@@ -21,6 +21,7 @@ from slimyolo.detections.outcomes import Outcomes
 from slimyolo.detections.rules import RuleName
 from slimyolo.errors import DataError
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
 
 __all__ = [
     "LEAST_IMAGES",
@@ -99,7 +100,7 @@ class MetricEstimates:
     def __repr__(self) -> str:
         named = (("mAP50", self.map50), ("mAP50-95", self.map50_95))
         said = ", ".join(f"{name} {one.value:.3f}{_interval(one)}" for name, one in named)
-        return f"MetricEstimates({said}, {self.level:.0%} intervals, rule {self.rule}; {self.images} images)"
+        return f"MetricEstimates({said}, {self.level:.0%} intervals, rule {self.rule}; {counted(self.images, 'image')})"
 
 
 def _interval(one: Estimate) -> str:
@@ -221,7 +222,7 @@ def paired_places(first: Outcomes, second: Outcomes) -> npt.NDArray[np.int64]:
         )
     if len(first.names) != len(second.names):
         raise DataError(
-            f"One detector was measured on {len(first.names)} classes ({_some(first.names)}), the other on "
+            f"One detector was measured on {counted(len(first.names), 'class', 'classes')} ({_some(first.names)}), the other on "
             f"{len(second.names)} ({_some(second.names)}). Give two detectors of the same classes."
         )
     places = {key: place for place, key in enumerate(_keys(first.images))}

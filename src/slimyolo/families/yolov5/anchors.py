@@ -13,6 +13,7 @@ from torch import Tensor
 from slimyolo.errors import DataError, ModelError
 from slimyolo.families.yolov5.head import Detect, head_of
 from slimyolo.models import Detector, TrainingBoxes
+from slimyolo.shown_text import counted
 
 __all__ = [
     "AnchorChoice",
@@ -52,8 +53,8 @@ class AnchorChoice:
         """One line for the log."""
         if self.changed:
             recalls = f"{self.recall_before:.3f} -> {self.recall_after:.3f}"
-            return f"anchors fitted to {self.boxes} boxes: best possible recall {recalls}"
-        return f"anchors kept: best possible recall {self.recall_before:.3f} over {self.boxes} boxes"
+            return f"anchors fitted to {counted(self.boxes, 'box', 'boxes')}: best possible recall {recalls}"
+        return f"anchors kept: best possible recall {self.recall_before:.3f} over {counted(self.boxes, 'box', 'boxes')}"
 
 
 def anchors_of(head: Detect) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from slimyolo.one_line import one_line_repr
 from slimyolo.pruning.plan.costs import CutCost
 from slimyolo.pruning.plan.plan import GroupPlan, PrunePlan
+from slimyolo.shown_text import counted, told_apart
 
 __all__ = ["GroupDifference", "PlanDifference", "compare_plans"]
 
@@ -58,7 +59,7 @@ class PlanDifference:
         lines.append(f"parameters: {self.first.params:,} | {self.second.params:,}")
         lines.append(f"MACs: {self.first.macs / 1e6:,.1f} M | {self.second.macs / 1e6:,.1f} M")
         if not self.groups:
-            lines.append(f"All {self.equal_groups} groups keep the same channels.")
+            lines.append(f"The same channels are kept in {counted(self.equal_groups, 'group')}: nothing differs.")
             return "\n".join(lines)
         rows = [("group", "channels", f"kept in {first}", f"kept in {second}", "only first", "only second")]
         for group in self.groups:
@@ -80,7 +81,7 @@ class PlanDifference:
             )
             for row in rows
         ]
-        lines.append(f"{len(self.groups)} groups differ, {self.equal_groups} keep the same channels.")
+        lines.append(f"Groups that differ: {len(self.groups)}; that keep the same channels: {self.equal_groups}.")
         return "\n".join(lines)
 
 
@@ -91,10 +92,11 @@ def compare_plans(first: PrunePlan, second: PrunePlan) -> PlanDifference:
         for name in ("target", "policy", "importance", "constants", "round_to", "input_shape")
         if getattr(first, name) != getattr(second, name)
     )
-    own = {group.name: group for group in first.groups}
-    other = {group.name: group for group in second.groups}
+    own, other = (
+        dict(zip(told_apart(group.name for group in plan.groups), plan.groups, strict=True)) for plan in (first, second)
+    )
     names = [*own, *(name for name in other if name not in own)]
-    differences = [_difference(own.get(name), other.get(name)) for name in names]
+    differences = [_difference(name, own.get(name), other.get(name)) for name in names]
     found = tuple(one for one in differences if one is not None)
     return PlanDifference(
         same_model=first.spec == second.spec,
@@ -106,14 +108,14 @@ def compare_plans(first: PrunePlan, second: PrunePlan) -> PlanDifference:
     )
 
 
-def _difference(first: GroupPlan | None, second: GroupPlan | None) -> GroupDifference | None:
+def _difference(name: str, first: GroupPlan | None, second: GroupPlan | None) -> GroupDifference | None:
     kept, others = (set() if group is None else set(group.kept) for group in (first, second))
     known = first if first is not None else second
     carriers = [None if group is None else group.carrier for group in (first, second)]
     if known is None or (first is not None and second is not None and kept == others and carriers[0] == carriers[1]):
         return None
     return GroupDifference(
-        name=known.name,
+        name=name,
         layers=known.layers,
         width=known.width,
         kept_first=None if first is None else len(kept),

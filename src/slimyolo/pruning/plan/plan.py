@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from slimyolo.pruning.graph.channel_graph import shapes_of, spec_hash
 from slimyolo.pruning.plan.costs import CutCost
 from slimyolo.pruning.plan.outline import outline
 from slimyolo.pruning.targets import Target, target_from_plain, target_to_plain
+from slimyolo.shown_text import told_apart
 
 __all__ = ["ConsumerPlan", "Emission", "GroupPlan", "MemberPlan", "PrunePlan", "SizeChange"]
 
@@ -164,8 +166,9 @@ class PrunePlan:
         """For each group: its layers, channels before and kept, carriers, and what cutting this group alone saves."""
         head = ("layer", "channels", "kept", "", "carrier", "saves params", "saves MACs")
         rows = [head]
+        labels = iter(told_apart(layer for group in self.groups for layer in group.layers or (group.name,)))
         for group in self.groups:
-            for place, layer in enumerate(group.layers or (group.name,)):
+            for place, layer in enumerate(islice(labels, len(group.layers) or 1)):
                 first = place == 0
                 saved = group.saves if first else None
                 rows.append(

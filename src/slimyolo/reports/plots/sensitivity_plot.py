@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
+from slimyolo.shown_text import told_apart
 from slimyolo.storage import write_bytes
 
 __all__ = ["PlottedGroup", "PlottedPoint", "draw_sensitivity"]
@@ -44,12 +45,13 @@ def draw_sensitivity(path: Path, groups: Sequence[PlottedGroup], metric: str) ->
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
-    ranked = sorted(groups, key=lambda group: -max((point.error for point in group.points), default=0.0))
-    for place, group in reversed(list(enumerate(ranked))):
+    labelled = zip(told_apart(group.name for group in groups), groups, strict=True)
+    ranked = sorted(labelled, key=lambda one: -max((point.error for point in one[1].points), default=0.0))
+    for place, (label, group) in reversed(list(enumerate(ranked))):
         kept = [100.0, *(100 * point.kept / group.width for point in group.points)]
         errors = [0.0, *(point.error for point in group.points)]
         if place < NAMED:
-            axes.plot(kept, errors, marker="o", markersize=3, label=f"{group.name} ({group.width})")
+            axes.plot(kept, errors, marker="o", markersize=3, label=f"{label} ({group.width})")
         else:
             axes.plot(kept, errors, color="0.8", linewidth=0.8)
     axes.set_xlim(100, 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimyolo.errors import StorageError
+from slimyolo.shown_text import counted
 from slimyolo.storage import read_json
 
 __all__ = ["Bench", "BenchLine", "is_bench", "read_bench"]
@@ -70,7 +71,8 @@ def read_bench(folder: Path) -> Bench | None:
     try:
         machine, size = record["machine"], record["imgsz"]
         measured_on = (
-            f"{machine['processor']}, {machine['cores']} cores; {record['device']}, threads: {record['threads']}, batch "
+            f"{machine['processor']}, {counted(machine['cores'], 'core')}; {record['device']}, threads: "
+            f"{record['threads']}, batch "
             f"{record['batch']}, {size[0]} x {size[1]} px (height x width)"
         )
         return Bench(

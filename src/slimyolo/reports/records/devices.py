@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimyolo.errors import StorageError
+from slimyolo.shown_text import counted
 from slimyolo.storage import read_json
 
 __all__ = ["DeviceLine", "Devices", "read_devices"]
@@ -64,7 +65,7 @@ def read_devices(folder: Path) -> Devices | None:
 def _line(row: Mapping[str, Any]) -> DeviceLine:
     return DeviceLine(
         candidate=str(row["candidate"]),
-        device=f"{row['device']}, {row['runtime']}, {row['threads']} threads",
+        device=f"{row['device']}, {row['runtime']}, {counted(row['threads'], 'thread')}",
         milliseconds=float(row["milliseconds"]),
         share=float(row["share"]),
         p95_ms=None if row["p95_ms"] is None else float(row["p95_ms"]),

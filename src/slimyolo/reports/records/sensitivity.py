@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimyolo.errors import StorageError
+from slimyolo.shown_text import told_apart
 from slimyolo.storage import read_json
 
 __all__ = ["MeasuredGroup", "Sensitivity", "read_sensitivity_record"]
@@ -54,13 +55,14 @@ def read_sensitivity_record(folder: Path) -> Sensitivity | None:
         return None
     plain = read_json(path)
     try:
+        labels = told_apart(str(one["name"]) for one in plain["groups"])  # two halves of a convolution share a name
         groups = [
             MeasuredGroup(
-                name=str(one["name"]),
+                name=label,
                 width=int(one["width"]),
                 points=tuple(sorted(((int(p["kept"]), float(p["error"])) for p in one["points"]), reverse=True)),
             )
-            for one in plain["groups"]
+            for label, one in zip(labels, plain["groups"], strict=True)
         ]
         return Sensitivity(
             weights=str(plain["weights"]),

@@ -12,7 +12,7 @@ from slimyolo.storage import read_json
 from slimyolo.tasks.common.budgets import missed_budget_words
 from slimyolo.tasks.common.runs.provenance import wrong_classes_words
 
-__all__ = ["base_doubt", "chain_doubts"]
+__all__ = ["base_doubt", "chain_doubts", "missed_budgets"]
 
 LEARNT = 0.05  # mAP50; a detector that has learnt anything reaches more on the images that it was trained for
 KEPT = 0.5  # of the mAP50 of the base
@@ -36,7 +36,7 @@ def base_doubt(base: StageRow) -> str:
 
 def chain_doubts(folder: Path, rows: Sequence[StageRow], first: StageRow, last: StageRow, cut: Path) -> tuple[str, ...]:
     """All warnings about a finished chain, from the records in its folder. `cut` is the folder of its last cut."""
-    found = [base_doubt(first), *_dropped_labels(folder), *_missed_budget(_record(cut))]
+    found = [base_doubt(first), *_dropped_labels(folder), *missed_budgets(cut)]
     if first.map50 >= LEARNT and last.map50 < KEPT * first.map50:
         found.append(
             f"The last model has lost most of what the first one could do: mAP50 {first.map50:.3f} → {last.map50:.3f}. Ask for "
@@ -57,7 +57,9 @@ def _dropped_labels(folder: Path) -> list[str]:
     return list(found.values())
 
 
-def _missed_budget(cut: Mapping[str, Any]) -> list[str]:
+def missed_budgets(folder: Path) -> list[str]:
+    """A warning for each budget that the cut in `folder` did not reach."""
+    cut = _record(folder)
     latency = _mapping(cut.get("latency"))
     if latency and not latency.get("reached", True):
         time = latency["measured_ms"] if latency.get("measured_ms") is not None else latency["predicted_ms"]

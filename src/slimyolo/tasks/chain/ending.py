@@ -11,7 +11,7 @@ from slimyolo.one_line import one_line_repr
 from slimyolo.reports import StageRow
 from slimyolo.storage import write_json
 from slimyolo.tasks.chain.compress_config import CompressConfig
-from slimyolo.tasks.chain.doubts import chain_doubts
+from slimyolo.tasks.chain.doubts import chain_doubts, missed_budgets
 from slimyolo.tasks.chain.exports import Ending, end
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.chain.last_lines import next_commands, say_last_lines
@@ -31,7 +31,7 @@ ENDING_FILE = "ending.json"  # the report reads its warnings
 class ChainRecord:
     """A finished chain: its folder, one row per stage, the final checkpoint, and what was exported from it.
 
-    `warnings` say what makes the result doubtful.
+    `warnings` say what makes the result doubtful. `missed` are those of them that name a budget which was not reached.
     """
 
     folder: str
@@ -39,6 +39,7 @@ class ChainRecord:
     weights: str
     ending: Ending = field(default_factory=Ending)
     warnings: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
 
 
 def ended_chain(
@@ -74,7 +75,9 @@ def ended_chain(
         ],
         commands=next_commands(first, last, ending, config.data),
     )
-    return ChainRecord(str(folder), rows, Path(last.weights).as_posix(), ending, doubts)
+    return ChainRecord(
+        str(folder), rows, Path(last.weights).as_posix(), ending, warnings=doubts, missed=tuple(missed_budgets(cut))
+    )
 
 
 def _written_report(folder: Path) -> Path | None:

@@ -13,6 +13,7 @@ from slimyolo.errors import ExportError, SlimyoloError, StorageError
 from slimyolo.exporting import ExportedFile, find_format, require_packages, runtimes
 from slimyolo.one_line import one_line_repr
 from slimyolo.reports import StageRow
+from slimyolo.shown_text import counted
 from slimyolo.storage import read_json, to_plain, write_json
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
@@ -212,7 +213,7 @@ def _times(
         earlier = _read_times(place, tuple(files))
         if earlier is not None:
             return earlier[0], earlier[1], ()
-    log.info("timing both on %s, %d threads", ", ".join(files), config.threads)
+    log.info("timing both on %s, %s", ", ".join(files), counted(config.threads, "thread"))
     weights = {BASE: find_weights(first.weights), SLIM: find_weights(last.weights)}
     asked = BenchConfig(
         weights=tuple(weights.values()),
@@ -263,7 +264,7 @@ def _read_times(place: Path, wanted: Sequence[str]) -> tuple[dict[str, dict[str,
         height, width = record["imgsz"]
         words = (
             f"Milliseconds: median of {rows[wanted[0]][0]['timing']['runs']} calls, the network alone, one image of {height} x "
-            f"{width} pixels (height x width), {record['threads']} threads, both networks in turn, on "
+            f"{width} pixels (height x width), {counted(record['threads'], 'thread')}, both networks in turn, on "
             f"{record['machine']['processor']}."
         )
     except (StorageError, KeyError, TypeError, ValueError, IndexError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import os
 import shlex
 import shutil
 import textwrap
@@ -20,6 +22,7 @@ __all__ = ["next_commands", "say_last_lines"]
 
 log = logging.getLogger("slimyolo")
 
+PACKAGES = {"serve": ("starlette", "uvicorn")}  # command → packages that it needs beyond those of every command
 FALLBACK = (80, 24)  # columns and lines, where the terminal does not say
 
 
@@ -46,7 +49,7 @@ def say_last_lines(
     for warning in warnings:
         log.warning("%s", warning)
     widest = max(len(what) for what, _ in places) + 1
-    log.info("\n%s", "\n".join(f"{what + ':':<{widest}} {path}" for what, path in places))
+    log.info("\n%s", "\n".join(f"{what + ':':<{widest}} {as_typed_here(path)}" for what, path in places))
     log.info("\nNext:\n%s", "\n".join(f"  {command}" for command in commands))
 
 
@@ -56,12 +59,29 @@ def next_commands(first: StageRow, last: StageRow, ending: Ending, data: Path) -
     runtimes = ["--runtime", ",".join(ending.milliseconds)] if ending.milliseconds else []
     stated = stored_size(first.weights)  # with it, serve and bench work where --imgsz is not given
     sides = [] if stated is None or stated == (first.imgsz, first.imgsz) else ["--imgsz", first.imgsz]
+    both = [as_typed_here(row.weights) for row in (first, last)]
     commands = (
-        ("predict", "--weights", file, "--source", _picture(data)),
-        ("serve", "--weights", first.weights, last.weights, *sides),
-        ("bench", "--weights", first.weights, last.weights, *sides, *runtimes),
+        ("predict", "--weights", as_typed_here(file), "--source", as_typed_here(_picture(data))),
+        ("serve", "--weights", *both, *sides),
+        ("bench", "--weights", *both, *sides, *runtimes),
     )
-    return tuple(shlex.join(["slimyolo", *map(str, words)]) for words in commands)
+    lines = [shlex.join(["slimyolo", *map(str, words)]) for words in commands]
+    return tuple(f"{line}{_first_install(words[0])}" for line, words in zip(lines, commands, strict=True))
+
+
+def as_typed_here(path: str | Path) -> str:
+    """`path` as a person would type it here: relative inside the working directory, else absolute, without ``..``."""
+    whole = os.path.abspath(path)
+    if os.path.exists(path) and not (os.path.exists(whole) and os.path.samefile(path, whole)):
+        return str(path)  # a link and a ".." in it lead elsewhere than the plain text says
+    near = os.path.relpath(whole)
+    return whole if near.split(os.sep)[0] == os.pardir else near
+
+
+def _first_install(command: str) -> str:
+    """A comment behind a command whose packages are not installed, which says how to install them; else empty."""
+    missing = [name for name in PACKAGES.get(command, ()) if importlib.util.find_spec(name) is None]
+    return f"    # first: pip install 'slimyolo[{command}]'" if missing else ""
 
 
 def _picture(data: Path) -> str:

@@ -135,6 +135,11 @@ class Config(BaseModel):
             _refuse_out_of_range(name, getattr(config, name), cls)
         return config
 
+    @property
+    def reads_images(self) -> bool:
+        """Whether a run with these settings reads images or runs a network, so that an image size matters."""
+        return True
+
     def to_plain(self) -> dict[str, Any]:
         """JSON- and YAML-ready data; ``type(config)(**config.to_plain())`` is the same configuration."""
         return self.model_dump(mode="json")

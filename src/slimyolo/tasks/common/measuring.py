@@ -5,6 +5,7 @@ All commands that measure use these functions.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -14,18 +15,30 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from slimyolo.data import YOLOV5_LOADING, Batch, EvalBatches, LoaderSettings, LoadingRecipe, Sharding, SplitData
+from slimyolo.data import (
+    YOLOV5_LOADING,
+    Batch,
+    EvalBatches,
+    LoaderSettings,
+    LoadingRecipe,
+    Sharding,
+    SplitData,
+    few_images_words,
+)
 from slimyolo.detections import RuleName
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult, EvaluationSettings, LossValue, evaluate_detector
 from slimyolo.families import FAMILIES
 from slimyolo.geometry import Detections
 from slimyolo.models import Detector, TrainingRecipe
+from slimyolo.shown_text import counted
 from slimyolo.tasks.common.opened_model import OpenedModel
 
 if TYPE_CHECKING:  # commands that only measure need not import the training loop
     from slimyolo.training import Team
 
-__all__ = ["Measuring", "evaluation_batches", "measure_batches", "measure_split"]
+__all__ = ["Measuring", "evaluation_batches", "measure_batches", "measure_split", "say_split_doubts"]
+
+log = logging.getLogger("slimyolo")
 
 Look = Callable[[EvaluationBatch, Sequence[Detections]], None]
 """Called with each batch and its detections (in source pixels); it only looks."""
@@ -153,3 +166,12 @@ def measure_split(
     count = None if images is None else -(-images // how.batch_size)
     with closing(evaluation_batches(split, how, int(model.stride.max()))) as batches:
         return measure_batches(model, islice(batches, count), how, device=device, look=look)
+
+
+def say_split_doubts(split: SplitData, data: object) -> None:
+    """Warn when `split` of the dataset file `data` has defects, or so few images that its numbers mean nothing."""
+    if split.defects:
+        defects = counted(len(split.defects), "defect")
+        log.warning("%s in the %s split; `slimyolo data check %s` lists all", defects, split.name, data)
+    if few := few_images_words(split.name, len(split)):
+        log.warning("%s", few)

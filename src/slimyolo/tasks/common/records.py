@@ -9,6 +9,8 @@ from typing import Any
 from slimyolo.detections import DetectionMetrics, MetricEstimates
 from slimyolo.detections.coco_scores import CocoScores
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
+from slimyolo.tasks.common.budgets import missed_budget_words
 
 __all__ = [
     "CutRecord",
@@ -102,9 +104,8 @@ class TrainRecord:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return (
-            f"TrainRecord({self.best!r} after {self.epochs_done} epochs: {accuracy_words(self.metrics)}; {self.size})"
-        )
+        epochs = counted(self.epochs_done, "epoch")
+        return f"TrainRecord({self.best!r} after {epochs}: {accuracy_words(self.metrics)}; {self.size})"
 
 
 @one_line_repr
@@ -183,6 +184,12 @@ class CutRecord:
     tried: tuple[str, ...] = ()
     latency: LatencyOutcome | None = None
     differences: MetricEstimates | None = None
+
+    @property
+    def missed_budget(self) -> bool:
+        """Whether the cut network is larger or slower than was asked for."""
+        slow = self.latency is not None and not self.latency.reached
+        return slow or any(missed_budget_words(note) for note in self.notes)
 
     def __repr__(self) -> str:
         accuracy = "" if self.metrics_after is None else f"; {accuracy_words(self.metrics_after)}"

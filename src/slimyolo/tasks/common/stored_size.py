@@ -27,7 +27,12 @@ def with_stored_size(config: AnyConfig) -> AnyConfig:
     Weights that cannot be read change nothing here: the command itself says what is wrong with them.
     """
     plain: dict[str, Any] = dict(config)
-    if "imgsz" not in plain or "imgsz" in config.model_fields_set or plain.get("resume") is not None:
+    if (
+        not config.reads_images
+        or "imgsz" not in plain
+        or "imgsz" in config.model_fields_set
+        or plain.get("resume") is not None
+    ):
         return config
     weights = plain.get("weights")
     paths = [path for path in (weights if isinstance(weights, tuple) else (weights,)) if path is not None]

@@ -39,6 +39,7 @@ from slimyolo.exporting import (
 from slimyolo.families import load_checkpoint
 from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
+from slimyolo.shown_text import counted, file_size
 from slimyolo.storage import in_home, temporary_folder
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
@@ -262,8 +263,8 @@ def _tell(file: ExportedFile) -> None:
             log.info("  %s", _difference(file, kind, found))
     if file.suppressed is not None:
         log.info(
-            "  choice of detections inside the file against outside it, %d images: boxes differ by up to %.1e px, scores by %.1e",
-            file.suppressed.images,
+            "  choice of detections inside the file against outside it, %s: boxes differ by up to %.1e px, scores by %.1e",
+            counted(file.suppressed.images, "image"),
             file.suppressed.boxes_px,
             file.suppressed.scores,
         )
@@ -271,7 +272,7 @@ def _tell(file: ExportedFile) -> None:
         log.warning("%s: %s", file.format, note)
     for unchecked in file.unchecked:
         log.warning("%s, NOT CHECKED: %s", file.format, unchecked)
-    log.info("written: %s (%.2f MB, %.1f s)", file.path, file.bytes / 1e6, file.seconds)
+    log.info("written: %s (%s, %.1f s)", file.path, file_size(file.bytes), file.seconds)
 
 
 def _write_examples(config: ExportConfig, format_name: str, path: Path, settings: ExportSettings) -> None:
@@ -286,7 +287,8 @@ def _write_examples(config: ExportConfig, format_name: str, path: Path, settings
 
 def _difference(file: ExportedFile, kind: str, found: Agreement) -> str:
     return (
-        f"{file.checker} against PyTorch, {found.images} {kind} images: boxes differ by up to {found.boxes_px:.1e} px, "
+        f"{file.checker} against PyTorch, {counted(found.images, f'{kind} image')}: boxes differ by up to "
+        f"{found.boxes_px:.1e} px, "
         f"scores by {found.scores:.1e} (allowed {file.tolerance.boxes_px:g}, {file.tolerance.scores:g}"
         + (f"; boxes that score {file.tolerance.from_score:g} or more)" if file.tolerance.from_score else ")")
     )

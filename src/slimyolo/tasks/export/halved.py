@@ -29,7 +29,10 @@ def halved_differences(
     dataset = read_dataset_yaml(data)
     if dataset.nc != detector.nc:
         log.warning(
-            "%s has %d classes, the checkpoint %d: what 16 bits change is not measured.", data, dataset.nc, detector.nc
+            "%s has another number of classes (%d) than the checkpoint (%d): what 16 bits change is not measured.",
+            data,
+            dataset.nc,
+            detector.nc,
         )
         return (None,) * len(files)
     split, how = read_split(dataset, "val"), Measuring(imgsz=max(size), batch_size=16, rect=False, frame=size)

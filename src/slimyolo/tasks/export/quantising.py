@@ -32,6 +32,7 @@ from slimyolo.exporting import (
     quantise_within,
 )
 from slimyolo.models import Detector
+from slimyolo.shown_text import counted, file_size
 from slimyolo.tasks.common.comparison.comparing import estimates_line, interval_note, metrics_difference
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 
@@ -78,7 +79,7 @@ def quantise_file(
     dataset = read_dataset_yaml(how.data)
     if dataset.nc != detector.nc:
         raise ConfigError(
-            f"The checkpoint detects {detector.nc} classes, {how.data} has {dataset.nc}. "
+            f"The checkpoint detects {counted(detector.nc, 'class', 'classes')}, {how.data} has {dataset.nc}. "
             "Give the dataset that it was trained for."
         )
     calibration = letterboxed_batches(read_split(dataset, "train").samples, how.size, how.batch, how.images)
@@ -109,11 +110,11 @@ def letterboxed_batches(samples: Sequence[Sample], size: tuple[int, int], batch:
 def tell_quantised(file: QuantisedFile, differences: MetricEstimates | None = None) -> None:
     """Log what was written, with mAP before and after and the `differences` with their intervals."""
     log.info(
-        "INT8: %d convolutions in 8 bits, %d in float (%s); ranges from %d images",
-        file.quantised,
+        "INT8: %s in 8 bits, %d in float (%s); ranges from %s",
+        counted(file.quantised, "convolution"),
         len(file.left_in_float),
         ", ".join(file.left_in_float),
-        file.calibration_images,
+        counted(file.calibration_images, "image"),
     )
     log.info(
         "INT8: mAP50 %.3f → %.3f, mAP50-95 %.3f → %.3f on the validation split",
@@ -126,7 +127,7 @@ def tell_quantised(file: QuantisedFile, differences: MetricEstimates | None = No
         log.info("INT8, change: %s  (%s)", estimates_line(differences, signed=True), interval_note(differences))
     for note in file.notes:
         log.warning("%s", note)
-    log.info("written: %s (%.2f MB, %.1f s)", file.path, file.bytes / 1e6, file.seconds)
+    log.info("written: %s (%s, %.1f s)", file.path, file_size(file.bytes), file.seconds)
 
 
 def _metrics(path: Path, runtime: str, dataset: DatasetSpec, how: Calibration) -> DetectionMetrics:

@@ -12,6 +12,7 @@ import torch
 
 from slimyolo.models import Detector
 from slimyolo.pruning import trace
+from slimyolo.shown_text import counted, file_size
 from slimyolo.storage import read_json
 from slimyolo.tasks.common.budgets import latency_amounts
 from slimyolo.tasks.common.device_host import DeviceHost
@@ -162,12 +163,12 @@ def _timed_there(record: PackRecord, host: DeviceHost, runtime: str, following: 
 
 def _written(output: Path, content: Pack, detector: Detector) -> PackRecord:
     networks = Networks(detector, content.runtime, content.facts.size, content.threads, compressible=True)
-    log.info("writing %d networks for %s …", len(content.networks), content.runtime)
+    log.info("writing %s for %s …", counted(len(content.networks), "network"), content.runtime)
     try:
         size = write_pack(output, content, networks)
     finally:
         networks.close()
-    log.info("written: %s (%.1f MB, %d networks)", output, size / 1e6, len(content.networks))
+    log.info("written: %s (%s, %s)", output, file_size(size), counted(len(content.networks), "network"))
     return PackRecord(archive=str(output), size=size, networks=len(content.networks))
 
 

@@ -27,7 +27,9 @@ from slimyolo.costs import (
 from slimyolo.errors import StorageError
 from slimyolo.models import Detector
 from slimyolo.pruning import PrunePlan
+from slimyolo.shown_text import counted
 from slimyolo.storage import in_home, read_json, write_text
+from slimyolo.tasks.latency.how_far import telling_how_far
 from slimyolo.tasks.latency.networks import Networks
 from slimyolo.tasks.latency.shapes import CutGroup, NetworkFacts, Shapes, cut_groups, random_shapes, shapes_after
 
@@ -112,8 +114,8 @@ class LatencyPrice:
         if self._dense_ms is None:
             with ExitStack() as opened:
                 (timing,) = self._timed([opened.enter_context(self._networks.opened(self.facts.shapes))], FINAL_RUNS)
-            self._dense_ms = timing.median_ms
-            log.info("%s: the dense network takes %.2f ms (%d threads)", self.runtime, timing.median_ms, self.threads)
+            self._dense_ms, threads = timing.median_ms, counted(self.threads, "thread")
+            log.info("%s: the dense network takes %.2f ms (%s)", self.runtime, timing.median_ms, threads)
         return self._dense_ms
 
     @property
@@ -146,11 +148,11 @@ class LatencyPrice:
             path = self._folder / "latency" / f"{self._key()}.json"
             self._model = _cached(path) or self._calibrated(groups, path)
             log.info(
-                "latency model of %s: predictions are off by %.1f %% on average, %.1f %% at most (%d networks timed)",
+                "latency model of %s: predictions are off by %.1f %% on average, %.1f %% at most (%s timed)",
                 self.runtime,
                 100 * self._model.error,
                 100 * self._model.worst,
-                self._model.samples,
+                counted(self._model.samples, "network"),
             )
         return self._model
 
@@ -158,11 +160,11 @@ class LatencyPrice:
         count = SAMPLES.get(self.runtime, SLOW_SAMPLES)
         if not self._networks.quick:
             count = min(count, SLOW_SAMPLES)
-        log.info("timing %d networks of random widths on %s, once for this machine …", count, self.runtime)
+        log.info("timing %s of random widths on %s, once for this machine …", counted(count, "network"), self.runtime)
         generator = np.random.default_rng(self._seed)
         samples = [random_shapes(self.facts.shapes, groups, generator) for _ in range(count)]
         shares: list[float] = []
-        for start in range(0, count, CHUNK):
+        for start in telling_how_far(range(0, count, CHUNK), "parts of them timed"):
             with ExitStack() as opened:
                 chunk = [self.facts.shapes, *samples[start : start + CHUNK]]
                 dense, *others = self._timed([opened.enter_context(self._networks.opened(one)) for one in chunk], RUNS)

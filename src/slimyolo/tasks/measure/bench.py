@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from slimyolo.exporting import RunPrecision, find_runtime, is_exported, open_exp
 from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
 from slimyolo.storage import create_run_folder, temporary_folder, write_json
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.opened_model import size_of
@@ -36,6 +38,7 @@ __all__ = ["BenchRecord", "BenchRow", "bench", "bench_here_or_elsewhere", "bench
 log = logging.getLogger("slimyolo")
 
 NO_GAIN = 1.05  # two runs of the same model may differ by a smaller ratio
+LEAST_NAME = 20  # characters of the name of a model
 SCALES = 0.85  # a speed-up below this share of the MACs ratio is worth a remark
 
 
@@ -83,7 +86,7 @@ class BenchRecord:
 
     def __repr__(self) -> str:
         times = ", ".join(f"{_short(row.weights)} {row.timing.median_ms:.2f} ms" for row in self.rows[:4])
-        return f"BenchRecord({len(self.rows)} rows: {times}{', …' if len(self.rows) > 4 else ''})"
+        return f"BenchRecord({counted(len(self.rows), 'row')}: {times}{', …' if len(self.rows) > 4 else ''})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,20 +176,24 @@ def bench_here_or_elsewhere(config: BenchConfig) -> BenchRecord | DevicesRecord:
     return bench(config)
 
 
-def bench_table(record: BenchRecord) -> str:
-    """The rows as aligned text: milliseconds of the network alone, and the ratios to the first model of each runtime."""
-    heads = f"{'model':<28} {'runtime':<12} {'precision':<9} {'median ms':>9} {'low':>7} {'p95':>7} {'GFLOPs':>7}"
-    lines = [f"{heads} {'MACs ratio':>10} {'speed ratio':>11}"]
+def bench_table(record: BenchRecord, columns: int = 110) -> str:
+    """The rows as aligned text: milliseconds of the network alone, and the ratios to the first model of each runtime.
+
+    Each runtime and precision has a heading, so that the table fits into `columns`, of which it needs 80.
+    """
+    heads = f"{'median ms':>9} {'low':>7} {'p95':>7} {'GFLOPs':>7} {'MACs ratio':>10} {'speed ratio':>11}"
+    wide = max(min(columns - len(heads) - 4, max(len(row.weights) for row in record.rows)), LEAST_NAME)
+    lines = []
     previous = ""
     for row in record.rows:
-        if previous not in ("", row.runtime):
-            lines.append("")
-        previous = row.runtime
+        heading = f"{row.runtime}, {row.precision}"
+        if heading != previous:
+            lines += [*([""] if previous else []), f"{heading:<{wide + 3}} {heads}"]
+        previous = heading
         gflops = "—" if row.size is None else f"{row.size.gflops:.2f}"
         lines.append(
-            f"{_short(row.weights):<28} {row.runtime:<12} {row.precision:<9} {row.timing.median_ms:>9.2f} "
-            f"{row.timing.low_ms:>7.2f} {row.timing.p95_ms:>7.2f} {gflops:>7} {_ratio(row.macs_ratio):>10} "
-            f"{_ratio(row.speedup):>11}"
+            f"  {_short(row.weights, wide):<{wide}}  {row.timing.median_ms:>9.2f} {row.timing.low_ms:>7.2f} "
+            f"{row.timing.p95_ms:>7.2f} {gflops:>7} {_ratio(row.macs_ratio):>10} {_ratio(row.speedup):>11}"
         )
     return "\n".join(lines)
 
@@ -304,16 +311,16 @@ def verdict(row: BenchRow) -> str:
 def _tell(record: BenchRecord) -> None:
     machine = record.machine
     log.info(
-        "%s, %d cores, governor %s, load %s before the start; %d threads, batch %d, %d x %d px (height x width)",
+        "%s, %s, governor %s, load %s before the start; %s, batch %d, %d x %d px (height x width)",
         machine.processor,
-        machine.cores,
+        counted(machine.cores, "core"),
         machine.governor or "not readable",
         "not readable" if machine.load is None else f"{machine.load:.2f}",
-        record.threads,
+        counted(record.threads, "thread"),
         record.batch,
         *record.imgsz,
     )
-    log.info("%s", bench_table(record))
+    log.info("%s", bench_table(record, shutil.get_terminal_size().columns))
     log.info(
         "per image (%s), before the network: letterbox and conversion to float %.2f ms; after it: %s and back to source "
         "pixels %.2f ms",

@@ -66,6 +66,11 @@ class BenchConfig(Config):
     name: str = name_option(OUTPUT)
     exist_ok: bool = exist_ok_option(OUTPUT)
 
+    @property
+    def reads_images(self) -> bool:
+        """With ``--times`` nothing is timed here: the size is that of the devices' answers."""
+        return not self.times
+
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> BenchConfig:
         if self.times:

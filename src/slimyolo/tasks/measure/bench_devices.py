@@ -10,6 +10,7 @@ from typing import Any
 from slimyolo.costs import fit_latency
 from slimyolo.errors import ConfigError
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
 from slimyolo.storage import create_run_folder, write_json
 from slimyolo.tasks.common.budgets import latency_amounts
 from slimyolo.tasks.common.json_output import give_json
@@ -95,7 +96,7 @@ def devices_table(record: DevicesRecord) -> str:
     lines = []
     previous = ""
     for row in record.candidates:
-        device = f"{row.device}, {row.runtime}, {row.threads} threads"
+        device = f"{row.device}, {row.runtime}, {counted(row.threads, 'thread')}"
         if device != previous:
             lines += ["", device] if previous else [device]
             lines.append(f"  {'network':<28} {'ms':>9} {'p95':>9} {'of dense':>9}  {'budget':>9}")

@@ -18,6 +18,7 @@ from slimyolo.exporting import ExportedModel, open_exported
 from slimyolo.geometry import Detections, Placement, SuppressionKind
 from slimyolo.models import Detector
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
 from slimyolo.tasks.measure.bench_config import BenchConfig
 
 __all__ = ["StageTimes", "time_stages"]
@@ -61,7 +62,10 @@ def time_stages(config: BenchConfig, detector: Detector | None, file: Path | Non
 
     before, after = time_interleaved((prepare, finish), runs=config.runs, warmup=config.warmup)
     return StageTimes(
-        prepare=before, finish=after, choosing=CHOOSING[model.suppression], picture=f"{name}, {len(finish())} objects"
+        prepare=before,
+        finish=after,
+        choosing=CHOOSING[model.suppression],
+        picture=f"{name}, {counted(len(finish()), 'object')}",
     )
 
 

@@ -16,6 +16,7 @@ from slimyolo.data.convert.convert import RECORD_FILE
 from slimyolo.detections.coco_scores import CocoFound, CocoObjects, CocoScores, coco_scores
 from slimyolo.errors import ConfigError, StorageError
 from slimyolo.geometry import Detections
+from slimyolo.shown_text import counted
 from slimyolo.storage import read_json
 from slimyolo.tasks.measure.coco_rows import coco_rows
 
@@ -51,9 +52,9 @@ class OriginalNumbers:
             rows += coco_rows(image.id, boxes, detections, self.categories)
         if other:
             log.warning(
-                "%d pictures have another size than %s states, so their detections are left out. The first: %s",
-                len(other),
+                "pictures of another size than %s states: %d. Their detections are left out. The first: %s",
                 self.annotations.file,
+                len(other),
                 other[0],
             )
         return rows
@@ -99,15 +100,17 @@ def original_numbers(file: Path, dataset: DatasetSpec, split: SplitData) -> Orig
     absent = [picture for picture in pictures if picture not in found]
     if absent:
         log.warning(
-            "%d of %d pictures are not in %s, so their detections are not written. The first: %s",
+            "pictures that are not in %s: %d of %d. Their detections are not written. The first: %s",
+            file,
             len(absent),
             len(pictures),
-            file,
             absent[0],
         )
     more = len(annotations.images) - len(found)
     if more:
-        log.warning("%s names %d more images. An evaluation server counts their objects as not found.", file, more)
+        log.warning(
+            "%s names %s. An evaluation server counts their objects as not found.", file, counted(more, "more image")
+        )
     if annotations.has_number_0:
         log.warning(
             "%s numbers an annotation 0. pycocotools takes this object as never found, so its numbers differ a little. Number "

@@ -26,6 +26,7 @@ from slimyolo.detections import (
 from slimyolo.errors import ConfigError
 from slimyolo.one_line import one_line_repr
 from slimyolo.reports.comparison_page import render_comparison
+from slimyolo.shown_text import counted
 from slimyolo.storage import create_run_folder, remove_earlier_files, write_json, write_text
 from slimyolo.tasks.common.comparison.compared_models import (
     ComparedModel,
@@ -276,7 +277,7 @@ def log_images(record: CompareRecord) -> None:
         ("worse", record.worse, record.changed[0]),
         ("better", record.better, record.changed[1]),
     ):
-        log.info("%d of %d images got %s%s", count, record.differences.images, words, ":" if changes else "")
+        log.info("%d of %s got %s%s", count, counted(record.differences.images, "image"), words, ":" if changes else "")
         for one in changes:
             log.info(
                 "  %s: %s errors; at IoU 0.5 missed %d → %d, wrong %d → %d (of %d)",

@@ -16,11 +16,12 @@ from slimyolo.evaluation import OUTCOMES_FILE, EvaluationBatch, EvaluationResult
 from slimyolo.geometry import Detections, xyxy_to_cxcywh
 from slimyolo.models import Detector
 from slimyolo.reports.plots.plot_files import PLOT_FILES, write_plots
+from slimyolo.shown_text import counted
 from slimyolo.storage import create_run_folder, remove_earlier_files, write_json, write_text
 from slimyolo.tasks.common.comparison.compared_models import as_the_file_takes, measured_other
 from slimyolo.tasks.common.comparison.comparing import estimates_line, interval_note, keep_outcomes, metrics_intervals
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.measuring import Measuring, measure_split
+from slimyolo.tasks.common.measuring import Measuring, measure_split, say_split_doubts
 from slimyolo.tasks.common.opened_model import (
     OpenedModel,
     answering_branch,
@@ -80,13 +81,7 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     if not config.single_cls:
         _check_classes(config, detector, dataset)
     split = read_split(dataset, config.split, single_class=config.single_cls)
-    if split.defects:
-        log.warning(
-            "%d defects in the %s split; `slimyolo data check %s` lists them",
-            len(split.defects),
-            config.split,
-            config.data,
-        )
+    say_split_doubts(split, config.data)
     original = None if config.coco is None else original_numbers(config.coco, dataset, split)
     found: list[FoundInImage] = []
     keep = config.save_txt or config.save_json or original is not None
@@ -135,9 +130,9 @@ def _log_costs(record: ValidationRecord) -> None:
 def _log_coco(config: ValConfig, record: ValidationRecord, images: int) -> None:
     assert record.coco is not None  # the caller has set it; narrows the type
     log.info(
-        "predictions.json against %s on %d images (crowds ignored), as pycocotools computes it:\n  %s",
+        "predictions.json against %s on %s (crowds ignored), as pycocotools computes it:\n  %s",
         config.coco,
-        images,
+        counted(images, "image"),
         "\n  ".join(record.coco.lines()),
     )
 
@@ -170,7 +165,8 @@ def _check_classes(config: ValConfig, detector: OpenedModel, dataset: DatasetSpe
     """Raise `ConfigError` when the numbers of classes differ; warn when only the class names differ."""
     if detector.nc != dataset.nc:
         raise ConfigError(
-            f"{config.weights} detects {detector.nc} classes ({_shortened(detector.names)}), but {config.data} has "
+            f"{config.weights} detects {counted(detector.nc, 'class', 'classes')} ({_shortened(detector.names)}), but "
+            f"{config.data} has "
             f"{dataset.nc} ({_shortened(dataset.names)}). Give the dataset that it was trained for, or train it on this "
             f"dataset: slimyolo train --weights {config.weights} --data {config.data}."
         )

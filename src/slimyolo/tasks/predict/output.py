@@ -29,6 +29,7 @@ from slimyolo.inference import (
     yolo_lines,
 )
 from slimyolo.one_line import one_line_repr
+from slimyolo.shown_text import counted
 from slimyolo.storage import create_run_folder, write_json, write_text
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.predict.config import PredictConfig
@@ -164,11 +165,9 @@ class PredictOutput:
         )
         speeds = ", ".join(f"{stage} {mean:.1f}" for stage, mean in zip(STAGES, means, strict=True))
         log.info(
-            "%d picture%s, %d detection%s, %d skipped; ms per picture: %s",
-            record.images,
-            "" if record.images == 1 else "s",
-            record.detections,
-            "" if record.detections == 1 else "s",
+            "%s, %s, %d skipped; ms per picture: %s",
+            counted(record.images, "picture"),
+            counted(record.detections, "detection"),
             len(record.broken),
             speeds,
         )

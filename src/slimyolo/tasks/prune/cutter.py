@@ -36,6 +36,7 @@ from slimyolo.pruning import (
     reconstruct_,
     rules_with,
 )
+from slimyolo.shown_text import counted
 from slimyolo.tasks.common.budgets import BudgetUnit
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.measuring import Measuring, measure_split
@@ -235,7 +236,7 @@ class Cutter:
             assert self._data is not None  # PruneConfig refuses scores on data without --data
             config, stride = self._config, int(self._detector.stride.max())
             split = read_split(self._data[0], "train")
-            log.info("measuring on %d training images", min(config.samples, len(split)))
+            log.info("measuring on %s", counted(min(config.samples, len(split)), "training image"))
             self._samples = spread_batches(split, config.samples, imgsz=config.imgsz, batch_size=16, stride=stride)
         return self._samples
 

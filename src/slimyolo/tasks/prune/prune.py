@@ -19,8 +19,9 @@ from slimyolo.errors import ConfigError, PruningError
 from slimyolo.families import read_architecture
 from slimyolo.models import Detector
 from slimyolo.pruning import CutCost, Price, PruneResult, mask_module, replay_plan
+from slimyolo.shown_text import counted
 from slimyolo.storage import create_run_folder, write_json, write_text
-from slimyolo.tasks.common.budgets import BudgetUnit, missed_budget_words
+from slimyolo.tasks.common.budgets import BudgetUnit
 from slimyolo.tasks.common.comparison.comparing import estimates_line, interval_note, keep_outcomes, metrics_difference
 from slimyolo.tasks.common.distributed import refuse_several_processes
 from slimyolo.tasks.common.json_output import give_json
@@ -31,7 +32,7 @@ from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.cutter import Cutter, metrics_of, repair_batches, target_of
 from slimyolo.tasks.prune.drop_search import Attempt
-from slimyolo.tasks.prune.living import living_note
+from slimyolo.tasks.prune.living import living_note, say_notes
 from slimyolo.tasks.prune.plan import read_plan
 from slimyolo.tasks.prune.repairing import RepairStep, repair_
 
@@ -179,11 +180,7 @@ def _say_and_check(result: PruneResult[Detector], *, whole_table: bool) -> None:
     """Log the plan, with `whole_table` a row for each layer. Raise `PruningError` when the cut differs by more than rounding."""
     report = result.report
     log.info("%s", result.plan.table() if whole_table else result.plan.outline())
-    for note in report.notes:
-        if warning := missed_budget_words(note):
-            log.warning("%s", warning)
-        else:
-            log.info("note: %s", note)
+    say_notes(report.notes)
     log.info("cut against masked, on random images: relative difference %.1e", report.max_relative_difference)
     if report.exact and not report.max_relative_difference <= EXACT:
         raise PruningError(
@@ -209,7 +206,8 @@ def _data_of(config: PruneConfig, detector: Detector) -> tuple[DatasetSpec, Spli
     dataset = read_dataset_yaml(config.data)
     if dataset.nc != detector.nc:
         raise ConfigError(
-            f"{config.weights} detects {detector.nc} classes, but {config.data} has {dataset.nc}. Give the dataset for which "
+            f"{config.weights} detects {counted(detector.nc, 'class', 'classes')}, but {config.data} has {dataset.nc}. "
+            f"Give the dataset for which "
             f"it was trained, or leave --data out to prune without measuring."
         )
     return dataset, read_split(dataset, "val")

@@ -13,6 +13,7 @@ from slimyolo.data import DatasetSpec, SplitData, read_split
 from slimyolo.detections import DetectionMetrics
 from slimyolo.models import Detector
 from slimyolo.pruning import OutputReference, PrunePlan, recalibrate_batchnorm_, reconstruct_
+from slimyolo.shown_text import counted
 from slimyolo.tasks.common.measuring import Measuring
 from slimyolo.tasks.common.records import RepairRecord
 from slimyolo.tasks.prune.training_images import plain_images
@@ -79,11 +80,11 @@ def _reconstruct_(cut: Detector, dense: Detector, plan: PrunePlan, images: Itera
     report = reconstruct_(cut, dense, plan, images, forward=Detector.heads)
     better = [layer for layer in report.layers if layer.ridge is not None]
     log.info(
-        "reconstruction: %d of %d layers fitted to %d images; error of the outputs on %d other images %.3f → %.3f",
+        "reconstruction: %d of %s fitted to %s; error of the outputs on %s %.3f → %.3f",
         len(better),
-        len(report.layers),
-        report.images - report.held_out,
-        report.held_out,
+        counted(len(report.layers), "layer"),
+        counted(report.images - report.held_out, "image"),
+        counted(report.held_out, "other image"),
         report.error_before,
         report.error_after,
     )

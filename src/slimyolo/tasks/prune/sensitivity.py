@@ -33,6 +33,7 @@ from slimyolo.pruning import (
     score,
     trace,
 )
+from slimyolo.shown_text import counted, told_apart
 from slimyolo.storage import create_run_folder, only_run_in, read_json, write_json, write_text
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
@@ -93,7 +94,8 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     dataset = read_dataset_yaml(config.data)
     if dataset.nc != detector.nc:
         raise ConfigError(
-            f"{config.weights} detects {detector.nc} classes, but {config.data} has {dataset.nc}. Give the dataset for which "
+            f"{config.weights} detects {counted(detector.nc, 'class', 'classes')}, but {config.data} has {dataset.nc}. "
+            f"Give the dataset for which "
             f"it was trained."
         )
     folder, done, before = _folder(config)
@@ -106,15 +108,16 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
     constants = analyse_constants(graph)
     found = list(done)
     groups = _wanted(graph, config.layers)
-    finished = Counter((one.name, one.layers) for one in done)  # the halves of a split convolution have the same name
+    labels = told_apart(group.name for group in groups)  # the halves of a split convolution have the same name
+    finished = Counter((one.name, one.layers) for one in done)
     record = _record(config, meter, dataset, split, found, len(groups), before)
     with goes_on_with(config.command, folder), only_run_in(folder):
-        for number, group in enumerate(groups, 1):
+        for number, (label, group) in enumerate(zip(labels, groups, strict=True), 1):
             if finished[group.name, group.layers] > 0:
                 finished[group.name, group.layers] -= 1
                 continue
             found.append(_measured(group, graph, scores, constants, config, detector, meter.error))
-            log.info("%d/%d %s", number, len(groups), _line(found[-1]))
+            log.info("%d/%d %s", number, len(groups), _line(label, found[-1]))
             record = _record(config, meter, dataset, split, found, len(groups), before + time.perf_counter() - started)
             write_json(folder / RECORD_FILE, record)
     write_text(folder / TABLE_FILE, sensitivity_table(record))
@@ -147,10 +150,11 @@ def sensitivity_table(record: SensitivityRecord) -> str:
     shares = sorted({round(p.kept / g.width, 1) for g in record.groups for p in g.points}, reverse=True)
     head = ["group", "channels", *(f"{share:.0%}" for share in shares)]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-    for group in sorted(record.groups, key=lambda one: -max((p.error for p in one.points), default=0.0)):
+    labelled = zip(told_apart(group.name for group in record.groups), record.groups, strict=True)
+    for label, group in sorted(labelled, key=lambda one: -max((p.error for p in one[1].points), default=0.0)):
         errors = {round(point.kept / group.width, 1): point.error for point in group.points}
         cells = [f"{errors[share]:.3f}" if share in errors else "" for share in shares]
-        lines.append("| " + " | ".join([group.name, str(group.width), *cells]) + " |")
+        lines.append("| " + " | ".join([label, str(group.width), *cells]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -253,9 +257,9 @@ def _record(
     )
 
 
-def _line(group: GroupSensitivity) -> str:
+def _line(label: str, group: GroupSensitivity) -> str:
     errors = "  ".join(f"{point.kept / group.width:.0%} {point.error:.3f}" for point in group.points)
-    return f"{group.name} ({group.width}): {errors}"
+    return f"{label} ({group.width}): {errors}"
 
 
 def _folder(config: SensitivityConfig) -> tuple[Path, tuple[GroupSensitivity, ...], float]:

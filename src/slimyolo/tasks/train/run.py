@@ -15,6 +15,7 @@ from torch import nn
 
 from slimyolo.costs import ProcessorTime, busy_neighbours, neighbour_warning, read_processor_time
 from slimyolo.models import Detector
+from slimyolo.shown_text import counted
 from slimyolo.sparsity import NoSparsity, Sparsity
 from slimyolo.storage import only_run_in
 from slimyolo.tasks.common.distributed import joined_team
@@ -118,7 +119,11 @@ def _fit_and_finish(
     optimizer = recipe.make_optimizer(model)
     log.info("optimizer: %s, first learning rate %g", recipe.optimizer, recipe.hyp.lr0)
     if recipe.close_mosaic and not config.rect:
-        log.info("mosaic: not used in the last %d of %d epochs", min(recipe.close_mosaic, config.epochs), config.epochs)
+        log.info(
+            "mosaic: not used in the last %d of %s",
+            min(recipe.close_mosaic, config.epochs),
+            counted(config.epochs, "epoch"),
+        )
     train_beside_(optimizer, beside)
     state = resumed.training if resumed is not None else None
     classes = ClassAccuracy.of_state(state)
@@ -173,5 +178,5 @@ def _epochs_in(seconds: float, parts: TrainingParts) -> int:
             precision=parts.precision,
         )
     epochs = team.told(epochs_that_fit(seconds, epoch_seconds, config.epochs))
-    log.info("--time %s: an epoch takes about %.0f s, so %d epochs", config.time, epoch_seconds, epochs)
+    log.info("--time %s: an epoch takes about %.0f s, so %s", config.time, epoch_seconds, counted(epochs, "epoch"))
     return epochs

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, deployed_batchnorms
 from slimyolo.pruning import ChannelGraph, ScaleRef, scale_groups, trace
+from slimyolo.shown_text import counted
 from slimyolo.slimming import CostShare
 from slimyolo.sparsity import (
     ChannelCost,
@@ -77,8 +78,8 @@ def _reference(config: SparsifyConfig, model: Detector) -> Sparsity:
     layers = [name for name in deployed_batchnorms(model) if name not in skipped]
     gammas = [f"{name}.weight" for name in layers]
     log.info(
-        "sparsity: L1 on γ of %d layers with rate %g, which falls to a tenth; ten times this rate on β",
-        len(layers),
+        "sparsity: L1 on γ of %s with rate %g, which falls to a tenth; ten times this rate on β",
+        counted(len(layers), "layer"),
         config.rate,
     )
     return ReferenceL1(model, gammas, [f"{name}.bias" for name in layers], config.rate)
@@ -95,15 +96,17 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedu
         )
     channels = sum(index.numel() for group in groups for _, _, index in group.members)
     if config.method == "soft-threshold":
-        log.info("sparsity: soft-threshold on %d γ in %d groups, rate %g", channels, len(groups), config.rate)
+        log.info(
+            "sparsity: soft-threshold on %d γ in %s, rate %g", channels, counted(len(groups), "group"), config.rate
+        )
         return SoftThreshold(model, groups, config.rate, ema=averaged)
     positions = torch.repeat_interleave(torch.arange(len(groups)), torch.tensor([group.width for group in groups]))
     if config.method in REGULARISERS:
         log.info(
-            "sparsity: %s on %d γ in %d groups, rate %g times the learning rate",
+            "sparsity: %s on %d γ in %s, rate %g times the learning rate",
             config.method,
             channels,
-            len(groups),
+            counted(len(groups), "group"),
             config.rate,
         )
         macs = torch.tensor([ref.macs for ref in refs], dtype=torch.float64)[positions]

@@ -144,7 +144,7 @@ def test_what_a_board_lacks_is_said(loopback: Loopback, archive_file: Path, tmp_
     )
     refused(loopback.host("echo"), r"board did not answer as a Unix system with Python does")
     refused(loopback.host(answering(python=[3, 6])), r"board has Python 3.6 as .*, expected 3.8 or newer")
-    refused(loopback.host(answering(free=1000)), r"board has no space: 0.0 MB are free in .*: --device-folder FOLDER")
+    refused(loopback.host(answering(free=1000)), r"board has no space: 1 kB are free in .*: --device-folder FOLDER")
     refused(loopback.host(answering(writable=False)), r"is not a folder that you may write to on board")
     refused(
         loopback.host(bare),

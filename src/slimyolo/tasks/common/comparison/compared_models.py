@@ -13,6 +13,7 @@ from slimyolo.errors import ConfigError
 from slimyolo.evaluation import OUTCOMES_FILE, EvaluationBatch, outcomes_in_dataset, read_outcomes
 from slimyolo.geometry import Detections
 from slimyolo.models import Detector
+from slimyolo.shown_text import counted
 from slimyolo.tasks.common.measuring import Measuring, measure_split
 from slimyolo.tasks.common.opened_model import (
     OpenedModel,
@@ -71,7 +72,7 @@ def measured_model(
     """
     if not how.single_class and model.nc != split.nc:
         raise ConfigError(
-            f"{path} detects {model.nc} classes ({_some(model.names)}), but the dataset has {split.nc} "
+            f"{path} detects {counted(model.nc, 'class', 'classes')} ({_some(model.names)}), but the dataset has {split.nc} "
             f"({_some(split.names)}). Give a model of these classes, or the dataset that it was trained for."
         )
     how = as_the_file_takes(model, how)

@@ -17,6 +17,7 @@ from typing import IO, Any, Literal
 from slimyolo import __version__
 from slimyolo.errors import ConfigError
 from slimyolo.storage import atomic_file
+from slimyolo.tasks.latency.how_far import telling_how_far
 from slimyolo.tasks.latency.networks import Networks
 from slimyolo.tasks.latency.shapes import NetworkFacts, Shapes
 
@@ -121,7 +122,7 @@ def write_pack(path: Path, pack: Pack, networks: Networks) -> int:
     kind = archive_kind(path)
     with atomic_file(path) as file, ARCHIVES[kind](file) as add:
         files = []
-        for number, network in enumerate(pack.networks):
+        for number, network in enumerate(telling_how_far(pack.networks, "networks written")):
             packed = list(_packed(networks.file(network.shapes), number))
             for name, content, _ in packed:
                 add.file(f"networks/{name}", content)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from slimyolo.errors import ConfigError
+from slimyolo.shown_text import file_size
 from slimyolo.storage import read_user_file, write_bytes
 from slimyolo.tasks.common.device_host import DeviceHost
 from slimyolo.tasks.latency.device.archive import FOLDER, INSTALLED, archive_kind
@@ -127,7 +128,7 @@ class _Board:
         needed = 3 * self._size + 2_000_000
         if facts["free"] < needed:
             raise ConfigError(
-                f"{who} has no space: {facts['free'] / 1e6:.1f} MB are free in {base}, and {needed / 1e6:.1f} MB are needed. "
+                f"{who} has no space: {file_size(facts['free'])} are free in {base}, and {file_size(needed)} are needed. "
                 "Free some, or name another folder: --device-folder FOLDER."
             )
         has = facts["modules"]
@@ -146,7 +147,7 @@ class _Board:
         if there == self._digest:
             log.info("%s: going on with an earlier try", self._host.address)
             return
-        log.info("%s: sending %.1f MB …", self._host.address, self._size / 1e6)
+        log.info("%s: sending %s …", self._host.address, file_size(self._size))
         module = "zipfile" if kind == ".zip" else "tarfile"
         file = f"{folder}/pack{kind}"
         steps = (

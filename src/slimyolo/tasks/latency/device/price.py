@@ -10,6 +10,7 @@ import numpy as np
 from slimyolo.costs import LatencyModel, fit_latency
 from slimyolo.models import Detector
 from slimyolo.pruning import PrunePlan
+from slimyolo.shown_text import counted
 from slimyolo.tasks.latency.device.times import DeviceTimes
 from slimyolo.tasks.latency.shapes import CutGroup, NetworkFacts, Shapes, shapes_after
 
@@ -41,15 +42,15 @@ class TimesPrice:
         self.model: LatencyModel = fit_latency(networks, [one.share for one in fit.networks])
         self._share = corrected_shares(self.model, fit, checks)
         log.info(
-            "%s, %s: the dense network takes %.2f ms (%d threads); predictions are off by %.1f %% on average, %.1f %% at most "
-            "(%d networks timed, %d checked)",
+            "%s, %s: the dense network takes %.2f ms (%s); predictions are off by %.1f %% on average, %.1f %% at most "
+            "(%s timed, %d checked)",
             fit.device,
             fit.runtime,
             fit.dense_ms,
-            fit.threads,
+            counted(fit.threads, "thread"),
             100 * self.model.error,
             100 * self.model.worst,
-            self.model.samples,
+            counted(self.model.samples, "network"),
             sum(len(check.networks) - 1 for check in checks),
         )
 

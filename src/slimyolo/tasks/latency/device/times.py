@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slimyolo.errors import ConfigError, StorageError, shown_value
+from slimyolo.shown_text import counted
 from slimyolo.storage import read_json
 from slimyolo.tasks.latency.shapes import NetworkFacts, Shapes
 
@@ -194,7 +195,7 @@ def _times(path: Path, plain: Mapping[str, Any]) -> DeviceTimes:
     return DeviceTimes(
         file=path,
         kind=str(manifest["kind"]),
-        device=f"{board} ({device['name']}, {len(device['affinity'])} of {device['cores']} cores)",
+        device=f"{board} ({device['name']}, {len(device['affinity'])} of {counted(device['cores'], 'core')})",
         runtime=str(manifest["runtime"]),
         threads=int(plain["threads"]),
         precision=str(manifest["precision"]),

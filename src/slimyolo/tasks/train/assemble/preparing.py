@@ -10,9 +10,10 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from slimyolo.data import DatasetSpec, SplitData, empty_classes_words, read_split, shared_images_words
+from slimyolo.data import DatasetSpec, SplitData, empty_classes_words, few_images_words, read_split, shared_images_words
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, TrainingBoxes
+from slimyolo.shown_text import counted
 from slimyolo.tasks.common.runs.provenance import wrong_classes_words
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.hyperparameters import HyperParameters
@@ -27,12 +28,18 @@ def read_splits(dataset: DatasetSpec, config: TrainConfig) -> tuple[SplitData, S
     splits = []
     for name in ("train", "val"):
         split = read_split(dataset, name, single_class=config.single_cls)
-        log.info("%s: %d images, %d boxes, %d without boxes", name, len(split), split.boxes, split.backgrounds)
+        log.info(
+            "%s: %s, %s, %d without boxes",
+            name,
+            counted(len(split), "image"),
+            counted(split.boxes, "box", "boxes"),
+            split.backgrounds,
+        )
         if split.defects:
             log.warning(
-                "%s: %d defects in images and labels, the first: %s. `slimyolo data check %s` lists them all.",
+                "%s: %s in images and labels, the first: %s. `slimyolo data check %s` lists all.",
                 name,
-                len(split.defects),
+                counted(len(split.defects), "defect"),
                 split.defects[0],
                 config.data,
             )
@@ -50,7 +57,12 @@ def _doubts(train: SplitData, val: SplitData) -> list[str]:
     """Sentences about classes without boxes, and about images that are in both splits."""
     shared = {sample.image for sample in train.samples} & {sample.image for sample in val.samples}
     counts = [int(count) for count in train.class_counts()]
-    found = (empty_classes_words("train", train.names, counts), shared_images_words(len(shared), len(val)))
+    found = (
+        empty_classes_words("train", train.names, counts),
+        shared_images_words(len(shared), len(val)),
+        few_images_words("train", len(train)),
+        few_images_words("val", len(val)),
+    )
     return [sentence for sentence in found if sentence]
 
 

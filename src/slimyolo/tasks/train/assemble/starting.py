@@ -9,6 +9,7 @@ from slimyolo.checkpoints import Checkpoint, dense_widths, transfer_
 from slimyolo.errors import ConfigError
 from slimyolo.families import read_architecture
 from slimyolo.models import DEFAULT_ACTIVATION, Architecture, Detector, build_detector
+from slimyolo.shown_text import counted
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.train.config import TrainConfig
 
@@ -33,7 +34,10 @@ def starting_detector(config: TrainConfig, names: tuple[str, ...]) -> Detector:
     if wanted is not None and own.with_activation(wanted) != own:
         count = detector.set_activation_(wanted)
         log.info(
-            "activation: %s is replaced by %s in %d layers", own.activation, detector.architecture.activation, count
+            "activation: %s is replaced by %s in %s",
+            own.activation,
+            detector.architecture.activation,
+            counted(count, "layer"),
         )
     return detector
 
@@ -43,7 +47,7 @@ def _chosen(config: TrainConfig, asked: Architecture | None, names: tuple[str, .
     if checkpoint is None:
         if asked is None:
             raise ConfigError("Give --weights FILE to start from a checkpoint, or --cfg yolov5n to train from scratch.")
-        log.info("model: %s from scratch, %d classes", asked.name, len(names))
+        log.info("model: %s from scratch, %s", asked.name, counted(len(names), "class", "classes"))
         return build_detector(asked, names=names, seed=config.seed)
     if asked is None or _same_layers(asked, checkpoint.architecture) or checkpoint.widths is not None:
         if asked is not None and not _same_layers(asked, checkpoint.architecture):
@@ -67,7 +71,7 @@ def _continued(checkpoint: Checkpoint, names: tuple[str, ...], seed: int) -> Det
         if names != checkpoint.names:
             log.warning("class names: %s are replaced by %s", list(checkpoint.names), list(names))
             detector.names = names
-        log.info("model: %s as in the checkpoint, %d classes", architecture.name, len(names))
+        log.info("model: %s as in the checkpoint, %s", architecture.name, counted(len(names), "class", "classes"))
         return detector
     widths = checkpoint.widths
     if widths is None and architecture.family.holds_classes is not None:
@@ -78,7 +82,8 @@ def _continued(checkpoint: Checkpoint, names: tuple[str, ...], seed: int) -> Det
         widths = architecture.family.widths_for_classes(widths, architecture, len(names))
     detector = build_detector(architecture.with_classes(len(names)), names=names, widths=widths, seed=seed)
     report = transfer_(detector, checkpoint, exclude=())
-    log.info("model: %s with a new head for %d classes; %s", architecture.name, len(names), report.summary())
+    classes = counted(len(names), "class", "classes")
+    log.info("model: %s with a new head for %s; %s", architecture.name, classes, report.summary())
     return detector
 
 

@@ -1,0 +1,50 @@
+"""Table of cases: numbers of things and sizes of files in words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import slimyolo
+from slimyolo.shown_text import counted, file_size, told_apart
+
+SOURCES = Path(slimyolo.__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, ("0 images", "0 boxes")), (1, ("1 image", "1 box")), (12, ("12 images", "12 boxes"))]
+)
+def test_one_thing_is_not_plural(number: int, words: tuple[str, str]) -> None:
+    assert (counted(number, "image"), counted(number, "box", "boxes")) == words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (999_499, "999 kB"),
+        (999_500, "1.00 MB"),
+        (3_118_000, "3.12 MB"),
+        (2_500_000_000, "2500.00 MB"),
+    ],
+)
+def test_no_file_has_the_size_0_mb(size: int, words: str) -> None:
+    assert file_size(size) == words
+
+
+def test_log_lines_count_with_the_function() -> None:
+    """A template such as ``%d images`` would say "1 images"."""
+    template = re.compile(
+        r"log\.\w+\(\s*\"[^\"]*(?<!of )%d (?:images|epochs|classes|boxes|defects|networks|threads|layers|groups)\b"
+    )
+    assert [str(path) for path in SOURCES.rglob("*.py") if template.search(path.read_text())] == []
+
+
+def test_the_same_name_twice_is_told_apart() -> None:
+    assert told_apart(["a", "b", "a", "c"]) == ["a (1 of 2)", "b", "a (2 of 2)", "c"]
+    assert told_apart([]) == []
