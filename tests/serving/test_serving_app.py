@@ -289,3 +289,9 @@ def test_a_page_that_is_open_to_the_network_takes_addresses_and_the_names_it_was
 
 def test_long_host_names_are_not_echoed_whole(client: Client) -> None:
     assert len(client.get("/", headers={"Host": "a" * 5000}).text) < 400
+
+
+def test_the_slider_reaches_low_confidences(client: Client) -> None:
+    assert 'type="range" min="0.01" max="0.99" step="0.01"' in client.get("/").text
+    script = client.get("/page.js").text
+    assert "sessionStorage" in script  # what a person chose stays when the page is loaded again

@@ -161,6 +161,6 @@ def _left_over(
     spec = filled[-1]
     given = [*(str(values[one.key]) for one in filled), *left] if spec.positional else [str(values[spec.key]), *left]
     more = advice.several(spec.key, given)
-    if spec.key in named and spec.by_place:
+    if spec.key in named:
         return f"{spec.names[0]} is given twice: {word} and {named[spec.key]}.{more}"
     return f"Unexpected word {word!r}: {spec.names[0]} takes one value, and has {values[spec.key]}.{more}"

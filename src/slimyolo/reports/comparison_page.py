@@ -15,7 +15,7 @@ from slimyolo.reports.records.run_files import SampleImage, SampleSet
 from slimyolo.reports.svg import SERIES, Chart, Figure, finite_range, nice_ticks
 from slimyolo.storage import read_json
 
-__all__ = ["render_comparison"]
+__all__ = ["is_comparison", "render_comparison"]
 
 METRICS = (("precision", "P"), ("recall", "R"), ("map50", "mAP50"), ("map50_95", "mAP50-95"))
 DRAWN_CLASSES = 12  # classes whose differences are drawn: those with most labels
@@ -38,6 +38,13 @@ class ChangedImages:
     words: str
     rows: tuple[Line, ...]
     pictures: tuple[PictureRow, ...]
+
+
+def is_comparison(folder: Path) -> bool:
+    """Whether ``slimyolo compare`` wrote this folder. Raises `StorageError` when its record is damaged."""
+    path = folder / "record.json"
+    record = read_json(path) if path.is_file() else None
+    return isinstance(record, dict) and {"first", "second", "differences", "verdict"} <= record.keys()
 
 
 def render_comparison(folder: Path, *, version: str = "", made: str = "") -> str:

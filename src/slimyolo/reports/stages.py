@@ -37,7 +37,7 @@ ROUND = re.compile(r"round(\d+)-cut")
 CHAIN_STAGES = ("base", "sparse", "pruned", "finetuned")
 CHAINS: Mapping[str, str] = {"chain.json": "compress", "iterate.json": "iterate"}
 """The file that a run of several stages keeps → its command."""
-WRITERS = "train, sparsify, prune, finetune, val, bench, sensitivity, compress or iterate"
+WRITERS = "train, sparsify, prune, finetune, val, compare, bench, sensitivity, compress or iterate"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 from slimyolo import __version__
+from slimyolo.errors import ConfigError
 from slimyolo.one_line import one_line_repr
+from slimyolo.reports.comparison_page import is_comparison, render_comparison
 from slimyolo.reports.page import render_page
 from slimyolo.reports.stages import read_run
 from slimyolo.shown_text import file_size, storable
@@ -45,10 +47,21 @@ def report(config: ReportConfig) -> ReportRecord:
 
 
 def write_report(runs: Sequence[Path], page: Path, *, images: int = 6) -> ReportRecord:
-    """Write the page about `runs` to `page`, with at most `images` validation images of each run."""
+    """Write the page about `runs` to `page`, with at most `images` validation images of each run.
+
+    A folder of ``slimyolo compare`` has a page of another kind, and stands alone. Raises `ConfigError` beside other folders.
+    """
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
-    text = render_page(
-        [read_run(run) for run in runs], images=images, version=__version__, made=made, place=page.parent
-    )
+    comparisons = [run for run in runs if is_comparison(run)]
+    if comparisons and len(runs) > 1:
+        raise ConfigError(
+            f"{comparisons[0]} is a comparison of two models, which has a page of its own: slimyolo report {comparisons[0]}. "
+            "Leave it out here."
+        )
+    if comparisons:
+        text = render_comparison(comparisons[0], version=__version__, made=made)
+    else:
+        found = [read_run(run) for run in runs]
+        text = render_page(found, images=images, version=__version__, made=made, place=page.parent)
     write_text(page, text)
     return ReportRecord(str(page), tuple(str(run) for run in runs), len(storable(text).encode()))

@@ -28,6 +28,8 @@ from slimyolo.tasks.measure.compare_config import CompareConfig
 from slimyolo.tasks.measure.compared_pictures import write_pictures
 from slimyolo.tasks.measure.validate import validate
 from slimyolo.tasks.measure.validate_config import ValConfig
+from slimyolo.tasks.report import report
+from slimyolo.tasks.report_config import ReportConfig
 
 QUICK: dict[str, Any] = {"imgsz": 64, "workers": 0, "noplots": True}
 IMAGES = 12
@@ -182,6 +184,10 @@ def test_images_that_changed_are_listed_and_pictured(sides: Sides, tmp_path: Pat
     assert "<one>.pt" not in page
     assert "−.083 (" in page
     assert images[3] in page
+    again = report(ReportConfig(runs=(tmp_path,), output=tmp_path / "again.html"))
+    assert Path(again.page).read_text().count('class="photo"') == 6
+    with pytest.raises(ConfigError, match="is a comparison of two models, which has a page of its own"):
+        report(ReportConfig(runs=(tmp_path, tmp_path)))
 
 
 def test_the_list_of_images_says_what_it_counts(sides: Sides, caplog: pytest.LogCaptureFixture) -> None:

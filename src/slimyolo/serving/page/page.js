@@ -13,6 +13,7 @@ const COLOURS = [
   "#ff3838", "#1a9334", "#6473ff", "#ff701f", "#2c99a8", "#8438ff", "#92cc17", "#00d4bb", "#520085", "#ffb21d",
   "#3ddb86", "#344593", "#ff37c7", "#cfd231", "#00c2ff", "#0018ec", "#48f90a", "#cb38ff", "#ff9d97", "#ff95c8",
 ];
+let startConf = 0.25; // with which the server was started
 let last = null; // {bitmap, blob} of the last picture; it is detected again when the slider moves
 let stream = null; // the stream of the camera while it runs, otherwise null
 let asking = 0; // number of the newest request; answers to older requests are ignored
@@ -50,10 +51,33 @@ async function start() {
     runtimes.push(model.runtime);
     recent.push([]);
   }
-  byId("conf").value = about.conf;
-  byId("conf-shown").textContent = Number(byId("conf").value).toFixed(2);
+  startConf = about.conf;
+  byId("conf").min = Math.min(byId("conf").min, startConf);
+  byId("conf").value = chosenConf() ?? startConf;
+  showConf();
   byId("limits").textContent = `JPEG, PNG, WebP or BMP, up to ${about.max_mb} MB and ${about.max_megapixels} megapixels`;
   say("Waiting for a picture.");
+}
+
+// The confidence that was chosen in this tab, also after the page was loaded again; null when the server starts with another.
+function chosenConf() {
+  try {
+    const [start, chosen] = JSON.parse(sessionStorage.getItem("slimyolo-conf"));
+    return start === startConf ? chosen : null;
+  } catch {
+    return null; // nothing was chosen, or the browser keeps nothing
+  }
+}
+
+function keepConf() {
+  try {
+    sessionStorage.setItem("slimyolo-conf", JSON.stringify([startConf, byId("conf").value]));
+  } catch { /* the browser keeps nothing */ }
+}
+
+function showConf() {
+  const conf = Number(byId("conf").value);
+  byId("conf-shown").textContent = conf.toFixed(conf < 0.01 ? 3 : 2);
 }
 
 // Detects in `blob` and shows the results; false when a newer request was made meanwhile.
@@ -255,10 +279,9 @@ byId("file").addEventListener("change", (event) => {
   event.target.value = ""; // allows choosing the same file again
 });
 byId("camera").addEventListener("click", runCamera);
-byId("conf").addEventListener("input", () => {
-  byId("conf-shown").textContent = Number(byId("conf").value).toFixed(2);
-});
+byId("conf").addEventListener("input", showConf);
 byId("conf").addEventListener("change", () => {
+  keepConf();
   if (last && !stream) detect(last.blob, last.bitmap, 1).catch((error) => say(error.message, true));
 });
 

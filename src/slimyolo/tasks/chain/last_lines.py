@@ -66,7 +66,7 @@ def next_commands(first: StageRow, last: StageRow, ending: Ending, data: Path) -
         ("bench", "--weights", *both, *sides, *runtimes),
     )
     lines = [shlex.join(["slimyolo", *map(str, words)]) for words in commands]
-    return tuple(f"{line}{_first_install(words[0])}" for line, words in zip(lines, commands, strict=True))
+    return tuple(f"{line}{_first_install(str(words[0]))}" for line, words in zip(lines, commands, strict=True))
 
 
 def as_typed_here(path: str | Path) -> str:
