@@ -255,6 +255,6 @@ def test_an_annotation_format_is_a_row(tmp_path: Path, monkeypatch: pytest.Monke
         cv2.imwrite(str(tmp_path / name), np.zeros((40, 80, 3), np.uint8))
     (tmp_path / "my.json").write_text('{"toy": {"a.jpg": ["cat", 8, 4, 24, 12], "b.jpg": ["cat", 70, 4, 99, 12]}}')
     report = convert_dataset(Conversion(source=tmp_path, folder=tmp_path / "new", shares=(0.5, 0.5)))
-    assert report.lines()[0] == f"{tmp_path}: Toy JSON, 1 classes (cat)"
+    assert report.lines()[0] == f"{tmp_path}: Toy JSON, 1 class (cat)"
     assert next((tmp_path / "new").glob("labels/*/a.txt")).read_text() == "0 0.2 0.2 0.2 0.2\n"
     assert report.changed == {"boxes over the edge of the picture clipped": 1}

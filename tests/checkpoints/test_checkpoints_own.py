@@ -272,7 +272,7 @@ def content(tmp_path: Path, detector: Detector) -> dict[str, Any]:
         ("version", "1", "not a checkpoint"),
         ("format", "slimyolo.plan", "of the kind 'slimyolo.plan', not a checkpoint"),
         ("names", None, "'names' is nothing, expected a list"),
-        ("names", ["one"], "2 classes but 1 names"),
+        ("names", ["one"], "2 classes but 1 name"),
         ("names", [1, 2], "class names are not text"),
         ("tensors", [], "'tensors' is a list, expected a dict"),
         ("tensors", {"a": 1}, "'tensors' is not a mapping of names to tensors"),

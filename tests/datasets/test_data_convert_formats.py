@@ -221,7 +221,7 @@ def test_voc_lists_turned_boxes_and_missing_sizes(tmp_path: Path) -> None:
     assert pixels(report, "a") == [[10, 5, 60, 25], [45, 15, 55, 35]]
     assert report.counts == {"shape without a box": 1, "class unknown": 1, "picture in no list": 1}
     assert report.changed == {"turned boxes turned into upright ones": 1}
-    assert "1 objects are marked as difficult. They are kept." in report.remarks
+    assert "Objects that are marked as difficult: 1. They are kept." in report.remarks
 
 
 def test_voc_class_order_of_cvat(tmp_path: Path) -> None:

@@ -331,7 +331,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     words = ["data", "convert", str(source), "--split", "0.5/0.5", str(new), "--json", str(record), "--classes", "dog"]
     assert run_command_line(words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{source}: COCO JSON, 1 classes (dog)"
+    assert lines[0] == f"{source}: COCO JSON, 1 class (dog)"
     assert lines[-1] == f"Next: slimyolo data check {new / 'data.yaml'}"
     assert "  class not chosen: 1" in lines
     assert any(line.startswith("Pictures that no annotation names, and that are left out: 1.") for line in lines)

@@ -68,7 +68,7 @@ def test_a_file_without_metadata_needs_names(foreign: Path) -> None:
     with (
         open_exported(foreign, names=("a",)) as model,
         pytest.raises(
-            ModelError, match=r"The output of .* is \[1, 960, 7\], expected decoded rows \[B, rows, 6\] of 1 classes"
+            ModelError, match=r"The output of .* is \[1, 960, 7\], expected decoded rows \[B, rows, 6\] of 1 class"
         ),
     ):
         model(images(1, 3, 32, 48))

@@ -144,7 +144,7 @@ def test_with_classes_and_with_anchors_change_only_that() -> None:
         ("[-1, 3, C3, [128]]", "[-1, 3, C3, [2020-01-01]]", r"line 9: an argument should be a number, text"),
         ("[-1, 3, C3, [128]]", "[-1, 3, C3, [!!python/name:os.system x]]", r"line 9: cannot read"),
         ("[[5, 2], 1, Detect", "[[5, 2], 2, Detect", r"line 15: the number of Detect should be 1"),
-        ("[[5, 2], 1, Detect", "[[5], 1, Detect", r"line 15: Detect has 1 levels, but there are anchors for 2"),
+        ("[[5, 2], 1, Detect", "[[5], 1, Detect", r"line 15: Detect has 1 level, but there are anchors for 2"),
         ("  - [[5, 2], 1, Detect, [nc, anchors]]\n", "", r"line 14: the last layer, and only the last, should"),
         ("[-1, 3, C3, [128]]", "[[-1], 1, Detect, [nc, anchors]]", r"line 9: the last layer, and only the last"),
         # numbers

@@ -119,7 +119,7 @@ def test_names_belong_to_the_classes() -> None:
     assert build_detector(NANO, seed=0).names == ("class0", "class1")
     detector = build_detector(NANO, names=["face", "face_mask"], seed=0)
     assert (detector.names, detector.nc) == (("face", "face_mask"), 2)
-    with pytest.raises(ModelError, match=r"has 2 classes, got 1 names: \['face'\]"):
+    with pytest.raises(ModelError, match=r"has 2 classes, got 1 name: \['face'\]"):
         build_detector(NANO, names=["face"], seed=0)
 
 

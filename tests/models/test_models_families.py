@@ -228,7 +228,7 @@ def test_anchors_are_asked_for_in_vain() -> None:
     architecture = parse()
     detector = build_detector(architecture, seed=0)
     assert detector.anchors.shape == (0,)  # no error: torch.jit.trace reads every property
-    with pytest.raises(ModelError, match="Toy detectors have no anchors, got 1 levels"):
+    with pytest.raises(ModelError, match="Toy detectors have no anchors, got 1 level"):
         replace(architecture, anchors=(((8.0, 8.0),),))
     with pytest.raises(ModelError, match=r"there is none for Toy. Use --policy coupled"):
         detector.reference_excluded()

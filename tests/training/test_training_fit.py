@@ -379,7 +379,7 @@ def test_interruption_passes_through_after_the_observers_were_told(toy: SimpleNa
 @pytest.mark.parametrize(
     ("batches", "epochs", "says"),
     [
-        ({"length": 0}, 1, "nothing to train: 1 epochs of 0 batches"),
+        ({"length": 0}, 1, "nothing to train: 1 epoch of 0 batches"),
         ({}, 0, "nothing to train: 0 epochs"),
         ({"gives": 4}, 1, "had 4 batches, but the schedule expected 5"),
         ({"gives": 0}, 1, "had 0 batches"),

@@ -19,6 +19,7 @@ from slimyolo.inference.drawing import draw_detections
 from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_picture_array
 from slimyolo.inference.sources import read_pictures
 from slimyolo.inference.writing import crop_detection, detection_rows, write_picture
+from slimyolo.shown_text import counted
 
 __all__ = ["Detection", "PictureDetections"]
 
@@ -74,7 +75,7 @@ class PictureDetections(Detections):
     def __repr__(self) -> str:
         counts = Counter(one.name for one in self)
         found = ", ".join(f"{count} {name}" for name, count in counts.most_common(6)) or "nothing"
-        more = f" and {len(counts) - 6} more classes" if len(counts) > 6 else ""
+        more = f" and {counted(len(counts) - 6, 'more class', 'more classes')}" if len(counts) > 6 else ""
         frame = "" if self.video_frame is None else f" frame {self.video_frame}"
         scores = f", scores {self.scores[0]:.2f} to {self.scores[-1]:.2f}" if len(self) else ""
         size = f"{self.size[0]} x {self.size[1]} (height x width)"

@@ -13,6 +13,7 @@ from slimyolo.errors import ModelError, nearest_name_hint, shown_value
 from slimyolo.models.activations import DEFAULT_ACTIVATION, read_activation
 from slimyolo.one_line import one_line_repr
 from slimyolo.ranges import MOST_CLASSES
+from slimyolo.shown_text import counted
 
 if TYPE_CHECKING:
     from slimyolo.models.family import Families, Family
@@ -85,7 +86,7 @@ class Architecture:
             _check_anchors(self.name, self.anchors)
         elif self.anchors:
             raise ModelError(
-                f"{self.name}: {self.family.title} detectors have no anchors, got {len(self.anchors)} levels."
+                f"{self.name}: {self.family.title} detectors have no anchors, got {counted(len(self.anchors), 'level')}."
             )
         if not self.layers:
             raise ModelError(f"{self.name}: there are no layers.")
@@ -112,7 +113,7 @@ class Architecture:
             raise ModelError(f"{self.name}: anchors should be [levels, anchors, 2] numbers, got {shown}.") from error
         if len(anchors) != len(self.anchors):
             raise ModelError(
-                f"{self.name} has {len(self.anchors)} levels, got anchors for {len(anchors)}. "
+                f"{self.name} has {counted(len(self.anchors), 'level')}, got anchors for {len(anchors)}. "
                 "Give one row of anchors per level."
             )
         return replace(self, anchors=anchors)

@@ -35,7 +35,7 @@ class Detector(nn.Module):
         super().__init__()
         if len(names) != architecture.nc:
             raise ModelError(
-                f"{architecture.name} has {counted(architecture.nc, 'class', 'classes')}, got {len(names)} names: "
+                f"{architecture.name} has {counted(architecture.nc, 'class', 'classes')}, got {counted(len(names), 'name')}: "
                 f"{list(names)[:10]}."
             )
         self.architecture = architecture

@@ -29,6 +29,7 @@ from slimyolo.pruning.surgery.check import refuse_nonfinite, rms_difference, uns
 from slimyolo.pruning.surgery.cut import apply, mask_module
 from slimyolo.pruning.surgery.precision import half_types, in_single, of_single_inputs, rounded_as, single
 from slimyolo.pruning.targets import ChannelShare, LatencyBudget, Target
+from slimyolo.shown_text import counted
 from slimyolo.tracing.restoring import copied, left_as_it_was
 from slimyolo.tracing.running import Forward, PartlyDeployed, calling, evaluating, forward_of
 
@@ -309,7 +310,8 @@ class _Samples:
         given = list(batches)
         if len(given) < 2:
             raise PruningError(
-                f"calibration has {len(given)} batches: expected two or more, since the last is held out to measure the effect."
+                f"calibration has {counted(len(given), 'batch', 'batches')}: expected two or more, since the last is held "
+                f"out to measure the effect."
             )
         self._used, self._held_out = given[:-1], given[-1]
 

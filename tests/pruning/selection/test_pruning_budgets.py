@@ -163,7 +163,7 @@ def test_milliseconds_without_a_clock_are_eager_ones(model: Network) -> None:
         ({"cap_of": {"stam": 0.3}}, ConfigError, "cap_of='stam'.*'stem'"),
         ({"floor_of": {"stem": 2}}, ConfigError, "floor_of 'stem': 2"),
         ({"cap_of": {"stem": -1}}, ConfigError, "cap_of 'stem': -1"),
-        ({"calibration": [EXAMPLE]}, PruningError, "has 1 batches: expected two or more"),
+        ({"calibration": [EXAMPLE]}, PruningError, "has 1 batch: expected two or more"),
     ],
 )
 def test_refusals_say_what_to_do(model: Network, given: dict[str, Any], error: type[Exception], match: str) -> None:

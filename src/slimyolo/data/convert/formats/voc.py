@@ -38,7 +38,7 @@ def read_voc(files: Sequence[Path], root: Path, first_pixel: int | None = None) 
             difficult += sum(item.findtext("difficult", "0").strip() == "1" for item in document.iter("object"))
         notes += found.found
     names = {box.name for image in images for box in image.boxes}
-    remarks = (f"{difficult} objects are marked as difficult. They are kept.",) if difficult else ()
+    remarks = (f"Objects that are marked as difficult: {difficult}. They are kept.",) if difficult else ()
     return Source(
         format="voc",
         names=_ordered(names, root),
