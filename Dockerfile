@@ -1,6 +1,6 @@
 # slimyolo on a processor. Build and use:
 #   docker build -t slimyolo .
-#   docker run --rm -it --user "$(id -u):$(id -g)" -v "$PWD:/work" slimyolo data check --data my.yaml
+#   docker run --rm -it --user "$(id -u):$(id -g)" -v "$PWD:/work" slimyolo data check my.yaml
 # Paths in commands are those below the folder that you mount. `--shm-size` is not needed: loader processes do not use /dev/shm.
 FROM python:3.11-slim
 

@@ -129,7 +129,7 @@ def read_split(spec: DatasetSpec, split: str, *, single_class: bool = False) -> 
     if not samples:
         raise DataError(
             f"No image of the {split} split in {_join(places)} can be used. "
-            f"The first problem: {defects[0]}. See all of them with: slimyolo data check --data {spec.source}"
+            f"The first problem: {defects[0]}. See all of them with: slimyolo data check {spec.source}"
         )
     _refuse_unlabelled(split, samples, spec)
     names = spec.names if not single_class or spec.nc == 1 else ("object",)
@@ -195,7 +195,7 @@ def _refuse_unlabelled(split: str, samples: Sequence[Sample], spec: DatasetSpec)
     if split == "train" and not any(len(sample.boxes) for sample in samples):
         raise DataError(
             f"The {len(samples)} train images of {spec.source} have label files, but not a single box, so there is nothing "
-            f"to learn. See what was found with: slimyolo data check --data {spec.source}"
+            f"to learn. See what was found with: slimyolo data check {spec.source}"
         )
 
 

@@ -161,6 +161,8 @@ def _made_cut(
         if timed is not None and config.latency is not None:
             result, outcome = cutter.reach(timed)
             return cutter, _Cut(result, outcome=outcome)
+        if {config.percent, config.params, config.macs, config.latency} == {None}:
+            log.info("no budget was given: 40 %% of the channels are removed, as with --percent 0.4")
         return cutter, _Cut(cutter.cut(target_of(*config.budget)))
 
 
