@@ -22,7 +22,7 @@ from watching import memory_above_now
 
 from conftest import QUICK
 from slimfaces import render_dataset
-from slimyolo.data import decode_image, read_dataset_yaml, read_split
+from slimyolo.data import decode_image, image_size, read_dataset_yaml, read_split
 from slimyolo.data.dataset.labels import parse_labels
 from slimyolo.errors import DataError
 from slimyolo.tasks.train.config import TrainConfig
@@ -50,8 +50,56 @@ def _saved(kind: str, mode: str = "RGB", frames: int = 1) -> bytes:
     return buffer.getvalue()
 
 
+def _hidden_jpeg() -> bytes:
+    """A JPEG of 20000 × 12000 pixels whose frame header stands behind a stray byte 255; a small one stands in a comment."""
+    small = cv2.imencode(".jpg", np.full((64, 64, 3), 90, np.uint8))[1].tobytes()
+    at = small.index(b"\xff\xc0")
+    frame = small[at : at + 19]
+    huge = frame[:5] + struct.pack(">HH", 12_000, 20_000) + frame[9:]
+    comment = b"\xff\xfe" + struct.pack(">H", 2 + len(frame))
+    stray = b"\xff\x00" + struct.pack(">H", 2 + len(huge) + len(comment))
+    return small[:at] + stray + huge + comment + frame + small[at + len(frame) :]
+
+
+def _jpeg_of_many_scans(scans: int) -> bytes:
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+    small = cv2.imencode(".jpg", np.full((32, 48, 3), 90, np.uint8), options)[1].tobytes()
+    return small[:-2] + small[small.rindex(b"\xff\xda") : -2] * scans + small[-2:]
+
+
+def _tiff(*sizes: tuple[int, int], tile: int = 0) -> bytes:
+    """A TIFF that states each of `sizes` (width, height) as its own; with `tile`, it is one square of that side."""
+    pixels = zlib.compress(bytes(48 * 32))
+    tags = [(256, width) for width, _ in sizes] + [(257, height) for _, height in sizes]
+    tags += [(258, 8), (259, 8), (262, 1)]
+    count = len(tags) + (5 if tile else 4)
+    at = 8 + 2 + 12 * count + 4
+    tags += [(277, 1), (322, tile), (323, tile), (324, at), (325, len(pixels))] if tile else []
+    tags += [] if tile else [(273, at), (277, 1), (278, sizes[0][1]), (279, len(pixels))]
+    rows = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, count) + rows + bytes(4) + pixels
+
+
+def _os2_bmp() -> bytes:
+    rows = bytes(48 * 3) * 32
+    return b"BM" + struct.pack("<IHHI", 26 + len(rows), 0, 0, 26) + struct.pack("<IHHHH", 12, 48, 32, 1, 24) + rows
+
+
+def _jpeg_with_exif(*orientations: int) -> bytes:
+    """A JPEG of 48 × 32 pixels, or 32 × 48 when it is turned, with an EXIF segment for each of `orientations`."""
+    turned = orientations[0] >= 5
+    small = cv2.imencode(".jpg", np.full((48, 32, 3) if turned else (32, 48, 3), 90, np.uint8))[1].tobytes()
+    start = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1)
+    parts = [start + struct.pack(">HHIHH", 274, 3, 1, number, 0) + bytes(4) for number in orientations]
+    return small[:2] + b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(one)) + one for one in parts) + small[2:]
+
+
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "true PNG of 30000 × 30000": (lambda: _png(30_000, 30_000), "unpacks to 30000 x 30000 pixels \\(height x width\\)"),
+    "JPEG with a hidden size": (_hidden_jpeg, "unpacks to 12000 x 20000 pixels"),
+    "JPEG of 5000 scans": (lambda: _jpeg_of_many_scans(5000), r"has 5,0\d\d scans; at most 100 are decoded"),
+    "TIFF with two sizes": (lambda: _tiff((30_000, 20_000), (48, 32)), "unpacks to 20000 x 30000 pixels"),
+    "TIFF with a huge tile": (lambda: _tiff((48, 32), tile=16_000), "has a damaged header"),
     "PGM of 30000 × 30000": (lambda: b"P5\n30000 30000\n255\n" + bytes(1000), "PNG, WebP, BMP and TIFF can be read"),
     "Radiance HDR of 30000 × 30000": (
         lambda: b"#?RADIANCE\n\n-Y 30000 +X 30000\n" + bytes(100),
@@ -68,6 +116,11 @@ READ: dict[str, Callable[[], bytes]] = {
     "PNG of one bit": lambda: _saved("PNG", "1"),
     "PNG with alpha": lambda: _saved("PNG", "RGBA"),
     "16-bit PNG": lambda: cv2.imencode(".png", np.full((32, 48), 40_000, np.uint16))[1].tobytes(),
+    "TIFF": lambda: _tiff((48, 32)),
+    "progressive JPEG": lambda: _jpeg_of_many_scans(0),
+    "BMP of OS/2": _os2_bmp,
+    "JPEG with two EXIF segments": lambda: _jpeg_with_exif(6, 1),
+    "JPEG with two EXIF segments, the other way round": lambda: _jpeg_with_exif(1, 6),
     "TIFF of two pages: the first": lambda: _saved("TIFF", frames=2),
     "animated WebP: the first frame": lambda: _saved("WEBP", frames=3),
 }
@@ -88,6 +141,7 @@ def test_pictures_that_are_read_whatever_their_suffix_says(tmp_path: Path, name:
     path.write_bytes(READ[name]())
     picture = decode_image(path)
     assert picture.shape == (32, 48, 3)
+    assert image_size(path.read_bytes()) == (32, 48)
     assert picture.dtype == np.uint8
 
 

@@ -41,6 +41,9 @@ UNREAD_SUFFIXES = (
 """Suffixes of pictures that are not read. They are named, because otherwise a picture would be missing without a word."""
 MAX_PIXELS = 150_000_000  # 450 MB as BGR; the largest cameras have 150 megapixels
 _END_OF_IMAGE = b"\xff\xd9"
+_START_OF_SCAN = b"\xff\xda"
+_MOST_SCANS = 100  # a progressive JPEG has about ten; a picture in several sizes (MPO) has those of each
+_LARGEST_TILE = 4096 * 4096  # pixels; TIFF files have tiles of 16 × 16 to 1024 × 1024
 _ORIENTATIONS = range(1, 9)  # of EXIF; other values mean nothing
 _ROTATED = range(5, 9)  # these swap height and width
 _HEIF_BRANDS = frozenset(
@@ -173,6 +176,7 @@ def decode_image(path: str | Path, content: bytes | None = None) -> Image:
     content = read_image_bytes(path) if content is None else content
     size = image_size(content, path)
     refuse_huge(size, path)
+    refuse_many_scans(content, path)
     if size is None:  # OpenCV may know this format, but its size in pixels is unknown before decoding
         raise _cannot_decode(path, content)
     cut_short = lacks_end_marker(content)
@@ -197,6 +201,16 @@ def refuse_huge(size: tuple[int, int] | None, path: str | Path) -> None:
         raise DataError(
             f"The image {path} unpacks to {size[0]} x {size[1]} pixels (height x width); at most {MAX_PIXELS:,} are decoded. "
             f"Scale it down, or remove it."
+        )
+
+
+def refuse_many_scans(content: bytes, path: str | Path) -> None:
+    """Raises `DataError` for a JPEG with more than `_MOST_SCANS` scans. Each takes as long as a picture, also when it is empty,
+    so that a file of one megabyte could take an hour."""
+    if content[:2] == b"\xff\xd8" and (scans := content.count(_START_OF_SCAN)) > _MOST_SCANS:
+        raise DataError(
+            f"The image {path} has {scans:,} scans; at most {_MOST_SCANS} are decoded. Save it anew with another program, or "
+            "remove it."
         )
 
 
@@ -231,7 +245,7 @@ def _cannot_decode(path: str | Path, content: bytes) -> DataError:
 
 
 def _jpeg_header(content: bytes) -> ImageHeader:
-    position, orientation = 2, 1
+    position, orientation = 2, 0
     while True:
         while content[position] != 0xFF:  # allow stray bytes between segments, as decoders do
             position += 1
@@ -239,12 +253,12 @@ def _jpeg_header(content: bytes) -> ImageHeader:
             position += 1
         marker = content[position]
         position += 1
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a segment
+        if marker in (0x00, 0x01) or 0xD0 <= marker <= 0xD8:  # a stray byte 255, and markers without a segment
             continue
         if marker in (0xD9, 0xDA):
             raise ValueError("image data before a frame header")
         (length,) = struct.unpack_from(">H", content, position)
-        if marker == 0xE1 and content[position + 2 : position + 8] == b"Exif\0\0":
+        if marker == 0xE1 and not orientation and content[position + 2 : position + 8] == b"Exif\0\0":
             orientation = _tiff_tags(content[position + 8 : position + length]).get(274, 1)
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", content, position + 3)
@@ -258,7 +272,8 @@ def _png_size(content: bytes) -> tuple[int, int]:
 
 
 def _bmp_size(content: bytes) -> tuple[int, int]:
-    width, height = struct.unpack_from("<ii", content, 18)
+    (length,) = struct.unpack_from("<I", content, 14)
+    width, height = struct.unpack_from("<HH" if length == 12 else "<ii", content, 18)  # OS/2 writes the short header
     return abs(height), abs(width)
 
 
@@ -278,12 +293,14 @@ def _tiff_header(content: bytes) -> ImageHeader:
     tags = _tiff_tags(content)
     if 256 not in tags or 257 not in tags:
         raise ValueError("no size in the first directory")
+    if tags.get(322, 0) * tags.get(323, 0) > max(_LARGEST_TILE, tags[256] * tags[257]):
+        raise ValueError("a tile that is larger than the picture")  # it would be decoded whole
     orientation = tags.get(274, 1)
     return ImageHeader((tags[257], tags[256]), orientation if orientation in _ORIENTATIONS else 1)
 
 
 def _tiff_tags(content: bytes) -> dict[int, int]:
-    """The integer tags in the first directory of a TIFF file. EXIF data has the same form."""
+    """The tags in the first directory of a TIFF file; 0 stands for what is no integer. EXIF data has the same form."""
     order = {b"II": "<", b"MM": ">"}.get(content[:2])
     if order is None or len(content) < 8:
         return {}
@@ -293,8 +310,8 @@ def _tiff_tags(content: bytes) -> dict[int, int]:
         (count,) = struct.unpack_from(order + "H", content, start)
         for entry in range(start + 2, start + 2 + 12 * count, 12):
             tag, kind, _ = struct.unpack_from(order + "HHI", content, entry)
-            if kind in (3, 4):
-                tags[tag] = _number(content, entry + 8, order, kind)
+            if tag not in tags:  # decoders take the first of several values; one of another kind means nothing
+                tags[tag] = _number(content, entry + 8, order, kind) if kind in (3, 4) else 0
     except struct.error:
         pass  # the tags before the damage are used, as decoders do
     return tags

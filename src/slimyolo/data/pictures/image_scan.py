@@ -21,7 +21,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from slimyolo.data.pictures.image_files import decode_image, image_size, lacks_end_marker, read_image_bytes, refuse_huge
+from slimyolo.data.pictures.image_files import (
+    decode_image,
+    image_size,
+    lacks_end_marker,
+    read_image_bytes,
+    refuse_huge,
+    refuse_many_scans,
+)
 from slimyolo.errors import DataError, StorageError
 from slimyolo.storage import read_json, write_text
 
@@ -78,6 +85,7 @@ def look_at_image(image: Path) -> ImageLook:
 def _checked_size(content: bytes, image: Path) -> tuple[int, int]:
     size = image_size(content, image)
     refuse_huge(size, image)
+    refuse_many_scans(content, image)
     is_jpeg = content[:2] == b"\xff\xd8"
     if is_jpeg and size is not None and not lacks_end_marker(content):
         small = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8)
