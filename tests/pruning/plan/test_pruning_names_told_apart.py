@@ -25,7 +25,7 @@ def plan() -> PrunePlan:
 
 
 def test_the_table(plan: PrunePlan) -> None:
-    rows = [line.split("  ")[0] for line in plan.table().splitlines()[1:-1]]
+    rows = [line.strip().split("  ")[0] for line in plan.table().splitlines()[1:-1]]
     assert len(rows) == len(set(rows)) == 2 * len(plan.groups[0].layers)
     assert rows[0].endswith("(1 of 2)")
 
