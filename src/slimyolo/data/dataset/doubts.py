@@ -26,19 +26,16 @@ def empty_classes_words(split: str, names: Sequence[str], boxes: Sequence[int]) 
 
 def few_images_words(split: str, images: int) -> str:
     """A sentence when `split` has so few `images` that numbers mean nothing; else empty."""
+    if images >= FEW:
+        return ""
     if split == "train":
-        return (
-            f"train: {counted(images, 'image')}. A detector that sees so few pictures learns them by heart, whatever its mAP on "
-            "them says. Hundreds of each class are usual."
-            if images < FEW
-            else ""
+        meaning = "A detector that sees so few pictures learns them by heart. Hundreds of each class are usual."
+    else:
+        meaning = (
+            "Precision, recall and mAP of so few pictures mean nothing: other pictures give other numbers, and a training picks "
+            "best.pt by chance. A hundred or more are usual."
         )
-    return (
-        f"{split}: {counted(images, 'image')}. Precision, recall and mAP of so few pictures mean nothing: the next pictures will "
-        "give other numbers, and best.pt is picked by chance. A hundred or more are usual."
-        if images < FEW
-        else ""
-    )
+    return f"{split}: {counted(images, 'image')}. {meaning}"
 
 
 def shared_images_words(shared: int, val: int) -> str:
