@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slimyolo import __version__
-from slimyolo.data import SplitData, read_dataset_yaml, read_split
+from slimyolo.data import SplitData, few_images_words, read_dataset_yaml, read_split
 from slimyolo.detections import (
     DetectionMetrics,
     Estimate,
@@ -115,6 +115,8 @@ def compare(config: CompareConfig) -> CompareRecord:
     record = compared(sides, config)
     log.info("%s", comparison_table(record))
     log.info("%s", record.verdict)
+    if few := few_images_words(config.split, record.differences.images):
+        log.warning("%s", few)
     log_images(record)
     folder = create_run_folder(config.project, config.name, config.exist_ok)
     if config.exist_ok:

@@ -78,8 +78,9 @@ def wrong_classes_words(split: str, dropped: int, boxes: int, data: object, wher
 
     With `where` it names the command that lists these rows.
     """
+    have = "has" if dropped == 1 else "have"
     return (
-        f"{split}: {dropped} of {dropped + boxes} labels ({dropped / (dropped + boxes):.0%}) have a class number that "
+        f"{split}: {dropped} of {dropped + boxes} labels ({dropped / (dropped + boxes):.0%}) {have} a class number that "
         f"`names:` of {data} does not hold. They were dropped, so the detector learns that these objects are background. "
         f"Add the missing names, or correct the labels{f': slimyolo data check {data}' if where else '.'}"
     )
