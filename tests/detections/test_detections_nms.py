@@ -15,6 +15,8 @@ from torch import Tensor
 
 from slimyolo.detections import count_nonfinite_rows, greedy_suppression
 from slimyolo.detections import nms as nms_of
+from slimyolo.detections.nms import FloatArray
+from slimyolo.detections.ties import best_above
 from slimyolo.errors import ConfigError, ModelError
 from slimyolo.geometry import RowLayout, cxcywh_to_xyxy
 
@@ -136,6 +138,62 @@ def test_order_maps_candidates_to_boxes() -> None:
     order, shifts = np.asarray([2, 1, 1, 0]), np.asarray([0, 0, 99, 0], np.float32)  # the second one twice: two labels
     assert greedy_suppression(boxes, 0.5, 9, order=order, shifts=shifts).tolist() == [0, 1, 2]
     assert greedy_suppression(boxes, 0.5, 9, order=order).tolist() == [0, 1]
+
+
+def plain_best(scores: FloatArray, conf: float, most: int) -> list[int]:
+    """Positions of the best scores above `conf`, by sorting all of them."""
+    above = [place for place, score in enumerate(scores.tolist()) if score > float(np.float32(conf))]
+    return sorted(above, key=lambda place: (-scores[place], place))[:most]
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.sampled_from([0, 1, 40, 3000]),
+    steps=st.sampled_from([2, 30, 10**6]),  # few different scores: many are equal
+    power=st.sampled_from([1, 9]),
+    conf=st.sampled_from([0.0, 0.001, 0.5]),
+    most=st.sampled_from([1, 17, 300, 10**6]),
+)
+@settings(max_examples=120, deadline=None)
+def test_the_best_scores_equal_those_of_a_full_sort(
+    seed: int, count: int, steps: int, power: int, conf: float, most: int
+) -> None:
+    """A sample says which scores need not be sorted. Whatever it holds, the result is that of sorting all."""
+    generator = np.random.default_rng(seed)
+    scores = (np.round(generator.random(count) * steps) / steps).astype(np.float32) ** power
+    scores[generator.random(count) < 0.02] = np.nan
+    if seed % 2:
+        scores[::17] = 0.75  # a sample that says nothing about the others
+    positions, values = best_above(torch.from_numpy(scores), conf, most)
+    assert positions.tolist() == plain_best(scores, conf, most)
+    np.testing.assert_array_equal(values.numpy(), scores[positions.numpy()])
+
+
+@pytest.mark.parametrize("multi_label", [True, False])
+@pytest.mark.parametrize("classes", [None, range(3, 40)])
+def test_many_classes_with_more_candidates_than_are_kept(multi_label: bool, classes: range | None) -> None:
+    generator, nc, most = np.random.default_rng(3), 60, 500
+    factors = (np.round(generator.random((900, nc + 1)) * 50) / 50).astype(np.float32)  # many equal scores
+    boxes = generator.uniform(20, 600, (900, 4)).astype(np.float32)
+    rows = np.concatenate((boxes, factors), 1)
+    rows[[4, 300]] = np.nan
+    rows[7, 0] = np.inf
+    scores = rows[:, 5:] * rows[:, 4:5]
+    scores[~np.isfinite(rows).all(1)] = 0
+    if not multi_label:
+        scores[np.arange(nc) != scores.argmax(1)[:, None]] = 0
+    if classes is not None:
+        scores[:, ~np.isin(np.arange(nc), classes)] = 0
+    chosen = plain_best(scores.ravel(), 0.1, most)
+    table = cxcywh_to_xyxy(rows[:, :4])
+    moved = [(table[place // nc] + np.float32(7680 * (place % nc))).tolist() for place in chosen]
+    expected = [
+        (*table[chosen[k] // nc], scores.ravel()[chosen[k]], chosen[k] % nc) for k in plain_greedy(moved, 0.5, 300)
+    ]
+    (found,) = nms(
+        torch.from_numpy(rows[None]), 0.1, 0.5, multi_label=multi_label, classes=classes, max_candidates=most
+    )
+    np.testing.assert_array_equal(found, np.asarray(expected, np.float32))
 
 
 def rows_of(*rows: list[float]) -> Tensor:

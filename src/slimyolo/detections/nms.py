@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from slimyolo.detections.ties import ranked
+from slimyolo.detections.ties import best_above
 from slimyolo.errors import ConfigError
 from slimyolo.geometry import RowLayout, cxcywh_to_xyxy
 
@@ -113,19 +113,32 @@ def _candidates(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The boxes ``[n, 4]`` of one image, and the index, score and class ``[m]`` of its `most` best candidates, best first."""
     rows = rows[layout.upper_bound(rows) > conf].float()
-    finite = torch.isfinite(rows.sum(1, dtype=torch.float64))
-    scores = layout.scores(rows)
-    nc = layout.nc
+    scores, nc = layout.scores(rows), layout.nc
+    broken = ~_finite(rows)
+    if broken.any():
+        scores = scores.masked_fill(broken[:, None], 0)
+    label = None
     if not multi_label and nc > 1:
-        best = scores.argmax(1, keepdim=True)
-        scores = torch.zeros_like(scores).scatter_(1, best, scores.gather(1, best))
-    above = (scores > conf).logical_and_(finite[:, None])
-    if wanted is not None:
-        above &= torch.isin(torch.arange(nc, device=rows.device), wanted)
-    flat = above.flatten().nonzero().flatten()
-    flat, score = ranked(flat, scores.flatten()[flat], most)
+        label = scores.argmax(1)
+        scores = scores.gather(1, label[:, None])
+        if wanted is not None:
+            scores = scores.masked_fill(~torch.isin(label, wanted)[:, None], 0)
+    elif wanted is not None:
+        scores = scores.masked_fill(~torch.isin(torch.arange(nc, device=rows.device), wanted), 0)
+    flat, score = best_above(scores.flatten(), conf, most)
+    boxes = cxcywh_to_xyxy(layout.boxes(rows))
+    if label is not None:
+        return boxes, flat, score, label[flat]
     index = torch.div(flat, nc, rounding_mode="floor")
-    return cxcywh_to_xyxy(layout.boxes(rows)), index, score, flat - index * nc
+    return boxes, index, score, flat - index * nc
+
+
+def _finite(rows: Tensor) -> Tensor:
+    """bool ``[n]``: whether `rows` ``[n, columns]``, in float32, hold no NaN and no infinity."""
+    finite = torch.isfinite(rows.sum(1))  # then all terms are finite
+    doubtful = (~finite).nonzero().flatten()  # large terms may give an infinite sum, but not in float64
+    finite[doubtful] = torch.isfinite(rows[doubtful].sum(1, dtype=torch.float64))
+    return finite
 
 
 def _suppress(

@@ -10,7 +10,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
-from slimyolo.detections.ties import ranked
+from slimyolo.detections.ties import best_above
 from slimyolo.errors import ConfigError
 from slimyolo.geometry import RowLayout, cxcywh_to_xyxy
 
@@ -71,15 +71,9 @@ def best_pairs(scores: Tensor, conf: float, most: int, *, agnostic: bool = False
         return nothing, scores.new_zeros(0), nothing
     best, label = scores.max(1)
     # scores that are not above the threshold rank last in both steps, so they can be dropped first
-    rows, row_scores = ranked(*_above(best, conf), most)
+    rows, row_scores = best_above(best, conf, most)
     if agnostic:
         return rows, row_scores, label[rows]
-    places, pair_scores = ranked(*_above(scores[rows].flatten(), conf), most)
+    places, pair_scores = best_above(scores[rows].flatten(), conf, most)
     chosen = torch.div(places, nc, rounding_mode="floor")
     return rows[chosen], pair_scores, places - chosen * nc
-
-
-def _above(scores: Tensor, conf: float) -> tuple[Tensor, Tensor]:
-    """The positions of the `scores` ``[n]`` that are strictly above `conf`, and these scores."""
-    places = (scores > conf).nonzero().flatten()
-    return places, scores[places]
