@@ -7,6 +7,7 @@ import dataclasses
 import io
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from slimyolo.detections import (
     fitness,
     match_detections,
 )
+from slimyolo.detections.average_precision import Curve, ranked_class
 from slimyolo.errors import DataError, ModelError
 from slimyolo.geometry import Detections
 from slimyolo.storage import to_plain
@@ -318,3 +320,23 @@ def test_merging_and_naming_messages() -> None:
 def test_metrics_are_a_frozen_record() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         metrics_of([]).map50 = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("curve", ["slope", "drop", "points"])
+def test_thresholds_at_once_and_one_after_the_other_are_equal(curve: Curve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class with few detections is computed for several thresholds at once; the numbers are the same, bit for bit."""
+    generator = np.random.default_rng(0)
+    for count in (1, 2, 50):
+        correct, scores = generator.random((count, 10)) < 0.6, np.sort(generator.random(count))[::-1]
+        found = []
+        for at_once in (1, 3 * count, 2**16):
+            monkeypatch.setattr(sys.modules["slimyolo.detections.average_precision"], "_AT_ONCE", at_once)
+            found.append(ranked_class(correct, scores, 40, np.linspace(0, 1, 1000), curve))
+        plain = [
+            average_precision(hits / (40 + 1e-16), hits / np.arange(1, count + 1), curve)
+            for hits in correct.cumsum(0).T
+        ]
+        for one in found:
+            assert one.ap.tolist() == plain
+            for name in ("precision", "recall", "precision_by_recall"):
+                np.testing.assert_array_equal(getattr(one, name), getattr(found[0], name))

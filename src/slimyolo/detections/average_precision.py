@@ -30,6 +30,9 @@ FloatArray = npt.NDArray[np.float64]
 CONFIDENCES = np.linspace(0, 1, 1000)  # where precision, recall and F1 are read
 F1_SMOOTHING = 0.1  # the share of `CONFIDENCES` over which F1 is averaged before its maximum is taken
 RECALL_POINTS = np.linspace(0, 1, 101)
+_AT_ONCE = (
+    2**16
+)  # numbers of a table for several thresholds; all thresholds of a large class would take 240 bytes a detection
 TINY = 1e-16  # avoids 0/0; far smaller than any difference that matters
 
 
@@ -60,25 +63,24 @@ def ranked_class(
     `correct` is ``[n, T]`` and `scores` ``[n]``. `labels` is the number of ground-truth boxes, at least 1. `confidences`
     ``[K]`` must be ascending. Without detections all results are 0.
     """
-    levels = correct.shape[1]
-    if not len(correct):
+    count, levels = correct.shape
+    if not count:
         nothing = np.zeros(len(confidences))
         return RankedClass(np.zeros(levels), nothing, nothing, nothing)
-    ranks = np.arange(1, len(correct) + 1)
-    ap = np.empty(levels)
-    recall = precision = np.empty(0)
-    for level in reversed(
-        range(levels)
-    ):  # one after the other: all at once take 240 bytes for each detection; the first threshold is last
-        hits = correct[:, level].cumsum()
+    ranks, ap = np.arange(1, count + 1), np.empty(levels)
+    recall = precision = np.empty((0, 0))
+    size = max(1, _AT_ONCE // count)
+    for start in range((levels - 1) // size * size, -1, -size):  # the first threshold is last
+        hits = np.ascontiguousarray(correct[:, start : start + size].T).cumsum(1)
         recall, precision = hits / (labels + TINY), hits / ranks
-        ap[level] = average_precision(recall, precision, curve)
+        ap[start : start + size] = _average_precisions(recall, precision, curve)
     falling = -np.asarray(scores, np.float64)
+    (rising,), (envelope,) = _envelopes(recall[:1], precision[:1])
     return RankedClass(
         ap=ap,
-        precision=np.interp(-confidences, falling, precision, left=1),
-        recall=np.interp(-confidences, falling, recall, left=0),
-        precision_by_recall=np.interp(np.linspace(0, 1, len(confidences)), *_envelope(recall, precision)),
+        precision=np.interp(-confidences, falling, precision[0], left=1),
+        recall=np.interp(-confidences, falling, recall[0], left=0),
+        precision_by_recall=np.interp(np.linspace(0, 1, len(confidences)), rising, envelope),
     )
 
 
@@ -93,11 +95,21 @@ def average_precision(recall: npt.ArrayLike, precision: npt.ArrayLike, curve: Cu
     rising, heights = np.asarray(recall, np.float64), np.asarray(precision, np.float64)
     if not len(rising):
         return 0.0
+    return float(_average_precisions(rising[None], heights[None], curve)[0])
+
+
+def _average_precisions(recall: FloatArray, precision: FloatArray, curve: Curve) -> FloatArray:
+    """``[T]``: the `average_precision` of each row of `recall` and `precision` ``[T, n]``, with n at least 1."""
     if curve == "points":
-        envelope = np.append(np.maximum.accumulate(heights[::-1])[::-1], 0.0)
-        return float(envelope[np.searchsorted(rising, RECALL_POINTS, side="left")].mean())
-    read = np.interp(RECALL_POINTS, *_envelope(rising, heights, drops=curve == "drop"))
-    return float(((read[1:] + read[:-1]) / 2 * np.diff(RECALL_POINTS)).sum())
+        envelope = np.zeros((len(recall), recall.shape[1] + 1))
+        envelope[:, :-1] = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        read = [heights[row.searchsorted(RECALL_POINTS)] for row, heights in zip(recall, envelope, strict=True)]
+        means: FloatArray = np.stack(read).mean(1)
+        return means
+    rising, heights = _envelopes(recall, precision, drops=curve == "drop")
+    table = np.stack([np.interp(RECALL_POINTS, *row) for row in zip(rising, heights, strict=True)])
+    areas: FloatArray = ((table[:, 1:] + table[:, :-1]) / 2 * np.diff(RECALL_POINTS)).sum(1)
+    return areas
 
 
 def smooth(values: FloatArray, fraction: float) -> FloatArray:
@@ -116,11 +128,18 @@ def smoothing_width(count: int, fraction: float) -> int:
     return round(count * fraction * 2) // 2 + 1
 
 
-def _envelope(recall: FloatArray, precision: FloatArray, drops: bool = False) -> tuple[FloatArray, FloatArray]:
-    """Recalls, and the best precision at each recall or a higher one, with (0, 1) at the start and (1, 0) at the end.
+def _envelopes(recall: FloatArray, precision: FloatArray, drops: bool = False) -> tuple[FloatArray, FloatArray]:
+    """Recalls, and the best precision at each recall or a higher one, with (0, 1) at the start and (1, 0) at the end, for each
+    row of `recall` and `precision` ``[T, n]``.
 
     With `drops` there is a point (last recall, 0) before the end, so that the area above that recall is 0.
     """
-    fall = recall[-1:] if drops else recall[:0]
-    heights = np.concatenate(([1.0], precision, np.zeros(len(fall)), [0.0]))
-    return np.concatenate(([0.0], recall, fall, [1.0])), np.maximum.accumulate(heights[::-1])[::-1]
+    levels, count = recall.shape
+    rising, heights = np.zeros((2, levels, count + 2 + drops))
+    rising[:, 1 : count + 1] = recall
+    if drops:
+        rising[:, count + 1] = recall[:, -1]
+    rising[:, -1] = 1
+    heights[:, 0] = 1
+    heights[:, 1 : count + 1] = precision
+    return rising, np.maximum.accumulate(heights[:, ::-1], axis=1)[:, ::-1]

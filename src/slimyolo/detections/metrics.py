@@ -21,7 +21,7 @@ from slimyolo.detections.confusion import ConfusionMatrix, confused_pairs, confu
 from slimyolo.detections.matching import IOU_THRESHOLDS, match_detections
 from slimyolo.detections.outcomes import Outcomes, number_of_image
 from slimyolo.detections.rules import RuleName, find_rule
-from slimyolo.detections.ties import best_first
+from slimyolo.detections.ties import best_first, best_first_of_classes
 from slimyolo.errors import DataError, ModelError
 from slimyolo.geometry import Detections
 from slimyolo.one_line import one_line_repr
@@ -233,19 +233,14 @@ def metrics_from(outcomes: Outcomes) -> DetectionMetrics:
     """The metrics of these outcomes, without a confusion matrix, which needs the boxes."""
     correct, scores, classes = outcomes.correct, outcomes.scores, outcomes.classes
     labels, images = outcomes.labels_per_class(), outcomes.images_per_class()
-    order = best_first(scores)
-    correct, scores, classes = correct[order], scores[order], classes[order]
+    order, bounds = best_first_of_classes(scores, classes, len(outcomes.names))
+    curve = find_rule(outcomes.rule).curve
 
     present = tuple(int(number) for number in np.flatnonzero(labels))
+    own = [order[bounds[number] : bounds[number + 1]] for number in present]
     ranked = [
-        ranked_class(
-            correct[classes == number],
-            scores[classes == number],
-            int(labels[number]),
-            CONFIDENCES,
-            find_rule(outcomes.rule).curve,
-        )
-        for number in present
+        ranked_class(correct[chosen], scores[chosen], int(labels[number]), CONFIDENCES, curve)
+        for number, chosen in zip(present, own, strict=True)
     ]
     curves = _curves(present, ranked)
     best = int(smooth(curves.f1.mean(0), F1_SMOOTHING).argmax()) if present else 0
