@@ -112,12 +112,36 @@ def test_a_websocket_is_refused_without_advice_to_install_things(
 ) -> None:
     key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
     with closing(running.send("GET /", "Connection: Upgrade", "Upgrade: websocket", key)) as connection:
-        said = ""
-        while not said.endswith("}"):  # the server keeps this connection open
-            said += connection.recv(65536).decode()
+        said = whole(connection)
     assert said.startswith("HTTP/1.1 403")
     assert "no websockets" in said
     assert not caplog.records  # uvicorn would print "pip install 'uvicorn[standard]'"
+
+
+SMUGGLED = "GET /api/models HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+LENGTHS = {
+    # headers of a request whose body holds another request → the beginning of the only answer
+    "two kinds of length": (("Content-Length: 5", "Transfer-Encoding: chunked"), "HTTP/1.1 403"),
+    "two lengths": (("Content-Length: 5", "Content-Length: 6"), "HTTP/1.1 400"),
+    "a length of 5000 digits": (("Content-Length: " + "9" * 5000,), "HTTP/1.1 400"),
+    "a length with a sign": (("Content-Length: +5",), "HTTP/1.1 400"),
+    "an encoding that is not known": (("Transfer-Encoding: xchunked",), "HTTP/1.1 400"),
+    "two host names": (("Host: evil.example",), "HTTP/1.1 400"),
+    "a header that goes on in the next line": (("X-Slimyolo:", " 1", "Host : evil.example"), "HTTP/1.1 400"),
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_a_request_inside_the_body_of_another_is_never_answered(
+    running: Running, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    headers, start = LENGTHS[name]
+    body = f"0\r\n\r\n{SMUGGLED}".encode()
+    with closing(running.send("POST /api/detect", "X-Slimyolo: 1", *headers, body=body)) as connection:
+        said = whole(connection)  # the server ends the connection
+    assert said.startswith(start)
+    assert said.count("HTTP/1.1 ") == 1
+    assert not caplog.records
 
 
 def test_ctrl_c_ends_held_uploads_and_long_detections(running: Running, caplog: pytest.LogCaptureFixture) -> None:

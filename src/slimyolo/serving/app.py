@@ -171,7 +171,9 @@ class _Guard:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         reason = why_refused(scope["method"], headers, self._hosts)
         if reason is not None:
-            await JSONResponse({"error": reason}, 403)(scope, receive, send_guarded)
+            # what follows on this connection may be the body of the refused request, so it is not read as another one
+            answer = JSONResponse({"error": reason}, 403, {"Connection": "close"})
+            await answer(scope, receive, send_guarded)
             return
         try:
             await self._app(scope, receive, send_guarded)

@@ -77,6 +77,8 @@ def why_refused(method: str, headers: Mapping[str, str], hosts: AllowedHosts) ->
             f"This page is not served under the host name {host[:100]!r}. Use the address that slimyolo serve printed, or "
             "start it with --allow-host NAME."
         )
+    if "transfer-encoding" in headers and "content-length" in headers:
+        return "A request states its length once: by Content-Length, or by Transfer-Encoding."
     if any(word.strip().lower() == "websocket" for word in headers.get("upgrade", "").split(",")):
         return "This page answers plain HTTP requests only; it has no websockets. Leave the Upgrade header out."
     if method in SAFE_METHODS:
