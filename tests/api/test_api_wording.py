@@ -25,6 +25,7 @@ SENTENCES = [
     (TrainConfig, "--img 100 is odd.", "imgsz=100 is odd."),  # another name of the option
     (BenchConfig, "--json: or --imgsz 64 96.", "json_file: or imgsz=(64, 96)."),
     (PruneConfig, "--latency 8ms: add --runtime onnxruntime here.", "latency='8ms': add runtime='onnxruntime' here."),
+    (PruneConfig, "--times times.json: with --weights runs/a/last.pt.", "times='times.json': with weights='runs/a/last.pt'."),
     (PruneConfig, "add --times FILE, or lower --floor.", "add times=…, or lower floor."),
     (ExportConfig, "add --one2many, or leave --nms out.", "add one2many=True, or leave nms out."),
     (ExportConfig, "--format onx: no.", "format onx: no."),
@@ -36,7 +37,7 @@ SENTENCES = [
     (
         PruneConfig,
         "Type: slimyolo data check --data a.yaml --limit 3. Or --data b.yaml.",
-        "Type: slimyolo data check --data a.yaml --limit 3. Or data b.yaml.",
+        "Type: slimyolo data check --data a.yaml --limit 3. Or data='b.yaml'.",
     ),
     (PruneConfig, "(slimyolo prune … --data YAML --reconstruct), --floor", "(slimyolo prune … --data YAML --reconstruct), floor"),
     (PruneConfig, "\n  slimyolo val --data d\n--floor", "\n  slimyolo val --data d\nfloor"),

@@ -6,7 +6,7 @@ public function of the API runs inside `naming_keywords`. A command line that a 
 | the command line says | Python says |
 |---|---|
 | ``--imgsz 100: …`` | ``imgsz=100: …`` |
-| ``add --times FILE`` | ``add times=…`` |
+| ``add --times FILE``, ``--weights a.pt`` | ``add times=…``, ``weights='a.pt'`` |
 | ``add --runtime onnxruntime`` | ``add runtime='onnxruntime'`` |
 | ``add --one2many`` | ``add one2many=True`` |
 | ``Leave --half out`` | ``Leave half out`` |
@@ -46,6 +46,7 @@ _OPTION = re.compile(r"(?P<said>\b(?:[Aa]dd|[Uu]se|[Gg]ive|[Tt]ry|with) )?--(?P<
 _VALUE = re.compile(
     r"""[ ](?:(?P<amount> \d[\d.]*(?:ms|s|%|[KMG])(?!\w) )
     | (?P<numbers> \d+(?:\.\d+)?(?:[ ]\d+(?:\.\d+)?)* )(?!\S*[\w%/])
+    | (?P<path> [\w.~-]*(?:/|\.(?:pt|onnx|json|ya?ml)\b)(?:[\w./~-]*\w)? )
     | (?P<metavar> [A-Z]{2,}(?:[ ]FILE)?\b )
     | (?P<word> [a-z][\w-]* ))""",
     re.VERBOSE,
@@ -149,8 +150,8 @@ def _value(following: str, field: FieldInfo, *, asked: bool) -> tuple[str, int]:
         return f"={numbers[0]}" if len(numbers) == 1 else f"=({', '.join(numbers)})", found.end()
     if found["metavar"]:
         return "=…", found.end()
-    if found["amount"]:
-        return f"={found['amount']!r}", found.end()
+    if said := found["amount"] or found["path"]:
+        return f"={said!r}", found.end()
     return (f"={found['word']!r}", found.end()) if found["word"] in _choices(field.annotation) else ("", 0)
 
 

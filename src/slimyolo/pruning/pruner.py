@@ -73,7 +73,7 @@ class PruneReport:
         return (
             f"PruneReport({self.removed_channels} of {self.prunable_channels} channels removed, parameters "
             f"{self.before.params} to {self.after.params}, MACs {self.before.macs} to {self.after.macs}, relative difference "
-            f"{self.max_relative_difference:.1e}; {len(self.notes)} notes)"
+            f"{self.max_relative_difference:.1e}; {counted(len(self.notes), 'note')})"
         )
 
 

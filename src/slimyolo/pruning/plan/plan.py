@@ -164,7 +164,7 @@ class PrunePlan:
 
     def table(self) -> str:
         """For each group: its layers, channels before and kept, carriers, and what cutting this group alone saves."""
-        head = ("layer", "channels", "kept", "", "carrier", "saves params", "saves MACs")
+        head = ("layer", "before", "kept", "", "carrier", "saves params", "saves MACs")
         rows = [head]
         labels = iter(told_apart(layer for group in self.groups for layer in group.layers or (group.name,)))
         for group in self.groups:
