@@ -230,6 +230,7 @@ class ValSettings(TypedDict, total=False):
     batch_size: int
     device: str | int
     half: bool
+    runtime: Literal["auto", "torch", "onnxruntime", "openvino"]
     workers: int
     cache: bool | Literal["ram"] | None
     json_file: bool | PathText | None
@@ -291,6 +292,7 @@ class PredictSettings(TypedDict, total=False):
     agnostic_nms: bool
     device: str | int
     half: bool
+    runtime: Literal["auto", "torch", "onnxruntime", "openvino"]
     show: bool
     nosave: bool
     save_txt: bool

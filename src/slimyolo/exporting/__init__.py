@@ -8,6 +8,7 @@ from slimyolo.exporting.examples import write_examples
 from slimyolo.exporting.exporter import ExportedFile, Suppress, export_detector
 from slimyolo.exporting.format import Example, Format, Int8, Runtime
 from slimyolo.exporting.formats.openvino import import_openvino
+from slimyolo.exporting.graphs.running import GRAPH_RUNTIMES, GraphDetector, can_run_graphs, in_runtime
 from slimyolo.exporting.int8.harm import convolution_harm
 from slimyolo.exporting.int8.onnx import OnnxQuantiser
 from slimyolo.exporting.int8.openvino import OpenvinoQuantiser
@@ -32,6 +33,7 @@ from slimyolo.exporting.table import (
 
 __all__ = [
     "FORMATS",
+    "GRAPH_RUNTIMES",
     "METADATA_KEYS",
     "Accuracy",
     "Agreement",
@@ -41,6 +43,7 @@ __all__ = [
     "ExportedModel",
     "FileMetadata",
     "Format",
+    "GraphDetector",
     "Int8",
     "NetworkCost",
     "OnnxQuantiser",
@@ -58,6 +61,7 @@ __all__ = [
     "Tolerance",
     "Written",
     "agreement",
+    "can_run_graphs",
     "captured_network",
     "check_settings",
     "convolution_harm",
@@ -68,6 +72,7 @@ __all__ = [
     "find_runtime",
     "format_names",
     "import_openvino",
+    "in_runtime",
     "is_exported",
     "open_exported",
     "output_layout",

@@ -13,7 +13,7 @@ from slimyolo.exporting.metadata import FileMetadata, Suppression
 from slimyolo.geometry import OutputLayout
 from slimyolo.one_line import one_line_repr
 
-__all__ = ["ExportSettings", "Opened", "RunOptions", "RunPrecision", "Runner", "Written"]
+__all__ = ["ExportSettings", "Opened", "OpenedGraph", "RunOptions", "RunPrecision", "Runner", "Written"]
 
 Runner = Callable[[Tensor], Tensor]
 """Images [B, 3, H, W] float32 RGB 0–1 → decoded rows [B, rows, columns], or with NMS [B, max_det, 6]; both float32."""
@@ -110,3 +110,16 @@ class Opened:
     versions: Mapping[str, str]
     memory_format: torch.memory_format = torch.contiguous_format
     output_shape: tuple[int | str, ...] | None = None
+
+
+@one_line_repr
+@dataclass(frozen=True)
+class OpenedGraph:
+    """The graph of a network, opened in a runtime: images [B, 3, H, W] float32 → the raw output, one tensor for each level.
+
+    `versions` and `memory_format` are as in `Opened`.
+    """
+
+    run: Callable[[Tensor], list[Tensor]]
+    versions: Mapping[str, str]
+    memory_format: torch.memory_format = torch.contiguous_format

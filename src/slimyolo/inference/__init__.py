@@ -13,7 +13,14 @@ from slimyolo.inference.predicting import (
     predict_picture,
     predict_pictures,
 )
-from slimyolo.inference.sources import DEFAULT_PATIENCE, VIDEO_SUFFIXES, PictureSource, named_files, read_pictures
+from slimyolo.inference.sources import (
+    DEFAULT_PATIENCE,
+    VIDEO_SUFFIXES,
+    PictureSource,
+    named_files,
+    picture_count,
+    read_pictures,
+)
 from slimyolo.inference.streams import Patience, without_password
 from slimyolo.inference.video_file import VideoFile
 from slimyolo.inference.window import PictureWindow, open_window
@@ -57,6 +64,7 @@ __all__ = [
     "held_pictures",
     "named_files",
     "open_window",
+    "picture_count",
     "predict",
     "predict_picture",
     "predict_pictures",

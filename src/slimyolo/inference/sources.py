@@ -20,7 +20,7 @@ from slimyolo.inference.pictures import BrokenPicture, ImageArray, Picture, as_p
 from slimyolo.inference.streams import Patience, is_stream_address, read_address, read_camera, silent_video_library
 from slimyolo.storage import check_user_file, in_home
 
-__all__ = ["VIDEO_SUFFIXES", "PictureSource", "named_files", "read_pictures"]
+__all__ = ["VIDEO_SUFFIXES", "PictureSource", "named_files", "picture_count", "read_pictures"]
 
 log = logging.getLogger("slimyolo")
 
@@ -29,6 +29,7 @@ KNOWN_SUFFIXES = IMAGE_SUFFIXES + VIDEO_SUFFIXES + UNREAD_SUFFIXES  # the last a
 LIST_SUFFIXES = (".txt", ".streams")
 TIFF_STARTS = (b"II*\0", b"MM\0*")
 _CAMERA_DIGITS = 4
+MOST_FRAMES = 10**9  # a header that says more is wrong
 DEFAULT_PATIENCE = Patience()
 OneSource: TypeAlias = "str | os.PathLike[str] | ImageArray | HeldPictures"
 PictureSource: TypeAlias = "OneSource | Iterable[OneSource]"
@@ -60,6 +61,26 @@ def named_files(source: str) -> list[Path]:
     Raises `DataError` when it names nothing.
     """
     return [entry for entry in _entries(source, silent=True) if isinstance(entry, Path)]
+
+
+def picture_count(files: Iterable[Path], vid_stride: int = 1) -> int:
+    """About how many pictures `files` hold: one for each image, and for each video what its header says."""
+    return sum(_frame_count(file, vid_stride) if _is_video(file) else 1 for file in files)
+
+
+def _frame_count(video: Path, vid_stride: int) -> int:
+    """The frames of `video` that are used; 0 when that cannot be known before it is read."""
+    try:
+        check_user_file(video, "video")
+    except OSError:
+        return 0
+    with silent_video_library():
+        capture = cv2.VideoCapture(str(video))
+        try:
+            frames = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        finally:
+            capture.release()
+    return -(-int(frames) // vid_stride) if 0 < frames < MOST_FRAMES else 0
 
 
 def _read_one(item: OneSource, number: int, vid_stride: int, patience: Patience) -> Iterator[Picture | BrokenPicture]:

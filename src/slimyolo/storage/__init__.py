@@ -2,6 +2,7 @@
 
 from slimyolo.storage.atomic import atomic_file, atomic_folder, remove_leftovers, write_bytes, write_text
 from slimyolo.storage.foreign_pickle import ForeignClass, ForeignObject, read_foreign_pickle
+from slimyolo.storage.kept_files import KeptFiles, user_cache_folder
 from slimyolo.storage.own_files import is_own_file, remember_own_file
 from slimyolo.storage.plain_text import decode_text
 from slimyolo.storage.plain_yaml import compose_yaml, parse_yaml, read_yaml, read_yaml_text, scalar_value
@@ -23,6 +24,7 @@ __all__ = [
     "FileRole",
     "ForeignClass",
     "ForeignObject",
+    "KeptFiles",
     "UnsuitableFileError",
     "atomic_file",
     "atomic_folder",
@@ -47,6 +49,7 @@ __all__ = [
     "scalar_value",
     "temporary_folder",
     "to_plain",
+    "user_cache_folder",
     "write_bytes",
     "write_json",
     "write_text",

@@ -15,7 +15,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["is_own_file", "remember_own_file", "state_folder"]
+__all__ = ["is_own_file", "is_private_folder", "remember_own_file", "state_folder"]
 
 _written: set[str] = set()  # by this process
 
@@ -41,7 +41,7 @@ def remember_own_file(content: bytes) -> None:
     with suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "written").mkdir(mode=0o700, exist_ok=True)
-        if _is_private(folder / "written"):
+        if is_private_folder(folder / "written"):
             os.close(os.open(folder / "written" / digest, os.O_WRONLY | os.O_CREAT, 0o600))
 
 
@@ -51,10 +51,10 @@ def is_own_file(content: bytes) -> bool:
     folder = state_folder()
     if digest in _written or folder is None:
         return digest in _written
-    return _is_private(folder / "written") and os.path.isfile(folder / "written" / digest)
+    return is_private_folder(folder / "written") and os.path.isfile(folder / "written" / digest)
 
 
-def _is_private(folder: Path) -> bool:
+def is_private_folder(folder: Path) -> bool:
     """Whether `folder` belongs to this user, and nobody else may write to it. Windows gives each user a folder of its own."""
     try:
         status = os.lstat(folder)

@@ -21,10 +21,10 @@ from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.onnx_nms import append_nms_
 from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
-from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
+from slimyolo.exporting.settings import ExportSettings, Opened, OpenedGraph, RunOptions, Written
 from slimyolo.models import Detector
 
-__all__ = ["ONNX_EXAMPLE", "onnx_model", "open_onnx", "write_onnx"]
+__all__ = ["ONNX_EXAMPLE", "onnx_model", "open_onnx", "open_onnx_graph", "write_onnx"]
 
 DEFAULT_OPSET = 17  # every runtime that is still maintained reads it
 OLDEST_DIRECT = 18  # for an older one the exporter converts by itself, and keeps 18 where that fails
@@ -95,14 +95,7 @@ def open_onnx(path: Path, options: RunOptions) -> Opened:
     """Open the file with ONNX Runtime on the processor. The first input is the images, the first output is the rows."""
     import onnxruntime
 
-    asked = onnxruntime.SessionOptions()
-    asked.intra_op_num_threads = options.thread_count
-    asked.inter_op_num_threads = 1
-    asked.log_severity_level = 3
-    # otherwise its threads keep the processor busy between runs, and slow down whatever runs next
-    asked.add_session_config_entry("session.force_spinning_stop", "1")
-    # with its fallback it would print on standard output, and try the same again
-    session = onnxruntime.InferenceSession(str(path), asked, providers=["CPUExecutionProvider"], enable_fallback=0)
+    session = _session(str(path), options.thread_count)
     source, target = session.get_inputs()[0], session.get_outputs()[0].name
     half = source.type == "tensor(float16)"  # only in files of other tools: ours always take float32
 
@@ -117,6 +110,32 @@ def open_onnx(path: Path, options: RunOptions) -> Opened:
     metadata = session.get_modelmeta().custom_metadata_map
     output = tuple(side if isinstance(side, int) else str(side) for side in session.get_outputs()[0].shape)
     return Opened(run, metadata, shape, {"onnxruntime": onnxruntime.__version__}, output_shape=output)
+
+
+def open_onnx_graph(content: bytes, threads: int) -> OpenedGraph:
+    """Open a graph of `heads_graph` with ONNX Runtime on the processor."""
+    import onnxruntime
+
+    session = _session(content, threads)
+
+    def run(images: Tensor) -> list[Tensor]:
+        return [torch.from_numpy(level) for level in session.run(None, {"images": images.numpy()})]
+
+    return OpenedGraph(run, {"onnxruntime": onnxruntime.__version__})
+
+
+def _session(source: str | bytes, threads: int) -> Any:
+    """A session of ONNX Runtime for a file, or for the bytes of one."""
+    import onnxruntime
+
+    asked = onnxruntime.SessionOptions()
+    asked.intra_op_num_threads = threads
+    asked.inter_op_num_threads = 1
+    asked.log_severity_level = 3
+    # otherwise its threads keep the processor busy between runs, and slow down whatever runs next
+    asked.add_session_config_entry("session.force_spinning_stop", "1")
+    # with its fallback it would print on standard output, and try the same again
+    return onnxruntime.InferenceSession(source, asked, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
 def _asked(settings: ExportSettings) -> int:

@@ -18,11 +18,11 @@ from slimyolo.exporting.format import Example
 from slimyolo.exporting.formats.onnx import onnx_model
 from slimyolo.exporting.metadata import METADATA_KEYS, check_input_shape
 from slimyolo.exporting.quiet import without_telemetry
-from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
+from slimyolo.exporting.settings import ExportSettings, Opened, OpenedGraph, RunOptions, Written
 from slimyolo.models import Detector
 from slimyolo.storage import temporary_folder
 
-__all__ = ["OPENVINO_EXAMPLE", "import_openvino", "open_openvino", "write_openvino"]
+__all__ = ["OPENVINO_EXAMPLE", "import_openvino", "open_openvino", "open_openvino_graph", "write_openvino"]
 
 SECTION = "slimyolo"  # of the file's rt_info
 PRECISIONS = {"fp32": "f32", "fp16": "f16", "bf16": "bf16"}
@@ -83,7 +83,7 @@ def open_openvino(path: Path, options: RunOptions) -> Opened:
     openvino = import_openvino()
     core = openvino.Core()
     model = core.read_model(str(path))
-    hints = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(options.thread_count)}
+    hints = _hints(options.thread_count)
     if options.precision != "auto":
         hints["INFERENCE_PRECISION_HINT"] = PRECISIONS[options.precision]
     shape = [
@@ -103,6 +103,28 @@ def open_openvino(path: Path, options: RunOptions) -> Opened:
     output = tuple(side.get_length() if side.is_static else "free" for side in model.output(0).get_partial_shape())
     metadata = _metadata(model) or read_metadata_yaml(path)
     return Opened(run, metadata, tuple(shape), versions, torch.channels_last, output)
+
+
+def open_openvino_graph(content: bytes, threads: int) -> OpenedGraph:
+    """Open a graph of `heads_graph` with OpenVINO on the processor. It computes in float32."""
+    openvino = import_openvino()
+    core = openvino.Core()
+    hints = {**_hints(threads), "INFERENCE_PRECISION_HINT": PRECISIONS["fp32"]}
+    model = _taking_channels_last(openvino, core.read_model(content))
+    request = core.compile_model(model, "CPU", hints).create_infer_request()
+    levels = range(len(model.outputs))
+
+    def run(images: Tensor) -> list[Tensor]:
+        request.set_input_tensor(openvino.Tensor(images.permute(0, 2, 3, 1).contiguous().numpy(), shared_memory=True))
+        request.infer()
+        return [torch.from_numpy(request.get_output_tensor(level).data.copy()) for level in levels]
+
+    return OpenedGraph(run, {"openvino": openvino.__version__.partition("-")[0]}, torch.channels_last)
+
+
+def _hints(threads: int) -> dict[str, str]:
+    """What asks OpenVINO for the shortest time of one request."""
+    return {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(threads)}
 
 
 def _taking_channels_last(openvino: Any, model: Any) -> Any:

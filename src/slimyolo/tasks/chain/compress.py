@@ -91,6 +91,7 @@ def _base_config(config: CompressConfig, folder: Path) -> ValConfig:
         device=config.device,
         workers=config.workers,
         noplots=config.noplots,
+        runtime="torch",  # as the later stages are measured
         project=folder,
         name="base",
         exist_ok=True,

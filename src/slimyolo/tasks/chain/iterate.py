@@ -75,6 +75,7 @@ def _base_config(config: IterateConfig, folder: Path) -> ValConfig:
         imgsz=config.imgsz,
         device=config.device,
         workers=config.workers,
+        runtime="torch",  # as the later stages are measured
         project=folder,
         name="base",
         exist_ok=True,

@@ -27,6 +27,7 @@ from slimyolo.data import (
 )
 from slimyolo.detections import RuleName
 from slimyolo.evaluation import EvaluationBatch, EvaluationResult, EvaluationSettings, LossValue, evaluate_detector
+from slimyolo.exporting import GraphDetector
 from slimyolo.families import FAMILIES
 from slimyolo.geometry import Detections
 from slimyolo.models import Detector, TrainingRecipe
@@ -126,16 +127,18 @@ def measure_batches(
     loss: Callable[[Sequence[Tensor], Tensor], LossValue] | None = None,
     look: Look | None = None,
     team: Team | None = None,
+    network: GraphDetector | None = None,
 ) -> EvaluationResult:
     """Metrics of `model` on `batches`. With a `team`, `batches` are the part of this process; the result covers all parts.
 
     Values that are None in `how` are those of the model's family. The batch norms of a detector are folded first. `device`
-    None: the device on which the model is. `loss` (heads, targets) can only be measured for a detector.
+    None: the device on which the model is. `loss` (heads, targets) can only be measured for a detector. `network` is `model` in
+    another runtime (`network_runtime`), which then answers in its place.
     """
     how = how.for_model(model)
     together: dict[str, Any] = {} if team is None else {"shard": (team.rank, team.world), "gather": team.gather}
     return evaluate_detector(
-        model.deployed(whole=loss is not None) if isinstance(model, Detector) else model,
+        network or (model.deployed(whole=loss is not None) if isinstance(model, Detector) else model),
         batches,
         EvaluationSettings(
             conf=how.conf,
@@ -160,12 +163,16 @@ def measure_split(
     device: torch.device | None = None,
     look: Look | None = None,
     images: int | None = None,
+    network: GraphDetector | None = None,
 ) -> EvaluationResult:
-    """Metrics of `model` on `split`, or only on its first `images`, rounded up to whole batches."""
+    """Metrics of `model` on `split`, or only on its first `images`, rounded up to whole batches.
+
+    `network` is `model` in another runtime, as in `measure_batches`.
+    """
     how = how.for_model(model)
     count = None if images is None else -(-images // how.batch_size)
     with closing(evaluation_batches(split, how, int(model.stride.max()))) as batches:
-        return measure_batches(model, islice(batches, count), how, device=device, look=look)
+        return measure_batches(model, islice(batches, count), how, device=device, look=look, network=network)
 
 
 def say_split_doubts(split: SplitData, data: object) -> None:

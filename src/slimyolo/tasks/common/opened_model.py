@@ -19,6 +19,7 @@ from slimyolo.exporting import ExportedModel, find_runtime, is_exported, open_ex
 from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.tasks.common.devices import pick_device
+from slimyolo.tasks.common.option_types import NetworkRuntime
 from slimyolo.tasks.common.records import SizeRecord
 from slimyolo.tasks.common.weights import find_weights
 
@@ -40,17 +41,26 @@ OpenedModel = Detector | ExportedModel
 
 
 def open_model(
-    weights: str | Path, names: Sequence[str] = (), device: str = "auto", *, trust_code: bool = False
+    weights: str | Path,
+    names: Sequence[str] = (),
+    device: str = "auto",
+    *,
+    trust_code: bool = False,
+    runtime: NetworkRuntime = "auto",
 ) -> OpenedModel:
     """The detector of a checkpoint (float32, on the CPU), or an exported file in its runtime.
 
     `names` are the class names of an exported file that does not state them; `device` is where a TorchScript file runs,
-    and `trust_code` says that it may run although somebody else wrote it. Raises `CheckpointError` when the file does not
+    and `trust_code` says that it may run although somebody else wrote it. `runtime` opens an exported file; ``auto`` is the first
+    that can. Raises `CheckpointError` when the file does not
     exist or cannot be read, `ConfigError` for `names` with a checkpoint.
     """
     file = find_weights(weights)
     if is_exported(file):
-        return open_exported(file, names=tuple(names), device=_place(file, device), trust_code=trust_code)
+        asked = None if runtime == "auto" else runtime
+        return open_exported(
+            file, runtime=asked, names=tuple(names), device=_place(file, device), trust_code=trust_code
+        )
     if names:
         raise ConfigError(f"--names is for exported files that do not state their classes; {file} does. Leave it out.")
     return load_checkpoint(file).detector()

@@ -22,6 +22,7 @@ __all__ = [
     "ImageCache",
     "ImageSize",
     "LayerIndices",
+    "NetworkRuntime",
     "OptimizerName",
     "OptionalActivation",
     "OptionalDistillationTerms",
@@ -50,6 +51,7 @@ CouplingPolicy = Literal["coupled", "skip-shortcuts"]
 RuntimeName = Literal[
     "onnxruntime", "openvino", "ncnn", "torch", "litert"
 ]  # `exporting.runtimes`, which needs torch to import
+NetworkRuntime = Literal["auto", "torch", "onnxruntime", "openvino"]  # the last two: `exporting.GRAPH_RUNTIMES`
 BenchPrecision = Literal["fp32", "fp16", "bf16", "auto", "int8"]
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "image_size_option",
     "json_option",
     "name_option",
+    "network_option",
     "one2many_option",
     "project_option",
     "threads_option",
@@ -92,6 +93,12 @@ def json_option(group: str, *, rare: bool = False) -> Any:
 def one2many_option(group: str) -> Any:
     """``--one2many``: the branch of a head with two whose rows need NMS."""
     return option(False, "use the branch that needs NMS, of a head with two (YOLO26, YOLOv10)", group=group, rare=True)
+
+
+def network_option(group: str) -> Any:
+    """The field for ``--runtime``, for commands that run one network on many images (`tasks.common.network_runtime`)."""
+    words = "what runs the network; auto: onnxruntime for many images on a processor, else torch"
+    return option("auto", words, group=group, rare=True)
 
 
 def threads_option(group: str) -> Any:

@@ -13,6 +13,7 @@ from slimyolo.data import DatasetSpec, SplitData, read_dataset_yaml, read_split
 from slimyolo.detections import ClassMetrics, DetectionMetrics, metric_differences, rule_words
 from slimyolo.errors import ConfigError
 from slimyolo.evaluation import OUTCOMES_FILE, EvaluationBatch, EvaluationResult, outcomes_in_dataset
+from slimyolo.exporting import GraphDetector
 from slimyolo.geometry import Detections, xyxy_to_cxcywh
 from slimyolo.models import Detector
 from slimyolo.reports.plots.plot_files import PLOT_FILES, write_plots
@@ -22,6 +23,7 @@ from slimyolo.tasks.common.comparison.compared_models import as_the_file_takes, 
 from slimyolo.tasks.common.comparison.comparing import estimates_line, interval_note, keep_outcomes, metrics_intervals
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split, say_split_doubts
+from slimyolo.tasks.common.network_runtime import NetworkWork, network_runtime
 from slimyolo.tasks.common.opened_model import (
     OpenedModel,
     answering_branch,
@@ -74,7 +76,9 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
     that size, which may be a rectangle. Raises `ConfigError` when model and dataset have different numbers of classes.
     """
     if detector is None:
-        opened = open_model(config.weights, config.class_names, config.device, trust_code=config.trust_code)
+        opened = open_model(
+            config.weights, config.class_names, config.device, trust_code=config.trust_code, runtime=config.runtime
+        )
         detector = answering_branch(opened, config.one2many)
     device = run_device(detector, config.device, config.half)
     dataset = read_dataset_yaml(config.data)
@@ -97,13 +101,16 @@ def validate(config: ValConfig, detector: OpenedModel | None = None) -> Validati
 
     asked = asked_measuring(config)
     how = as_the_file_takes(detector, asked)
-    result = measure_split(detector, split, how, device=device, look=remember)
-    record = _record(config, detector, result, {"data": data_provenance(dataset, {config.split: split})})
+    network = network_runtime(detector, config.runtime, lambda: _work(config, split), device)
+    result = measure_split(detector, split, how, device=device, look=remember, network=network)
+    about = {"data": data_provenance(dataset, {config.split: split}), "runtime": _runtime(network or detector)}
+    record = _record(config, detector, result, about)
     log.info("%s", metrics_table(record.metrics, all_classes=config.verbose))
     if record.intervals is not None and record.intervals.resamples:
         log.info("%s: %s", interval_note(record.intervals), estimates_line(record.intervals, signed=False))
     if config.against is not None:
-        record = _beside_other(config, record, split, asked)
+        runtime = "torch" if network is None else network.runtime
+        record = _beside_other(config, record, split, asked, runtime)
     _log_costs(record)
     rows = None
     if original is not None:
@@ -142,8 +149,16 @@ def _without_outcomes(record: ValidationRecord) -> ValidationRecord:
     return replace(record, metrics=replace(record.metrics, outcomes=None))
 
 
-def _beside_other(config: ValConfig, record: ValidationRecord, split: SplitData, how: Measuring) -> ValidationRecord:
-    """The record with the differences to the model ``--against``, which is measured by the same rule."""
+def _work(config: ValConfig, split: SplitData) -> NetworkWork:
+    """What the network has to do."""
+    return NetworkWork(images=len(split), imgsz=longer_side(config.imgsz), come_in="batches")
+
+
+def _beside_other(
+    config: ValConfig, record: ValidationRecord, split: SplitData, how: Measuring, runtime: str
+) -> ValidationRecord:
+    """The record with the differences to the model ``--against``, which is measured by the same rule and in the same
+    `runtime`."""
     assert config.against is not None  # the caller has asked; narrows the type
     own = record.metrics
     other = measured_other(
@@ -153,6 +168,7 @@ def _beside_other(config: ValConfig, record: ValidationRecord, split: SplitData,
         device=config.device,
         one2many=config.one2many,
         trust_code=config.trust_code,
+        runtime=runtime,
     )
     assert own.outcomes is not None  # a fresh measurement holds its outcomes; narrows the type
     differences = metric_differences(other.outcomes, outcomes_in_dataset(own.outcomes, split.root))
@@ -206,8 +222,11 @@ def _size(model: OpenedModel, imgsz: int) -> SizeRecord:
     return size_of_exported(model) or SizeRecord(0, 0, imgsz, ("everything: the file does not say its size",))
 
 
-def _runtime(model: OpenedModel) -> dict[str, Any]:
-    return {} if isinstance(model, Detector) else {"runtime": {"name": model.runtime, **model.versions}}
+def _runtime(model: OpenedModel | GraphDetector) -> dict[str, str]:
+    """The name of what ran the network, and the versions of its packages."""
+    if isinstance(model, Detector):
+        return {"name": "torch", "torch": str(torch.__version__)}
+    return {"name": model.runtime, **model.versions}
 
 
 def _record(
@@ -233,7 +252,7 @@ def _record(
         precision=result.precision,
         device=result.device,
         threads=torch.get_num_threads(),
-        provenance={**run_provenance(config), **about, **_runtime(detector)},
+        provenance={**run_provenance(config), **about},
         intervals=metrics_intervals(result.metrics),
     )
 

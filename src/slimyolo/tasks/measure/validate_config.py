@@ -9,7 +9,14 @@ from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import Config, option
-from slimyolo.tasks.common.option_types import BatchSize, Device, ImageCache, OptionalPath, SideOrRectangle
+from slimyolo.tasks.common.option_types import (
+    BatchSize,
+    Device,
+    ImageCache,
+    NetworkRuntime,
+    OptionalPath,
+    SideOrRectangle,
+)
 from slimyolo.tasks.common.shared_options import (
     cache_option,
     class_names_option,
@@ -18,6 +25,7 @@ from slimyolo.tasks.common.shared_options import (
     image_size_option,
     json_option,
     name_option,
+    network_option,
     one2many_option,
     project_option,
     trust_option,
@@ -78,6 +86,7 @@ class ValConfig(Config):
     batch_size: BatchSize = option(32, "images per step", group=DEVICE, ge=1)
     device: Device = device_option(DEVICE)
     half: bool = option(False, "compute in half precision (GPU only)", group=DEVICE, rare=True)
+    runtime: NetworkRuntime = network_option(DEVICE)
     workers: int = workers_option(DEVICE)
     cache: ImageCache = cache_option(DEVICE, rare=True)
 

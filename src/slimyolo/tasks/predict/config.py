@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import Config, option
-from slimyolo.tasks.common.option_types import Device, ImageSize, OptionalPath
+from slimyolo.tasks.common.option_types import Device, ImageSize, NetworkRuntime, OptionalPath
 from slimyolo.tasks.common.shared_options import (
     class_names_option,
     device_option,
@@ -17,6 +17,7 @@ from slimyolo.tasks.common.shared_options import (
     image_size_option,
     json_option,
     name_option,
+    network_option,
     project_option,
     trust_option,
 )
@@ -55,6 +56,7 @@ class PredictConfig(Config):
     agnostic_nms: bool = option(False, "let NMS also compare boxes of different classes", group=DETECTION, rare=True)
     device: Device = device_option(DETECTION)
     half: bool = option(False, "compute in half precision (GPU only)", group=DETECTION, rare=True)
+    runtime: NetworkRuntime = network_option(DETECTION)
 
     show: bool = option(False, "show the pictures in a window", group=OUTPUT)
     nosave: bool = option(False, "write no pictures and videos", group=OUTPUT)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 from slimyolo.errors import ConfigError
-from slimyolo.inference import BrokenPicture, DetectionSettings, Patience, named_files, open_window, predict_pictures
+from slimyolo.inference import (
+    BrokenPicture,
+    DetectionSettings,
+    Patience,
+    named_files,
+    open_window,
+    picture_count,
+    predict_pictures,
+)
 from slimyolo.models import Detector
+from slimyolo.tasks.common.network_runtime import NetworkWork, network_runtime
 from slimyolo.tasks.common.opened_model import fixed_size, open_model, run_device
 from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.predict.output import PredictOutput, PredictRecord
@@ -25,7 +36,9 @@ def predict(config: PredictConfig) -> PredictRecord:
     source has no pictures, there is no display for ``show``, or the run folder cannot be written.
     """
     window = open_window(f"slimyolo {config.source}") if config.show else None
-    model = open_model(config.weights, config.class_names, config.device, trust_code=config.trust_code)
+    model = open_model(
+        config.weights, config.class_names, config.device, trust_code=config.trust_code, runtime=config.runtime
+    )
     device = run_device(model, config.device, config.half)
     _check_classes(config.classes, model.names)
     size = fixed_size(model, config.imgsz)
@@ -39,12 +52,13 @@ def predict(config: PredictConfig) -> PredictRecord:
         half=config.half,
         fixed=size is not None,
     )
-    detector = model.deployed(device) if isinstance(model, Detector) else model
+    files = tuple(named_files(config.source))
+    network = network_runtime(model, config.runtime, lambda: _work(config, files), device)
+    detector = network or (model.deployed(device) if isinstance(model, Detector) else model)
     if config.half and isinstance(detector, Detector):
         detector = detector.half()
     patience = Patience(config.stream_timeout, config.reconnect)
     outcomes = predict_pictures(detector, config.source, settings, vid_stride=config.vid_stride, patience=patience)
-    files = tuple(named_files(config.source))
     with PredictOutput(config=config, names=detector.names, files=files, window=window) as output:
         try:
             started = time.perf_counter()
@@ -60,6 +74,12 @@ def predict(config: PredictConfig) -> PredictRecord:
             log.warning("stopped by Ctrl-C; the results so far are kept")
             return output.finish(interrupted=True)
         return output.finish()
+
+
+def _work(config: PredictConfig, files: Sequence[Path]) -> NetworkWork:
+    """What the network has to do. The pictures of cameras and addresses are not known, and do not count."""
+    images = picture_count(files, config.vid_stride)
+    return NetworkWork(images=images, imgsz=max(config.imgsz), come_in="single images")
 
 
 def _check_classes(classes: tuple[int, ...], names: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from slimyolo.geometry import Detections
 from slimyolo.models import Detector
 from slimyolo.shown_text import counted
 from slimyolo.tasks.common.measuring import Measuring, measure_split
+from slimyolo.tasks.common.network_runtime import network_in
 from slimyolo.tasks.common.opened_model import (
     OpenedModel,
     fixed_size,
@@ -64,9 +65,17 @@ def measured_run(folder: Path) -> ComparedModel:
 
 
 def measured_model(
-    path: Path, model: OpenedModel, split: SplitData, how: Measuring, *, device: str = "auto", keep_shown: bool = False
+    path: Path,
+    model: OpenedModel,
+    split: SplitData,
+    how: Measuring,
+    *,
+    device: str = "auto",
+    keep_shown: bool = False,
+    runtime: str = "torch",
 ) -> ComparedModel:
     """Measure `model` (the file `path`) on `split`. A file that takes one image size only gets squares of that size.
+    `runtime` runs the network of a checkpoint.
 
     Raises `ConfigError` when model and dataset have different numbers of classes, or when the file takes no squares.
     """
@@ -84,7 +93,8 @@ def measured_model(
             shown[image] = Detections(one.boxes[good], one.scores[good], one.classes[good], frame="source")
 
     place = run_device(model, device, how.half)
-    metrics = measure_split(model, split, how, device=place, look=look if keep_shown else None).metrics
+    network = network_in(model, runtime) if isinstance(model, Detector) else None
+    metrics = measure_split(model, split, how, device=place, look=look if keep_shown else None, network=network).metrics
     assert metrics.outcomes is not None  # a fresh measurement holds its outcomes; narrows the type
     size = size_of(model, how.imgsz) if isinstance(model, Detector) else size_of_exported(model)
     return ComparedModel(
@@ -98,15 +108,22 @@ def measured_model(
 
 
 def measured_other(
-    path: Path, split: SplitData, how: Measuring, *, device: str, one2many: bool = False, trust_code: bool = False
+    path: Path,
+    split: SplitData,
+    how: Measuring,
+    *,
+    device: str,
+    one2many: bool = False,
+    trust_code: bool = False,
+    runtime: str = "torch",
 ) -> ComparedModel:
     """The model or run `path`, measured on `split` as `how` says. Raises `ConfigError` when the run is of other data.
 
-    With `one2many` a head of two branches answers with the one that needs NMS.
+    With `one2many` a head of two branches answers with the one that needs NMS. `runtime` runs the network of a checkpoint.
     """
     if not is_measured_run(path):
         model = same_branch(open_model(path, (), device, trust_code=trust_code), one2many)
-        return measured_model(path, model, split, how, device=device)
+        return measured_model(path, model, split, how, device=device, runtime=runtime)
     run = measured_run(path)
     if run.fingerprint != split.fingerprint:
         raise ConfigError(
