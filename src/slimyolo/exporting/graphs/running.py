@@ -95,7 +95,8 @@ class GraphDetector:
             raise
         except Exception as error:  # runtimes have their own error classes
             raise ModelError(
-                f"{self.runtime} could not run the network on images {list(images.shape)}: {error}. Add --runtime torch."
+                f"{self.runtime} could not run the network on images {list(images.shape)}: {_first_line(error)}. Add "
+                "--runtime torch."
             ) from error
         return self.detector.decode(raw)
 
