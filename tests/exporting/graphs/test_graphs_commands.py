@@ -96,8 +96,9 @@ def test_predict_finds_the_same(folder: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(network_runtime, "FEWEST_IMAGES", 9)
     monkeypatch.setattr(network_runtime, "PAYS_FROM", {"single images": 0.0})
     found = []
+    config = PredictConfig(weights=folder / "best.pt", source=str(tmp_path / "all.txt"), imgsz=64, nosave=True)
+    config = config.changed(conf=0.6, iou=1.0, max_det=100_000)  # all rows: NMS may choose another of two equal boxes
     for runtime in ("torch", "onnxruntime", "auto"):
-        config = PredictConfig(weights=folder / "best.pt", source=str(tmp_path / "all.txt"), imgsz=64, nosave=True)
         predict(config.changed(save_json=True, project=tmp_path, name=runtime, runtime=runtime))
         images = json.loads((tmp_path / runtime / "detections.json").read_text(encoding="utf-8"))["images"]
         rows = [one for image in images for one in image["detections"]]

@@ -55,10 +55,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runtimes in which a network was opened. Nothing is opened."""
     names: list[str] = []
 
-    def note(detector: Detector, runtime: str) -> None:
+    def note(detector: Detector, runtime: str, *, version: str) -> None:
         names.append(runtime)
 
-    monkeypatch.setattr(module, "network_in", note)
+    monkeypatch.setattr(module, "in_runtime", note)
     monkeypatch.setattr(module, "can_run_graphs", lambda runtime: True)
     monkeypatch.setattr(module, "runtime_words", lambda network: "onnxruntime 1.0")
     return names
@@ -97,10 +97,10 @@ def test_without_the_package_pytorch_runs_it(detector: Detector, monkeypatch: py
 def test_a_network_that_cannot_be_run_is_told_in_one_line(
     detector: Detector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(detector: Detector, runtime: str) -> None:
+    def fail(detector: Detector, runtime: str, *, version: str) -> None:
         raise ExportError("The network cannot be run in onnxruntime: no such operation. Use --runtime torch.")
 
-    monkeypatch.setattr(module, "network_in", fail)
+    monkeypatch.setattr(module, "in_runtime", fail)
     monkeypatch.setattr(module, "can_run_graphs", lambda runtime: True)
     caplog.set_level(logging.INFO, "slimyolo")
     assert network_runtime(detector, "auto", many, CPU) is None

@@ -11,12 +11,14 @@ import hashlib
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from slimyolo.exporting.quiet import quiet
 from slimyolo.models import Detector
+from slimyolo.storage import read_user_file, temporary_folder
 
 __all__ = ["graph_key", "heads_graph"]
 
@@ -40,18 +42,19 @@ def heads_graph(fused: Detector) -> bytes:
     """The graph of `fused` (eval mode, batch norms folded, on the processor). Raises the errors of the exporter."""
     stride = int(fused.stride.max())
     example = torch.zeros(2, 3, 2 * stride, 3 * stride)  # sides of 1 or equal sides would be taken for constants
-    content = io.BytesIO()
-    with quiet(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), torch.no_grad():
-        torch.onnx.export(
-            _Heads(fused),
-            (example,),
-            content,
-            dynamo=False,
-            opset_version=_OPSET,
-            input_names=["images"],
-            dynamic_axes={"images": {0: "batch", 2: "height", 3: "width"}},
-        )
-    return content.getvalue()
+    with temporary_folder() as folder:
+        file = Path(folder) / "heads.onnx"
+        with quiet(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), torch.no_grad():
+            torch.onnx.export(
+                _Heads(fused),
+                (example,),
+                str(file),
+                dynamo=False,
+                opset_version=_OPSET,
+                input_names=["images"],
+                dynamic_axes={"images": {0: "batch", 2: "height", 3: "width"}},
+            )
+        return read_user_file(file, "exported model")
 
 
 def graph_key(detector: Detector, version: str) -> str:

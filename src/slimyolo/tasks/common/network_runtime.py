@@ -24,7 +24,7 @@ __all__ = ["PAYS_FROM", "NetworkWork", "network_in", "network_runtime", "pays", 
 
 log = logging.getLogger("slimyolo")
 
-PREFERRED: NetworkRuntime = "onnxruntime"
+PREFERRED = "onnxruntime"
 FEWEST_IMAGES = 50  # of fewer the network is not even counted
 PAYS_FROM = {"batches": 500.0, "single images": 100.0}
 """Images × GFLOPs of one image, for each thread, from which the graph pays. A graph costs .6 to 1.2 s of one processor; it saves
@@ -60,7 +60,7 @@ def network_runtime(
     if device.type != "cpu" or not can_run_graphs(PREFERRED) or not pays(model, work()):
         return None
     try:
-        network = network_in(model, PREFERRED)
+        network = in_runtime(model, PREFERRED, version=__version__)
     except SlimyoloError as error:
         log.info("PyTorch runs the network. %s", error)
         return None
