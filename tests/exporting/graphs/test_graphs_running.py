@@ -39,7 +39,7 @@ def in_one(detector: Detector, runtime: str) -> running.GraphDetector:
 def check(detector: Detector, network: running.GraphDetector) -> None:
     """Compare the decoded rows for images of several sizes, in batches of several sizes."""
     stride = int(detector.stride.max())
-    for number, shape in enumerate(((1, 2, 3), (3, 4, 2), (2, 3, 3), (1, 2, 3))):
+    for number, shape in enumerate(((1, 2, 3), (9, 3, 2), (2, 3, 3), (1, 2, 3))):
         size = (shape[0], 3, shape[1] * stride, shape[2] * stride)
         images = torch.rand(size, generator=torch.Generator().manual_seed(number))
         with torch.inference_mode():

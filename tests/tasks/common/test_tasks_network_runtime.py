@@ -32,9 +32,9 @@ def detector() -> Detector:
         (2000, "batches", 2, True),
         (2000, "batches", 16, False),
         (49, "single images", 1, False),
-        (100, "single images", 1, True),  # a single image gains more
-        (100, "single images", 2, False),
-        (200, "single images", 2, True),
+        (150, "single images", 1, True),  # a single image gains more
+        (200, "single images", 2, False),
+        (300, "single images", 2, True),
         (0, "single images", 1, False),  # a camera
     ],
 )

@@ -13,6 +13,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,6 +30,7 @@ __all__ = ["ONNX_EXAMPLE", "onnx_model", "open_onnx", "open_onnx_graph", "write_
 DEFAULT_OPSET = 17  # every runtime that is still maintained reads it
 OLDEST_DIRECT = 18  # for an older one the exporter converts by itself, and keeps 18 where that fails
 NEWEST = 20  # the newest that was tested
+TOGETHER = 4  # images of a graph: what they need fits into the caches, so that 32 at once take 1.1 to 1.2 of the time
 WRAPPED = re.compile(r"^(detector\.)+")  # wrappers put this before the names of weights
 
 ONNX_EXAMPLE = Example(
@@ -113,13 +115,15 @@ def open_onnx(path: Path, options: RunOptions) -> Opened:
 
 
 def open_onnx_graph(content: bytes, threads: int) -> OpenedGraph:
-    """Open a graph of `heads_graph` with ONNX Runtime on the processor."""
+    """Open a graph of `heads_graph` with ONNX Runtime on the processor. It computes `TOGETHER` images at once."""
     import onnxruntime
 
     session = _session(content, threads)
 
     def run(images: Tensor) -> list[Tensor]:
-        return [torch.from_numpy(level) for level in session.run(None, {"images": images.numpy()})]
+        parts = [session.run(None, {"images": part.numpy()}) for part in images.split(TOGETHER)]
+        levels = parts[0] if len(parts) == 1 else [np.concatenate(level) for level in zip(*parts, strict=True)]
+        return [torch.from_numpy(level) for level in levels]
 
     return OpenedGraph(run, {"onnxruntime": onnxruntime.__version__})
 

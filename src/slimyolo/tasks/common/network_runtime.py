@@ -26,9 +26,9 @@ log = logging.getLogger("slimyolo")
 
 PREFERRED = "onnxruntime"
 FEWEST_IMAGES = 50  # of fewer the network is not even counted
-PAYS_FROM = {"batches": 500.0, "single images": 100.0}
-"""Images × GFLOPs of one image, for each thread, from which the graph pays. A graph costs .6 to 1.2 s of one processor; it saves
-4 ms per GFLOP in batches of 32, and 11 ms in single images, which leaves a margin of two to three."""
+PAYS_FROM = {"batches": 500.0, "single images": 150.0}
+"""Images × GFLOPs of one image, for each thread, from which the graph pays. A graph costs .6 to .9 s of one processor. It saves
+3 to 7 ms per GFLOP in batches of 32, and 6 to 11 ms in single images, so that it pays with a margin at these numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
