@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
+from slimyolo import file_stamps
 from slimyolo.data import SplitData, read_dataset_yaml, read_split
+from slimyolo.data.dataset import kept_reading
 from slimyolo.data.pictures import image_scan
 from slimyolo.errors import DataError
 
@@ -194,6 +196,8 @@ def test_what_was_seen_is_kept_outside_the_dataset(
     source = make_dataset(train=4)
     before = snapshot(source.parent)
     monkeypatch.setattr(image_scan, "_WORTH_KEEPING_S", -1.0)
+    monkeypatch.setattr(kept_reading, "_WORTH_KEEPING_S", 1e9)
+    monkeypatch.setattr(file_stamps, "SETTLED_NS", -(10**12))  # the files of this test are new
     (source.parent / "images" / "train" / "003.png").write_bytes(b"damaged")
     first = read(source)
     (cache,) = (tmp_path / "user-cache" / "slimyolo").iterdir()

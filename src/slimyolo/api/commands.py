@@ -156,7 +156,7 @@ def export(*, verbose: bool = False, **settings: Unpack[of.ExportSettings]) -> E
 @with_settings_of(BenchConfig)
 def bench(*, verbose: bool = False, **settings: Unpack[of.BenchSettings]) -> BenchRecord | DevicesRecord:
     """Time models on runtimes. The record has a row for each model and runtime; with ``times``, for each device."""
-    from slimyolo.tasks.measure.bench import bench_here_or_elsewhere as task
+    from slimyolo.tasks.measure.bench_place import bench_here_or_elsewhere as task
 
     return run_task(task, BenchConfig, settings, verbose=verbose)
 

@@ -228,7 +228,7 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         settings=BenchConfig,
-        task=("slimyolo.tasks.measure.bench", "bench_here_or_elsewhere"),
+        task=("slimyolo.tasks.measure.bench_place", "bench_here_or_elsewhere"),
         summary="time models on runtimes, and compare them",
         examples=(
             f"slimyolo bench --weights {_BEST} runs/prune/exp/pruned.pt --runtime onnxruntime,openvino --threads 2",

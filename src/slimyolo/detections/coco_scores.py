@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimyolo.detections.matching import IOU_THRESHOLDS
+from slimyolo.detections.outcomes import IOU_THRESHOLDS
 from slimyolo.detections.ties import best_first
 
 __all__ = ["CocoFound", "CocoObjects", "CocoScores", "coco_scores"]

@@ -9,16 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from slimyolo.detections.outcomes import IOU_THRESHOLDS
 from slimyolo.detections.rules import RuleName, find_rule
 from slimyolo.detections.ties import first_of_equals, last_of_equals
 from slimyolo.geometry import iou_matrix
 
-__all__ = ["IOU_THRESHOLDS", "match_detections"]
+__all__ = ["match_detections"]
 
 TargetOf = Callable[[npt.NDArray[Any]], npt.NDArray[np.int64]]
 """IoU [n, m] → the ground-truth box that each detection takes [n]."""
-
-IOU_THRESHOLDS: tuple[float, ...] = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
 
 def match_detections(

@@ -18,8 +18,8 @@ from slimyolo.detections.average_precision import (
     smooth,
 )
 from slimyolo.detections.confusion import ConfusionMatrix, confused_pairs, confusion_matrix
-from slimyolo.detections.matching import IOU_THRESHOLDS, match_detections
-from slimyolo.detections.outcomes import Outcomes, number_of_image
+from slimyolo.detections.matching import match_detections
+from slimyolo.detections.outcomes import IOU_THRESHOLDS, Outcomes, number_of_image
 from slimyolo.detections.rules import RuleName, find_rule
 from slimyolo.detections.ties import best_first, best_first_of_classes
 from slimyolo.errors import DataError, ModelError

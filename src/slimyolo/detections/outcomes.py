@@ -11,7 +11,10 @@ import numpy.typing as npt
 from slimyolo.detections.rules import RuleName
 from slimyolo.one_line import one_line_repr
 
-__all__ = ["Outcomes", "number_of_image"]
+__all__ = ["IOU_THRESHOLDS", "Outcomes", "number_of_image"]
+
+IOU_THRESHOLDS: tuple[float, ...] = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
+"""The IoU at which a detection is right: T thresholds, as COCO has them."""
 
 
 @one_line_repr

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from slimyolo.detections import IOU_THRESHOLDS, RULES, MetricEstimates, Outcomes, metric_differences
+from slimyolo.detections import IOU_THRESHOLDS, RULES, MetricEstimates, Outcomes
 from slimyolo.detections.outcomes import number_of_image
 from slimyolo.errors import StorageError
 from slimyolo.one_line import one_line_repr
@@ -122,6 +122,8 @@ def folder_differences(first: Path, second: Path) -> MetricEstimates | None:
     one, other = (read_outcomes(file) for file in files)
     if one.fingerprint != other.fingerprint or one.outcomes.rule != other.outcomes.rule:
         return None
+    from slimyolo.detections import metric_differences  # it imports torch, which the other functions do not need
+
     return metric_differences(one.outcomes, other.outcomes)
 
 

@@ -11,10 +11,10 @@ from slimyolo.data.convert.report import ConversionReport
 from slimyolo.data.convert.splitting import parse_shares
 from slimyolo.data.dataset.check import DatasetReport, check_dataset
 from slimyolo.data.dataset.dataset_yaml import read_dataset_yaml
+from slimyolo.data.dataset.doubts import wrong_classes_words
 from slimyolo.errors import ConfigError, DataError, StorageError
 from slimyolo.storage import to_plain
 from slimyolo.tasks.common.json_output import give_json
-from slimyolo.tasks.common.runs.provenance import wrong_classes_words
 from slimyolo.tasks.dataset_config import DataCheckConfig, DataConvertConfig, DataSynthConfig
 
 __all__ = ["check", "convert", "describe", "synth"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from slimyolo.data.batches.scenes import Scene, joined_polygons, sample_rows
-from slimyolo.data.dataset.splits import Sample
+from slimyolo.data.dataset.samples import Sample
 from slimyolo.data.pictures.image_files import Image
 from slimyolo.data.pictures.letterbox import FILL
 

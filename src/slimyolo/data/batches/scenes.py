@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from slimyolo.data.dataset.labels import Polygon
-from slimyolo.data.dataset.splits import Sample
+from slimyolo.data.dataset.samples import Sample
 from slimyolo.data.pictures.image_files import Image
 
 __all__ = ["Scene", "clip_polygon", "joined_polygons", "sample_rows"]

@@ -15,7 +15,8 @@ from slimyolo.data.dataset.dataset_yaml import DatasetSpec
 from slimyolo.data.dataset.doubts import empty_classes_words, few_images_words, shared_images_words
 from slimyolo.data.dataset.label_files import LabelFinder
 from slimyolo.data.dataset.labels import Defect, label_path
-from slimyolo.data.dataset.splits import Sample, SplitData, read_split
+from slimyolo.data.dataset.samples import Sample
+from slimyolo.data.dataset.splits import SplitData, read_split
 from slimyolo.errors import DataError
 from slimyolo.one_line import one_line_repr
 from slimyolo.shown_text import counted

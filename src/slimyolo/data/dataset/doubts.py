@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slimyolo.shown_text import counted
 
-__all__ = ["empty_classes_words", "few_images_words", "shared_images_words"]
+__all__ = ["empty_classes_words", "few_images_words", "shared_images_words", "wrong_classes_words"]
 
 FEW = 10
 _NAMED = 8  # so many classes are named
@@ -45,4 +45,17 @@ def shared_images_words(shared: int, val: int) -> str:
     return (
         f"{shared} of the {val} val images are train images, too. The metrics will look better than the detector is on new "
         "pictures. Give val pictures of its own: slimyolo data convert … --split 0.8/0.2 divides a dataset."
+    )
+
+
+def wrong_classes_words(split: str, dropped: int, boxes: int, data: object, where: bool = True) -> str:
+    """The warning that `dropped` label rows of `split` were skipped because of their class numbers; `boxes` are in use.
+
+    With `where` it names the command that lists these rows.
+    """
+    have = "has" if dropped == 1 else "have"
+    return (
+        f"{split}: {dropped} of {dropped + boxes} labels ({dropped / (dropped + boxes):.0%}) {have} a class number that "
+        f"`names:` of {data} does not hold. They were dropped, so the detector learns that these objects are background. "
+        f"Add the missing names, or correct the labels{f': slimyolo data check {data}' if where else '.'}"
     )

@@ -15,7 +15,7 @@ from slimyolo.data.dataset.dataset_yaml import DatasetSpec
 from slimyolo.data.dataset.labels import Defect, Polygon
 
 if TYPE_CHECKING:
-    from slimyolo.data.dataset.splits import Sample
+    from slimyolo.data.dataset.samples import Sample
 
 __all__ = ["keypoint_hints"]
 

@@ -13,25 +13,31 @@ same file.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from slimyolo.data.dataset.labels import label_path
 from slimyolo.storage import read_user_file
 
-__all__ = ["FoundLabel", "LabelFinder"]
+__all__ = ["FoundLabel", "LabelFinder", "labels_folder", "listing_of"]
 
 _SUFFIX = ".txt"
 
 
 @dataclass(frozen=True)
 class FoundLabel:
-    """The label file of an image, or None, and the other files that carry its name and are not read."""
+    """The label file of an image, or None, and the `others` that carry its name too."""
 
     path: Path | None
-    unused: tuple[Path, ...] = ()
+    others: tuple[Path, ...] = ()
+
+    def unused(self) -> tuple[Path, ...]:
+        """The others that say something else than the one that is read."""
+        return tuple(other for other in self.others if self.path is not None and _differ(self.path, other))
 
 
 @dataclass(eq=False)
@@ -41,20 +47,24 @@ class LabelFinder:
     _texts: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
     _stems: dict[Path, frozenset[str]] = field(default_factory=dict)
     _labels_folders: dict[Path, Path | None] = field(default_factory=dict)
+    listings: dict[Path, str] = field(default_factory=dict)
+    """For each folder that was listed, a checksum of what it held (`listing_of`)."""
 
     def find(self, image: Path) -> FoundLabel:
-        """The label file of `image`. Files with the same content as the one that is read are not `unused`."""
+        """The label file of `image`."""
         found = [file for folder in self._folders(image.parent) for file in self._in(folder, image)]
         if not found:
             return FoundLabel(None)
-        return FoundLabel(found[0], tuple(other for other in found[1:] if _differ(found[0], other)))
+        return FoundLabel(found[0], tuple(found[1:]))
 
     def names_in(self, folder: Path) -> dict[str, list[Path]]:
         """The text files in `folder`: the name without its suffix, in small letters → the files."""
         if folder not in self._texts:
             texts: dict[str, list[Path]] = defaultdict(list)
             others: set[str] = set()
-            for entry in _entries(folder):
+            entries = _entries(folder)
+            self.listings[folder] = _checksum(entries)
+            for entry in entries:
                 stem, suffix = os.path.splitext(entry.name)
                 if suffix.lower() != _SUFFIX:
                     others.add(stem)
@@ -63,6 +73,10 @@ class LabelFinder:
             self._stems[folder] = frozenset(others)
             self._texts[folder] = {stem: sorted(files) for stem, files in texts.items()}
         return self._texts[folder]
+
+    def labels_folders(self) -> dict[Path, Path | None]:
+        """For each folder of images that was asked for, the folder of its labels, if there is one."""
+        return dict(self._labels_folders)
 
     def _in(self, folder: Path, image: Path) -> list[Path]:
         """The files in `folder` that carry the name of `image`; the one that fits best is the first."""
@@ -77,12 +91,12 @@ class LabelFinder:
     def _folders(self, folder: Path) -> list[Path]:
         """Where the label files of the images in `folder` may be."""
         if folder not in self._labels_folders:
-            self._labels_folders[folder] = _labels_folder(folder)
+            self._labels_folders[folder] = labels_folder(folder)
         labels = self._labels_folders[folder]
         return [folder] if labels is None or labels == folder else [labels, folder]
 
 
-def _labels_folder(folder: Path) -> Path | None:
+def labels_folder(folder: Path) -> Path | None:
     """The folder of the labels for images in `folder`: the last part ``images`` is replaced; None when there is none."""
     expected = label_path(folder / "image.jpg").parent
     if expected != folder:
@@ -100,6 +114,20 @@ def _spelt_otherwise(folder: Path, name: str) -> Path | None:
             places = (Path(above, twin, *parts[position + 1 :]) for twin in twins)
             return next((place for place in places if place.is_dir()), None)
     return None
+
+
+def listing_of(folder: Path) -> str:
+    """A checksum of the names in `folder`, and of which text files can be read. Equal ones have the same label files."""
+    return _checksum(_entries(folder))
+
+
+def _checksum(entries: Iterable[os.DirEntry[str]]) -> str:
+    names = sorted(entry.name if entry.name[-4:].lower() != _SUFFIX else _told(entry) for entry in entries)
+    return hashlib.blake2b("\0".join(names).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _told(entry: os.DirEntry[str]) -> str:
+    return entry.name if entry.is_file() else f"{entry.name}/"
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -73,13 +73,14 @@ class LabelFile:
 
     `boxes` is float32 ``[n, 5]``: class, cx, cy, w, h, relative to the image and inside 0–1. `polygons` holds one
     outline ``[k, 2]`` (x, y, relative) or None for each box; it is empty when no box has an outline. `usable` is False when
-    the objects of the image are unknown.
+    the objects of the image are unknown, `lasting` is False when the file could not be read, which may be different next time.
     """
 
     boxes: npt.NDArray[np.float32]
     polygons: tuple[Polygon | None, ...]
     defects: tuple[Defect, ...]
     usable: bool = True
+    lasting: bool = True
 
 
 def label_path(image: Path) -> Path:

@@ -52,9 +52,10 @@ def _images_of(place: Path, root: Path, defects: list[Defect]) -> Iterator[tuple
         raise DataError(f"{place} is not a folder of images: it holds the whole system. Name the folder of the images.")
     if os.path.isdir(place):
         for file in files_below(place):
-            if file.suffix.lower() in IMAGE_SUFFIXES:
+            suffix = file.suffix.lower()
+            if suffix in IMAGE_SUFFIXES:
                 yield file, file, None
-            elif file.suffix.lower() in UNREAD_SUFFIXES:
+            elif suffix in UNREAD_SUFFIXES:
                 defects.append(_unsupported(file, file, None))
     elif os.path.isfile(place) and suffix == ".txt":
         yield from _images_of_list(place, root, defects)
@@ -71,18 +72,40 @@ def _images_of(place: Path, root: Path, defects: list[Defect]) -> Iterator[tuple
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files in `folder` and its subfolders, sorted, without those whose name or folder starts with a dot."""
+    """All files in `folder` and its subfolders, sorted, without those whose name or folder starts with a dot.
+
+    A folder that can be reached on several ways, because of links, is entered on the first of them.
+    """
     files: list[Path] = []
     entered: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in entered:  # a link leads back to a folder above
-            folders.clear()
+    waiting = [(folder, True)]  # files and folders with the next one at the end; True for a folder
+    while waiting:
+        path, is_folder = waiting.pop()
+        if not is_folder:
+            files.append(path)
             continue
-        entered.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(files)
+        real = os.path.realpath(path)
+        if real not in entered:
+            entered.add(real)
+            waiting += [(path / name, below) for name, below in reversed(_sorted_entries(path))]
+    return files
+
+
+def _sorted_entries(folder: Path) -> list[tuple[str, bool]]:
+    """The names in `folder` that do not start with a dot, and whether each is a folder; none when it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(os.path.normcase(entry.name), entry.name, _is_folder(entry)) for entry in entries]
+    except OSError:
+        return []
+    return [(name, is_folder) for _, name, is_folder in sorted(found) if not name.startswith(".")]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _images_of_list(file: Path, root: Path, defects: list[Defect]) -> Iterator[tuple[Path, Path, int | None]]:

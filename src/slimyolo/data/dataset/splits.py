@@ -12,37 +12,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from slimyolo.collection_pause import collection_paused
 from slimyolo.data.dataset.dataset_yaml import DatasetSpec
+from slimyolo.data.dataset.kept_reading import Evidence, Reading, find_reading, keep_reading, place_of_reading
 from slimyolo.data.dataset.keypoint_hints import keypoint_hints
-from slimyolo.data.dataset.label_files import LabelFinder
-from slimyolo.data.dataset.labels import SKIPPED_IMAGE, Defect, LabelFile, Polygon, label_path, parse_labels
+from slimyolo.data.dataset.labels import SKIPPED_IMAGE, Defect, LabelFile, label_path, parse_labels
 from slimyolo.data.dataset.listing import list_images
+from slimyolo.data.dataset.samples import NO_BOXES, Sample
 from slimyolo.data.pictures.image_scan import look_at_images
 from slimyolo.errors import DataError
-from slimyolo.one_line import one_line_repr
 from slimyolo.shown_text import counted
 from slimyolo.storage import read_user_file
 
-__all__ = ["Sample", "SplitData", "read_split"]
-
-_NO_BOXES = np.zeros((0, 5), np.float32)
-
-
-@one_line_repr
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """An image and its objects.
-
-    `label` is the label file, or None. `size` is (height, width) in pixels after EXIF rotation. `boxes` is float32
-    ``[n, 5]``: class, cx, cy, w, h, relative to the image (0–1). `polygons` holds one outline ``[k, 2]`` (x, y,
-    relative) or None for each box, and is empty when no box has an outline.
-    """
-
-    image: Path
-    label: Path | None
-    size: tuple[int, int]
-    boxes: npt.NDArray[np.float32]
-    polygons: tuple[Polygon | None, ...] = ()
+__all__ = ["SplitData", "read_split"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -93,7 +75,7 @@ class SplitData:
 
     def class_counts(self) -> npt.NDArray[np.int64]:
         """Number of boxes ``[nc]`` of each class."""
-        classes = np.concatenate([_NO_BOXES[:, 0], *(sample.boxes[:, 0] for sample in self.samples)]).astype(np.int64)
+        classes = np.concatenate([NO_BOXES[:, 0], *(sample.boxes[:, 0] for sample in self.samples)]).astype(np.int64)
         return np.bincount(classes, minlength=self.nc).astype(np.int64)
 
     def summary(self, limit: int = 10) -> tuple[str, ...]:
@@ -118,47 +100,63 @@ def read_split(spec: DatasetSpec, split: str, *, single_class: bool = False) -> 
     Raises `DataError` when the split is not named, does not exist, has no usable image or no label file, or when the
     training split has no box.
     """
+    with collection_paused():
+        return _read_split(spec, split, single_class)
+
+
+def _read_split(spec: DatasetSpec, split: str, single_class: bool) -> SplitData:
     places = spec.split(split)
     listed = list_images(places, spec.root)
     if not listed.images and not listed.defects:
         raise DataError(
             f"There is no image in {_join(places)}. Put the {split} images there, or correct {spec.source}."
         )
-    samples, defects = _samples(listed.images, spec, single_class)
-    defects = [*listed.defects, *defects, *keypoint_hints(samples, spec)]
+    kept = place_of_reading(spec, places, single_class)
+    reading = find_reading(kept, listed.images)
+    if reading is None:
+        evidence = Evidence(listed.images)
+        reading = _read(evidence, spec, single_class)
+        keep_reading(kept, reading, evidence)
+    samples, defects = reading.samples, (*listed.defects, *reading.defects)
     if not samples:
         raise DataError(
             f"No image of the {split} split in {_join(places)} can be used. "
             f"The first problem: {defects[0]}. See all of them with: slimyolo data check {spec.source}"
         )
     _refuse_unlabelled(split, samples, spec)
-    names = spec.names if not single_class or spec.nc == 1 else ("object",)
-    fingerprint = _fingerprint(names, samples, spec.root)
     return SplitData(
         name=split,
         root=spec.root,
-        names=names,
-        samples=tuple(samples),
-        defects=tuple(defects),
-        fingerprint=fingerprint,
+        names=_names(spec, single_class),
+        samples=samples,
+        defects=defects,
+        fingerprint=reading.fingerprint,
     )
 
 
-def _samples(images: Sequence[Path], spec: DatasetSpec, single_class: bool) -> tuple[list[Sample], list[Defect]]:
+def _names(spec: DatasetSpec, single_class: bool) -> tuple[str, ...]:
+    return spec.names if not single_class or spec.nc == 1 else ("object",)
+
+
+def _read(evidence: Evidence, spec: DatasetSpec, single_class: bool) -> Reading:
+    """Open all images and their label files."""
     samples: list[Sample] = []
     defects: list[Defect] = []
-    finder = LabelFinder()
-    for image, look in zip(images, look_at_images(images), strict=True):
+    for image, look in zip(evidence.images, look_at_images(evidence.images, evidence.stamps), strict=True):
         if look.size is None:
+            evidence.lasting &= look.lasting
             defects.append(Defect(image, None, "image", look.problem, SKIPPED_IMAGE))
             continue
-        found = finder.find(image)
-        defects += [_not_used(file, found.path) for file in found.unused]
+        found = evidence.finder.find(image)
         path = found.path or label_path(image)
+        for file in (path, *found.others):
+            evidence.add_label(file)
+        defects += [_not_used(file, found.path) for file in found.unused()]
         labels = _read_labels(path, spec)
         if labels is None:
-            samples.append(Sample(image, None, look.size, _NO_BOXES))
+            samples.append(Sample(image, None, look.size, NO_BOXES))
             continue
+        evidence.lasting &= labels.lasting
         defects += labels.defects
         if labels.usable:
             boxes = labels.boxes
@@ -166,7 +164,9 @@ def _samples(images: Sequence[Path], spec: DatasetSpec, single_class: bool) -> t
                 boxes = boxes.copy()
                 boxes[:, 0] = 0
             samples.append(Sample(image, path, look.size, boxes, labels.polygons))
-    return samples, defects
+    defects += keypoint_hints(samples, spec)
+    fingerprint = _fingerprint(_names(spec, single_class), samples, spec.root)
+    return Reading(tuple(samples), tuple(defects), fingerprint)
 
 
 def _not_used(file: Path, used: Path | None) -> Defect:
@@ -180,7 +180,7 @@ def _read_labels(path: Path, spec: DatasetSpec) -> LabelFile | None:
         return None
     except OSError as error:
         defect = Defect(path, None, "unreadable", f"cannot be read: {error.strerror}", SKIPPED_IMAGE)
-        return LabelFile(_NO_BOXES, (), (defect,), usable=False)
+        return LabelFile(NO_BOXES, (), (defect,), usable=False, lasting=False)
 
 
 def _refuse_unlabelled(split: str, samples: Sequence[Sample], spec: DatasetSpec) -> None:

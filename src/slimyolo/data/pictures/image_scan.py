@@ -2,7 +2,7 @@
 
 This check decodes a JPEG at an eighth of its size, which takes a third of the time of full decoding. When the check takes
 long, its results are stored in the user's cache folder (never in the folders of the dataset). They are used again for files
-whose size and modification time have not changed.
+whose `Stamp` has not changed.
 """
 
 from __future__ import annotations
@@ -30,41 +30,49 @@ from slimyolo.data.pictures.image_files import (
     refuse_many_scans,
 )
 from slimyolo.errors import DataError, StorageError
+from slimyolo.file_stamps import ABSENT, Stamp, settled, stamp_of
 from slimyolo.storage import read_json, write_text
 
 __all__ = ["ImageLook", "cache_folder", "look_at_images"]
 
 MIN_SIDE = 10  # pixels; YOLOv5 leaves smaller images out too
 _WORTH_KEEPING_S = 2.0
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
 class ImageLook:
-    """The result for one image. `size` is (height, width) after decoding, or None when `problem` says what is wrong."""
+    """The result for one image. `size` is (height, width) after decoding, or None when `problem` says what is wrong.
+
+    `lasting` is False when the file could not be read at all, which may be different the next time.
+    """
 
     size: tuple[int, int] | None
     problem: str = ""
+    lasting: bool = True
 
 
-def look_at_images(images: Sequence[Path]) -> list[ImageLook]:
-    """One `ImageLook` for each image, in order. Several threads read the images. No file is changed."""
-    started = time.monotonic()
+def look_at_images(images: Sequence[Path], stamps: Sequence[Stamp] | None = None) -> list[ImageLook]:
+    """One `ImageLook` for each image, in order. Several threads read the images. No file is changed.
+
+    `stamps` are those of the images, when they are known already.
+    """
+    started, started_ns = time.monotonic(), time.time_ns()
     file = _cache_file(images)
     known = _read_cache(file)
-    stamps = [_stamp(image) for image in images]
+    stamps = [stamp_of(image) for image in images] if stamps is None else stamps
 
-    def look(item: tuple[Path, tuple[int, int] | None]) -> ImageLook:
+    def look(item: tuple[Path, Stamp]) -> ImageLook:
         image, stamp = item
         entry = known.get(os.fspath(image))
-        if stamp is not None and entry is not None and tuple(entry[:2]) == stamp:
-            return ImageLook(tuple(entry[2]), "") if entry[2] else ImageLook(None, str(entry[3]))
+        if stamp != ABSENT and entry is not None and tuple(entry[:4]) == stamp:
+            return ImageLook(tuple(entry[4]), "") if entry[4] else ImageLook(None, str(entry[5]))
         return look_at_image(image)
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         looks = list(pool.map(look, zip(images, stamps, strict=True), chunksize=16))
     if time.monotonic() - started > _WORTH_KEEPING_S:
-        _write_cache(file, images, stamps, looks)
+        _write_cache(file, images, stamps, looks, started_ns)
     return looks
 
 
@@ -72,6 +80,9 @@ def look_at_image(image: Path) -> ImageLook:
     """Open one image, and return its size or what is wrong with it."""
     try:
         content = read_image_bytes(image)
+    except DataError as error:
+        return ImageLook(None, str(error), lasting=False)
+    try:
         size = _checked_size(content, image)
     except DataError as error:
         return ImageLook(None, str(error))
@@ -117,14 +128,6 @@ def _cache_file(images: Sequence[Path]) -> Path | None:
         return None
 
 
-def _stamp(image: Path) -> tuple[int, int] | None:
-    try:
-        status = image.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
 def _read_cache(file: Path | None) -> Mapping[str, Any]:
     if file is None:
         return {}
@@ -140,15 +143,16 @@ def _read_cache(file: Path | None) -> Mapping[str, Any]:
 def _write_cache(
     file: Path | None,
     images: Sequence[Path],
-    stamps: Sequence[tuple[int, int] | None],
+    stamps: Sequence[Stamp],
     looks: Sequence[ImageLook],
+    started_ns: int,
 ) -> None:
     if file is None:
         return
     entries = {
         os.fspath(image): [*stamp, look.size, look.problem]
         for image, stamp, look in zip(images, stamps, looks, strict=True)
-        if stamp is not None
+        if stamp != ABSENT and look.lasting and settled((stamp,), started_ns)
     }
     # the cache only saves time, so a read-only home folder must not stop a training run
     with contextlib.suppress(StorageError):

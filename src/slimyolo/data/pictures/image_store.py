@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from slimyolo.data.dataset.splits import Sample
+from slimyolo.data.dataset.samples import Sample
 from slimyolo.data.pictures.image_files import Image, decode_image
 from slimyolo.data.pictures.letterbox import Rounding, Shrinking, fit_inside, inside_size
 from slimyolo.errors import ConfigError, DataError

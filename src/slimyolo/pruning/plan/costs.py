@@ -6,10 +6,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from slimyolo.pruning.graph.channel_graph import ChannelGraph, Product
+if TYPE_CHECKING:
+    from slimyolo.pruning.graph.channel_graph import ChannelGraph, Product
 
-__all__ = ["CostTable", "CutCost"]
+__all__ = ["CostTable", "CutCost", "PriceTable"]
 
 
 @dataclass(frozen=True)
@@ -81,3 +83,6 @@ class CostTable:
             params += count
             macs += self._graph.positions.get(name, 0.0) * count
         return params, macs
+
+
+PriceTable = CostTable  # the name of `CostTable` in version 0.1.0

@@ -1,4 +1,7 @@
-"""`PrunePlan`: a cut as pure data. It can be printed, saved as JSON, compared and replayed on the same model."""
+"""`PrunePlan`: a cut as pure data. It can be printed, saved as JSON, compared and replayed on the same model.
+
+A plan is read and printed without torch. What it says about a module is in `plan.modules`.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,21 @@ import os
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from slimyolo.errors import PruningError
 from slimyolo.one_line import one_line_repr
-from slimyolo.pruning.graph.channel_graph import shapes_of, spec_hash
 from slimyolo.pruning.plan.costs import CutCost
 from slimyolo.pruning.plan.outline import outline
 from slimyolo.pruning.targets import Target, target_from_plain, target_to_plain
 from slimyolo.shown_text import told_apart
 
+if TYPE_CHECKING:
+    from torch import nn
+
 __all__ = ["ConsumerPlan", "Emission", "GroupPlan", "MemberPlan", "PrunePlan", "SizeChange"]
 
 _VERSION = 1
-_LIVING = 0.05  # of the scales that stay
 
 
 @one_line_repr
@@ -140,27 +141,9 @@ class PrunePlan:
 
     def check(self, module: nn.Module) -> None:
         """Raise `PruningError`, which names the differences, unless this plan was made for a model with the same tensors."""
-        found = spec_hash(module)
-        if found != self.spec:
-            raise PruningError(
-                f"This plan was made for another model: its tensor shapes hash to {self.spec}, those of the given "
-                f"{type(module).__name__} to {found}.{self._differing(module)} Make a plan for this model with prune_module "
-                f"or `slimyolo prune`."
-            )
+        from slimyolo.pruning.plan.modules import check_module  # it imports torch
 
-    def _differing(self, module: nn.Module) -> str:
-        """A sentence that names up to five tensors that differ from the plan."""
-        own = dict(self.tensors)
-        if not own:
-            return ""
-        given = shapes_of(module)
-        texts = []
-        for name in [*own, *(name for name in given if name not in own)]:
-            planned, here = (_shape(shapes.get(name)) for shapes in (own, given))
-            if planned != here:
-                texts.append(f"{name}: {planned} in the plan, {here} here")
-        more = f"; and {len(texts) - 5} more" if len(texts) > 5 else ""
-        return f" Differences: {'; '.join(texts[:5])}{more}."
+        check_module(self, module)
 
     def table(self) -> str:
         """For each group: its layers, channels before and kept, carriers, and what cutting this group alone saves."""
@@ -236,12 +219,9 @@ class PrunePlan:
 
     def silent(self, module: nn.Module) -> bool:
         """True when the scales of all removed channels are 0 in `module`; their constants are exact then."""
-        scales = dict(module.named_parameters(remove_duplicate=False))
-        removed = [
-            scales[emission.weight].detach().index_select(emission.axis, torch.tensor(emission.channels))
-            for emission in self.emissions
-        ]
-        return all(bool((values == 0).all()) for values in removed)
+        from slimyolo.pruning.plan.modules import all_silent
+
+        return all_silent(self, module)
 
     def living(self, module: nn.Module) -> tuple[int, int]:
         """(living, removed): how many of the removed channels still work in `module`, the model before the cut.
@@ -250,27 +230,9 @@ class PrunePlan:
         scale is above a twentieth of the median of those that stay in the same layer. Sparse training leaves less than
         that (0 with `ShareDriven`, about a hundredth with L1), a dense network half of it and more.
         """
-        scales = dict(module.named_parameters(remove_duplicate=False))
-        sizes: dict[str, torch.Tensor] = {}
-        gone: dict[str, torch.Tensor] = {}
-        for emission in self.emissions:
-            scale = scales[emission.weight].detach().float()
-            size = scale.abs() if scale.dim() == 1 else scale.transpose(0, emission.axis).flatten(1).norm(dim=1)
-            sizes[emission.weight] = size
-            gone.setdefault(emission.weight, torch.zeros(len(size), dtype=torch.bool))[list(emission.channels)] = True
-        stay = [sizes[name][~gone[name]] for name in sizes]
-        typical = torch.cat(stay).median() if any(len(part) for part in stay) else torch.tensor(0.0)
-        living = removed = 0
-        for name, size in sizes.items():
-            kept = size[~gone[name]]
-            limit = _LIVING * (kept.median() if len(kept) and kept.median() > 0 else typical)
-            living += int((size[gone[name]] > limit).sum())
-            removed += int(gone[name].sum())
-        return living, removed
+        from slimyolo.pruning.plan.modules import count_living
 
-
-def _shape(shape: tuple[int, ...] | None) -> str:
-    return "missing" if shape is None else "x".join(str(size) for size in shape) or "a number"
+        return count_living(self, module)
 
 
 def _from_plain(plain: dict[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from slimyolo.data import wrong_classes_words
 from slimyolo.errors import StorageError
 from slimyolo.reports import StageRow
 from slimyolo.storage import read_json
 from slimyolo.tasks.common.budgets import missed_budget_words
-from slimyolo.tasks.common.runs.provenance import wrong_classes_words
 
 __all__ = ["base_doubt", "chain_doubts", "missed_budgets"]
 

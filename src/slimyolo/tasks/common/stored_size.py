@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from slimyolo.errors import ConfigError, SlimyoloError
-from slimyolo.exporting import is_exported, stated_size
-from slimyolo.models import Detector
 from slimyolo.tasks.common.config import Config
-from slimyolo.tasks.common.weights import find_weights, load_weights
+
+if TYPE_CHECKING:
+    from slimyolo.models import Detector
 
 __all__ = ["FALLBACK", "image_size_for", "refuse_odd_sides", "stored_size", "with_stored_size"]
 
@@ -50,6 +50,9 @@ def with_stored_size(config: AnyConfig) -> AnyConfig:
 
 def stored_size(weights: str | Path) -> tuple[int, int] | None:
     """The (height, width) that a checkpoint or an exported file states; None when it states none, or cannot be read."""
+    from slimyolo.exporting import is_exported, stated_size  # these import torch; a command without weights needs none
+    from slimyolo.tasks.common.weights import find_weights, load_weights
+
     try:
         file = find_weights(weights)
         if not is_exported(file):

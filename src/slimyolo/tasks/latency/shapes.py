@@ -6,14 +6,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from slimyolo.costs import ConvolutionShape, model_cost
-from slimyolo.models import Detector
-from slimyolo.pruning import ChannelGraph, GroupPlan
+from slimyolo.costs import ConvolutionShape
+
+if TYPE_CHECKING:
+    from slimyolo.models import Detector
+    from slimyolo.pruning import ChannelGraph, GroupPlan
 
 __all__ = [
     "CutGroup",
@@ -78,6 +79,10 @@ class NetworkFacts:
     @classmethod
     def of(cls, detector: Detector, size: tuple[int, int]) -> NetworkFacts:
         """The facts of the fused `detector`: without convolutions that are merged, or that only training reads."""
+        import torch  # not needed for facts that are read from a file
+
+        from slimyolo.costs import model_cost
+
         fused = detector.fused()
         macs = {layer.name: layer.macs for layer in model_cost(fused, size, forward=fused.heads).layers}
         layers = {

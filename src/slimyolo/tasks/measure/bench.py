@@ -29,11 +29,10 @@ from slimyolo.tasks.common.runs.provenance import run_provenance
 from slimyolo.tasks.common.stored_size import refuse_odd_sides
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.measure.bench_config import BenchConfig
-from slimyolo.tasks.measure.bench_devices import DevicesRecord, bench_devices
 from slimyolo.tasks.measure.bench_files import Exports
 from slimyolo.tasks.measure.bench_stages import time_stages
 
-__all__ = ["BenchRecord", "BenchRow", "bench", "bench_here_or_elsewhere", "bench_table", "timed_models", "verdict"]
+__all__ = ["BenchRecord", "BenchRow", "bench", "bench_table", "timed_models", "verdict"]
 
 log = logging.getLogger("slimyolo")
 
@@ -167,13 +166,6 @@ def timed_models(
         warnings=busy_warnings(machine, config.threads, tuple(row.timing for row in rows)),
         provenance=run_provenance(config),
     )
-
-
-def bench_here_or_elsewhere(config: BenchConfig) -> BenchRecord | DevicesRecord:
-    """`bench`, or with ``--times`` the comparison of other devices (`bench_devices`)."""
-    if config.times:
-        return bench_devices(config)
-    return bench(config)
 
 
 def bench_table(record: BenchRecord, columns: int = 110) -> str:

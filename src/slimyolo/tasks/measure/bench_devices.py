@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from slimyolo.costs import fit_latency
 from slimyolo.errors import ConfigError
@@ -15,11 +16,13 @@ from slimyolo.storage import create_run_folder, write_json
 from slimyolo.tasks.common.budgets import latency_amounts
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.runs.provenance import run_provenance
-from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.latency.device.price import corrected_shares
 from slimyolo.tasks.latency.device.times import DeviceTimes, TimedNetwork, read_times
 from slimyolo.tasks.latency.shapes import NetworkFacts
 from slimyolo.tasks.measure.bench_config import BenchConfig
+
+if TYPE_CHECKING:
+    from slimyolo.models import Detector
 
 __all__ = ["CandidateTime", "DevicesRecord", "bench_devices", "devices_table"]
 
@@ -66,7 +69,7 @@ def bench_devices(config: BenchConfig) -> DevicesRecord:
     another network, or say nothing about a candidate.
     """
     devices = _by_device([read_times(path) for path in config.times])
-    detectors = {str(path): load_weights(path).detector() for path in config.weights}
+    detectors = _detectors(config.weights)
     rows: list[CandidateTime] = []
     for files in devices:
         facts = {name: NetworkFacts.of(detector, files[0].facts.size) for name, detector in detectors.items()}
@@ -89,6 +92,14 @@ def bench_devices(config: BenchConfig) -> DevicesRecord:
     give_json(config.json_file, record)
     log.info("written: %s", folder)
     return record
+
+
+def _detectors(weights: Sequence[Path]) -> dict[str, Detector]:
+    if not weights:
+        return {}
+    from slimyolo.tasks.common.weights import load_weights  # it imports torch, which times alone do not need
+
+    return {str(path): load_weights(path).detector() for path in weights}
 
 
 def devices_table(record: DevicesRecord) -> str:

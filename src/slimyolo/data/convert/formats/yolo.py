@@ -169,8 +169,9 @@ class _Reader:
     def read_picture(self, image: Path, split: str) -> None:
         """Read the labels of a picture."""
         found = self._finder.find(image)
-        self._used.update((found.path, *found.unused) if found.path else ())
-        for file in found.unused:
+        unused = found.unused()
+        self._used.update((found.path, *unused) if found.path else ())
+        for file in unused:
             self.notes.append(Note("file not used", file, "", f"the labels of the picture are in {found.path}"))
         self._add(image, (image.name,), found.path, split)
 

@@ -7,31 +7,36 @@ import platform
 import shlex
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from slimyolo import __version__
 from slimyolo.costs import processor_name
-from slimyolo.data import DatasetSpec, SplitData
 from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.common.runs.run_paths import STARTED_IN
 
-__all__ = ["data_provenance", "run_provenance", "wrong_classes_words"]
+if TYPE_CHECKING:
+    from slimyolo.data import DatasetSpec, SplitData
+
+__all__ = ["data_provenance", "run_provenance"]
 
 
 def run_provenance(config: Config) -> dict[str, Any]:
-    """The command, its settings, the working directory, the versions and the machine."""
+    """The command, its settings, the working directory, the versions and the machine.
+
+    ``threads`` are those of torch; None for a command that has not imported torch, because it computes nothing.
+    """
+    torch = sys.modules.get("torch")
     return {
         "slimyolo": __version__,
         "command": config.command,
         "settings": config.to_plain(),
         STARTED_IN: os.getcwd(),
-        "torch": str(torch.__version__),
+        "torch": version("torch") if torch is None else str(torch.__version__),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "threads": torch.get_num_threads(),
+        "threads": None if torch is None else torch.get_num_threads(),
         "command_line": typed_command(),
         "machine": machine(),
     }
@@ -47,7 +52,8 @@ def typed_command() -> str:
 def machine() -> dict[str, str | int]:
     """The processor, its number of cores, and the GPU if there is one. Measured times depend on them."""
     facts: dict[str, str | int] = {"processor": processor_name(), "cores": os.cpu_count() or 0}
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()
     return facts
 
@@ -71,16 +77,3 @@ def data_provenance(dataset: DatasetSpec, splits: Mapping[str, SplitData]) -> di
             for name, split in splits.items()
         },
     }
-
-
-def wrong_classes_words(split: str, dropped: int, boxes: int, data: object, where: bool = True) -> str:
-    """The warning that `dropped` label rows of `split` were skipped because of their class numbers; `boxes` are in use.
-
-    With `where` it names the command that lists these rows.
-    """
-    have = "has" if dropped == 1 else "have"
-    return (
-        f"{split}: {dropped} of {dropped + boxes} labels ({dropped / (dropped + boxes):.0%}) {have} a class number that "
-        f"`names:` of {data} does not hold. They were dropped, so the detector learns that these objects are background. "
-        f"Add the missing names, or correct the labels{f': slimyolo data check {data}' if where else '.'}"
-    )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slimyolo.costs import LatencyModel, fit_latency
-from slimyolo.models import Detector
-from slimyolo.pruning import PrunePlan
 from slimyolo.shown_text import counted
 from slimyolo.tasks.latency.device.times import DeviceTimes
 from slimyolo.tasks.latency.shapes import CutGroup, NetworkFacts, Shapes, shapes_after
+
+if TYPE_CHECKING:
+    from slimyolo.models import Detector
+    from slimyolo.pruning import PrunePlan
 
 __all__ = ["TimesPrice", "corrected_shares"]
 

@@ -10,11 +10,18 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from slimyolo.data import DatasetSpec, SplitData, empty_classes_words, few_images_words, read_split, shared_images_words
+from slimyolo.data import (
+    DatasetSpec,
+    SplitData,
+    empty_classes_words,
+    few_images_words,
+    read_split,
+    shared_images_words,
+    wrong_classes_words,
+)
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector, TrainingBoxes
 from slimyolo.shown_text import counted
-from slimyolo.tasks.common.runs.provenance import wrong_classes_words
 from slimyolo.tasks.train.config import TrainConfig
 from slimyolo.tasks.train.hyperparameters import HyperParameters
 
