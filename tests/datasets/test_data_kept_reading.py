@@ -17,13 +17,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conftest import MakeDataset
 from slimyolo import file_stamps
 from slimyolo.data import SplitData, read_dataset_yaml, read_split
 from slimyolo.data.dataset import kept_reading, splits
 from slimyolo.data.pictures import image_scan
 from slimyolo.errors import DataError
 
+MakeDataset = Callable[..., Path]
 TICK_S = 0.02  # longer than the ticks of this machine's file clock
 
 
