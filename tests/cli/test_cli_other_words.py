@@ -87,7 +87,7 @@ ANSWERS = [
     ("predict a.pt b.pt --source x.jpg", "To see several side by side: slimyolo serve a.pt b.pt."),
     ("predict --model a.pt x.jpg", "Unknown option --model. Did you mean '--weights'?"),
     ("bench --models a.pt b.pt", "Unknown option --models. Did you mean '--weights'?"),
-    ("train --weights a.pt b.pt --data d.yaml", "--weights takes one value, and has a.pt. A training begins with one."),
+    ("train --weights a.pt b.pt --data d.yaml", "--weights is given twice: b.pt and a.pt. A training begins with one."),
     ("compress a.pt --data d.yaml", "Unexpected word 'a.pt': options begin with --. Did you mean --weights a.pt?"),
     ("export a.pt b.pt", "Type slimyolo export once for each."),
     ("export a.pt --weights b.pt", "--weights is given twice: a.pt and b.pt."),
