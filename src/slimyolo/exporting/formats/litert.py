@@ -53,7 +53,7 @@ def write_litert(detector: Detector, path: Path, settings: ExportSettings) -> Wr
     with quiet(), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         import litert_torch
 
-        module = captured_network(detector, settings, fixed=True)
+        module = captured_network(detector, settings, fixed=True).eval()  # a module around it is in training mode
         edge = litert_torch.convert(module, (torch.zeros(settings.batch, 3, *settings.size),))
         edge.export(str(path))
     with zipfile.ZipFile(path, "a") as archive:

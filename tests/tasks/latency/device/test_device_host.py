@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import shutil
+import subprocess
 import sys
 import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +25,7 @@ from slimyolo.models import Detector
 from slimyolo.tasks.common.device_host import DeviceHost, device_host_of
 from slimyolo.tasks.latency.device import host as ssh
 from slimyolo.tasks.latency.device.host import time_on
-from slimyolo.tasks.latency.device.messages import PROBE_MARK
+from slimyolo.tasks.latency.device.messages import PROBE, PROBE_MARK, ssh_failure
 from slimyolo.tasks.latency.device.times import read_times
 from slimyolo.tasks.latency.pack_config import LatencyPackConfig
 from slimyolo.tasks.prune.config import PruneConfig
@@ -157,6 +163,130 @@ def test_what_a_board_lacks_is_said(loopback: Loopback, archive_file: Path, tmp_
     refused(config, r"the ssh configuration cannot be used \(Can't open user config file")
 
 
+def test_a_connection_lost_while_the_archive_is_unpacked(
+    loopback: Loopback,
+    archive_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(ssh, "FIRST_WAIT", 0.1)
+    mark = tmp_path / "unpacking"
+    once = f"*zipfile*) [ -e '{mark}' ] || {{ touch '{mark}'; sleep 30; }};;"
+    python = script(tmp_path / "python", f'case "$*" in {once} esac; exec \'{sys.executable}\' "$@"')
+
+    def drop() -> None:
+        while not mark.exists():
+            time.sleep(0.02)
+        loopback.drop()
+
+    dropping = threading.Thread(target=drop, daemon=True)
+    dropping.start()
+    times = time_on(loopback.host(python), archive_file, "onnxruntime", tmp_path / "times.json", words=WORDS)
+    dropping.join()
+    assert "board: the connection was lost" in caplog.text
+    assert len(times.networks) == 13
+    assert list(loopback.home.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes a folder on a disk of its own, with the given options of mount."""
+    made: list[Path] = []
+
+    def mounted(options: str) -> Path:
+        folder = tmp_path / f"disk {len(made)}"
+        folder.mkdir()
+        words = ["mount", "-t", "tmpfs", "-o", options, "slimyolo-test", str(folder)]
+        if shutil.which("mount") is None or subprocess.run(words, capture_output=True, check=False).returncode:
+            pytest.skip("a small disk cannot be mounted here (it takes the rights of root)")
+        made.append(folder)
+        return folder
+
+    yield mounted
+    for folder in made:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_and_a_read_only_one(
+    loopback: Loopback, archive_file: Path, tmp_path: Path, small_disk: Callable[[str], Path]
+) -> None:
+    facts = {
+        "python": [3, 11],
+        "folder": True,
+        "writable": True,
+        "free": 10**9,
+        "modules": {"numpy": True, "onnxruntime": True},
+    }
+    answer = f"echo '{PROBE_MARK}{json.dumps(facts)}'"
+
+    def refused(folder: Path, message: str, python: Path | str = sys.executable) -> None:
+        host = DeviceHost(address="board", python=str(python), folder=str(folder), ssh_config=loopback.config)
+        with pytest.raises(ConfigError, match=message):
+            time_on(host, archive_file, "onnxruntime", tmp_path / "times.json", words=WORDS)
+        assert not list(folder.glob("slimyolo*"))
+
+    refused(small_disk("ro"), r"disk 0 is not a folder that you may write to on board.*--device-folder FOLDER")
+    full = small_disk("size=16k")
+    refused(full, r"board has no space: 16 kB are free in .*disk 1, and 2\.\d+ MB are needed\. Free some")
+    filled = script(tmp_path / "filled", f'case "$1" in -c) {answer};; *) exec \'{sys.executable}\' "$@";; esac')
+    refused(
+        full, r"could not take the archive: .*No space left on device\. Free some space there, or name another", filled
+    )
+    large = small_disk("size=3m")
+    fill = f"cat /dev/zero > '{large}/other program' 2> /dev/null"
+    while_timing = script(
+        tmp_path / "while timing",
+        f'case "$*" in -c*) {answer}; exit;; *run.py*) {fill};; esac; exec \'{sys.executable}\' "$@"',
+    )
+    refused(
+        large, r"board: .*No space left on device(.|\n)* or name another folder: --device-folder FOLDER", while_timing
+    )
+
+
+def test_what_ssh_says_becomes_what_to_do() -> None:
+    host = DeviceHost(address="pi@board")
+    cases = {
+        "ssh: connect to host board port 22: No route to host": "pi@board cannot be reached: is it switched on",
+        "ssh: connect to host board port 22: Network is unreachable": "pi@board cannot be reached",
+        "ssh: connect to host board port 22: Connection refused": "pi@board has no ssh server, or it listens on another port",
+        "ssh: Could not resolve hostname board: Name or service not known": "there is no host board: check the name",
+        "pi@board: Permission denied (publickey,password).": "Give it your key once: ssh-copy-id pi@board",
+        "Received disconnect: Too many authentication failures": "Give it your key once: ssh-copy-id pi@board",
+        "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.": "ssh-keygen -R board",
+        "Host key verification failed.": "Connect once by hand, compare the key, and accept it: ssh pi@board",
+        "/home/me/config: line 3: Bad configuration option: foo": "cannot be used (/home/me/config: line 3: Bad configuration",
+        "Bad owner or permissions on /home/me/.ssh/config": "the ssh configuration cannot be used (Bad owner or permissions",
+    }
+    for said, wanted in cases.items():
+        message = ssh_failure(f"motd\n{said}\n", host)
+        assert message is not None
+        assert message.startswith("--device-host: ")
+        assert wanted in message
+    for passing in (
+        "ssh: connect to host board port 22: Connection timed out",
+        "Connection reset by peer",
+        "",
+        "client_loop",
+    ):
+        assert ssh_failure(passing, host) is None
+
+
+def test_what_is_asked_and_run_can_be_read_by_old_pythons(archive_file: Path) -> None:
+    """A Python that is too old must say so; a line that it cannot read would say something else."""
+    ast.parse(PROBE, feature_version=(3, 4))
+    with zipfile.ZipFile(archive_file) as archive:
+        ast.parse(archive.read("slimyolo-latency/run.py"), feature_version=(3, 4))
+
+
+def test_a_board_that_cannot_be_tidied_up(
+    loopback: Loopback, archive_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    board = ssh._Board(loopback.host(name="off"), archive_file)
+    board.remove()
+    assert "could not be removed from off" in caplog.text
+
+
 def test_a_runtime_that_is_broken_there(loopback: Loopback, archive_file: Path, tmp_path: Path) -> None:
     """The probe finds the package; its import fails, which run.py says. The folder is removed."""
     broken = tmp_path / "broken"
@@ -179,6 +309,13 @@ def test_without_ssh_here(archive_file: Path, tmp_path: Path, monkeypatch: pytes
 def test_a_board_that_says_nothing_is_given_up(
     loopback: Loopback, archive_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ssh, "SHORT", 1.0)
+    hanging = script(tmp_path / "hanging", "sleep 30")
+    with pytest.raises(
+        ConfigError, match=r"board: the board did not answer within 1 seconds. Try: ssh board .*--version"
+    ):
+        time_on(loopback.host(hanging), archive_file, "onnxruntime", tmp_path / "times.json")
+    monkeypatch.undo()
     monkeypatch.setattr(ssh, "SILENCE", 0.5)
     last = "for word; do :; done"
     python = script(

@@ -26,7 +26,7 @@ from slimyolo.shown_text import file_size
 from slimyolo.storage import read_user_file, write_bytes
 from slimyolo.tasks.common.device_host import DeviceHost
 from slimyolo.tasks.latency.device.archive import FOLDER, INSTALLED, archive_kind
-from slimyolo.tasks.latency.device.messages import PROBE, PROBE_MARK, ssh_failure
+from slimyolo.tasks.latency.device.messages import PROBE, PROBE_MARK, disk_advice, ssh_failure
 from slimyolo.tasks.latency.device.times import DeviceTimes, read_times
 
 __all__ = ["time_on"]
@@ -106,8 +106,11 @@ class _Board:
         modules = MODULES.get(runtime, (runtime,))
         base = self._host.folder or "~"
         script = f"{self._python} -c {shlex.quote(PROBE)} {shlex.quote(base)} numpy {' '.join(modules)}"
-        answer = self._short(script, first=True)
         who, python = self._host.address, self._host.python
+        try:
+            answer = self._short(script, first=True)
+        except _Dropped as error:
+            raise ConfigError(f"--device-host {who}: {error} Try: ssh {who} {python} --version") from None
         if answer.status in (NO_COMMAND, NOT_EXECUTABLE):
             raise ConfigError(
                 f"{who} has no program {python}: install Python 3.8 or newer there, or name it: --device-python PATH."
@@ -158,7 +161,8 @@ class _Board:
             answer = self._persistently(step, given)
             if answer.status:
                 said = answer.errors.strip().splitlines() or [f"status {answer.status}"]
-                raise ConfigError(f"{self._host.address} could not take the archive: {said[-1][:300]}")
+                why = f"{said[-1][:300].rstrip('.')}.{disk_advice(answer.errors)}"
+                raise ConfigError(f"{self._host.address} could not take the archive: {why}")
 
     def times(self, words: Sequence[str]) -> bytes:
         """Run the program until it is done, whatever happens to the connection, and return its times.json."""
@@ -172,7 +176,8 @@ class _Board:
                 break
             if status not in (SSH_FAILED, STOPPED):
                 said = "\n".join(line.removeprefix("run.py: ") for line in errors.strip().splitlines()[-3:])
-                raise ConfigError(f"{self._host.address}: {said or f'run.py ended with status {status}.'}")
+                said = f"{said}{disk_advice(said)}" or f"run.py ended with status {status}."
+                raise ConfigError(f"{self._host.address}: {said}")
             tries = 0 if lines else tries + 1
             self._wait(tries, errors)
         answer = self._persistently(f"cat {place}/times.json")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from slimyolo.tasks.common.device_host import DeviceHost
 
-__all__ = ["PROBE", "PROBE_MARK", "ssh_failure"]
+__all__ = ["PROBE", "PROBE_MARK", "disk_advice", "ssh_failure"]
 
 PROBE_MARK = "slimyolo-board:"
 
@@ -49,6 +49,18 @@ FAILURES: Mapping[str, str] = {
     ),
 }
 """Pattern in what ssh says → what to do, for failures that stay."""
+
+
+DISKS: Mapping[str, str] = {
+    r"No space left on device|Disk quota exceeded": "Free some space there, or name another folder: --device-folder FOLDER.",
+    r"Read-only file system": "Name a folder there that can be written to: --device-folder FOLDER.",
+}
+"""Pattern in what a command on the board says → what to do."""
+
+
+def disk_advice(said: str) -> str:
+    """A space and what to do about the disk of the board that `said` complains of; nothing when it is about something else."""
+    return next((f" {advice}" for pattern, advice in DISKS.items() if re.search(pattern, said)), "")
 
 
 def ssh_failure(errors: str, host: DeviceHost) -> str | None:
