@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from inspect import unwrap
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,20 +29,35 @@ _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 _Groups = list[dict[str, object]]
 
 
+def _without_compiler(kind: type[Optimizer]) -> type[Optimizer]:
+    """A subclass of `kind` that computes the same, and does not import torch's compiler.
+
+    torch wraps some methods of optimizers so that a compiled program leaves them out, and imports its compiler for that: two
+    seconds before the first step. No training compiles its optimizer, so the methods inside the wrappers do.
+    """
+    names = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
+    methods: dict[str, Any] = {name: unwrap(getattr(kind, name)) for name in names}
+    methods["step"] = torch.no_grad()(unwrap(kind.step))
+    return type(kind.__name__, (kind,), {**methods, "__module__": __name__, "__doc__": kind.__doc__})
+
+
+_SGD, _ADAM, _ADAMW, _MUSGD = (_without_compiler(kind) for kind in (SGD, Adam, AdamW, MuSGD))
+
+
 def _sgd(groups: _Groups, lr: float, momentum: float) -> Optimizer:
-    return SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=True)
+    return _SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0, fused=True)  # type: ignore[call-arg]
 
 
 def _adam(groups: _Groups, lr: float, momentum: float) -> Optimizer:
-    return Adam(groups, lr=lr, betas=(momentum, 0.999), fused=True)
+    return _ADAM(groups, lr=lr, betas=(momentum, 0.999), fused=True)  # type: ignore[call-arg]
 
 
 def _adamw(groups: _Groups, lr: float, momentum: float) -> Optimizer:
-    return AdamW(groups, lr=lr, betas=(momentum, 0.999), fused=True)
+    return _ADAMW(groups, lr=lr, betas=(momentum, 0.999), fused=True)  # type: ignore[call-arg]
 
 
 def _musgd(groups: _Groups, lr: float, momentum: float) -> Optimizer:
-    return MuSGD(groups, lr=lr, momentum=momentum)
+    return _MUSGD(groups, lr=lr, momentum=momentum)  # type: ignore[call-arg]
 
 
 OPTIMIZERS: Mapping[str, Callable[[_Groups, float, float], Optimizer]] = {
