@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from slimyolo.detections import RULES, MetricsAccumulator, nms
 from slimyolo.errors import ConfigError, DataError, ModelError
 from slimyolo.evaluation import EvaluationResult, EvaluationSettings, evaluate_detector
+from slimyolo.evaluation.numbers import to_float
 from slimyolo.families import read_architecture
 from slimyolo.families.yolov5.loss import DetectionLoss, LossWeights
 from slimyolo.geometry import Detections, Placement, RowLayout, SuppressionKind, xyxy_to_cxcywh
@@ -337,3 +338,13 @@ def test_one_to_one_detectors_are_not_suppressed() -> None:
             oracle, batches_of(truths, 1), EvaluationSettings(conf=0.5)
         ).metrics.detections
     assert kept == {"nms": 1, "none": 2}
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_the_images_of_the_caller_stay_as_they_are(dtype: torch.dtype) -> None:
+    images = torch.arange(192).reshape(1, 3, 8, 8).to(dtype)
+    before = images.clone()
+    for order in (torch.contiguous_format, torch.channels_last):
+        found = to_float(images, "float32", torch.device("cpu"), order)
+        assert torch.equal(found, before.float() / 255)
+        assert torch.equal(images, before)

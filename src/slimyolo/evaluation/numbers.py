@@ -74,4 +74,6 @@ def forward_numbers(kind: NumberKind, device: torch.device) -> contextlib.Abstra
 def to_float(images: Tensor, kind: NumberKind, device: torch.device, order: torch.memory_format) -> Tensor:
     """uint8 images ``[B, 3, H, W]`` → values in 0–1 in the format of `kind`, on `device`, in the `order` in memory."""
     placed = images.to(device, non_blocking=True).contiguous(memory_format=order)
-    return placed.to(image_dtype(kind)) / 255
+    floats = placed.to(image_dtype(kind))
+    # in place, because new memory of this size costs more than the division; but never in the images of the caller
+    return floats / 255 if floats is images else floats.div_(255)

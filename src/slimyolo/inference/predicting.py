@@ -160,7 +160,7 @@ def predict_picture(detector: Predictor, picture: Picture, settings: DetectionSe
     size = (_whole(settings.imgsz[0], stride), _whole(settings.imgsz[1], stride))
     image, placement = letterbox(picture.image, size, stride=stride, auto=not settings.fixed)
     pixels = _rgb(image, image_memory_format(detector)).to(device)
-    batch = pixels.to(torch.float16 if settings.half else dtype) / 255
+    batch = pixels.to(torch.float16 if settings.half else dtype).div_(255)  # new memory, because the pixels are bytes
     prepared = time.perf_counter()
     with torch.inference_mode():
         decoded = detector(batch).float()

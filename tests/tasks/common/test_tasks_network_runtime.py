@@ -11,7 +11,8 @@ from slimyolo.errors import ConfigError, ExportError
 from slimyolo.families import read_architecture
 from slimyolo.models import Detector, build_detector
 from slimyolo.tasks.common import network_runtime as module
-from slimyolo.tasks.common.network_runtime import NetworkWork, network_runtime, pays
+from slimyolo.tasks.common.network_runtime import NetworkWork, convolution_gflops, network_runtime, pays
+from slimyolo.tasks.common.opened_model import size_of
 
 CPU = torch.device("cpu")
 
@@ -43,6 +44,15 @@ def test_it_pays_from_so_many_images(
 ) -> None:
     work = NetworkWork(images=images, imgsz=320, come_in=come_in)  # type: ignore[arg-type]
     assert pays(detector, work, threads) == expected
+
+
+@pytest.mark.parametrize("name", ["yolov5n", "yolov10n"])
+def test_the_quick_count_is_that_of_the_slow_one(name: str) -> None:
+    detector = build_detector(read_architecture(name).with_classes(2), seed=0)
+    weights = {key: value.clone() for key, value in detector.state_dict().items()}
+    assert convolution_gflops(detector, 320) == pytest.approx(size_of(detector, 320).gflops, rel=0.02)
+    assert detector.training
+    assert all(torch.equal(value, weights[key]) for key, value in detector.state_dict().items())
 
 
 def test_larger_images_pay_sooner(detector: Detector) -> None:

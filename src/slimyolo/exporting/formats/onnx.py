@@ -121,7 +121,8 @@ def open_onnx_graph(content: bytes, threads: int) -> OpenedGraph:
     session = _session(content, threads)
 
     def run(images: Tensor) -> list[Tensor]:
-        parts = [session.run(None, {"images": part.numpy()}) for part in images.split(TOGETHER)]
+        starts = range(0, len(images), TOGETHER)
+        parts = [session.run(None, {"images": images[start : start + TOGETHER].numpy()}) for start in starts]
         levels = parts[0] if len(parts) == 1 else [np.concatenate(level) for level in zip(*parts, strict=True)]
         return [torch.from_numpy(level) for level in levels]
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
+from torch import Tensor, nn
 
 from slimyolo import __version__
 from slimyolo.errors import ConfigError, SlimyoloError
+from slimyolo.evaluation.numbers import evaluation_mode
 from slimyolo.exporting import GraphDetector, can_run_graphs, in_runtime
 from slimyolo.models import Detector
-from slimyolo.tasks.common.opened_model import OpenedModel, size_of
+from slimyolo.tasks.common.opened_model import OpenedModel
 from slimyolo.tasks.common.option_types import NetworkRuntime
 
-__all__ = ["PAYS_FROM", "NetworkWork", "network_in", "network_runtime", "pays", "runtime_words"]
+__all__ = ["PAYS_FROM", "NetworkWork", "convolution_gflops", "network_in", "network_runtime", "pays", "runtime_words"]
 
 log = logging.getLogger("slimyolo")
 
@@ -73,7 +75,35 @@ def pays(model: Detector, work: NetworkWork, threads: int | None = None) -> bool
     if work.images < FEWEST_IMAGES:
         return False
     count = torch.get_num_threads() if threads is None else threads
-    return work.images * size_of(model, work.imgsz).gflops >= PAYS_FROM[work.come_in] * count
+    return work.images * convolution_gflops(model, work.imgsz) >= PAYS_FROM[work.come_in] * count
+
+
+def convolution_gflops(model: Detector, imgsz: int) -> float:
+    """The GFLOPs of the convolutions of `model` for one square image of `imgsz` pixels, without what only training reads.
+
+    They are counted on a small image, since their number is proportional to its pixels. `opened_model.size_of` counts all
+    operations, but takes more than a second the first time.
+    """
+    dropped = tuple(f"{path}." for path in model.undeployed())
+    convolutions = [
+        part for name, part in model.named_modules() if isinstance(part, nn.Conv2d) and not name.startswith(dropped)
+    ]
+    macs = 0
+
+    def count(part: nn.Module, given: Any, result: Tensor) -> None:
+        nonlocal macs
+        macs += result.numel() * cast(nn.Conv2d, part).weight[0].numel()
+
+    side = 2 * int(model.stride.max())
+    handles = [part.register_forward_hook(count) for part in convolutions]
+    try:
+        with evaluation_mode(model), torch.inference_mode():
+            first = next(model.parameters())
+            model.heads(torch.zeros(1, 3, side, side, device=first.device, dtype=first.dtype))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return 2 * macs * (imgsz / side) ** 2 / 1e9
 
 
 def network_in(model: Detector, runtime: str) -> GraphDetector | None:
