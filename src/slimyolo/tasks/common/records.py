@@ -11,6 +11,7 @@ from slimyolo.detections.coco_scores import CocoScores
 from slimyolo.one_line import one_line_repr
 from slimyolo.shown_text import counted
 from slimyolo.tasks.common.budgets import missed_budget_words
+from slimyolo.tasks.common.size_record import SizeRecord
 
 __all__ = [
     "CutRecord",
@@ -22,31 +23,6 @@ __all__ = [
     "accuracy_words",
     "result_line",
 ]
-
-
-@dataclass(frozen=True)
-class SizeRecord:
-    """The size of a detector.
-
-    `macs` are the multiply-accumulate operations of convolutions, linear layers and matrix products for one image of
-    `imgsz` × `imgsz` pixels; `uncounted` names operations whose cost is unknown. `params` and `macs` are those of the
-    exported network. `training_params` and `training_macs` are what a branch adds that only training reads.
-    """
-
-    params: int
-    macs: int
-    imgsz: int
-    uncounted: tuple[str, ...] = ()
-    training_params: int = 0
-    training_macs: int = 0
-
-    def __repr__(self) -> str:
-        return f"SizeRecord({self.params / 1e6:.2f} M parameters, {self.gflops:.2f} GFLOPs at {self.imgsz})"
-
-    @property
-    def gflops(self) -> float:
-        """2 × GMACs."""
-        return 2 * self.macs / 1e9
 
 
 @dataclass(frozen=True, kw_only=True)

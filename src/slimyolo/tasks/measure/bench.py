@@ -6,19 +6,17 @@ import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from slimyolo.costs import Machine, Timing, busy_warnings, describe_machine, time_interleaved
+from slimyolo.costs import busy_warnings, describe_machine, time_interleaved
 from slimyolo.errors import ConfigError
 from slimyolo.exporting import RunPrecision, find_runtime, is_exported, open_exported, timed_format
 from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
-from slimyolo.one_line import one_line_repr
 from slimyolo.shown_text import counted
 from slimyolo.storage import create_run_folder, temporary_folder, write_json
 from slimyolo.tasks.common.json_output import give_json
@@ -30,6 +28,7 @@ from slimyolo.tasks.common.stored_size import refuse_odd_sides
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.measure.bench_config import BenchConfig
 from slimyolo.tasks.measure.bench_files import Exports
+from slimyolo.tasks.measure.bench_records import BenchRecord, BenchRow, short_name
 from slimyolo.tasks.measure.bench_stages import time_stages
 
 __all__ = ["BenchRecord", "BenchRow", "bench", "bench_table", "timed_models", "verdict"]
@@ -39,53 +38,6 @@ log = logging.getLogger("slimyolo")
 NO_GAIN = 1.05  # two runs of the same model may differ by a smaller ratio
 LEAST_NAME = 20  # characters of the name of a model
 SCALES = 0.85  # a speed-up below this share of the MACs ratio is worth a remark
-
-
-@one_line_repr
-@dataclass(frozen=True, kw_only=True)
-class BenchRow:
-    """One model on one runtime. `timing` is for one call of `batch` images, without pre- and post-processing.
-
-    The model is compared with the first model on the same runtime, in the first precision. `speedup` is the median time of
-    the first model divided by that of this one; `quiet_speedup` is the same for the 10th percentiles; `macs_ratio` is the
-    same for the MACs. They are None for the first model itself, and where the MACs are unknown. `versions` are those of
-    the runtime's packages.
-    """
-
-    weights: str
-    runtime: str
-    precision: str
-    timing: Timing
-    speedup: float | None
-    quiet_speedup: float | None
-    macs_ratio: float | None
-    size: SizeRecord | None
-    versions: Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchRecord:
-    """A benchmark. `prepare` (letterbox, conversion to float) and `finish` (choice of detections, back to source pixels) are
-    per image. They were timed on the image that `picture` describes. `choosing` names how detections are chosen: NMS, or none.
-    """
-
-    rows: tuple[BenchRow, ...]
-    prepare: Timing
-    finish: Timing
-    choosing: str
-    picture: str
-    machine: Machine
-    device: str
-    imgsz: tuple[int, int]
-    batch: int
-    threads: int
-    verdicts: tuple[str, ...]
-    warnings: tuple[str, ...]
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        times = ", ".join(f"{_short(row.weights)} {row.timing.median_ms:.2f} ms" for row in self.rows[:4])
-        return f"BenchRecord({counted(len(self.rows), 'row')}: {times}{', …' if len(self.rows) > 4 else ''})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +136,7 @@ def bench_table(record: BenchRecord, columns: int = 110) -> str:
         previous = heading
         gflops = "—" if row.size is None else f"{row.size.gflops:.2f}"
         lines.append(
-            f"  {_short(row.weights, wide):<{wide}}  {row.timing.median_ms:>9.2f} {row.timing.low_ms:>7.2f} "
+            f"  {short_name(row.weights, wide):<{wide}}  {row.timing.median_ms:>9.2f} {row.timing.low_ms:>7.2f} "
             f"{row.timing.p95_ms:>7.2f} {gflops:>7} {_ratio(row.macs_ratio):>10} {_ratio(row.speedup):>11}"
         )
     return "\n".join(lines)
@@ -325,10 +277,6 @@ def _tell(record: BenchRecord) -> None:
         log.info("%s", verdict)
     for warning in record.warnings:
         log.warning("%s", warning)
-
-
-def _short(name: str, width: int = 28) -> str:
-    return name if len(name) <= width else "…" + name[-(width - 1) :]
 
 
 def _ratio(value: float | None) -> str:

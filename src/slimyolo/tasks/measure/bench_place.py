@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from slimyolo.tasks.measure.bench_config import BenchConfig
-
-if TYPE_CHECKING:
-    from slimyolo.tasks.measure.bench import BenchRecord
-    from slimyolo.tasks.measure.bench_devices import DevicesRecord
+from slimyolo.tasks.measure.bench_devices import DevicesRecord, bench_devices
+from slimyolo.tasks.measure.bench_records import BenchRecord
 
 __all__ = ["bench_here_or_elsewhere"]
 
@@ -16,9 +12,7 @@ __all__ = ["bench_here_or_elsewhere"]
 def bench_here_or_elsewhere(config: BenchConfig) -> BenchRecord | DevicesRecord:
     """`bench`, or with ``--times`` the comparison of other devices (`bench_devices`)."""
     if config.times:
-        from slimyolo.tasks.measure.bench_devices import bench_devices
-
         return bench_devices(config)
-    from slimyolo.tasks.measure.bench import bench
+    from slimyolo.tasks.measure.bench import bench  # it imports torch
 
     return bench(config)
