@@ -16,6 +16,7 @@ from slimyolo.errors import PruningError
 from slimyolo.one_line import one_line_repr
 from slimyolo.pruning.plan.costs import CutCost
 from slimyolo.pruning.plan.outline import outline
+from slimyolo.pruning.plan.stated_kinds import check_kinds
 from slimyolo.pruning.targets import Target, target_from_plain, target_to_plain
 from slimyolo.shown_text import told_apart
 
@@ -205,8 +206,12 @@ class PrunePlan:
                 raise PruningError(
                     f"The plan has version {version}, but this slimyolo reads version {_VERSION}: upgrade slimyolo."
                 )
-            return cls(**_from_plain(plain))
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            plan = cls(**_from_plain(plain))
+            check_kinds(plan, cls, "")
+            if any(group.width < 1 for group in plan.groups):
+                raise ValueError("a group without channels")
+            return plan
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise PruningError(
                 f"The prune plan is damaged ({error}); make it again with `slimyolo prune --plan-out FILE`."
             ) from error

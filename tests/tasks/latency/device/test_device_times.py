@@ -206,3 +206,30 @@ def test_options_that_contradict(times: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             PruneConfig(weights="best.pt", **given)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("manifest", "facts", "network"), []),
+        (("manifest", "facts", "size"), [float("inf"), 64]),
+        (("manifest", "budget_ms"), 10**400),
+        (("manifest", "networks"), [{"name": "a", "shapes": None}]),
+        (("summary",), None),
+        (("versions",), "1"),
+        (("threads",), float("inf")),
+        (("complete",), ...),
+    ],
+    ids=str,
+)
+def test_a_file_of_somebody_else_with_a_right_checksum(times: Path, place: tuple[str, ...], value: Any) -> None:
+    content = json.loads(times.read_text())
+    parent = content
+    for key in place[:-1]:
+        parent = parent[key]
+    if value is ...:
+        del parent[place[-1]]
+    else:
+        parent[place[-1]] = value
+    with pytest.raises(ConfigError, match="the file lacks something"):
+        read_times(written(times, signed(content)))

@@ -121,12 +121,12 @@ def read_times(path: Path) -> DeviceTimes:
         )
     try:
         times = _times(path, plain)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        _refuse_unfinished(times, plain)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise ConfigError(
             f"--times {path}: the file lacks something ({type(error).__name__}: {error}). Time the networks again: run.py "
             "--restart."
         ) from None
-    _refuse_unfinished(times, plain)
     return times
 
 

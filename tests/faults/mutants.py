@@ -1,0 +1,64 @@
+"""Copies of JSON data in which one value is another thing: what a file of somebody else may hold and still be JSON."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["ODD", "mutants"]
+
+ODD: dict[str, Any] = {
+    # name → value that may stand where something else is expected
+    "nothing": None,
+    "true": True,
+    "zero": 0,
+    "minus one": -1,
+    "a huge number": 10**400,
+    "infinity": float("inf"),
+    "no number": float("nan"),
+    "an empty text": "",
+    "half a character": "\ud800",
+    "an empty list": [],
+    "a list of lists": [[[]]],
+    "an empty mapping": {},
+    "a mapping": {"a": {"b": [1]}},
+    "left out": ...,
+}
+
+
+def mutants(plain: Any) -> Iterator[tuple[str, Any]]:
+    """(what was changed, the changed copy): each value of `ODD` at each place. Of the items of a list or mapping that have the
+    same form, only the first is changed."""
+    for place in _places(plain):
+        for name, value in ODD.items():
+            changed = copy.deepcopy(plain)
+            parent = changed
+            for key in place[:-1]:
+                parent = parent[key]
+            if value is ...:
+                del parent[place[-1]]
+            else:
+                parent[place[-1]] = value
+            yield f"{'.'.join(map(str, place))}: {name}", changed
+
+
+def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = (
+        list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
+    )
+    seen = set()
+    for key, item in items:
+        form = _form(item)
+        if isinstance(value, list) or str(key).isdigit() or len(items) > 40:
+            if form in seen:
+                continue
+            seen.add(form)
+        yield (*place, key)
+        yield from _places(item, (*place, key))
+
+
+def _form(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"mapping of {sorted(map(str, value))[:5]}"
+    return f"list of {_form(value[0])}" if isinstance(value, list) and value else type(value).__name__
