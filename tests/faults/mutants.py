@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,20 +28,20 @@ ODD: dict[str, Any] = {
 }
 
 
-def mutants(plain: Any) -> Iterator[tuple[str, Any]]:
+def mutants(plain: Any, every: int = 1) -> Iterator[tuple[str, Any]]:
     """(what was changed, the changed copy): each value of `ODD` at each place. Of the items of a list or mapping that have the
-    same form, only the first is changed."""
-    for place in _places(plain):
-        for name, value in ODD.items():
-            changed = copy.deepcopy(plain)
-            parent = changed
-            for key in place[:-1]:
-                parent = parent[key]
-            if value is ...:
-                del parent[place[-1]]
-            else:
-                parent[place[-1]] = value
-            yield f"{'.'.join(map(str, place))}: {name}", changed
+    same form, only the first is changed. `every` leaves out all but every such case."""
+    cases = ((place, name) for place in _places(plain) for name in ODD)
+    for place, name in itertools.islice(cases, 0, None, every):
+        changed = copy.deepcopy(plain)
+        parent = changed
+        for key in place[:-1]:
+            parent = parent[key]
+        if ODD[name] is ...:
+            del parent[place[-1]]
+        else:
+            parent[place[-1]] = ODD[name]
+        yield f"{'.'.join(map(str, place))}: {name}", changed
 
 
 def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
