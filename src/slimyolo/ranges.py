@@ -38,6 +38,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "freeze": (0, 10_000),
     "round_to": (1, 4096),
     "threads": (1, 1024),
+    "cpu_threads": (1, 1024),
     "workers": (0, 1024),
     "line_thickness": (0, 1000),
     "limit": (0, 1_000_000),

@@ -118,6 +118,9 @@ WRONG = [
     (lambda: slimyolo.train(epoch=3), "slimyolo.train has no setting 'epoch'. Did you mean 'epochs'?"),  # type: ignore[call-arg]
     (lambda: slimyolo.train(model="a.pt"), "no setting 'model'. Did you mean 'weights'?"),  # type: ignore[call-arg]
     (lambda: slimyolo.train(model="yolov5n.yaml"), "Did you mean 'cfg'?"),  # type: ignore[call-arg]
+    (lambda: slimyolo.val(threads=1), "slimyolo.val has no setting 'threads'. Did you mean 'cpu_threads'?"),  # type: ignore[call-arg]
+    (lambda: slimyolo.bench(cpu_threads=1), "no setting 'cpu_threads'. Did you mean 'threads'?"),  # type: ignore[call-arg]
+    (lambda: slimyolo.export(weights="a.pt", cpu_threads=0), "cpu_threads: got 0, expected 1 or more."),
     (lambda: slimyolo.train(lr0=0.1), "It is a hyper-parameter: hyp_set={'lr0': 0.1}."),  # type: ignore[call-arg]
     (lambda: slimyolo.train(cfg="yolov5n"), "data is required: add data=…."),
     (lambda: slimyolo.train(data="d", cfg="c", batch_size=0), "batch_size: got 0, expected a whole number of 1 or more"),

@@ -91,6 +91,11 @@ ANSWERS = [
     ("compress a.pt --data d.yaml", "Unexpected word 'a.pt': options begin with --. Did you mean --weights a.pt?"),
     ("export a.pt b.pt", "Type slimyolo export once for each."),
     ("export a.pt --weights b.pt", "--weights is given twice: a.pt and b.pt."),
+    ("train --threads 1", "Unknown option --threads. Did you mean '--cpu-threads'?"),
+    ("val a.pt d.yaml --num-threads 1", "Did you mean '--cpu-threads'?"),
+    ("predict a.pt x threads=1", "Type: slimyolo predict a.pt x --cpu-threads 1"),
+    ("bench a.pt --cpu-threads 1", "Did you mean '--threads'?"),
+    ("latency pack a.pt --num-threads 1", "Did you mean '--threads'?"),
     ("predict a.pt b --surce c", "Unknown option --surce. Did you mean '--source'?"),
 ]  # fmt: skip
 

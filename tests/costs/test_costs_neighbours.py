@@ -53,7 +53,7 @@ def test_only_threads_that_have_no_processor_are_warned_of(
     assert (text is not None) == warned
     if text is not None:
         assert f"{busy:.1f} of the {processors} processors" in text
-        assert "OMP_NUM_THREADS=1" in text
+        assert "start it again with --cpu-threads 1." in text
 
 
 def test_processor_time_is_read_for_the_processors_of_this_process(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from slimyolo.api.wording import naming_keywords, setting_names
 from slimyolo.errors import ConfigError, nearest_name_hint
 from slimyolo.tasks.common.config import Config, option_facts
 from slimyolo.tasks.common.speaking import speaking_aloud
+from slimyolo.tasks.prepared import prepared
 from slimyolo.tasks.settings import settings_of
 from slimyolo.tasks.spellings import hyper_parameter, our_name
 
@@ -45,11 +46,8 @@ def run_task(task: Callable[[C], R], kind: type[C], given: Mapping[str, Any], *,
     with speaking_aloud() if verbose else nullcontext(), naming_keywords(kind):
         settings = settings_of(kind, values)
         assert isinstance(settings, kind)  # narrows the type
-        if "imgsz" in kind.model_fields:
-            from slimyolo.tasks.common.stored_size import with_stored_size  # it imports torch, as the task does
-
-            settings = with_stored_size(settings)
-        return task(settings)
+        with prepared(settings) as complete:
+            return task(complete)
 
 
 def with_settings_of(kind: type[Config], *, without: tuple[str, ...] = ()) -> Callable[[Function], Function]:

@@ -51,6 +51,7 @@ class TrainSettings(TypedDict, total=False):
     distill_response: float
     distill_feature: float
     device: str | int
+    cpu_threads: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     workers: int
     cache: bool | Literal["ram"] | None
@@ -128,6 +129,7 @@ class PruneSettings(TypedDict, total=False):
     iou: float | None
     max_det: int
     device: str | int
+    cpu_threads: int | None
     half: bool
     workers: int
     table: bool
@@ -154,6 +156,7 @@ class SensitivitySettings(TypedDict, total=False):
     imgsz: Size
     batch_size: int
     device: str | int
+    cpu_threads: int | None
     workers: int
     resume: bool | PathText | None
     json_file: bool | PathText | None
@@ -195,6 +198,7 @@ class FinetuneSettings(TypedDict, total=False):
     distill_response: float
     distill_feature: float
     device: str | int
+    cpu_threads: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     workers: int
     cache: bool | Literal["ram"] | None
@@ -229,6 +233,7 @@ class ValSettings(TypedDict, total=False):
     against: PathText | None
     batch_size: int
     device: str | int
+    cpu_threads: int | None
     half: bool
     runtime: Literal["auto", "torch", "onnxruntime", "openvino"]
     workers: int
@@ -263,6 +268,7 @@ class CompareSettings(TypedDict, total=False):
     seed: int
     batch_size: int
     device: str | int
+    cpu_threads: int | None
     half: bool
     workers: int
     cache: bool | Literal["ram"] | None
@@ -291,6 +297,7 @@ class PredictSettings(TypedDict, total=False):
     classes: int | Sequence[int]
     agnostic_nms: bool
     device: str | int
+    cpu_threads: int | None
     half: bool
     runtime: Literal["auto", "torch", "onnxruntime", "openvino"]
     show: bool
@@ -345,6 +352,7 @@ class CompressSettings(TypedDict, total=False):
     noautoanchor: bool
     seed: int
     device: str | int
+    cpu_threads: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     workers: int
     cache: bool | Literal["ram"] | None
@@ -387,6 +395,7 @@ class IterateSettings(TypedDict, total=False):
     hyp_set: Pairs
     seed: int
     device: str | int
+    cpu_threads: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     workers: int
     cache: bool | Literal["ram"] | None
@@ -417,6 +426,7 @@ class ExportSettings(TypedDict, total=False):
     iou: float
     max_det: int | None
     device: str | int
+    cpu_threads: int | None
     json_file: bool | PathText | None
     data: PathText | None
     images: str | None
@@ -527,6 +537,7 @@ class ServeSettings(TypedDict, total=False):
     conf: float
     iou: float
     device: str | int
+    cpu_threads: int | None
     trust_code: bool
     host: str
     port: int

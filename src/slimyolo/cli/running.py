@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from importlib import import_module
 
 from slimyolo.cli.commands import Command
@@ -10,6 +11,7 @@ from slimyolo.cli.waiting_threads import bound_spinning
 from slimyolo.collection_pause import collection_paused
 from slimyolo.errors import StorageError
 from slimyolo.tasks.common.config import Config
+from slimyolo.tasks.prepared import prepared
 
 __all__ = ["run_command"]
 
@@ -23,13 +25,11 @@ def run_command(command: Command, settings: Config) -> int:
     if command.name != "bench":
         bound_spinning()
     module, function = command.task
-    with collection_paused():
-        task = getattr(import_module(module), function)
-        if "imgsz" in type(settings).model_fields and "imgsz" not in settings.model_fields_set:
-            from slimyolo.tasks.common.stored_size import with_stored_size  # it imports torch, as the task does
-
-            settings = with_stored_size(settings)
-    return command.ending(settings, task(settings))
+    with ExitStack() as held:
+        with collection_paused():
+            task = getattr(import_module(module), function)
+            settings = held.enter_context(prepared(settings))
+        return command.ending(settings, task(settings))
 
 
 def _refuse_deleted_folder() -> None:

@@ -69,6 +69,6 @@ def neighbour_warning(busy: float | None, threads: int, processors: int) -> str 
         return None
     return (
         f"Other programs keep {busy:.1f} of the {processors} processors busy. The {threads} threads of this training wait for "
-        "each other, so it is slowed down by more than its share. Fewer threads are faster then: stop it, and start it "
-        "with OMP_NUM_THREADS=1 before the command."
+        "each other, so it is slowed down by more than its share. One thread is faster then: stop it, and start it again "
+        "with --cpu-threads 1."
     )

@@ -11,7 +11,7 @@ from pydantic import model_validator
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import Config, option
 from slimyolo.tasks.common.option_types import Device, ImageSize
-from slimyolo.tasks.common.shared_options import device_option, image_size_option, trust_option
+from slimyolo.tasks.common.shared_options import cpu_threads_option, device_option, image_size_option, trust_option
 
 __all__ = ["ServeConfig"]
 
@@ -34,6 +34,7 @@ class ServeConfig(Config):
     )
     iou: float = option(0.45, "overlap threshold of NMS", group=MODEL, names=("--iou-thres",), ge=0, le=1)
     device: Device = device_option(MODEL)
+    cpu_threads: int | None = cpu_threads_option(MODEL)
     trust_code: bool = trust_option(MODEL)
 
     host: str = option("127.0.0.1", "address to listen on; other machines can reach any but 127.0.0.1", group=PAGE)

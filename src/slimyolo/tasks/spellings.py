@@ -88,6 +88,7 @@ OTHER_NAMES: Mapping[str, Sequence[str]] = {
     "sparsity": ("percent",),
     "pruning_ratio": ("percent",),
     "metric": ("rule", "metric"),
+    **dict.fromkeys(("threads", "num_threads", "cpu_threads", "omp_num_threads"), ("cpu_threads", "threads")),
     "iterations": ("rounds",),
     "steps": ("rounds",),
     "dataset": ("data",),

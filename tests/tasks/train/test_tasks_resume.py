@@ -43,6 +43,17 @@ def test_a_run_goes_on_with_its_own_settings(run: Path) -> None:
     assert (config.epochs, config.workers, config.resume, config.cfg) == (7, 1, checkpoint, "yolov5n")
 
 
+def test_a_run_keeps_its_number_of_threads_until_another_is_given(run: Path) -> None:
+    checkpoint = run / "weights" / "last.pt"
+    assert resumed_config(TrainConfig, checkpoint, {}).cpu_threads is None
+    write_options(run, TrainConfig(**TRAIN, epochs=7, project=run.parent, cpu_threads=3))
+    assert resumed_config(TrainConfig, checkpoint, {}).cpu_threads == 3
+    assert resumed_config(TrainConfig, checkpoint, {"cpu_threads": "1"}).cpu_threads == 1
+    options = run / "opt.yaml"
+    options.write_text(options.read_text().replace("cpu_threads: 3\n", ""))  # as older versions wrote it
+    assert resumed_config(TrainConfig, checkpoint, {}).cpu_threads is None
+
+
 def test_a_run_does_not_go_on_differently(run: Path) -> None:
     checkpoint = run / "weights" / "last.pt"
     with pytest.raises(ConfigError, match="with --epochs 7; got 9"):
@@ -147,6 +158,16 @@ def test_which_chain_goes_on_and_how(chains: Path, given: dict[str, Any], name: 
     assert isinstance(config, CompressConfig)
     assert (config.name, config.epochs, config.resume) == (name, epochs, Path("runs/compress") / name)
     assert (config.project, config.cfg) == (Path("runs/compress"), "yolov5n")
+
+
+def test_a_chain_keeps_its_number_of_threads_until_another_is_given(chains: Path) -> None:
+    config = CompressConfig(data="d.yaml", cfg="yolov5n", cpu_threads=3)
+    write_json(chains / "exp" / "chain.json", {"settings": settings_that_stay(config), **run_provenance(config)})
+    for given, threads in (({}, 3), ({"cpu_threads": "1"}, 1)):
+        found = make_settings(CompressConfig, {"resume": "newest", "name": "exp", **given})
+        assert isinstance(found, CompressConfig)
+        assert found.cpu_threads == threads
+        assert settings_that_stay(found) == settings_that_stay(config)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ class HaltingPass:
 
     def _work(self) -> None:
         try:
+            torch.get_num_threads()  # a new thread computes with torch's number of threads only after this call
             with torch.no_grad():
                 self._run()
         except _Abandoned:

@@ -89,6 +89,7 @@ def _base_config(config: CompressConfig, folder: Path) -> ValConfig:
         data=config.data,
         imgsz=config.imgsz,
         device=config.device,
+        cpu_threads=config.cpu_threads,
         workers=config.workers,
         noplots=config.noplots,
         runtime="torch",  # as the later stages are measured

@@ -30,6 +30,7 @@ from slimyolo.tasks.common.option_types import (
 )
 from slimyolo.tasks.common.shared_options import (
     cache_option,
+    cpu_threads_option,
     device_option,
     exist_ok_option,
     export_option,
@@ -53,7 +54,7 @@ OUTPUT = "Output"
 
 SHARED_FIELDS = (
     *("data", "imgsz", "batch_size", "nominal_batch", "optimizer", "hyp", "hyp_set", "noautoanchor"),
-    *("seed", "device", "precision", "workers", "cache", "noplots"),
+    *("seed", "device", "cpu_threads", "precision", "workers", "cache", "noplots"),
 )
 
 
@@ -139,6 +140,7 @@ class CompressConfig(Config):
     noautoanchor: bool = option(False, "keep the anchors as they are", group=SHARED, rare=True)
     seed: int = option(0, "seed of all randomness", group=SHARED, ge=0, rare=True)
     device: Device = device_option(SHARED)
+    cpu_threads: int | None = cpu_threads_option(SHARED)
     precision: Precision = option("auto", "number format of training", group=SHARED, rare=True)
     workers: int = workers_option(SHARED)
     cache: ImageCache = cache_option(SHARED, rare=True)
@@ -209,6 +211,7 @@ class CompressConfig(Config):
             data=self.data,
             imgsz=self.imgsz,
             device=self.device,
+            cpu_threads=self.cpu_threads,
             workers=self.workers,
             noplots=self.noplots,
             project=folder,

@@ -160,6 +160,7 @@ class _Exports:
                 imgsz=(config.imgsz, config.imgsz),
                 output=self._folder / EXPORTED / f"{model}{ending}",
                 data=config.data,
+                cpu_threads=config.cpu_threads,
                 no_examples=model == BASE,
             )
         )

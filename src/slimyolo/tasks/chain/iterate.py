@@ -74,6 +74,7 @@ def _base_config(config: IterateConfig, folder: Path) -> ValConfig:
         data=config.data,
         imgsz=config.imgsz,
         device=config.device,
+        cpu_threads=config.cpu_threads,
         workers=config.workers,
         runtime="torch",  # as the later stages are measured
         project=folder,

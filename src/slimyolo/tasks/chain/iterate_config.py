@@ -26,6 +26,7 @@ from slimyolo.tasks.common.option_types import (
 )
 from slimyolo.tasks.common.shared_options import (
     cache_option,
+    cpu_threads_option,
     device_option,
     exist_ok_option,
     export_option,
@@ -108,6 +109,7 @@ class IterateConfig(Config):
     hyp_set: tuple[str, ...] = option((), "single hyper-parameters, KEY=VALUE …", group=TRAINING, metavar="K=V …")
     seed: int = option(0, "seed of all randomness", group=TRAINING, ge=0, rare=True)
     device: Device = device_option(TRAINING)
+    cpu_threads: int | None = cpu_threads_option(TRAINING)
     precision: Precision = option("auto", "number format of training", group=TRAINING, rare=True)
     workers: int = workers_option(TRAINING)
     cache: ImageCache = cache_option(TRAINING)
@@ -154,6 +156,7 @@ class IterateConfig(Config):
             data=self.data,
             imgsz=self.imgsz,
             device=self.device,
+            cpu_threads=self.cpu_threads,
             workers=self.workers,
             project=folder,
             name=stage,
@@ -166,7 +169,7 @@ class IterateConfig(Config):
             name: getattr(self, name)
             for name in (
                 *("data", "imgsz", "batch_size", "nominal_batch", "optimizer", "hyp", "hyp_set", "seed", "device"),
-                *("precision", "workers", "cache"),
+                *("cpu_threads", "precision", "workers", "cache"),
             )
         }
         if self.hyp is None:

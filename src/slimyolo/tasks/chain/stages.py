@@ -205,7 +205,7 @@ def _training_row(stage: str, task: Callable[[AnyTrainConfig], TrainRecord], con
     if not record.is_file():  # otherwise the training has ended, but the run was stopped before the row was written
         if last.is_file() and (folder / OPTIONS_FILE).is_file() and load_checkpoint(last).training is not None:
             log.info("stage %s: continuing from %s", stage, last)
-            given = {"workers": config.workers, "device": config.device, "cache": config.cache, "data": config.data}
+            given = {name: getattr(config, name) for name in ("workers", "device", "cpu_threads", "cache", "data")}
             config = resumed_config(type(config), last, given)
         task(config)
     plain = read_json(record)

@@ -12,6 +12,7 @@ from slimyolo.tasks.common.config import option
 __all__ = [
     "cache_option",
     "class_names_option",
+    "cpu_threads_option",
     "device_option",
     "exist_ok_option",
     "export_option",
@@ -67,6 +68,13 @@ def device_option(
     return option(default, help, group=group, metavar="DEVICE", rare=rare)
 
 
+def cpu_threads_option(group: str) -> Any:
+    """The field for ``--cpu-threads``, for commands in which PyTorch computes. `tasks.prepared` sets the number."""
+    words = "number of threads of PyTorch on the processor; 1 is fastest beside busy programs"
+    shown = "OMP_NUM_THREADS, else the cores"
+    return option(None, words, group=group, ge=1, metavar="N", shown_default=shown, rare=True)
+
+
 def cache_option(group: str, *, rare: bool = False) -> Any:
     """The field for ``--cache``. Without a value it means ``ram``."""
     return option(None, "keep decoded images in memory", bare="ram", group=group, metavar="[ram]", rare=rare)
@@ -103,7 +111,7 @@ def network_option(group: str) -> Any:
 
 def threads_option(group: str) -> Any:
     """The field for ``--threads``, for commands that time on ``--runtime``."""
-    return option(2, "number of threads of --runtime", group=group, ge=1, rare=True)
+    return option(2, "number of threads of --runtime (of PyTorch: --cpu-threads)", group=group, ge=1, rare=True)
 
 
 def times_option(group: str, *, rare: bool = False) -> Any:

@@ -10,7 +10,13 @@ from pydantic import model_validator
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import Config, option
 from slimyolo.tasks.common.option_types import BatchSize, Device, ImageSize, OptionalPath
-from slimyolo.tasks.common.shared_options import device_option, image_size_option, json_option, one2many_option
+from slimyolo.tasks.common.shared_options import (
+    cpu_threads_option,
+    device_option,
+    image_size_option,
+    json_option,
+    one2many_option,
+)
 
 __all__ = ["ExportConfig"]
 
@@ -62,6 +68,7 @@ class ExportConfig(Config):
         rare=True,
     )
     device: Device = device_option(FORMAT, default="cpu", rare=True)
+    cpu_threads: int | None = cpu_threads_option(FORMAT)
     json_file: OptionalPath = json_option(FORMAT)
 
     data: OptionalPath = option(

@@ -10,6 +10,7 @@ from slimyolo.tasks.common.option_types import BatchSize, Device, ImageCache, Op
 from slimyolo.tasks.common.shared_options import (
     cache_option,
     class_names_option,
+    cpu_threads_option,
     device_option,
     exist_ok_option,
     image_size_option,
@@ -79,6 +80,7 @@ class CompareConfig(Config):
 
     batch_size: BatchSize = option(32, "images per step", group=DEVICE, ge=1, rare=True)
     device: Device = device_option(DEVICE)
+    cpu_threads: int | None = cpu_threads_option(DEVICE)
     half: bool = option(False, "compute in half precision (GPU only)", group=DEVICE, rare=True)
     workers: int = workers_option(DEVICE)
     cache: ImageCache = cache_option(DEVICE, rare=True)

@@ -20,6 +20,7 @@ from slimyolo.tasks.common.option_types import (
 from slimyolo.tasks.common.shared_options import (
     cache_option,
     class_names_option,
+    cpu_threads_option,
     device_option,
     exist_ok_option,
     image_size_option,
@@ -85,6 +86,7 @@ class ValConfig(Config):
 
     batch_size: BatchSize = option(32, "images per step", group=DEVICE, ge=1)
     device: Device = device_option(DEVICE)
+    cpu_threads: int | None = cpu_threads_option(DEVICE)
     half: bool = option(False, "compute in half precision (GPU only)", group=DEVICE, rare=True)
     runtime: NetworkRuntime = network_option(DEVICE)
     workers: int = workers_option(DEVICE)

@@ -12,6 +12,7 @@ from slimyolo.tasks.common.config import Config, option
 from slimyolo.tasks.common.option_types import Device, ImageSize, NetworkRuntime, OptionalPath
 from slimyolo.tasks.common.shared_options import (
     class_names_option,
+    cpu_threads_option,
     device_option,
     exist_ok_option,
     image_size_option,
@@ -55,6 +56,7 @@ class PredictConfig(Config):
     classes: tuple[int, ...] = option((), "keep only objects of these class numbers", group=DETECTION, metavar="N …")
     agnostic_nms: bool = option(False, "let NMS also compare boxes of different classes", group=DETECTION, rare=True)
     device: Device = device_option(DETECTION)
+    cpu_threads: int | None = cpu_threads_option(DETECTION)
     half: bool = option(False, "compute in half precision (GPU only)", group=DETECTION, rare=True)
     runtime: NetworkRuntime = network_option(DETECTION)
 

@@ -31,6 +31,7 @@ from slimyolo.tasks.common.option_types import (
     pattern_shares,
 )
 from slimyolo.tasks.common.shared_options import (
+    cpu_threads_option,
     device_option,
     exist_ok_option,
     image_size_option,
@@ -137,6 +138,7 @@ class PruneConfig(Config):
     )
     max_det: int = option(300, "detections per image", group=CHECK, ge=1, rare=True)
     device: Device = device_option(CHECK, rare=True)
+    cpu_threads: int | None = cpu_threads_option(CHECK)
     half: bool = option(False, "validate in half precision (GPU)", group=CHECK, rare=True)
     workers: int = workers_option(CHECK)
 

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 from slimyolo.tasks.common.config import Config, option
 from slimyolo.tasks.common.option_types import BatchSize, Device, OptionalPath, ResumedRun, SquareSize, parse_share
 from slimyolo.tasks.common.shared_options import (
+    cpu_threads_option,
     device_option,
     exist_ok_option,
     image_size_option,
@@ -54,6 +55,7 @@ class SensitivityConfig(Config):
     imgsz: SquareSize = image_size_option(320, "image size", HOW)
     batch_size: BatchSize = option(16, "images per step", group=HOW, ge=1)
     device: Device = device_option(HOW)
+    cpu_threads: int | None = cpu_threads_option(HOW)
     workers: int = workers_option(HOW)
     resume: ResumedRun = option(
         None,

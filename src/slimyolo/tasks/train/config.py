@@ -32,6 +32,7 @@ from slimyolo.tasks.common.option_types import (
 )
 from slimyolo.tasks.common.shared_options import (
     cache_option,
+    cpu_threads_option,
     device_option,
     exist_ok_option,
     image_size_option,
@@ -160,6 +161,7 @@ class TrainConfig(Config):
     distill_feature: float = option(0.1, "weight of the feature-map loss", group=DISTILLATION, gt=0, rare=True)
 
     device: Device = device_option(DEVICE, help="cpu, cuda, cuda:N or N; auto: a GPU if there is one")
+    cpu_threads: int | None = cpu_threads_option(DEVICE)
     precision: Precision = option(
         "auto", "number format; auto: bf16/fp16 where the device is fast at it", group=DEVICE, rare=True
     )

@@ -12,7 +12,7 @@ from slimyolo.tasks.common.runs.run_paths import same_value
 
 __all__ = ["CHECKED_BY_CONTENT", "FREE_IN_STAGES", "FREE_TO_CHANGE", "refuse_other_settings", "settings_that_stay"]
 
-FREE_TO_CHANGE = ("device", "workers", "cache", "noplots", "resume", "project")
+FREE_TO_CHANGE = ("device", "cpu_threads", "workers", "cache", "noplots", "resume", "project")
 """Settings that cannot change the result."""
 CHECKED_BY_CONTENT = ("data",)
 """Settings that may name another place, as long as the content there is the same."""
