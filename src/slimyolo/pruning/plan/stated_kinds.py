@@ -22,17 +22,13 @@ def check_kinds(value: Any, kind: Any, place: str) -> None:
         _check_union(value, get_args(kind), place)
     elif origin is tuple:
         _check_tuple(value, get_args(kind), place)
-    elif _is_dataclass(kind):
+    elif dataclasses.is_dataclass(kind):
         if type(value) is not kind:
             raise ValueError(f"{place}: expected data of {_name(kind)}")
-        for name, stated in _fields(kind).items():
+        for name, stated in _fields(type(value)).items():
             check_kinds(vars(value)[name], stated, f"{place}.{name}" if place else name)
     elif not _is(value, kind):
         raise ValueError(f"{place}: got {_short(value)}, expected {_WORDS.get(kind, 'nothing')}")
-
-
-def _is_dataclass(kind: Any) -> bool:
-    return dataclasses.is_dataclass(kind)
 
 
 @functools.cache
