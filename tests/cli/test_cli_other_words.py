@@ -48,6 +48,8 @@ def test_files_may_stand_without_a_name_where_nothing_else_can_be_meant(line: st
 
 ANSWERS = [
     ("detect", "There is no command 'detect'. Did you mean 'predict'?"),
+    ("yolo train data=d.yaml", "There is no command 'yolo'. Type: slimyolo train --data d.yaml"),
+    ("yolo detect", "There is no command 'detect'. Did you mean 'predict'?"),
     ("test", "Did you mean 'val'?"),
     ("fine-tune", "Did you mean 'finetune'?"),
     ("quantize", "Did you mean 'export --int8'?"),

@@ -81,8 +81,16 @@ def test_missing_file_names_its_neighbours(tmp_path: Path) -> None:
     written(tmp_path, "train: a\nnames: [a]", "mask.yaml")
     with pytest.raises(DataError, match=r"no dataset file .*mask\.yml .*there is: mask\.yaml.*slimyolo data synth"):
         read_dataset_yaml(tmp_path / "mask.yml ")
-    with pytest.raises(DataError, match=r"got the folder .*there is: mask\.yaml"):
+    with pytest.raises(DataError, match=r"got the folder .*there is: mask\.yaml\. Give that file: .*mask\.yaml"):
         read_dataset_yaml(tmp_path)
+
+
+def test_annotations_of_other_tools_are_named(tmp_path: Path) -> None:
+    file = written(tmp_path, '{"images": [], "annotations": []}', "my annotations.json")
+    with pytest.raises(
+        DataError, match=r"is a JSON file, not the YAML.*slimyolo data convert '.*/my annotations.json' FOLDER"
+    ):
+        read_dataset_yaml(file)
 
 
 def test_not_text(tmp_path: Path) -> None:

@@ -260,6 +260,9 @@ def test_a_damaged_benchmark_is_named(tmp_path: Path, records: Any) -> None:
 def test_other_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is not a run folder: it holds no chain\.json"):
         read_run(tmp_path)
+    (tmp_path / "record.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"record\.json is a file, and not the folder of a run\. Give one that"):
+        read_run(tmp_path / "record.json")
     with pytest.raises(ConfigError, match=r"There is no run folder .*none.*such as runs/compress/exp"):
         read_run(tmp_path / "none")
 

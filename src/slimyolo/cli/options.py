@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,11 @@ def read_config_file(path: str, kind: type[Config]) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise ConfigError(f"The recipe {path} holds no options: expected lines such as `percent: 0.4`.")
     values = {str(key).replace("-", "_"): value for key, value in plain.items()}
+    if "names" in values and "train" in values:
+        raise ConfigError(
+            f"{path} is the YAML of a dataset, and not a recipe, whose keys are options. "
+            f"Type: slimyolo {kind.command} --data {shlex.quote(path)}"
+        )
     refuse_unknown_keys(values, tuple(kind.model_fields), f"the recipe {path}")
     return values
 

@@ -76,6 +76,11 @@ def no_such_command(tokens: Sequence[str]) -> str:
     """The message for a command that does not exist. A word of other programs is answered with the command that does it."""
     names = [command.name for command in COMMANDS]
     word = tokens[0]
+    if word == "yolo" and len(tokens) > 1:  # slimyolo yolo train data=…
+        if tokens[1] in names:
+            command = next(command for command in COMMANDS if command.name == tokens[1])
+            return f"There is no command 'yolo'. Type: {_line(command, tokens[2:])[0]}"
+        return no_such_command(tokens[1:])
     typed = " ".join(tokens[:2]) if is_family(word) else word
     following = tokens[1] if len(tokens) > 1 else ""
     meant = COMMAND_WORDS.get(following, following)

@@ -224,7 +224,9 @@ def find_runtime(name: str) -> Runtime:
     """The runtime called `name`. Raises `ConfigError` that names the nearest one."""
     known = runtimes()
     if name not in known:
-        raise ConfigError(f"There is no runtime {name!r}.{nearest_name_hint(name, known)} Known: {', '.join(known)}.")
+        meant = next((one for one in known if name and one.startswith(name.lower())), None)  # onnx → onnxruntime
+        hint = f" Did you mean {meant!r}?" if meant is not None else nearest_name_hint(name, known)
+        raise ConfigError(f"There is no runtime {name!r}.{hint} Known: {', '.join(known)}.")
     return known[name]
 
 

@@ -170,7 +170,12 @@ def read_run(folder: Path) -> Run:
     Raises `ConfigError` when the folder is neither, and `StorageError` when a record is damaged.
     """
     if not folder.is_dir():
-        raise ConfigError(f"There is no run folder {folder}. Give one that {WRITERS} wrote, such as runs/compress/exp.")
+        got = (
+            f"{folder} is a file, and not the folder of a run"
+            if folder.is_file()
+            else f"There is no run folder {folder}"
+        )
+        raise ConfigError(f"{got}. Give one that {WRITERS} wrote, such as runs/compress/exp.")
     name = folder.resolve().name
     for file, command in CHAINS.items():
         if (folder / file).is_file():

@@ -92,11 +92,18 @@ def _empty(value: Any) -> bool:
     return value is None or value in ("", [], {}, ())
 
 
+def _pair(key: object, item: Any) -> str:
+    """A key and its value, which stay on one line unless the value is made of several."""
+    if isinstance(item, (dict, list, tuple)):
+        return f"{key}{TOGETHER}{_value(item)}"
+    return f"{key} {_value(item)}".replace(" ", TOGETHER)
+
+
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
-        told = [f"{key} {_value(item)}".replace(" ", TOGETHER) for key, item in value.items() if not _empty(item)]
+        told = [_pair(key, item) for key, item in value.items() if not _empty(item)]
         unset = [str(key) for key, item in value.items() if _empty(item)]
         return ", ".join(told) + (f"; without a value: {', '.join(unset)}" if unset else "")
     if isinstance(value, (list, tuple)):

@@ -53,6 +53,7 @@ COMMAND_WORDS: Mapping[str, str] = {
     "demo": "serve",
     "pack": "latency pack",
     "version": "--version",
+    "-v": "--version",
 }
 """Word → the command that does it here."""
 

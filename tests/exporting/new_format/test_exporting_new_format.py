@@ -111,6 +111,8 @@ def test_what_the_row_cannot_is_refused(checkpoint: Path, tmp_path: Path, caplog
         export(ExportConfig(weights=checkpoint, format=("toy",), imgsz=64, int8=True, data=tmp_path / "data.yaml"))
     with pytest.raises(ConfigError, match="slimyolo writes INT8 for onnxruntime and openvino, not for toy-runtime"):
         quantised_format("toy-runtime")
+    with pytest.raises(ConfigError, match=r"There is no runtime 'onnx'\. Did you mean 'onnxruntime'\?"):
+        find_runtime("onnx")
     with pytest.raises(ConfigError, match=r"There is no runtime 'toy-runtim'\. Did you mean 'toy-runtime'\?"):
         bench(BenchConfig(weights=(checkpoint,), runtime=("toy-runtim",), imgsz=64, project=tmp_path / "timed"))
     with pytest.raises(Exception, match=r"cannot be run here\. A box holds toys"):

@@ -22,7 +22,7 @@ from slimyolo.reports.drawn_table import drawn_comparison, drawn_stages
 from slimyolo.storage import write_json
 from slimyolo.tasks.chain import exports, reachable
 from slimyolo.tasks.chain.compress_config import CompressConfig
-from slimyolo.tasks.chain.doubts import base_doubt, chain_doubts, missed_budgets
+from slimyolo.tasks.chain.doubts import base_doubt, chain_doubts, disturbed_times, missed_budgets
 from slimyolo.tasks.chain.ending import ChainRecord, ended_chain
 from slimyolo.tasks.chain.exports import Ending, check_formats, end
 from slimyolo.tasks.chain.iterate_config import IterateConfig
@@ -292,6 +292,10 @@ def test_next_commands_keep_the_image_size_of_the_chain(base_run: TrainRecord, t
 def test_doubts(tmp_path: Path) -> None:
     good, weak = row("base"), row("base", map50=0.02)
     assert base_doubt(good) == ""
+    assert disturbed_times(tmp_path) == []
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "record.json").write_text('{"warnings": ["One.", "Two."]}')
+    assert disturbed_times(tmp_path / "bench") == ["The milliseconds in the table are doubtful. One. Two."]
     assert "Train longer (--epochs)" in base_doubt(weak)
     assert "trained for the classes of this dataset" in base_doubt(row("base", map50=0.02, epochs=0))
     cut = tmp_path / "pruned"

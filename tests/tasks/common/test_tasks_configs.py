@@ -98,6 +98,7 @@ REFUSED: list[tuple[type[Config], dict[str, Any], str]] = [
     (TrainConfig, {**TRAIN, "hyp": "none.yaml"}, "Cannot read the hyper-parameter file none.yaml"),
     (TrainConfig, {**TRAIN, "hyp_set": ("lr0",)}, "expected KEY=VALUE"),
     (TrainConfig, {**TRAIN, "hyp_set": ("mosaik=1",)}, "Unknown key 'mosaik' for --hyp-set. Did you mean 'mosaic'?"),
+    (TrainConfig, {**TRAIN, "hyp_set": ("lr=1",)}, "Unknown key 'lr' for --hyp-set. Did you mean 'lr0'?"),
     (TrainConfig, {**TRAIN, "hyp_set": ("mosaic=2",)}, "Hyper-parameters: mosaic: got '2', expected 1.0 or less."),
     (SparsifyConfig, {**SPARSE, "sr": 0.1}, "--sr is the rate of `--method reference`"),
     (SparsifyConfig, {**SPARSE, "method": "reference", "reach": 0.2}, "--reach belongs to `--method share`"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slimyolo.errors import CheckpointError
-from slimyolo.tasks.common.weights import find_weights, weight_places
+from slimyolo.tasks.common.weights import FROM_SCRATCH, find_weights, weight_places
 
 
 def test_weights_are_looked_for_in_three_places(tmp_path: Path, monkeypatch: Any) -> None:
@@ -18,6 +18,9 @@ def test_weights_are_looked_for_in_three_places(tmp_path: Path, monkeypatch: Any
         find_weights("yolov5n.pt")
     assert all(str(place) in str(caught.value) for place in weight_places("yolov5n.pt"))
     assert "downloads nothing" in str(caught.value)
+    assert "To train" not in str(caught.value)
+    with pytest.raises(CheckpointError, match=FROM_SCRATCH):
+        find_weights("yolov5n.pt", otherwise=FROM_SCRATCH)
     for place in (tmp_path / "shelf", tmp_path / "weights", tmp_path):
         place.mkdir(exist_ok=True)
         (place / "yolov5n.pt").touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.cli.main import run_command_line
 from slimyolo.costs import Timing
-from slimyolo.errors import ConfigError
+from slimyolo.errors import ConfigError, ExportError
 from slimyolo.families import parse_architecture
 from slimyolo.models import build_detector
 from slimyolo.pruning import ChannelShare, prune_module
@@ -75,7 +76,7 @@ def test_two_networks_side_by_side(
 
 
 def test_what_cannot_be_timed_is_said(
-    checkpoints: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    checkpoints: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = BenchConfig(weights=checkpoints[:1], project=tmp_path / "runs", **QUICK)
     with pytest.raises(ConfigError, match=r"None of .*dense.pt can be timed with --runtime torch --precision bf16"):
@@ -87,6 +88,11 @@ def test_what_cannot_be_timed_is_said(
     assert "it takes one image at a time; use --batch 1" in caplog.text
     with pytest.raises(ConfigError, match="--precision int8 needs images for calibration: add --data"):
         base.changed(precision="int8")
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.util, "find_spec", lambda package: None)
+        patch.setattr("slimyolo.tasks.measure.bench.Exports.__init__", None)  # nothing is exported before the refusal
+        with pytest.raises(ExportError, match="Writing onnx needs onnx"):
+            bench(base.changed(runtime=("torch", "onnxruntime")))
     with pytest.raises(ConfigError, match=r"There is no runtime 'tensorflow'\..* Known: onnxruntime, openvino"):
         bench(base.changed(runtime="tensorflow"))
     with pytest.raises(ConfigError, match="--runtime: got nothing, expected at least one value"):

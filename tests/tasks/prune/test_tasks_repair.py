@@ -80,6 +80,8 @@ def test_a_plan_is_shown_compared_and_replayed(base_run: TrainRecord, tiny_data:
         prune(PruneConfig(weights=other.weights, plan=file, project=tmp_path / "e", **QUICK))
     with pytest.raises(PruningError, match=r"Cannot read the plan .*--plan-out"):
         show(PlanShowConfig(file=tmp_path / "none.json"))
+    with pytest.raises(PruningError, match=r"Cannot read the plan .*pt: it is not a text file\. `slimyolo prune`"):
+        show(PlanShowConfig(file=Path(other.weights)))
     file.write_text("{}")
     with pytest.raises(PruningError, match=r"plan.json: This JSON is not a prune plan"):
         show(PlanShowConfig(file=file))

@@ -6,6 +6,7 @@ The file is only data. A ``download:`` line is kept as text, for error messages;
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -107,7 +108,9 @@ def _existing_file(path: Path) -> Path:
     if os.path.isfile(path):
         return path
     if os.path.isdir(path):
-        raise DataError(f"--data must be a YAML file, got the folder {path}.{_yaml_files_hint(path)}")
+        inside = sorted(path.glob("*.y*ml"))
+        give = f" Give that file: {inside[0]}" if len(inside) == 1 else ""
+        raise DataError(f"--data must be a YAML file, got the folder {path}.{_yaml_files_hint(path)}{give}")
     raise DataError(
         f"There is no dataset file {path} (looked from {Path.cwd()}).{_yaml_files_hint(path.parent, path.name)} "
         f"'slimyolo data synth FOLDER' renders a dataset to start with and prints the YAML to use."
@@ -158,6 +161,11 @@ def _read_names(content: Mapping[str, Any], source: Path) -> tuple[str, ...]:
         raise DataError(f"{source}: nc must be a whole number of classes from 1 to {MOST_CLASSES:,}, got {nc!r}.")
     if names is None:
         if nc is None:
+            if source.suffix.lower() == ".json":
+                raise DataError(
+                    f"{source} is a JSON file, not the YAML of a dataset. Annotations of other tools are brought into the "
+                    f"layout that is read here by: slimyolo data convert {shlex.quote(str(source))} FOLDER"
+                )
             raise DataError(f"{source}: no class names. Add a line such as 'names: [face, face_mask]'.")
         return tuple(f"class{number}" for number in range(nc))
     if isinstance(names, Mapping):

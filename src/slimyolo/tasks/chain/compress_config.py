@@ -120,7 +120,9 @@ class CompressConfig(Config):
     )
 
     imgsz: SquareSize = image_size_option(320, "image size", SHARED)
-    batch_size: BatchSize = option(16, "images per step; -1: as many as fit into memory", group=SHARED)
+    batch_size: BatchSize = option(
+        16, "images per step; -1: as many as fit into memory", group=SHARED, names=("--batch",)
+    )
     nominal_batch: int = option(
         64, "images per optimizer step: batches are accumulated to it", group=SHARED, ge=1, rare=True
     )

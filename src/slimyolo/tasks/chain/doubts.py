@@ -12,7 +12,7 @@ from slimyolo.reports import StageRow
 from slimyolo.storage import read_json
 from slimyolo.tasks.common.budgets import missed_budget_words
 
-__all__ = ["base_doubt", "chain_doubts", "missed_budgets"]
+__all__ = ["base_doubt", "chain_doubts", "disturbed_times", "missed_budgets"]
 
 LEARNT = 0.05  # mAP50; a detector that has learnt anything reaches more on the images that it was trained for
 KEPT = 0.5  # of the mAP50 of the base
@@ -69,6 +69,12 @@ def missed_budgets(folder: Path) -> list[str]:
         )
         return [words]
     return [warning for note in cut.get("notes", ()) if (warning := missed_budget_words(str(note)))]
+
+
+def disturbed_times(timed: Path) -> list[str]:
+    """A warning when something disturbed the times that were measured into the folder `timed`."""
+    found = [str(one) for one in _record(timed).get("warnings") or ()]
+    return [f"The milliseconds in the table are doubtful. {' '.join(found)}"] if found else []
 
 
 def _record(folder: Path) -> Mapping[str, Any]:

@@ -11,8 +11,8 @@ from slimyolo.one_line import one_line_repr
 from slimyolo.reports import StageRow
 from slimyolo.storage import write_json
 from slimyolo.tasks.chain.compress_config import CompressConfig
-from slimyolo.tasks.chain.doubts import chain_doubts, missed_budgets
-from slimyolo.tasks.chain.exports import Ending, end
+from slimyolo.tasks.chain.doubts import chain_doubts, disturbed_times, missed_budgets
+from slimyolo.tasks.chain.exports import TIMED, Ending, end
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.chain.last_lines import next_commands, say_last_lines
 from slimyolo.tasks.chain.stages import TABLE_FILE, Stages
@@ -53,7 +53,8 @@ def ended_chain(
         for words in ending.not_installed
     )
     failed = tuple(f"Not exported, {words}" for words in ending.failures)
-    doubts = (*chain_doubts(folder, tuple(stages.rows.values()), first, last, cut), *missing, *failed)
+    disturbed = disturbed_times(folder / TIMED) if ending.milliseconds else []
+    doubts = (*chain_doubts(folder, tuple(stages.rows.values()), first, last, cut), *disturbed, *missing, *failed)
     notes = (*([ending.timed_on] if ending.timed_on else ()), *(f"**Warning:** {doubt}" for doubt in doubts))
     stages.add_measured(last.stage, ending.megabytes, ending.milliseconds, notes)
     stages.add_measured(first.stage, ending.base_megabytes, ending.base_milliseconds, notes)

@@ -92,7 +92,7 @@ class IterateConfig(Config):
     repair_images: int = option(256, "number of training images for this fit", group=CUT, ge=8, rare=True)
 
     imgsz: SquareSize = image_size_option(320, "image size", TRAINING)
-    batch_size: BatchSize = option(16, "images per step", group=TRAINING, ge=1)
+    batch_size: BatchSize = option(16, "images per step", group=TRAINING, names=("--batch",), ge=1)
     nominal_batch: int = option(
         64, "images per optimizer step: batches are accumulated to it", group=TRAINING, ge=1, rare=True
     )

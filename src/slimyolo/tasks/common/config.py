@@ -128,7 +128,7 @@ class Config(BaseModel):
         try:
             config = handler(data)
         except ValidationError as error:
-            raise ConfigError("\n".join(_sentence(item, cls) for item in error.errors())) from None
+            raise ConfigError("\n".join(_sentences(error.errors(), cls))) from None
         except OverflowError:  # infinity where a whole number is expected
             raise ConfigError(f"A number for {cls.__name__} is infinite or too large. Give a smaller one.") from None
         for name in cls.model_fields:
@@ -183,16 +183,37 @@ EXPECTED = {
 }
 
 
+def _sentences(items: Sequence[Any], config: type[Config]) -> list[str]:
+    """The pydantic errors as sentences. Missing values that stand without an option share one, with the whole line to type."""
+    fields = {name: option_facts(field) for name, field in config.model_fields.items()}
+    missing = [str(item["loc"][0]) for item in items if item["type"] == "missing" and item["loc"]]
+    bare = [name.upper() for name in missing if fields[name].positional]
+    found = []
+    if bare:
+        line = " ".join(
+            name.upper() for name, facts in fields.items() if facts.positional and _is_required(config, name)
+        )
+        verb = "are" if len(bare) > 1 else "is"
+        found.append(f"{' and '.join(bare)} {verb} required: slimyolo {config.command} {line}.")
+    others = [item for item in items if item["type"] != "missing" or not fields[str(item["loc"][0])].positional]
+    return [*found, *(_sentence(item, config) for item in others)]
+
+
+def _is_required(config: type[Config], name: str) -> bool:
+    return config.model_fields[name].is_required()
+
+
 def _sentence(item: Any, config: type[Config]) -> str:
     """One pydantic error as a sentence: the option, what was got, what was expected."""
     field = str(item["loc"][0]) if item["loc"] else "value"
     known_field = config.model_fields.get(field)
-    flag = option_facts(known_field).flag if known_field is not None else None
-    where, kind, got = flag or option_name(field), item["type"], item["input"]
+    facts = option_facts(known_field) if known_field is not None else None
+    where, kind, got = (facts.flag if facts is not None else None) or option_name(field), item["type"], item["input"]
+    if facts is not None and facts.positional:
+        where = field.upper()
     if kind == "missing":
-        if option_facts(config.model_fields[field]).positional:
-            return f"{field.upper()} is required: slimyolo {config.command} {field.upper()}."
-        return f"{where} is required: add {where} VALUE."
+        value = facts.metavar.split()[0] if facts is not None and facts.metavar else "VALUE"
+        return f"{where} is required: add {where} {value}."
     if kind == "value_error":
         return f"{where}: {str(item['msg']).removeprefix('Value error, ')}"
     if kind == "literal_error":

@@ -12,7 +12,10 @@ from slimyolo.exporting import is_exported
 from slimyolo.families import load_checkpoint
 from slimyolo.storage import in_home
 
-__all__ = ["find_weights", "load_weights", "same_file_of_newest_run", "weight_places"]
+__all__ = ["FROM_SCRATCH", "find_weights", "load_weights", "same_file_of_newest_run", "weight_places"]
+
+
+FROM_SCRATCH = "To train without a checkpoint: --weights '' --cfg yolov5n."
 
 
 def weight_places(name: str | Path) -> tuple[Path, ...]:
@@ -26,10 +29,10 @@ def weight_places(name: str | Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(places))
 
 
-def find_weights(name: str | Path) -> Path:
+def find_weights(name: str | Path, *, otherwise: str = "") -> Path:
     """The first of `weight_places` that is a file, or the folder of an exported model.
 
-    Raises `CheckpointError` that lists the places when there is none.
+    Raises `CheckpointError` that lists the places when there is none, and ends with the sentence `otherwise`.
     """
     places = weight_places(name)
     for place in places:
@@ -38,14 +41,13 @@ def find_weights(name: str | Path) -> Path:
     tried = "".join(f"\n  {place}" + (" (a folder)" if os.path.isdir(place) else "") for place in places)
     raise CheckpointError(
         f"There is no checkpoint {str(name)!r}. Looked for:{tried}\n"
-        "slimyolo downloads nothing: put the file there, or name its folder in $SLIMYOLO_WEIGHTS. (To train without a "
-        "checkpoint: --weights '' --cfg yolov5n.)"
+        f"slimyolo downloads nothing: put the file there, or name its folder in $SLIMYOLO_WEIGHTS.{otherwise and ' '}{otherwise}"
     )
 
 
-def load_weights(name: str | Path) -> Checkpoint:
+def load_weights(name: str | Path, *, otherwise: str = "") -> Checkpoint:
     """Load the checkpoint that `find_weights` finds. Raises `CheckpointError` when there is none, or it is damaged."""
-    return load_checkpoint(find_weights(name))
+    return load_checkpoint(find_weights(name, otherwise=otherwise))
 
 
 def same_file_of_newest_run(path: Path) -> Path | None:

@@ -39,7 +39,7 @@ class ExportConfig(Config):
         metavar="FORMAT …",
     )
     imgsz: ImageSize = image_size_option((320, 320), "image size: N, or height and width", MODEL)
-    batch_size: BatchSize = option(1, "number of images per call", group=MODEL, ge=1)
+    batch_size: BatchSize = option(1, "number of images per call", group=MODEL, names=("--batch",), ge=1)
     output: OptionalPath = option(None, "file or folder to write to; none: beside the checkpoint", group=MODEL)
 
     half: bool = option(False, "store the weights in 16 bits; with --data, measure what that changes", group=FORMAT)

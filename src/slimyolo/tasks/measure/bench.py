@@ -14,7 +14,7 @@ from torch import Tensor
 
 from slimyolo.costs import busy_warnings, describe_machine, time_interleaved
 from slimyolo.errors import ConfigError
-from slimyolo.exporting import RunPrecision, find_runtime, is_exported, open_exported, timed_format
+from slimyolo.exporting import RunPrecision, find_runtime, is_exported, open_exported, require_packages, timed_format
 from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.shown_text import counted
@@ -87,6 +87,7 @@ def timed_models(
         find_runtime(name)
     machine = describe_machine()
     models = [_model(path, config) for path in config.weights]
+    _refuse_missing_packages(models, config, files or {})
     before = torch.get_num_threads()
     rows: list[BenchRow] = []
     try:
@@ -149,6 +150,15 @@ def _model(path: Path, config: BenchConfig) -> _Model:
     detector = load_checkpoint(file).detector()
     refuse_odd_sides(detector, config.imgsz)
     return _Model(str(path), file, detector, size_of(detector, config.imgsz[0]) if _square(config) else None)
+
+
+def _refuse_missing_packages(
+    models: Sequence[_Model], config: BenchConfig, files: Mapping[tuple[Path, str], Path]
+) -> None:
+    """Raise `ExportError`, before anything is exported, when packages are missing that write a file for one of the runtimes."""
+    for name in config.runtime:
+        if name != "torch" and any(one.detector is not None and (one.path, name) not in files for one in models):
+            require_packages(timed_format(find_runtime(name)))
 
 
 def _square(config: BenchConfig) -> bool:

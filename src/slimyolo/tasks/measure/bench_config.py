@@ -80,7 +80,7 @@ class BenchConfig(Config):
                 "--latency is a budget for the devices of --times: add --times FILE, or leave --latency out."
             )
         if not self.weights:
-            raise ConfigError("--weights is required: add --weights VALUE. Or compare devices: --times FILE FILE.")
+            raise ConfigError("--weights is required: add --weights FILE. Or compare devices: --times FILE FILE.")
         for name, given in (("--weights", self.weights), ("--runtime", self.runtime), ("--precision", self.precision)):
             if not given:
                 raise ConfigError(f"{name}: got nothing, expected at least one value.")

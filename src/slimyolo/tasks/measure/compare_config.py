@@ -78,7 +78,7 @@ class CompareConfig(Config):
     resamples: int = option(1000, "number of times that the images are drawn again", group=INTERVALS, ge=100)
     seed: int = option(0, "seed of the draws", group=INTERVALS, ge=0, rare=True)
 
-    batch_size: BatchSize = option(32, "images per step", group=DEVICE, ge=1, rare=True)
+    batch_size: BatchSize = option(32, "images per step", group=DEVICE, names=("--batch",), ge=1, rare=True)
     device: Device = device_option(DEVICE)
     cpu_threads: int | None = cpu_threads_option(DEVICE)
     half: bool = option(False, "compute in half precision (GPU only)", group=DEVICE, rare=True)

@@ -84,7 +84,7 @@ class ValConfig(Config):
         metavar="FILE",
     )
 
-    batch_size: BatchSize = option(32, "images per step", group=DEVICE, ge=1)
+    batch_size: BatchSize = option(32, "images per step", group=DEVICE, names=("--batch",), ge=1)
     device: Device = device_option(DEVICE)
     cpu_threads: int | None = cpu_threads_option(DEVICE)
     half: bool = option(False, "compute in half precision (GPU only)", group=DEVICE, rare=True)

@@ -124,7 +124,7 @@ class PruneConfig(Config):
         256, "training images for --reconstruct and --recalibrate", group=CHECK, ge=8, rare=True
     )
     imgsz: SquareSize = image_size_option(320, "image size, for costs and validation", CHECK)
-    batch_size: BatchSize = option(32, "images per validation step", group=CHECK, ge=1, rare=True)
+    batch_size: BatchSize = option(32, "images per validation step", group=CHECK, names=("--batch",), ge=1, rare=True)
     conf: float = option(0.001, "confidence threshold", group=CHECK, names=("--conf-thres",), ge=0, le=1, rare=True)
     iou: float | None = option(
         None,

@@ -20,8 +20,9 @@ def read_plan(path: Path) -> PrunePlan:
     try:
         return PrunePlan.from_json(read_user_file(file, "JSON file").decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
+        why = "it is not a text file" if isinstance(error, UnicodeDecodeError) else error
         raise PruningError(
-            f"Cannot read the plan {file}: {error}. `slimyolo prune` writes a plan to plan.json in its run folder, and "
+            f"Cannot read the plan {file}: {why}. `slimyolo prune` writes a plan to plan.json in its run folder, and "
             f"to the file that --plan-out names."
         ) from None
     except PruningError as error:

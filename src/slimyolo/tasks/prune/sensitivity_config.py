@@ -53,7 +53,7 @@ class SensitivityConfig(Config):
     )
     recalibrate: bool = option(False, "measure BatchNorm statistics again after each cut", group=HOW)
     imgsz: SquareSize = image_size_option(320, "image size", HOW)
-    batch_size: BatchSize = option(16, "images per step", group=HOW, ge=1)
+    batch_size: BatchSize = option(16, "images per step", group=HOW, names=("--batch",), ge=1)
     device: Device = device_option(HOW)
     cpu_threads: int | None = cpu_threads_option(HOW)
     workers: int = workers_option(HOW)

@@ -107,7 +107,9 @@ class TrainConfig(Config):
     single_cls: bool = option(False, "treat all classes as one", group=WHAT, rare=True)
 
     epochs: int = option(200, "passes over the training images", group=HOW, ge=1)
-    batch_size: BatchSize = option(64, "images per step in all processes; -1: as many as fit into memory", group=HOW)
+    batch_size: BatchSize = option(
+        64, "images per step in all processes; -1: as many as fit into memory", group=HOW, names=("--batch",)
+    )
     nominal_batch: int = option(
         64, "images per optimizer step: batches are accumulated to it", group=HOW, ge=1, rare=True
     )

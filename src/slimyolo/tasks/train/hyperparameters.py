@@ -85,6 +85,8 @@ def read_hyperparameters(
         key, equals, text = assignment.partition("=")
         if not equals:
             raise ConfigError(f"--hyp-set: got {assignment!r}, expected KEY=VALUE, such as lr0=0.005.")
+        if key.strip() in ("lr", "learning_rate"):
+            raise ConfigError(f"Unknown key {key.strip()!r} for --hyp-set. Did you mean 'lr0'?")
         refuse_unknown_keys({key.strip(): text}, tuple(HyperParameters.model_fields), "--hyp-set")
         values[key.strip()] = text.strip()
     try:

@@ -131,7 +131,7 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedu
     log.info(
         "sparsity: channels with %.0f%% of the %s become exactly zero by %.0f%% of the run and stay zero (%d channels in all)",
         100 * gone,
-        "time" if config.latency is not None else unit,
+        "time" if config.latency is not None else {"macs": "MACs", "params": "parameters"}.get(unit, unit),
         100 * config.reach_fraction,
         channels,
     )

@@ -82,7 +82,7 @@ def test_a_check_alone_brings_its_own_budget(files: dict[str, Path], tmp_path: P
 
 def test_what_cannot_be_compared(files: dict[str, Path], tmp_path: Path) -> None:
     for given, message in (
-        ({}, r"--weights is required: add --weights VALUE. Or compare devices: --times FILE FILE"),
+        ({}, r"--weights is required: add --weights FILE. Or compare devices: --times FILE FILE"),
         (
             {"weights": ("a.pt",), "latency": "5ms"},
             r"--latency is a budget for the devices of --times: add --times FILE",

@@ -10,7 +10,7 @@ from slimyolo.errors import ConfigError
 from slimyolo.families import read_architecture
 from slimyolo.models import DEFAULT_ACTIVATION, Architecture, Detector, build_detector
 from slimyolo.shown_text import counted
-from slimyolo.tasks.common.weights import load_weights
+from slimyolo.tasks.common.weights import FROM_SCRATCH, load_weights
 from slimyolo.tasks.train.config import TrainConfig
 
 __all__ = ["starting_detector"]
@@ -43,7 +43,7 @@ def starting_detector(config: TrainConfig, names: tuple[str, ...]) -> Detector:
 
 
 def _chosen(config: TrainConfig, asked: Architecture | None, names: tuple[str, ...]) -> Detector:
-    checkpoint = load_weights(config.weights) if config.weights is not None else None
+    checkpoint = load_weights(config.weights, otherwise=FROM_SCRATCH) if config.weights is not None else None
     if checkpoint is None:
         if asked is None:
             raise ConfigError("Give --weights FILE to start from a checkpoint, or --cfg yolov5n to train from scratch.")
