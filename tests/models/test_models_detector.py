@@ -111,6 +111,16 @@ def test_seed_gives_the_same_values_and_leaves_the_global_generator_alone() -> N
 
 @pytest.mark.parametrize("shape", [(1, 3, 64, 80), (1, 3, 48, 64), (1, 1, 64, 64), (3, 64, 64)])
 def test_images_that_do_not_fit_are_refused(nano: Detector, shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ModelError, match=r"RGB in 0–1, got str\. For pictures: slimyolo\.predict\(detector, 'photo.jpg'\)"
+    ):
+        nano("photo.jpg")
+    with pytest.raises(
+        AttributeError, match=r"no 'predict' of its own\. Type: slimyolo\.predict\(detector, 'photo.jpg'\)"
+    ):
+        nano.predict  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        nano.nonsense  # noqa: B018
     with pytest.raises(ModelError, match=r"should be \[B, 3, height, width\] .* multiples of 32, got .*Letterbox"):
         nano(torch.zeros(shape))
 

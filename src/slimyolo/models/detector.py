@@ -21,6 +21,18 @@ from slimyolo.shown_text import counted, storable
 __all__ = ["Detector", "batchnorm_names", "deployed_batchnorms"]
 
 
+OTHER_METHODS = {
+    "predict": "slimyolo.predict(detector, 'photo.jpg')",
+    "track": "slimyolo.predict(detector, 'clip.mp4')",
+    "val": "slimyolo.evaluate(detector, 'my.yaml')",
+    "export": "slimyolo.export(weights='best.pt', format='onnx')",
+    "prune": "slimyolo.prune(detector, target)",
+    "fuse": "detector.fused()",
+    "info": "slimyolo.inspect('best.pt')",
+}
+"""A method that detectors of other programs have → what does it here."""
+
+
 class Detector(nn.Module):
     """A detector of any family, made by `build_detector`.
 
@@ -48,6 +60,12 @@ class Detector(nn.Module):
             row.module != architecture.family.head_name and rule_of(architecture, row, architecture.name).many
             for row in architecture.layers
         )
+
+    def __getattr__(self, name: str) -> Any:
+        """Called for a name that the detector itself does not have. Methods of other programs are answered with ours."""
+        if name in OTHER_METHODS:
+            raise AttributeError(f"A detector has no {name!r} of its own. Type: {OTHER_METHODS[name]}", name=name)
+        return super().__getattr__(name)
 
     @property
     def family(self) -> Family:
@@ -156,6 +174,11 @@ class Detector(nn.Module):
         return [kept[source] for source in self._routes[-1]]
 
     def _check_input(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor):
+            raise ModelError(
+                f"A detector takes a tensor [B, 3, height, width] of RGB in 0–1, got {type(images).__name__}. For pictures: "
+                "slimyolo.predict(detector, 'photo.jpg')."
+            )
         side = self.head.largest_stride
         if images.dim() != 4 or images.shape[1] != 3 or images.shape[2] % side or images.shape[3] % side:
             raise ModelError(

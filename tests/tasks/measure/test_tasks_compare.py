@@ -182,6 +182,8 @@ def test_images_that_changed_are_listed_and_pictured(sides: Sides, tmp_path: Pat
     assert page.count('class="photo"') == 6  # truth, first and second of two images
     assert "&lt;one&gt;.pt" in page
     assert "<one>.pt" not in page
+    assert page.count('<table class="stacked') == page.count("<table") - 1  # all but the names of the models
+    assert '<td data-label="second − first">' in page  # what a phone shows beside each cell
     assert "−.083 (" in page
     assert images[3] in page
     again = report(ReportConfig(runs=(tmp_path,), output=tmp_path / "again.html"))

@@ -178,6 +178,7 @@ def test_a_chain_keeps_its_number_of_threads_until_another_is_given(chains: Path
         ({"resume": "newest", "project": "elsewhere"}, "there is no run of slimyolo compress in elsewhere"),
         ({"resume": "recipe.yaml"}, "Write the recipe before --resume"),
         ({"resume": "runs"}, "it holds no chain.json"),
+        ({"resume": "runs/none"}, "runs/none is no run of slimyolo compress: it does not exist"),
     ],
 )
 def test_what_does_not_go_on(chains: Path, given: dict[str, Any], said: str) -> None:

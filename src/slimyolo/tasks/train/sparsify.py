@@ -128,10 +128,12 @@ def _method(config: SparsifyConfig, model: Detector, averaged: nn.Module, schedu
         cost, gone = latency_share(config, model, graph, [ref.group for ref in refs], positions)
     elif unit != "channels":
         cost = CostShare(graph, unit, [ref.group for ref in refs], positions)
+    of = "time" if config.latency is not None else {"macs": "MACs", "params": "parameters"}.get(unit, unit)
     log.info(
-        "sparsity: channels with %.0f%% of the %s become exactly zero by %.0f%% of the run and stay zero (%d channels in all)",
+        "sparsity: %s%.0f%% of the %s become exactly zero by %.0f%% of the run and stay zero (%d channels in all)",
+        "" if of == "channels" else "channels with ",
         100 * gone,
-        "time" if config.latency is not None else {"macs": "MACs", "params": "parameters"}.get(unit, unit),
+        of,
         100 * config.reach_fraction,
         channels,
     )

@@ -78,4 +78,4 @@ def interval_note(one: MetricEstimates) -> str:
     """What the intervals of `one` are, or why there are none."""
     if not one.resamples:
         return f"no intervals: fewer than 6 of the {one.images} images have labels"
-    return f"{one.level:.0%} intervals, from {one.resamples:,} resamples of {counted(one.images, 'image')}"
+    return f"{one.level:.0%} intervals, from {one.resamples:,} resamples of the {counted(one.images, 'image')}"

@@ -43,7 +43,8 @@ def find_run(command: str, where: str, project: Path, name: str | None, what: st
         if folder.suffix in (".yaml", ".yml"):
             raise ConfigError(f"--resume: got {where}, expected the folder of a run. Write the recipe before --resume.")
         if not (folder / file).is_file():
-            raise ConfigError(f"--resume: {folder} is no run of slimyolo {command}: it holds no {file}.")
+            why = f"it holds no {file}" if folder.exists() else "it does not exist"
+            raise ConfigError(f"--resume: {folder} is no run of slimyolo {command}: {why}.")
         return folder
     runs = sorted(project.glob(f"*/{file}"), key=_last_change)
     names = ", ".join(run.parent.name for run in runs) or "none"
