@@ -123,6 +123,12 @@ def test_the_examples_are_valid(command: Any, tmp_path: Path, monkeypatch: Any) 
         read(command.settings, words[1 + len(command.name.split()) :])
 
 
+def test_only_commands_with_weights_take_the_image_size_of_weights() -> None:
+    for command in COMMANDS:
+        screen = command_screen(command, everything=True)
+        assert ("the weights'" not in screen) or ("weights" in command.settings.model_fields), command.name
+
+
 def test_version(capsys: Any) -> None:
     assert run_command_line(["--version"]) == 0
     assert capsys.readouterr().out == f"slimyolo {__version__}\n"

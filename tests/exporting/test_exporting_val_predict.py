@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from exporting_networks import NAMES, make_small_detector, settings_for
 import slimyolo
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import CheckpointError, ConfigError
-from slimyolo.exporting import FORMATS, export_detector, open_exported
+from slimyolo.exporting import FORMATS, ExportedModel, export_detector, open_exported
+from slimyolo.inference import predict_pictures
 from slimyolo.tasks.measure.validate import validate
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.predict.config import PredictConfig
@@ -108,6 +110,26 @@ def test_a_rectangular_file_is_measured_in_its_rectangle(folder: Path, tmp_path:
     assert found.images == expected.images > 0
     for values in (file, (found.map50, found.map50_95)):
         np.testing.assert_allclose(values, [expected.map50, expected.map50_95], atol=1e-3)
+
+
+def test_the_first_calls_of_a_file_are_not_timed(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They prepare the file, and take ten times as long: no picture has been read then."""
+    seen: list[str] = []
+    run, read = ExportedModel.__call__, predict_pictures
+
+    def called(self: Any, images: Any) -> Any:
+        seen.append("call")
+        return run(self, images)
+
+    def pictures(*given: Any, **settings: Any) -> Any:
+        seen.append("pictures")
+        return read(*given, **settings)
+
+    monkeypatch.setattr(ExportedModel, "__call__", called)
+    monkeypatch.setattr("slimyolo.tasks.predict.predict.predict_pictures", pictures)
+    image = next((folder / "images").rglob("*.*"))
+    predict(PredictConfig(weights=folder / "two.torchscript", source=str(image), project=tmp_path, nosave=True))
+    assert seen == ["call", "call", "pictures", "call"]
 
 
 def test_options_that_a_file_does_not_take(folder: Path, tmp_path: Path) -> None:

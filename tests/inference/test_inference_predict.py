@@ -86,10 +86,13 @@ def test_the_network_sees_rgb_between_0_and_1() -> None:
     assert detector.seen[0].amax((0, 2, 3)).tolist() == [0, 0, 1]
 
 
-def test_sizes_that_are_not_whole_strides_are_rounded_up() -> None:
+def test_sizes_that_are_not_whole_strides_are_rounded_up(caplog: pytest.LogCaptureFixture) -> None:
     detector = Parrot()
+    predict(detector, np.zeros((50, 50, 3), np.uint8), imgsz=(128, 96))
+    assert caplog.text == ""
     predict(detector, np.zeros((50, 50, 3), np.uint8), imgsz=(100, 100))
-    assert detector.seen[0].shape[2:] == (128, 128)
+    assert "fitted into 128 x 128 pixels (height x width), not 100 x 100: sides are multiples of 32" in caplog.text
+    assert detector.seen[-1].shape[2:] == (128, 128)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Collection, Iterator
@@ -23,6 +24,8 @@ from slimyolo.inference.sources import DEFAULT_PATIENCE, PictureSource, read_pic
 from slimyolo.inference.streams import Patience
 from slimyolo.models import image_memory_format
 from slimyolo.one_line import one_line_repr
+
+log = logging.getLogger("slimyolo")
 
 KEPT_BYTES = 2**30  # of the pictures from memory that `predict` keeps
 
@@ -145,6 +148,10 @@ def predict_pictures(
     patience: Patience = DEFAULT_PATIENCE,
 ) -> Iterator[PredictedPicture | BrokenPicture]:
     """One result for every picture of `source`, as it is read. A broken picture gives a `BrokenPicture`."""
+    size, stride = _network_size(detector, settings)
+    if size != tuple(settings.imgsz):
+        words = "pictures are fitted into %d x %d pixels (height x width), not %d x %d: sides are multiples of %d for this model"
+        log.warning(words, *size, *settings.imgsz, stride)
     for picture in read_pictures(source, vid_stride=vid_stride, patience=patience):
         yield picture if isinstance(picture, BrokenPicture) else predict_picture(detector, picture, settings)
 
@@ -156,8 +163,7 @@ def predict_picture(detector: Predictor, picture: Picture, settings: DetectionSe
         raise ModelError("The detector is in train mode, in which it gives no detections: call detector.eval() first.")
     started = time.perf_counter()
     device, dtype = _numbers(detector)
-    stride = int(detector.stride.max())
-    size = (_whole(settings.imgsz[0], stride), _whole(settings.imgsz[1], stride))
+    size, stride = _network_size(detector, settings)
     image, placement = letterbox(picture.image, size, stride=stride, auto=not settings.fixed)
     pixels = _rgb(image, image_memory_format(detector)).to(device)
     batch = pixels.to(torch.float16 if settings.half else dtype).div_(255)  # new memory, because the pixels are bytes
@@ -184,6 +190,12 @@ def _numbers(detector: object) -> tuple[torch.device, torch.dtype]:
     """The device and dtype of a network's input; exported files take float32 on the CPU."""
     first = next(detector.parameters(), None) if isinstance(detector, nn.Module) else None
     return (torch.device("cpu"), torch.float32) if first is None else (first.device, first.dtype)
+
+
+def _network_size(detector: Predictor, settings: DetectionSettings) -> tuple[tuple[int, int], int]:
+    """The (height, width) into which pictures are fitted, and the stride of which both are multiples."""
+    stride = int(detector.stride.max())
+    return (_whole(settings.imgsz[0], stride), _whole(settings.imgsz[1], stride)), stride
 
 
 def _whole(pixels: int, stride: int) -> int:

@@ -85,5 +85,5 @@ class DataSynthConfig(Config):
     folder: Path = option(help="folder to create", group="Options", positional=True, metavar="FOLDER")
     train: int = option(400, "number of training images", group="Options", ge=1)
     val: int = option(100, "number of validation images", group="Options", ge=1)
-    imgsz: int = image_size_option(320, "image size", "Options", names=("--size",), ge=64)
+    imgsz: int = image_size_option(320, "image size", "Options", names=("--size",), stored=False, ge=64)
     seed: int = option(0, "seed of all randomness", group="Options", ge=0)

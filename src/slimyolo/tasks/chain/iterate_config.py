@@ -55,7 +55,7 @@ class IterateConfig(Config):
     command: ClassVar[str] = "iterate"
 
     weights: Path = option(help="trained checkpoint", group=WHAT, metavar="FILE", by_place=True)
-    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
+    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML", by_place=True)
     percent: Share | None = option(
         None, "share of BatchNorm channels to remove, in all rounds together", group=WHAT, metavar="SHARE"
     )

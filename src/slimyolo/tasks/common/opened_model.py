@@ -119,7 +119,8 @@ def fixed_size(model: OpenedModel, asked: tuple[int, int]) -> tuple[int, int] | 
     size = model.size if isinstance(model, ExportedModel) else None
     if size is not None and size != asked:
         log.warning(
-            "the file takes images of %d x %d pixels (height x width); --imgsz %d %d is not used", *size, *asked
+            "%s",  # one text, in which the Python API names the keyword
+            f"the file takes images of {size[0]} x {size[1]} pixels (height x width); --imgsz {asked[0]} {asked[1]} is not used",
         )
     return size
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from slimyolo.errors import ConfigError
 from slimyolo.inference import (
     BrokenPicture,
@@ -26,6 +28,8 @@ from slimyolo.tasks.predict.output import PredictOutput, PredictRecord
 __all__ = ["PredictRecord", "predict"]
 
 log = logging.getLogger("slimyolo")
+
+PREPARING_CALLS = 2  # of an exported file, before its times are taken; a TorchScript file optimises itself in both
 
 
 def predict(config: PredictConfig) -> PredictRecord:
@@ -55,6 +59,9 @@ def predict(config: PredictConfig) -> PredictRecord:
     files = tuple(named_files(config.source))
     network = network_runtime(model, config.runtime, lambda: _work(config, files), device)
     detector = network or (model.deployed(device) if isinstance(model, Detector) else model)
+    if size is not None and not isinstance(model, Detector):
+        for _ in range(PREPARING_CALLS):
+            model(torch.zeros(1, 3, *size))
     if config.half and isinstance(detector, Detector):
         detector = detector.half()
     patience = Patience(config.stream_timeout, config.reconnect)
