@@ -99,7 +99,7 @@ def test_predict_finds_what_the_checkpoint_finds(folder: Path, tmp_path: Path) -
 def test_another_size_is_said(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "slimyolo")
     slimyolo.predict(folder / "two.torchscript", np.zeros((20, 30, 3), np.uint8), imgsz=320)
-    assert "the file takes images of 64 x 64 pixels (height x width); --imgsz 320 320 is not used" in caplog.text
+    assert "the file takes images of 64 x 64 pixels (height x width); imgsz=(320, 320) is not used" in caplog.text
 
 
 def test_a_rectangular_file_is_measured_in_its_rectangle(folder: Path, tmp_path: Path) -> None:
