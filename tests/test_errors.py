@@ -14,6 +14,11 @@ import slimyolo
 from slimyolo import errors
 from slimyolo.errors import SlimyoloError, nearest_name_hint
 
+NO_NAMES = ("annotations", "TYPE_CHECKING", "names_on_first_use")
+"""What the ``__init__.py`` of a room imports for itself."""
+MOVED = {"slimyolo.models": {"parse_architecture", "read_architecture"}}
+"""Names that a room had in version 0.1; they are there once somebody has used them."""
+
 
 def drawn_tree(text: str) -> dict[str, str | None]:
     """Class name → name of its parent, read from the drawing in a docstring."""
@@ -88,9 +93,9 @@ def test_all_of_a_room_equals_its_public_names(name: str) -> None:
     imported = {
         key
         for key, value in vars(room).items()
-        if not key.startswith("_") and not inspect.ismodule(value) and key not in ("annotations", "TYPE_CHECKING")
+        if not key.startswith("_") and not inspect.ismodule(value) and key not in NO_NAMES
     }
-    assert imported == set(listed)
+    assert imported - MOVED.get(name, set()) == set(listed)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_batch_as_the_network_wants_it(train: SplitData) -> None:
     seen = 0
     for batch in batches.epoch(0):
         assert batch.images.dtype == torch.uint8
-        assert batch.images.is_contiguous()
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
         assert batch.images.shape == (len(batch), 3, 64, 64)
         assert batch.targets.dtype == torch.float32
         assert batch.targets.shape[1] == 6

@@ -94,7 +94,7 @@ def test_a_file_that_disagrees_on_real_images_alone(small_detector: Detector, tm
         return small_detector(images) + float(images.max() == 0)
 
     row = dataclasses.replace(wrong_by(0, 0, small_detector), runtime=running(run, small_detector))
-    with pytest.raises(ExportError, match="on 1 real images: boxes by 1 px"):
+    with pytest.raises(ExportError, match="on 1 real image: boxes by 1 px"):
         export_detector(small_detector, row, tmp_path / "x.odd", SETTINGS, real_images=[torch.zeros(1, 3, 32, 32)])
     assert list(tmp_path.iterdir()) == []
 

@@ -220,6 +220,9 @@ OWN_FILES = {
     # modules that open files which are not files of users, and why
     "storage/user_files.py": "the one place",
     "storage/atomic.py": "writes",
+    "storage/part_folders.py": "a note of its own in a folder of its own",
+    "data/dataset/kept_reading.py": "a file of its own in the user's cache folder, with a checksum",
+    "exporting/graphs/running.py": "opens a graph, not a file",
     "storage/run_lock.py": "a lock of its own",
     "cli/standard_streams.py": "os.devnull",
     "data/convert/layout.py": "writes",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from slimyolo.geometry import Detections, Placement
+from slimyolo.shown_text import counted
 
 PLACEMENT = Placement((1.0, 1.0), (0, 0), (100, 100), (100, 100))
 
@@ -41,9 +42,8 @@ def test_nothing_found_is_a_value() -> None:
     ],
 )
 def test_counts_must_agree(boxes: int, scores: int, classes: int) -> None:
-    with pytest.raises(
-        ValueError, match=f"one score and one class per box, got {boxes} boxes, {scores} scores and {classes}"
-    ):
+    got = f"got {counted(boxes, 'box', 'boxes')}, {counted(scores, 'score')} and {counted(classes, 'class', 'classes')}"
+    with pytest.raises(ValueError, match=f"one score and one class per box, {got}"):
         Detections(np.zeros((boxes, 4)), np.zeros(scores), np.zeros(classes))
 
 

@@ -165,14 +165,8 @@ def _allocating_at_most(elements: int, source: str) -> Iterator[None]:
         yield
 
 
-_RANDOM_FILLS = (
-    nn.init.kaiming_uniform_,
-    nn.init.kaiming_normal_,
-    nn.init.uniform_,
-    nn.init.normal_,
-    Tensor.uniform_,
-    Tensor.normal_,
-)
+_RANDOM_FILLS = (nn.init.kaiming_uniform_, nn.init.uniform_)
+"""What convolutions and linear layers draw. Others stay: `trunc_normal_` draws until all values fit."""
 
 
 class _AllocationLimit(TorchFunctionMode):

@@ -72,7 +72,7 @@ def test_a_plan_is_shown_compared_and_replayed(base_run: TrainRecord, tiny_data:
     assert record.target == f"plan {file}"
     text, equal = diff(PlanDiffConfig(first=file, second=Path(direct.weights).parent))
     assert equal
-    assert "keep the same channels" in text
+    assert "The same channels are kept in" in text
     other = prune(PruneConfig(weights=base_run.best, percent=0.6, project=tmp_path / "d", floor=0.05, **QUICK))
     with pytest.raises(
         PruningError, match=r"made for another model.*model.0.conv.weight: 16x3x6x6 in the plan, \d+x3x6x6 here"
