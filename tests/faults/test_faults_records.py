@@ -80,6 +80,6 @@ def test_the_message_names_the_run_and_what_to_do(plan: Path, tmp_path: Path) ->
     record = json.loads((run / "record.json").read_text())
     record["max_relative_difference"] = "much"
     (run / "record.json").write_text(json.dumps(record))
-    with pytest.raises(StorageError, match=r"run hold a value that slimyolo does not write \(.*Run the command again"):
+    with pytest.raises(StorageError, match=r"record\.json is not a record of this version \(.*Repeat the command"):
         write_report([run], tmp_path / "page.html")
     assert not (tmp_path / "page.html").exists()

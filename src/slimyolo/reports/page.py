@@ -35,10 +35,11 @@ from slimyolo.reports.origins import (
     settings_of,
 )
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
+from slimyolo.reports.records.measured_stage import Numbers
 from slimyolo.reports.records.run_files import Curves, LabelCounts
 from slimyolo.reports.sensitivity_figure import sensitivity_figure, sensitivity_headline, sensitivity_rows, shares_of
 from slimyolo.reports.stage_table import TableRow, gflops_words, stage_head, stage_row, three_decimals, training_words
-from slimyolo.reports.stages import Numbers, Run, Stage, whole_cut, with_changes
+from slimyolo.reports.stages import Run, Stage, whole_cut, with_changes
 from slimyolo.reports.svg import SERIES, Figure
 
 __all__ = ["render_page"]

@@ -14,6 +14,7 @@ from slimyolo.evaluation import folder_differences
 from slimyolo.reports.records.bench import Bench, read_bench
 from slimyolo.reports.records.devices import Devices, read_devices
 from slimyolo.reports.records.exported import ExportedRow, read_exported, read_warnings
+from slimyolo.reports.records.measured_stage import Numbers, stage_facts
 from slimyolo.reports.records.run_files import (
     Curves,
     GammaHistory,
@@ -30,7 +31,7 @@ from slimyolo.reports.records.run_files import (
 from slimyolo.reports.records.sensitivity import Sensitivity, read_sensitivity_record
 from slimyolo.storage import read_json
 
-__all__ = ["ClassNumbers", "Numbers", "Run", "Stage", "read_run", "whole_cut", "with_changes"]
+__all__ = ["Run", "Stage", "read_run", "whole_cut", "with_changes"]
 
 Record = TypeVar("Record")
 ROUND = re.compile(r"round(\d+)-cut")
@@ -38,35 +39,6 @@ CHAIN_STAGES = ("base", "sparse", "pruned", "finetuned")
 CHAINS: Mapping[str, str] = {"chain.json": "compress", "iterate.json": "iterate"}
 """The file that a run of several stages keeps → its command."""
 WRITERS = "train, sparsify, prune, finetune, val, compare, bench, sensitivity, compress or iterate"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassNumbers:
-    """The accuracy of one class, shares from 0 to 1. The four shares are None for a class without labels."""
-
-    name: str
-    labels: int
-    precision: float | None
-    recall: float | None
-    map50: float | None
-    map50_95: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Numbers:
-    """The accuracy of a detector on the validation images: shares from 0 to 1, as a mean and for each class.
-
-    `rule` names how mAP is computed; records of older versions do not state it and always follow YOLOv5.
-    """
-
-    precision: float
-    recall: float
-    map50: float
-    map50_95: float
-    images: int
-    labels: int
-    per_class: tuple[ClassNumbers, ...]
-    rule: str = "yolov5"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -257,16 +229,6 @@ def _changed(stage: Stage, reference: Stage | None) -> Stage:
     return replace(stage, changes=None if found is None else (found.map50, found.map50_95))
 
 
-def _changes_of_cut(differences: Mapping[str, Any] | None) -> tuple[Estimate, Estimate] | None:
-    if not differences:
-        return None
-    rows = [differences[key] for key in ("map50", "map50_95")]
-    first, second = (
-        Estimate(float("nan") if row["value"] is None else float(row["value"]), row["low"], row["high"]) for row in rows
-    )
-    return first, second
-
-
 def _is_stage(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("record.json", "opt.yaml"))
 
@@ -296,88 +258,12 @@ def _read_stage(folder: Path, name: str) -> Stage:
         )
     record = _mapping(read_json(path), path)
     try:
-        return Stage(name=name, folder=folder, finished=True, **_facts(record, path), **left)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return Stage(name=name, folder=folder, finished=True, **stage_facts(record, path, WRITERS), **left)
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise StorageError(
             f"{path} is not a record of this version ({type(error).__name__}: {error}). Repeat the command that wrote it, "
             "or give another run folder."
         ) from error
-
-
-def _facts(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The fields of a `Stage` that its record holds. They depend on the command that wrote the record."""
-    provenance = record.get("provenance", {})
-    facts: dict[str, Any] = {"provenance": provenance, "settings": provenance.get("settings", {})}
-    if "epochs_done" in record:
-        own = {
-            "command": str(record["command"]),
-            "weights": str(record["best"]),
-            "numbers": _numbers(record["metrics"]),
-            "epochs": int(record["epochs_done"]),
-            "minutes": record["seconds"] / 60,
-            "zero_share": record["zero_share"],
-        }
-        return facts | _size(record["size"]) | own
-    if "channels_before" in record:
-        own = {
-            "command": "prune",
-            "weights": str(record["weights"]),
-            "numbers": _numbers(record["metrics_after"]),
-            "minutes": record["seconds"] / 60,
-            "layers": tuple((str(name), int(before), int(kept)) for name, before, kept in record["layers"]),
-            "channels": (int(record["channels_before"]), int(record["channels_after"])),
-            "difference": record["max_relative_difference"],
-            "notes": tuple(str(note) for note in record["notes"]),
-            "changes": _changes_of_cut(record.get("differences")),
-        }
-        return facts | _size(record["after"]) | own
-    if "speed_ms" in record:
-        own = {
-            "command": "val",
-            "weights": str(record["weights"]),
-            "numbers": _numbers(record["metrics"]),
-            "speed_ms": {str(name): float(value) for name, value in record["speed_ms"].items()},
-            "measured_on": f"{record['device']}, threads: {record['threads']}, batch size: {record['batch_size']}",
-        }
-        return facts | _size(record["size"]) | own
-    raise StorageError(
-        f"{path} is not the record of a training, a cut or a validation. Give a folder that {WRITERS} wrote."
-    )
-
-
-def _size(size: Mapping[str, Any]) -> dict[str, int]:
-    own = {"params": int(size["params"]), "macs": int(size["macs"]), "imgsz": int(size["imgsz"])}
-    return own | {name: int(size.get(name, 0)) for name in ("training_params", "training_macs")}
-
-
-def _numbers(metrics: Mapping[str, Any] | None) -> Numbers | None:
-    if metrics is None:
-        return None
-    classes = tuple(
-        ClassNumbers(
-            name=str(row["name"]),
-            labels=int(row["labels"]),
-            precision=_share(row["precision"]),
-            recall=_share(row["recall"]),
-            map50=_share(row["map50"]),
-            map50_95=_share(row["map50_95"]),
-        )
-        for row in metrics["per_class"]
-    )
-    return Numbers(
-        precision=float(metrics["precision"]),
-        recall=float(metrics["recall"]),
-        map50=float(metrics["map50"]),
-        map50_95=float(metrics["map50_95"]),
-        images=int(metrics["images"]),
-        labels=int(metrics["labels"]),
-        per_class=classes,
-        rule=str(metrics.get("rule", "yolov5")),
-    )
-
-
-def _share(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 def _first(places: Sequence[Path], read: Callable[[Path], Record]) -> Record | None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import webbrowser
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from slimyolo import __version__
-from slimyolo.errors import ConfigError, StorageError
+from slimyolo.errors import ConfigError
 from slimyolo.one_line import one_line_repr
 from slimyolo.reports.comparison_page import is_comparison, render_comparison
 from slimyolo.reports.page import render_page
@@ -59,24 +58,10 @@ def write_report(runs: Sequence[Path], page: Path, *, images: int = 6) -> Report
             f"{comparisons[0]} is a comparison of two models, which has a page of its own: slimyolo report {comparisons[0]}. "
             "Leave it out here."
         )
-    with _refusing_odd_values(runs):
-        if comparisons:
-            text = render_comparison(comparisons[0], version=__version__, made=made)
-        else:
-            found = [read_run(run) for run in runs]
-            text = render_page(found, images=images, version=__version__, made=made, place=page.parent)
+    if comparisons:
+        text = render_comparison(comparisons[0], version=__version__, made=made)
+    else:
+        found = [read_run(run) for run in runs]
+        text = render_page(found, images=images, version=__version__, made=made, place=page.parent)
     write_text(page, text)
     return ReportRecord(str(page), tuple(str(run) for run in runs), len(storable(text).encode()))
-
-
-@contextmanager
-def _refusing_odd_values(runs: Sequence[Path]) -> Iterator[None]:
-    """A record may be JSON and still hold a text where a number belongs, or a number of 400 digits: a `StorageError` then."""
-    try:
-        yield
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"The records in {', '.join(map(str, runs))} hold a value that slimyolo does not write ({type(error).__name__}: "
-            f"{str(error)[:200]}). Were they changed, or written by another version? Run the command again that wrote them, or "
-            "leave the folder out."
-        ) from error
