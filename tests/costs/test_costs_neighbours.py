@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from slimyolo.costs import ProcessorTime, busy_neighbours, neighbour_warning, read_processor_time
+from slimyolo.costs import NeighbourWatch, ProcessorTime, busy_neighbours, neighbour_warning, read_processor_time
 from slimyolo.tasks.train import run
 
 
@@ -70,6 +70,37 @@ def test_processor_time_is_read_for_the_processors_of_this_process(tmp_path: Pat
     assert found.all_programs == pytest.approx(500 * len(mine) / os.sysconf("SC_CLK_TCK"))
     assert found.this_process > 0
     assert read_processor_time(tmp_path / "absent") is None
+
+
+def test_only_the_work_inside_the_blocks_is_counted() -> None:
+    moments = [
+        moment(10, 100, 50),  # a training before it has used 50 s
+        moment(11, 102, 51),  # 1 s of others
+        moment(20, 150, 60),  # between two blocks: not counted
+        moment(21, 151, 61),
+    ]
+    watch = NeighbourWatch(read=lambda: moments.pop(0))
+    for _ in range(2):
+        with watch.meanwhile():
+            pass
+    assert watch.busy() == pytest.approx(0.5)
+
+
+def test_what_was_too_short_is_counted_a_little_longer() -> None:
+    moments = [moment(0, 0, 0), moment(0.1, 0.2, 0.1), moment(1, 5, 1), moment(1.3, 5.1, 1)]
+    slept: list[float] = []
+    watch = NeighbourWatch(read=lambda: moments.pop(0), sleep=slept.append)
+    with watch.meanwhile():
+        pass
+    assert watch.busy() == pytest.approx(0.2 / 0.4)
+    assert slept == [pytest.approx(0.22)]
+
+
+def test_a_system_that_does_not_tell_is_not_guessed() -> None:
+    watch = NeighbourWatch(read=lambda: None)
+    with watch.meanwhile():
+        pass
+    assert watch.busy() is None
 
 
 def test_a_training_beside_busy_programs_says_so(

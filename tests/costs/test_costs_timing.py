@@ -75,7 +75,7 @@ STEADY = Timing(1.0, 0.95, 1.1, 60)
     ("machine", "threads", "timing", "said"),
     [
         (QUIET, 2, STEADY, ()),
-        (machine(load=3.0), 2, STEADY, ("load average 3.0 on 2 cores",)),
+        (machine(load=3.0), 2, STEADY, ("may be running (load average 3.0 on 2 cores, which counts the last minute",)),
         (QUIET, 4, STEADY, ("4 threads share 2 cores: give --threads 2",)),
         (QUIET, 2, Timing(2.0, 1.0, 3.0, 60), ("differ by up to 3.0 times",)),
         (machine(governor="powersave", load=None), 2, STEADY, ("governor is 'powersave'",)),
@@ -86,7 +86,21 @@ STEADY = Timing(1.0, 0.95, 1.1, 60)
     ],
 )
 def test_what_makes_times_doubtful(machine: Machine, threads: int, timing: Timing, said: tuple[str, ...]) -> None:
-    found = busy_warnings(machine, threads, (timing,))
+    found = busy_warnings(machine, threads, (timing,), None)
     assert len(found) == len(said)
     for sentence, part in zip(found, said, strict=True):
         assert part in sentence
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        (0.0, ()),  # the load average of 3 is our own training, which has ended
+        (0.3, ()),
+        (1.26, ("Other programs kept 1.3 of 2 cores busy: times are too long",)),
+    ],
+)
+def test_only_the_work_of_other_programs_makes_times_doubtful(others: float, said: tuple[str, ...]) -> None:
+    found = busy_warnings(machine(load=3.0), 2, (STEADY,), others)
+    assert len(found) == len(said)
+    assert all(part in sentence for sentence, part in zip(found, said, strict=True))

@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from slimyolo.costs.counting import LayerCost, ModelCost, model_cost
     from slimyolo.costs.latency_model import ConvolutionShape, LatencyModel, fit_latency
     from slimyolo.costs.machine import Machine, busy_warnings, describe_machine, processor_flags, processor_name
-    from slimyolo.costs.neighbours import ProcessorTime, busy_neighbours, neighbour_warning, read_processor_time
+    from slimyolo.costs.neighbours import (
+        NeighbourWatch,
+        ProcessorTime,
+        busy_neighbours,
+        neighbour_warning,
+        read_processor_time,
+    )
     from slimyolo.costs.timing import Timing, summarise, time_interleaved
 
 __all__ = [
@@ -19,6 +25,7 @@ __all__ = [
     "LayerCost",
     "Machine",
     "ModelCost",
+    "NeighbourWatch",
     "ProcessorTime",
     "Timing",
     "busy_neighbours",
@@ -40,7 +47,7 @@ names_on_first_use(
         "slimyolo.costs.counting": "LayerCost ModelCost model_cost",
         "slimyolo.costs.latency_model": "ConvolutionShape LatencyModel fit_latency",
         "slimyolo.costs.machine": "Machine busy_warnings describe_machine processor_flags processor_name",
-        "slimyolo.costs.neighbours": "ProcessorTime busy_neighbours neighbour_warning read_processor_time",
+        "slimyolo.costs.neighbours": "NeighbourWatch ProcessorTime busy_neighbours neighbour_warning read_processor_time",
         "slimyolo.costs.timing": "Timing summarise time_interleaved",
     },
 )

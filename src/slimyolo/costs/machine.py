@@ -15,7 +15,7 @@ __all__ = ["Machine", "busy_warnings", "describe_machine", "processor_flags", "p
 
 CPU_INFO = Path("/proc/cpuinfo")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-LOAD_ALLOWED = 0.3  # of one core
+LOAD_ALLOWED = 0.3  # of one core, by other programs
 SPREAD_ALLOWED = 1.6
 INSTRUCTIONS = (
     "avx2",
@@ -84,14 +84,22 @@ def processor_flags(cpu_info: Path = CPU_INFO) -> frozenset[str]:
     return frozenset(facts.get("flags", facts.get("Features", "")).split())
 
 
-def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...]) -> tuple[str, ...]:
-    """Reasons to doubt the timings, as sentences for the user; empty when there is none."""
+def busy_warnings(
+    machine: Machine, threads: int, timings: tuple[Timing, ...], others: float | None
+) -> tuple[str, ...]:
+    """Reasons to doubt the timings, as sentences for the user; empty when there is none.
+
+    `others` is how many processors other programs kept busy meanwhile. Where the system does not tell (None), the load
+    average stands for it, which counts this process and its last minute, too.
+    """
     found = []
-    if machine.load is not None and machine.load > LOAD_ALLOWED:
+    doubted = "times are too long and ratios uncertain. Measure again on a quiet machine."
+    if others is not None and others > LOAD_ALLOWED:
+        found.append(f"Other programs kept {others:.1f} of {counted(machine.cores, 'core')} busy: {doubted}")
+    if others is None and machine.load is not None and machine.load > LOAD_ALLOWED:
         found.append(
-            f"Other programs are running (load average {machine.load:.1f} on {counted(machine.cores, 'core')}): times are "
-            f"too long and "
-            "ratios uncertain. Measure again on a quiet machine."
+            f"Other programs may be running (load average {machine.load:.1f} on {counted(machine.cores, 'core')}, which "
+            f"counts the last minute of this program, too). If so, {doubted}"
         )
     if threads > machine.cores:
         found.append(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["ProcessorTime", "busy_neighbours", "neighbour_warning", "read_processor_time"]
+__all__ = ["NeighbourWatch", "ProcessorTime", "busy_neighbours", "neighbour_warning", "read_processor_time"]
 
 STATISTICS = Path("/proc/stat")
 BUSY_FROM = 0.5
 """Processors that other programs use, above which a training is slower by much more than its share."""
 _SHORTEST = 0.3  # seconds; the kernel counts in hundredths
+_MARGIN = 0.02  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,51 @@ def busy_neighbours(since: ProcessorTime | None, now: ProcessorTime | None) -> f
         return None
     others = (now.all_programs - since.all_programs) - (now.this_process - since.this_process)
     return min(max(others / (now.at - since.at), 0.0), float(now.processors))
+
+
+class NeighbourWatch:
+    """Counts the work of other programs inside ``with watch.meanwhile():``, in one or in several such blocks.
+
+    The work of this process before and after the blocks, such as a training, does not count; the load average includes it.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], ProcessorTime | None] = read_processor_time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._read, self._sleep = read, sleep
+        self._seen: ProcessorTime | None = None  # the work in all blocks, from zero
+
+    @contextmanager
+    def meanwhile(self) -> Iterator[None]:
+        """Inside the block the work of other programs is counted."""
+        since = self._read()
+        try:
+            yield
+        finally:
+            now = self._read()
+            if since is not None and now is not None:
+                seen = self._seen
+                self._seen = ProcessorTime(
+                    at=(seen.at if seen else 0.0) + now.at - since.at,
+                    all_programs=(seen.all_programs if seen else 0.0) + now.all_programs - since.all_programs,
+                    this_process=(seen.this_process if seen else 0.0) + now.this_process - since.this_process,
+                    processors=now.processors,
+                )
+
+    def busy(self) -> float | None:
+        """How many processors other programs kept busy inside the blocks; None where the system does not tell.
+
+        When the blocks were too short for the kernel's clock, it waits for some tenths of a second, and counts these, too.
+        """
+        if self._seen is not None and self._seen.at < _SHORTEST:
+            with self.meanwhile():
+                self._sleep(_SHORTEST - self._seen.at + _MARGIN)
+        if self._seen is None:
+            return None
+        nothing = ProcessorTime(at=0.0, all_programs=0.0, this_process=0.0, processors=self._seen.processors)
+        return busy_neighbours(nothing, self._seen)
 
 
 def neighbour_warning(busy: float | None, threads: int, processors: int) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from slimyolo.costs import busy_warnings, describe_machine, time_interleaved
+from slimyolo.costs import NeighbourWatch, busy_warnings, describe_machine, time_interleaved
 from slimyolo.errors import ConfigError
 from slimyolo.exporting import RunPrecision, find_runtime, is_exported, open_exported, require_packages, timed_format
 from slimyolo.families import load_checkpoint
@@ -85,7 +85,7 @@ def timed_models(
     """
     for name in config.runtime:
         find_runtime(name)
-    machine = describe_machine()
+    machine, watch = describe_machine(), NeighbourWatch()
     models = [_model(path, config) for path in config.weights]
     _refuse_missing_packages(models, config, files or {})
     before = torch.get_num_threads()
@@ -95,7 +95,7 @@ def timed_models(
         with temporary_folder("slimyolo-bench-") as folder:
             exports = Exports(Path(folder), config, files or {})
             for runtime in config.runtime:
-                rows += _timed(models, runtime, config, exports, seconds)
+                rows += _timed(models, runtime, config, exports, seconds, watch)
             if not rows:
                 raise ConfigError(
                     f"None of {', '.join(map(str, config.weights))} can be timed with --runtime {' '.join(config.runtime)} "
@@ -104,6 +104,7 @@ def timed_models(
             stages = time_stages(config, models[0].detector, exports.any_file())
     finally:
         torch.set_num_threads(before)
+    others = watch.busy()
     return BenchRecord(
         rows=tuple(rows),
         prepare=stages.prepare,
@@ -116,7 +117,8 @@ def timed_models(
         batch=config.batch,
         threads=config.threads,
         verdicts=tuple(verdict(row) for row in rows if row.speedup is not None),
-        warnings=busy_warnings(machine, config.threads, tuple(row.timing for row in rows)),
+        warnings=busy_warnings(machine, config.threads, tuple(row.timing for row in rows), others),
+        others=others,
         provenance=run_provenance(config),
     )
 
@@ -166,9 +168,14 @@ def _square(config: BenchConfig) -> bool:
 
 
 def _timed(
-    models: Sequence[_Model], runtime: str, config: BenchConfig, exports: Exports, seconds: float | None
+    models: Sequence[_Model],
+    runtime: str,
+    config: BenchConfig,
+    exports: Exports,
+    seconds: float | None,
+    watch: NeighbourWatch,
 ) -> list[BenchRow]:
-    """The rows of one runtime. What the runtime cannot compute is left out, with a warning."""
+    """The rows of one runtime. What the runtime cannot compute is left out, with a warning. `watch` counts during the calls."""
     images = torch.rand(config.batch, 3, *config.imgsz, generator=torch.Generator().manual_seed(0))
     with ExitStack() as opened:
         candidates = []
@@ -180,9 +187,10 @@ def _timed(
                 candidates.append(one)
         if not candidates:
             return []
-        timings = time_interleaved(
-            [one.run for one in candidates], runs=config.runs, warmup=config.warmup, seconds=seconds
-        )
+        with watch.meanwhile():
+            timings = time_interleaved(
+                [one.run for one in candidates], runs=config.runs, warmup=config.warmup, seconds=seconds
+            )
     rows = []
     first, first_timing = candidates[0], timings[0]
     for place, (one, timing) in enumerate(zip(candidates, timings, strict=True)):

@@ -40,6 +40,7 @@ class BenchRow:
 class BenchRecord:
     """A benchmark. `prepare` (letterbox, conversion to float) and `finish` (choice of detections, back to source pixels) are
     per image. They were timed on the image that `picture` describes. `choosing` names how detections are chosen: NMS, or none.
+    `others` is how many processors other programs kept busy while the networks were timed (None: the system does not tell).
     """
 
     rows: tuple[BenchRow, ...]
@@ -54,6 +55,7 @@ class BenchRecord:
     threads: int
     verdicts: tuple[str, ...]
     warnings: tuple[str, ...]
+    others: float | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ import ast
 import gzip
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -102,7 +103,7 @@ def test_times_are_written_read_and_fitted(board: Path, detector: Detector) -> N
     plain = json.loads((board / "times.json").read_text())
     assert plain["complete"] is True
     assert plain["device"]["affinity"]
-    assert {"temperature_c", "frequency_khz", "throttled", "load"} == set(plain["rounds"][0]["after"])
+    assert {"temperature_c", "frequency_khz", "throttled", "load", "work"} == set(plain["rounds"][0]["after"])
     price = TimesPrice(detector, (64, 64), times)
     assert price.dense_ms > 0
     again = run(board, "--passes", "1", "--runs", "3")
@@ -254,6 +255,27 @@ def test_ncnns_own_program_can_time(detector: Detector, tmp_path: Path) -> None:
     assert times.networks[0].median_ms == pytest.approx(90.5)
     assert times.networks[12].share == pytest.approx(78.1 / 90.1)
     assert "There is no program nothing" in run(board, "--benchncnn", "nothing").stderr
+
+
+def test_only_the_work_of_other_programs_is_a_reason_to_doubt(tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text(archive._program("onnxruntime"))
+    program = runpy.run_path(str(tmp_path / "run.py"), run_name="not the main program")
+
+    def warned(*rounds: tuple[dict[str, float] | None, dict[str, float] | None]) -> str:
+        nothing = {"temperature_c": None, "throttled": None, "load": 2.0}
+        done = [
+            {"before": {**nothing, "work": before}, "after": {**nothing, "work": after}, "times": {"0": {"wall_ms": [1.0], "cpu_ms": [1.0]}}}
+            for before, after in rounds
+        ]
+        device = {"governor": None, "affinity": [0, 1]}
+        return "".join(program["warnings_of"]({"device": device, "rounds": done, "threads": 2}))
+
+    start = {"at": 0.0, "all": 90.0, "own": 80.0}
+    assert warned((start, {"at": 2.0, "all": 94.0, "own": 84.0})) == ""
+    assert warned((start, {"at": 2.0, "all": 97.0, "own": 84.0})) == "Other programs kept 1.5 of 2 cores busy."
+    unknown = "Other programs may have been running (load average 2.0 at the start)."
+    assert warned((None, None)) == unknown
+    assert warned((start, {"at": 0.1, "all": 90.1, "own": 80.0})) == unknown
 
 
 def test_endings_of_the_archive() -> None:
