@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import onnx
 import pytest
 
 from slimyolo.checkpoints import save_checkpoint
+from slimyolo.cli.commands import COMMANDS
 from slimyolo.cli.main import run_command_line, run_safely
 from slimyolo.errors import ConfigError, DataError, ExportError
 from slimyolo.families import load_checkpoint
@@ -41,6 +43,26 @@ def photographs(tmp_path: Path) -> Path:
     path = tmp_path / "data" / "data.yaml"
     path.write_text("path: .\ntrain: images/val\nval: images/val\nnames: [face, masqué]\n", encoding="utf-8")
     return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [["engine"], ["onnx", "tensorrt"]])
+def test_what_this_machine_cannot_build_gives_status_1(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], names: list[str]
+) -> None:
+    words = ["export", str(checkpoint), "--imgsz", "32", "--no-examples", "--format", *names]
+    assert run_safely(lambda: run_command_line(words)) == 1
+    assert "tensorrt, NOT BUILT: No engine was built: this needs TensorRT and the GPU" in capsys.readouterr().err
+    assert checkpoint.with_name("best_tensorrt.onnx").is_file()
+
+
+def test_a_file_that_is_not_the_asked_one_gives_status_1() -> None:
+    ending = next(command.ending for command in COMMANDS if command.name == "export")
+    config = ExportConfig(weights=Path("best.pt"))
+    files = [SimpleNamespace(built=built) for built in (True, False)]
+    assert ending(config, SimpleNamespace(files=files)) == 1
+    assert ending(config, SimpleNamespace(files=files[:1])) == 0
+    assert ending(config, SimpleNamespace(files=())) == 0, "INT8 files are listed beside them"
 
 
 def test_both_formats_beside_the_checkpoint(

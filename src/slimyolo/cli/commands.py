@@ -77,6 +77,11 @@ def _chain_status(config: Config, record: Any) -> int:
     return 1 if record.ending.failures or record.missed else 0
 
 
+def _export_status(config: ExportConfig, record: Any) -> int:
+    """1 when something that was asked for cannot be built on this machine, such as a TensorRT engine; otherwise 0."""
+    return 0 if all(file.built for file in record.files) else 1
+
+
 def _cut_status(config: PruneConfig, record: Any) -> int:
     """1 when the budget was not reached; otherwise 0. The cut is there in any case."""
     return 1 if record.missed_budget else 0
@@ -220,6 +225,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         settings=ExportConfig,
         task=("slimyolo.tasks.export.export", "export"),
+        ending=_export_status,
         summary="write a checkpoint in another format",
         examples=(
             "slimyolo export --weights runs/prune/exp/pruned.pt --format onnx openvino ncnn --imgsz 320",

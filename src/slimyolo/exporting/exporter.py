@@ -49,6 +49,7 @@ class ExportedFile:
     | `suppressed` | the same for the detections, where NMS is inside the file |
     | `checker` | the package that ran the file |
     | `unchecked` | what was not checked, and how to check it |
+    | `built` | False: the file is only what the asked one is built from, elsewhere; `unchecked` says how |
     """
 
     format: str
@@ -67,6 +68,7 @@ class ExportedFile:
     suppressed: Agreement | None
     tolerance: Tolerance
     seconds: float
+    built: bool = True
 
 
 def export_detector(
@@ -127,6 +129,7 @@ def export_detector(
         suppressed=found.get("suppressed"),
         tolerance=tolerance,
         seconds=time.perf_counter() - started,
+        built=written.built,
     )
 
 

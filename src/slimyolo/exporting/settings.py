@@ -68,12 +68,14 @@ class Written:
     """What a format reports about the file that it wrote.
 
     `details` are facts (``{"opset": "17"}``), `notes` are for the user, and `unchecked` says what could not be checked on
-    this machine, and how to check it elsewhere.
+    this machine, and how to check it elsewhere. `built` is False when the file is only what the asked one is built from,
+    elsewhere; `unchecked` says how.
     """
 
     details: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
+    built: bool = True
 
 
 @dataclass(frozen=True)

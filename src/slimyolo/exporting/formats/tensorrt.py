@@ -22,7 +22,7 @@ def write_tensorrt(detector: Detector, path: Path, settings: ExportSettings) -> 
         "No engine was built: this needs TensorRT and the GPU that will run it. The ONNX file was checked by onnx.checker "
         f"with shape inference, and by running it with ONNX Runtime. To build: {trtexec_line(path.name, settings, stride)}"
     )
-    return Written(written.details, written.notes, (unchecked,))
+    return Written(written.details, written.notes, (unchecked,), built=False)
 
 
 def trtexec_line(name: str, settings: ExportSettings, stride: int) -> str:

@@ -100,7 +100,7 @@ def end(config: Chain, folder: Path, first: StageRow, last: StageRow) -> Ending:
         base_milliseconds=times.get(BASE, {}),
         timed_on=timed_on,
         not_installed=tuple(exports.not_installed),
-        failures=(*exports.failures, *untimed),
+        failures=(*exports.failures, *exports.unbuilt(), *untimed),
     )
 
 
@@ -145,6 +145,10 @@ class _Exports:
     def megabytes(self, model: str) -> dict[str, float]:
         """Format → size of the file, in 10⁶ bytes."""
         return {row["format"]: row["bytes"] / 1e6 for row in self._of(model)}
+
+    def unbuilt(self) -> list[str]:
+        """Sentences about what was asked for and can only be built elsewhere."""
+        return [f"{row['format']}: {' '.join(row['unchecked'])}" for row in self._of(SLIM) if not row.get("built", True)]
 
     def _of(self, model: str) -> list[dict[str, Any]]:
         wanted = [find_format(name, "--export").name for name in self._config.export]

@@ -271,7 +271,7 @@ def _tell(file: ExportedFile) -> None:
     for note in file.notes:
         log.warning("%s: %s", file.format, note)
     for unchecked in file.unchecked:
-        log.warning("%s, NOT CHECKED: %s", file.format, unchecked)
+        log.warning("%s, NOT %s: %s", file.format, "CHECKED" if file.built else "BUILT", unchecked)
     log.info("written: %s (%s, %.1f s)", file.path, file_size(file.bytes), file.seconds)
 
 
