@@ -28,6 +28,7 @@ WRITTEN: dict[str, str] = {
     "parse_image_size": "Size",
     "parse_square_size": "Size",
     "parse_side_or_rectangle": "Size",
+    "parse_classes": "int | str | Sequence[int | str]",
     "parse_layers": "int | Sequence[int]",
     "parse_formats": "str | Sequence[str] | None",
     "parse_terms": "str | Sequence[str]",

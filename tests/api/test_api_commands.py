@@ -129,6 +129,9 @@ WRONG = [
     (lambda: slimyolo.export(weights=torch.nn.ReLU()), "Save it first"),  # type: ignore[arg-type]
     (lambda: slimyolo.predict("b.pt", "x.jpg", save_txt=True), "slimyolo.predict(weights=…, source=…, save_txt=…)"),  # type: ignore[call-overload]
     (lambda: slimyolo.prune("b.pt", round_too=8), "no setting 'round_too'. Did you mean 'round_to'?"),  # type: ignore[call-overload]
+    (lambda: slimyolo.predict("b.pt", "x.jpg", size=640), "has no setting 'size'. Did you mean 'imgsz'?"),  # type: ignore[call-overload]
+    (lambda: slimyolo.predict("b.pt", "x.jpg", conf_thres=0.4), "'conf_thres'. Did you mean 'conf'?"),  # type: ignore[call-overload]
+    (lambda: slimyolo.predict(weights="b.pt", source="x.jpg", size=640), "'size'. Did you mean 'imgsz'?"),  # type: ignore[call-overload]
     (lambda: slimyolo.compare("a", "b", "d", name="x"), "slimyolo.compare(first=…, second=…, name=…)"),  # type: ignore[call-overload]
 ]  # fmt: skip
 
@@ -146,6 +149,10 @@ def test_errors_are_those_of_slimyolo_and_never_end_the_program(tmp_path: Path, 
         slimyolo.export(weights=checkpoint, format="onyx")
     with pytest.raises(AttributeError, match=r"no attribute 'trian'\. Did you mean 'train'\?"):
         _ = slimyolo.trian
+    with pytest.raises(AttributeError, match=r"no attribute 'benchmark'\. Did you mean 'bench'\?"):
+        _ = slimyolo.benchmark
+    with pytest.raises(AttributeError, match=r"slimyolo\.load\('best\.pt'\) gives the network, slimyolo\.predict\("):
+        slimyolo.YOLO("best.pt")
 
 
 def test_importing_is_light() -> None:

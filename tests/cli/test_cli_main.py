@@ -126,8 +126,11 @@ def test_the_examples_are_valid(command: Any, tmp_path: Path, monkeypatch: Any) 
 def test_only_commands_with_weights_take_the_image_size_of_weights() -> None:
     for command in COMMANDS:
         screen = command_screen(command, everything=True)
-        takes_weights = not command.settings.model_fields.keys().isdisjoint({"weights", "first"})
-        assert ("the weights'" not in screen) or takes_weights, command.name
+        fields = command.settings.model_fields.keys()
+        assert ("the weights'" not in screen) or "weights" in fields, command.name
+        assert ("the models'" not in screen) or {"first", "second"} <= fields, command.name
+    compare = next(command for command in COMMANDS if command.name == "compare")
+    assert "[the models', else 320]" in " ".join(command_screen(compare).split())
 
 
 def test_version(capsys: Any) -> None:

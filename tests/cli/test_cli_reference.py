@@ -186,7 +186,7 @@ WRONG = [
     ("prune_tools/prune.py", ["--percent", "1.5"], "above 0 and below 1"),
     ("prune_tools/prune.py", ["--percent", "abc"], "got 'abc'"),
     ("prune_tools/prune.py", ["--percent"], "--percent: expected one argument"),
-    ("detect.py", ["--classes", "x"], "--classes: got 'x', expected a whole number"),
+    ("detect.py", ["--classes", "100000"], "--classes: got 100000, expected a number from 0 to 99,999."),
     ("detect.py", ["--conf-thres", "2"], "--conf: got '2', expected 1.0 or less"),
 ]
 

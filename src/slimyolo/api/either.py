@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, overload
 
 from slimyolo.api import commands, in_memory
 from slimyolo.api.calling import keyword_parameters
+from slimyolo.api.wording import setting_names
 from slimyolo.errors import ConfigError, nearest_name_hint
 from slimyolo.pruning import CutRules
 from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.measure.compare_config import CompareConfig
 from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.prune.config import PruneConfig
+from slimyolo.tasks.spellings import our_name
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -47,7 +49,7 @@ def predict(
     conf: float = 0.25,
     iou: float = 0.45,
     max_det: int = 1000,
-    classes: Sequence[int] | None = None,
+    classes: Sequence[int | str] | int | str | None = None,
     agnostic: bool = False,
     trust_code: bool = False,
 ) -> list[PictureDetections]: ...
@@ -116,7 +118,8 @@ def _in_memory(
         if name in known or name in more:
             continue
         call = f"slimyolo.{function.__name__}"
-        hint = nearest_name_hint(name, (*known, *more))
+        meant = setting_names(kind).get(name) or our_name(name, settings[name], kind)
+        hint = f" Did you mean {meant!r}?" if meant in known else nearest_name_hint(name, (*known, *more))
         if name in kind.model_fields and not hint:
             hint = f" The command takes it: give all settings by keyword, {call}({_required(kind)}, {name}=…)."
         raise ConfigError(f"{call} with a model works in memory, and has no setting {name!r}.{hint}")

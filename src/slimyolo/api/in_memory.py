@@ -37,6 +37,7 @@ from slimyolo.tasks.common.stored_size import image_size_for, refuse_odd_sides
 from slimyolo.tasks.common.weights import load_weights
 from slimyolo.tasks.measure.compare_config import CompareConfig
 from slimyolo.tasks.measure.validate_config import ValConfig
+from slimyolo.tasks.predict.asked_classes import class_numbers
 from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.prune.config import PruneConfig
 from slimyolo.tasks.prune.cutter import cut_detector
@@ -75,7 +76,7 @@ def predict(
     conf: float = 0.25,
     iou: float = 0.45,
     max_det: int = 1000,
-    classes: Sequence[int] | None = None,
+    classes: Sequence[int | str] | int | str | None = None,
     agnostic: bool = False,
     trust_code: bool = False,
 ) -> list[PictureDetections]:
@@ -89,11 +90,12 @@ def predict(
     iterable of these (see `slimyolo.inference.held_pictures`).
 
     `imgsz` is one side or (height, width); None: that of the checkpoint or file, else 320. `conf` is the minimum score. NMS
-    drops the box with the lower score when two boxes of a class have an IoU above `iou`. An exported file (its path, or opened
+    drops the box with the lower score when two boxes of a class have an IoU above `iou`. `classes` are the numbers or names of
+    the classes to keep. An exported file (its path, or opened
     with `slimyolo.exporting.open_exported`) can be used like a detector; if it has a fixed size, that size replaces `imgsz`. With
     `trust_code` a TorchScript file, which is a program, is run although somebody else wrote it.
     """
-    check_ranges(imgsz=imgsz, conf=conf, iou=iou, max_det=max_det, classes=classes)
+    check_ranges(imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)
     model = _model(detector_or_path, trust_code)
     asked = image_size_for(model, imgsz)
     size = fixed_size(model, asked)
@@ -105,7 +107,7 @@ def predict(
         conf=conf,
         iou=iou,
         max_det=max_det,
-        classes=classes,
+        classes=None if classes is None else class_numbers(classes, model.names),
         agnostic=agnostic,
     )
     if not found:

@@ -294,7 +294,7 @@ class PredictSettings(TypedDict, total=False):
     conf: float
     iou: float
     max_det: int
-    classes: int | Sequence[int]
+    classes: int | str | Sequence[int | str]
     agnostic_nms: bool
     device: str | int
     cpu_threads: int | None

@@ -84,9 +84,7 @@ def processor_flags(cpu_info: Path = CPU_INFO) -> frozenset[str]:
     return frozenset(facts.get("flags", facts.get("Features", "")).split())
 
 
-def busy_warnings(
-    machine: Machine, threads: int, timings: tuple[Timing, ...], others: float | None
-) -> tuple[str, ...]:
+def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...], others: float | None) -> tuple[str, ...]:
     """Reasons to doubt the timings, as sentences for the user; empty when there is none.
 
     `others` is how many processors other programs kept busy meanwhile. Where the system does not tell (None), the load

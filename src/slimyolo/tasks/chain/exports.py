@@ -148,7 +148,9 @@ class _Exports:
 
     def unbuilt(self) -> list[str]:
         """Sentences about what was asked for and can only be built elsewhere."""
-        return [f"{row['format']}: {' '.join(row['unchecked'])}" for row in self._of(SLIM) if not row.get("built", True)]
+        return [
+            f"{row['format']}: {' '.join(row['unchecked'])}" for row in self._of(SLIM) if not row.get("built", True)
+        ]
 
     def _of(self, model: str) -> list[dict[str, Any]]:
         wanted = [find_format(name, "--export").name for name in self._config.export]

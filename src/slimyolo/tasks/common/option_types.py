@@ -15,6 +15,7 @@ __all__ = [
     "Activation",
     "BatchSize",
     "BenchPrecision",
+    "ClassWords",
     "CouplingPolicy",
     "Device",
     "DistillationTerms",
@@ -206,6 +207,14 @@ def parse_formats(value: Any) -> Any:
     return () if names == ("none",) else names
 
 
+def parse_classes(value: Any) -> Any:
+    """One class or a list of classes → a tuple of numbers and names. A word of digits is a number."""
+    words = [value] if isinstance(value, (str, int)) else list(value or ())
+    if not all(isinstance(word, (str, int)) and not isinstance(word, bool) for word in words):
+        raise ValueError(f"got {value!r}, expected class numbers or class names, such as 0 2 or person.")
+    return tuple(int(word) if isinstance(word, str) and word.isascii() and word.isdigit() else word for word in words)
+
+
 def parse_pattern_shares(value: Any) -> Any:
     """The texts ``PATTERN=SHARE``, checked and unchanged."""
     items = [value] if isinstance(value, str) else list(value or ())
@@ -243,6 +252,8 @@ DistillationTerms = Annotated[tuple[str, ...], BeforeValidator(parse_terms)]
 OptionalDistillationTerms = Annotated[
     tuple[str, ...] | None, BeforeValidator(lambda value: None if value is None else parse_terms(value))
 ]
+ClassWords = Annotated[tuple[int | str, ...], BeforeValidator(parse_classes)]
+"""Numbers and names of classes; the names are looked up when the model is open (`tasks.predict.asked_classes`)."""
 WordList = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
 Activation = Literal["silu", "hardswish", "relu", "relu6"]
 OptionalActivation = Annotated[Activation | None, BeforeValidator(empty_to_none)]

@@ -30,13 +30,21 @@ __all__ = [
 
 
 def image_size_option(
-    default: Any, help: str, group: str, *, names: Sequence[str] = (), stored: bool = True, **limits: Any
+    default: Any,
+    help: str,
+    group: str,
+    *,
+    names: Sequence[str] = (),
+    stored: bool = True,
+    of: str = "the weights'",
+    **limits: Any,
 ) -> Any:
     """The field for ``--imgsz``: one number, or height and width where the type of the field is `ImageSize`.
 
-    With `stored`, the command line replaces the default by the size that the weights state (`stored_size`).
+    With `stored`, the command line replaces the default by the size that the weights state (`stored_size`); `of` is the word
+    for them on the help screen.
     """
-    shown = f"the weights', else {default[0] if isinstance(default, tuple) else default}" if stored else None
+    shown = f"{of}, else {default[0] if isinstance(default, tuple) else default}" if stored else None
     return option(
         default,
         help,

@@ -48,7 +48,7 @@ class CompareConfig(Config):
         "val", "split of the dataset to measure on", group=MODEL, names=("--task",)
     )
     imgsz: SideOrRectangle = image_size_option(
-        320, "longer side; or height and width, which every image is fitted into", MODEL
+        320, "longer side; or height and width, which every image is fitted into", MODEL, of="the models'"
     )
     class_names: tuple[str, ...] = class_names_option(MODEL)
     trust_code: bool = trust_option(MODEL)

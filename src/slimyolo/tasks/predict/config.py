@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.config import Config, option
-from slimyolo.tasks.common.option_types import Device, ImageSize, NetworkRuntime, OptionalPath
+from slimyolo.tasks.common.option_types import ClassWords, Device, ImageSize, NetworkRuntime, OptionalPath
 from slimyolo.tasks.common.shared_options import (
     class_names_option,
     cpu_threads_option,
@@ -53,7 +53,9 @@ class PredictConfig(Config):
     conf: float = option(0.25, "confidence threshold", group=DETECTION, names=("--conf-thres",), ge=0, le=1)
     iou: float = option(0.45, "overlap threshold of NMS", group=DETECTION, names=("--iou-thres",), ge=0, le=1)
     max_det: int = option(1000, "largest number of detections per image", group=DETECTION, ge=1, rare=True)
-    classes: tuple[int, ...] = option((), "keep only objects of these class numbers", group=DETECTION, metavar="N …")
+    classes: ClassWords = option(
+        (), "keep only objects of these classes: numbers or names", group=DETECTION, metavar="CLASS …"
+    )
     agnostic_nms: bool = option(False, "let NMS also compare boxes of different classes", group=DETECTION, rare=True)
     device: Device = device_option(DETECTION)
     cpu_threads: int | None = cpu_threads_option(DETECTION)

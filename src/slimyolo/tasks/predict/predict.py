@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from slimyolo.errors import ConfigError
 from slimyolo.inference import (
     BrokenPicture,
     DetectionSettings,
@@ -22,6 +21,7 @@ from slimyolo.inference import (
 from slimyolo.models import Detector
 from slimyolo.tasks.common.network_runtime import NetworkWork, network_runtime
 from slimyolo.tasks.common.opened_model import fixed_size, open_model, run_device
+from slimyolo.tasks.predict.asked_classes import class_numbers
 from slimyolo.tasks.predict.config import PredictConfig
 from slimyolo.tasks.predict.output import PredictOutput, PredictRecord
 
@@ -44,14 +44,14 @@ def predict(config: PredictConfig) -> PredictRecord:
         config.weights, config.class_names, config.device, trust_code=config.trust_code, runtime=config.runtime
     )
     device = run_device(model, config.device, config.half)
-    _check_classes(config.classes, model.names)
+    classes = class_numbers(config.classes, model.names)
     size = fixed_size(model, config.imgsz)
     settings = DetectionSettings(
         imgsz=size or config.imgsz,
         conf=config.conf,
         iou=config.iou,
         max_det=config.max_det,
-        classes=config.classes or None,
+        classes=classes or None,
         agnostic=config.agnostic_nms,
         half=config.half,
         fixed=size is not None,
@@ -87,12 +87,3 @@ def _work(config: PredictConfig, files: Sequence[Path]) -> NetworkWork:
     """What the network has to do. The pictures of cameras and addresses are not known, and do not count."""
     images = picture_count(files, config.vid_stride)
     return NetworkWork(images=images, imgsz=max(config.imgsz), come_in="single images")
-
-
-def _check_classes(classes: tuple[int, ...], names: tuple[str, ...]) -> None:
-    unknown = [number for number in classes if number >= len(names)]
-    if unknown:
-        known = ", ".join(f"{number} {name}" for number, name in enumerate(names[:20]))
-        raise ConfigError(
-            f"--classes: the model has no class {unknown[0]}. It has {known}{' …' if len(names) > 20 else ''}."
-        )

@@ -264,7 +264,11 @@ def test_only_the_work_of_other_programs_is_a_reason_to_doubt(tmp_path: Path) ->
     def warned(*rounds: tuple[dict[str, float] | None, dict[str, float] | None]) -> str:
         nothing = {"temperature_c": None, "throttled": None, "load": 2.0}
         done = [
-            {"before": {**nothing, "work": before}, "after": {**nothing, "work": after}, "times": {"0": {"wall_ms": [1.0], "cpu_ms": [1.0]}}}
+            {
+                "before": {**nothing, "work": before},
+                "after": {**nothing, "work": after},
+                "times": {"0": {"wall_ms": [1.0], "cpu_ms": [1.0]}},
+            }
             for before, after in rounds
         ]
         device = {"governor": None, "affinity": [0, 1]}
