@@ -103,17 +103,8 @@ def _hint(name: str) -> str:
     """What to type for a name that other packages have."""
     if name.startswith("_"):
         return ""
-    from slimyolo.errors import nearest_name_hint
-    from slimyolo.tasks.spellings import COMMAND_WORDS
-
-    if name == "YOLO":
-        return (
-            " A model is no object with methods here: slimyolo.load('best.pt') gives the network, slimyolo.predict('best.pt', "
-            "'photo.jpg') detects, and slimyolo.train(data='data.yaml', cfg='yolov5n'), val, export and the others take their "
-            "settings by keyword."
-        )
-    command = COMMAND_WORDS.get(name, "").split(" --")[0].replace(" ", "_")
-    return f" Did you mean {command!r}?" if command in __all__ else nearest_name_hint(name, (*__all__, *_ROOMS))
+    hint: str = import_module("slimyolo.api.other_names").name_hint(name, (*__all__, *_ROOMS))
+    return hint
 
 
 def __dir__() -> list[str]:
