@@ -36,7 +36,7 @@ REPOSITORY = Path(__file__).parents[2]
 def read(kind: type[Config], words: list[str]) -> Any:
     given = parse_tokens([option.spec for option in command_options(kind)], words, program=f"slimyolo {kind.command}")
     path = given.pop(CONFIG_FILE, None)
-    recipe = read_config_file(path, kind) if path else {}
+    recipe = read_config_file(path, kind, given) if path else {}
     return make_settings(kind, {**recipe, **given})
 
 
@@ -203,6 +203,30 @@ def test_image_size_takes_one_number_or_two() -> None:
     assert read(PredictConfig, [*base, "--imgsz", "256", "320"]).imgsz == (256, 320)
 
 
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("train d.yaml a.pt", "train --data d.yaml --weights a.pt"),
+        ("train d.yml --cfg yolov5n.yaml", "train --data d.yml --cfg yolov5n.yaml"),
+        ("sparsify a.pt d.yaml", "sparsify --weights a.pt --data d.yaml"),
+        ("finetune a.pt d.yaml --epochs 3", "finetune --weights a.pt --data d.yaml --epochs 3"),
+        ("finetune d.yaml a.pt", "finetune --weights a.pt --data d.yaml"),
+        ("finetune a d.yaml", "finetune --weights a --data d.yaml"),  # a folder
+        ("compress a.pt --data d.yaml", "compress --weights a.pt --data d.yaml"),
+        ("iterate a.pt d.yaml --macs 0.5", "iterate --weights a.pt --data d.yaml --macs 0.5"),
+        ("prune a.pt d.yaml", "prune --weights a.pt --data d.yaml"),
+        ("export a.pt d.yaml", "export --weights a.pt --data d.yaml"),
+        ("bench a.pt d.yaml b.pt", "bench --weights a.pt b.pt --data d.yaml"),
+        ("compare a.pt d.yaml b.pt", "compare a.pt b.pt --data d.yaml"),
+        ("val d.yaml a.pt", "val --weights a.pt --data d.yaml"),
+    ],
+)
+def test_files_stand_where_nothing_else_can_be_meant(line: str, meant: str) -> None:
+    command = next(one for one in COMMANDS if one.name == line.split()[0])
+    typed, named = (read(command.settings, one.split()[1:]) for one in (line, meant))
+    assert typed == named
+
+
 def test_positionals() -> None:
     assert read(InspectConfig, ["a.pt", "--json"]) == InspectConfig(file=Path("a.pt"), json_output=True)
     assert read(InspectConfig, ["--file", "a.pt"]).file == Path("a.pt")
@@ -224,7 +248,6 @@ def test_recipe_and_options_over_it(tmp_path: Path) -> None:
     [
         ("percnt: 0.3\n", "Unknown key 'percnt' for the recipe"),
         ("- a\n", "holds no options"),
-        ("train: a\nnames: [b]\n", r"is the YAML of a dataset.* Type: slimyolo compress --data .*\.yaml"),
         ("a: [\n", "is not a YAML file"),
         ("percent: 1.5\ndata: d\ncfg: c\n", "--percent: got 1.5"),
     ],
@@ -232,6 +255,15 @@ def test_recipe_and_options_over_it(tmp_path: Path) -> None:
 def test_wrong_recipes(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=said):
         read(CompressConfig, [str(_file(tmp_path, text))])
+
+
+def test_the_yaml_of_a_dataset_in_place_of_a_recipe(tmp_path: Path) -> None:
+    dataset = _file(tmp_path, "train: a\nnames: [b]\n")
+    assert read(CompressConfig, [str(dataset), "a.pt"]) == CompressConfig(data=dataset, weights=Path("a.pt"))
+    with pytest.raises(ConfigError, match=r"is the YAML of a dataset.* Type: slimyolo compress --data .*\.yaml"):
+        read(CompressConfig, [str(dataset), "a.pt", "--data", "d.yaml"])
+    with pytest.raises(ConfigError, match=r"is the YAML of a dataset.* Type: slimyolo prune --data .*\.yaml"):
+        read(PruneConfig, ["a.pt", "--config", str(dataset)])
 
 
 def test_exit_statuses(capsys: Any) -> None:

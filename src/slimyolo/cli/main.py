@@ -108,7 +108,7 @@ def run_command_line(tokens: Sequence[str]) -> int:
         advice=advice_of(command, rest),
     )
     path = given.pop(CONFIG_FILE, None)
-    recipe = read_config_file(path, command.settings) if path is not None else {}
+    recipe = read_config_file(path, command.settings, given) if path is not None else {}
     settings = make_settings(command.settings, {**recipe, **given})
     speak(quiet=quiet, output_is_json=settings.to_plain().get("json_file") == "-")
     return run_command(command, settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ __all__ = ["CONFIG_FILE", "CommandOption", "command_options", "given_values", "r
 
 CONFIG_FILE = "config file"
 SMALL_COMMAND = 8  # a command with fewer options has no --config: a file for so few options helps nobody
+RECIPES = ("compress",)  # commands whose recipe stands without --config
 METAVARS: Mapping[Any, str] = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 
 
@@ -47,7 +48,7 @@ def command_options(kind: type[Config]) -> tuple[CommandOption, ...]:
     if len(options) < SMALL_COMMAND:
         return tuple(options)
     groups = [option.group for option in options]
-    recipe = kind.command == "compress"
+    recipe = kind.command in RECIPES
     config_file = CommandOption(
         spec=OptionSpec(CONFIG_FILE, ("--config",), positional=recipe),
         group="Output" if "Output" in groups else groups[-1],
@@ -71,8 +72,12 @@ def given_values(kind: type[Config], given: Mapping[str, Any]) -> dict[str, Any]
     return values
 
 
-def read_config_file(path: str, kind: type[Config]) -> dict[str, Any]:
-    """The values in a recipe: a YAML mapping with the option names, in ``snake_case`` or ``kebab-case``, as keys."""
+def read_config_file(path: str, kind: type[Config], given: Collection[str] = ()) -> dict[str, Any]:
+    """The values in a recipe: a YAML mapping with the option names, in ``snake_case`` or ``kebab-case``, as keys.
+
+    `given` are the settings on the command line. Where a recipe stands without ``--config``, the YAML of a dataset may stand in
+    its place when no ``data`` is given.
+    """
     from slimyolo.storage import read_yaml  # not at the top: it imports torch, and `--help` must answer at once
 
     try:
@@ -85,6 +90,8 @@ def read_config_file(path: str, kind: type[Config]) -> dict[str, Any]:
         raise ConfigError(f"The recipe {path} holds no options: expected lines such as `percent: 0.4`.")
     values = {str(key).replace("-", "_"): value for key, value in plain.items()}
     if "names" in values and "train" in values:
+        if "data" not in given and kind.command in RECIPES:
+            return {"data": path}
         raise ConfigError(
             f"{path} is the YAML of a dataset, and not a recipe, whose keys are options. "
             f"Type: slimyolo {kind.command} --data {shlex.quote(path)}"
@@ -108,7 +115,15 @@ def _from_field(name: str, field: FieldInfo, command: str) -> CommandOption:
         arity = "many"
     names = tuple(dict.fromkeys((facts.flag or option_name(name), *facts.names)))
     return CommandOption(
-        spec=OptionSpec(name, names, arity, facts.bare, facts.positional, facts.by_place),
+        spec=OptionSpec(
+            key=name,
+            names=names,
+            arity=arity,
+            bare=facts.bare,
+            positional=facts.positional,
+            by_place=facts.by_place,
+            by_suffix=facts.by_suffix,
+        ),
         group=facts.group,
         value_word="" if arity == "flag" else _value_word(facts, types, choices),
         help=field.description or "",

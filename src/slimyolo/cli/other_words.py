@@ -21,12 +21,18 @@ PAIR = re.compile(r"([A-Za-z_][\w-]*)=(.*)", re.DOTALL)
 OF_TASKS = ("task", "mode")  # keys of `yolo TASK MODE key=value` that the command itself answers
 
 
+YAML_OPTIONS = "The YAML of an architecture goes to --cfg, one of options to --config."
 SEVERAL: Mapping[tuple[str, str], str] = {
     ("val", "weights"): "To measure two on the same images: slimyolo compare {two} --data YAML.",
     ("predict", "weights"): "To see several side by side: slimyolo serve {all}.",
     ("predict", "source"): "Quote a pattern ('photos/*.jpg'), or the shell replaces it; or give a folder or a .txt list.",
     ("compare", "second"): "It compares two models; slimyolo bench --weights {all} times several.",
     ("compress", "weights"): "A chain begins with one.",
+    ("compress", "data"): YAML_OPTIONS,
+    ("train", "data"): YAML_OPTIONS,
+    ("sparsify", "data"): YAML_OPTIONS,
+    ("finetune", "data"): YAML_OPTIONS,
+    ("prune", "data"): "The YAML of options goes to --config.",
     ("train", "weights"): "A training begins with one.",
     ("sparsify", "weights"): "A training begins with one.",
     ("finetune", "weights"): "A training begins with one.",

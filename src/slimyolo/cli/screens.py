@@ -123,7 +123,8 @@ def two_columns(rows: Sequence[tuple[str, str]], name_width: int) -> list[str]:
 def _usage(option: CommandOption) -> str:
     if option.spec.positional:
         return option.value_word
-    name = f"[{option.spec.names[0]}]" if option.spec.by_place else option.spec.names[0]
+    nameless = option.spec.by_place or option.spec.by_suffix
+    name = f"[{option.spec.names[0]}]" if nameless else option.spec.names[0]
     return f"{name} {option.value_word}"
 
 

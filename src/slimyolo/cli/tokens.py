@@ -21,8 +21,10 @@ Arity = Literal["flag", "one", "maybe", "many", "each"]
 MODELS, YAMLS = (".pt", ".pth", ".onnx"), (".yaml", ".yml")
 MEANT = (("--weights", MODELS), ("--data", YAMLS))
 """Option → suffixes of the files that it takes, for a word without an option."""
-OTHER_FILES = {"data": MODELS, "config file": MODELS, "weights": YAMLS}
+OTHER_FILES = {"data": MODELS, "config file": MODELS, "weights": YAMLS, "first": YAMLS, "second": YAMLS}
 """Key of an option → suffixes of files that it cannot take."""
+OWN_FILES = {"data": YAMLS, "weights": MODELS}
+"""Key of an option `by_suffix` → suffixes of the files that are taken for it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class OptionSpec:
 
     The value of a `positional` option may also stand without the option's name; help shows it so. The value of an option
     `by_place` may, too, but help shows it with its name. Words without a name go, in their order, to the options of these two
-    kinds that were not given by name. If the arity of such an option is ``each``, it takes all words that are left.
+    kinds that were not given by name. If the arity of such an option is ``each``, it takes all words that are left. What they
+    do not take goes to an option `by_suffix`, when the suffix of the word is one of `OWN_FILES`.
     """
 
     key: str
@@ -61,6 +64,7 @@ class OptionSpec:
     bare: str | None = None
     positional: bool = False
     by_place: bool = False
+    by_suffix: bool = False
 
 
 class _Parser(argparse.ArgumentParser):
@@ -123,9 +127,10 @@ def _placed(specs: Sequence[OptionSpec], words: Sequence[str], values: dict[str,
 def _by_place(specs: Sequence[OptionSpec], word: str) -> list[OptionSpec]:
     """The options whose value may stand without a name, and can be `word`."""
     suffix = PurePath(word).suffix.lower()
-    return [
+    placed = [
         spec for spec in specs if (spec.positional or spec.by_place) and suffix not in OTHER_FILES.get(spec.key, ())
     ]
+    return [*placed, *(spec for spec in specs if spec.by_suffix and suffix in OWN_FILES[spec.key])]
 
 
 def _add(parser: argparse.ArgumentParser, spec: OptionSpec) -> None:

@@ -63,9 +63,9 @@ class CompressConfig(Config):
 
     command: ClassVar[str] = "compress"
 
-    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
+    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML", by_suffix=True)
     weights: OptionalPath = option(
-        None, "checkpoint to start from; without one: from scratch", group=WHAT, metavar="FILE"
+        None, "checkpoint to start from; without one: from scratch", group=WHAT, metavar="FILE", by_suffix=True
     )
     cfg: OptionalText = option(None, "model YAML or name (yolov5n)", group=WHAT, metavar="YAML")
 

@@ -42,6 +42,7 @@ class OptionFacts:
     | `metavar` | the word that stands for the value; None: the word of the type |
     | `positional` | the value may stand without the option's name; help shows it so |
     | `by_place` | the value may stand without the option's name; help shows it with its name |
+    | `by_suffix` | the same, for a file whose suffix says that it can be nothing else |
     | `bare` | the value when the option is given without one (``--cache``) |
     | `shown_default` | what help prints as the default when it is computed |
     | `rare` | only ``--help-all`` shows the option: in every command, or in the commands named |
@@ -54,6 +55,7 @@ class OptionFacts:
     metavar: str | None
     positional: bool
     by_place: bool
+    by_suffix: bool
     bare: str | None
     shown_default: str | None
     rare: bool | tuple[str, ...]
@@ -70,6 +72,7 @@ def option(
     metavar: str | None = None,
     positional: bool = False,
     by_place: bool = False,
+    by_suffix: bool = False,
     bare: str | None = None,
     shown_default: str | None = None,
     rare: bool | tuple[str, ...] = False,
@@ -87,6 +90,7 @@ def option(
         metavar=metavar,
         positional=positional,
         by_place=by_place,
+        by_suffix=by_suffix,
         bare=bare,
         shown_default=shown_default,
         rare=rare,

@@ -72,7 +72,7 @@ class ExportConfig(Config):
     json_file: OptionalPath = json_option(FORMAT)
 
     data: OptionalPath = option(
-        None, "dataset YAML: check the file on its validation images", group=CHECK, metavar="YAML"
+        None, "dataset YAML: check the file on its validation images", group=CHECK, metavar="YAML", by_suffix=True
     )
     images: str | None = option(
         None,

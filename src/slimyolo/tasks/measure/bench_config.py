@@ -43,7 +43,9 @@ class BenchConfig(Config):
         ("fp32",), "one or more of fp32, int8, bf16, fp16, auto (the runtime chooses)", group=WHAT
     )
     trust_code: bool = trust_option(WHAT)
-    data: OptionalPath = option(None, "dataset YAML, for a real image to time and for int8", group=WHAT, metavar="YAML")
+    data: OptionalPath = option(
+        None, "dataset YAML, for a real image to time and for int8", group=WHAT, metavar="YAML", by_suffix=True
+    )
 
     times: tuple[Path, ...] = option(
         (), "times.json of other devices, to compare in place of timing here", group=WHAT, metavar="FILE …"

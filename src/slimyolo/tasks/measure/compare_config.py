@@ -43,7 +43,9 @@ class CompareConfig(Config):
         metavar="FIRST",
     )
     second: Path = option(help="the model that is compared with it", group=MODEL, positional=True, metavar="SECOND")
-    data: OptionalPath = option(None, "dataset YAML; not needed when both are run folders", group=MODEL, metavar="YAML")
+    data: OptionalPath = option(
+        None, "dataset YAML; not needed when both are run folders", group=MODEL, metavar="YAML", by_suffix=True
+    )
     split: Literal["val", "train", "test"] = option(
         "val", "split of the dataset to measure on", group=MODEL, names=("--task",)
     )

@@ -116,7 +116,9 @@ class PruneConfig(Config):
         None, "model YAML that the checkpoint must match (only a check)", group=HOW, metavar="YAML", rare=True
     )
 
-    data: OptionalPath = option(None, "dataset YAML: adds metrics before and after", group=CHECK, metavar="YAML")
+    data: OptionalPath = option(
+        None, "dataset YAML: adds metrics before and after", group=CHECK, metavar="YAML", by_suffix=True
+    )
     samples: int = option(128, "training images to measure scores and constants on", group=CHECK, ge=1, rare=True)
     reconstruct: bool = option(False, "fit every layer to its outputs before the cut", group=CHECK)
     recalibrate: bool = option(False, "new BatchNorm statistics from training images", group=CHECK, rare=True)

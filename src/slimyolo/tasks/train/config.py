@@ -87,9 +87,9 @@ class TrainConfig(Config):
     command: ClassVar[str] = "train"
     OF_OLDER_RUNS: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
-    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML")
+    data: Path = option(help="dataset YAML", group=WHAT, metavar="YAML", by_suffix=True)
     weights: OptionalPath = option(
-        None, "checkpoint to start from; without one: from scratch", group=WHAT, metavar="FILE"
+        None, "checkpoint to start from; without one: from scratch", group=WHAT, metavar="FILE", by_suffix=True
     )
     cfg: OptionalText = option(
         None, "model YAML or name (yolov5n); without one: the checkpoint's", group=WHAT, metavar="YAML"
