@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["counted", "file_size", "one_shown_line", "shown", "storable", "told_apart"]
+__all__ = ["counted", "file_size", "one_shown_line", "short_paths", "shown", "storable", "told_apart"]
 
 _HALVES = re.compile("[\ud800-\udfff]")
 _UNSEEN = (
@@ -21,6 +21,7 @@ _UNSEEN = (
     "\u2028\u2029\ufeff\ufff9-\ufffb"
     "\ud800-\udfff"
 )
+_PARTS = re.compile(r"[\\/]")
 _CONTROLS = re.compile(f"[{_UNSEEN}]")
 _CONTROLS_AND_LINES = re.compile(f"[{_UNSEEN}\n\t]")
 
@@ -61,6 +62,36 @@ def told_apart(names: Iterable[str]) -> list[str]:
         seen[name] += 1
         told.append(name if count[name] == 1 else f"{name} ({seen[name]} of {count[name]})")
     return told
+
+
+def short_paths(paths: Sequence[str], width: int) -> dict[str, str]:
+    """Each of `paths` → a label of at most `width` characters (5 or more). Different paths get different labels.
+
+    When a path is too long, its label is its file name, with the folder that tells it from the others:
+    ``runs/compress/exp/base/weights/best.pt`` → ``base/…/best.pt``. When that is too long, too, its end, with a number.
+    """
+    different = list(dict.fromkeys(paths))
+    labels = {path: path if len(path) <= width else _end_of(path, different) for path in different}
+    if _differ(labels) and all(len(label) <= width for label in labels.values()):
+        return labels
+    cut = {path: label if len(label) <= width else f"…{label[-(width - 1) :]}" for path, label in labels.items()}
+    if _differ(cut):
+        return cut
+    numbers = {path: f"{number}: …" for number, path in enumerate(different, 1)}
+    return {path: number + path[-max(width - len(number), 1) :] for path, number in numbers.items()}
+
+
+def _differ(labels: Mapping[str, str]) -> bool:
+    return len(set(labels.values())) == len(labels)
+
+
+def _end_of(path: str, all_paths: Sequence[str]) -> str:
+    """The shortest end of `path` that no other path has; folders between its first part and the file become ``…``."""
+    parts = _PARTS.split(path)
+    others = [_PARTS.split(other) for other in all_paths if other != path]
+    count = next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in others)), len(parts))
+    end = parts[-count:]
+    return "/".join(end) if count < 3 else f"{end[0]}/…/{end[-1]}"
 
 
 def _escape(found: re.Match[str]) -> str:

@@ -34,6 +34,18 @@ CASES: tuple[tuple[str, tuple[str, ...], int], ...] = (
     ("trian", (), 2),  # no such command
     ("prune --percentage 0.4", (), 2),  # no such option
     ("prune --weights none.pt --percent 4", (), 2),  # out of range
+    ("prune --weights none.pt --percent 0.4", (), 2),  # there is no such file, here and in the next lines
+    ("prune plan.json --plan none.json", (), 2),
+    ("train none.yaml --cfg yolov5n", (), 2),
+    ("finetune none.pt data.yaml", (), 2),
+    ("finetune plan.json data.yaml --teacher none.pt", (), 2),
+    ("val none.pt data.yaml", (), 2),
+    ("compare none.pt plan.json", (), 2),
+    ("predict none.pt data.yaml", (), 2),
+    ("bench none.pt", (), 2),
+    ("serve none.pt", (), 2),
+    ("inspect none.pt", (), 2),
+    ("latency pack none.pt", (), 2),
     ("plan show plan.json", (), 0),
     ("plan show plan.json --json", (), 0),
     ("plan diff plan.json plan.json", (), 0),

@@ -1,4 +1,4 @@
-"""Table of cases: numbers of things and sizes of files in words."""
+"""Table of cases: numbers of things, sizes of files and long paths in words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import slimyolo
-from slimyolo.shown_text import counted, file_size, told_apart
+from slimyolo.shown_text import counted, file_size, short_paths, told_apart
 
 SOURCES = Path(slimyolo.__file__).parent
 
@@ -48,3 +48,26 @@ def test_log_lines_count_with_the_function() -> None:
 def test_the_same_name_twice_is_told_apart() -> None:
     assert told_apart(["a", "b", "a", "c"]) == ["a (1 of 2)", "b", "a (2 of 2)", "c"]
     assert told_apart([]) == []
+
+
+RUN = "runs/compress/exp"
+
+
+@pytest.mark.parametrize(
+    ("paths", "width", "labels"),
+    [
+        (["a.pt", "b.pt"], 20, ["a.pt", "b.pt"]),
+        (["a.pt", "a.pt"], 20, ["a.pt", "a.pt"]),
+        (["yolov5n.pt", f"{RUN}/base/weights/best.pt"], 20, ["yolov5n.pt", "best.pt"]),
+        ([f"{RUN}/{one}/weights/best.pt" for one in ("base", "sparse")], 20, ["base/…/best.pt", "sparse/…/best.pt"]),
+        (["runs/prune/exp/pruned.pt", "runs/prune/exp2/pruned.pt"], 20, ["exp/pruned.pt", "exp2/pruned.pt"]),
+        (["one/runs/prune/exp/p.pt", "two/runs/prune/exp/p.pt"], 20, ["one/…/p.pt", "two/…/p.pt"]),
+        (["pt/x/b.pt", "a/b/pt/x/b.pt"], 8, ["…/…/b.pt", "b/…/b.pt"]),  # one is the end of the other
+        ([f"{'n' * 30}{one}{'m' * 30}" for one in "ab"], 20, [f"{n}: …{'m' * 16}" for n in (1, 2)]),
+        ([r"C:\runs\exp\weights\best.pt", r"C:\runs\exp2\weights\best.pt"], 16, ["exp/…/best.pt", "exp2/…/best.pt"]),
+    ],
+)
+def test_different_paths_have_different_labels(paths: list[str], width: int, labels: list[str]) -> None:
+    found = short_paths(paths, width)
+    assert [found[path] for path in paths] == labels
+    assert all(len(label) <= width for label in labels)

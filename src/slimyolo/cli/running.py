@@ -12,6 +12,7 @@ from slimyolo.collection_pause import collection_paused
 from slimyolo.errors import StorageError
 from slimyolo.tasks.common.config import Config
 from slimyolo.tasks.prepared import prepared
+from slimyolo.tasks.present_files import refuse_missing_files
 
 __all__ = ["run_command"]
 
@@ -22,6 +23,7 @@ def run_command(command: Command, settings: Config) -> int:
     `bench` leaves OpenMP as it is: it shows what the user's own program will see.
     """
     _refuse_deleted_folder()
+    refuse_missing_files(settings)
     if command.name != "bench":
         bound_spinning()
     module, function = command.task

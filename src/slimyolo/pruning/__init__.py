@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         ParamsBudget,
         ParamsShare,
         Target,
+        target_words,
     )
     from slimyolo.tracing.kinds import register_operation
     from slimyolo.tracing.running import TracedByMethod
@@ -110,6 +111,7 @@ __all__ = [
     "scale_groups",
     "score",
     "select",
+    "target_words",
     "taylor_scores",
     "trace",
     "verify",
@@ -140,7 +142,8 @@ names_on_first_use(
         "slimyolo.pruning.standalone.writing": "write_standalone",
         "slimyolo.pruning.surgery.check": "OutputReference output_error verify",
         "slimyolo.pruning.surgery.cut": "apply mask_module",
-        "slimyolo.pruning.targets": "ChannelShare LatencyBudget MacsBudget MacsShare ParamsBudget ParamsShare Target",
+        "slimyolo.pruning.targets": "ChannelShare LatencyBudget MacsBudget MacsShare ParamsBudget ParamsShare Target "
+        "target_words",
         "slimyolo.tracing.kinds": "register_operation",
         "slimyolo.tracing.running": "TracedByMethod",
     },

@@ -16,6 +16,7 @@ __all__ = [
     "Target",
     "target_from_plain",
     "target_to_plain",
+    "target_words",
 ]
 
 
@@ -108,6 +109,24 @@ _SHARES: dict[str, type[ChannelShare] | type[ParamsShare] | type[MacsShare]] = {
 }
 _COUNTS: dict[str, type[ParamsBudget] | type[MacsBudget]] = {"params_at_most": ParamsBudget, "macs_at_most": MacsBudget}
 _LATENCY = "latency_ms"
+
+
+def target_words(target: Target) -> str:
+    """The target as the end of a sentence, such as ``at most 50 % of the MACs``."""
+    if isinstance(target, ChannelShare):
+        return f"all but {_percent(target.share)} of the channels"
+    if isinstance(target, LatencyBudget):
+        return f"at most {target.milliseconds:g} ms"
+    if isinstance(target, ParamsBudget):
+        return f"at most {target.params:,} parameters"
+    if isinstance(target, MacsBudget):
+        return f"at most {target.macs:,} MACs"
+    whole = "parameters" if isinstance(target, ParamsShare) else "MACs"
+    return f"at most {_percent(target.share)} of the {whole}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.4g} %"
 
 
 def target_to_plain(target: Target) -> dict[str, float]:

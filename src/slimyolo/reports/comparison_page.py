@@ -13,11 +13,13 @@ from slimyolo.reports.commands import command_line
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
 from slimyolo.reports.records.run_files import SampleImage, SampleSet
 from slimyolo.reports.svg import SERIES, Chart, Figure, finite_range, nice_ticks
+from slimyolo.shown_text import short_paths
 from slimyolo.storage import read_json
 
 __all__ = ["is_comparison", "render_comparison"]
 
 METRICS = (("precision", "P"), ("recall", "R"), ("map50", "mAP50"), ("map50_95", "mAP50-95"))
+TITLE_PATH = 24  # characters of the path of a model in the title
 DRAWN_CLASSES = 12  # classes whose differences are drawn: those with most labels
 
 
@@ -78,6 +80,7 @@ def _page(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     about = record["provenance"]
     return {
         "paths": paths,
+        "title": " and ".join(short_paths(paths, TITLE_PATH)[path] for path in paths),
         "verdict": record["verdict"],
         "rows": _overall(record),
         "sizes": _sizes(record),

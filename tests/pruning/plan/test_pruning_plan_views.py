@@ -11,7 +11,20 @@ from pruning_networks import Network, randomise_
 from torch import nn
 
 from slimyolo.errors import PruningError
-from slimyolo.pruning import ChannelShare, MacsShare, PrunePlan, apply, compare_plans, prune_module
+from slimyolo.pruning import (
+    ChannelShare,
+    LatencyBudget,
+    MacsBudget,
+    MacsShare,
+    ParamsBudget,
+    ParamsShare,
+    PrunePlan,
+    Target,
+    apply,
+    compare_plans,
+    prune_module,
+    target_words,
+)
 
 EXAMPLE = torch.zeros(2, 3, 12, 12)
 
@@ -25,6 +38,21 @@ def model() -> nn.Module:
 @pytest.fixture(scope="module")
 def plan(model: nn.Module) -> PrunePlan:
     return prune_module(model, EXAMPLE, ChannelShare(0.4)).plan
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (ChannelShare(0.4), "all but 40 % of the channels"),
+        (MacsShare(0.5), "at most 50 % of the MACs"),
+        (ParamsShare(1 / 3), "at most 33.33 % of the parameters"),
+        (ParamsBudget(900_000), "at most 900,000 parameters"),
+        (MacsBudget(250_000_000), "at most 250,000,000 MACs"),
+        (LatencyBudget(7.5), "at most 7.5 ms"),
+    ],
+)
+def test_targets_in_words(target: Target, words: str) -> None:
+    assert target_words(target) == words
 
 
 def test_the_table_says_what_each_group_saves(model: nn.Module, plan: PrunePlan) -> None:
@@ -75,6 +103,7 @@ def test_plans_are_compared(model: nn.Module, plan: PrunePlan) -> None:
     difference = compare_plans(plan, other)
     assert not difference.equal
     assert ("importance", "gamma", "l2") in difference.settings
+    assert ("target", "all but 40 % of the channels", "at most 40 % of the MACs") in difference.settings
     for group in difference.groups:
         first, second = (next(g for g in one.groups if g.name == group.name) for one in (plan, other))
         assert group.kept_first == len(first.kept)

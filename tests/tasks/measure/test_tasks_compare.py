@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import slimyolo
 from slimfaces import render_dataset
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.data import read_dataset_yaml, read_split
-from slimyolo.detections import IOU_THRESHOLDS, Outcomes, metrics_from
+from slimyolo.detections import IOU_THRESHOLDS, DetectionMetrics, Outcomes, metrics_from
 from slimyolo.errors import ConfigError, StorageError
 from slimyolo.families import read_architecture
 from slimyolo.geometry import Detections
@@ -23,7 +24,7 @@ from slimyolo.models import build_detector
 from slimyolo.reports.comparison_page import render_comparison
 from slimyolo.storage import write_json
 from slimyolo.tasks.common.comparison.compared_models import ComparedModel
-from slimyolo.tasks.measure.compare import Sides, compare, compared, comparison_table, log_images
+from slimyolo.tasks.measure.compare import Sides, compare, compared, comparison_table, log_images, nothing_words
 from slimyolo.tasks.measure.compare_config import CompareConfig
 from slimyolo.tasks.measure.compared_pictures import write_pictures
 from slimyolo.tasks.measure.validate import validate
@@ -214,6 +215,12 @@ def test_the_table_says_how_certain_a_difference_is(sides: Sides) -> None:
     assert "lower mAP50-95 than <one>.pt" in record.verdict or "No difference of mAP50-95 is certain" in record.verdict
     same = compared(dataclasses.replace(sides, second=sides.first), config_of())
     assert same.verdict == "Both models have the same mAP50-95 on these images, and on every resample of them."
+
+
+def test_two_models_that_find_nothing_are_not_compared(data: Path) -> None:
+    some, nothing = (cast(DetectionMetrics, SimpleNamespace(map50=value)) for value in (0.3, 0.0))
+    assert nothing_words(nothing, nothing).startswith("Neither model finds any of the labelled objects on these images")
+    assert nothing_words(some, nothing) == nothing_words(nothing, some) == ""
 
 
 def test_few_images_say_nothing_about_others(data: Path) -> None:

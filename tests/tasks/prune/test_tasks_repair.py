@@ -63,7 +63,9 @@ def test_a_plan_is_shown_compared_and_replayed(base_run: TrainRecord, tiny_data:
     file = tmp_path / "plan.json"
     prune(PruneConfig(weights=base_run.best, percent=0.3, project=tmp_path / "a", dry_run=True, plan_out=file, **QUICK))
     assert not (tmp_path / "a").exists()
-    assert "saves MACs" in show(PlanShowConfig(file=file))
+    shown = show(PlanShowConfig(file=file))
+    assert shown.startswith("This cut keeps all but 30 % of the channels: importance gamma, ")
+    assert "saves MACs" in shown
     assert json.loads(show(PlanShowConfig(file=file, json_output=True)))["groups"][0]["kept"] > 0
     record = prune(PruneConfig(weights=base_run.best, plan=file, project=tmp_path / "b", **QUICK))
     direct = prune(PruneConfig(weights=base_run.best, percent=0.3, project=tmp_path / "c", **QUICK))

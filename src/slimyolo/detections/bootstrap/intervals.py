@@ -73,9 +73,14 @@ def _interval(one: Estimate) -> str:
 
 
 def interval_words(one: Estimate, *, signed: bool = True) -> str:
-    """``−.004 (−.013, +.006)``, without signs ``.478 (.445, .512)``; the value alone where there is no interval."""
+    """``−.004 (−.013, +.006)``, without signs ``.478 (.445, .512)``; the value alone where there is no interval.
+
+    ``0``: the value is exactly 0 on these images and on every resample of them, as that of a model that detects nothing.
+    """
     if math.isnan(one.value):
         return "—"
+    if one.value == one.low == one.high == 0:
+        return "0"
     words = _three(one.value, signed)
     if one.low is None or one.high is None:
         return words

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from slimyolo.one_line import one_line_repr
 from slimyolo.pruning.plan.costs import CutCost
 from slimyolo.pruning.plan.plan import GroupPlan, PrunePlan
+from slimyolo.pruning.targets import target_words
 from slimyolo.shown_text import counted, told_apart
 
 __all__ = ["GroupDifference", "PlanDifference", "compare_plans"]
@@ -88,7 +89,7 @@ class PlanDifference:
 def compare_plans(first: PrunePlan, second: PrunePlan) -> PlanDifference:
     """How `second` differs from `first`. Carriers count as kept channels."""
     settings = tuple(
-        (name.replace("_", " "), str(getattr(first, name)), str(getattr(second, name)))
+        (name.replace("_", " "), _setting(first, name), _setting(second, name))
         for name in ("target", "policy", "importance", "constants", "round_to", "input_shape")
         if getattr(first, name) != getattr(second, name)
     )
@@ -106,6 +107,10 @@ def compare_plans(first: PrunePlan, second: PrunePlan) -> PlanDifference:
         first=first.after,
         second=second.after,
     )
+
+
+def _setting(plan: PrunePlan, name: str) -> str:
+    return target_words(plan.target) if name == "target" else str(getattr(plan, name))
 
 
 def _difference(name: str, first: GroupPlan | None, second: GroupPlan | None) -> GroupDifference | None:

@@ -1,16 +1,20 @@
-"""Finds the weights that a user names, and loads the checkpoint. Nothing is ever downloaded."""
+"""Finds the weights that a user names, and loads the checkpoint. Nothing is ever downloaded.
+
+Importing this module and finding nothing need no torch, so that a wrong path is answered at once.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from slimyolo.checkpoints import Checkpoint
 from slimyolo.errors import CheckpointError
-from slimyolo.exporting import is_exported
-from slimyolo.families import load_checkpoint
 from slimyolo.storage import in_home
+
+if TYPE_CHECKING:
+    from slimyolo.checkpoints import Checkpoint
 
 __all__ = ["FROM_SCRATCH", "find_weights", "load_weights", "same_file_of_newest_run", "weight_places"]
 
@@ -36,7 +40,7 @@ def find_weights(name: str | Path, *, otherwise: str = "") -> Path:
     """
     places = weight_places(name)
     for place in places:
-        if os.path.isfile(place) or (os.path.isdir(place) and is_exported(place)):
+        if os.path.isfile(place) or (os.path.isdir(place) and _is_exported(place)):
             return place
     tried = "".join(f"\n  {place}" + (" (a folder)" if os.path.isdir(place) else "") for place in places)
     raise CheckpointError(
@@ -47,7 +51,15 @@ def find_weights(name: str | Path, *, otherwise: str = "") -> Path:
 
 def load_weights(name: str | Path, *, otherwise: str = "") -> Checkpoint:
     """Load the checkpoint that `find_weights` finds. Raises `CheckpointError` when there is none, or it is damaged."""
+    from slimyolo.families import load_checkpoint
+
     return load_checkpoint(find_weights(name, otherwise=otherwise))
+
+
+def _is_exported(folder: Path) -> bool:
+    from slimyolo.exporting import is_exported
+
+    return is_exported(folder)
 
 
 def same_file_of_newest_run(path: Path) -> Path | None:

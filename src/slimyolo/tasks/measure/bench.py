@@ -17,7 +17,7 @@ from slimyolo.errors import ConfigError
 from slimyolo.exporting import RunPrecision, find_runtime, is_exported, open_exported, require_packages, timed_format
 from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
-from slimyolo.shown_text import counted
+from slimyolo.shown_text import counted, short_paths
 from slimyolo.storage import create_run_folder, temporary_folder, write_json
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.opened_model import size_of
@@ -28,7 +28,7 @@ from slimyolo.tasks.common.stored_size import refuse_odd_sides
 from slimyolo.tasks.common.weights import find_weights
 from slimyolo.tasks.measure.bench_config import BenchConfig
 from slimyolo.tasks.measure.bench_files import Exports
-from slimyolo.tasks.measure.bench_records import BenchRecord, BenchRow, short_name
+from slimyolo.tasks.measure.bench_records import BenchRecord, BenchRow
 from slimyolo.tasks.measure.bench_stages import time_stages
 
 __all__ = ["BenchRecord", "BenchRow", "bench", "bench_table", "timed_models", "verdict"]
@@ -130,6 +130,7 @@ def bench_table(record: BenchRecord, columns: int = 110) -> str:
     """
     heads = f"{'median ms':>9} {'low':>7} {'p95':>7} {'GFLOPs':>7} {'MACs ratio':>10} {'speed ratio':>11}"
     wide = max(min(columns - len(heads) - 4, max(len(row.weights) for row in record.rows)), LEAST_NAME)
+    labels = short_paths([row.weights for row in record.rows], wide)
     lines = []
     previous = ""
     for row in record.rows:
@@ -139,7 +140,7 @@ def bench_table(record: BenchRecord, columns: int = 110) -> str:
         previous = heading
         gflops = "—" if row.size is None else f"{row.size.gflops:.2f}"
         lines.append(
-            f"  {short_name(row.weights, wide):<{wide}}  {row.timing.median_ms:>9.2f} {row.timing.low_ms:>7.2f} "
+            f"  {labels[row.weights]:<{wide}}  {row.timing.median_ms:>9.2f} {row.timing.low_ms:>7.2f} "
             f"{row.timing.p95_ms:>7.2f} {gflops:>7} {_ratio(row.macs_ratio):>10} {_ratio(row.speedup):>11}"
         )
     return "\n".join(lines)

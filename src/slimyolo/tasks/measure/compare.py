@@ -149,7 +149,7 @@ def compared(sides: Sides, config: CompareConfig) -> CompareRecord:
         worse=tuple(worse[: config.images]),
         better=tuple(better[: config.images]),
         changed=(len(worse), len(better)),
-        verdict=verdict(differences, one.path, other.path),
+        verdict=nothing_words(one.metrics, other.metrics) or verdict(differences, one.path, other.path),
         provenance=about,
     )
 
@@ -180,6 +180,16 @@ def comparison_table(record: CompareRecord) -> str:
     lines = [f"{a:>20} {b:>9} {c:>7} {d:>7}   {e}" for a, b, c, d, e in rows]
     lines += [f"In brackets: {interval_note(record.differences)}.", rule_words([record.differences.rule])]
     return "\n".join(lines)
+
+
+def nothing_words(first: DetectionMetrics, second: DetectionMetrics) -> str:
+    """A sentence in place of a verdict when neither model finds an object of the labels; else empty."""
+    if first.map50 != 0 or second.map50 != 0:
+        return ""
+    return (
+        "Neither model finds any of the labelled objects on these images, so there is nothing to compare: see what they detect "
+        "with slimyolo predict, and the labels with slimyolo data check."
+    )
 
 
 def verdict(differences: MetricEstimates, first: Path, second: Path) -> str:

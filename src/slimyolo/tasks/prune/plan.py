@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slimyolo.errors import PruningError
-from slimyolo.pruning import PrunePlan, compare_plans
+from slimyolo.pruning import PrunePlan, compare_plans, target_words
 from slimyolo.storage import read_user_file, to_plain
 from slimyolo.tasks.prune.plan_config import PlanDiffConfig, PlanShowConfig
 
@@ -35,8 +35,8 @@ def show(config: PlanShowConfig) -> str:
     if config.json_output:
         return json.dumps(_summary(plan), indent=2, ensure_ascii=False)
     head = (
-        f"{plan.target}, importance {plan.importance}, policy {plan.policy}, constants {plan.constants}, "
-        f"round to {plan.round_to}; model {plan.spec}"
+        f"This cut keeps {target_words(plan.target)}: importance {plan.importance}, policy {plan.policy}, constants "
+        f"{plan.constants}, round to {plan.round_to}; model {plan.spec}"
     )
     return "\n".join([head, plan.table(), *(f"note: {note}" for note in plan.notes)])
 

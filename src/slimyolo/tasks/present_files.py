@@ -1,0 +1,75 @@
+"""Files that a command needs are looked for before its task is imported: torch takes seconds, on a busy machine half a minute."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from slimyolo.tasks.common.config import Config
+from slimyolo.tasks.common.weights import FROM_SCRATCH, find_weights, weight_places
+
+__all__ = ["refuse_missing_files"]
+
+FROM_NOTHING = ("train", "sparsify", "finetune", "compress")
+"""Commands that can begin without weights, as their message says."""
+LIGHT = ("plan show", "plan diff", "report", "data check", "data convert", "data synth", "completion")
+"""Commands whose tasks import no torch: they answer at once themselves."""
+
+
+def refuse_missing_files(settings: Config) -> None:
+    """Raise the error that the task of these `settings` itself would raise, when a file does not exist that it needs.
+
+    A run that goes on knows its own files, and looks for them itself. What exists is not read here.
+    """
+    plain: dict[str, Any] = dict(settings)
+    if settings.command in LIGHT or plain.get("resume") is not None:
+        return
+    for name, refuse in CHECKS.items():
+        values = plain.get(name)
+        for value in values if isinstance(values, tuple) else (values,):
+            if isinstance(value, Path):
+                refuse(settings, value)
+
+
+def _refuse_weights(settings: Config, path: Path) -> None:
+    if not any(os.path.exists(place) for place in weight_places(path)):
+        find_weights(path, otherwise=FROM_SCRATCH if _may_begin_without(settings) else "")
+
+
+def _refuse_other_model(settings: Config, path: Path) -> None:
+    if not any(os.path.exists(place) for place in weight_places(path)):
+        find_weights(path)
+
+
+def _refuse_dataset(settings: Config, path: Path) -> None:
+    from slimyolo.data import read_dataset_yaml
+    from slimyolo.storage import in_home
+
+    if not os.path.isfile(in_home(path)):
+        read_dataset_yaml(path)
+
+
+def _refuse_plan(settings: Config, path: Path) -> None:
+    if not path.exists():
+        from slimyolo.tasks.prune.plan import read_plan
+
+        read_plan(path)
+
+
+def _may_begin_without(settings: Config) -> bool:
+    return settings.command in FROM_NOTHING and dict(settings).get("epochs") != 0
+
+
+CHECKS: Mapping[str, Callable[[Config, Path], None]] = {
+    "data": _refuse_dataset,
+    "weights": _refuse_weights,
+    "file": _refuse_other_model,
+    "first": _refuse_other_model,
+    "second": _refuse_other_model,
+    "teacher": _refuse_other_model,
+    "against": _refuse_other_model,
+    "plan": _refuse_plan,
+}
+"""Setting → what is done with its path; each raises when there is nothing at that path."""
