@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from slimyolo.checkpoints import CheckpointSummary
     from slimyolo.data import DatasetReport
     from slimyolo.data.convert.report import ConversionReport
+    from slimyolo.exporting import ExportedSummary
     from slimyolo.tasks.chain.ending import ChainRecord
     from slimyolo.tasks.common.records import CutRecord, TrainRecord, ValidationRecord
     from slimyolo.tasks.export.export import ExportRecord
@@ -186,8 +187,8 @@ def latency_check(*, verbose: bool = False, **settings: Unpack[of.LatencyCheckSe
 
 
 @with_settings_of(InspectConfig, without=("json_output",))
-def inspect(file: of.PathText) -> CheckpointSummary:
-    """What a checkpoint contains, as a record. No code in the file is run."""
+def inspect(file: of.PathText) -> CheckpointSummary | ExportedSummary:
+    """What a checkpoint contains, or what an exported file states, as a record. No code in the file is run."""
     from slimyolo.tasks.inspect import summarise
 
     return run_task(summarise, InspectConfig, {"file": file}, verbose=False)

@@ -261,8 +261,8 @@ COMMANDS: tuple[Command, ...] = (
         settings=InspectConfig,
         task=("slimyolo.tasks.inspect", "inspect"),
         ending=_show_description,
-        summary="show what a checkpoint contains",
-        examples=("slimyolo inspect runs/prune/exp/pruned.pt",),
+        summary="show what a checkpoint or an exported file contains",
+        examples=("slimyolo inspect runs/prune/exp/pruned.pt", "slimyolo inspect pruned_openvino_model"),
     ),
     Command(
         settings=ReportConfig,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from slimyolo.exporting.resizing import random_values, repeating_values, resized_onnx, write_quick_onnx
     from slimyolo.exporting.runtimes import ExportedModel, is_exported, open_exported, stated_size
     from slimyolo.exporting.settings import ExportSettings, Opened, Runner, RunOptions, RunPrecision, Written
+    from slimyolo.exporting.stated.summary import ExportedSummary, summarise_exported
     from slimyolo.exporting.table import (
         FORMATS,
         check_settings,
@@ -48,6 +49,7 @@ __all__ = [
     "ExportSettings",
     "ExportedFile",
     "ExportedModel",
+    "ExportedSummary",
     "FileMetadata",
     "Format",
     "GraphDetector",
@@ -93,6 +95,7 @@ __all__ = [
     "resized_onnx",
     "runtimes",
     "stated_size",
+    "summarise_exported",
     "timed_format",
     "top_detections",
     "without_telemetry",
@@ -119,6 +122,7 @@ names_on_first_use(
         "slimyolo.exporting.resizing": "random_values repeating_values resized_onnx write_quick_onnx",
         "slimyolo.exporting.runtimes": "ExportedModel is_exported open_exported stated_size",
         "slimyolo.exporting.settings": "ExportSettings Opened Runner RunOptions RunPrecision Written",
+        "slimyolo.exporting.stated.summary": "ExportedSummary summarise_exported",
         "slimyolo.exporting.table": (
             "FORMATS check_settings find_format find_runtime format_names quantised_format require_packages "
             "runtimes timed_format"

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, overload
 
 from slimyolo.errors import CheckpointError
 from slimyolo.storage import check_user_file, read_user_file
 
-__all__ = ["bin_beside", "check_exported_files", "onnx_data"]
+__all__ = ["bin_beside", "check_exported_files", "message_fields", "onnx_data"]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types of protocol buffers
 # number of a field → what its message is, for the messages of onnx.proto3 that lead to external data
@@ -61,18 +62,23 @@ def _locations(message: memoryview, kind: str, depth: int) -> Iterator[str]:
     if depth > _DEEPEST:
         raise ValueError("nested too deep")
     if kind == "entry":
-        pair = {number: bytes(value).decode("utf-8", "surrogateescape") for number, value in _fields(message)}
+        pair = {number: bytes(value).decode("utf-8", "surrogateescape") for number, value in message_fields(message)}
         if pair.get(1) == "location" and 2 in pair:
             yield pair[2]
         return
     below = _BELOW[kind]
-    for number, value in _fields(message):
+    for number, value in message_fields(message):
         if number in below:
             yield from _locations(value, below[number], depth + 1)
 
 
-def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """(number, content) of each field of `message` that holds bytes or another message."""
+@overload
+def message_fields(message: memoryview) -> Iterator[tuple[int, memoryview]]: ...
+@overload
+def message_fields(message: memoryview, *, numbers: bool) -> Iterator[tuple[int, memoryview | int]]: ...
+def message_fields(message: memoryview, *, numbers: bool = False) -> Iterator[tuple[int, Any]]:
+    """(number, content) of each field of a protocol buffer that holds bytes or another message; with `numbers` also of those
+    that hold a whole number. Raises `ValueError` for damage."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -84,7 +90,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
             yield number, message[at : at + length]
             at += length
         elif wire == _VARINT:
-            _, at = _varint(message, at)
+            value, at = _varint(message, at)
+            if numbers:
+                yield number, value
         elif wire in (_FIXED64, _FIXED32):
             at += 8 if wire == _FIXED64 else 4
         else:

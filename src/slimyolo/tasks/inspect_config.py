@@ -15,5 +15,5 @@ class InspectConfig(Config):
 
     command: ClassVar[str] = "inspect"
 
-    file: Path = option(help="checkpoint", group="Options", positional=True, metavar="FILE")
+    file: Path = option(help="checkpoint, or exported file or folder", group="Options", positional=True, metavar="FILE")
     json_output: bool = option(False, "print the result as JSON instead", group="Options", flag="--json")
