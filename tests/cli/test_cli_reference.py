@@ -145,7 +145,7 @@ def test_the_four_commands_of_the_readme(tmp_path: Path, monkeypatch: Any) -> No
     assert (prune.file_name, prune.masked_file_name) == ("pruned_model.pt", "orign_model.pt")
     tuned, _ = translate(SCRIPTS["prune_tools/finetune.py"], README["tune"].split())
     assert isinstance(tuned, FinetuneConfig)
-    assert (tuned.cfg, tuned.hyperparameters.lrf, tuned.epochs) == (None, 0.1, 100)
+    assert (tuned.cfg, tuned.hyperparameters.lrf, tuned.epochs, tuned.lr_factor) == (None, 0.1, 100, 1.0)
 
 
 def test_defaults_without_any_option(tmp_path: Path, monkeypatch: Any) -> None:

@@ -280,7 +280,7 @@ SCRIPTS: Mapping[str, ReferenceScript] = {
             "prune_tools/finetune.py",
             FinetuneConfig,
             training_rows("runs/val/exp10/pruned_model.pt", OLD, 100, default_cfg=False),
-            {},
+            {"lr_factor": 1.0},
         ),
         ReferenceScript("val.py", ValConfig, VAL_ROWS, {}),
         ReferenceScript("detect.py", PredictConfig, DETECT_ROWS, {}),

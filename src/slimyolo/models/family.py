@@ -189,6 +189,7 @@ class TrainingRecipe:
     | `iou` | IoU above which NMS drops the box with the lower score when mAP is measured |
     | `loss_items` | names of the loss's items, in the order of the columns of ``results.csv`` |
     | `finetune_lr` | first learning rate of a fine-tuning, as a share of that of a training |
+    | `finetune_lr_whole_from` | number of epochs from which a fine-tuning takes the whole rate; None: never |
     | `faster` | the modules of a detector that MuSGD trains with three times the learning rate |
     """
 
@@ -203,8 +204,14 @@ class TrainingRecipe:
     rule: Literal["yolov5", "coco", "ultralytics"] = "yolov5"
     iou: float = 0.6
     loss_items: tuple[str, ...] = ("box", "obj", "cls")
-    finetune_lr: float = 1.0
+    finetune_lr: float = 0.25
+    finetune_lr_whole_from: int | None = 20
     faster: Callable[[Detector], Sequence[nn.Module]] = _no_modules
+
+    def finetune_share(self, epochs: int) -> float:
+        """The first learning rate of a fine-tuning of `epochs` epochs, as a share of that of a training."""
+        whole = self.finetune_lr_whole_from is not None and epochs >= self.finetune_lr_whole_from
+        return 1.0 if whole else self.finetune_lr
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -35,7 +35,7 @@ LATER = dataclasses.replace(
         decay_of_short_runs=True,
         strict_patience=True,
         rule="ultralytics",
-        finetune_lr=0.25,
+        finetune_lr_whole_from=None,
     ),
 )
 
@@ -124,7 +124,10 @@ def test_numbers_without_effect_are_refused(values: dict[str, Any], says: str) -
         (LATER, {"activation": "relu"}, 0.001667),  # the network has to learn anew
         (LATER, {"optimizer": "SGD", "hyp_set": ("lr0=0.02",)}, 0.02),  # what is given counts as it is
         (LATER, {"optimizer": "SGD", "hyp_set": ("lr0=0.02",), "lr_factor": 0.5}, 0.01),
-        (YOLOV5, {}, 0.01),  # as the reference
+        (YOLOV5, {}, 0.01),  # 100 epochs: as the reference
+        (YOLOV5, {"epochs": 20}, 0.01),
+        (YOLOV5, {"epochs": 19}, 0.25 * 0.01),  # too short to come back from the whole rate
+        (YOLOV5, {"epochs": 10, "lr_factor": 1.0}, 0.01),
     ],
 )
 def test_a_fine_tuning_begins_with_a_share_of_the_rate(family: Family, values: dict[str, Any], lr0: float) -> None:
@@ -133,9 +136,8 @@ def test_a_fine_tuning_begins_with_a_share_of_the_rate(family: Family, values: d
 
 
 def test_the_families_say_how_they_are_fine_tuned() -> None:
-    assert {name: family.recipe.finetune_lr for name, family in FAMILIES.items()} == {
-        name: 1.0 if name == "yolov5" else 0.25 for name in FAMILIES
-    }
+    shares = {name: [family.recipe.finetune_share(epochs) for epochs in (1, 100)] for name, family in FAMILIES.items()}
+    assert shares == {name: [0.25, 1.0 if name == "yolov5" else 0.25] for name in FAMILIES}
     chain = CompressConfig(data="data.yaml", weights="a.pt", epochs=0, finetune_lr_factor=0.5)
     assert chain.finetune_config(Path("run"), Path("cut.pt"), Path("base.pt")).lr_factor == 0.5
 

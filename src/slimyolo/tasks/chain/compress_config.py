@@ -97,7 +97,7 @@ class CompressConfig(Config):
         None,
         "first learning rate of fine-tuning, as a share of that of training",
         group=STAGES,
-        shown_default="the family's: 1 for YOLOv5, else 0.25",
+        shown_default="0.25; 1 for YOLOv5 from 20 epochs on",
         gt=0,
         le=10,
         rare=True,

@@ -331,7 +331,7 @@ class FinetuneConfig(TrainConfig):
         None,
         "first learning rate, as a share of the recipe's",
         group=HOW,
-        shown_default="1 for YOLOv5, with --activation, and for an lr0 that is given; else 0.25",
+        shown_default="0.25; 1 with --activation, for an lr0 that is given, and for YOLOv5 from 20 epochs on",
         gt=0,
         le=10,
         rare=True,

@@ -117,7 +117,7 @@ def run_recipe(config: TrainConfig, family: Family, *, images: int, nc: int) -> 
         picked = fitting_optimizer(images, config.batch_size, config.epochs, nc)
         name, momentum = picked.name, picked.momentum
         hyp = hyp.changed(lr0=picked.lr0, warmup_bias_lr=0.0)
-    hyp = hyp.changed(lr0=hyp.lr0 * config.lr_share(own.finetune_lr))
+    hyp = hyp.changed(lr0=hyp.lr0 * config.lr_share(own.finetune_share(config.epochs)))
     close = min(own.close_mosaic, config.epochs // 2) if config.close_mosaic is None else config.close_mosaic
     return RunRecipe(
         family=family,
