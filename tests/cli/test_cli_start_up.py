@@ -54,6 +54,7 @@ CASES: tuple[tuple[str, tuple[str, ...], int], ...] = (
     ("bench --times times.json --project runs/bench", ("numpy",), 0),
     ("data check data.yaml", ("numpy", "cv2"), 0),
     ("data convert set converted", ("numpy", "cv2"), 0),
+    ("predict plan.json none.jpg", ("numpy", "cv2"), 2),
 )
 
 PROGRAM = """

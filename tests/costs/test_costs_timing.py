@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,14 +94,16 @@ def test_what_makes_times_doubtful(machine: Machine, threads: int, timing: Timin
 
 
 @pytest.mark.parametrize(
-    ("others", "said"),
+    ("others", "cores", "said"),
     [
-        (0.0, ()),  # the load average of 3 is our own training, which has ended
-        (0.3, ()),
-        (1.26, ("Other programs kept 1.3 of 2 cores busy: times are too long",)),
+        (0.0, 2, ()),  # the load average of 3 is our own training, which has ended
+        (0.3, 2, ()),
+        (1.26, 2, ("Other programs kept 1.3 of 2 cores busy: times are too long",)),
+        (3.0, 64, ()),  # a server whose cores are nearly all free
+        (4.0, 64, ("Other programs kept 4.0 of 64 cores busy",)),
     ],
 )
-def test_only_the_work_of_other_programs_makes_times_doubtful(others: float, said: tuple[str, ...]) -> None:
-    found = busy_warnings(machine(load=3.0), 2, (STEADY,), others)
+def test_only_the_work_of_other_programs_makes_times_doubtful(others: float, cores: int, said: tuple[str, ...]) -> None:
+    found = busy_warnings(replace(machine(load=3.0), cores=cores), 2, (STEADY,), others)
     assert len(found) == len(said)
     assert all(part in sentence for sentence, part in zip(found, said, strict=True))

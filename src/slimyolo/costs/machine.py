@@ -16,6 +16,7 @@ __all__ = ["Machine", "busy_warnings", "describe_machine", "processor_flags", "p
 CPU_INFO = Path("/proc/cpuinfo")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 LOAD_ALLOWED = 0.3  # of one core, by other programs
+SHARE_ALLOWED = 0.05  # of all cores, where enough of them are free for all threads: memory and clock are shared
 SPREAD_ALLOWED = 1.6
 INSTRUCTIONS = (
     "avx2",
@@ -92,7 +93,8 @@ def busy_warnings(machine: Machine, threads: int, timings: tuple[Timing, ...], o
     """
     found = []
     doubted = "times are too long and ratios uncertain. Measure again on a quiet machine."
-    if others is not None and others > LOAD_ALLOWED:
+    free = threads + (others or 0.0) <= machine.cores
+    if others is not None and others > max(LOAD_ALLOWED, SHARE_ALLOWED * machine.cores if free else 0.0):
         found.append(f"Other programs kept {others:.1f} of {counted(machine.cores, 'core')} busy: {doubted}")
     if others is None and machine.load is not None and machine.load > LOAD_ALLOWED:
         found.append(

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from slimyolo.data import decode_image
 from slimyolo.errors import DataError
 from slimyolo.inference.pictures import ImageArray, as_picture_array
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["HeldPictures", "held_pictures", "holds_bytes", "is_held"]
 
 HeldPictures: TypeAlias = Any
-"""What `is_held` says. Pillow's class is not named here, because Pillow is only imported by those who use it."""
+"""What `is_held` says. The classes of Pillow and torch are not named here: only those who use them import them."""
 
 _ROUNDING = 1e-3  # a value this far outside of 0–1 is a rounding error
 
@@ -25,7 +26,8 @@ _ROUNDING = 1e-3  # a value this far outside of 0–1 is a rounding error
 def is_held(value: object) -> bool:
     """Whether `value` holds pictures itself, so that it is neither a path nor a sequence of pictures."""
     return (
-        isinstance(value, (np.ndarray, Tensor))
+        isinstance(value, np.ndarray)
+        or _is_tensor(value)
         or holds_bytes(value)
         or _is_pillow(value)
         or hasattr(value, "__array__")
@@ -51,7 +53,7 @@ def held_pictures(value: HeldPictures, name: str) -> Iterator[ImageArray]:
     """
     if _is_pillow(value):
         yield _from_pillow(value, name)
-    elif isinstance(value, Tensor):
+    elif _is_tensor(value):
         yield from _from_tensor(value)
     elif holds_bytes(value):
         content = value.read() if hasattr(value, "read") else bytes(value)
@@ -72,6 +74,11 @@ def _decoded(content: bytes, name: str) -> ImageArray:
 def _is_pillow(value: object) -> bool:
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(value, module.Image)
+
+
+def _is_tensor(value: object) -> TypeGuard[Tensor]:
+    module = sys.modules.get("torch")
+    return module is not None and isinstance(value, module.Tensor)
 
 
 def _from_pillow(image: Any, name: str) -> ImageArray:
@@ -100,6 +107,8 @@ def _from_tensor(tensor: Tensor) -> Iterator[ImageArray]:
             f"A tensor of pictures must have shape [3, height, width] or [n, 3, height, width] (RGB), got {shape}. "
             "For [height, width, 3] type tensor.permute(2, 0, 1)."
         )
+    import torch  # somebody has it: there is a tensor
+
     values = tensor.detach().cpu()
     if values.dtype != torch.uint8:
         values = _whole_numbers(values)
@@ -118,4 +127,4 @@ def _whole_numbers(values: Tensor) -> Tensor:
             f"A tensor of floats must hold values in 0–1, as a network takes them, got {low:g} to {high:g}. Divide values of "
             "0–255 by 255, and leave out other normalisation."
         )
-    return (values.clamp(0, 1) * 255).round().to(torch.uint8)
+    return (values.clamp(0, 1) * 255).round().byte()

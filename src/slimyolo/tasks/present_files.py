@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from slimyolo.storage import in_home
 from slimyolo.tasks.common.config import Config
-from slimyolo.tasks.common.weights import FROM_SCRATCH, find_weights, weight_places
+from slimyolo.tasks.common.weights import FROM_SCRATCH, refuse_missing_weights
 
 __all__ = ["refuse_missing_files"]
 
@@ -29,23 +30,29 @@ def refuse_missing_files(settings: Config) -> None:
     for name, refuse in CHECKS.items():
         values = plain.get(name)
         for value in values if isinstance(values, tuple) else (values,):
-            if isinstance(value, Path):
-                refuse(settings, value)
+            if isinstance(value, (Path, str)):
+                refuse(settings, Path(value))
 
 
 def _refuse_weights(settings: Config, path: Path) -> None:
-    if not any(os.path.exists(place) for place in weight_places(path)):
-        find_weights(path, otherwise=FROM_SCRATCH if _may_begin_without(settings) else "")
+    refuse_missing_weights(path, otherwise=FROM_SCRATCH if _may_begin_without(settings) else "")
 
 
 def _refuse_other_model(settings: Config, path: Path) -> None:
-    if not any(os.path.exists(place) for place in weight_places(path)):
-        find_weights(path)
+    refuse_missing_weights(path)
+
+
+def _refuse_source(settings: Config, path: Path) -> None:
+    """A pattern, a camera or an address is no file; `named_files` knows them."""
+    source = str(dict(settings)["source"])
+    if not os.path.exists(in_home(source)):
+        from slimyolo.inference.sources import named_files  # OpenCV takes a while as well
+
+        named_files(source)
 
 
 def _refuse_dataset(settings: Config, path: Path) -> None:
     from slimyolo.data import read_dataset_yaml
-    from slimyolo.storage import in_home
 
     if not os.path.isfile(in_home(path)):
         read_dataset_yaml(path)
@@ -71,5 +78,6 @@ CHECKS: Mapping[str, Callable[[Config, Path], None]] = {
     "teacher": _refuse_other_model,
     "against": _refuse_other_model,
     "plan": _refuse_plan,
+    "source": _refuse_source,
 }
 """Setting → what is done with its path; each raises when there is nothing at that path."""

@@ -17,7 +17,7 @@ from slimfaces import render_dataset
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.data import read_dataset_yaml, read_split
 from slimyolo.detections import IOU_THRESHOLDS, DetectionMetrics, Outcomes, metrics_from
-from slimyolo.errors import ConfigError, StorageError
+from slimyolo.errors import CheckpointError, ConfigError, StorageError
 from slimyolo.families import read_architecture
 from slimyolo.geometry import Detections
 from slimyolo.models import build_detector
@@ -112,6 +112,8 @@ def test_what_does_not_fit_is_refused(folder: Path, data: Path, runs: tuple[Path
     for given, message in cases:
         with pytest.raises(ConfigError, match=message):
             compare(CompareConfig(**given, project=tmp_path / "none", **QUICK))
+    with pytest.raises(CheckpointError, match="There is no checkpoint 'none.pt'"):  # before what is said about --data
+        compare(CompareConfig(first=folder / "a.pt", second="none.pt", **QUICK))
     assert not (tmp_path / "none").exists()
     for given, message in (
         ({"against": elsewhere}, "measured other images or labels than the val split has now. Give the model file"),

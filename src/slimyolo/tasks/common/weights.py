@@ -16,7 +16,14 @@ from slimyolo.storage import in_home
 if TYPE_CHECKING:
     from slimyolo.checkpoints import Checkpoint
 
-__all__ = ["FROM_SCRATCH", "find_weights", "load_weights", "same_file_of_newest_run", "weight_places"]
+__all__ = [
+    "FROM_SCRATCH",
+    "find_weights",
+    "load_weights",
+    "refuse_missing_weights",
+    "same_file_of_newest_run",
+    "weight_places",
+]
 
 
 FROM_SCRATCH = "To train without a checkpoint: --weights '' --cfg yolov5n."
@@ -47,6 +54,12 @@ def find_weights(name: str | Path, *, otherwise: str = "") -> Path:
         f"There is no checkpoint {str(name)!r}. Looked for:{tried}\n"
         f"slimyolo downloads nothing: put the file there, or name its folder in $SLIMYOLO_WEIGHTS.{otherwise and ' '}{otherwise}"
     )
+
+
+def refuse_missing_weights(name: str | Path, *, otherwise: str = "") -> None:
+    """Raise what `find_weights` raises, when there is neither a file nor a folder in any of `weight_places`."""
+    if not any(os.path.exists(place) for place in weight_places(name)):
+        find_weights(name, otherwise=otherwise)
 
 
 def load_weights(name: str | Path, *, otherwise: str = "") -> Checkpoint:

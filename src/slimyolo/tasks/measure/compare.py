@@ -40,6 +40,7 @@ from slimyolo.tasks.common.measuring import Measuring
 from slimyolo.tasks.common.opened_model import OpenedModel, open_model, same_branch
 from slimyolo.tasks.common.records import SizeRecord
 from slimyolo.tasks.common.runs.provenance import data_provenance, run_provenance
+from slimyolo.tasks.common.weights import refuse_missing_weights
 from slimyolo.tasks.measure.asked import asked_measuring
 from slimyolo.tasks.measure.compare_config import CompareConfig
 from slimyolo.tasks.measure.compared_pictures import PICTURES_FILE, write_pictures
@@ -235,6 +236,8 @@ def _sides(config: CompareConfig) -> Sides:
     runs = {path: measured_run(path) for path in paths if is_measured_run(path)}
     if config.data is None:
         unmeasured = [path for path in paths if path not in runs]
+        for path in unmeasured:
+            refuse_missing_weights(path)
         if unmeasured:
             raise ConfigError(
                 f"{unmeasured[0]} has to be measured: add --data YAML. (A folder that val, train or prune wrote with this "
