@@ -112,7 +112,7 @@ def test_what_does_not_fit_is_refused(folder: Path, data: Path, runs: tuple[Path
     for given, message in cases:
         with pytest.raises(ConfigError, match=message):
             compare(CompareConfig(**given, project=tmp_path / "none", **QUICK))
-    with pytest.raises(CheckpointError, match="There is no checkpoint 'none.pt'"):  # before what is said about --data
+    with pytest.raises(CheckpointError, match=r"There is no checkpoint 'none\.pt'"):  # before what is said about --data
         compare(CompareConfig(first=folder / "a.pt", second="none.pt", **QUICK))
     assert not (tmp_path / "none").exists()
     for given, message in (
