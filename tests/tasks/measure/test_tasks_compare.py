@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +17,7 @@ import slimyolo
 from slimfaces import render_dataset
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.data import read_dataset_yaml, read_split
-from slimyolo.detections import IOU_THRESHOLDS, DetectionMetrics, Outcomes, metrics_from
+from slimyolo.detections import IOU_THRESHOLDS, DetectionMetrics, Estimate, Outcomes, metrics_from
 from slimyolo.errors import CheckpointError, ConfigError, StorageError
 from slimyolo.families import read_architecture
 from slimyolo.geometry import Detections
@@ -24,7 +25,15 @@ from slimyolo.models import build_detector
 from slimyolo.reports.comparison_page import render_comparison
 from slimyolo.storage import write_json
 from slimyolo.tasks.common.comparison.compared_models import ComparedModel
-from slimyolo.tasks.measure.compare import Sides, compare, compared, comparison_table, log_images, nothing_words
+from slimyolo.tasks.measure.compare import (
+    Sides,
+    compare,
+    compared,
+    comparison_table,
+    log_images,
+    nothing_words,
+    verdict,
+)
 from slimyolo.tasks.measure.compare_config import CompareConfig
 from slimyolo.tasks.measure.compared_pictures import write_pictures
 from slimyolo.tasks.measure.validate import validate
@@ -219,10 +228,22 @@ def test_the_table_says_how_certain_a_difference_is(sides: Sides) -> None:
     assert same.verdict == "Both models have the same mAP50-95 on these images, and on every resample of them."
 
 
-def test_two_models_that_find_nothing_are_not_compared(data: Path) -> None:
-    some, nothing = (cast(DetectionMetrics, SimpleNamespace(map50=value)) for value in (0.3, 0.0))
-    assert nothing_words(nothing, nothing).startswith("Neither model finds any of the labelled objects on these images")
-    assert nothing_words(some, nothing) == nothing_words(nothing, some) == ""
+def test_two_models_that_find_nothing_are_not_compared() -> None:
+    some, little, nothing, unlabelled = (
+        cast(DetectionMetrics, SimpleNamespace(map50=value)) for value in (0.3, 0.0004, 0.0, math.nan)
+    )
+    for pair in ((nothing, nothing), (little, nothing)):
+        assert nothing_words(*pair).startswith("Neither model finds the labelled objects on these images (mAP50 .000)")
+    for pair in ((some, nothing), (nothing, some), (unlabelled, unlabelled)):
+        assert nothing_words(*pair) == ""
+
+
+def test_a_difference_of_less_than_three_decimals_is_none(sides: Sides) -> None:
+    differences = compared(sides, config_of()).differences
+    tiny = dataclasses.replace(differences, map50_95=Estimate(0.0001, -0.0002, 0.0003))
+    assert verdict(tiny, Path("a"), Path("b")) == (
+        "Both models have the same mAP50-95 up to 0.0005, on these images and, with a confidence of 95%, on others of this kind."
+    )
 
 
 def test_few_images_say_nothing_about_others(data: Path) -> None:

@@ -11,6 +11,8 @@ from slimyolo.shown_text import counted
 
 __all__ = ["ClassEstimates", "Estimate", "MetricEstimates", "interval_words"]
 
+SHOWN = 0.001  # the last digit of a metric
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -27,6 +29,12 @@ class Estimate:
     def certain(self) -> bool:
         """For a difference: whether the interval excludes 0, so that the sign of the difference is known."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+    @property
+    def negligible(self) -> bool:
+        """Whether the value and its whole interval are 0 up to three decimals."""
+        known = [end for end in (self.low, self.value, self.high) if end is not None]
+        return len(known) == 3 and all(abs(end) < SHOWN / 2 for end in known)
 
 
 @one_line_repr
@@ -76,13 +84,14 @@ def interval_words(one: Estimate, *, signed: bool = True) -> str:
     """``−.004 (−.013, +.006)``, without signs ``.478 (.445, .512)``; the value alone where there is no interval.
 
     ``0``: the value is exactly 0 on these images and on every resample of them, as that of a model that detects nothing.
+    ``±.000``: the value and both ends of its interval are nearer to 0 than three decimals show.
     """
     if math.isnan(one.value):
         return "—"
     if one.value == one.low == one.high == 0:
         return "0"
     words = _three(one.value, signed)
-    if one.low is None or one.high is None:
+    if one.low is None or one.high is None or one.negligible:
         return words
     return f"{words} ({_three(one.low, signed)}, {_three(one.high, signed)})"
 

@@ -59,6 +59,7 @@ __all__ = [
 log = logging.getLogger("slimyolo")
 
 MANY_CLASSES = 20
+NOTHING = 0.0005  # smaller values of a metric are shown as .000
 REPORT_FILE = "report.html"
 OUTPUTS = ("record.json", REPORT_FILE, PICTURES_FILE, "pictures/*.jpg")
 """What this command writes into its folder. With ``--exist-ok``, files of an earlier run must not look like results of this."""
@@ -184,13 +185,13 @@ def comparison_table(record: CompareRecord) -> str:
 
 
 def nothing_words(first: DetectionMetrics, second: DetectionMetrics) -> str:
-    """A sentence in place of a verdict when neither model finds an object of the labels; else empty."""
-    if first.map50 != 0 or second.map50 != 0:
-        return ""
-    return (
-        "Neither model finds any of the labelled objects on these images, so there is nothing to compare: see what they detect "
-        "with slimyolo predict, and the labels with slimyolo data check."
-    )
+    """A sentence in place of a verdict when neither model finds the labelled objects: mAP50 is .000; else empty."""
+    if all(metrics.map50 < NOTHING for metrics in (first, second)):
+        return (
+            "Neither model finds the labelled objects on these images (mAP50 .000), so there is nothing to compare: see what "
+            "they detect with slimyolo predict, and the labels with slimyolo data check."
+        )
+    return ""
 
 
 def verdict(differences: MetricEstimates, first: Path, second: Path) -> str:
@@ -200,6 +201,11 @@ def verdict(differences: MetricEstimates, first: Path, second: Path) -> str:
         return f"{interval_note(differences).capitalize()}: nothing can be said about other images."
     if one.low == one.high == one.value == 0:
         return "Both models have the same mAP50-95 on these images, and on every resample of them."
+    if one.negligible:
+        return (
+            f"Both models have the same mAP50-95 up to {NOTHING:g}, on these images and, with a confidence of "
+            f"{differences.level:.0%}, on others of this kind."
+        )
     if not one.certain:
         return (
             f"No difference of mAP50-95 is certain: on other images of this kind it may lie anywhere {_range(one)}. More images "
