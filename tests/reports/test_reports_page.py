@@ -233,9 +233,13 @@ def test_a_lost_picture_is_left_out(chain: Path) -> None:
     ("file", "content", "message"),
     [
         ("record.json", "{", r"record\.json is not valid JSON"),
-        ("record.json", "[]", r"holds no record: expected a JSON object, got list"),
+        (
+            "record.json",
+            "[]",
+            r"record\.json is not a record of this version \(the whole of it: got a list of 0 values",
+        ),
         ("record.json", '{"a": 1}', r"not the record of a training, a cut or a validation"),
-        ("record.json", '{"epochs_done": 1, "size": {}}', r"not a record of this version \(KeyError"),
+        ("record.json", '{"epochs_done": 1, "size": {}}', r"not a record of this version \(it lacks command"),
         ("curves.json", '{"curves": 3, "confusion": {}}', r"curves\.json is not a record of this version"),
         ("gammas.json", '{"edges": [0, 1]}', r"gammas\.json is not a record of this version"),
         ("labels.json", '{"val": {}}', r"labels\.json is not a record of this version"),

@@ -7,6 +7,7 @@ bytes for a detection. Names of images are relative to the root of the dataset.
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import zipfile
 import zlib
@@ -22,7 +23,7 @@ from slimyolo.detections import IOU_THRESHOLDS, RULES, MetricEstimates, Outcomes
 from slimyolo.detections.outcomes import number_of_image
 from slimyolo.errors import StorageError
 from slimyolo.one_line import one_line_repr
-from slimyolo.storage import atomic_file, open_user_file, to_plain
+from slimyolo.storage import RecordValue, atomic_file, open_user_file, to_plain
 
 __all__ = [
     "OUTCOMES_FILE",
@@ -35,6 +36,17 @@ __all__ = [
 
 OUTCOMES_FILE = "outcomes.npz"
 VERSION = 1
+AGAIN = "Measure the detector again: slimyolo val."
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, MemoryError),
+    *(
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+    ),  # RuntimeError: a password, a compression of another kind
+)
+"""What zipfile, NumPy, json and a part of another kind raise for a file that is no record."""
 LARGEST = 2**30  # bytes when unpacked; 100 million detections
 
 
@@ -92,22 +104,19 @@ def read_outcomes(path: Path) -> StoredOutcomes:
             opened.seek(0)
             with np.load(opened, allow_pickle=False) as file:
                 tables = {name: file[name] for name in file.files}
-        header = json.loads(tables["header"].tobytes())
-        if header["version"] != VERSION:
-            raise StorageError(
-                f"{path} has version {header['version']}, but this slimyolo reads version {VERSION}. Measure the detector "
-                "again: slimyolo val."
-            )
+        header = RecordValue(json.loads(tables["header"].tobytes()), path, AGAIN)
+        version = header["version"].whole()
+        if version != VERSION:
+            raise StorageError(f"{path} has version {version}, but this slimyolo reads version {VERSION}. {AGAIN}")
         return StoredOutcomes(
-            outcomes=_checked(header, tables), fingerprint=str(header["fingerprint"]), about=dict(header["about"])
+            outcomes=_checked(header, tables),
+            fingerprint=header["fingerprint"].text(),
+            about=header["about"].settings(),
         )
     except FileNotFoundError:
         raise StorageError(f"There is no {path}. `slimyolo val` writes it when it measures a detector.") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
-        raise StorageError(
-            f"{path} is not a record of outcomes ({type(error).__name__}: {error}). Measure the detector again: "
-            "slimyolo val."
-        ) from error
+    except UNREADABLE as error:
+        raise StorageError(f"{path} is not a record of outcomes ({type(error).__name__}: {error}). {AGAIN}") from error
 
 
 def folder_differences(first: Path, second: Path) -> MetricEstimates | None:
@@ -127,19 +136,24 @@ def folder_differences(first: Path, second: Path) -> MetricEstimates | None:
     return metric_differences(one.outcomes, other.outcomes)
 
 
-def _checked(header: Mapping[str, Any], tables: Mapping[str, npt.NDArray[Any]]) -> Outcomes:
+def _checked(header: RecordValue, tables: Mapping[str, npt.NDArray[Any]]) -> Outcomes:
     """The outcomes in a file. Raises `ValueError` when its parts do not fit together."""
-    names, images = tuple(map(str, header["names"])), tuple(map(str, header["images"]))
-    rule = next((name for name in RULES if name == header["rule"]), None)
-    found, labels = (number_of_image(_integers(tables[name], len(images))) for name in ("detections", "labels"))
+    names, images = header["names"].texts(), header["images"].texts()
+    rule = next((name for name in RULES if name == header["rule"].text()), None)
+    found, labels = (
+        number_of_image(_counts(tables[name], len(images), len(tables[of])))
+        for name, of in (("detections", "classes"), ("labels", "label_classes"))
+    )
     classes, label_classes = _integers(tables["classes"], len(found)), _integers(tables["label_classes"], len(labels))
     correct = np.unpackbits(tables["correct"], axis=1, count=len(IOU_THRESHOLDS)).astype(np.bool_)
+    if tables["scores"].dtype.kind != "f":
+        raise ValueError(f"expected numbers as scores, got {tables['scores'].dtype}")
     scores = np.asarray(tables["scores"], np.float32)
     numbers = np.concatenate([classes, label_classes])
     fits = (
         rule is not None
         and tables["correct"].shape == (len(found), -(-len(IOU_THRESHOLDS) // 8))
-        and list(header["thresholds"]) == list(IOU_THRESHOLDS)
+        and header["thresholds"].numbers() == tuple(IOU_THRESHOLDS)
         and scores.shape == (len(found),)
         and bool(np.isfinite(scores).all())
         and (not len(numbers) or (numbers.min() >= 0 and numbers.max() < len(names)))
@@ -157,6 +171,14 @@ def _checked(header: Mapping[str, Any], tables: Mapping[str, npt.NDArray[Any]]) 
         label_image=labels,
         label_classes=label_classes,
     )
+
+
+def _counts(table: npt.NDArray[Any], images: int, total: int) -> npt.NDArray[np.int64]:
+    """How many there are in each image, `total` together: numbers that a file states, before memory is taken for them."""
+    counts = _integers(table, images)
+    if (counts < 0).any() or int(counts.sum()) != total:
+        raise ValueError(f"expected numbers with the sum {total}")
+    return counts
 
 
 def _integers(table: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:

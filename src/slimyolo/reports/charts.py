@@ -5,6 +5,7 @@ Each is a plot with a title, a legend and one or two sentences that explain it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 
@@ -42,6 +43,7 @@ LOSSES = (
     ("dfl_loss", "loss of the sides, by bins"),
     ("l1_loss", "loss of the sides"),
 )
+NUMBER = re.compile(r"[0-9]{1,9}")  # a part of the name of a layer, such as the 2 of model.2.cv1.bn
 BETTER = "Points further up and to the left are better."
 
 Point = tuple[str, float, float, float]
@@ -168,7 +170,7 @@ def normalised_layers(layers: Sequence[tuple[str, int, int]]) -> tuple[tuple[str
     Without any such layer, all layers are returned.
     """
     chosen = [layer for layer in layers if layer[0].endswith(".bn")] or list(layers)
-    return tuple(sorted(chosen, key=lambda layer: [int(p) if p.isdigit() else -1 for p in layer[0].split(".")]))
+    return tuple(sorted(chosen, key=lambda layer: [int(p) if NUMBER.fullmatch(p) else -1 for p in layer[0].split(".")]))
 
 
 def curve_figures(stages: Sequence[Stage]) -> tuple[Figure, ...]:

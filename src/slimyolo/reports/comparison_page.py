@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slimyolo.detections import Estimate, interval_words, rule_words
-from slimyolo.errors import StorageError
+from slimyolo.ranges import MOST_CLASSES
 from slimyolo.reports.commands import command_line
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
-from slimyolo.reports.records.run_files import SampleImage, SampleSet
+from slimyolo.reports.records.measured_stage import estimate_in, rule_in
+from slimyolo.reports.records.run_files import MOST_PICTURES, SampleSet, sample_image
+from slimyolo.reports.records.run_folder import WITHOUT, provenance_in, run_file
 from slimyolo.reports.svg import SERIES, Chart, Figure, finite_range, nice_ticks
 from slimyolo.shown_text import short_paths
-from slimyolo.storage import read_json
+from slimyolo.storage import RecordValue, open_record
 
 __all__ = ["is_comparison", "render_comparison"]
 
 METRICS = (("precision", "P"), ("recall", "R"), ("map50", "mAP50"), ("map50_95", "mAP50-95"))
 TITLE_PATH = 24  # characters of the path of a model in the title
+SIDES = ("first", "second")
+AGAIN = "Repeat the command that compared the models: slimyolo compare."
 DRAWN_CLASSES = 12  # classes whose differences are drawn: those with most labels
 
 
@@ -30,6 +35,17 @@ class Line:
     name: str
     cells: tuple[str, ...]
     certain: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassChange:
+    """How a class changed from the first model to the second. `images` of the images have `labels` of it."""
+
+    name: str
+    images: int
+    labels: int
+    map50: Estimate
+    map50_95: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,24 +60,16 @@ class ChangedImages:
 
 def is_comparison(folder: Path) -> bool:
     """Whether ``slimyolo compare`` wrote this folder. Raises `StorageError` when its record is damaged."""
-    path = folder / "record.json"
-    record = read_json(path) if path.is_file() else None
-    return isinstance(record, dict) and {"first", "second", "differences", "verdict"} <= record.keys()
+    path = run_file(folder, "record.json")
+    return path is not None and open_record(path, AGAIN).has("first", "second", "differences", "verdict")
 
 
 def render_comparison(folder: Path, *, version: str = "", made: str = "") -> str:
     """The HTML page about the comparison in `folder`. Raises `StorageError` when a file is missing or damaged."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    path = folder / "record.json"
-    record = read_json(path)
-    try:
-        shown = _page(record, folder)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StorageError(
-            f"{path} is not the record of a comparison of this version ({type(error).__name__}: {error}). Repeat the command: "
-            "slimyolo compare."
-        ) from error
+    path = run_file(folder, "record.json") or folder / "record.json"
+    shown = _page(open_record(path, AGAIN), folder)
     environment = Environment(
         loader=PackageLoader("slimyolo.reports"),
         autoescape=True,
@@ -74,41 +82,51 @@ def render_comparison(folder: Path, *, version: str = "", made: str = "") -> str
     )
 
 
-def _page(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    differences, paths = record["differences"], (record["first"]["path"], record["second"]["path"])
+def _page(record: RecordValue, folder: Path) -> dict[str, Any]:
+    differences, paths = record["differences"], tuple(record[side]["path"].text() for side in SIDES)
     names, samples = _samples(folder)
-    about = record["provenance"]
+    about = provenance_in(record)
+    classes = [_class_change(row) for row in differences["per_class"].rows(MOST_CLASSES)]
     return {
         "paths": paths,
         "title": " and ".join(short_paths(paths, TITLE_PATH)[path] for path in paths),
-        "verdict": record["verdict"],
+        "verdict": record["verdict"].text(),
         "rows": _overall(record),
         "sizes": _sizes(record),
-        "figure": _figure(differences),
-        "classes": _classes(record),
+        "figure": _figure([(name, estimate_in(differences[key])) for key, name in METRICS], classes),
+        "classes": _classes(record, classes),
         "changed": tuple(_changed(record, place, samples) for place in (0, 1)),
         "names": names,
         "pictured": samples is not None,
         "command": str(about.get("command_line") or command_line("compare", about.get("settings", {}))),
         "interval": _interval(differences),
-        "rule": rule_words([differences["rule"]]),
+        "rule": rule_words([rule_in(differences)]),
     }
 
 
-def _overall(record: Mapping[str, Any]) -> tuple[Line, ...]:
+def _class_change(row: RecordValue) -> ClassChange:
+    return ClassChange(
+        name=row["name"].text(),
+        images=row["images"].whole(),
+        labels=row["labels"].whole(),
+        map50=estimate_in(row["map50"]),
+        map50_95=estimate_in(row["map50_95"]),
+    )
+
+
+def _overall(record: RecordValue) -> tuple[Line, ...]:
     rows = []
     for key, name in METRICS:
-        change = _estimate(record["differences"][key])
-        sides = (
-            interval_words(_estimate(record[side]["intervals"][key]), signed=False) for side in ("first", "second")
-        )
+        change = estimate_in(record["differences"][key])
+        sides = (interval_words(estimate_in(record[side]["intervals"][key]), signed=False) for side in SIDES)
         rows.append(Line(name, (*sides, interval_words(change)), change.certain))
     return tuple(rows)
 
 
-def _sizes(record: Mapping[str, Any]) -> tuple[Line, ...]:
-    sizes = [record[side]["size"] for side in ("first", "second")]
-    if any(size is None for size in sizes):
+def _sizes(record: RecordValue) -> tuple[Line, ...]:
+    found = [record[side].get("size") for side in SIDES]
+    sizes = [{key: size[key].whole() for key in ("params", "macs", "imgsz")} for size in found if size is not None]
+    if len(sizes) < len(SIDES):
         return ()
     params = (f"{size['params'] / 1e6:.2f}" for size in sizes)
     gflops = (f"{2 * size['macs'] / 1e9:.2f} @{size['imgsz']}" for size in sizes)
@@ -119,28 +137,29 @@ def _sizes(record: Mapping[str, Any]) -> tuple[Line, ...]:
     )
 
 
-def _classes(record: Mapping[str, Any]) -> tuple[Line, ...]:
-    changes = record["differences"]["per_class"]
+def _classes(record: RecordValue, changes: Sequence[ClassChange]) -> tuple[Line, ...]:
     if len(changes) < 2:
         return ()
+    first, second = (record[side]["metrics"]["per_class"].rows(count=len(changes)) for side in SIDES)
     rows = []
-    for one, other, change in zip(
-        *(record[side]["metrics"]["per_class"] for side in ("first", "second")), changes, strict=True
-    ):
-        cells = [str(change["images"]), str(change["labels"])]
-        for key in ("map50", "map50_95"):
-            pair = " → ".join(interval_words(_estimate({"value": side[key]}), signed=False) for side in (one, other))
-            cells += [pair, interval_words(_estimate(change[key]))]
-        rows.append(Line(str(change["name"]), tuple(cells), _estimate(change["map50_95"]).certain))
+    for one, other, change in zip(first, second, changes, strict=True):
+        cells = [str(change.images), str(change.labels)]
+        for key, difference in (("map50", change.map50), ("map50_95", change.map50_95)):
+            shares = (side.optional(key, RecordValue.share) for side in (one, other))
+            values = (Estimate(math.nan if share is None else share) for share in shares)
+            cells += [
+                " → ".join(interval_words(value, signed=False) for value in values),
+                interval_words(difference),
+            ]
+        rows.append(Line(change.name, tuple(cells), change.map50_95.certain))
     return tuple(rows)
 
 
-def _figure(differences: Mapping[str, Any]) -> Figure | None:
+def _figure(rows: list[tuple[str, Estimate]], classes: Sequence[ClassChange]) -> Figure | None:
     """The differences with their intervals, one below the other; None when there are no intervals."""
-    rows = [(name, _estimate(differences[key])) for key, name in METRICS]
-    if len(differences["per_class"]) > 1:
-        most = sorted(differences["per_class"], key=lambda one: -one["labels"])[:DRAWN_CLASSES]
-        rows += [(f"mAP50-95 {one['name']}", _estimate(one["map50_95"])) for one in most]
+    if len(classes) > 1:
+        most = sorted(classes, key=lambda one: -one.labels)[:DRAWN_CLASSES]
+        rows = rows + [(f"mAP50-95 {one.name}", one.map50_95) for one in most]
     drawn = [(name, one) for name, one in rows if one.low is not None and one.high is not None]
     if not drawn:
         return None
@@ -164,25 +183,14 @@ def _figure(differences: Mapping[str, Any]) -> Figure | None:
     return Figure("Differences", chart.svg(), caption)
 
 
-def _changed(record: Mapping[str, Any], place: int, samples: tuple[SampleSet, SampleSet] | None) -> ChangedImages:
+def _changed(record: RecordValue, place: int, samples: tuple[SampleSet, SampleSet] | None) -> ChangedImages:
     word = ("worse", "better")[place]
-    changes, count = record[word], record["changed"][place]
-    rows = tuple(
-        Line(
-            str(one["image"]),
-            (
-                str(one["labels"]),
-                f"{one['missed'][0]} → {one['missed'][1]}",
-                f"{one['wrong'][0]} → {one['wrong'][1]}",
-                f"{one['change']:+.1f}".replace("-", "−"),
-            ),
-        )
-        for one in changes
-    )
-    wanted = {str(one["image"]) for one in changes}
+    changes, count = record[word].rows(MOST_PICTURES), record["changed"].wholes(count=2)[place]
+    rows = tuple(_changed_image(change) for change in changes)
+    wanted = {row.name for row in rows}
     pictures: tuple[PictureRow, ...] = ()
     if samples is not None:
-        titles = zip(("first", "second"), samples, strict=True)
+        titles = zip(SIDES, samples, strict=True)
         own = [
             (title, SampleSet(sample.names, sample.shown_score, tuple(i for i in sample.images if i.name in wanted)))
             for title, sample in titles
@@ -190,52 +198,39 @@ def _changed(record: Mapping[str, Any], place: int, samples: tuple[SampleSet, Sa
         pictures = picture_rows(own, len(changes), f"c{place}")
     return ChangedImages(
         title=f"Images that got {word}",
-        words=f"{count} of {record['differences']['images']} images got {word}.",
+        words=f"{count} of {record['differences']['images'].whole()} images got {word}.",
         rows=rows,
         pictures=pictures,
     )
 
 
+def _changed_image(change: RecordValue) -> Line:
+    missed, wrong = (" → ".join(map(str, change[key].wholes(count=2))) for key in ("missed", "wrong"))
+    more = f"{change['change'].number():+.1f}".replace("-", "−")
+    return Line(change["image"].text(), (str(change["labels"].whole()), missed, wrong, more))
+
+
 def _samples(folder: Path) -> tuple[tuple[str, ...], tuple[SampleSet, SampleSet] | None]:
     """(class names, the images with the boxes of each model). Without pictures: ((), None)."""
-    path = folder / "pictures.json"
-    if not path.is_file():
+    path = run_file(folder, "pictures.json")
+    if path is None:
         return (), None
-    plain = read_json(path)
-    names = tuple(str(name) for name in plain["names"])
+    record = open_record(path, WITHOUT)
+    names, rows = record["names"].texts(MOST_CLASSES), record["images"].rows(MOST_PICTURES)
     first, second = (
         SampleSet(
-            names, float(plain["shown_score"]), tuple(_sample_image(row, side, folder) for row in plain["images"])
+            names, record["shown_score"].share(), tuple(sample_image(row, folder, "pictures", side) for row in rows)
         )
-        for side in ("first", "second")
+        for side in SIDES
     )
     return names, (first, second)
 
 
-def _sample_image(row: Mapping[str, Any], side: str, folder: Path) -> SampleImage:
-    return SampleImage(
-        jpeg=folder / "pictures" / Path(str(row["file"])).name,
-        name=str(row["name"]),
-        width=int(row["width"]),
-        height=int(row["height"]),
-        truth=_numbers(row["truth"]),
-        detections=_numbers(row[side]),
-    )
-
-
-def _numbers(rows: Sequence[Sequence[Any]]) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(float(value) for value in row) for row in rows)
-
-
-def _estimate(plain: Mapping[str, Any]) -> Estimate:
-    value = plain["value"]
-    return Estimate(float("nan") if value is None else float(value), plain.get("low"), plain.get("high"))
-
-
-def _interval(differences: Mapping[str, Any]) -> str:
-    if not differences["resamples"]:
-        return f"There are no intervals: fewer than 6 of the {differences['images']} images have labels."
+def _interval(differences: RecordValue) -> str:
+    images, resamples = differences["images"].whole(), differences["resamples"].whole()
+    if not resamples:
+        return f"There are no intervals: fewer than 6 of the {images} images have labels."
     return (
-        f"In brackets: {differences['level']:.0%} intervals, from {differences['resamples']:,} resamples of the "
-        f"{differences['images']} images; both models are measured on the same resample."
+        f"In brackets: {differences['level'].share():.0%} intervals, from {resamples:,} resamples of the "
+        f"{images} images; both models are measured on the same resample."
     )

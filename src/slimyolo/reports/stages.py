@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slimyolo.detections import Estimate
-from slimyolo.errors import ConfigError, StorageError
+from slimyolo.errors import ConfigError
 from slimyolo.evaluation import folder_differences
 from slimyolo.reports.records.bench import Bench, read_bench
 from slimyolo.reports.records.devices import Devices, read_devices
@@ -28,17 +28,20 @@ from slimyolo.reports.records.run_files import (
     read_options,
     read_sample,
 )
+from slimyolo.reports.records.run_folder import provenance_of, refuse_links_out, run_file
 from slimyolo.reports.records.sensitivity import Sensitivity, read_sensitivity_record
-from slimyolo.storage import read_json
+from slimyolo.storage import open_record
 
 __all__ = ["Run", "Stage", "read_run", "whole_cut", "with_changes"]
 
 Record = TypeVar("Record")
-ROUND = re.compile(r"round(\d+)-cut")
+ROUND = re.compile(r"round([0-9]{1,6})-cut")
 CHAIN_STAGES = ("base", "sparse", "pruned", "finetuned")
 CHAINS: Mapping[str, str] = {"chain.json": "compress", "iterate.json": "iterate"}
 """The file that a run of several stages keeps → its command."""
 WRITERS = "train, sparsify, prune, finetune, val, compare, bench, sensitivity, compress or iterate"
+ABOUT_OPTIONS = ("command", "started_in")  # keys of opt.yaml that are no options
+REPEAT = "Repeat the command that wrote it, or give another run folder."
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -150,8 +153,9 @@ def read_run(folder: Path) -> Run:
         raise ConfigError(f"{got}. Give one that {WRITERS} wrote, such as runs/compress/exp.")
     name = folder.resolve().name
     for file, command in CHAINS.items():
-        if (folder / file).is_file():
-            provenance = _mapping(read_json(folder / file), folder / file)
+        path = run_file(folder, file)
+        if path is not None:
+            provenance = provenance_of(open_record(path, REPEAT))
             stages = tuple(_read_stage(folder / place, words) for place, words in _stages_of(folder, command))
             return Run(
                 name=name,
@@ -192,7 +196,10 @@ def _stages_of(folder: Path, command: str) -> list[tuple[str, str]]:
         numbers = sorted(int(found[1]) for path in folder.glob("round*-cut") if (found := ROUND.fullmatch(path.name)))
         rounds = (((f"round{n}-cut", f"round {n} cut"), (f"round{n}", f"round {n}")) for n in numbers)
         places = [("base", "base"), *(place for two in rounds for place in two)]
-    return [(place, words) for place, words in places if _is_stage(folder / place)]
+    begun = [(place, words) for place, words in places if _is_stage(folder / place)]
+    for place, _ in begun:
+        refuse_links_out(folder / place, folder)
+    return begun
 
 
 def whole_cut(stages: Sequence[Stage]) -> Stage | None:
@@ -243,10 +250,10 @@ def _read_stage(folder: Path, name: str) -> Stage:
         "sample": _first(places, read_sample),
         "labels": _first(places, read_labels) or (),
     }
-    path = folder / "record.json"
-    if not path.is_file():
+    path = run_file(folder, "record.json")
+    if path is None:
         command = str(options.get("command", "train"))
-        settings = {key: value for key, value in options.items() if key != "command"}
+        settings = {key: value for key, value in options.items() if key not in ABOUT_OPTIONS}
         return Stage(
             name=name,
             command=command,
@@ -256,14 +263,8 @@ def _read_stage(folder: Path, name: str) -> Stage:
             epochs=len(history or ()),
             **left,
         )
-    record = _mapping(read_json(path), path)
-    try:
-        return Stage(name=name, folder=folder, finished=True, **stage_facts(record, path, WRITERS), **left)
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"{path} is not a record of this version ({type(error).__name__}: {error}). Repeat the command that wrote it, "
-            "or give another run folder."
-        ) from error
+    facts = stage_facts(open_record(path, REPEAT), WRITERS)
+    return Stage(name=name, folder=folder, finished=True, **facts, **left)
 
 
 def _first(places: Sequence[Path], read: Callable[[Path], Record]) -> Record | None:
@@ -274,16 +275,15 @@ def _first(places: Sequence[Path], read: Callable[[Path], Record]) -> Record | N
 def _later_validations(folder: Path) -> Sequence[Path]:
     """The folders that ``slimyolo val --project FOLDER --name val`` left in a run folder, the newest first."""
     found = [place for place in folder.glob("val*") if place.is_dir()]
+    for place in found:
+        refuse_links_out(place, folder)
     return sorted(found, key=lambda place: place.stat().st_mtime, reverse=True)
 
 
 def _benches(folder: Path) -> tuple[Bench, ...]:
     """The benchmarks that ``slimyolo bench --project FOLDER --name bench`` left in a run folder."""
-    found = (read_bench(place) for place in sorted(folder.glob("bench*")) if place.is_dir())
+    places = [place for place in sorted(folder.glob("bench*")) if place.is_dir()]
+    for place in places:
+        refuse_links_out(place, folder)
+    found = (read_bench(place) for place in places)
     return tuple(bench for bench in found if bench is not None)
-
-
-def _mapping(value: Any, path: Path) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise StorageError(f"{path} holds no record: expected a JSON object, got {type(value).__name__}.")
-    return value

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from slimyolo.storage.own_files import is_own_file, remember_own_file
     from slimyolo.storage.plain_text import decode_text
     from slimyolo.storage.plain_yaml import compose_yaml, parse_yaml, read_yaml, read_yaml_text, scalar_value
-    from slimyolo.storage.records import read_json, to_plain, write_json
+    from slimyolo.storage.record_values import RecordValue, open_record
+    from slimyolo.storage.records import read_json, read_table, to_plain, write_json
     from slimyolo.storage.run_folders import create_run_folder, latest_run_folder, remove_earlier_files
     from slimyolo.storage.run_lock import LOCK_FILE, only_run_in
     from slimyolo.storage.temporary import temporary_folder
@@ -32,6 +33,7 @@ __all__ = [
     "ForeignClass",
     "ForeignObject",
     "KeptFiles",
+    "RecordValue",
     "UnsuitableFileError",
     "atomic_file",
     "atomic_folder",
@@ -43,10 +45,12 @@ __all__ = [
     "is_own_file",
     "latest_run_folder",
     "only_run_in",
+    "open_record",
     "open_user_file",
     "parse_yaml",
     "read_foreign_pickle",
     "read_json",
+    "read_table",
     "read_user_file",
     "read_yaml",
     "read_yaml_text",
@@ -71,7 +75,8 @@ names_on_first_use(
         "slimyolo.storage.own_files": "is_own_file remember_own_file",
         "slimyolo.storage.plain_text": "decode_text",
         "slimyolo.storage.plain_yaml": "compose_yaml parse_yaml read_yaml read_yaml_text scalar_value",
-        "slimyolo.storage.records": "read_json to_plain write_json",
+        "slimyolo.storage.record_values": "RecordValue open_record",
+        "slimyolo.storage.records": "read_json read_table to_plain write_json",
         "slimyolo.storage.run_folders": "create_run_folder latest_run_folder remove_earlier_files",
         "slimyolo.storage.run_lock": "LOCK_FILE only_run_in",
         "slimyolo.storage.temporary": "temporary_folder",

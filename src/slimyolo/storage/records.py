@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 import math
 from pathlib import Path
@@ -12,7 +14,9 @@ from slimyolo.errors import StorageError
 from slimyolo.storage.atomic import write_text
 from slimyolo.storage.user_files import read_user_file
 
-__all__ = ["read_json", "to_plain", "write_json"]
+__all__ = ["read_json", "read_table", "to_plain", "write_json"]
+
+MOST_COLUMNS, MOST_ROWS = 1_000, 100_000  # of results.csv, which has a row for each epoch
 
 
 def to_plain(value: Any) -> Any:
@@ -43,10 +47,33 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """The data in a JSON file. Raises `StorageError` when it is missing or not JSON."""
+    """The data in a JSON file, also with a byte-order mark. Raises `StorageError` when it is missing or not JSON."""
     try:
-        return json.loads(read_user_file(path, "JSON file").decode("utf-8"))
+        return json.loads(read_user_file(path, "JSON file").decode("utf-8-sig"))
     except OSError as error:
         raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
         raise StorageError(f"{path} is not valid JSON: {error}.") from error
+
+
+def read_table(path: str | Path) -> list[list[str]]:
+    """The rows of a CSV file in UTF-8, also with a byte-order mark: the first names the columns. Blank lines are left out.
+
+    Raises `StorageError` when it is missing, is no CSV, or has more than `MOST_COLUMNS` columns or `MOST_ROWS` rows.
+    """
+    rows: list[list[str]] = []
+    try:
+        text = read_user_file(path, "table").decode("utf-8-sig")
+        for row in csv.reader(io.StringIO(text, newline="")):
+            if len(row) > MOST_COLUMNS or len(rows) > MOST_ROWS:
+                raise StorageError(
+                    f"{path} has more than {MOST_COLUMNS:,} columns or more than {MOST_ROWS:,} rows, so no training wrote it."
+                )
+            if row:
+                rows.append(row)
+    except OSError as error:
+        raise StorageError(f"Cannot read {path}: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        why = "it is not in UTF-8" if isinstance(error, UnicodeDecodeError) else error
+        raise StorageError(f"{path} is not a table: {why}.") from error
+    return rows

@@ -12,7 +12,7 @@ import torch
 
 import slimyolo
 from slimyolo.checkpoints import save_checkpoint
-from slimyolo.errors import ConfigError, PruningError
+from slimyolo.errors import ConfigError, PruningError, StorageError
 from slimyolo.families import read_architecture
 from slimyolo.models import build_detector
 from slimyolo.pruning import PrunePlan
@@ -174,7 +174,7 @@ def test_sensitivity_resumes_and_caps_a_cut(
     with pytest.raises(ConfigError, match=r"there is no run 'other' with a sensitivity.json"):
         sensitivity(SensitivityConfig(**{**settings, "name": "other"}, resume=True))
     (tmp_path / "wrong.json").write_text("[]")
-    with pytest.raises(ConfigError, match=r"is not a record of `slimyolo sensitivity`"):
+    with pytest.raises(StorageError, match=r"expected a mapping\)\. Make one with slimyolo sensitivity"):
         read_sensitivity(tmp_path / "wrong.json")
 
 

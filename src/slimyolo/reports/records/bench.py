@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimyolo.errors import StorageError
+from slimyolo.reports.records.run_folder import provenance_in, run_file
 from slimyolo.shown_text import counted
-from slimyolo.storage import read_json
+from slimyolo.storage import RecordValue, open_record
 
-__all__ = ["Bench", "BenchLine", "is_bench", "read_bench"]
+__all__ = ["Bench", "BenchLine", "read_bench"]
+
+MOST_LINES = 1_000  # a report compares each of them with the stages of a run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,59 +57,40 @@ class Bench:
         return max((line.median_ms for line in self.lines), default=0.0)
 
 
-def is_bench(record: Mapping[str, Any]) -> bool:
-    """Whether the content of a ``record.json`` was written by ``slimyolo bench``."""
-    return "rows" in record and "verdicts" in record
-
-
 def read_bench(folder: Path) -> Bench | None:
     """Read the benchmark in `folder`; None when the folder holds none. Raises `StorageError` for a damaged record."""
-    path = folder / "record.json"
-    if not path.is_file():
+    path = run_file(folder, "record.json")
+    if path is None:
         return None
-    record = read_json(path)
-    if not isinstance(record, dict) or not is_bench(record):
+    record = open_record(path, "Run slimyolo bench again to replace it.")
+    if not record.has("rows", "verdicts"):
         return None
-    try:
-        machine, size = record["machine"], record["imgsz"]
-        measured_on = (
-            f"{machine['processor']}, {counted(machine['cores'], 'core')}; {record['device']}, threads: "
-            f"{record['threads']}, batch "
-            f"{record['batch']}, {size[0]} x {size[1]} px (height x width)"
-        )
-        return Bench(
-            folder=folder,
-            lines=tuple(_line(row) for row in record["rows"]),
-            measured_on=measured_on,
-            verdicts=_texts(record["verdicts"]),
-            warnings=_texts(record["warnings"]),
-            provenance=record["provenance"],
-        )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise StorageError(
-            f"{path} is not a record of this version ({type(error).__name__}: {error}). Run slimyolo bench again to "
-            "replace it."
-        ) from error
-
-
-def _line(row: Mapping[str, Any]) -> BenchLine:
-    timing, size = row["timing"], row["size"]
-    return BenchLine(
-        weights=str(row["weights"]),
-        runtime=str(row["runtime"]),
-        precision=str(row["precision"]),
-        median_ms=float(timing["median_ms"]),
-        low_ms=float(timing["low_ms"]),
-        p95_ms=float(timing["p95_ms"]),
-        gflops=None if size is None else 2 * size["macs"] / 1e9,
-        macs_ratio=_ratio(row["macs_ratio"]),
-        speedup=_ratio(row["speedup"]),
+    machine = record["machine"]
+    height, width = (side.whole(least=1) for side in record["imgsz"].rows(count=2))
+    measured_on = (
+        f"{machine['processor'].text()}, {counted(machine['cores'].whole(), 'core')}; {record['device'].text()}, threads: "
+        f"{record['threads'].whole()}, batch {record['batch'].whole()}, {height} x {width} px (height x width)"
+    )
+    return Bench(
+        folder=folder,
+        lines=tuple(_line(row) for row in record["rows"].rows(MOST_LINES)),
+        measured_on=measured_on,
+        verdicts=record["verdicts"].texts(MOST_LINES),
+        warnings=record["warnings"].texts(MOST_LINES),
+        provenance=provenance_in(record),
     )
 
 
-def _ratio(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _texts(values: Sequence[Any]) -> tuple[str, ...]:
-    return tuple(str(value) for value in values)
+def _line(row: RecordValue) -> BenchLine:
+    timing = row["timing"]
+    return BenchLine(
+        weights=row["weights"].text(),
+        runtime=row["runtime"].text(),
+        precision=row["precision"].text(),
+        median_ms=timing["median_ms"].amount(),
+        low_ms=timing["low_ms"].amount(),
+        p95_ms=timing["p95_ms"].amount(),
+        gflops=row.optional("size", lambda size: 2 * size["macs"].whole() / 1e9),
+        macs_ratio=row.optional("macs_ratio", RecordValue.amount),
+        speedup=row.optional("speedup", RecordValue.amount),
+    )

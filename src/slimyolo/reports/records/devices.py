@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimyolo.errors import StorageError
+from slimyolo.reports.records.run_folder import provenance_in, run_file
 from slimyolo.shown_text import counted
-from slimyolo.storage import read_json
+from slimyolo.storage import RecordValue, open_record
 
 __all__ = ["DeviceLine", "Devices", "read_devices"]
 
@@ -42,33 +42,27 @@ class Devices:
 
 def read_devices(folder: Path) -> Devices | None:
     """Read the comparison in `folder`; None when the folder holds none. Raises `StorageError` when it is damaged."""
-    path = folder / "record.json"
-    if not path.is_file():
+    path = run_file(folder, "record.json")
+    if path is None:
         return None
-    record = read_json(path)
-    if not isinstance(record, dict) or not {"candidates", "findings"} <= set(record):
+    record = open_record(path, "Run slimyolo bench --times again to replace it.")
+    if not record.has("candidates", "findings"):
         return None
-    try:
-        return Devices(
-            lines=tuple(_line(row) for row in record["candidates"]),
-            findings=tuple(map(str, record["findings"])),
-            warnings=tuple(map(str, record["warnings"])),
-            provenance=record["provenance"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"{path} is not a record of this version ({type(error).__name__}: {error}). Run slimyolo bench --times again to "
-            "replace it."
-        ) from error
+    return Devices(
+        lines=tuple(_line(row) for row in record["candidates"].rows()),
+        findings=record["findings"].texts(),
+        warnings=record["warnings"].texts(),
+        provenance=provenance_in(record),
+    )
 
 
-def _line(row: Mapping[str, Any]) -> DeviceLine:
+def _line(row: RecordValue) -> DeviceLine:
     return DeviceLine(
-        candidate=str(row["candidate"]),
-        device=f"{row['device']}, {row['runtime']}, {counted(row['threads'], 'thread')}",
-        milliseconds=float(row["milliseconds"]),
-        share=float(row["share"]),
-        p95_ms=None if row["p95_ms"] is None else float(row["p95_ms"]),
-        budget_ms=None if row["budget_ms"] is None else float(row["budget_ms"]),
-        meets=None if row["meets"] is None else bool(row["meets"]),
+        candidate=row["candidate"].text(),
+        device=f"{row['device'].text()}, {row['runtime'].text()}, {counted(row['threads'].whole(), 'thread')}",
+        milliseconds=row["milliseconds"].amount(),
+        share=row["share"].amount(),
+        p95_ms=row.optional("p95_ms", RecordValue.amount),
+        budget_ms=row.optional("budget_ms", RecordValue.amount),
+        meets=row.optional("meets", RecordValue.truth),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimyolo.errors import StorageError
-from slimyolo.storage import read_json
+from slimyolo.reports.records.run_folder import WITHOUT, run_file
+from slimyolo.storage import RecordValue, open_record
 
 __all__ = ["ExportedRow", "read_exported", "read_warnings"]
+
+MOST_FILES = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,36 +26,23 @@ class ExportedRow:
 
 def read_exported(folder: Path) -> tuple[ExportedRow, ...]:
     """The rows of ``exported/record.json`` whose files still exist; empty without one. Raises `StorageError` when damaged."""
-    record = folder / "exported" / "record.json"
-    if not record.is_file():
+    path = run_file(folder, "exported/record.json")
+    if path is None:
         return ()
-    try:
-        rows = tuple(
-            ExportedRow(
-                model=str(row["model"]),
-                format=str(row["format"]),
-                path=folder / "exported" / Path(str(row["path"])).name,
-                megabytes=float(row["bytes"]) / 1e6,
-            )
-            for row in read_json(record)["files"]
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"{record} is not a record of this version ({type(error).__name__}: {error}). Move it away to make the report "
-            "without it."
-        ) from error
-    return tuple(row for row in rows if row.path.exists())
+    rows = tuple(_row(row, folder) for row in open_record(path, WITHOUT)["files"].rows(MOST_FILES))
+    return tuple(row for row in rows if os.path.exists(row.path))
+
+
+def _row(row: RecordValue, folder: Path) -> ExportedRow:
+    return ExportedRow(
+        model=row["model"].text(),
+        format=row["format"].text(),
+        path=folder / "exported" / Path(row["path"].text()).name,
+        megabytes=row["bytes"].whole() / 1e6,
+    )
 
 
 def read_warnings(folder: Path) -> tuple[str, ...]:
     """What makes the result of a chain doubtful, from ``ending.json``; empty without it. Raises `StorageError` when damaged."""
-    record = folder / "ending.json"
-    if not record.is_file():
-        return ()
-    try:
-        return tuple(map(str, read_json(record)["warnings"]))
-    except (KeyError, TypeError) as error:
-        raise StorageError(
-            f"{record} is not a record of this version ({type(error).__name__}: {error}). Move it away to make the report "
-            "without it."
-        ) from error
+    path = run_file(folder, "ending.json")
+    return () if path is None else open_record(path, WITHOUT)["warnings"].texts()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from slimyolo.detections import Estimate
-from slimyolo.errors import StorageError
+from slimyolo.detections import RULES, Estimate, RuleName
+from slimyolo.ranges import MOST_CLASSES
+from slimyolo.reports.records.run_folder import provenance_in
+from slimyolo.storage import RecordValue
 
-__all__ = ["ClassNumbers", "Numbers", "stage_facts"]
+__all__ = ["ClassNumbers", "Numbers", "estimate_in", "rule_in", "stage_facts"]
+
+MOST_LAYERS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,113 +41,110 @@ class Numbers:
     images: int
     labels: int
     per_class: tuple[ClassNumbers, ...]
-    rule: str = "yolov5"
+    rule: RuleName = "yolov5"
 
 
-def stage_facts(record: Mapping[str, Any], path: Path, writers: str) -> dict[str, Any]:
+def stage_facts(record: RecordValue, writers: str) -> dict[str, Any]:
     """The fields of a `Stage` that its record holds. They depend on the command that wrote the record.
 
-    `writers` names the commands whose folders can be read. A value of another kind raises a `TypeError` or another ordinary
-    error of Python, and the record of another command `StorageError`.
+    `writers` names the commands whose folders can be read. Raises `StorageError` for the record of another command, and for a
+    value that no command writes.
     """
-    provenance = _mapping(record.get("provenance", {}))
-    facts: dict[str, Any] = {"provenance": provenance, "settings": _mapping(provenance.get("settings", {}))}
-    if "epochs_done" in record:
+    provenance = provenance_in(record)
+    facts: dict[str, Any] = {"provenance": provenance, "settings": provenance.get("settings", {})}
+    if record.has("epochs_done"):
         own: dict[str, Any] = {
-            "command": str(record["command"]),
-            "weights": str(record["best"]),
+            "command": record["command"].text(),
+            "weights": record["best"].text(),
             "numbers": _numbers(record["metrics"]),
-            "epochs": _count(record["epochs_done"]),
-            "minutes": _finite(record["seconds"]) / 60,
-            "zero_share": None if record["zero_share"] is None else _finite(record["zero_share"]),
+            "epochs": record["epochs_done"].whole(),
+            "minutes": record["seconds"].amount() / 60,
+            "zero_share": record.optional("zero_share", RecordValue.share),
         }
         return facts | _size(record["size"]) | own
-    if "channels_before" in record:
+    if record.has("channels_before"):
         own = {
             "command": "prune",
-            "weights": str(record["weights"]),
-            "numbers": _numbers(record["metrics_after"]),
-            "minutes": _finite(record["seconds"]) / 60,
-            "layers": tuple((str(name), _count(before), _count(kept)) for name, before, kept in record["layers"]),
-            "channels": (_count(record["channels_before"]), _count(record["channels_after"])),
-            "difference": float(record["max_relative_difference"]),
-            "notes": tuple(str(note) for note in record["notes"]),
-            "changes": _changes_of_cut(record.get("differences")),
+            "weights": record["weights"].text(),
+            "numbers": record.optional("metrics_after", _numbers),
+            "minutes": record["seconds"].amount() / 60,
+            "layers": tuple(_layer(row) for row in record["layers"].rows(MOST_LAYERS)),
+            "channels": (record["channels_before"].whole(), record["channels_after"].whole()),
+            "difference": record["max_relative_difference"].amount(),
+            "notes": record["notes"].texts(),
+            "changes": record.optional("differences", _changes_of_cut),
         }
         return facts | _size(record["after"]) | own
-    if "speed_ms" in record:
+    if record.has("speed_ms"):
+        about = f"{record['device'].text()}, threads: {record['threads'].whole()}"
         own = {
             "command": "val",
-            "weights": str(record["weights"]),
+            "weights": record["weights"].text(),
             "numbers": _numbers(record["metrics"]),
-            "speed_ms": {str(name): _finite(value) for name, value in record["speed_ms"].items()},
-            "measured_on": f"{record['device']}, threads: {record['threads']}, batch size: {record['batch_size']}",
+            "speed_ms": {name: value.amount() for name, value in record["speed_ms"].named().items()},
+            "measured_on": f"{about}, batch size: {record['batch_size'].whole()}",
         }
         return facts | _size(record["size"]) | own
-    raise StorageError(
-        f"{path} is not the record of a training, a cut or a validation. Give a folder that {writers} wrote."
+    raise record.refusal(
+        f"it is not the record of a training, a cut or a validation; expected a folder that {writers} wrote"
     )
 
 
-def _size(size: Mapping[str, Any]) -> dict[str, int]:
-    own = {"params": _count(size["params"]), "macs": _count(size["macs"]), "imgsz": _count(size["imgsz"])}
-    return own | {name: _count(size.get(name, 0)) for name in ("training_params", "training_macs")}
+def estimate_in(record: RecordValue) -> Estimate:
+    """A metric, or a difference of two metrics, with its interval. A value that is null is NaN."""
+    value = record.optional("value", _difference)
+    low, high = (record.optional(end, _difference) for end in ("low", "high"))
+    return Estimate(float("nan") if value is None else value, low, high)
 
 
-def _numbers(metrics: Mapping[str, Any] | None) -> Numbers | None:
-    if metrics is None:
-        return None
+def rule_in(record: RecordValue) -> RuleName:
+    """The rule by which mAP is computed; records of older versions do not state it and always follow YOLOv5."""
+    found = record.get("rule")
+    if found is None:
+        return "yolov5"
+    name = next((name for name in RULES if name == found.text()), None)
+    if name is None:
+        raise record.refusal(f"there is no metrics rule of this name; known: {', '.join(RULES)}")
+    return name
+
+
+def _layer(row: RecordValue) -> tuple[str, int, int]:
+    name, before, kept = row.rows(count=3)
+    return name.text(), before.whole(), kept.whole()
+
+
+def _size(size: RecordValue) -> dict[str, int]:
+    own = {name: size[name].whole() for name in ("params", "macs", "imgsz")}
+    return own | {name: size.optional(name, RecordValue.whole) or 0 for name in ("training_params", "training_macs")}
+
+
+def _numbers(metrics: RecordValue) -> Numbers:
     classes = tuple(
         ClassNumbers(
-            name=str(row["name"]),
-            labels=_count(row["labels"]),
-            precision=_share(row["precision"]),
-            recall=_share(row["recall"]),
-            map50=_share(row["map50"]),
-            map50_95=_share(row["map50_95"]),
+            name=row["name"].text(),
+            labels=row["labels"].whole(),
+            precision=row.optional("precision", RecordValue.share),
+            recall=row.optional("recall", RecordValue.share),
+            map50=row.optional("map50", RecordValue.share),
+            map50_95=row.optional("map50_95", RecordValue.share),
         )
-        for row in metrics["per_class"]
+        for row in metrics["per_class"].rows(MOST_CLASSES)
     )
     return Numbers(
-        precision=float(metrics["precision"]),
-        recall=float(metrics["recall"]),
-        map50=float(metrics["map50"]),
-        map50_95=float(metrics["map50_95"]),
-        images=_count(metrics["images"]),
-        labels=_count(metrics["labels"]),
+        precision=metrics["precision"].share(),
+        recall=metrics["recall"].share(),
+        map50=metrics["map50"].share(),
+        map50_95=metrics["map50_95"].share(),
+        images=metrics["images"].whole(),
+        labels=metrics["labels"].whole(),
         per_class=classes,
-        rule=str(metrics.get("rule", "yolov5")),
+        rule=rule_in(metrics),
     )
 
 
-def _share(value: Any) -> float | None:
-    return None if value is None else float(value)
+def _changes_of_cut(differences: RecordValue) -> tuple[Estimate, Estimate]:
+    return estimate_in(differences["map50"]), estimate_in(differences["map50_95"])
 
 
-def _changes_of_cut(differences: Mapping[str, Any] | None) -> tuple[Estimate, Estimate] | None:
-    if not differences:
-        return None
-    rows = [differences[key] for key in ("map50", "map50_95")]
-    first, second = (
-        Estimate(float("nan") if row["value"] is None else float(row["value"]), row["low"], row["high"]) for row in rows
-    )
-    return first, second
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"a mapping is expected, not {type(value).__name__}")
-    return value
-
-
-def _finite(value: Any) -> float:
-    if not math.isfinite(value):
-        raise ValueError(f"a finite number is expected, not {value}")
-    return float(value)
-
-
-def _count(value: Any) -> int:
-    whole = int(value)
-    if not 0 <= whole < 2**63:
-        raise ValueError("a count of at most 64 bits is expected")
-    return whole
+def _difference(value: RecordValue) -> float:
+    return value.number(-1.000001, 1.000001)

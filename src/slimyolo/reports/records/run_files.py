@@ -6,9 +6,9 @@ any time after a run.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+import itertools
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from typing import Any
 import yaml
 
 from slimyolo.errors import StorageError
-from slimyolo.storage import read_json, read_user_file, read_yaml
+from slimyolo.ranges import MOST_CLASSES
+from slimyolo.reports.records.run_folder import WITHOUT, refuse_links_out, run_file
+from slimyolo.storage import RecordValue, open_record, read_table, read_yaml
 
 __all__ = [
     "Curves",
@@ -32,9 +34,13 @@ __all__ = [
     "read_labels",
     "read_options",
     "read_sample",
+    "sample_image",
 ]
 
 Row = tuple[float, ...]
+
+MOST_EPOCHS, MOST_PIXELS, MOST_BOXES, MOST_PICTURES, MOST_CELLS = 100_000, 100_000, 10_000, 10_000, 1_000
+LARGEST_CELL = 1e100  # of results.csv; a loss may grow far, but a plot must be able to show it
 
 
 @dataclass(frozen=True)
@@ -156,16 +162,21 @@ class SampleSet:
 
 
 def read_history(folder: Path) -> History | None:
-    """Read ``results.csv`` of a training run; None without one. Raises `StorageError` when it cannot be read."""
-    path = folder / "results.csv"
-    if not path.is_file():
+    """Read ``results.csv`` of a training run; None without one. Raises `StorageError` when it cannot be read.
+
+    A cell that holds no finite number counts as not measured.
+    """
+    path = run_file(folder, "results.csv")
+    if path is None:
         return None
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_user_file(path, "table").decode("utf-8"), newline="")))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise StorageError(f"Cannot read {path}: {error}.") from error
-    names = [str(name).strip() for name in (rows[0] if rows else {})]
-    return History({name: tuple(_number(list(row.values())[i]) for row in rows) for i, name in enumerate(names)})
+    names, *rows = read_table(path) or [[]]
+    shown = {name.strip(): place for place, name in reversed(list(enumerate(names)))}  # of equal names the first counts
+    return History(
+        {
+            name: tuple(_number(row[place]) if place < len(row) else None for row in rows)
+            for name, place in sorted(shown.items(), key=lambda item: item[1])
+        }
+    )
 
 
 def read_options(folder: Path) -> Mapping[str, Any]:
@@ -173,82 +184,91 @@ def read_options(folder: Path) -> Mapping[str, Any]:
 
     Raises `StorageError` when it cannot be read.
     """
-    path = folder / "opt.yaml"
-    if not path.is_file():
+    path = run_file(folder, "opt.yaml")
+    if path is None:
         return {}
     try:
         plain = read_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise StorageError(f"Cannot read {path}: {error}.") from error
-    return plain if isinstance(plain, dict) else {}
+    return RecordValue(plain, path, WITHOUT).settings() if isinstance(plain, dict) else {}
 
 
 def read_curves(folder: Path) -> Curves | None:
     """Read ``curves.json``; None without one. Raises `StorageError` when it is damaged."""
-    path = folder / "curves.json"
-    if not path.is_file():
+    path = run_file(folder, "curves.json")
+    if path is None:
         return None
-    plain = read_json(path)
-    with _complaint(path):
-        curves, confusion = plain["curves"] or _NO_CURVES, plain["confusion"] or _NO_CONFUSION
-        return Curves(
-            names=tuple(str(name) for name in confusion["names"]),
-            classes=tuple(int(number) for number in curves["classes"]),
-            confidence=_floats(curves["confidence"]),
-            precision=_rows(curves["precision"]),
-            recall=_rows(curves["recall"]),
-            f1=_rows(curves["f1"]),
-            recall_axis=_floats(curves["recall_axis"]),
-            precision_by_recall=_rows(curves["precision_by_recall"]),
-            counts=_counts(confusion["counts"]),
-            matrix_confidence=float(confusion["confidence"]),
-            matrix_iou=float(confusion["iou"]),
-        )
+    record = open_record(path, WITHOUT)
+    curves = record.get("curves") or RecordValue(_NO_CURVES, path, WITHOUT)
+    confusion = record.get("confusion") or RecordValue(_NO_CONFUSION, path, WITHOUT)
+    classes, names = curves["classes"].wholes(), confusion["names"].texts(MOST_CLASSES)
+    confidence, recall_axis = curves["confidence"].numbers(), curves["recall_axis"].numbers()
+    if classes and not (confidence and recall_axis):
+        raise curves.refusal("its curves have no points")
+    rows, points = len(classes), len(confidence)
+    cells = confusion["counts"]
+    return Curves(
+        names=names,
+        classes=classes,
+        confidence=confidence,
+        precision=_grid(curves["precision"], rows, points),
+        recall=_grid(curves["recall"], rows, points),
+        f1=_grid(curves["f1"], rows, points),
+        recall_axis=recall_axis,
+        precision_by_recall=_grid(curves["precision_by_recall"], rows, len(recall_axis)),
+        counts=_counts(cells, len(names) + 1) if cells.rows() else (),
+        matrix_confidence=confusion["confidence"].share(),
+        matrix_iou=confusion["iou"].share(),
+    )
 
 
 def read_gammas(folder: Path) -> GammaHistory | None:
     """Read ``gammas.json`` of a sparse training; None without one. Raises `StorageError` when it is damaged."""
-    path = folder / "gammas.json"
-    if not path.is_file():
+    path = run_file(folder, "gammas.json")
+    if path is None:
         return None
-    plain = read_json(path)
-    with _complaint(path):
-        epochs = tuple(
-            GammaEpoch(
-                epoch=int(row["epoch"]),
-                zeros=int(row["zeros"]),
-                counts=tuple(int(n) for n in row["counts"]),
-                above=int(row["above"]),
-                median=float(row["median"]),
-                share=float(row["share"]),
-                target_share=_number(row["target_share"]),
-            )
-            for row in plain["epochs"]
+    record = open_record(path, WITHOUT)
+    edges = record["edges"].numbers()
+    if len(edges) < 2 or any(left >= right for left, right in itertools.pairwise(edges)):
+        raise record.refusal("edges: expected at least two numbers that grow")
+    epochs = tuple(
+        GammaEpoch(
+            epoch=row["epoch"].whole(most=MOST_EPOCHS),
+            zeros=row["zeros"].whole(),
+            counts=row["counts"].wholes(len(edges) - 1),
+            above=row["above"].whole(),
+            median=row["median"].amount(),
+            share=row["share"].share(),
+            target_share=row.optional("target_share", RecordValue.share),
         )
-        return GammaHistory(_floats(plain["edges"]), epochs)
+        for row in record["epochs"].rows(MOST_EPOCHS)
+    )
+    return GammaHistory(edges, epochs)
 
 
 def read_labels(folder: Path) -> tuple[LabelCounts, ...]:
     """Read ``labels.json``: one value for each split; empty without the file. Raises `StorageError` when it is damaged."""
-    path = folder / "labels.json"
-    if not path.is_file():
+    path = run_file(folder, "labels.json")
+    if path is None:
         return ()
-    plain = read_json(path)
-    with _complaint(path):
-        return tuple(
-            LabelCounts(
-                split=str(split),
-                images=int(row["images"]),
-                boxes=int(row["boxes"]),
-                backgrounds=int(row["backgrounds"]),
-                names=tuple(str(name) for name in row["names"]),
-                class_boxes=tuple(int(n) for n in row["class_boxes"]),
-                class_images=tuple(int(n) for n in row["class_images"]),
-                centres=_counts(row["centres"]),
-                sizes=_counts(row["sizes"]),
-            )
-            for split, row in plain.items()
-        )
+    return tuple(_label_counts(split, row) for split, row in open_record(path, WITHOUT).named().items())
+
+
+def _label_counts(split: str, row: RecordValue) -> LabelCounts:
+    names = row["names"].texts(MOST_CLASSES)
+    side = len(row["centres"].rows(MOST_CELLS))
+    return LabelCounts(
+        split=split,
+        images=row["images"].whole(),
+        boxes=row["boxes"].whole(),
+        backgrounds=row["backgrounds"].whole(),
+        names=names,
+        class_boxes=row["class_boxes"].wholes(len(names)),
+        class_images=row["class_images"].wholes(len(names)),
+        centres=_counts(row["centres"], side),
+        sizes=_counts(row["sizes"], side),
+    )
 
 
 def read_sample(folder: Path) -> SampleSet | None:
@@ -256,52 +276,44 @@ def read_sample(folder: Path) -> SampleSet | None:
 
     Raises `StorageError` when it is damaged.
     """
-    path = folder / "sample.json"
-    if not path.is_file():
+    path = run_file(folder, "sample.json")
+    if path is None:
         return None
-    plain = read_json(path)
-    with _complaint(path):
-        images = tuple(
-            SampleImage(
-                jpeg=jpeg,
-                name=str(row["name"]),
-                width=int(row["width"]),
-                height=int(row["height"]),
-                truth=_rows(row["truth"]),
-                detections=_rows(row["detections"]),
-            )
-            for number, row in enumerate(plain["images"])
-            if (jpeg := _inside(folder, Path(str(row["file"])).name)).is_file()
-        )
-        return SampleSet(tuple(str(name) for name in plain["names"]), float(plain["shown_score"]), images)
+    record = open_record(path, WITHOUT)
+    images = (sample_image(row, folder, "sample", "detections") for row in record["images"].rows(MOST_PICTURES))
+    return SampleSet(
+        record["names"].texts(MOST_CLASSES),
+        record["shown_score"].share(),
+        tuple(image for image in images if os.path.isfile(image.jpeg)),
+    )
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """The file `name` of the sample. Raises `StorageError` when a link leads out of the run folder: the page would hold a copy of
-    a file that somebody else chose, and pages are sent to others."""
-    file = folder / "sample" / name
-    if not file.resolve().is_relative_to(folder.resolve()):
-        raise StorageError(
-            f"{file} is a link that leads out of the run folder. Remove it to make the report without it."
-        )
-    return file
+def sample_image(row: RecordValue, folder: Path, pictures: str, boxes: str) -> SampleImage:
+    """One image of a record, with the detections that its key `boxes` holds. Its JPEG lies in the folder `pictures` of the run.
+
+    Only the last part of the path in the record counts. Raises `StorageError` when a link leads out of the run folder.
+    """
+    jpeg = folder / pictures / Path(row["file"].text()).name
+    refuse_links_out(jpeg, folder)
+    return SampleImage(
+        jpeg=jpeg,
+        name=row["name"].text(),
+        width=row["width"].whole(least=1, most=MOST_PIXELS),
+        height=row["height"].whole(least=1, most=MOST_PIXELS),
+        truth=_boxes(row["truth"], 5),
+        detections=_boxes(row[boxes], 6),
+    )
 
 
-class _complaint:
-    """Replaces the exceptions that a damaged record causes by a `StorageError` that names the file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, (KeyError, TypeError, ValueError, AttributeError)):
-            raise StorageError(
-                f"{self._path} is not a record of this version ({kind.__name__ if kind else ''}: {error}). Move it away to "
-                f"make the report without it."
-            ) from error
+def _boxes(rows: RecordValue, count: int) -> tuple[Row, ...]:
+    """Rows of `count` numbers; the first is the number of a class, which is whole."""
+    found = []
+    for row in rows.rows(MOST_BOXES):
+        numbers = row.numbers(count)
+        if not numbers[0].is_integer() or any(abs(one) > MOST_CLASSES for one in numbers):
+            raise row.refusal("a box has no class number, or lies far outside its image")
+        found.append(numbers)
+    return tuple(found)
 
 
 _NO_CURVES: dict[str, Any] = {
@@ -310,20 +322,17 @@ _NO_CURVES: dict[str, Any] = {
 _NO_CONFUSION: dict[str, Any] = {"names": [], "counts": [], "confidence": 0.25, "iou": 0.45}
 
 
-def _number(value: Any) -> float | None:
+def _number(cell: str) -> float | None:
     try:
-        return None if value is None or str(value).strip() == "" else float(value)
+        found = float(cell)
     except ValueError:
         return None
+    return found if abs(found) <= LARGEST_CELL else None  # NaN is never below
 
 
-def _floats(values: Sequence[Any]) -> Row:
-    return tuple(float(value) for value in values)
+def _grid(rows: RecordValue, count: int, points: int) -> tuple[Row, ...]:
+    return tuple(row.numbers(points) for row in rows.rows(count=count))
 
 
-def _rows(rows: Sequence[Sequence[Any]]) -> tuple[Row, ...]:
-    return tuple(_floats(row) for row in rows)
-
-
-def _counts(rows: Sequence[Sequence[Any]]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(int(count) for count in row) for row in rows)
+def _counts(rows: RecordValue, side: int) -> tuple[tuple[int, ...], ...]:
+    return tuple(row.wholes(side) for row in rows.rows(count=side))

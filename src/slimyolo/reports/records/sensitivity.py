@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimyolo.errors import StorageError
+from slimyolo.reports.records.run_folder import provenance_in, run_file
 from slimyolo.shown_text import told_apart
-from slimyolo.storage import read_json
+from slimyolo.storage import RecordValue, open_record
 
 __all__ = ["MeasuredGroup", "Sensitivity", "read_sensitivity_record"]
 
@@ -50,33 +50,32 @@ class Sensitivity:
 
 def read_sensitivity_record(folder: Path) -> Sensitivity | None:
     """Read the measurement in `folder`; None without one. Raises `StorageError` when it is damaged."""
-    path = folder / FILE
-    if not path.is_file():
+    path = run_file(folder, FILE)
+    if path is None:
         return None
-    plain = read_json(path)
-    try:
-        labels = told_apart(str(one["name"]) for one in plain["groups"])  # two halves of a convolution share a name
-        groups = [
-            MeasuredGroup(
-                name=label,
-                width=int(one["width"]),
-                points=tuple(sorted(((int(p["kept"]), float(p["error"])) for p in one["points"]), reverse=True)),
-            )
-            for label, one in zip(labels, plain["groups"], strict=True)
-        ]
-        return Sensitivity(
-            weights=str(plain["weights"]),
-            metric=str(plain["metric"]),
-            images=int(plain["images"]),
-            imgsz=int(plain["imgsz"]),
-            baseline=float(plain["baseline"]),
-            complete=bool(plain["complete"]),
-            minutes=float(plain["seconds"]) / 60,
-            groups=tuple(sorted(groups, key=lambda group: -group.worst)),
-            provenance=plain["provenance"],
+    record = open_record(path, "Run slimyolo sensitivity again to replace it.")
+    rows = record["groups"].rows()
+    labels = told_apart(one["name"].text() for one in rows)  # two halves of a convolution share a name
+    groups = [
+        MeasuredGroup(
+            name=label,
+            width=one["width"].whole(),
+            points=tuple(sorted((_point(point) for point in one["points"].rows()), reverse=True)),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"{path} is not a record of this version ({type(error).__name__}: {error}). Run slimyolo sensitivity again to "
-            "replace it."
-        ) from error
+        for label, one in zip(labels, rows, strict=True)
+    ]
+    return Sensitivity(
+        weights=record["weights"].text(),
+        metric=record["metric"].text(),
+        images=record["images"].whole(),
+        imgsz=record["imgsz"].whole(),
+        baseline=record["baseline"].number(),
+        complete=record["complete"].truth(),
+        minutes=record["seconds"].amount() / 60,
+        groups=tuple(sorted(groups, key=lambda group: -group.worst)),
+        provenance=provenance_in(record),
+    )
+
+
+def _point(point: RecordValue) -> tuple[int, float]:
+    return point["kept"].whole(), point["error"].number()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from slimyolo.data import wrong_classes_words
 from slimyolo.errors import StorageError
 from slimyolo.reports import StageRow
-from slimyolo.storage import read_json
+from slimyolo.storage import RecordValue, open_record
 from slimyolo.tasks.common.budgets import missed_budget_words
 
 __all__ = ["base_doubt", "chain_doubts", "disturbed_times", "missed_budgets"]
+
+Read = TypeVar("Read")
 
 LEARNT = 0.05  # mAP50; a detector that has learnt anything reaches more on the images that it was trained for
 KEPT = 0.5  # of the mAP50 of the base
@@ -48,42 +50,49 @@ def chain_doubts(folder: Path, rows: Sequence[StageRow], first: StageRow, last: 
 def _dropped_labels(folder: Path) -> list[str]:
     """A warning for each split from which labels were dropped because of their class numbers."""
     found: dict[str, str] = {}
-    for record in (_record(path.parent) for path in sorted(folder.glob("*/record.json"))):
-        data = _mapping(_mapping(record.get("provenance")).get("data"))
-        for name, split in _mapping(data.get("splits")).items():
-            dropped = _mapping(split).get("wrong_classes") or 0
-            if dropped:
-                found[str(name)] = wrong_classes_words(str(name), int(dropped), int(split["boxes"]), data.get("file"))
+    for path in sorted(folder.glob("*/record.json")):
+        found |= _read(path.parent, _dropped_in) or {}
     return list(found.values())
+
+
+def _dropped_in(record: RecordValue) -> dict[str, str]:
+    """Split → the warning about its dropped labels, for the splits that have one."""
+    data = record["provenance"]["data"]
+    return {
+        name: wrong_classes_words(name, dropped, split["boxes"].whole(), data.optional("file", RecordValue.text))
+        for name, split in data["splits"].named().items()
+        if (dropped := split.optional("wrong_classes", RecordValue.whole))
+    }
 
 
 def missed_budgets(folder: Path) -> list[str]:
     """A warning for each budget that the cut in `folder` did not reach."""
-    cut = _record(folder)
-    latency = _mapping(cut.get("latency"))
-    if latency and not latency.get("reached", True):
-        time = latency["measured_ms"] if latency.get("measured_ms") is not None else latency["predicted_ms"]
+    return _read(folder, _missed_in) or []
+
+
+def _missed_in(cut: RecordValue) -> list[str]:
+    latency = cut.get("latency")
+    if latency is not None and latency.optional("reached", RecordValue.truth) is False:
+        time = (latency.get("measured_ms") or latency["predicted_ms"]).amount()
         words = (
-            f"--latency was not reached: {latency['asked_ms']:.2f} ms were asked for, the cut network takes {time:.2f} ms "
-            f"({latency['dense_ms']:.2f} ms before the cut). Lower --floor, or give a smaller --imgsz or a longer --latency."
+            f"--latency was not reached: {latency['asked_ms'].amount():.2f} ms were asked for, the cut network takes "
+            f"{time:.2f} ms ({latency['dense_ms'].amount():.2f} ms before the cut). Lower --floor, or give a smaller --imgsz "
+            "or a longer --latency."
         )
         return [words]
-    return [warning for note in cut.get("notes", ()) if (warning := missed_budget_words(str(note)))]
+    notes = cut.optional("notes", RecordValue.texts) or ()
+    return [warning for note in notes if (warning := missed_budget_words(note))]
 
 
 def disturbed_times(timed: Path) -> list[str]:
     """A warning when something disturbed the times that were measured into the folder `timed`."""
-    found = [str(one) for one in _record(timed).get("warnings") or ()]
+    found = _read(timed, lambda record: record.optional("warnings", RecordValue.texts)) or ()
     return [f"The milliseconds in the table are doubtful. {' '.join(found)}"] if found else []
 
 
-def _record(folder: Path) -> Mapping[str, Any]:
-    """The ``record.json`` of a stage; empty when there is none that can be read."""
+def _read(folder: Path, read: Callable[[RecordValue], Read]) -> Read | None:
+    """What `read` finds in the ``record.json`` of a stage; None without a record that can be read."""
     try:
-        return _mapping(read_json(folder / "record.json"))
+        return read(open_record(folder / "record.json", ""))
     except StorageError:
-        return {}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+        return None

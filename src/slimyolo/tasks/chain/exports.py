@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from slimyolo.exporting import ExportedFile, find_format, require_packages, runt
 from slimyolo.one_line import one_line_repr
 from slimyolo.reports import StageRow
 from slimyolo.shown_text import counted
-from slimyolo.storage import read_json, to_plain, write_json
+from slimyolo.storage import RecordValue, open_record, to_plain, write_json
 from slimyolo.tasks.chain.compress_config import CompressConfig
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.runs.going_on import goes_on_with
@@ -32,6 +33,7 @@ log = logging.getLogger("slimyolo")
 
 EXPORTED, TIMED, RECORD = "exported", "bench", "record.json"
 SLIM, BASE = "slim", "base"  # the names of the files: the last and the first model of the chain
+MOST_FILES = 1_000  # that a record names
 SECONDS = 4.0  # for each runtime
 Chain = CompressConfig | IterateConfig
 
@@ -186,14 +188,15 @@ def _earlier_rows(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        rows = [{**row, "path": str(_place(str(row["path"]), folder))} for row in read_json(path)["files"]]
-        return [
-            row
-            for row in rows
-            if Path(row["path"]).exists() and row["model"] in (SLIM, BASE) and row["format"] and row["bytes"]
-        ]
-    except (StorageError, KeyError, TypeError):
+        rows = [_earlier_row(row, folder) for row in open_record(path, "")["files"].rows(MOST_FILES)]
+    except StorageError:
         return []
+    return [row for row in rows if os.path.exists(row["path"]) and row["model"] in (SLIM, BASE)]
+
+
+def _earlier_row(row: RecordValue, folder: Path) -> dict[str, Any]:
+    known = {"model": row["model"].text(), "format": row["format"].text(), "bytes": row["bytes"].whole(least=1)}
+    return {**row.settings(), **known, "path": str(_place(row["path"].text(), folder))}
 
 
 def _is_newer(row: Mapping[str, Any], weights: Mapping[str, str]) -> bool:
@@ -260,20 +263,21 @@ def _by_runtime(exports: _Exports) -> dict[str, dict[str, Path]]:
 def _read_times(place: Path, wanted: Sequence[str]) -> tuple[dict[str, dict[str, float]], str] | None:
     """The times in the record of a benchmark of two models; None unless it holds all runtimes that are `wanted`."""
     try:
-        record = read_json(place)
-        rows = {name: [row for row in record["rows"] if row["runtime"] == name] for name in wanted}
+        record = open_record(place, "")
+        found = record["rows"].rows(MOST_FILES)
+        rows = {name: [row for row in found if row["runtime"].text() == name] for name in wanted}
         if any(len(two) != 2 for two in rows.values()):
             return None
         times = {
-            model: {name: float(two[number]["timing"]["median_ms"]) for name, two in rows.items()}
+            model: {name: two[number]["timing"]["median_ms"].amount() for name, two in rows.items()}
             for number, model in enumerate((BASE, SLIM))
         }
-        height, width = record["imgsz"]
+        height, width = record["imgsz"].wholes(count=2)
+        runs, threads = rows[wanted[0]][0]["timing"]["runs"].whole(), record["threads"].whole()
         words = (
-            f"Milliseconds: median of {rows[wanted[0]][0]['timing']['runs']} calls, the network alone, one image of {height} x "
-            f"{width} pixels (height x width), {counted(record['threads'], 'thread')}, both networks in turn, on "
-            f"{record['machine']['processor']}."
+            f"Milliseconds: median of {runs} calls, the network alone, one image of {height} x {width} pixels (height x width), "
+            f"{counted(threads, 'thread')}, both networks in turn, on {record['machine']['processor'].text()}."
         )
-    except (StorageError, KeyError, TypeError, ValueError, IndexError):
+    except StorageError:
         return None
     return times, words

@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from slimyolo.detections import DetectionMetrics, Estimate
+from slimyolo.detections import DetectionMetrics
 from slimyolo.errors import SlimyoloError, StorageError
 from slimyolo.families import load_checkpoint
 from slimyolo.reports import StageRow, stage_table_markdown
+from slimyolo.reports.records.measured_stage import estimate_in, rule_in, stage_facts
 from slimyolo.storage import (
     LOCK_FILE,
+    RecordValue,
     create_run_folder,
     only_run_in,
-    read_json,
+    open_record,
     remove_earlier_files,
     write_json,
     write_text,
@@ -43,6 +45,7 @@ __all__ = ["TABLE_FILE", "Stages"]
 
 log = logging.getLogger("slimyolo")
 
+MOST_STAGES = 10_000
 TABLE_FILE, ROWS_FILE = "table.md", "table.json"
 STAGE_FOLDERS = ("base", "sparse", "pruned", "finetuned", "round*", "exported", "bench")
 EARLIER = (
@@ -82,9 +85,9 @@ class Stages:
                 write_json(folder / file, {"settings": settings, **run_provenance(config)})
             return cls(folder, _rows_of(folder), config.command, is_new=not config.exist_ok)
         found = find_run(config.command, str(config.resume), config.project, given_name(config), what)
-        plain = read_json(found / file)
-        started_in = str(plain.get(STARTED_IN, ""))
-        stored = seen_from_here(plain["settings"], type(config), started_in)
+        record = open_record(found / file, "Start a new run.")
+        started_in = record.optional(STARTED_IN, RecordValue.text) or ""
+        stored = seen_from_here(record["settings"].settings(), type(config), started_in)
         if not same_value(stored.get("data"), settings["data"]):
             refuse_other_data(found, config.data)
             stored["data"] = settings["data"]
@@ -174,18 +177,39 @@ def _remove_unused(folder: Path) -> None:
 
 def _rows_of(folder: Path) -> dict[str, StageRow]:
     path = folder / ROWS_FILE
-    rows: list[dict[str, Any]] = read_json(path) if path.is_file() else []
-    return {row["stage"]: _row_of(row) for row in rows}
+    if not path.is_file():
+        return {}
+    rows = open_record(path, "Delete it to run all stages again.").rows(MOST_STAGES)
+    return {row.stage: row for row in map(_row_of, rows)}
 
 
-def _row_of(plain: dict[str, Any]) -> StageRow:
+def _row_of(record: RecordValue) -> StageRow:
     """The row from ``table.json``, in which a value that is not known is null."""
-    changes = {
-        key: Estimate(**{**plain[key], "value": float("nan") if plain[key]["value"] is None else plain[key]["value"]})
-        for key in ("map50_change", "map50_95_change")
-        if plain.get(key)
+    known = {
+        key: {name: value.amount() for name, value in found.named().items()}
+        for key in ("megabytes", "milliseconds")
+        if (found := record.get(key)) is not None
     }
-    return StageRow(**{**plain, **changes})
+    return StageRow(
+        stage=record["stage"].text(),
+        precision=record["precision"].share(),
+        recall=record["recall"].share(),
+        map50=record["map50"].share(),
+        map50_95=record["map50_95"].share(),
+        params=record["params"].whole(),
+        macs=record["macs"].whole(),
+        imgsz=record["imgsz"].whole(),
+        epochs=record["epochs"].whole(),
+        minutes=record["minutes"].amount(),
+        weights=record["weights"].text(),
+        rule=rule_in(record),
+        training_params=record.optional("training_params", RecordValue.whole) or 0,
+        training_macs=record.optional("training_macs", RecordValue.whole) or 0,
+        map50_change=record.optional("map50_change", estimate_in),
+        map50_95_change=record.optional("map50_95_change", estimate_in),
+        megabytes=known.get("megabytes", {}),
+        milliseconds=known.get("milliseconds", {}),
+    )
 
 
 def _measured_row(stage: str, config: ValConfig) -> StageRow:
@@ -208,23 +232,20 @@ def _training_row(stage: str, task: Callable[[AnyTrainConfig], TrainRecord], con
             given = {name: getattr(config, name) for name in ("workers", "device", "cpu_threads", "cache", "data")}
             config = resumed_config(type(config), last, given)
         task(config)
-    plain = read_json(record)
-    metrics, size = plain["metrics"], plain["size"]
+    content = open_record(record, f"Delete {folder} to run this stage again.")
+    if not content.has("epochs_done"):
+        raise content.refusal("it is not the record of a training")
+    facts = stage_facts(content, config.command)
+    numbers = facts["numbers"]
     return StageRow(
         stage=stage,
-        precision=metrics["precision"],
-        recall=metrics["recall"],
-        map50=metrics["map50"],
-        map50_95=metrics["map50_95"],
-        params=size["params"],
-        macs=size["macs"],
-        imgsz=size["imgsz"],
-        epochs=plain["epochs_done"],
-        minutes=plain["seconds"] / 60,
-        weights=plain["best"],
-        rule=metrics.get("rule", "yolov5"),
-        training_params=size.get("training_params", 0),
-        training_macs=size.get("training_macs", 0),
+        precision=numbers.precision,
+        recall=numbers.recall,
+        map50=numbers.map50,
+        map50_95=numbers.map50_95,
+        rule=numbers.rule,
+        **{key: facts[key] for key in ("params", "macs", "imgsz", "epochs", "minutes", "weights")},
+        **{key: facts[key] for key in ("training_params", "training_macs")},
     )
 
 

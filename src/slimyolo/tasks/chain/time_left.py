@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slimyolo.errors import ConfigError
 from slimyolo.models import Detector
-from slimyolo.storage import read_json
+from slimyolo.storage import open_record
 from slimyolo.tasks.chain.iterate_config import IterateConfig
 from slimyolo.tasks.common.budgets import TimingSource
 from slimyolo.tasks.latency.device.times import read_all_times
@@ -46,6 +46,10 @@ def share_of_time(detector: Detector, config: IterateConfig) -> float:
 
 def share_left(folder: Path) -> float:
     """The share of its time that the cut in the run `folder` left: measured, or predicted where it was not measured."""
-    latency = read_json(folder / "record.json")["latency"]
-    milliseconds = latency["measured_ms"] if latency["measured_ms"] is not None else latency["predicted_ms"]
-    return float(milliseconds / latency["dense_ms"])
+    record = open_record(folder / "record.json", "Start a new run.")
+    latency = record["latency"]
+    milliseconds = (latency.get("measured_ms") or latency["predicted_ms"]).amount()
+    dense = latency["dense_ms"].amount()
+    if dense == 0:
+        raise record.refusal("latency.dense_ms: got 0, expected a time")
+    return milliseconds / dense

@@ -13,7 +13,7 @@ import torch
 from slimyolo.models import Detector
 from slimyolo.pruning import trace
 from slimyolo.shown_text import counted, file_size
-from slimyolo.storage import read_json
+from slimyolo.storage import RecordValue, open_record
 from slimyolo.tasks.common.budgets import latency_amounts
 from slimyolo.tasks.common.device_host import DeviceHost
 from slimyolo.tasks.common.stored_size import refuse_odd_sides
@@ -175,7 +175,8 @@ def _written(output: Path, content: Pack, detector: Detector) -> PackRecord:
 def _asked(weights: Path) -> str | None:
     """The budget of the ``slimyolo prune`` that wrote `weights`, when its record is beside it."""
     record = find_weights(weights).with_name("record.json")
-    plain = read_json(record) if record.is_file() else {}
-    latency = plain.get("latency") if isinstance(plain, dict) else None
-    asked = latency.get("asked_ms") if isinstance(latency, dict) else None
-    return f"{asked}ms" if isinstance(asked, (int, float)) else None
+    if not record.is_file():
+        return None
+    latency = open_record(record, "Move it away, or prune the model again.").get("latency")
+    asked = None if latency is None else latency.optional("asked_ms", RecordValue.amount)
+    return None if asked is None else f"{asked}ms"

@@ -28,7 +28,7 @@ from slimyolo.errors import StorageError
 from slimyolo.models import Detector
 from slimyolo.pruning import PrunePlan
 from slimyolo.shown_text import counted
-from slimyolo.storage import in_home, read_json, write_text
+from slimyolo.storage import in_home, open_record, write_text
 from slimyolo.tasks.latency.how_far import telling_how_far
 from slimyolo.tasks.latency.networks import Networks
 from slimyolo.tasks.latency.shapes import CutGroup, NetworkFacts, Shapes, cut_groups, random_shapes, shapes_after
@@ -204,12 +204,9 @@ def cache_folder() -> Path:
 def _cached(path: Path) -> LatencyModel | None:
     """The model of an earlier run; None when there is none that can be read."""
     try:
-        plain = read_json(path)["model"]
+        model = open_record(path, "")["model"]
         return LatencyModel(
-            tuple(float(one) for one in plain["coefficients"]),
-            float(plain["error"]),
-            float(plain["worst"]),
-            int(plain["samples"]),
+            model["coefficients"].numbers(), model["error"].number(), model["worst"].number(), model["samples"].whole()
         )
-    except (StorageError, ValueError, KeyError, TypeError):
+    except StorageError:
         return None

@@ -15,6 +15,7 @@ from slimyolo.costs import ConvolutionShape
 if TYPE_CHECKING:
     from slimyolo.models import Detector
     from slimyolo.pruning import ChannelGraph, GroupPlan
+    from slimyolo.storage import RecordValue
 
 __all__ = [
     "CutGroup",
@@ -24,6 +25,7 @@ __all__ = [
     "graph_groups",
     "random_shapes",
     "shapes_after",
+    "shapes_in",
     "shapes_without",
 ]
 
@@ -108,7 +110,7 @@ class NetworkFacts:
         return found
 
     def to_plain(self) -> dict[str, Any]:
-        """JSON-ready data; `from_plain` is its inverse."""
+        """JSON-ready data; `of_record` is its inverse."""
         return {
             "size": list(self.size),
             "activation": self.activation,
@@ -117,20 +119,29 @@ class NetworkFacts:
         }
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> NetworkFacts:
-        """The facts that `to_plain` wrote. Raises `KeyError`, `TypeError` or `ValueError` for other data."""
-        height, width = (int(side) for side in plain["size"])
+    def of_record(cls, record: RecordValue) -> NetworkFacts:
+        """The facts that `to_plain` wrote. Raises `StorageError` for other data."""
+        height, width = (side.whole(least=1) for side in record["size"].rows(count=2))
+        shapes = shapes_in(record["network"])
+        places = {path: place.rows(count=2) for path, place in record["positions"].named().items()}
+        if places.keys() != shapes.keys():
+            raise record.refusal("its layers and their positions differ")
         return cls(
             size=(height, width),
-            activation=str(plain["activation"]),
-            shapes={str(path): tuple(int(side) for side in shape) for path, shape in plain["network"].items()},
-            places={str(path): (int(one[0]), int(one[1])) for path, one in plain["positions"].items()},
+            activation=record["activation"].text(),
+            shapes=shapes,
+            places={path: (groups.whole(least=1), positions.whole()) for path, (groups, positions) in places.items()},
         )
 
     @property
     def fingerprint(self) -> str:
         """A checksum of all facts: two detectors with the same one take the same time."""
         return hashlib.sha256(json.dumps(self.to_plain(), sort_keys=True).encode()).hexdigest()[:24]
+
+
+def shapes_in(record: RecordValue) -> dict[str, tuple[int, ...]]:
+    """Weight shapes of convolutions, ``[out, in, height, width]``, by the path of the layer."""
+    return {path: tuple(side.whole(least=1) for side in shape.rows(count=4)) for path, shape in record.named().items()}
 
 
 def shapes_after(dense: Shapes, groups: Sequence[GroupPlan]) -> dict[str, tuple[int, ...]]:

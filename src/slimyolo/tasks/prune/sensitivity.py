@@ -34,7 +34,7 @@ from slimyolo.pruning import (
     trace,
 )
 from slimyolo.shown_text import counted, told_apart
-from slimyolo.storage import create_run_folder, only_run_in, read_json, write_json, write_text
+from slimyolo.storage import RecordValue, create_run_folder, only_run_in, open_record, write_json, write_text
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.measuring import Measuring, measure_split
@@ -56,6 +56,7 @@ log = logging.getLogger("slimyolo")
 
 RECORD_FILE, TABLE_FILE, PLOT_FILE = "sensitivity.json", "sensitivity.md", "sensitivity.png"
 PAGE_FILE = "report.html"
+AGAIN = "Make one with slimyolo sensitivity --weights FILE --data YAML."
 RECALIBRATION_IMAGES = 64
 
 
@@ -133,9 +134,9 @@ def sensitivity(config: SensitivityConfig) -> SensitivityRecord:
 
 
 def read_sensitivity(path: Path) -> tuple[GroupSensitivity, ...]:
-    """The groups of a ``sensitivity.json``, or of a run folder with one. Raises `ConfigError`, `StorageError`."""
+    """The groups of a ``sensitivity.json``, or of a run folder with one. Raises `StorageError`."""
     file = path / RECORD_FILE if path.is_dir() else path
-    return _groups(read_json(file), file)
+    return _groups(open_record(file, AGAIN))
 
 
 def sensitivity_caps(config: PruneConfig) -> dict[str, float]:
@@ -267,24 +268,21 @@ def _folder(config: SensitivityConfig) -> tuple[Path, tuple[GroupSensitivity, ..
     if not config.resume:
         return create_run_folder(config.project, config.name, config.exist_ok), (), 0.0
     folder = find_run(config.command, str(config.resume), config.project, given_name(config))
-    plain = read_json(folder / RECORD_FILE)
-    stored = seen_from_here(plain["settings"], SensitivityConfig, plain.get("provenance", {}).get(STARTED_IN))
+    record = open_record(folder / RECORD_FILE, AGAIN)
+    about = record.get("provenance")
+    started_in = None if about is None else about.optional(STARTED_IN, RecordValue.text)
+    stored = seen_from_here(record["settings"].settings(), SensitivityConfig, started_in)
     refuse_other_settings(folder, stored, settings_that_stay(config, "batch_size"))
-    return folder, _groups(plain, folder / RECORD_FILE), float(plain["seconds"])
+    return folder, _groups(record), record["seconds"].amount()
 
 
-def _groups(plain: Any, file: Path) -> tuple[GroupSensitivity, ...]:
-    try:
-        return tuple(
-            GroupSensitivity(
-                one["name"],
-                tuple(one["layers"]),
-                int(one["width"]),
-                tuple(SensitivityPoint(int(point["kept"]), float(point["error"])) for point in one["points"]),
-            )
-            for one in plain["groups"]
+def _groups(record: RecordValue) -> tuple[GroupSensitivity, ...]:
+    return tuple(
+        GroupSensitivity(
+            one["name"].text(),
+            one["layers"].texts(),
+            one["width"].whole(least=1),
+            tuple(SensitivityPoint(point["kept"].whole(), point["error"].number()) for point in one["points"].rows()),
         )
-    except (KeyError, TypeError, ValueError):
-        raise ConfigError(
-            f"{file} is not a record of `slimyolo sensitivity`; make one with `slimyolo sensitivity --weights FILE --data YAML`."
-        ) from None
+        for one in record["groups"].rows()
+    )

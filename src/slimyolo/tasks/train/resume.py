@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from slimyolo.errors import ConfigError
+from slimyolo.errors import ConfigError, StorageError
 from slimyolo.tasks.common.config import option_name
+from slimyolo.tasks.common.runs.resuming import settings_of_run
 from slimyolo.tasks.common.runs.run_paths import STARTED_IN, same_value, seen_from_here
 from slimyolo.tasks.common.runs.same_settings import CHECKED_BY_CONTENT, FREE_TO_CHANGE
 from slimyolo.tasks.train.config import TrainConfig
@@ -23,6 +24,7 @@ from slimyolo.tasks.train.config import TrainConfig
 __all__ = ["NEWEST", "OPTIONS_FILE", "find_resumable", "resumed_config", "write_options"]
 
 OPTIONS_FILE, HYPER_PARAMETERS_FILE = "opt.yaml", "hyp.yaml"
+TEXTS = ("command", STARTED_IN)
 NEWEST = "newest"
 AnyTrainConfig = TypeVar("AnyTrainConfig", bound=TrainConfig)
 
@@ -64,16 +66,16 @@ def resumed_config(kind: type[AnyTrainConfig], checkpoint: Path, given: Mapping[
     files. Raises `ConfigError` when the run belongs to another command, or when an option that decides the result differs
     from that of the run.
     """
-    stored = _read_options(checkpoint)
-    command = stored.pop("command", kind.command)
-    started_in = stored.pop(STARTED_IN, None)
+    path, options = _read_options(checkpoint)
+    command, started_in = options.pop("command", kind.command), options.pop(STARTED_IN, None)
     if command != kind.command:
         raise ConfigError(f"--resume: {checkpoint} belongs to a run of `{command}`; resume it with that command.")
-    stored = seen_from_here({**kind.OF_OLDER_RUNS, **stored}, kind, started_in)
+    stored = seen_from_here({**kind.OF_OLDER_RUNS, **options}, kind, started_in)
     stored["hyp"] = _hyper_parameters(stored.get("hyp"), checkpoint)
     free = (*FREE_TO_CHANGE, *CHECKED_BY_CONTENT)
-    merged = {**stored, **{key: value for key, value in given.items() if key in free}, "resume": checkpoint}
-    run, asked = kind(**merged), kind(**{**merged, **given, "resume": checkpoint})
+    own = {**stored, "resume": checkpoint}
+    run = settings_of_run(kind, own, {key: given[key] for key in given if key in free and key != "resume"}, path)
+    asked = kind(**{**own, **given, "resume": checkpoint})
     for key in given:
         before, now = getattr(run, key), getattr(asked, key)
         if key not in free and not same_value(before, now):
@@ -91,19 +93,18 @@ def _hyper_parameters(stored: Any, checkpoint: Path) -> Any:
     return str(copy) if is_file and not Path(stored).is_file() and copy.is_file() else stored
 
 
-def _read_options(checkpoint: Path) -> dict[str, Any]:
-    from slimyolo.storage import read_yaml  # not at the top, as in `write_options`
+def _read_options(checkpoint: Path) -> tuple[Path, dict[str, Any]]:
+    """The file of the options, and the options."""
+    from slimyolo.storage import RecordValue, read_yaml  # not at the top, as in `write_options`
 
     path = checkpoint.parent.parent / OPTIONS_FILE
+    again = f"Start a new run from the checkpoint instead: --weights {checkpoint}."
     try:
-        plain = read_yaml(path)
+        options = RecordValue(read_yaml(path), path, again)
+        return path, {**options.settings(), **{key: options[key].text() for key in TEXTS if options.has(key)}}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(
-            f"--resume: cannot read {path}, which says how the run was started: {error}. Start a new run from the "
-            f"checkpoint instead: --weights {checkpoint}."
+            f"--resume: cannot read {path}, which says how the run was started: {error}. {again}"
         ) from None
-    if not isinstance(plain, dict):
-        raise ConfigError(
-            f"--resume: {path} holds no options. Start a new run from the checkpoint: --weights {checkpoint}."
-        )
-    return plain
+    except StorageError as error:
+        raise ConfigError(f"--resume: {error}") from None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from slimyolo.errors import StorageError
-from slimyolo.storage import read_user_file, write_text
+from slimyolo.storage import read_table, write_text
 from slimyolo.training.events import BatchReport, EpochReport, RunReport
 
 __all__ = ["CSV_COLUMNS", "CsvObserver", "csv_columns"]
@@ -17,6 +18,7 @@ __all__ = ["CSV_COLUMNS", "CsvObserver", "csv_columns"]
 _METRICS = ("metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95")
 _RATE_COLUMNS = ("x/lr0", "x/lr1", "x/lr2")
 _SPARSITY_COLUMNS = ("sparsity/zero_channels", "sparsity/channels", "sparsity/share", "sparsity/median_gamma")
+EPOCH = re.compile(r"[0-9]{1,9}")
 _YOLOV5_LOSSES = ("box", "obj", "cls")
 
 
@@ -73,14 +75,13 @@ class CsvObserver:
 def _rows_before(path: Path, epoch: int, columns: tuple[str, ...]) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with io.StringIO(read_user_file(path, "table").decode("utf-8"), newline="") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != columns:
-            raise StorageError(
-                f"{path} is not a results file of this program (its columns differ), so it cannot be continued. "
-                f"Move it away and resume again."
-            )
-        return [row for row in reader if row["epoch"].isdigit() and int(row["epoch"]) < epoch]
+    names, *rows = read_table(path) or [[]]
+    if tuple(names) != columns or any(len(row) > len(columns) for row in rows):
+        raise StorageError(
+            f"{path} is not a results file of this program (its columns differ), so it cannot be continued. "
+            f"Move it away and resume again."
+        )
+    return [dict(zip(columns, row, strict=False)) for row in rows if EPOCH.fullmatch(row[0]) and int(row[0]) < epoch]
 
 
 def _written(value: float) -> str:

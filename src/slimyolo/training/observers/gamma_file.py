@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from slimyolo.sparsity import SparsityStatus
-from slimyolo.storage import read_json, write_text
+from slimyolo.storage import RecordValue, open_record, write_text
 from slimyolo.training.events import BatchReport, EpochReport, RunReport
 
 __all__ = ["GAMMA_BINS", "GammaObserver", "gamma_counts"]
@@ -46,9 +46,14 @@ class GammaObserver:
         """Read the earlier epochs of a resumed run."""
         self._edges, self._epochs = [], []
         if report.first_epoch and self._path.exists():
-            stored = read_json(self._path)
-            self._edges = stored["edges"]
-            self._epochs = [row for row in stored["epochs"] if row["epoch"] < report.first_epoch]
+            stored = open_record(self._path, "Move it away and resume again.")
+            self._edges = list(stored["edges"].numbers())
+            bins = len(self._edges) - 1
+            if bins < 1:
+                raise stored.refusal("edges: expected at least two numbers")
+            self._epochs = [
+                _stored_row(row, bins) for row in stored["epochs"].rows() if row["epoch"].whole() < report.first_epoch
+            ]
 
     def batch_done(self, report: BatchReport) -> None:
         """Does nothing."""
@@ -75,6 +80,18 @@ def gamma_counts(magnitudes: Tensor, edges: list[float]) -> tuple[int, list[int]
     places = torch.bucketize(positive, bounds, right=True) - 1  # a value on an edge belongs to the bin above it
     counts = torch.bincount(places, minlength=len(edges))
     return int((magnitudes == 0).sum()), [int(n) for n in counts[: len(edges) - 1]], int(counts[len(edges) - 1 :].sum())
+
+
+def _stored_row(row: RecordValue, bins: int) -> dict[str, Any]:
+    return {
+        "epoch": row["epoch"].whole(),
+        "zeros": row["zeros"].whole(),
+        "counts": list(row["counts"].wholes(bins)),
+        "above": row["above"].whole(),
+        "median": row["median"].amount(),
+        "share": row["share"].share(),
+        "target_share": row.optional("target_share", RecordValue.share),
+    }
 
 
 def _row(status: SparsityStatus, edges: list[float]) -> dict[str, Any]:

@@ -17,13 +17,23 @@ from slimyolo.tasks.common.config import Config, option_name
 from slimyolo.tasks.common.runs.run_paths import STARTED_IN, same_value, seen_from_here
 from slimyolo.tasks.common.runs.same_settings import CHECKED_BY_CONTENT, FREE_IN_STAGES
 
-__all__ = ["NEWEST", "SETTINGS_FILES", "find_run", "given_name", "refuse_other_data", "resumed_stages"]
+__all__ = [
+    "NEWEST",
+    "SETTINGS_FILES",
+    "find_run",
+    "given_name",
+    "refuse_other_data",
+    "resumed_stages",
+    "settings_of_run",
+]
 
 log = logging.getLogger("slimyolo")
 
 NEWEST = "newest"
 SETTINGS_FILES = {"compress": "chain.json", "iterate": "iterate.json", "sensitivity": "sensitivity.json"}
 """The file in a run folder that keeps the settings of each command."""
+SPLITS = ("train", "val", "test")
+WRITTEN_OUTSIDE = ("resume", "json_file", "plan_out")
 AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
@@ -65,7 +75,11 @@ def find_run(command: str, where: str, project: Path, name: str | None, what: st
 
 def resumed_stages(kind: type[AnyConfig], given: Mapping[str, Any]) -> AnyConfig:
     """The configuration of the run to continue, with ``resume`` set to its folder. `given` holds the options of the command
-    line. Raises `ConfigError` when an option that decides the result differs from that of the run."""
+    line. Raises `ConfigError` when an option that decides the result differs from that of the run.
+
+    Files outside the run folder, into which the run wrote (``--json``), are not written again unless they are given: the
+    folder may come from somebody else.
+    """
     where = NEWEST if given["resume"] is True else str(given["resume"])
     project = Path(str(given.get("project", kind.model_fields["project"].default)))
     name = str(given["name"]) if "name" in given else None
@@ -73,8 +87,8 @@ def resumed_stages(kind: type[AnyConfig], given: Mapping[str, Any]) -> AnyConfig
     log.info("resume: %s", folder)
     stored = _stored_settings(folder, kind)
     own = {"project": folder.parent, "name": folder.name, "resume": folder}
-    free = {key: value for key, value in given.items() if key in (*FREE_IN_STAGES, *CHECKED_BY_CONTENT)}
-    run = kind(**{**stored, **free, **own})
+    free = {key: given[key] for key in given if key in (*FREE_IN_STAGES, *CHECKED_BY_CONTENT) and key not in own}
+    run = settings_of_run(kind, {**stored, **own}, free, folder / SETTINGS_FILES[kind.command])
     asked = kind(**{**stored, **given, **own})
     for key in given:
         before, now = getattr(run, key), getattr(asked, key)
@@ -107,32 +121,46 @@ def refuse_other_data(folder: Path, data: Path) -> None:
 
 def _fingerprints(folder: Path) -> dict[str, str]:
     """Split → the fingerprint that the records of the stages hold."""
-    from slimyolo.storage import read_json  # not at the top: it imports torch, and `--help` must answer at once
+    from slimyolo.storage import open_record  # not at the top: it imports torch, and `--help` must answer at once
 
     found: dict[str, str] = {}
     for record in sorted(folder.glob("*/record.json")):
         try:
-            splits = read_json(record)["provenance"]["data"]["splits"]
-            found |= {str(name): str(about["fingerprint"]) for name, about in splits.items()}
-        except (StorageError, KeyError, TypeError, AttributeError):
+            splits = open_record(record, "")["provenance"]["data"]["splits"].named()
+            found |= {name: about["fingerprint"].text() for name, about in splits.items() if name in SPLITS}
+        except StorageError:
             continue
     return found
 
 
+def settings_of_run(
+    kind: type[AnyConfig], stored: Mapping[str, Any], free: Mapping[str, Any], source: Path
+) -> AnyConfig:
+    """The settings of a run as it was started, with the options in `free` that may change. `source` is the file of `stored`.
+
+    Raises `ConfigError`, which names `source` when its values are wrong.
+    """
+    try:
+        return kind(**{**stored, **free})
+    except ConfigError as error:
+        if not free:
+            raise ConfigError(f"--resume: {source} holds settings that no run was started with. {error}") from None
+        settings_of_run(kind, stored, {}, source)  # raises when the stored values alone are wrong
+        raise
+
+
 def _stored_settings(folder: Path, kind: type[Config]) -> dict[str, Any]:
-    from slimyolo.storage import read_json  # not at the top: it imports torch, and `--help` must answer at once
+    from slimyolo.storage import RecordValue, open_record  # not at the top, as in `_fingerprints`
 
     path = folder / SETTINGS_FILES[kind.command]
     try:
-        plain = read_json(path)
-        about = plain.get("provenance", plain)
-        settings = dict(about["settings"])
-    except (StorageError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"--resume: {path}, which says how the run was started, cannot be read ({error}). Start a new run."
-        ) from None
-    known = {key: value for key, value in settings.items() if key in kind.model_fields and key != "resume"}
-    return seen_from_here(known, kind, about.get(STARTED_IN))
+        record = open_record(path, "Start a new run.")
+        about = record.get("provenance") or record
+        settings, started_in = about["settings"].settings(), about.optional(STARTED_IN, RecordValue.text)
+    except StorageError as error:
+        raise ConfigError(f"--resume: {path}, which says how the run was started, cannot be read. {error}") from None
+    known = {key: value for key, value in settings.items() if key in kind.model_fields and key not in WRITTEN_OUTSIDE}
+    return seen_from_here(known, kind, started_in)
 
 
 def _last_change(file: Path) -> float:

@@ -16,8 +16,9 @@ FREE_TO_CHANGE = ("device", "cpu_threads", "workers", "cache", "noplots", "resum
 """Settings that cannot change the result."""
 CHECKED_BY_CONTENT = ("data",)
 """Settings that may name another place, as long as the content there is the same."""
-FREE_IN_STAGES = (*FREE_TO_CHANGE, "name", "exist_ok", "export")
-"""The same for a run of several stages, which is identified by its folder. Files may be exported later, in other formats."""
+FREE_IN_STAGES = (*FREE_TO_CHANGE, "name", "exist_ok", "export", "json_file")
+"""The same for a run of several stages, which is identified by its folder. Files may be exported later,
+in other formats, and the record may be written to another place."""
 
 
 def settings_that_stay(config: Config, *free: str) -> dict[str, Any]:

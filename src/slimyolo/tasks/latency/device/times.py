@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 
 from slimyolo.errors import ConfigError, StorageError, shown_value
 from slimyolo.shown_text import counted
-from slimyolo.storage import read_json
-from slimyolo.tasks.latency.shapes import NetworkFacts, Shapes
+from slimyolo.storage import RecordValue, read_json
+from slimyolo.tasks.latency.shapes import NetworkFacts, Shapes, shapes_in
 
 __all__ = ["DeviceTimes", "TimedNetwork", "read_all_times", "read_times"]
 
@@ -21,6 +22,9 @@ log = logging.getLogger("slimyolo")
 
 TIMES_FORMAT, TIMES_VERSION = "slimyolo-times", 1
 LEAST_NETWORKS = 12  # for a fit
+MOST_NETWORKS = 100_000
+NUMBER = re.compile(r"[0-9]{1,9}")
+SHORTEST = 1e-9  # of a share, and of a time in milliseconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,12 +124,12 @@ def read_times(path: Path) -> DeviceTimes:
             "the device again."
         )
     try:
-        times = _times(path, plain)
-        _refuse_unfinished(times, plain)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+        record = RecordValue(plain, path, "Time the networks again: run.py --restart.")
+        times = _times(path, record)
+        _refuse_unfinished(times, record)
+    except StorageError as error:
         raise ConfigError(
-            f"--times {path}: the file lacks something ({type(error).__name__}: {error}). Time the networks again: run.py "
-            "--restart."
+            f"--times: the file lacks something, or holds a value that no device writes. {error}"
         ) from None
     return times
 
@@ -165,55 +169,67 @@ def read_all_times(paths: tuple[Path, ...]) -> tuple[DeviceTimes, tuple[DeviceTi
 def _digest(plain: Mapping[str, Any]) -> str:
     """The checksum as run.py computes it."""
     content = {key: value for key, value in plain.items() if key != "digest"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")).hexdigest()
+    try:
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    except RecursionError:  # no device writes so many levels
+        return ""
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def _times(path: Path, plain: Mapping[str, Any]) -> DeviceTimes:
-    manifest, device = plain["manifest"], plain["device"]
-    facts = NetworkFacts.from_plain(manifest["facts"])
-    if facts.fingerprint != manifest["fingerprint"]:
-        raise ValueError("the fingerprint of its network differs")
+def _times(path: Path, record: RecordValue) -> DeviceTimes:
+    manifest, device = record["manifest"], record["device"]
+    facts = NetworkFacts.of_record(manifest["facts"])
+    if facts.fingerprint != manifest["fingerprint"].text():
+        raise record.refusal("the fingerprint of its network differs")
+    packed = manifest["networks"].rows(MOST_NETWORKS)
     networks = []
-    for number, one in sorted(plain["summary"].items(), key=lambda item: int(item[0])):
-        about = manifest["networks"][int(number)]
-        numbers = [float(one[key]) for key in ("share", "median_ms", "p10_ms", "p95_ms")]
-        if not all(0 < value < float("inf") for value in numbers):
-            raise ValueError(f"network {number} has a time that is not above 0")
-        networks.append(
-            TimedNetwork(
-                name=str(about["name"]),
-                shapes={str(layer): tuple(int(side) for side in shape) for layer, shape in about["shapes"].items()},
-                share=numbers[0],
-                median_ms=numbers[1],
-                low_ms=numbers[2],
-                p95_ms=numbers[3],
-            )
-        )
+    for key, one in sorted(record["summary"].named().items(), key=lambda item: item[0].zfill(9)):
+        number = int(key) if NUMBER.fullmatch(key) else len(packed)
+        if number >= len(packed):
+            raise record.refusal("it has times of a network that was not packed")
+        networks.append(_timed(packed[number], one, facts))
     if not networks or networks[0].shapes != facts.shapes:
-        raise ValueError("the dense network was not timed")
-    board = device["board"] or device["processor"]
+        raise record.refusal("the dense network was not timed")
+    board = device.get("board")
+    place = board.text() if board is not None and board.text() else device["processor"].text()
+    cores = f"{len(device['affinity'].rows())} of {counted(device['cores'].whole(), 'core')}"
     return DeviceTimes(
         file=path,
-        kind=str(manifest["kind"]),
-        device=f"{board} ({device['name']}, {len(device['affinity'])} of {counted(device['cores'], 'core')})",
-        runtime=str(manifest["runtime"]),
-        threads=int(plain["threads"]),
-        precision=str(manifest["precision"]),
-        versions={str(name): str(version) for name, version in plain["versions"].items()},
+        kind=manifest["kind"].text(),
+        device=f"{place} ({device['name'].text()}, {cores})",
+        runtime=manifest["runtime"].text(),
+        threads=record["threads"].whole(least=1),
+        precision=manifest["precision"].text(),
+        versions={name: version.text() for name, version in record["versions"].named().items()},
         facts=facts,
         networks=tuple(networks),
-        budget_ms=None if manifest["budget_ms"] is None else float(manifest["budget_ms"]),
-        budget_share=None if manifest["budget_share"] is None else float(manifest["budget_share"]),
-        warnings=tuple(str(text) for text in plain["warnings"]),
+        budget_ms=manifest.optional("budget_ms", RecordValue.amount),
+        budget_share=manifest.optional("budget_share", RecordValue.amount),
+        warnings=record["warnings"].texts(),
     )
 
 
-def _refuse_unfinished(times: DeviceTimes, plain: Mapping[str, Any]) -> None:
-    wanted, timed = len(plain["manifest"]["networks"]), len(times.networks)
+def _timed(packed: RecordValue, one: RecordValue, facts: NetworkFacts) -> TimedNetwork:
+    shapes = shapes_in(packed["shapes"])
+    if shapes.keys() != facts.shapes.keys():
+        raise packed.refusal("a network has other layers than the dense one")
+    share, median, low, p95 = (one[key].number(least=SHORTEST) for key in ("share", "median_ms", "p10_ms", "p95_ms"))
+    return TimedNetwork(
+        name=packed["name"].text(),
+        shapes=shapes,
+        share=share,
+        median_ms=median,
+        low_ms=low,
+        p95_ms=p95,
+    )
+
+
+def _refuse_unfinished(times: DeviceTimes, record: RecordValue) -> None:
+    wanted, timed = len(record["manifest"]["networks"].rows()), len(times.networks)
     go_on = "Go on with it on the device (python run.py in the same folder), and copy times.json again."
     if timed < (min(wanted, LEAST_NETWORKS) if times.kind == "fit" else wanted):
         raise ConfigError(f"--times {times.file}: only {timed} of {wanted} networks were timed. {go_on}")
-    if plain["complete"] is not True:
+    if not record["complete"].truth():
         log.warning(
             "%s: the device was stopped early: %d of %d networks were timed. %s", times.file, timed, wanted, go_on
         )

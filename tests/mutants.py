@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["ODD", "mutants"]
+__all__ = ["ODD", "count_mutants", "is_another_kind", "mutants"]
 
 ODD: dict[str, Any] = {
     # name → value that may stand where something else is expected
@@ -44,6 +44,23 @@ def mutants(plain: Any, every: int = 1) -> Iterator[tuple[str, Any]]:
         yield f"{'.'.join(map(str, place))}: {name}", changed
 
 
+def count_mutants(plain: Any) -> int:
+    """The number of all `mutants`."""
+    return len(ODD) * sum(1 for _ in _places(plain))
+
+
+def is_another_kind(plain: Any, what: str) -> bool:
+    """Whether a value was put where one of another kind stood.
+
+    Infinity and a number of 400 digits are of another kind than numbers. Nothing, and a key that is left out, are answers.
+    """
+    place, name = what.rsplit(": ", 1)
+    for key in place.split("."):
+        plain = plain[int(key)] if isinstance(plain, list) else plain[key]
+    odd = ODD[name]
+    return odd not in (None, ...) and _kind_of(odd) != _kind_of(plain)
+
+
 def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     items = (
         list(value.items()) if isinstance(value, dict) else list(enumerate(value)) if isinstance(value, list) else []
@@ -63,3 +80,9 @@ def _form(value: Any) -> str:
     if isinstance(value, dict):
         return f"mapping of {sorted(map(str, value))[:5]}"
     return f"list of {_form(value[0])}" if isinstance(value, list) and value else type(value).__name__
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return "number" if abs(value) < 1e100 else "no number"  # never true for NaN
+    return type(value).__name__
