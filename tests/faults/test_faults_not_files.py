@@ -223,6 +223,7 @@ OWN_FILES = {
     "storage/part_folders.py": "a note of its own in a folder of its own",
     "data/dataset/kept_reading.py": "a file of its own in the user's cache folder, with a checksum",
     "exporting/graphs/running.py": "opens a graph, not a file",
+    "exporting/stated/reading.py": "the content of a file that was read before",
     "storage/run_lock.py": "a lock of its own",
     "cli/standard_streams.py": "os.devnull",
     "data/convert/layout.py": "writes",

@@ -258,7 +258,7 @@ def test_few_images_say_nothing_about_others(data: Path) -> None:
 def test_a_page_needs_a_whole_record(tmp_path: Path) -> None:
     write_json(tmp_path / "record.json", {"first": 1})
     with pytest.raises(
-        StorageError, match=r"is not the record of a comparison of this version \(KeyError.* slimyolo compare"
+        StorageError, match=r"record\.json is not a record of this version \(it lacks differences\).* slimyolo compare"
     ):
         render_comparison(tmp_path)
 
