@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from mutants import mutants
 
+from mutants import mutants
 from slimyolo.checkpoints import save_checkpoint
 from slimyolo.errors import PruningError, SlimyoloError, StorageError
 from slimyolo.families import read_architecture
