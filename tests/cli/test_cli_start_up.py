@@ -37,7 +37,9 @@ CASES: tuple[tuple[str, tuple[str, ...], int], ...] = (
     ("prune --weights none.pt --percent 0.4", (), 2),  # there is no such file, here and in the next lines
     ("prune plan.json --plan none.json", (), 2),
     ("train none.yaml --cfg yolov5n", (), 2),
+    ("train data.yaml --cfg yolov5n --hyp none.yaml", (), 2),
     ("finetune none.pt data.yaml", (), 2),
+    ("prune plan.json --latency 5ms --times none.json", (), 2),
     ("finetune plan.json data.yaml --teacher none.pt", (), 2),
     ("val none.pt data.yaml", (), 2),
     ("compare none.pt plan.json", (), 2),

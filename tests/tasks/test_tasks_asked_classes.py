@@ -40,6 +40,7 @@ def test_numbers_and_names(asked: Any, expected: tuple[int, ...]) -> None:
     ("asked", "said"),
     [
         ((6,), "--classes: the model has no class 6. It has 0 person, 1 Car, 2 car, 3 Traffic Light,"),
+        (("9" * 5000,), "--classes: the model has no class 9999"),
         ((-1,), "--classes: the model has no class -1."),
         (("persn",), "--classes: the model has no class 'persn'. Did you mean 'person'? It has 0 person, 1 Car"),
         (("CAR",), "--classes: the model has no class 'CAR'."),  # two names are written so

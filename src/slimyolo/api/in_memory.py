@@ -95,7 +95,7 @@ def predict(
     with `slimyolo.exporting.open_exported`) can be used like a detector; if it has a fixed size, that size replaces `imgsz`. With
     `trust_code` a TorchScript file, which is a program, is run although somebody else wrote it.
     """
-    check_ranges(imgsz=imgsz, conf=conf, iou=iou, max_det=max_det)
+    check_ranges(imgsz=imgsz, conf=conf, iou=iou, max_det=max_det, classes=classes)
     model = _model(detector_or_path, trust_code)
     asked = image_size_for(model, imgsz)
     size = fixed_size(model, asked)

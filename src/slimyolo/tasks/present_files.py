@@ -65,6 +65,20 @@ def _refuse_plan(settings: Config, path: Path) -> None:
         read_plan(path)
 
 
+def _refuse_times(settings: Config, path: Path) -> None:
+    if not path.exists():
+        from slimyolo.tasks.latency.device.times import read_times
+
+        read_times(path)
+
+
+def _refuse_hyperparameters(settings: Config, path: Path) -> None:
+    from slimyolo.tasks.train.hyperparameters import PRESETS, read_hyperparameters
+
+    if str(path) not in PRESETS and not path.exists():
+        read_hyperparameters(path)
+
+
 def _may_begin_without(settings: Config) -> bool:
     return settings.command in FROM_NOTHING and dict(settings).get("epochs") != 0
 
@@ -77,6 +91,8 @@ CHECKS: Mapping[str, Callable[[Config, Path], None]] = {
     "second": _refuse_other_model,
     "teacher": _refuse_other_model,
     "against": _refuse_other_model,
+    "hyp": _refuse_hyperparameters,
+    "times": _refuse_times,
     "plan": _refuse_plan,
     "source": _refuse_source,
 }

@@ -6,6 +6,7 @@ its interpreter ignores them.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
@@ -22,8 +23,9 @@ from slimyolo.exporting.network import captured_network
 from slimyolo.exporting.quiet import quiet
 from slimyolo.exporting.settings import ExportSettings, Opened, RunOptions, Written
 from slimyolo.models import Detector
+from slimyolo.storage import read_user_file
 
-__all__ = ["LITERT_EXAMPLE", "open_litert", "write_litert"]
+__all__ = ["LITERT_EXAMPLE", "litert_texts", "open_litert", "write_litert"]
 
 LITERT_EXAMPLE = Example(
     network='''\
@@ -76,10 +78,16 @@ def open_litert(path: Path, options: RunOptions) -> Opened:
         interpreter.invoke()
         return torch.from_numpy(interpreter.get_tensor(target["index"]))
 
-    metadata: dict[str, str] = {}
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if METADATA_FILE in archive.namelist() and archive.getinfo(METADATA_FILE).file_size < LARGEST_METADATA:
-                metadata = read_metadata_json(archive.read(METADATA_FILE), str(path))
     shape = tuple(int(side) for side in source["shape"])
-    return Opened(run, metadata, shape, {"ai-edge-litert": ai_edge_litert.__version__})
+    return Opened(run, litert_texts(path), shape, {"ai-edge-litert": ai_edge_litert.__version__})
+
+
+def litert_texts(path: Path) -> dict[str, str]:
+    """The metadata of the file, read from the zip archive behind the model; empty when there are none."""
+    content = io.BytesIO(read_user_file(path, "exported model"))
+    if not zipfile.is_zipfile(content):
+        return {}
+    with zipfile.ZipFile(content) as archive:
+        if METADATA_FILE in archive.namelist() and archive.getinfo(METADATA_FILE).file_size < LARGEST_METADATA:
+            return read_metadata_json(archive.read(METADATA_FILE), str(path))
+    return {}

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 import zlib
 from collections import Counter
@@ -23,9 +22,10 @@ from xml.etree.ElementTree import Element
 
 from slimyolo.errors import CheckpointError
 from slimyolo.exporting.foreign_metadata import read_metadata_yaml
+from slimyolo.exporting.formats.litert import litert_texts
 from slimyolo.exporting.formats.ncnn import METADATA_FILE, read_metadata_json
 from slimyolo.exporting.formats.torchscript import torchscript_texts
-from slimyolo.exporting.metadata import LARGEST_METADATA, METADATA_KEYS
+from slimyolo.exporting.metadata import METADATA_KEYS
 from slimyolo.exporting.neighbours import message_fields
 from slimyolo.storage import read_user_file
 from slimyolo.storage.plain_xml import PlainXmlError, parse_xml
@@ -157,14 +157,7 @@ def _torchscript(file: Path) -> StatedFacts:
 
 
 def _litert(file: Path) -> StatedFacts:
-    content = io.BytesIO(read_user_file(file, "exported model"))
-    if not zipfile.is_zipfile(content):
-        return StatedFacts()
-    with zipfile.ZipFile(content) as archive:
-        known = METADATA_FILE in archive.namelist()
-        if not known or archive.getinfo(METADATA_FILE).file_size >= LARGEST_METADATA:
-            return StatedFacts()
-        return StatedFacts(texts=read_metadata_json(archive.read(METADATA_FILE), str(file)))
+    return StatedFacts(texts=litert_texts(file))
 
 
 def _coreml(file: Path) -> StatedFacts:

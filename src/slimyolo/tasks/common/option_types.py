@@ -209,7 +209,7 @@ def parse_formats(value: Any) -> Any:
 
 def parse_classes(value: Any) -> Any:
     """One class or a list of classes → a tuple of numbers and names. A word of digits is a number."""
-    words = [value] if isinstance(value, (str, int)) else list(value or ())
+    words = list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
     if not all(isinstance(word, (str, int)) and not isinstance(word, bool) for word in words):
         raise ValueError(f"got {value!r}, expected class numbers or class names, such as 0 2 or person.")
     return tuple(int(word) if isinstance(word, str) and word.isascii() and word.isdigit() else word for word in words)

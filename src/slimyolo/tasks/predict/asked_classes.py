@@ -10,6 +10,8 @@ from slimyolo.errors import ConfigError, nearest_name_hint
 __all__ = ["class_numbers"]
 
 MOST_LISTED = 20
+LONGEST_WORD = 60  # characters of a word in a message
+LONGEST_NUMBER = 9  # digits; Python reads no number of thousands of digits
 
 
 def class_numbers(asked: Sequence[int | str] | int | str, names: Sequence[str]) -> tuple[int, ...]:
@@ -33,13 +35,14 @@ def _number(asked: int | str, names: Sequence[str]) -> int:
     if isinstance(word, str) and word in names:
         return names.index(word)
     if isinstance(word, int) or (word.isascii() and word.isdigit()):
-        number = int(word)
+        number = word if isinstance(word, int) else int(word[:LONGEST_NUMBER])
         if 0 <= number < len(names):
             return number
-        raise ConfigError(f"--classes: the model has no class {word}. {_listed(names)}")
+        raise ConfigError(f"--classes: the model has no class {str(word)[:LONGEST_WORD]}. {_listed(names)}")
     alike = [number for number, name in enumerate(names) if name.casefold() == word.casefold()]
     if len(alike) == 1:
         return alike[0]
+    word = word[:LONGEST_WORD]
     raise ConfigError(f"--classes: the model has no class {word!r}.{nearest_name_hint(word, names)} {_listed(names)}")
 
 
