@@ -12,13 +12,14 @@ import torch
 import torch.nn.functional as F
 from pruning_networks import BLOCKS, Network
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from slimyolo.errors import PruningError, UnknownOperationError
 from slimyolo.models import Detector
 from slimyolo.pruning import ChannelShare, prune_module, register_operation, trace
 from slimyolo.tracing.capture import TracedProgram, capture_program, export_program, record_program
 from slimyolo.tracing.recording import NotRecordable
-from slimyolo.tracing.shape_rules import run_on_shapes
+from slimyolo.tracing.shape_rules import result_by_rule, run_on_shapes
 
 EXAMPLE = torch.zeros(1, 3, 12, 12)
 
@@ -225,6 +226,76 @@ def test_shapes_and_strides_of_sums_of_halves_are_those_of_torch(operator: Any, 
     for pair in itertools.product((first, second, whole, last), (first, second, whole, last, 2.0)):
         ours, theirs = run_on_shapes(operator, pair, {}), operator(*pair)
         assert (ours.shape, ours.stride(), ours.dtype) == (theirs.shape, theirs.stride(), theirs.dtype)
+
+
+def _meta(*shape: int, last: bool = False, dtype: torch.dtype = torch.float32) -> Tensor:
+    made = torch.empty(*shape, device="meta", dtype=dtype)
+    return made.to(memory_format=torch.channels_last) if last else made
+
+
+_ATEN = torch.ops.aten
+_MAP, _LAST = _meta(2, 8, 7, 6), _meta(2, 8, 7, 6, last=True)
+_CHANNELS = [_meta(8)] * 4
+
+
+@pytest.mark.parametrize(
+    ("operator", "given", "ruled"),
+    [
+        (_ATEN.convolution.default, (_MAP, _meta(4, 8, 3, 3), None, [2, 2], [1, 1], [1, 1], False, [0, 0], 1), True),
+        (
+            _ATEN.convolution.default,
+            (_MAP, _meta(4, 2, 3, 1), _meta(4), [1, 2], [0, 1], [2, 1], False, [0, 0], 4),
+            True,
+        ),
+        (_ATEN.convolution.default, (_MAP, _meta(8, 4, 2, 2), None, [2, 2], [0, 0], [1, 1], True, [0, 0], 1), False),
+        (_ATEN.convolution.default, (_meta(2, 8, 9), _meta(4, 8, 3), None, [1], [0], [1], False, [0], 1), False),
+        (_ATEN.native_batch_norm.default, (_MAP, *_CHANNELS, False, 0.1, 1e-5), True),
+        (_ATEN.native_batch_norm.default, (_LAST, *_CHANNELS, False, 0.1, 1e-5), True),
+        (_ATEN.native_batch_norm.default, (_MAP, *_CHANNELS, True, 0.1, 1e-5), False),  # training
+        (_ATEN.max_pool2d_with_indices.default, (_MAP, [5, 5], [1, 1], [2, 2]), True),
+        (_ATEN.max_pool2d_with_indices.default, (_MAP, [2, 2]), True),
+        (_ATEN.max_pool2d_with_indices.default, (_MAP, [2, 2], [2, 2], [0, 0], [1, 1], True), False),  # rounded up
+        (_ATEN.avg_pool2d.default, (_MAP, [2, 2], [1, 1], [0, 0], False, True), True),
+        (_ATEN.avg_pool2d.default, (_MAP, [2, 2]), True),
+        (_ATEN.avg_pool2d.default, (_MAP, [2, 2], [2, 2], [0, 0], True), False),
+        (_ATEN.upsample_nearest2d.default, (_MAP, [14, 12], 2.0, 2.0), True),
+        (_ATEN.upsample_nearest2d.default, (_LAST, [14, 12]), False),
+        (_ATEN.bmm.default, (_meta(3, 4, 5), _meta(3, 6, 5).transpose(1, 2)), True),
+        (_ATEN.matmul.default, (_meta(2, 3, 5, 4).transpose(2, 3), _meta(2, 3, 5, 6)), True),
+        (_ATEN.matmul.default, (_meta(2, 3, 4, 5), _meta(5, 6)), False),
+        (_ATEN._softmax.default, (_MAP, 3, False), True),
+        (_ATEN._softmax.default, (_LAST, 1, False), False),
+        (_ATEN.softmax.int, (_MAP, -1), True),
+        (_ATEN.softmax.int, (_MAP, -1, torch.float64), False),
+        (_ATEN.hardswish.default, (_LAST,), True),
+        (_ATEN.leaky_relu.default, (_MAP, 0.1), True),
+        (_ATEN.hardtanh.default, (_MAP, 0.0, 6.0), True),
+        (_ATEN.silu_.default, (_MAP,), True),
+        (_ATEN.leaky_relu_.default, (_meta(2, 8, 3, dtype=torch.float16), 0.1), True),
+    ],
+)
+def test_shapes_and_strides_of_rules_are_those_of_torch(operator: Any, given: tuple[Any, ...], ruled: bool) -> None:
+    ours, theirs = result_by_rule(operator, given, {}), operator(*given)
+    assert (ours is not None) == ruled
+    for one, two in zip(tree_leaves(ours), tree_leaves(theirs), strict=True) if ruled else ():
+        assert (one.shape, one.stride(), one.dtype) == (two.shape, two.stride(), two.dtype)
+
+
+def test_counting_and_tracing_detectors_imports_neither_the_compiler_nor_sympy() -> None:
+    code = """
+import sys, torch
+from slimyolo.costs import model_cost
+from slimyolo.families import read_architecture
+from slimyolo.models import build_detector
+from slimyolo.pruning import trace
+for name in ("yolov5n", "yolov9t", "yolo11n"):
+    detector = build_detector(read_architecture(name))
+    for one in (detector, detector.fused()):
+        model_cost(one, 320, forward=one.heads)
+trace(detector, torch.zeros(1, 3, 320, 320))
+assert not [name for name in ("torch._dynamo", "sympy") if name in sys.modules]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_shortcut_over_a_half_does_not_import_the_compiler() -> None:

@@ -16,6 +16,7 @@ from slimyolo.costs.operators import macs_of
 from slimyolo.errors import ModelError
 from slimyolo.one_line import one_line_repr
 from slimyolo.tracing.restoring import left_as_it_was
+from slimyolo.tracing.shape_rules import result_by_rule
 from slimyolo.tracing.watching import OperatorWatcher, operators_shown, running_modules
 
 __all__ = ["LayerCost", "ModelCost", "model_cost"]
@@ -96,12 +97,13 @@ class _Counter:
 
     def called(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run an operator and count what it multiplies."""
-        result = func(*args, **kwargs)
+        known = result_by_rule(func, args, kwargs)
+        result = func(*args, **kwargs) if known is None else known
         namespace, _, operator = func._schema.name.partition("::")
-        known = namespace in ("aten", "prims")
-        macs = macs_of(operator, args, result) if known else None
+        torchs = namespace in ("aten", "prims")
+        macs = macs_of(operator, args, result) if torchs else None
         if macs is None:
-            self.unknown[operator if known else f"{namespace}::{operator}"] += 1
+            self.unknown[operator if torchs else f"{namespace}::{operator}"] += 1
         elif macs:
             self.macs[self._running[-1][0] if self._running else ""] += macs
         return result

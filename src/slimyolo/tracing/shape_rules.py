@@ -1,7 +1,9 @@
 """Computes the shape of an operator's result from the shapes of its operands, without values.
 
 torch has such a rule for every operator. For some common operators that rule is written in Python and imports torch's
-compiler on first use, which takes seconds. These operators have a rule of their own here; for all others torch's rule is used.
+compiler or sympy on first use, which takes seconds. These operators have a rule of their own here; for all others torch's rule
+is used. An operator that torch decomposes (`aten.conv2d` → `aten.convolution`) has rules under both names: inference mode shows
+the first, other modes the second.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-__all__ = ["run_on_shapes", "shape_only"]
+__all__ = ["result_by_rule", "run_on_shapes", "shape_only"]
 
 
 def shape_only(tensor: Tensor) -> Tensor:
@@ -24,8 +26,7 @@ def shape_only(tensor: Tensor) -> Tensor:
 
 def run_on_shapes(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The result of operator `function` on meta tensors: by a rule of this file where one fits, otherwise by torch."""
-    rule = _RULES.get(function)
-    known = rule(args, kwargs) if rule is not None else None
+    known = result_by_rule(function, args, kwargs)
     if known is not None:
         return known
     try:
@@ -35,6 +36,12 @@ def run_on_shapes(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
         if _needs_values(function) or not (own or isinstance(error, NotImplementedError)):
             raise
     return _run_on_zeros(function, args, kwargs)
+
+
+def result_by_rule(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What operator `function` returns for meta tensors, by a rule of this file; None where no rule fits."""
+    rule = _RULES.get(function)
+    return rule(args, kwargs) if rule is not None else None
 
 
 def _needs_values(function: Any) -> bool:
@@ -69,12 +76,39 @@ def _conv2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
     return _windowed(images, weight.shape[0], weight.shape[2:], stride, padding, dilation)
 
 
+def _convolution(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """For two axes and the ordinary direction: the same as `aten.conv2d`."""
+    images, weight, bias, stride, padding, dilation, transposed, _, groups = args
+    plain = not transposed and len(stride) == len(padding) == len(dilation) == 2
+    return _conv2d((images, weight, bias, stride, padding, dilation, groups), kwargs) if plain else None
+
+
+def _native_batch_norm(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The same, and a mean and an inverse deviation for each channel, which in eval mode nothing reads."""
+    result = _batch_norm(args, kwargs)
+    if result is None:
+        return None
+    channels = result.shape[1:2]
+    return result, _empty(channels, result.dtype), _empty(channels, result.dtype)
+
+
 def _max_pool2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
     """For images [B, channels, H, W] in C order; sizes are rounded down, and the padding is at most half a window."""
     images, kernel, stride, padding, dilation, ceiling = [*args, *_MAX_POOL2D_DEFAULTS[len(args) :]]
     fits = images.ndim == 4 and _ordinary(images) and images.is_contiguous() and not ceiling
     fits = fits and all(2 * p <= k for p, k in zip(_pair(padding), _pair(kernel), strict=True))
     return _windowed(images, images.shape[1], kernel, stride or kernel, padding, dilation) if fits else None
+
+
+def _max_pool2d_with_indices(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor] | None:
+    result = _max_pool2d(args, kwargs)
+    return None if result is None else (result, _empty(result.shape, torch.int64))
+
+
+def _avg_pool2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """For images [B, channels, H, W] in C order; sizes are rounded down, and the padding is at most half a window."""
+    images, kernel, stride, padding, ceiling = [*args, *_AVG_POOL2D_DEFAULTS[len(args) :]][:5]
+    return _max_pool2d((images, kernel, stride, padding, (1, 1), ceiling), kwargs)
 
 
 def _windowed(
@@ -100,12 +134,43 @@ def _nearest2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
     return _empty((*images.shape[:2], *sides), images.dtype) if min(sides) > 0 else None
 
 
+def _nearest2d_to_sides(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """The sides are always given here; the factors say only how the places are computed."""
+    return _nearest2d((args[0], args[1], None), kwargs)
+
+
+def _matmul(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """For two meta tensors [..., n, k] and [..., k, m] of one floating type, with three or more axes, the outer ones equal."""
+    first, second = args
+    fits = (
+        first.ndim == second.ndim >= 3 and first.shape[:-2] == second.shape[:-2] and first.shape[-1] == second.shape[-2]
+    )
+    fits = fits and first.is_meta and second.is_meta and first.is_floating_point() and first.dtype == second.dtype
+    return _empty((*first.shape[:-1], second.shape[-1]), first.dtype) if fits else None
+
+
+def _bmm(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """The same for three axes; with more or fewer torch refuses."""
+    return _matmul(args, kwargs) if args[0].ndim == 3 else None
+
+
+def _softmax(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """For a tensor in C order whose type stays: the last operand asks for another type (None or False when it does not)."""
+    tensor, axis, other = [*args, None][:3]
+    fits = -tensor.ndim <= axis < tensor.ndim and not other and not kwargs
+    return _empty(tensor.shape, tensor.dtype) if fits and _ordinary(tensor) and tensor.is_contiguous() else None
+
+
 def _pair(numbers: Sequence[int]) -> tuple[int, int]:
     return int(numbers[0]), int(numbers[-1])
 
 
 def _unary(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
     return _like(args[0]) if _ordinary(args[0]) else None
+
+
+def _unary_in_place(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    return args[0] if _ordinary(args[0]) else None
 
 
 def _arithmetic(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
@@ -162,16 +227,34 @@ def _ordinary(tensor: Tensor) -> bool:
 _VALUES_DECIDE = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 _CONV2D_DEFAULTS: tuple[Any, ...] = (None, None, None, (1, 1), (0, 0), (1, 1), 1)
 _MAX_POOL2D_DEFAULTS: tuple[Any, ...] = (None, None, (), (0, 0), (1, 1), False)
+_AVG_POOL2D_DEFAULTS: tuple[Any, ...] = (None, None, (), (0, 0), False)
 _ATEN = torch.ops.aten
 _RULES: dict[Any, Callable[[Sequence[Any], Mapping[str, Any]], Tensor | None]] = {
     _ATEN.batch_norm.default: _batch_norm,
     _ATEN.conv2d.default: _conv2d,
     _ATEN.max_pool2d.default: _max_pool2d,
     _ATEN.upsample_nearest2d.vec: _nearest2d,
+    _ATEN.convolution.default: _convolution,
+    _ATEN.native_batch_norm.default: _native_batch_norm,
+    _ATEN.max_pool2d_with_indices.default: _max_pool2d_with_indices,
+    _ATEN.upsample_nearest2d.default: _nearest2d_to_sides,
+    _ATEN.avg_pool2d.default: _avg_pool2d,
+    _ATEN.bmm.default: _bmm,
+    _ATEN.matmul.default: _matmul,
+    _ATEN._softmax.default: _softmax,
+    _ATEN.softmax.int: _softmax,
     _ATEN.cat.default: _cat,
     _ATEN.contiguous.default: _contiguous,
     _ATEN.silu.default: _unary,
     _ATEN.relu.default: _unary,
+    _ATEN.hardswish.default: _unary,
+    _ATEN.leaky_relu.default: _unary,
+    _ATEN.hardtanh.default: _unary,
+    _ATEN.silu_.default: _unary_in_place,
+    _ATEN.relu_.default: _unary_in_place,
+    _ATEN.hardswish_.default: _unary_in_place,
+    _ATEN.leaky_relu_.default: _unary_in_place,
+    _ATEN.hardtanh_.default: _unary_in_place,
     _ATEN.add.Tensor: _arithmetic,
     _ATEN.sub.Tensor: _arithmetic,
     _ATEN.mul.Tensor: _arithmetic,
