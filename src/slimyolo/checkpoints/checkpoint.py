@@ -142,7 +142,10 @@ def _check_values(source: str, detector: Detector, tensors: Mapping[str, Tensor]
     """Refuse values with which no output means anything: NaN, infinities, variances below zero."""
     variances = {f"{name}.running_var" for name, one in detector.named_modules() if isinstance(one, nn.BatchNorm2d)}
     for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
+        if not tensor.is_floating_point() or tensor.numel() == 0:
+            continue
+        least, most = map(float, tensor.aminmax())  # NaN when one value is; a fifth of the time of isfinite
+        if math.isfinite(least) and math.isfinite(most) and (least >= 0 or name not in variances):
             continue
         wrong = int((~torch.isfinite(tensor)).sum())
         what = "are NaN or infinite"

@@ -26,11 +26,14 @@ def prepared(settings: C) -> Iterator[C]:
     """
     plain: dict[str, Any] = dict(settings)
     with _computing_with(plain.get("cpu_threads"), computes="cpu_threads" in plain):
-        if "imgsz" in plain and "imgsz" not in settings.model_fields_set:
-            from slimyolo.tasks.common.stored_size import with_stored_size  # it imports torch, as the task does
+        if "imgsz" not in plain or "imgsz" in settings.model_fields_set:
+            yield settings
+            return
+        from slimyolo.tasks.common.stored_size import with_stored_size  # these import torch, as the task does
+        from slimyolo.tasks.common.weights import reading_once
 
-            settings = with_stored_size(settings)
-        yield settings
+        with reading_once():
+            yield with_stored_size(settings)
 
 
 @contextmanager

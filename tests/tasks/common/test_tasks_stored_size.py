@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 import slimyolo
+from slimyolo import families
 from slimyolo.checkpoints import Checkpoint, save_checkpoint
 from slimyolo.cli.main import run_command_line
 from slimyolo.errors import ConfigError
 from slimyolo.families import load_checkpoint, read_architecture
 from slimyolo.models import build_detector
 from slimyolo.tasks.common.stored_size import image_size_for, stored_size, with_stored_size
+from slimyolo.tasks.common.weights import load_weights, reading_once
 from slimyolo.tasks.measure.bench_config import BenchConfig
 from slimyolo.tasks.measure.validate_config import ValConfig
 from slimyolo.tasks.predict.config import PredictConfig
@@ -54,6 +56,42 @@ def test_what_a_checkpoint_states(provenance: dict[str, Any], size: tuple[int, i
     architecture = read_architecture("yolov5n")
     checkpoint = Checkpoint(architecture=architecture, widths=None, names=("a",), tensors={}, provenance=provenance)
     assert checkpoint.imgsz == size
+
+
+def test_the_reading_for_the_size_is_the_reading_of_the_task(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(families, "load_checkpoint", lambda file: read.append(file.name) or load_checkpoint(file))
+    with reading_once():
+        assert stored_size(folder / "a.pt") == (192, 192)
+        assert stored_size(folder / "b.pt") == (192, 256)  # only the first is kept
+        assert load_weights(folder / "a.pt").imgsz == (192, 192)
+        assert read == ["a.pt", "b.pt"]
+        load_weights(folder / "a.pt")  # a second reader gets tensors of its own
+        load_weights(folder / "b.pt")
+        assert read == ["a.pt", "b.pt", "a.pt", "b.pt"]
+    with reading_once():
+        stored_size(folder / "a.pt")
+    load_weights(folder / "a.pt")  # the end of the block forgets it
+    stored_size(folder / "a.pt")
+    load_weights(folder / "a.pt")  # nothing is kept outside a block
+    assert len(read) == 8
+
+
+def test_a_file_that_changes_after_its_size_was_read_is_read_again(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "changing.pt"
+    file.write_bytes((folder / "a.pt").read_bytes())
+    with reading_once():
+        assert stored_size(file) == (192, 192)
+        file.write_bytes((folder / "b.pt").read_bytes())
+        assert load_weights(file).imgsz == (192, 256)
+
+
+def test_a_command_reads_its_weights_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(families, "load_checkpoint", lambda file: read.append(file.name) or load_checkpoint(file))
+    words = ["--weights", folder / "a.pt", "--macs", 0.9, "--dry-run", "--project", tmp_path]
+    assert run_command_line(["prune", *map(str, words)]) == 0
+    assert read == ["a.pt"]
 
 
 def test_commands_take_the_stored_size(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,12 +16,11 @@ import torch
 from slimyolo.costs import ModelCost, model_cost
 from slimyolo.errors import ConfigError
 from slimyolo.exporting import ExportedModel, find_runtime, is_exported, open_exported, runtimes
-from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.tasks.common.devices import pick_device
 from slimyolo.tasks.common.option_types import NetworkRuntime
 from slimyolo.tasks.common.records import SizeRecord
-from slimyolo.tasks.common.weights import find_weights
+from slimyolo.tasks.common.weights import find_weights, load_weights
 
 __all__ = [
     "OpenedModel",
@@ -63,7 +62,7 @@ def open_model(
         )
     if names:
         raise ConfigError(f"--names is for exported files that do not state their classes; {file} does. Leave it out.")
-    return load_checkpoint(file).detector()
+    return load_weights(file).detector()
 
 
 @overload

@@ -51,12 +51,12 @@ def with_stored_size(config: AnyConfig) -> AnyConfig:
 def stored_size(weights: str | Path) -> tuple[int, int] | None:
     """The (height, width) that a checkpoint or an exported file states; None when it states none, or cannot be read."""
     from slimyolo.exporting import is_exported, stated_size  # these import torch; a command without weights needs none
-    from slimyolo.tasks.common.weights import find_weights, load_weights
+    from slimyolo.tasks.common.weights import find_weights, load_weights_ahead
 
     try:
         file = find_weights(weights)
         if not is_exported(file):
-            return load_weights(file).imgsz
+            return load_weights_ahead(file).imgsz
         return stated_size(file)
     except SlimyoloError:
         return None

@@ -1,16 +1,23 @@
 """Finds the weights that a user names, and loads the checkpoint. Nothing is ever downloaded.
 
 Importing this module and finding nothing need no torch, so that a wrong path is answered at once.
+
+A command that is given no image size asks the checkpoint for it, before its task loads the checkpoint. Large ones take a second
+to read, so the first reading is kept for the task (`reading_once`).
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimyolo.errors import CheckpointError
+from slimyolo.file_stamps import Stamp, stamp_of
 from slimyolo.storage import in_home
 
 if TYPE_CHECKING:
@@ -20,6 +27,8 @@ __all__ = [
     "FROM_SCRATCH",
     "find_weights",
     "load_weights",
+    "load_weights_ahead",
+    "reading_once",
     "refuse_missing_weights",
     "same_file_of_newest_run",
     "weight_places",
@@ -64,9 +73,48 @@ def refuse_missing_weights(name: str | Path, *, otherwise: str = "") -> None:
 
 def load_weights(name: str | Path, *, otherwise: str = "") -> Checkpoint:
     """Load the checkpoint that `find_weights` finds. Raises `CheckpointError` when there is none, or it is damaged."""
+    file = find_weights(name, otherwise=otherwise)
+    return _kept(file) or _load(file)
+
+
+def load_weights_ahead(file: Path) -> Checkpoint:
+    """Load the checkpoint `file`, and keep it for the next `load_weights` of this file, if the block `reading_once` is open.
+
+    Of several checkpoints the first is kept: one more in memory is what the task needs anyway when it loads the file.
+    """
+    stamp = stamp_of(file)
+    checkpoint, kept = _load(file), _KEPT.get()
+    if kept is not None and not kept:
+        kept.append((file, stamp, checkpoint))
+    return checkpoint
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Inside the block, `load_weights` takes what `load_weights_ahead` read. At the end of the block it is forgotten."""
+    token = _KEPT.set([])
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
+
+
+def _kept(file: Path) -> Checkpoint | None:
+    """The checkpoint that was read ahead, once, since its owner may change it; None for another file, or a changed one."""
+    kept = _KEPT.get()
+    if not kept or kept[0][0] != file:
+        return None
+    _, stamp, checkpoint = kept.pop()
+    return checkpoint if stamp == stamp_of(file) else None
+
+
+def _load(file: Path) -> Checkpoint:
     from slimyolo.families import load_checkpoint
 
-    return load_checkpoint(find_weights(name, otherwise=otherwise))
+    return load_checkpoint(file)
+
+
+_KEPT: ContextVar[list[tuple[Path, Stamp, Checkpoint]] | None] = ContextVar("checkpoint that was read ahead", default=None)
 
 
 def _is_exported(folder: Path) -> bool:

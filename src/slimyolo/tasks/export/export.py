@@ -36,7 +36,6 @@ from slimyolo.exporting import (
     require_packages,
     write_examples,
 )
-from slimyolo.families import load_checkpoint
 from slimyolo.inference import BrokenPicture, read_pictures
 from slimyolo.models import Detector
 from slimyolo.shown_text import counted, file_size
@@ -46,7 +45,7 @@ from slimyolo.tasks.common.json_output import give_json
 from slimyolo.tasks.common.opened_model import answering_branch, size_of
 from slimyolo.tasks.common.runs.provenance import run_provenance
 from slimyolo.tasks.common.stored_size import refuse_odd_sides
-from slimyolo.tasks.common.weights import find_weights
+from slimyolo.tasks.common.weights import find_weights, load_weights
 from slimyolo.tasks.export.config import ExportConfig
 from slimyolo.tasks.export.halved import halved_differences
 from slimyolo.tasks.export.quantising import Calibration, quantise_file, tell_quantised
@@ -94,7 +93,7 @@ def export(config: ExportConfig) -> ExportRecord:
         require_packages(row, config.simplify)
     weights = find_weights(config.weights)
     paths = [_target(config, weights, row, alone=len(rows) == 1) for row in rows]
-    detector = answering_branch(load_checkpoint(weights).detector(), config.one2many)
+    detector = answering_branch(load_weights(weights).detector(), config.one2many)
     refuse_odd_sides(detector, config.imgsz)
     settings = _settings(config, detector)
     for row in rows:
@@ -139,7 +138,7 @@ def _export_int8(config: ExportConfig) -> ExportRecord:
     float_row = find_format("onnx")
     require_packages(float_row, config.simplify)
     weights = find_weights(config.weights)
-    detector = answering_branch(load_checkpoint(weights).detector(), config.one2many)
+    detector = answering_branch(load_weights(weights).detector(), config.one2many)
     refuse_odd_sides(detector, config.imgsz)
     stem = weights.with_name(f"{weights.stem}_int8.pt")
     targets = [_target(config, stem, row, alone=len(rows) == 1) for row in rows]

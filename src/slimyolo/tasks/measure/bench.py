@@ -15,7 +15,6 @@ from torch import Tensor
 from slimyolo.costs import NeighbourWatch, busy_warnings, describe_machine, time_interleaved
 from slimyolo.errors import ConfigError
 from slimyolo.exporting import RunPrecision, find_runtime, is_exported, open_exported, require_packages, timed_format
-from slimyolo.families import load_checkpoint
 from slimyolo.models import Detector
 from slimyolo.shown_text import counted, short_paths
 from slimyolo.storage import create_run_folder, temporary_folder, write_json
@@ -25,7 +24,7 @@ from slimyolo.tasks.common.option_types import BenchPrecision
 from slimyolo.tasks.common.records import SizeRecord
 from slimyolo.tasks.common.runs.provenance import run_provenance
 from slimyolo.tasks.common.stored_size import refuse_odd_sides
-from slimyolo.tasks.common.weights import find_weights
+from slimyolo.tasks.common.weights import find_weights, load_weights
 from slimyolo.tasks.measure.bench_config import BenchConfig
 from slimyolo.tasks.measure.bench_files import Exports
 from slimyolo.tasks.measure.bench_records import BenchRecord, BenchRow
@@ -150,7 +149,7 @@ def _model(path: Path, config: BenchConfig) -> _Model:
     if is_exported(path):
         return _Model(str(path), path, None, None)
     file = find_weights(path)
-    detector = load_checkpoint(file).detector()
+    detector = load_weights(file).detector()
     refuse_odd_sides(detector, config.imgsz)
     return _Model(str(path), file, detector, size_of(detector, config.imgsz[0]) if _square(config) else None)
 
