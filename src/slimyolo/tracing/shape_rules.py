@@ -229,7 +229,7 @@ _CONV2D_DEFAULTS: tuple[Any, ...] = (None, None, None, (1, 1), (0, 0), (1, 1), 1
 _MAX_POOL2D_DEFAULTS: tuple[Any, ...] = (None, None, (), (0, 0), (1, 1), False)
 _AVG_POOL2D_DEFAULTS: tuple[Any, ...] = (None, None, (), (0, 0), False)
 _ATEN = torch.ops.aten
-_RULES: dict[Any, Callable[[Sequence[Any], Mapping[str, Any]], Tensor | None]] = {
+_RULES: dict[Any, Callable[[Sequence[Any], Mapping[str, Any]], Any]] = {
     _ATEN.batch_norm.default: _batch_norm,
     _ATEN.conv2d.default: _conv2d,
     _ATEN.max_pool2d.default: _max_pool2d,
