@@ -13,8 +13,8 @@ __all__ = ["collection_paused"]
 def collection_paused() -> Iterator[None]:
     """Make objects that live as long as the process (modules, the samples of a dataset) without looking for garbage.
 
-    Python would go through all of them again and again. This saves 0.2 s of importing torch, and a third of the time in
-    which a dataset is read.
+    Python would go through all of them again and again. This saves 0.2 s of importing torch, a third of the time in
+    which a dataset is read, and half a second of the cut of a yolov5x.
     """
     collecting = gc.isenabled()
     gc.disable()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from slimyolo.collection_pause import collection_paused
 from slimyolo.errors import PruningError
 from slimyolo.pruning.analysis.constants import analyse_constants
-from slimyolo.pruning.analysis.fallbacks import Failure, Fallbacks, failing
+from slimyolo.pruning.analysis.fallbacks import Failure, Fallbacks, failing, outputs_or_failure
 from slimyolo.pruning.analysis.measured_means import measure_means
 from slimyolo.pruning.analysis.refusals import refuse_compiled
 from slimyolo.pruning.analysis.trace import retrace, trace
@@ -25,7 +27,14 @@ from slimyolo.pruning.plan.plan import PrunePlan
 from slimyolo.pruning.rules import CutRules, RuleFields, rules_with
 from slimyolo.pruning.scores.importance import scores_by
 from slimyolo.pruning.selection.select import Price, select
-from slimyolo.pruning.surgery.check import refuse_nonfinite, rms_difference, unseen_inputs, verify
+from slimyolo.pruning.surgery.check import (
+    differing,
+    outputs_of,
+    refuse_nonfinite,
+    rms_difference,
+    unseen_inputs,
+    verify,
+)
 from slimyolo.pruning.surgery.cut import apply, mask_module
 from slimyolo.pruning.surgery.precision import half_types, in_single, of_single_inputs, rounded_as, single
 from slimyolo.pruning.targets import ChannelShare, LatencyBudget, Target
@@ -188,8 +197,10 @@ def _pruned(model: M, given: tuple[Any, ...], run: Forward, asked: _Asked) -> tu
 
     def planned(graph: ChannelGraph, samples: _Samples | None) -> PrunePlan:
         scores = scores_by(rules.importance, model, graph)
-        known = analyse_constants(graph, rules.constants, None if samples is None else samples.means(graph))
-        return select(graph, scores, target, rules, constants=known, price=price)
+        means = None if samples is None else samples.means(graph)
+        with collection_paused() if price is None else nullcontext():  # a price runs the model
+            known = analyse_constants(graph, rules.constants, means)
+            return select(graph, scores, target, rules, constants=known, price=price)
 
     inputs = unseen_inputs(given, rules.seed)
     fallbacks = Fallbacks(graph)
@@ -201,9 +212,11 @@ def _pruned(model: M, given: tuple[Any, ...], run: Forward, asked: _Asked) -> tu
                 samples = _Samples(model, batches, run)
                 plan = planned(graph, samples)
         cut = apply(model, plan)
-        failure = failing(cut, inputs, run)
-        if failure is None:
-            difference = _difference(mask_module(model, plan), cut, inputs, run, exact=rules.constants != "bias")
+        outputs = outputs_or_failure(cut, inputs, run)
+        failure = outputs if isinstance(outputs, Failure) else None
+        if not isinstance(outputs, Failure):
+            masked = mask_module(model, plan)
+            difference = _difference(masked, cut, inputs, run, exact=rules.constants != "bias", outputs=outputs)
             if difference is not None:
                 break
         alone = partial(_failing_alone, model, graph, rules, inputs, run)
@@ -263,7 +276,8 @@ def _replayed(model: M, plan: PrunePlan, inputs: tuple[Any, ...], run: Forward) 
     start = time.perf_counter()
     try:
         cut, masked = apply(model, plan), mask_module(model, plan)
-        difference = _difference(masked, cut, inputs, run, exact=plan.constants != "bias")
+        outputs = outputs_of(cut, inputs, run)
+        difference = _difference(masked, cut, inputs, run, exact=plan.constants != "bias", outputs=outputs)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise PruningError(
             f"The plan was changed or damaged: its cut cannot be made ({type(error).__name__}: {str(error)[:200]}). Make a "
@@ -341,11 +355,17 @@ class _Samples:
 
 
 def _difference(
-    masked: nn.Module, cut: nn.Module, inputs: Sequence[Any], forward: Forward, *, exact: bool
+    masked: nn.Module,
+    cut: nn.Module,
+    inputs: Sequence[Any],
+    forward: Forward,
+    *,
+    exact: bool,
+    outputs: list[Tensor],
 ) -> float | None:
-    """The difference between the cut and the masked model; None when it is more than rounding."""
+    """The difference between the masked model and the cut, which gives `outputs`; None when it is more than rounding."""
     try:
-        difference = verify(masked, cut, inputs, forward=forward)
+        difference = differing(outputs_of(masked, inputs, forward), outputs)
     except PruningError:  # other shapes
         return None
     if math.isinf(difference):

@@ -14,15 +14,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from slimyolo.errors import PruningError
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group, KeptWidth, Strategy
+from slimyolo.pruning.surgery.check import outputs_of
 from slimyolo.tracing.code_lines import Line, failing_line
-from slimyolo.tracing.running import Forward, evaluating
+from slimyolo.tracing.running import Forward
 
-__all__ = ["Failure", "Fallbacks", "failing"]
+__all__ = ["Failure", "Fallbacks", "failing", "outputs_or_failure"]
 
 _WAYS = ("attributes", "tied", "adapt", "inputs", "freeze")
 
@@ -35,14 +35,18 @@ class Failure:
     line: Line | None
 
 
-def failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward) -> Failure | None:
-    """The place where the cut model fails; None when it runs."""
+def outputs_or_failure(cut: nn.Module, inputs: Sequence[Any], forward: Forward) -> list[Tensor] | Failure:
+    """The outputs of the cut model (`outputs_of`), or the place where it fails."""
     try:
-        with evaluating(cut), torch.no_grad():
-            forward(cut, *inputs)
+        return outputs_of(cut, inputs, forward)
     except Exception as error:  # the code may raise anything
         return Failure(_failing_module(cut, error), failing_line(error))
-    return None
+
+
+def failing(cut: nn.Module, inputs: Sequence[Any], forward: Forward) -> Failure | None:
+    """The place where the cut model fails; None when it runs."""
+    found = outputs_or_failure(cut, inputs, forward)
+    return found if isinstance(found, Failure) else None
 
 
 def _failing_module(model: nn.Module, error: BaseException) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from slimyolo.collection_pause import collection_paused
 from slimyolo.pruning.analysis.coupling import couple
 from slimyolo.pruning.analysis.refusals import computed_weights, refuse_compiled
 from slimyolo.pruning.graph.channel_graph import ChannelGraph, Group, Member, Strategy, spec_hash
@@ -42,12 +43,14 @@ def trace(
     program = capture_program(module, example_inputs, forward_of(module, forward))
     first = next((given for given in tree_leaves(as_inputs(example_inputs)) if isinstance(given, Tensor)), None)
     shape = tuple(first.shape) if first is not None else ()
-    return _build(module, program, strategy or Strategy(), on_unknown, shape)
+    with collection_paused():
+        return _build(module, program, strategy or Strategy(), on_unknown, shape)
 
 
 def retrace(graph: ChannelGraph, strategy: Strategy, on_unknown: str) -> ChannelGraph:
     """The channel graph of the same module with another strategy, without tracing again."""
-    return _build(graph.module, graph.program, strategy, on_unknown, graph.input_shape)
+    with collection_paused():
+        return _build(graph.module, graph.program, strategy, on_unknown, graph.input_shape)
 
 
 def _build(

@@ -14,7 +14,16 @@ from slimyolo.errors import PruningError
 from slimyolo.tracing.outputs import output_tensors
 from slimyolo.tracing.running import Forward, as_inputs, calling, evaluating
 
-__all__ = ["OutputReference", "output_error", "refuse_nonfinite", "rms_difference", "unseen_inputs", "verify"]
+__all__ = [
+    "OutputReference",
+    "differing",
+    "output_error",
+    "outputs_of",
+    "refuse_nonfinite",
+    "rms_difference",
+    "unseen_inputs",
+    "verify",
+]
 
 
 def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward | None = None) -> float:
@@ -23,7 +32,11 @@ def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward |
     `inputs` is a tensor, a tuple or a dictionary of named arguments; `forward` runs `forward(module, *inputs)` instead of
     the module. Raises `PruningError` when there are no outputs, or they differ in number or shape.
     """
-    first, second = (_outputs(module, inputs, forward) for module in (masked, cut))
+    return differing(*(outputs_of(module, inputs, forward) for module in (masked, cut)))
+
+
+def differing(first: list[Tensor], second: list[Tensor]) -> float:
+    """`verify` for the outputs `first` of the masked model and `second` of the cut one, as `outputs_of` gives them."""
     if not first:
         raise PruningError(
             "The model returns no tensors to compare; pass forward= with a function that returns its tensors."
@@ -41,9 +54,17 @@ def verify(masked: nn.Module, cut: nn.Module, inputs: Any, *, forward: Forward |
     return worst
 
 
+def outputs_of(module: nn.Module, inputs: Any, forward: Forward | None) -> list[Tensor]:
+    """All tensors that the module returns in eval mode; a module that draws random numbers draws the same ones each time."""
+    given, run = calling(inputs, forward)
+    with evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return output_tensors(run(module, *given))
+
+
 def refuse_nonfinite(module: nn.Module, inputs: Any, *, forward: Forward | None = None) -> None:
     """Raise `PruningError` when `module` answers NaN or infinity, with which no cut could be compared."""
-    if not all(bool(torch.isfinite(output).all()) for output in _floating(_outputs(module, inputs, forward))):
+    if not all(bool(torch.isfinite(output).all()) for output in _floating(outputs_of(module, inputs, forward))):
         raise PruningError(
             "The model answers NaN or infinity, so no cut of it can be checked. Look for such values in its weights and its "
             "running statistics, or give example inputs of the kind that it is made for."
@@ -52,7 +73,7 @@ def refuse_nonfinite(module: nn.Module, inputs: Any, *, forward: Forward | None 
 
 def rms_difference(dense: nn.Module, other: nn.Module, inputs: Any, forward: Forward | None = None) -> float:
     """Root mean square of all output differences, relative to that of the dense model's outputs; eval mode."""
-    pairs = _floating_pairs(*(_outputs(module, inputs, forward) for module in (dense, other)))
+    pairs = _floating_pairs(*(outputs_of(module, inputs, forward) for module in (dense, other)))
     different = sum(float((a - b).square().sum()) for a, b in pairs)
     whole = sum(float(a.square().sum()) for a, _ in pairs)
     return math.sqrt(different / max(whole, 1e-30))
@@ -64,7 +85,7 @@ class OutputReference:
     def __init__(self, dense: nn.Module, batches: Iterable[Tensor], *, forward: Forward | None = None) -> None:
         """Run `dense` on `batches`, which are inputs of both networks, by `forward(module, images)` if it is given."""
         self._forward = forward
-        self._seen = [(images, _floating(_outputs(dense, images, forward))) for images in batches]
+        self._seen = [(images, _floating(outputs_of(dense, images, forward))) for images in batches]
         self._spread = [_spread([outputs[place] for _, outputs in self._seen]) for place in range(self._count())]
 
     def error(self, other: nn.Module) -> float:
@@ -75,7 +96,7 @@ class OutputReference:
         """
         wrong = [0.0] * self._count()
         for images, wanted in self._seen:
-            found = _floating(_outputs(other, images, self._forward))
+            found = _floating(outputs_of(other, images, self._forward))
             for place, (one, two) in enumerate(zip(wanted, found, strict=True)):
                 wrong[place] += float((one.double() - two.double()).square().sum())
         shares = [error / max(spread, 1e-12) for error, spread in zip(wrong, self._spread, strict=True)]
@@ -103,14 +124,6 @@ def unseen_inputs(example_inputs: Any, seed: int) -> tuple[Any, ...]:
 
     made: tuple[Any, ...] = tree_map(fresh, as_inputs(example_inputs))
     return made
-
-
-def _outputs(module: nn.Module, inputs: Any, forward: Forward | None) -> list[Tensor]:
-    """All tensors that the module returns in eval mode; a module that draws random numbers draws the same ones each time."""
-    given, run = calling(inputs, forward)
-    with evaluating(module), torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return output_tensors(run(module, *given))
 
 
 def _floating(outputs: Iterable[Tensor]) -> list[Tensor]:

@@ -114,7 +114,9 @@ def _load(file: Path) -> Checkpoint:
     return load_checkpoint(file)
 
 
-_KEPT: ContextVar[list[tuple[Path, Stamp, Checkpoint]] | None] = ContextVar("checkpoint that was read ahead", default=None)
+_KEPT: ContextVar[list[tuple[Path, Stamp, Checkpoint]] | None] = ContextVar(
+    "checkpoint that was read ahead", default=None
+)
 
 
 def _is_exported(folder: Path) -> bool:
