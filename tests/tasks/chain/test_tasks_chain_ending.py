@@ -133,6 +133,25 @@ def test_a_file_that_nobody_asked_for_may_be_missing(
     assert "Writing onnx needs onnx" in end(asked, tmp_path, first, last).failures[0]
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"built": False, "unchecked": ["No engine was built:", "why."]}, ["tensorrt: No engine was built: why."]),
+        ({"built": False, "unchecked": 3}, ["tensorrt: it was not built, which needs another machine."]),
+        ({"built": True, "unchecked": []}, []),
+        ({}, []),  # a record of an older version
+    ],
+)
+def test_what_this_machine_cannot_build_is_a_failure(facts: dict[str, Any], said: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "exported" / "slim_tensorrt.onnx"
+    file.parent.mkdir()
+    file.write_bytes(b"x")
+    row = {"model": "slim", "format": "tensorrt", "bytes": 1, "path": str(file), **facts}
+    write_json(file.with_name("record.json"), {"files": [row]})
+    config = CompressConfig(data="d.yaml", cfg="yolov5n", export="engine")
+    assert exports._Exports(config, tmp_path, {"slim": str(tmp_path / "none.pt")}).unbuilt() == said
+
+
 def test_a_failed_export_is_said_and_not_raised(base_run: TrainRecord, tiny_data: Path, tmp_path: Path) -> None:
     config = settings(base_run, tiny_data, export="torchscript", imgsz=96)
     broken = tmp_path / "broken.pt"

@@ -150,9 +150,8 @@ class _Exports:
 
     def unbuilt(self) -> list[str]:
         """Sentences about what was asked for and can only be built elsewhere."""
-        return [
-            f"{row['format']}: {' '.join(row['unchecked'])}" for row in self._of(SLIM) if not row.get("built", True)
-        ]
+        unbuilt = [row for row in self._of(SLIM) if row.get("built") is False]
+        return [f"{row['format']}: {_how_elsewhere(row)}" for row in unbuilt]
 
     def _of(self, model: str) -> list[dict[str, Any]]:
         wanted = [find_format(name, "--export").name for name in self._config.export]
@@ -180,6 +179,13 @@ class _Exports:
         self._rows.append({"model": model, "weights": self._weights[model], **to_plain(file)})
         about = {"files": self._rows, "provenance": run_provenance(self._config)}
         write_json(self._folder / EXPORTED / RECORD, about)
+
+
+def _how_elsewhere(row: Mapping[str, Any]) -> str:
+    """How the format of a row is built on another machine. The row may come from an earlier record."""
+    said = row.get("unchecked")
+    texts = [one for one in said if isinstance(one, str)] if isinstance(said, (list, tuple)) else []
+    return " ".join(texts) or "it was not built, which needs another machine."
 
 
 def _earlier_rows(folder: Path) -> list[dict[str, Any]]:
