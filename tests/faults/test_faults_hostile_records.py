@@ -129,6 +129,11 @@ def test_a_file_that_is_not_utf_8_is_refused(run: Path, tmp_path: Path) -> None:
     (run / "curves.json").write_bytes(b'{"curves": "\xff"}')
     with pytest.raises(StorageError, match=r"curves\.json is not valid JSON"):
         write_report([run], tmp_path / "page.html")
+    (run / "opt.yaml").write_bytes(b"data: '\xff'\n")
+    with pytest.raises(StorageError, match=r"Cannot read .*opt\.yaml"):
+        write_report([run], tmp_path / "page.html")
+    with pytest.raises(ConfigError, match=r"cannot read .*opt\.yaml"):
+        resumed_config(TrainConfig, run / "weights" / "last.pt", {})
 
 
 def test_messages_quote_no_text_and_no_escape_sequence(tmp_path: Path) -> None:

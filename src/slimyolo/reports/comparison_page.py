@@ -11,6 +11,7 @@ from typing import Any
 from slimyolo.detections import Estimate, interval_words, rule_words
 from slimyolo.ranges import MOST_CLASSES
 from slimyolo.reports.commands import command_line
+from slimyolo.reports.page_template import page_template
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
 from slimyolo.reports.records.measured_stage import estimate_in, rule_in
 from slimyolo.reports.records.run_files import MOST_PICTURES, SampleSet, sample_image
@@ -66,18 +67,9 @@ def is_comparison(folder: Path) -> bool:
 
 def render_comparison(folder: Path, *, version: str = "", made: str = "") -> str:
     """The HTML page about the comparison in `folder`. Raises `StorageError` when a file is missing or damaged."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     path = run_file(folder, "record.json") or folder / "record.json"
     shown = _page(open_record(path, AGAIN), folder)
-    environment = Environment(
-        loader=PackageLoader("slimyolo.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("comparison.html").render(
+    return page_template("comparison.html").render(
         **shown, version=version, made=made, box_colours=BOX_COLOURS, series=SERIES
     )
 

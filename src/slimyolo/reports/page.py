@@ -34,6 +34,7 @@ from slimyolo.reports.origins import (
     run_title,
     settings_of,
 )
+from slimyolo.reports.page_template import page_template
 from slimyolo.reports.pictures import BOX_COLOURS, PictureRow, picture_rows
 from slimyolo.reports.records.measured_stage import Numbers
 from slimyolo.reports.records.run_files import Curves, LabelCounts
@@ -120,15 +121,6 @@ def render_page(
     `version` (of slimyolo) and `made` (date and time) are printed at the foot of the page. Names and paths from the
     records are escaped, so they cannot become markup.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("slimyolo.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     runs = distinct_names(with_changes(runs))
     columns = any(stage.changes is not None for run in runs for stage in run.stages)
     chapters = tuple(_chapter(run, f"r{number}", images, columns, place) for number, run in enumerate(runs))
@@ -136,7 +128,7 @@ def render_page(
     sizes = {stage.imgsz for run in runs for stage in run.stages}
     measured = [(run.name, points) for run in runs if (points := measured_points(run))]
     compared = compared_trade_offs(measured, gflops_words(sizes)) if several and measured else ()
-    return environment.get_template("report.html").render(
+    return page_template("report.html").render(
         title=page_title(runs),
         head=stage_head([stage for run in runs for stage in run.stages], columns),
         changes=columns,

@@ -113,8 +113,9 @@ class RecordValue:
         """A number from 0 to 1."""
         return self.number(-ROUNDING, 1 + ROUNDING)
 
-    def free(self) -> Any:
-        """A value that is only shown, whatever it is: plain data with finite numbers and at most 50 levels."""
+    def settings(self) -> Mapping[str, Any]:
+        """A mapping that is only shown, whatever it holds: plain data of at most 50 levels, with numbers of usual size."""
+        self._mapping()
         left, waiting = MOST_FREE, [(self, 0)]
         while waiting:
             value, depth = waiting.pop()
@@ -130,13 +131,7 @@ class RecordValue:
                 waiting += [(part, depth + 1) for part in value.rows()]
             elif not _is_plain(plain):
                 raise value._wrong("a text, a truth value or a number of usual size")
-        return self._plain
-
-    def settings(self) -> Mapping[str, Any]:
-        """A mapping of values that are only shown."""
-        self._mapping()
-        found: Mapping[str, Any] = self.free()
-        return found
+        return self._mapping()
 
     def refusal(self, why: str) -> StorageError:
         """The error that this record cannot be used; `why` is a clause."""

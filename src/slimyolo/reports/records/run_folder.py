@@ -29,8 +29,7 @@ def refuse_links_out(path: Path, folder: Path) -> None:
 
     Otherwise the page would hold a copy of a file that somebody else chose, and pages are sent to others.
     """
-    root = os.path.realpath(folder)
-    if os.path.exists(path) and os.path.commonpath([os.path.realpath(path), root]) != root:
+    if os.path.exists(path) and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise StorageError(
             f"{path} is a link that leads out of the run folder. Remove it to make the report without it."
         )

@@ -18,7 +18,7 @@ def read_plan(path: Path) -> PrunePlan:
     """The plan in a JSON file, or in the ``plan.json`` of a run folder. Raises `PruningError` naming the file."""
     file = path / "plan.json" if path.is_dir() else path
     try:
-        return PrunePlan.from_json(read_user_file(file, "JSON file").decode("utf-8"))
+        return PrunePlan.from_json(read_user_file(file, "JSON file").decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         why = "it is not a text file" if isinstance(error, UnicodeDecodeError) else error
         raise PruningError(
