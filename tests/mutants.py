@@ -58,7 +58,7 @@ def is_another_kind(plain: Any, what: str) -> bool:
     for key in place.split("."):
         plain = plain[int(key)] if isinstance(plain, list) else plain[key]
     odd = ODD[name]
-    return odd not in (None, ...) and _kind_of(odd) != _kind_of(plain)
+    return plain is not None and odd not in (None, ...) and _kind_of(odd) != _kind_of(plain)
 
 
 def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

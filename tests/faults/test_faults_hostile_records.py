@@ -308,3 +308,19 @@ def test_the_command_line_prints_one_line(run: Path, tmp_path: Path, capsys: pyt
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1
     assert said.isprintable() or said.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("distill: true", "--distill: got True"),
+        ("freeze: 1.5", "--freeze: got 1.5"),
+        ("epochs: yes", "--epochs: got true, expected a number"),
+    ],
+)
+def test_a_value_that_an_option_does_not_take(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "opt.yaml").write_text(f"data: d.yaml\ncfg: yolov5n\n{text}\n")
+    with pytest.raises(ConfigError, match=rf"opt\.yaml holds settings that no run was started with\. {words}"):
+        resumed_config(TrainConfig, tmp_path / "weights" / "last.pt", {})
+    with pytest.raises(ConfigError, match=r"--kept: got \[None\], which is not of a kind that this option takes"):
+        SensitivityConfig(weights="my.pt", data="d.yaml", kept=[None])  # type: ignore[list-item]

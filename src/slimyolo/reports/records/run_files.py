@@ -293,7 +293,10 @@ def sample_image(row: RecordValue, folder: Path, pictures: str, boxes: str) -> S
 
     Only the last part of the path in the record counts. Raises `StorageError` when a link leads out of the run folder.
     """
-    jpeg = folder / pictures / Path(row["file"].text()).name
+    name = Path(row["file"].text()).name
+    if name in ("", ".."):
+        raise row.refusal("file: it names no picture")
+    jpeg = folder / pictures / name
     refuse_links_out(jpeg, folder)
     return SampleImage(
         jpeg=jpeg,

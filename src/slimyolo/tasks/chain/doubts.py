@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from slimyolo.data import wrong_classes_words
 from slimyolo.errors import StorageError
@@ -13,8 +12,6 @@ from slimyolo.storage import RecordValue, open_record
 from slimyolo.tasks.common.budgets import missed_budget_words
 
 __all__ = ["base_doubt", "chain_doubts", "disturbed_times", "missed_budgets"]
-
-Read = TypeVar("Read")
 
 LEARNT = 0.05  # mAP50; a detector that has learnt anything reaches more on the images that it was trained for
 KEPT = 0.5  # of the mAP50 of the base
@@ -49,25 +46,27 @@ def chain_doubts(folder: Path, rows: Sequence[StageRow], first: StageRow, last: 
 
 def _dropped_labels(folder: Path) -> list[str]:
     """A warning for each split from which labels were dropped because of their class numbers."""
-    found: dict[str, str] = {}
+    found: dict[str, None] = {}
     for path in sorted(folder.glob("*/record.json")):
-        found |= _read(path.parent, _dropped_in) or {}
-    return list(found.values())
+        found |= dict.fromkeys(_read(path.parent, _dropped_in))
+    return list(found)
 
 
-def _dropped_in(record: RecordValue) -> dict[str, str]:
-    """Split → the warning about its dropped labels, for the splits that have one."""
-    data = record["provenance"]["data"]
-    return {
-        name: wrong_classes_words(name, dropped, split["boxes"].whole(), data.optional("file", RecordValue.text))
-        for name, split in data["splits"].named().items()
+def _dropped_in(record: RecordValue) -> list[str]:
+    data = record.optional("provenance", lambda about: about.get("data"))
+    splits = None if data is None else data.optional("splits", RecordValue.named)
+    if data is None or splits is None:
+        return []
+    return [
+        wrong_classes_words(name, dropped, split["boxes"].whole(), data.optional("file", RecordValue.text))
+        for name, split in splits.items()
         if (dropped := split.optional("wrong_classes", RecordValue.whole))
-    }
+    ]
 
 
 def missed_budgets(folder: Path) -> list[str]:
     """A warning for each budget that the cut in `folder` did not reach."""
-    return _read(folder, _missed_in) or []
+    return _read(folder, _missed_in)
 
 
 def _missed_in(cut: RecordValue) -> list[str]:
@@ -86,13 +85,16 @@ def _missed_in(cut: RecordValue) -> list[str]:
 
 def disturbed_times(timed: Path) -> list[str]:
     """A warning when something disturbed the times that were measured into the folder `timed`."""
-    found = _read(timed, lambda record: record.optional("warnings", RecordValue.texts)) or ()
+    found = _read(timed, lambda record: list(record.optional("warnings", RecordValue.texts) or ()))
     return [f"The milliseconds in the table are doubtful. {' '.join(found)}"] if found else []
 
 
-def _read(folder: Path, read: Callable[[RecordValue], Read]) -> Read | None:
-    """What `read` finds in the ``record.json`` of a stage; None without a record that can be read."""
+def _read(folder: Path, read: Callable[[RecordValue], list[str]]) -> list[str]:
+    """The warnings that `read` finds in the ``record.json`` of a stage, or the one that it cannot be read; none without it."""
+    path = folder / "record.json"
+    if not path.is_file():
+        return []
     try:
-        return read(open_record(folder / "record.json", ""))
-    except StorageError:
-        return None
+        return read(open_record(path, "What it says of the result is not known."))
+    except StorageError as error:
+        return [str(error)]

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator
-
 from slimyolo.errors import ConfigError
+from slimyolo.tasks.common.config import parsed_by
 from slimyolo.tasks.common.device_host import DeviceHost
 from slimyolo.tasks.common.option_types import parse_share
 
@@ -159,5 +158,5 @@ def missed_budget_words(note: str) -> str:
     return f"{note} Lower --floor, or ask for less." if _NOT_REACHED in note else ""
 
 
-Amount = Annotated[float | int, BeforeValidator(parse_amount)]
-Latency = Annotated[str, BeforeValidator(parse_latency)]
+Amount = Annotated[float | int, parsed_by(parse_amount)]
+Latency = Annotated[str, parsed_by(parse_latency)]

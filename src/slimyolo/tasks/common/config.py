@@ -7,15 +7,15 @@ help shows it. The command line, the recipe keys and the documentation are made 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from slimyolo.errors import ConfigError, nearest_name_hint
+from slimyolo.errors import ConfigError, nearest_name_hint, shown_value
 from slimyolo.ranges import RANGES, in_range, numbers_in, range_sentence
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "option",
     "option_facts",
     "option_name",
+    "parsed_by",
     "refuse_unknown_keys",
 ]
 
@@ -114,6 +115,21 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
+def parsed_by(parse: Callable[[Any], Any]) -> BeforeValidator:
+    """Makes the value of a setting from what a user, a recipe or a record gives. `parse` raises `ValueError` for what it refuses.
+
+    What it does not expect at all, such as a truth value where it goes through a list, is refused as well.
+    """
+
+    def parsed(value: Any) -> Any:
+        try:
+            return parse(value)
+        except (AttributeError, OverflowError, TypeError):
+            raise ValueError(f"got {shown_value(value)}, which is not of a kind that this option takes.") from None
+
+    return BeforeValidator(parsed)
+
+
 class Config(BaseModel):
     """The settings of a command: frozen, complete, and checked when made. Raises `ConfigError` that names the option.
 
@@ -129,6 +145,7 @@ class Config(BaseModel):
     def _explain(cls, data: Any, handler: Any) -> Any:
         if isinstance(data, Mapping):
             refuse_unknown_keys(data, tuple(cls.model_fields), cls.__name__)
+            _refuse_truth_values(data, cls)
         try:
             config = handler(data)
         except ValidationError as error:
@@ -159,6 +176,16 @@ def refuse_unknown_keys(data: Mapping[Any, Any], known: Sequence[str], what: str
         if key not in known:
             hint = nearest_name_hint(str(key), known)
             raise ConfigError(f"Unknown key {key!r} for {what}.{hint} Known keys: {', '.join(known)}.")
+
+
+def _refuse_truth_values(data: Mapping[str, Any], config: type[Config]) -> None:
+    """Raise `ConfigError` for a number that is true or false: YAML's ``yes`` would be 1 otherwise."""
+    for name, value in data.items():
+        kind = config.model_fields[name].annotation
+        kinds = set(get_args(kind)) or {kind}
+        if isinstance(value, bool) and kinds <= {int, float, type(None)}:
+            flag = option_facts(config.model_fields[name]).flag
+            raise ConfigError(f"{flag or option_name(name)}: got {str(value).lower()}, expected a number.")
 
 
 def _refuse_out_of_range(name: str, value: Any, config: type[Config]) -> None:

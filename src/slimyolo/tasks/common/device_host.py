@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
-
 from slimyolo.errors import ConfigError
-from slimyolo.tasks.common.config import option
+from slimyolo.tasks.common.config import option, parsed_by
 
 __all__ = [
     "DeviceHost",
@@ -53,7 +51,7 @@ def check_address(value: Any) -> Any:
     raise ValueError(f"got {text!r}, expected user@host or a name from ~/.ssh/config (a port belongs there, too).")
 
 
-HostAddress = Annotated[str, BeforeValidator(check_address)]
+HostAddress = Annotated[str, parsed_by(check_address)]
 
 
 def device_host_option(group: str, *, rare: bool = False) -> Any:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from slimyolo.ranges import RANGES
+from slimyolo.tasks.common.config import parsed_by
 
 __all__ = [
     "DISTILLATION_TERMS",
@@ -232,32 +233,32 @@ def pattern_shares(items: tuple[str, ...]) -> dict[str, float]:
     return {pattern: float(parse_share(share)) for pattern, _, share in pairs}
 
 
-Share = Annotated[float, BeforeValidator(parse_share)]
-Device = Annotated[str, BeforeValidator(parse_device)]
-ImageSize = Annotated[tuple[int, int], BeforeValidator(parse_image_size)]
+Share = Annotated[float, parsed_by(parse_share)]
+Device = Annotated[str, parsed_by(parse_device)]
+ImageSize = Annotated[tuple[int, int], parsed_by(parse_image_size)]
 """(height, width) in pixels, for commands that run a model on images of any shape."""
-SquareSize = Annotated[int, BeforeValidator(parse_square_size), Field(ge=32)]
+SquareSize = Annotated[int, parsed_by(parse_square_size), Field(ge=32)]
 """The side in pixels, for commands that letterbox images to squares: training, validation, pruning. It is written in the
 same ways as an `ImageSize`."""
-SideOrRectangle = Annotated[int | tuple[int, int], BeforeValidator(parse_side_or_rectangle)]
+SideOrRectangle = Annotated[int | tuple[int, int], parsed_by(parse_side_or_rectangle)]
 """The longer side in pixels, or (height, width) into which every image is fitted, for commands that measure."""
-LayerIndices = Annotated[tuple[int, ...], BeforeValidator(parse_layers)]
-PatternShares = Annotated[tuple[str, ...], BeforeValidator(parse_pattern_shares)]
-OptionalPath = Annotated[Path | None, BeforeValidator(empty_to_none)]
-ResumedRun = Annotated[Path | None, BeforeValidator(parse_resume)]
+LayerIndices = Annotated[tuple[int, ...], parsed_by(parse_layers)]
+PatternShares = Annotated[tuple[str, ...], parsed_by(parse_pattern_shares)]
+OptionalPath = Annotated[Path | None, parsed_by(empty_to_none)]
+ResumedRun = Annotated[Path | None, parsed_by(parse_resume)]
 """The folder of the run to continue, ``newest`` for the newest one, or None for a new run."""
-OptionalText = Annotated[str | None, BeforeValidator(empty_to_none)]
-BatchSize = Annotated[int, BeforeValidator(check_batch_size)]
-DistillationTerms = Annotated[tuple[str, ...], BeforeValidator(parse_terms)]
+OptionalText = Annotated[str | None, parsed_by(empty_to_none)]
+BatchSize = Annotated[int, parsed_by(check_batch_size)]
+DistillationTerms = Annotated[tuple[str, ...], parsed_by(parse_terms)]
 OptionalDistillationTerms = Annotated[
-    tuple[str, ...] | None, BeforeValidator(lambda value: None if value is None else parse_terms(value))
+    tuple[str, ...] | None, parsed_by(lambda value: None if value is None else parse_terms(value))
 ]
-ClassWords = Annotated[tuple[int | str, ...], BeforeValidator(parse_classes)]
+ClassWords = Annotated[tuple[int | str, ...], parsed_by(parse_classes)]
 """Numbers and names of classes; the names are looked up when the model is open (`tasks.predict.asked_classes`)."""
-WordList = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
+WordList = Annotated[tuple[str, ...], parsed_by(split_commas)]
 Activation = Literal["silu", "hardswish", "relu", "relu6"]
-OptionalActivation = Annotated[Activation | None, BeforeValidator(empty_to_none)]
-OptionalOptimizer = Annotated[OptimizerName | None, BeforeValidator(empty_to_none)]
-ExportFormats = Annotated[tuple[str, ...], BeforeValidator(parse_formats)]
+OptionalActivation = Annotated[Activation | None, parsed_by(empty_to_none)]
+OptionalOptimizer = Annotated[OptimizerName | None, parsed_by(empty_to_none)]
+ExportFormats = Annotated[tuple[str, ...], parsed_by(parse_formats)]
 """Names of export formats (`exporting.table`, which needs torch to import); empty: no file is exported."""
-ImageCache = Annotated[Literal["ram"] | None, BeforeValidator(check_cache)]
+ImageCache = Annotated[Literal["ram"] | None, parsed_by(check_cache)]

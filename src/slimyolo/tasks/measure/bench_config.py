@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.budgets import Latency
-from slimyolo.tasks.common.config import Config, option
+from slimyolo.tasks.common.config import Config, option, parsed_by
 from slimyolo.tasks.common.option_types import BenchPrecision, ImageSize, OptionalPath, split_commas
 from slimyolo.tasks.common.shared_options import (
     exist_ok_option,
@@ -36,10 +36,10 @@ class BenchConfig(Config):
     weights: tuple[Path, ...] = option(
         (), "checkpoints and exported files; all are compared with the first", group=WHAT, metavar="FILE", by_place=True
     )
-    runtime: Annotated[tuple[str, ...], BeforeValidator(split_commas)] = option(
+    runtime: Annotated[tuple[str, ...], parsed_by(split_commas)] = option(
         ("onnxruntime",), "one or more of onnxruntime, openvino, ncnn, torch, litert", group=WHAT, metavar="RUNTIME …"
     )
-    precision: Annotated[tuple[BenchPrecision, ...], BeforeValidator(split_commas)] = option(
+    precision: Annotated[tuple[BenchPrecision, ...], parsed_by(split_commas)] = option(
         ("fp32",), "one or more of fp32, int8, bf16, fp16, auto (the runtime chooses)", group=WHAT
     )
     trust_code: bool = trust_option(WHAT)

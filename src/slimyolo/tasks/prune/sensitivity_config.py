@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator
-
-from slimyolo.tasks.common.config import Config, option
+from slimyolo.tasks.common.config import Config, option, parsed_by
 from slimyolo.tasks.common.option_types import BatchSize, Device, OptionalPath, ResumedRun, SquareSize, parse_share
 from slimyolo.tasks.common.shared_options import (
     cpu_threads_option,
@@ -42,7 +40,7 @@ class SensitivityConfig(Config):
     metric: Literal["error", "map"] = option(
         "error", "error of the outputs (needs no labels), or drop of mAP50-95", group=WHAT
     )
-    kept: Annotated[tuple[float, ...], BeforeValidator(_shares)] = option(
+    kept: Annotated[tuple[float, ...], parsed_by(_shares)] = option(
         (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1), "shares of the channels that stay", group=WHAT, rare=True
     )
     layers: tuple[str, ...] = option((), "only groups with a layer that matches (model.9.* …)", group=WHAT, rare=True)

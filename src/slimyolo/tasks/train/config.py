@@ -8,11 +8,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import model_validator
 
 from slimyolo.errors import ConfigError
 from slimyolo.tasks.common.budgets import BudgetUnit, Latency, TimingSource, budget_of
-from slimyolo.tasks.common.config import Config, option, option_name
+from slimyolo.tasks.common.config import Config, option, option_name, parsed_by
 from slimyolo.tasks.common.option_types import (
     BatchSize,
     CouplingPolicy,
@@ -75,7 +75,7 @@ def duration_seconds(text: str) -> float | None:
     return seconds if seconds > 0 else None
 
 
-Duration = Annotated[str | None, BeforeValidator(_check_duration)]
+Duration = Annotated[str | None, parsed_by(_check_duration)]
 
 
 class TrainConfig(Config):
