@@ -242,7 +242,7 @@ def test_a_damaged_reading_is_ignored(damage: bytes | None, keeping: Path, make_
         altered = bytearray(whole)
         altered[place] ^= 1
         file.write_bytes(altered if damage is None else damage)
-        assert kept_reading.find_reading(file, images(source.parent)) is None
+        assert kept_reading.find_reading(file, list(map(str, images(source.parent)))) is None
     assert content(source) == first
     assert file.read_bytes() == whole  # it was written again
 

@@ -264,7 +264,7 @@ def _orphans(split: SplitData) -> tuple[Path, ...]:
     expected |= {sample.label for sample in split.samples if sample.label is not None}
     folders = sorted({path.parent for path in expected if path.parent.is_dir()})
     finder = LabelFinder()
-    files = sorted(file for folder in folders for found in finder.names_in(folder).values() for file in found)
+    files = sorted(folder / name for folder in folders for names in finder.names_in(folder).values() for name in names)
     return tuple(file for file in files if file not in expected and file.name.lower() not in _NO_LABEL_NAMES)
 
 

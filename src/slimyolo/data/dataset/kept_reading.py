@@ -65,10 +65,10 @@ class Evidence:
     not be read.
     """
 
-    images: Sequence[Path]
+    images: Sequence[str]
     started_ns: int = field(default_factory=time.time_ns)
     stamps: list[Stamp] = field(default_factory=list)
-    labels: list[Path] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
     label_stamps: list[Stamp] = field(default_factory=list)
     finder: LabelFinder = field(default_factory=LabelFinder)
     lasting: bool = True
@@ -78,7 +78,7 @@ class Evidence:
 
     def add_label(self, path: Path) -> None:
         """Note the label file `path`, which is going to be read."""
-        self.labels.append(path)
+        self.labels.append(os.fspath(path))
         self.label_stamps.append(stamp_of(path))
 
 
@@ -92,27 +92,26 @@ def place_of_reading(spec: DatasetSpec, places: Sequence[Path], single_class: bo
         return None
 
 
-def find_reading(file: Path | None, images: Sequence[Path]) -> Reading | None:
+def find_reading(file: Path | None, images: Sequence[str]) -> Reading | None:
     """The reading that `file` keeps of these images, if the evidence is still the same; else None."""
     loaded = None if file is None else _load(file)
     if loaded is None:
         return None
     header, tables = loaded
-    names = list(map(os.fspath, images))
-    if header["images"] != _joined(names) or not _equal(tables["stamps"], names):
+    if header["images"] != _joined(images) or not _equal(tables["stamps"], images):
         return None
     for folder, labels in header["labels_folders"]:
         if labels_folder(Path(folder)) != (None if labels is None else Path(labels)):
             return None
     if any(listing_of(Path(folder)) != listing for folder, listing in header["listings"]):
         return None
-    folders = [(Path(folder), os.path.join(folder, "")) for folder in header["label_folders"]]
-    labels = list(zip(tables["label_folder_of"].tolist(), _split(tables["labels"]), strict=True))
-    if not _equal(tables["label_stamps"], [folders[number][1] + name for number, name in labels]):
+    folders = [os.path.join(folder, "") for folder in header["label_folders"]]
+    named = zip(tables["label_folder_of"].tolist(), _split(tables["labels"]), strict=True)
+    labels = [folders[number] + name for number, name in named]
+    if not _equal(tables["label_stamps"], labels):
         return None
     defects = tuple(Defect(Path(file), *rest) for file, *rest in header["defects"])
-    paths = [folders[number][0] / name for number, name in labels]
-    return Reading(_samples(tables, images, paths), defects, header["fingerprint"])
+    return Reading(_samples(tables, images, labels), defects, header["fingerprint"])
 
 
 def keep_reading(file: Path | None, reading: Reading, evidence: Evidence) -> None:
@@ -178,20 +177,20 @@ def _version() -> bytes:
 def _header(reading: Reading, evidence: Evidence) -> dict[str, Any]:
     folders = evidence.finder.labels_folders()
     return {
-        "images": _joined(list(map(os.fspath, evidence.images))),
+        "images": _joined(evidence.images),
         "labels_folders": [
             (str(folder), None if labels is None else str(labels)) for folder, labels in folders.items()
         ],
         "listings": [(str(folder), listing) for folder, listing in evidence.finder.listings.items()],
-        "label_folders": list(map(str, _label_folders(evidence))),
+        "label_folders": list(_label_folders(evidence)),
         "defects": [(str(one.file), one.line, one.kind, one.message, one.outcome) for one in reading.defects],
         "fingerprint": reading.fingerprint,
     }
 
 
-def _label_folders(evidence: Evidence) -> dict[Path, int]:
+def _label_folders(evidence: Evidence) -> dict[str, int]:
     """The folders of all label files → their places in the header."""
-    return {folder: place for place, folder in enumerate(dict.fromkeys(path.parent for path in evidence.labels))}
+    return {folder: place for place, folder in enumerate(dict.fromkeys(map(os.path.dirname, evidence.labels)))}
 
 
 def _tables(reading: Reading, evidence: Evidence) -> dict[str, npt.NDArray[Any]]:
@@ -202,11 +201,11 @@ def _tables(reading: Reading, evidence: Evidence) -> dict[str, npt.NDArray[Any]]
     points = [outline for outline in outlines if outline is not None]
     return {
         "stamps": np.array(evidence.stamps, np.int64).reshape(-1, 4),
-        "labels": np.frombuffer(os.fsencode("\0".join(path.name for path in evidence.labels)), np.uint8),
-        "label_folder_of": np.array([folder_of[path.parent] for path in evidence.labels], np.int64),
+        "labels": np.frombuffer(os.fsencode("\0".join(map(os.path.basename, evidence.labels))), np.uint8),
+        "label_folder_of": np.array([folder_of[os.path.dirname(path)] for path in evidence.labels], np.int64),
         "label_stamps": np.array(evidence.label_stamps, np.int64).reshape(-1, 4),
-        "image_of": np.array([number_of[sample.image] for sample in samples], np.int64),
-        "label_of": np.array([-1 if one.label is None else label_of[one.label] for one in samples], np.int64),
+        "image_of": np.array([number_of[sample.image_file] for sample in samples], np.int64),
+        "label_of": np.array([-1 if one.label_file is None else label_of[one.label_file] for one in samples], np.int64),
         "sizes": np.array([sample.size for sample in samples], np.int64).reshape(-1, 2),
         "counts": np.array([len(sample.boxes) for sample in samples], np.int64),
         "boxes": np.concatenate([np.zeros((0, 5), np.float32), *(sample.boxes for sample in samples)]),
@@ -216,7 +215,7 @@ def _tables(reading: Reading, evidence: Evidence) -> dict[str, npt.NDArray[Any]]
     }
 
 
-def _samples(tables: Tables, images: Sequence[Path], labels: Sequence[Path]) -> tuple[Sample, ...]:
+def _samples(tables: Tables, images: Sequence[str], labels: Sequence[str]) -> tuple[Sample, ...]:
     boxes, first, outlines = tables["boxes"], 0, iter(_outlines(tables))
     columns = (tables[name].tolist() for name in ("image_of", "label_of", "sizes", "counts", "outlined"))
     samples = []

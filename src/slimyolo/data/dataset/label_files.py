@@ -44,7 +44,7 @@ class FoundLabel:
 class LabelFinder:
     """Finds label files. It lists each folder once, so use a new one when the files may have changed."""
 
-    _texts: dict[Path, dict[str, list[Path]]] = field(default_factory=dict)
+    _texts: dict[Path, dict[str, list[str]]] = field(default_factory=dict)
     _stems: dict[Path, frozenset[str]] = field(default_factory=dict)
     _labels_folders: dict[Path, Path | None] = field(default_factory=dict)
     listings: dict[Path, str] = field(default_factory=dict)
@@ -57,10 +57,10 @@ class LabelFinder:
             return FoundLabel(None)
         return FoundLabel(found[0], tuple(found[1:]))
 
-    def names_in(self, folder: Path) -> dict[str, list[Path]]:
-        """The text files in `folder`: the name without its suffix, in small letters → the files."""
+    def names_in(self, folder: Path) -> dict[str, list[str]]:
+        """The text files in `folder`: the name without its suffix, in small letters → the whole names."""
         if folder not in self._texts:
-            texts: dict[str, list[Path]] = defaultdict(list)
+            texts: dict[str, list[str]] = defaultdict(list)
             others: set[str] = set()
             entries = _entries(folder)
             self.listings[folder] = _checksum(entries)
@@ -69,7 +69,7 @@ class LabelFinder:
                 if suffix.lower() != _SUFFIX:
                     others.add(stem)
                 elif not entry.name.startswith(".") and entry.is_file():
-                    texts[stem.casefold()].append(folder / entry.name)
+                    texts[stem.casefold()].append(entry.name)
             self._stems[folder] = frozenset(others)
             self._texts[folder] = {stem: sorted(files) for stem, files in texts.items()}
         return self._texts[folder]
@@ -80,7 +80,7 @@ class LabelFinder:
 
     def _in(self, folder: Path, image: Path) -> list[Path]:
         """The files in `folder` that carry the name of `image`; the one that fits best is the first."""
-        files = self.names_in(folder).get(image.stem.casefold(), [])
+        files = [folder / name for name in self.names_in(folder).get(image.stem.casefold(), ())]
         own = [file for file in files if file.stem == image.stem]
         if own:
             return sorted(own, key=lambda file: file.suffix != _SUFFIX)

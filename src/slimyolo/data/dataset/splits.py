@@ -66,7 +66,7 @@ class SplitData:
     @property
     def unlabelled(self) -> int:
         """Number of images without a label file; these count as backgrounds."""
-        return sum(sample.label is None for sample in self.samples)
+        return sum(sample.label_file is None for sample in self.samples)
 
     @property
     def wrong_classes(self) -> int:
@@ -142,7 +142,8 @@ def _read(evidence: Evidence, spec: DatasetSpec, single_class: bool) -> Reading:
     """Open all images and their label files."""
     samples: list[Sample] = []
     defects: list[Defect] = []
-    for image, look in zip(evidence.images, look_at_images(evidence.images, evidence.stamps), strict=True):
+    for name, look in zip(evidence.images, look_at_images(evidence.images, evidence.stamps), strict=True):
+        image = Path(name)  # one after the other: many of them take more memory than all the rest
         if look.size is None:
             evidence.lasting &= look.lasting
             defects.append(Defect(image, None, "image", look.problem, SKIPPED_IMAGE))
@@ -154,7 +155,7 @@ def _read(evidence: Evidence, spec: DatasetSpec, single_class: bool) -> Reading:
         defects += [_not_used(file, found.path) for file in found.unused()]
         labels = _read_labels(path, spec)
         if labels is None:
-            samples.append(Sample(image, None, look.size, NO_BOXES))
+            samples.append(Sample(name, None, look.size, NO_BOXES))
             continue
         evidence.lasting &= labels.lasting
         defects += labels.defects
@@ -163,7 +164,7 @@ def _read(evidence: Evidence, spec: DatasetSpec, single_class: bool) -> Reading:
             if single_class:
                 boxes = boxes.copy()
                 boxes[:, 0] = 0
-            samples.append(Sample(image, path, look.size, boxes, labels.polygons))
+            samples.append(Sample(name, path, look.size, boxes, labels.polygons))
     defects += keypoint_hints(samples, spec)
     fingerprint = _fingerprint(_names(spec, single_class), samples, spec.root)
     return Reading(tuple(samples), tuple(defects), fingerprint)
@@ -184,7 +185,7 @@ def _read_labels(path: Path, spec: DatasetSpec) -> LabelFile | None:
 
 
 def _refuse_unlabelled(split: str, samples: Sequence[Sample], spec: DatasetSpec) -> None:
-    if all(sample.label is None for sample in samples):
+    if all(sample.label_file is None for sample in samples):
         image = samples[0].image
         expected, beside = label_path(image), image.with_suffix(".txt")
         places = f"{expected}" if expected == beside else f"{expected} (or {beside})"
@@ -202,7 +203,7 @@ def _refuse_unlabelled(split: str, samples: Sequence[Sample], spec: DatasetSpec)
 def _fingerprint(names: Sequence[str], samples: Sequence[Sample], root: Path) -> str:
     digest = hashlib.sha256("\0".join(names).encode())
     for sample in samples:
-        digest.update(b"\0" + os.fsencode(os.path.relpath(sample.image, root)) + b"\0")
+        digest.update(b"\0" + os.fsencode(os.path.relpath(sample.image_file, root)) + b"\0")
         digest.update(np.ascontiguousarray(sample.boxes, "<f4").tobytes())
         for polygon in sample.polygons:
             digest.update(b"-" if polygon is None else np.ascontiguousarray(polygon, "<f4").tobytes())

@@ -52,7 +52,7 @@ class ImageLook:
     lasting: bool = True
 
 
-def look_at_images(images: Sequence[Path], stamps: Sequence[Stamp] | None = None) -> list[ImageLook]:
+def look_at_images(images: Sequence[str], stamps: Sequence[Stamp] | None = None) -> list[ImageLook]:
     """One `ImageLook` for each image, in order. Several threads read the images. No file is changed.
 
     `stamps` are those of the images, when they are known already.
@@ -62,12 +62,12 @@ def look_at_images(images: Sequence[Path], stamps: Sequence[Stamp] | None = None
     known = _read_cache(file)
     stamps = [stamp_of(image) for image in images] if stamps is None else stamps
 
-    def look(item: tuple[Path, Stamp]) -> ImageLook:
+    def look(item: tuple[str, Stamp]) -> ImageLook:
         image, stamp = item
-        entry = known.get(os.fspath(image))
+        entry = known.get(image)
         if stamp != ABSENT and entry is not None and tuple(entry[:4]) == stamp:
             return ImageLook(tuple(entry[4]), "") if entry[4] else ImageLook(None, str(entry[5]))
-        return look_at_image(image)
+        return look_at_image(Path(image))
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         looks = list(pool.map(look, zip(images, stamps, strict=True), chunksize=16))
@@ -118,11 +118,11 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "slimyolo"
 
 
-def _cache_file(images: Sequence[Path]) -> Path | None:
+def _cache_file(images: Sequence[str]) -> Path | None:
     if not images:
         return None
     try:
-        folders = sorted({os.path.abspath(image.parent) for image in images})
+        folders = sorted({os.path.abspath(folder) for folder in set(map(os.path.dirname, images))})
         return cache_folder() / f"images-{hashlib.sha256(os.fsencode(os.pathsep.join(folders))).hexdigest()[:20]}.json"
     except RuntimeError:  # no home folder
         return None
@@ -142,7 +142,7 @@ def _read_cache(file: Path | None) -> Mapping[str, Any]:
 
 def _write_cache(
     file: Path | None,
-    images: Sequence[Path],
+    images: Sequence[str],
     stamps: Sequence[Stamp],
     looks: Sequence[ImageLook],
     started_ns: int,
@@ -150,7 +150,7 @@ def _write_cache(
     if file is None:
         return
     entries = {
-        os.fspath(image): [*stamp, look.size, look.problem]
+        image: [*stamp, look.size, look.problem]
         for image, stamp, look in zip(images, stamps, looks, strict=True)
         if stamp != ABSENT and look.lasting and settled((stamp,), started_ns)
     }

@@ -163,7 +163,7 @@ class _Reader:
             if kind is not None:
                 self.notes.append(_note(kind, defect))
         for image in listed.images:
-            self.read_picture(image, split)
+            self.read_picture(Path(image), split)
         return []
 
     def read_picture(self, image: Path, split: str) -> None:
