@@ -1,8 +1,8 @@
 """Peak memory of commands on many pictures, and of `predict` on a long video, beside the same on fewer of them.
 
 Every picture is a link to one of sixteen, and every model is the smallest that there is: what grows is what slimyolo keeps for
-each picture. A training is interrupted when it prints its first line of progress. Each count of pictures is read twice: for the first time,
-and from what was kept. Needs Linux; takes about two minutes of processor time.
+each picture. A training is interrupted when it prints its first line of progress. Each count of pictures is read twice: for the first
+time, and from what was kept. Needs Linux; takes about two minutes of processor time.
 
     python benchmarks/large_inputs.py --pictures 1000 10000 --frames 5000
     python benchmarks/large_inputs.py --pictures 1000 10000 100000 --frames 0 --commands read data train
@@ -120,14 +120,19 @@ def _peak(words: list[object], folder: Path) -> str:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
     wanted: tuple[int, ...] = (0,)
     if plain[0] == "train":
-        while process.poll() is None and b"  batch " not in log.read_bytes():  # the first line of progress
+        while _runs(process) and b"  batch " not in log.read_bytes():  # the first line of progress
             time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
+        os.kill(process.pid, signal.SIGINT)
         wanted = (0, 130)
     used = _end(process)
     if process.returncode not in wanted:
         raise SystemExit(f"{' '.join(command)} failed:\n{log.read_text(errors='replace')}")
     return f"{used.ru_maxrss / 1024:>12.0f} {used.ru_utime + used.ru_stime:>12.1f}"
+
+
+def _runs(process: subprocess.Popen[bytes]) -> bool:
+    """Whether `process` has not ended. (`Popen.poll` would take what `wait4` tells.)"""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
 
 def _end(process: subprocess.Popen[bytes]) -> resource.struct_rusage:
