@@ -1,8 +1,8 @@
 """Peak memory of commands on many pictures, and of `predict` on a long video, beside the same on fewer of them.
 
 Every picture is a link to one of sixteen, and every model is the smallest that there is: what grows is what slimyolo keeps for
-each picture. A training is interrupted when it prints its first line of progress. Each count of pictures is read twice: for the first
-time, and from what was kept. Needs Linux; takes about two minutes of processor time.
+each picture. A training is interrupted when it prints its first line of progress. Each count of pictures is read twice: for
+the first time, and from what was kept. Needs Linux; takes about two minutes of processor time.
 
     python benchmarks/large_inputs.py --pictures 1000 10000 --frames 5000
     python benchmarks/large_inputs.py --pictures 1000 10000 100000 --frames 0 --commands read data train

@@ -97,7 +97,7 @@ def shift_colours(
     )
     shifted = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
     cv2.LUT(shifted, np.stack(tables, axis=1)[None], dst=shifted)  # in place: no new memory, two thirds of the time
-    return cv2.cvtColor(shifted, cv2.COLOR_HSV2BGR, dst=shifted)
+    return cv2.cvtColor(shifted, cv2.COLOR_HSV2BGR, dst=shifted)  # type: ignore[no-any-return]
 
 
 def random_affine(
