@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=5_000, help="of a video for predict; 0 for none")
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     settings = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes what it starts with & ignore Ctrl-C
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # so that the first reading is the first
