@@ -1,21 +1,24 @@
-"""Training and validation speed beside other programs, each run as its users run it, in an environment of its own.
+"""Speed of training, validation and prediction beside other programs, each run as its users run it, in an environment of its own.
 
     python benchmarks/peers.py --data data/mask.yaml --ultralytics /envs/ultra/bin/python [--yolov5 /envs/yolov5/bin/python]
                                [--networks yolov8n yolo11n] [--rounds 2] [--train-images 96] [--epochs 4]
-                               [--val-images 64 256] [--weights yolov8n=best.pt] [--json peers.json]
+                               [--val-images 64 256] [--weights yolov8n=best.pt] [--what train val predict video]
+                               [--precision auto] [--json peers.json]
 
 The programs take turns (A B A B …) on the same photographs, with the same image size, batch size, optimizer and threads.
 
 * Training: the time between the lines that a program adds to its ``results.csv``, one after each epoch. It holds loading,
   training and saving. The first epoch (start) and the last one (validation after it) do not count.
 * Validation: the difference between whole commands on many and on few photographs, in which the start is left out.
+* Prediction: the same difference for a folder of photographs, and for a video of so many frames (640 × 480, made of the
+  photographs). Each program draws the boxes and saves the pictures or the video, as its command does.
 
 Nothing inside a program is read or changed, except that the ultralytics package gets the number of threads in a callback,
 because it sets its own. Its mosaic is not closed, and no program validates between epochs. All train in fp32; slimyolo alone
-would choose bf16 where the processor has units for it (`--precision auto`). Validation uses one file of weights for all:
-`--weights`, or what the peer has just trained, which slimyolo reads. Each number is printed with its spread, with the load of
-the machine before the command (1 minute), and with the cores that the command kept busy: fewer than `--threads` means that
-something else was running. The commands take about ten minutes with the numbers above on two cores.
+would choose bf16 where the processor has units for it (`--precision auto`). Validation and prediction use one file of weights
+for all: `--weights`, or what the peer has just trained, which slimyolo reads. Each number is printed with its spread, with the
+load of the machine before the command (1 minute), and with the cores that the command kept busy: fewer than `--threads` means
+that something else was running. The commands take about ten minutes with the numbers above on two cores.
 """
 
 from __future__ import annotations
@@ -33,6 +36,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import cv2
 
 from slimyolo.data import SplitData, read_dataset_yaml, read_split
 
@@ -65,11 +70,25 @@ model.val(
     device="cpu", plots=False, **given["more"],
 )
 """
+ULTRALYTICS_PREDICT = """
+import json, sys, torch
+from ultralytics import YOLO
+given = json.loads(sys.argv[1])
+model = YOLO(given["weights"])
+for event in ("on_predict_start", "on_predict_batch_start"):
+    model.add_callback(event, lambda predictor: torch.set_num_threads(given["threads"]))
+for _ in model.predict(
+    source=given["source"], imgsz=given["imgsz"], project=given["project"], name=given["name"], device="cpu", save=True,
+    stream=True,
+):
+    pass
+"""
+DIFFERENCES = {"val": "validation", "predict": "folder of photographs", "video": "video"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One command of a program. `weights` is the file to validate, None for a training."""
+    """One command of a program. Without `weights` it is a training; with `source` it is a prediction, else a validation."""
 
     network: str
     data: Path
@@ -82,6 +101,7 @@ class Work:
     name: str
     precision: str
     weights: Path | None = None
+    source: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -141,17 +161,30 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="peers-", ignore_cleanup_errors=True) as kept:
         folder = Path(kept)
         sets = _data_sets(given, folder)
+        sources = {
+            "predict": {size: file.parent / "images" / "val" for size, file in sets.items()},
+            "video": _videos(given, folder, sets) if "video" in given.what else {},
+        }
         for number in range(given.rounds):
             for network in given.networks:
                 able = [one for one in programs if _has(one, network)]
                 if "train" in given.what:
                     for program in able:
                         _add_training(table, program, _work(given, network, sets["train"], folder, program, number))
-                if "val" in given.what:
+                for what in [name for name in DIFFERENCES if name in given.what]:
                     file = _weights(weights.get(network), folder, able, network)
                     for program in able:
                         work = _work(given, network, sets["few"], folder, program, number, file)
-                        _add_validation(table, program, work, sets, given.val_images)
+                        pair = [
+                            _with(
+                                work,
+                                data=sets[size],
+                                source=sources.get(what, {}).get(size),
+                                name=f"{network}_{what}{number}_{size}",
+                            )
+                            for size in ("few", "many")
+                        ]
+                        _add_difference(table, program, DIFFERENCES[what], pair, given.val_images)
                 _say(f"round {number + 1} of {given.rounds}, {network}: done")
     print(_heading(given, programs))
     print(_markdown(list(table.values())))
@@ -180,17 +213,13 @@ def _add_training(table: dict[tuple[str, str, str], Samples], program: Program, 
     samples.load.append(done.load)
 
 
-def _add_validation(
-    table: dict[tuple[str, str, str], Samples],
-    program: Program,
-    work: Work,
-    sets: Mapping[str, Path],
-    counts: Sequence[int],
+def _add_difference(
+    table: dict[tuple[str, str, str], Samples], program: Program, what: str, pair: Sequence[Work], counts: Sequence[int]
 ) -> None:
-    few, many = (_run(program, _with(work, data=sets[name], name=f"{work.name}_{name}")) for name in ("few", "many"))
-    samples = table.setdefault(
-        ("validation", work.network, program.name), Samples("validation", work.network, program.name)
-    )
+    """Run the command on few and on many pictures; the difference of the seconds belongs to the difference of the counts."""
+    few, many = (_run(program, work) for work in pair)
+    network = pair[0].network
+    samples = table.setdefault((what, network, program.name), Samples(what, network, program.name))
     if many.seconds > few.seconds:
         samples.rates.append((counts[1] - counts[0]) / (many.seconds - few.seconds))
     samples.cores.append(many.cores)
@@ -241,6 +270,8 @@ def _lines(file: Path) -> int:
 
 
 def _slimyolo(python: Path, work: Work) -> list[str]:
+    if work.source is not None:
+        return [str(python), "-m", "slimyolo", "predict", *_predicting(work)]
     shared = ["--data", str(work.data), "--imgsz", str(work.imgsz), "--batch-size", str(work.batch), "--noplots"]
     shared += ["--project", str(work.project), "--name", work.name, "--device", "cpu"]
     shared += [] if work.workers is None else ["--workers", str(work.workers)]
@@ -255,6 +286,8 @@ def _ultralytics(python: Path, work: Work) -> list[str]:
     more = {} if work.workers is None else {"workers": work.workers}
     plain = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(work).items()}
     code = ULTRALYTICS_TRAIN if work.weights is None else ULTRALYTICS_VAL
+    if work.source is not None:
+        code = ULTRALYTICS_PREDICT
     return [str(python), "-c", code, json.dumps({**plain, "more": more})]
 
 
@@ -264,10 +297,18 @@ def _yolov5(python: Path, work: Work) -> list[str]:
     shared += ["--project", str(work.project), "--name", work.name, "--device", "cpu"]
     shared += [] if work.workers is None else ["--workers", str(work.workers)]
     program = str(python.with_name("yolov5"))
+    if work.source is not None:
+        return [program, "detect", *_predicting(work)]
     if work.weights is not None:
         return [program, "val", "--weights", str(work.weights), *shared]
     own = ["--weights", "", "--cfg", f"{work.network}.yaml", "--epochs", str(work.epochs), "--noval", "--noplots"]
     return [program, "train", *own, *shared]
+
+
+def _predicting(work: Work) -> list[str]:
+    """The options of a prediction, which slimyolo and yolov5 share."""
+    shared = ["--weights", str(work.weights), "--source", str(work.source), "--imgsz", str(work.imgsz)]
+    return [*shared, "--project", str(work.project), "--name", work.name, "--device", "cpu"]
 
 
 def _has(program: Program, network: str) -> bool:
@@ -351,12 +392,27 @@ def _link(source: SplitData, count: int, place: Path, split: str) -> None:
         (labels / f"{number:05}.txt").write_text("\n".join(rows) + "\n" if rows else "")
 
 
+def _videos(given: argparse.Namespace, folder: Path, sets: Mapping[str, Path]) -> dict[str, Path]:
+    """Two videos of the photographs that are validated, one photograph a frame."""
+    made = {}
+    for name, count in zip(("few", "many"), given.val_images, strict=True):
+        made[name] = folder / f"{name}.mp4"
+        video = cv2.VideoWriter(str(made[name]), cv2.VideoWriter.fourcc(*"mp4v"), 25, (640, 480))
+        for photograph in sorted((sets[name].parent / "images" / "val").iterdir())[:count]:
+            picture = cv2.imread(str(photograph))
+            if picture is None:
+                sys.exit(f"{photograph} cannot be read as a picture.")
+            video.write(cv2.resize(picture, (640, 480)))
+        video.release()
+    return made
+
+
 def _heading(given: argparse.Namespace, programs: Sequence[Program]) -> str:
     machine = next(iter(_processor()), "unknown processor")
     return (
         f"{machine}, {os.cpu_count()} processors; {given.imgsz} px, batch {given.batch}, {given.threads} threads, "
         f"slimyolo trains in {given.precision}, "
-        f"{given.train_images} images a training epoch, {given.val_images[0]} and {given.val_images[1]} images of validation, "
+        f"{given.train_images} images a training epoch, {given.val_images[0]} and {given.val_images[1]} images of the others, "
         f"{given.rounds} rounds; {'; '.join(one.versions() for one in programs)}\n"
     )
 
@@ -397,7 +453,7 @@ def _say(text: str) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Training and validation speed beside other programs.")
+    parser = argparse.ArgumentParser(description="Training, validation and prediction speed beside other programs.")
     parser.add_argument(
         "--data", type=Path, required=True, help="dataset YAML with photographs for training and validation"
     )
@@ -406,7 +462,7 @@ def _arguments() -> argparse.Namespace:
         "--yolov5", type=Path, help="python of an environment with the package yolov5 (networks yolov5n …)"
     )
     parser.add_argument("--networks", nargs="+", default=["yolov8n", "yolo11n"])
-    parser.add_argument("--what", nargs="+", choices=["train", "val"], default=["train", "val"])
+    parser.add_argument("--what", nargs="+", choices=["train", *DIFFERENCES], default=["train", "val"])
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--train-images", type=int, default=96)
     parser.add_argument("--val-images", type=int, nargs=2, default=[64, 256], metavar=("FEW", "MANY"))
@@ -418,7 +474,9 @@ def _arguments() -> argparse.Namespace:
         "--precision", default="fp32", help="in which slimyolo trains; the others train in fp32 on a processor"
     )
     parser.add_argument("--workers", type=int, help="loader processes; without it, each program's own choice")
-    parser.add_argument("--weights", nargs="+", default=[], metavar="NETWORK=FILE", help="what is validated")
+    parser.add_argument(
+        "--weights", nargs="+", default=[], metavar="NETWORK=FILE", help="what is validated and predicts"
+    )
     parser.add_argument("--json", type=Path, help="write all samples to this file")
     given = parser.parse_args()
     for name in ("ultralytics", "yolov5"):
