@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -121,6 +122,7 @@ def parsed_by(parse: Callable[[Any], Any]) -> BeforeValidator:
     What it does not expect at all, such as a truth value where it goes through a list, is refused as well.
     """
 
+    @wraps(parse)  # its name is read by what writes the types of the settings
     def parsed(value: Any) -> Any:
         try:
             return parse(value)
